@@ -1,0 +1,1 @@
+"""The engine: interaction logs and snapshot content in, adapter bytes out."""

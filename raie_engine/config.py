@@ -1,0 +1,196 @@
+"""What a user may choose about the engine: frozen dataclasses, read from and written to plain mappings (TOML).
+
+Unknown keys are errors, so that a misspelt option never passes silently. The configuration a snapshot was set
+up with is stored beside it, and every later edit reads it from there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, get_type_hints
+
+from raie_engine.errors import ConfigError
+
+__all__ = [
+    "AdapterConfig",
+    "BackboneConfig",
+    "EditConfig",
+    "EngineConfig",
+    "GateConfig",
+    "RegionConfig",
+    "WindowConfig",
+    "from_mapping",
+    "to_mapping",
+]
+
+
+@dataclass(frozen=True)
+class WindowConfig:
+    """How a user's history is cut into windows.
+
+    length: context items per window.
+    stride: items between the starts of two windows of one user.
+    min_length: shortest context that still makes a window; equal to length, only full windows count.
+    context: "slice" cuts windows inside the new rows alone (as the paper); "history" lets the context reach
+        back before the watermark while every target stays new.
+    """
+
+    length: int = 10
+    stride: int = 5
+    min_length: int = 10
+    context: str = "slice"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.min_length <= self.length:
+            raise ConfigError(f"windows.min_length must lie in [1, length={self.length}], found {self.min_length}")
+        if self.stride < 1:
+            raise ConfigError(f"windows.stride must be at least 1, found {self.stride}")
+        if self.context not in ("slice", "history"):
+            raise ConfigError(f'windows.context must be "slice" or "history", found {self.context!r}')
+
+
+@dataclass(frozen=True)
+class BackboneConfig:
+    """The frozen next-item model and how it is trained.
+
+    kind: "sasrec".  dim: hidden size d.  layers, heads: of the transformer.  dropout: while the backbone trains.
+    negatives: sampled negatives per step where the catalogue holds more than full_softmax_below items.
+    epochs: upper limit; training stops after `patience` epochs without a better validation NDCG@10.
+    """
+
+    kind: str = "sasrec"
+    dim: int = 64
+    layers: int = 2
+    heads: int = 2
+    dropout: float = 0.2
+    batch: int = 256
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    epochs: int = 200
+    patience: int = 5
+    full_softmax_below: int = 20_000
+    negatives: int = 512
+
+
+@dataclass(frozen=True)
+class RegionConfig:
+    """How set-up windows become regions.
+
+    regions: K; 0 lets the recorded criterion choose between 2 and max_regions.
+    quantile: q, the share of a region's set-up windows inside its radius R_k (the paper: 0.9).
+    remove_components: principal components taken out of the routing space.
+    """
+
+    regions: int = 0
+    max_regions: int = 8
+    quantile: float = 0.9
+    remove_components: int = 0
+    restarts: int = 5
+    points_per_centre: int = 1600
+
+
+@dataclass(frozen=True)
+class GateConfig:
+    """Which gate decides Update, Expand or Add, and its thresholds.
+
+    policy: "radius", "paper" or "posterior".
+    temperature: tau of equation 3.  high: T, the least p* that is not Add; margin: delta_min of equation 4.
+    max_quantile: q of R_max, the quantile of set-up angles beyond which a window belongs nowhere (radius gate).
+    slack: R_max is at least slack times R_k.
+    movement: rate of the moving averages of equations 5 and 6.
+    buffer: windows the Add buffer must hold before new regions are proposed.
+    min_region: smallest new region, in windows.
+    """
+
+    policy: str = "radius"
+    temperature: float = 0.05
+    high: float = 0.5
+    margin: float = 0.05
+    max_quantile: float = 0.99
+    slack: float = 1.1
+    movement: float = 0.2
+    prior_strength: float = 5.0
+    buffer: int = 200
+    min_region: int = 50
+    max_added: int = 4
+
+    def __post_init__(self) -> None:
+        if self.policy not in ("radius", "paper", "posterior"):
+            raise ConfigError(f'gate.policy must be "radius", "paper" or "posterior", found {self.policy!r}')
+        if self.policy == "paper" and self.high >= (1 + self.margin) / 2:
+            # p* >= T forces delta >= 2T - 1, so no window could ever be an Expand.
+            raise ConfigError(
+                f"gate.high = {self.high} with gate.margin = {self.margin} makes Expand impossible: "
+                f"high must be below (1 + margin) / 2 = {(1 + self.margin) / 2:g}"
+            )
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    """Size of a region's adapter: LoRA rank and alpha, the rank of its item rows, and whether items get a bias."""
+
+    rank: int = 8
+    alpha: int = 16
+    item_rank: int = 8
+    item_bias: bool = True
+
+
+@dataclass(frozen=True)
+class EditConfig:
+    """How the touched regions train.
+
+    replay_ratio: replayed set-up windows per new window.  holdout: share of the newest windows kept for validation
+    and for acceptance of an Add.  patience: epochs without gain on them before a region stops.
+    """
+
+    epochs: int = 10
+    batch: int = 256
+    learning_rate: float = 1e-3
+    patience: int = 2
+    replay_ratio: float = 0.7
+    holdout: float = 0.1
+    max_replay: int = 20_000
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """Everything the engine can be told, and the seed of all of it."""
+
+    seed: int = 42
+    windows: WindowConfig = field(default_factory=WindowConfig)
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    regions: RegionConfig = field(default_factory=RegionConfig)
+    gate: GateConfig = field(default_factory=GateConfig)
+    adapter: AdapterConfig = field(default_factory=AdapterConfig)
+    edit: EditConfig = field(default_factory=EditConfig)
+
+
+def from_mapping(values: Mapping[str, Any], kind: type[Any] = EngineConfig, path: str = "") -> Any:
+    """Build a configuration of `kind` from nested plain values.
+
+    Raises: ConfigError for an unknown key or a value of the wrong type, naming both and what is known.
+    """
+    hints = get_type_hints(kind)
+    unknown = sorted(set(values) - set(hints))
+    if unknown:
+        raise ConfigError(f"unknown option {path + unknown[0]!r}; known here: {', '.join(sorted(hints))}")
+    return kind(**{name: _coerce(value, hints[name], path + name) for name, value in values.items()})
+
+
+def _coerce(value: Any, kind: type[Any], path: str) -> Any:
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"option {path!r} must be a table, found {value!r}")
+        return from_mapping(value, kind, path + ".")
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise ConfigError(f"option {path!r} must be {kind.__name__}, found {value!r}")
+    return value
+
+
+def to_mapping(config: EngineConfig) -> dict[str, Any]:
+    """The configuration as nested plain values; `from_mapping` gives it back."""
+    return dataclasses.asdict(config)

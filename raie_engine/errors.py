@@ -1,0 +1,58 @@
+"""Every error the engine raises on purpose.
+
+EngineError
+├── InputError            the interaction log cannot be used as it is
+│   └── UnknownItem       an item id that the catalogue does not hold
+├── ConfigError           a configuration that is unknown, contradictory or can never act
+├── WrongBackbone         an adapter, space or snapshot of another backbone
+├── DamagedArtifact       bytes that do not parse as what they should be
+├── NotFinite             NaN or infinity where numbers were expected
+└── NothingToEdit         the log holds no window after the watermark
+
+A message says what was expected, what was found and what to do.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ConfigError",
+    "DamagedArtifact",
+    "EngineError",
+    "InputError",
+    "NotFinite",
+    "NothingToEdit",
+    "UnknownItem",
+    "WrongBackbone",
+]
+
+
+class EngineError(Exception):
+    """The root of the engine's errors; its text is meant to be shown to a user as it is."""
+
+
+class InputError(EngineError):
+    """The interaction log cannot be used as it is."""
+
+
+class UnknownItem(InputError):
+    """An external item id that the catalogue does not hold."""
+
+
+class ConfigError(EngineError):
+    """A configuration key or value that is unknown, contradictory or can never act."""
+
+
+class WrongBackbone(EngineError):
+    """An adapter, routing space or snapshot that belongs to another backbone."""
+
+
+class DamagedArtifact(EngineError):
+    """Bytes that do not parse as the artifact they should be."""
+
+
+class NotFinite(EngineError):
+    """NaN or infinity where finite numbers were expected."""
+
+
+class NothingToEdit(EngineError):
+    """The log holds no new window after the snapshot's watermark."""
