@@ -1,0 +1,129 @@
+"""External ids become rows here and nowhere else: users count from 0, items from 1, because row 0 is padding.
+
+A catalogue only ever grows: a known id keeps its row, a new one is appended, and what an edit appended is a chunk
+that is stored with the snapshot.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raie_engine.errors import DamagedArtifact, InputError, UnknownItem
+
+__all__ = ["PAD", "Catalogue"]
+
+PAD = 0
+
+_CHUNK_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Every user and item id the model has met, in order of first appearance in time; ids are text.
+
+    users: row u is users[u].  items: row i is items[i - 1].
+    """
+
+    users: tuple[str, ...] = ()
+    items: tuple[str, ...] = ()
+
+    @cached_property
+    def _user_rows(self) -> dict[str, int]:
+        return {user: row for row, user in enumerate(self.users)}
+
+    @cached_property
+    def _item_rows(self) -> dict[str, int]:
+        return {item: row for row, item in enumerate(self.items, start=1)}
+
+    def user_rows(self, ids: Sequence[object]) -> NDArray[np.int32]:
+        """Rows of external user ids.
+
+        Raises: InputError for an id that no log has held.
+        """
+        missing = [user for user in map(str, ids) if user not in self._user_rows]
+        if missing:
+            raise InputError(_unknown("user", missing, len(self.users)))
+        return np.array([self._user_rows[str(user)] for user in ids], dtype=np.int32)
+
+    def item_rows(self, ids: Sequence[object]) -> NDArray[np.int32]:
+        """Rows of external item ids.
+
+        Raises: UnknownItem for an id that no log has held.
+        """
+        missing = [item for item in map(str, ids) if item not in self._item_rows]
+        if missing:
+            raise UnknownItem(_unknown("item", missing, len(self.items)))
+        return np.array([self._item_rows[str(item)] for item in ids], dtype=np.int32)
+
+    def item_ids(self, rows: Iterable[int]) -> list[str]:
+        """External ids of item rows; the inverse of `item_rows`."""
+        return [self.items[row - 1] for row in rows]
+
+    def extend(self, users: Iterable[str], items: Iterable[str]) -> Catalogue:
+        """This catalogue with the ids it did not know appended, in the order given."""
+        return Catalogue(
+            self.users + tuple(dict.fromkeys(user for user in users if user not in self._user_rows)),
+            self.items + tuple(dict.fromkeys(item for item in items if item not in self._item_rows)),
+        )
+
+    def chunk_since(self, older: Catalogue) -> bytes:
+        """What was appended to `older`, as canonical JSON.
+
+        Raises: InputError where `older` is not the beginning of this catalogue.
+        """
+        users, items = len(older.users), len(older.items)
+        if self.users[:users] != older.users or self.items[:items] != older.items:
+            raise InputError(
+                "expected a catalogue that extends the older one, found other ids in the older one's rows; "
+                "read the log with the older catalogue so that known ids keep their rows"
+            )
+        chunk = {
+            "first_item": items + 1,
+            "first_user": users,
+            "format": _CHUNK_FORMAT,
+            "items": self.items[items:],
+            "users": self.users[users:],
+        }
+        return json.dumps(chunk, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+    @staticmethod
+    def from_chunks(chunks: Sequence[bytes]) -> Catalogue:
+        """The catalogue that a list of chunks adds up to, oldest first.
+
+        Raises: DamagedArtifact for bytes that are no chunk, chunks out of order, or an id that comes twice.
+        """
+        users: list[str] = []
+        items: list[str] = []
+        for number, data in enumerate(chunks, start=1):
+            try:
+                chunk = json.loads(data)
+                start = chunk["first_user"], chunk["first_item"]
+                more_users, more_items = list(chunk["users"]), list(chunk["items"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise DamagedArtifact(
+                    f"catalogue chunk {number} of {len(chunks)} is not one: {error!r}"
+                ) from error
+            if start != (len(users), len(items) + 1):
+                raise DamagedArtifact(
+                    f"catalogue chunk {number} of {len(chunks)} must start at user {len(users)} and item "
+                    f"{len(items) + 1}, found {start[0]} and {start[1]}: a chunk is missing or out of order"
+                )
+            users += more_users
+            items += more_items
+        if len(set(users)) < len(users) or len(set(items)) < len(items):
+            raise DamagedArtifact("the catalogue's chunks hold an id twice: two rows would share one meaning")
+        return Catalogue(tuple(users), tuple(items))
+
+
+def _unknown(kind: str, missing: Sequence[str], known: int) -> str:
+    more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+    return (
+        f"{kind} {missing[0]!r}{more} not in the catalogue of {known} {kind}s; ids are compared as text, "
+        f"and a new {kind} is learnt by an edit on a log that holds it"
+    )

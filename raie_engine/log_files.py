@@ -1,0 +1,271 @@
+"""Log files (CSV, Parquet, JSONL, MovieLens .dat) become raw columns in file order, or one clear error.
+
+Ids leave here as text, dictionary-encoded: a code per row and the distinct texts, never a string per row.
+n rows. Rows in messages count from 1 and leave out a header.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.json
+import pyarrow.parquet
+from numpy.typing import NDArray
+
+from raie_engine.errors import InputError
+from raie_engine.log_times import seconds
+
+__all__ = ["Codes", "Columns", "RawLog", "read_raw"]
+
+_TEXT = pa.dictionary(pa.int32(), pa.string())
+_DAT_NAMES = ("user_id", "item_id", "rating", "timestamp")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which column of the file is which; a rating column is needed only for a rating threshold."""
+
+    user: str = "user_id"
+    item: str = "item_id"
+    timestamp: str = "timestamp"
+    rating: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Codes:
+    """External ids of one column.  codes: int32 [n], indices into texts.  texts: distinct ids, arrow strings."""
+
+    codes: NDArray[np.int32]
+    texts: Any
+
+
+@dataclass(frozen=True, eq=False)
+class RawLog:
+    """The columns of a log in file order.  timestamp: int64 [n], epoch seconds UTC.  rating: float64 [n]."""
+
+    user: Codes
+    item: Codes
+    timestamp: NDArray[np.int64]
+    rating: NDArray[np.float64] | None
+
+
+def read_raw(path: str | Path, columns: Columns, *, with_rating: bool) -> RawLog:
+    """Read the needed columns of a log file.
+
+    Raises: InputError for a file that is missing, empty, of an unknown kind or broken; for missing columns, ids,
+        timestamps or ratings; and for values of the wrong type, each with the row it was found in.
+    """
+    path = Path(path)
+    read = _READERS.get(path.suffix.lower())
+    if read is None:
+        raise InputError(
+            f"{path}: expected a log named .csv, .parquet, .jsonl or .dat (MovieLens), found {path.suffix!r}; "
+            "rename or convert the file"
+        )
+    if not path.is_file():
+        raise InputError(
+            f"{path}: expected a log file, found {'a folder' if path.is_dir() else 'nothing'}; check the path"
+        )
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: expected interactions, found an empty file (0 bytes)")
+    wanted = {"user": columns.user, "item": columns.item, "timestamp": columns.timestamp}
+    if with_rating:
+        wanted["rating"] = columns.rating or "rating"
+    with _broken_as_input_error(path):
+        table = read(path, wanted)
+        if table.num_rows == 0:
+            raise InputError(f"{path}: expected interactions, found a header and no rows")
+        return RawLog(
+            user=_id_codes(table["user"], f"{path}: {wanted['user']}", "user"),
+            item=_id_codes(table["item"], f"{path}: {wanted['item']}", "item"),
+            timestamp=seconds(table["timestamp"], f"{path}: {wanted['timestamp']}"),
+            rating=_ratings(table["rating"], f"{path}: {wanted['rating']}") if with_rating else None,
+        )
+
+
+@contextmanager
+def _broken_as_input_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OSError, UnicodeDecodeError) as error:
+        kind = path.suffix.lower().lstrip(".")
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{path}: expected a readable {kind} log, found: {reason}; repair or convert the file"
+        ) from error
+
+
+# --- One reader per kind of file: (path, column name by role) -> table whose columns are named by role.
+
+
+def _read_csv(path: Path, wanted: dict[str, str]) -> pa.Table:
+    with pa.csv.open_csv(path) as head:
+        _check_present(path, wanted, head.schema.names)
+    return _csv_table(path, wanted, pa.csv.ReadOptions(), pa.csv.ParseOptions())
+
+
+def _read_dat(path: Path, wanted: dict[str, str]) -> pa.Table:
+    _check_present(path, wanted, _DAT_NAMES)
+    # "::" read as the delimiter ":" leaves an empty column between any two.
+    names = ["user_id", "_1", "item_id", "_2", "rating", "_3", "timestamp"]
+    return _csv_table(path, wanted, pa.csv.ReadOptions(column_names=names), pa.csv.ParseOptions(delimiter=":"))
+
+
+def _csv_table(path: Path, wanted: dict[str, str], reading: Any, parsing: Any) -> pa.Table:
+    converting = pa.csv.ConvertOptions(
+        include_columns=list(wanted.values()),
+        column_types={wanted["user"]: _TEXT, wanted["item"]: _TEXT},
+        # Only an empty field is missing: "NA" and "null" are ids like any other.
+        null_values=[""],
+        strings_can_be_null=True,
+    )
+    try:
+        table = pa.csv.read_csv(path, reading, parsing, converting)
+    except pa.ArrowInvalid:
+        # One thread is slower and its message names the row.
+        reading.use_threads = False
+        table = pa.csv.read_csv(path, reading, parsing, converting)
+    return table.rename_columns(list(wanted))
+
+
+def _read_parquet(path: Path, wanted: dict[str, str]) -> pa.Table:
+    schema = pa.parquet.read_schema(path)
+    _check_present(path, wanted, schema.names)
+    text = [wanted[role] for role in ("user", "item") if _is_text(schema.field(wanted[role]).type)]
+    file = pa.parquet.ParquetFile(path, read_dictionary=text)
+    return file.read(list(wanted.values())).select(list(wanted.values())).rename_columns(list(wanted))
+
+
+def _read_jsonl(path: Path, wanted: dict[str, str]) -> pa.Table:
+    with path.open(encoding="utf-8") as lines:
+        first = _json_object(path, 1, next((line for line in lines if line.strip()), ""))
+    _check_present(path, wanted, list(first))
+    # The first line fixes the types, so that a text that looks like a date stays the text it is.
+    fields = [(name, _json_type(first[name], is_id=role in ("user", "item"))) for role, name in wanted.items()]
+    parsing = pa.json.ParseOptions(explicit_schema=pa.schema(fields), unexpected_field_behavior="ignore")
+    try:
+        table = pa.json.read_json(path, parse_options=parsing)
+    except pa.ArrowInvalid:
+        with path.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    _check_like_first(path, number, _json_object(path, number, line), first, list(wanted.values()))
+        raise
+    return table.select(list(wanted.values())).rename_columns(list(wanted))
+
+
+_READERS: dict[str, Callable[[Path, dict[str, str]], pa.Table]] = {
+    ".csv": _read_csv,
+    ".dat": _read_dat,
+    ".jsonl": _read_jsonl,
+    ".parquet": _read_parquet,
+}
+
+
+def _check_present(path: Path, wanted: dict[str, str], present: Any) -> None:
+    for role, name in wanted.items():
+        if name not in present:
+            raise InputError(
+                f"{path}: expected a column {name!r} for the {role}, found {', '.join(present)}; "
+                f"name the right one with --{role}-column"
+            )
+
+
+def _json_object(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: expected one JSON object per line, found in line {number}: {error}") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: expected one JSON object per line, found in line {number}: {line.strip()[:60]}")
+    return value
+
+
+def _json_type(value: Any, *, is_id: bool) -> pa.DataType:
+    if isinstance(value, str) or value is None:
+        return pa.string()
+    if isinstance(value, int) and is_id:
+        return pa.bool_() if isinstance(value, bool) else pa.int64()
+    return pa.float64()
+
+
+def _check_like_first(
+    path: Path, number: int, row: dict[str, Any], first: dict[str, Any], names: list[str]
+) -> None:
+    for name in names:
+        value = row.get(name)
+        if value is not None and isinstance(value, str) != isinstance(first[name], str):
+            raise InputError(
+                f"{path}: expected every {name} to be of one type, as {first[name]!r} in the first line, "
+                f"found {value!r} in line {number}; write them all as text or all as numbers"
+            )
+
+
+# --- Columns to arrays.
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _id_codes(column: pa.ChunkedArray, where: str, role: str) -> Codes:
+    if pa.types.is_dictionary(column.type) and not _is_text(column.type.value_type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_dictionary(column.type):
+        encoded = column.unify_dictionaries().combine_chunks()
+    else:
+        encoded = column.combine_chunks().dictionary_encode()
+    if encoded.null_count:
+        raise _missing_id(where, role, pc.index(pc.is_null(encoded), True).as_py())
+    texts = _id_texts(encoded.dictionary, where)
+    codes = encoded.indices.to_numpy().astype(np.int32, copy=False)
+    empty = pc.index(texts, "").as_py()
+    if empty >= 0 and (codes == empty).any():
+        raise _missing_id(where, role, int(np.argmax(codes == empty)))
+    return Codes(codes, texts)
+
+
+def _id_texts(values: pa.Array, where: str) -> pa.Array:
+    """Distinct ids of any type as text; whole floats as integers, which a table with gaps once turned them into."""
+    if pa.types.is_nested(values.type):
+        raise InputError(f"{where}: expected one id per row, found {values.type}; flatten the column")
+    if pa.types.is_floating(values.type):
+        values = pc.if_else(pc.is_nan(values), None, values)
+        if pc.all(pc.equal(pc.floor(values), values)).as_py():
+            values = values.cast(pa.int64())
+    return values.cast(pa.string()).fill_null("")
+
+
+def _missing_id(where: str, role: str, index: int) -> InputError:
+    return InputError(
+        f"{where}: expected a {role} id in every row, found none in row {index + 1}; fill it or remove the row"
+    )
+
+
+def _ratings(column: pa.ChunkedArray, where: str) -> NDArray[np.float64]:
+    column = column.combine_chunks()
+    if _is_text(column.type):
+        number = pc.match_substring_regex(column, r"^\s*[+-]?(\d+\.?\d*|\.\d+)\s*$")
+        bad = pc.index(pc.fill_null(number, True), False).as_py()
+        if bad >= 0:
+            raise InputError(
+                f"{where}: expected a number, found {column[bad].as_py()!r} in row {bad + 1}; "
+                "repair the row, or name another column with --rating-column"
+            )
+        column = pc.utf8_trim_whitespace(column)
+    values: NDArray[np.float64] = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    if np.isnan(values).any():
+        row = int(np.argmax(np.isnan(values))) + 1
+        raise InputError(
+            f"{where}: expected a rating in every row, found none in row {row}; fill it or remove the row"
+        )
+    return values
