@@ -1,0 +1,79 @@
+"""The database's revisions, applied by Alembic from code, so that an installed wheel can upgrade too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.util import CommandError
+from sqlalchemy import Connection
+
+from migrations import triggers
+from registry.database import open_engine, reading
+from registry.errors import SchemaMismatch
+
+__all__ = ["configuration", "current", "downgrade", "upgrade"]
+
+
+def configuration(connection: Connection) -> Config:
+    """Alembic's configuration for a connection; the scripts are the ones beside this file."""
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    return config
+
+
+def upgrade(database_url: str, revision: str = "head") -> str | None:
+    """Brings a database to a revision, making it where there is none, in one transaction; returns the revision.
+
+    Raises DatabaseUnreachable, and SchemaMismatch for a database of a revision this package does not know.
+    """
+    return _move(database_url, revision, command.upgrade)
+
+
+def downgrade(database_url: str, revision: str) -> str | None:
+    """Takes a database back to an older revision, in one transaction; returns the revision."""
+    return _move(database_url, revision, command.downgrade)
+
+
+def current(database_url: str) -> str | None:
+    """The database's revision; None where it holds no registry."""
+    with reading(open_engine(database_url)) as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def _move(database_url: str, revision: str, run: Callable[[Config, str], None]) -> str | None:
+    engine = open_engine(database_url)
+    if engine.dialect.name == "sqlite":
+        Path(str(engine.url.database)).parent.mkdir(parents=True, exist_ok=True)
+    with engine.connect() as connection:
+        # Alembic copies tables in batch mode; with foreign keys on, SQLite would cascade into their children. The
+        # pragma is ignored inside a transaction, so it comes before the first statement.
+        if engine.dialect.name == "sqlite":
+            connection.connection.cursor().execute("PRAGMA foreign_keys=OFF")
+        try:
+            run(configuration(connection), revision)
+        except CommandError as error:
+            raise SchemaMismatch(
+                f"Expected a revision this raie knows, found: {error}; install a newer raie"
+            ) from error
+        _check(connection)
+        connection.commit()
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def _check(connection: Connection) -> None:
+    """Refuses to commit a migration that left dangling references or lost a trigger."""
+    if connection.dialect.name == "sqlite":
+        dangling = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+        if dangling:
+            raise SchemaMismatch(f"Expected no dangling reference after the migration, found {len(dangling)}")
+    if MigrationContext.configure(connection).get_current_revision() is None:
+        return
+    lost = triggers.expected(connection.dialect.name) - triggers.names(connection)
+    if lost:
+        raise SchemaMismatch(
+            f"Expected every append-only trigger after the migration, found none of {sorted(lost)}"
+        )

@@ -1,0 +1,76 @@
+"""The triggers that keep the audit and the alias moves append-only, on SQLite and PostgreSQL.
+
+Raised by the database itself, whatever program connects. An owner can still drop them: the audit's hash chain
+shows that. `create` replaces what is there, because a batch operation on SQLite copies a table and drops its triggers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sqlalchemy import Connection, text
+
+__all__ = ["create", "drop", "expected", "names"]
+
+TABLES = ("alias_moves", "audit_events")
+
+
+def create(connection: Connection) -> None:
+    """Creates the triggers of both tables, replacing them where they exist."""
+    drop(connection)
+    statements = _postgres if connection.dialect.name == "postgresql" else _sqlite
+    for table in TABLES:
+        for statement in statements(table):
+            connection.exec_driver_sql(statement)
+
+
+def drop(connection: Connection) -> None:
+    """Drops the triggers of both tables."""
+    for table in TABLES:
+        on = f" ON {table}" if connection.dialect.name == "postgresql" else ""
+        for name in _names_of(table, connection.dialect.name):
+            connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {name}{on}")
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("DROP FUNCTION IF EXISTS refuse_append_only()")
+
+
+def names(connection: Connection) -> set[str]:
+    """The triggers that the database holds."""
+    query = {
+        "postgresql": "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled = 'A'",
+        "sqlite": "SELECT name FROM sqlite_master WHERE type = 'trigger'",
+    }[connection.dialect.name]
+    return set(connection.execute(text(query)).scalars())
+
+
+def expected(dialect: str) -> set[str]:
+    """The triggers that it should hold."""
+    return {name for table in TABLES for name in _names_of(table, dialect)}
+
+
+def _names_of(table: str, dialect: str) -> tuple[str, ...]:
+    last = "truncate" if dialect == "postgresql" else "replace"
+    return tuple(f"{table}_no_{event}" for event in ("update", "delete", last))
+
+
+def _sqlite(table: str) -> Iterator[str]:
+    refuse = f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
+    yield f"CREATE TRIGGER {table}_no_update BEFORE UPDATE ON {table} {refuse}"
+    yield f"CREATE TRIGGER {table}_no_delete BEFORE DELETE ON {table} {refuse}"
+    # INSERT OR REPLACE passes the delete trigger on a connection without recursive_triggers.
+    taken = f"WHEN EXISTS (SELECT 1 FROM {table} WHERE id = NEW.id)"
+    yield f"CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table} {taken} {refuse}"
+
+
+def _postgres(table: str) -> Iterator[str]:
+    yield (
+        "CREATE OR REPLACE FUNCTION refuse_append_only() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION USING MESSAGE = TG_TABLE_NAME || ' is append-only'; END $$"
+    )
+    run = "EXECUTE FUNCTION refuse_append_only()"
+    yield f"CREATE TRIGGER {table}_no_update BEFORE UPDATE ON {table} FOR EACH ROW {run}"
+    yield f"CREATE TRIGGER {table}_no_delete BEFORE DELETE ON {table} FOR EACH ROW {run}"
+    yield f"CREATE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {table} FOR EACH STATEMENT {run}"
+    # ALWAYS: they fire in a replication session too, which a superuser could otherwise use to get around them.
+    for name in _names_of(table, "postgresql"):
+        yield f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}"

@@ -1,0 +1,203 @@
+"""How a database is reached: engines, transactions, and errors of one line.
+
+A read sees one moment; a write is one transaction that is retried where the database says it certainly did not
+land, and whose lost answer at COMMIT is told apart from a failure. Connections are opened for one transaction and
+closed after it, so a Registry can be used across a fork and owns nothing that must be closed.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, inspect, make_url, text
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+
+from registry.errors import (
+    CommitStateUnknown,
+    DatabaseBusy,
+    DatabaseFull,
+    DatabaseUnreachable,
+    InvalidValue,
+    RegistryError,
+    SchemaMismatch,
+)
+from registry.models import SCHEMA_REVISION
+
+__all__ = ["check_schema", "open_engine", "reading", "write"]
+
+T = TypeVar("T")
+
+CONNECT_S = 5
+LOCK_WAIT_MS = 15_000
+_EXAMPLES = "such as sqlite:///raie.db or postgresql://user@host/name"
+WRITE_ATTEMPTS = 8
+_SERIALISATION = {"40001", "40P01"}
+_POSTGRES = {"55P03": DatabaseBusy, "53100": DatabaseFull, "25006": DatabaseFull}
+_SQLITE = {5: DatabaseBusy, 6: DatabaseBusy, 8: DatabaseFull, 13: DatabaseFull}
+_SQLITE_BROKEN = {10, 11, 14, 26}
+_ADVICE = {
+    DatabaseUnreachable: "check that it runs, its address and its credentials",
+    DatabaseBusy: "another program holds its lock; try again when it has finished",
+    DatabaseFull: "free disk space or make it writable, then try again",
+}
+
+
+def open_engine(database_url: str) -> Engine:
+    """An engine for `sqlite:///file` or `postgresql://...` that opens its connections lazily.
+
+    Raises InvalidValue for any other URL. Every later failure of the database is a DatabaseUnreachable.
+    """
+    url = _parse(database_url)
+    if url.drivername == "sqlite":
+        engine = create_engine(url, poolclass=NullPool)
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    else:
+        engine = create_engine(url, poolclass=NullPool, connect_args=_postgres_arguments(url))
+    event.listen(engine, "handle_error", _translate_for(url))
+    return engine
+
+
+def _parse(database_url: str) -> URL:
+    try:
+        url = make_url(database_url)
+    except (ArgumentError, ValueError):
+        # The text may hold a password that did not parse as one, so it is not repeated.
+        raise InvalidValue(f"Expected a database URL {_EXAMPLES}, found another text") from None
+    if url.drivername == "sqlite" and url.database and url.database != ":memory:":
+        return url
+    if url.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
+        return url.set(drivername="postgresql+psycopg")
+    raise InvalidValue(f"Expected a database URL {_EXAMPLES}, found {url.drivername}:")
+
+
+def _postgres_arguments(url: URL) -> dict[str, Any]:
+    """Bounded waits: a dead host or a held lock becomes an error within seconds, not a hang."""
+    wanted = {
+        "connect_timeout": CONNECT_S,
+        "application_name": "raie",
+        "tcp_user_timeout": 15_000,
+        "keepalives_idle": 5,
+        "keepalives_interval": 3,
+        "keepalives_count": 3,
+        "options": f"-c lock_timeout={LOCK_WAIT_MS}",
+    }
+    return {key: value for key, value in wanted.items() if key not in url.query}
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    # Without this the driver begins transactions itself, and a failed migration leaves half its tables.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (f"busy_timeout={LOCK_WAIT_MS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    # INSERT OR REPLACE deletes a row without firing its delete trigger unless triggers are recursive.
+    cursor.execute("PRAGMA recursive_triggers=ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Writers take the lock at once: going from reading to writing fails under contention instead of waiting."""
+    reads = connection.get_execution_options().get("reads")
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A connection on which every query sees the database at one moment."""
+    options: dict[str, Any] = {"reads": True}
+    if engine.dialect.name == "postgresql":
+        options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    with engine.connect().execution_options(**options) as connection:
+        yield connection
+
+
+def write(engine: Engine, step: Callable[[Connection], T]) -> T:
+    """The result of step(connection), run in one transaction and committed.
+
+    The step may run more than once: a serialisation failure or deadlock certainly did not land and is retried.
+    Raises CommitStateUnknown where the answer to COMMIT was lost, and whatever the step raises.
+    """
+    for attempt in range(WRITE_ATTEMPTS):
+        try:
+            with engine.connect() as connection:
+                result = step(connection)
+                _commit(connection)
+                return result
+        except OperationalError as error:
+            if getattr(error.orig, "sqlstate", None) not in _SERIALISATION:
+                raise
+            time.sleep(random.uniform(0, 0.01 * 2**attempt))
+    raise DatabaseBusy(
+        f"Expected a transaction to land within {WRITE_ATTEMPTS} attempts, found a conflict in each"
+    )
+
+
+def _commit(connection: Connection) -> None:
+    try:
+        connection.commit()
+    except (DatabaseBusy, DatabaseFull):
+        raise
+    except DatabaseUnreachable as lost:
+        raise CommitStateUnknown(
+            f"Expected an answer to COMMIT, found none: it may have landed; delete nothing and retry ({lost})"
+        ) from lost
+
+
+def check_schema(engine: Engine) -> None:
+    """Raises SchemaMismatch unless the database is at this package's revision; DatabaseUnreachable without one."""
+    file = engine.url.database if engine.dialect.name == "sqlite" else None
+    # SQLite would make an empty database of a mistyped path.
+    if file is not None and not Path(file).exists():
+        raise DatabaseUnreachable(f"Expected a database at {file}, found no file; `raie init` makes one")
+    with reading(engine) as connection:
+        if not inspect(connection).has_table("alembic_version"):
+            raise SchemaMismatch("Expected a registry in this database, found none; run `raie db upgrade`")
+        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
+    if found != [SCHEMA_REVISION]:
+        raise SchemaMismatch(
+            f"Expected the database at revision {SCHEMA_REVISION}, found {', '.join(found) or 'none'}; "
+            "run `raie db upgrade`, or install the raie that wrote it if it is newer"
+        )
+
+
+def _translate_for(url: URL) -> Callable[[ExceptionContext], RegistryError | None]:
+    """A hook that answers a driver's error with a RegistryError where the database is at fault, not the statement."""
+    shown = url.render_as_string(hide_password=True)
+
+    def translate(context: ExceptionContext) -> RegistryError | None:
+        kind = _kind(context)
+        if kind is None:
+            return None
+        detail = _one_line(context.original_exception, url.password)
+        return kind(f"Expected the database {shown} to answer, found: {detail}; {_ADVICE[kind]}")
+
+    return translate
+
+
+def _kind(context: ExceptionContext) -> type[DatabaseUnreachable] | None:
+    error = context.original_exception
+    if isinstance(error, RegistryError):
+        return None
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is not None:
+        return _SQLITE.get(code & 0xFF, DatabaseUnreachable if code & 0xFF in _SQLITE_BROKEN else None)
+    state = getattr(error, "sqlstate", None)
+    if state in _POSTGRES:
+        return _POSTGRES[state]
+    connecting = context.connection is None and isinstance(context.sqlalchemy_exception, DBAPIError)
+    return DatabaseUnreachable if context.is_disconnect or connecting else None
+
+
+def _one_line(error: BaseException, password: Any) -> str:
+    line = re.sub(r"\s+", " ", str(error)).strip()
+    if password:
+        line = line.replace(str(password), "***")
+    return line if len(line) <= 300 else f"{line[:297]}..."

@@ -1,0 +1,157 @@
+"""Every error the registry raises on purpose.
+
+RegistryError
+├── InvalidValue            a name, digest or content that can never be stored
+├── NotFound                no model, snapshot, alias, edit or version of that name
+├── SchemaMismatch          a database of another revision
+├── DatabaseUnreachable     no answer, refused, or the connection broke
+│   ├── DatabaseBusy        another program holds its lock for too long
+│   └── DatabaseFull        its disk is full or read-only
+├── StoreError              the artifact store
+│   ├── StoreUnreachable    no answer, refused, or access denied
+│   ├── StoreFull           its disk or quota is full
+│   ├── BlobMissing         a blob that should be there is not
+│   └── BlobCorrupt         a blob whose bytes do not have its digest
+├── CommitStateUnknown      the answer to COMMIT was lost: delete nothing, retry
+├── Conflict                certainly not landed; somebody else came first
+│   ├── CommitConflict      the head moved and the edit cannot be replayed on it
+│   ├── RollbackConflict    later edits changed what would be rolled back
+│   ├── AliasConflict       the alias does not point where it was expected
+│   └── IncompatibleRegions a region of another backbone, routing space or catalogue
+└── EditStateError          the edit is not in the state this needs
+    └── LeaseLost           another process holds the edit's lease
+
+A message is one line: what was expected, what was found and what to do. It never contains a password.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+__all__ = [
+    "AliasConflict",
+    "BlobCorrupt",
+    "BlobMissing",
+    "CommitConflict",
+    "CommitStateUnknown",
+    "Conflict",
+    "DatabaseBusy",
+    "DatabaseFull",
+    "DatabaseUnreachable",
+    "EditStateError",
+    "IncompatibleRegions",
+    "InvalidValue",
+    "LeaseLost",
+    "NotFound",
+    "RegistryError",
+    "RollbackConflict",
+    "SchemaMismatch",
+    "StoreError",
+    "StoreFull",
+    "StoreUnreachable",
+]
+
+
+class RegistryError(Exception):
+    """The root of the registry's errors; its text is one line, meant to be shown to a user as it is."""
+
+
+class InvalidValue(RegistryError):
+    """A name, digest or content that can never be stored."""
+
+
+class NotFound(RegistryError):
+    """No model, snapshot, alias, edit or region version of that name."""
+
+
+class SchemaMismatch(RegistryError):
+    """A database whose revision is not the one this version of the package works with."""
+
+
+class DatabaseUnreachable(RegistryError):
+    """The database gave no answer, refused, or its connection broke."""
+
+
+class DatabaseBusy(DatabaseUnreachable):
+    """Another program held the database's lock for longer than this one waits."""
+
+
+class DatabaseFull(DatabaseUnreachable):
+    """The database cannot be written: its disk is full or it is read-only."""
+
+
+class StoreError(RegistryError):
+    """The artifact store could not do what was asked."""
+
+
+class StoreUnreachable(StoreError):
+    """The store gave no answer, refused, or denied access."""
+
+
+class StoreFull(StoreError):
+    """The store's disk or quota is full."""
+
+
+class BlobMissing(StoreError):
+    """A blob that should be in the store is not."""
+
+    def __init__(self, message: str, digest: str) -> None:
+        super().__init__(message)
+        self.digest = digest
+
+
+class BlobCorrupt(StoreError):
+    """A blob whose bytes do not have the digest it is stored under."""
+
+    def __init__(self, message: str, digest: str) -> None:
+        super().__init__(message)
+        self.digest = digest
+
+
+class CommitStateUnknown(RegistryError):
+    """The answer to COMMIT was lost: the change may have landed, so delete nothing and retry."""
+
+
+class Conflict(RegistryError):
+    """The change certainly did not land because somebody else's came first."""
+
+
+class CommitConflict(Conflict):
+    """The head moved since the edit began, and the edit cannot be replayed on the new head.
+
+    expected, found: snapshot ids, None where the model had no head.
+    """
+
+    def __init__(self, message: str, expected: str | None, found: str | None) -> None:
+        super().__init__(message)
+        self.expected = expected
+        self.found = found
+
+
+class RollbackConflict(Conflict):
+    """Later edits changed the same regions; edits: their numbers, oldest first."""
+
+    def __init__(self, message: str, edits: Iterable[int]) -> None:
+        super().__init__(message)
+        self.edits = tuple(edits)
+
+
+class AliasConflict(Conflict):
+    """The alias does not point to the snapshot the caller expected; None: it does not exist."""
+
+    def __init__(self, message: str, expected: str | None, found: str | None) -> None:
+        super().__init__(message)
+        self.expected = expected
+        self.found = found
+
+
+class IncompatibleRegions(Conflict):
+    """A region that belongs to another backbone, routing space or catalogue."""
+
+
+class EditStateError(RegistryError):
+    """The edit is not in the state that this operation needs."""
+
+
+class LeaseLost(EditStateError):
+    """Another process holds the edit's lease."""

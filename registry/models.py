@@ -1,0 +1,255 @@
+"""The tables, in SQLAlchemy Core.
+
+Everything a commit adds is a row of its own; nothing but heads, aliases, the running edits, the blobs' states, the
+outbox and the end of the audit chain is ever updated. JSON is canonical JSON in text columns, times are epoch
+seconds UTC in double precision, snapshot ids and digests are 64 hexadecimal characters.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+__all__ = [
+    "APPEND_ONLY_TABLES",
+    "SCHEMA_REVISION",
+    "adapter_versions",
+    "alias_moves",
+    "aliases",
+    "audit_events",
+    "audit_head",
+    "blobs",
+    "edit_parts",
+    "edits",
+    "heads",
+    "metadata",
+    "models",
+    "operations",
+    "outbox_events",
+    "snapshot_blobs",
+    "snapshots",
+]
+
+SCHEMA_REVISION = "0001"
+"""The Alembic revision these tables are at; a database of any other is refused."""
+
+APPEND_ONLY_TABLES = ("alias_moves", "audit_events")
+"""Tables whose rows triggers protect against UPDATE, DELETE, REPLACE and TRUNCATE."""
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+_Hash = String(64)
+_Name = String(200)
+
+models = Table(
+    "models",
+    metadata,
+    Column("name", _Name, primary_key=True),
+    Column("last_edit", Integer, nullable=False),
+    Column("created_at", Double, nullable=False),
+)
+"""One row per model; locking it serialises everything that moves the model's head or numbers an edit."""
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("id", _Hash, primary_key=True),
+    Column("model", _Name, ForeignKey("models.name"), nullable=False),
+    Column("parent", _Hash, ForeignKey("snapshots.id"), index=True),
+    Column("edit", Integer, nullable=False),
+    Column("content_digest", _Hash, nullable=False, index=True),
+    Column("created_at", Double, nullable=False),
+    Column("manifest", Text, nullable=False),
+    Index("ix_snapshots_model_edit", "model", "edit"),
+)
+
+heads = Table(
+    "heads",
+    metadata,
+    Column("model", _Name, ForeignKey("models.name"), primary_key=True),
+    Column("snapshot", _Hash, ForeignKey("snapshots.id"), nullable=False),
+    Column("moved_at", Double, nullable=False),
+)
+
+edits = Table(
+    "edits",
+    metadata,
+    Column("model", _Name, ForeignKey("models.name"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("kind", String(20), nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("base", _Hash, ForeignKey("snapshots.id")),
+    Column("result", _Hash, ForeignKey("snapshots.id"), index=True),
+    Column("proposal", _Hash),
+    Column("seed", BigInteger, nullable=False),
+    Column("data_digest", _Hash),
+    Column("plan_digest", _Hash),
+    Column("parameters", Text, nullable=False),
+    Column("report", Text, nullable=False),
+    Column("actor", _Name, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("closed_at", Double),
+    Column("close_reason", Text),
+    Column("lease_owner", Text),
+    Column("lease_expires_at", Double),
+    CheckConstraint("state IN ('running', 'committed', 'aborted')", name="state"),
+    CheckConstraint("(state = 'committed') = (result IS NOT NULL)", name="result"),
+    Index("ix_edits_state_created_at", "state", "created_at"),
+)
+"""proposal: the digest of the content the caller committed, before it was replayed on another head."""
+
+edit_parts = Table(
+    "edit_parts",
+    metadata,
+    Column("model", _Name, primary_key=True),
+    Column("edit", Integer, primary_key=True, autoincrement=False),
+    Column("key", _Name, primary_key=True),
+    Column("value", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    ForeignKeyConstraint(["model", "edit"], ["edits.model", "edits.number"]),
+)
+"""Results of an edit's finished steps, so that another process can resume it."""
+
+blobs = Table(
+    "blobs",
+    metadata,
+    Column("digest", _Hash, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("put_at", Double, nullable=False),
+    CheckConstraint("state IN ('uploading', 'live', 'deleting')", name="state"),
+    Index("ix_blobs_put_at", "put_at"),
+)
+"""put_at: when it was last put, so that a blob that is put again counts as young."""
+
+snapshot_blobs = Table(
+    "snapshot_blobs",
+    metadata,
+    Column("snapshot", _Hash, ForeignKey("snapshots.id"), primary_key=True),
+    Column("digest", _Hash, ForeignKey("blobs.digest"), primary_key=True),
+    Index("ix_snapshot_blobs_digest", "digest"),
+)
+"""A snapshot's manifest and the blobs its parent does not name: an edit adds what it changed, not K rows."""
+
+adapter_versions = Table(
+    "adapter_versions",
+    metadata,
+    Column("model", _Name, primary_key=True),
+    Column("region", Integer, primary_key=True, autoincrement=False),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("entry_digest", _Hash, nullable=False),
+    Column("entry", Text, nullable=False),
+    Column("edit", Integer, nullable=False),
+    Column("snapshot", _Hash, ForeignKey("snapshots.id"), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("change", Text, nullable=False),
+    ForeignKeyConstraint(["model", "edit"], ["edits.model", "edits.number"]),
+    UniqueConstraint("model", "region", "entry_digest", name="uq_adapter_versions_entry"),
+)
+
+operations = Table(
+    "operations",
+    metadata,
+    Column("model", _Name, primary_key=True),
+    Column("edit", Integer, primary_key=True, autoincrement=False),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("region", Integer, nullable=False),
+    Column("action", _Name, nullable=False),
+    Column("version", Integer),
+    Column("windows", Integer, nullable=False),
+    Column("change", Text, nullable=False),
+    ForeignKeyConstraint(["model", "edit"], ["edits.model", "edits.number"]),
+    Index("ix_operations_region", "model", "region", "edit"),
+)
+
+aliases = Table(
+    "aliases",
+    metadata,
+    Column("model", _Name, ForeignKey("models.name"), primary_key=True),
+    Column("name", _Name, primary_key=True),
+    Column("snapshot", _Hash, ForeignKey("snapshots.id"), nullable=False, index=True),
+    Column("moved_at", Double, nullable=False),
+)
+
+alias_moves = Table(
+    "alias_moves",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("model", _Name, ForeignKey("models.name"), nullable=False),
+    Column("alias", _Name, nullable=False),
+    Column("source", _Hash, ForeignKey("snapshots.id")),
+    Column("target", _Hash, ForeignKey("snapshots.id"), nullable=False),
+    Column("actor", _Name, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", Double, nullable=False),
+    Index("ix_alias_moves_alias", "model", "alias", "id"),
+    sqlite_autoincrement=True,
+)
+
+audit_events = Table(
+    "audit_events",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("at", Double, nullable=False),
+    Column("actor", _Name, nullable=False),
+    Column("action", _Name, nullable=False),
+    Column("model", _Name),
+    Column("subject", Text, nullable=False),
+    Column("source", Text),
+    Column("target", Text),
+    Column("reason", Text, nullable=False),
+    Column("client", Text, nullable=False),
+    Column("previous", _Hash, nullable=False),
+    Column("hash", _Hash, nullable=False),
+    Index("ix_audit_events_model", "model", "id"),
+)
+
+audit_head = Table(
+    "audit_head",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("event", Integer, nullable=False),
+    Column("hash", _Hash, nullable=False),
+    CheckConstraint("id = 1", name="single"),
+)
+"""One row: the last event of the chain. Locking it gives the events one order; it shows a cut-off tail."""
+
+outbox_events = Table(
+    "outbox_events",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("model", _Name, nullable=False),
+    Column("kind", String(40), nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("published_at", Double),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("last_error", Text),
+    Column("progress", Text, nullable=False, server_default="{}"),
+    Column("lease_owner", Text),
+    Column("lease_expires_at", Double),
+    Index("ix_outbox_events_published_at", "published_at", "id"),
+    sqlite_autoincrement=True,
+)
