@@ -10,17 +10,15 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from raie_engine.catalogue import PAD, Catalogue
 from raie_engine.errors import DamagedArtifact, InputError
 from raie_engine.log_files import Codes, Columns, RawLog, read_raw
 from raie_engine.log_times import iso, parse_time
+from raie_engine.ordering import first_appearance, stable_order
 
 __all__ = [
     "PAD",
@@ -62,7 +60,7 @@ class Interactions:
         digest = hashlib.sha256(b"raie interactions 1\n")
         users, items = self.catalogue.users, self.catalogue.items
         for rows, texts, first in ((self.user, users, 0), (self.item, items, 1)):
-            appearance = _first_appearance(rows - first, len(texts))
+            appearance = first_appearance(rows - first, len(texts))
             position = np.zeros(len(texts), dtype="<i4")
             position[appearance] = np.arange(len(appearance))
             digest.update(json.dumps([texts[row] for row in appearance], separators=(",", ":")).encode())
@@ -123,7 +121,7 @@ def _time_order(timestamp: NDArray[np.int64], kept: NDArray[np.int64] | None) ->
     times = timestamp if kept is None else timestamp[kept]
     if (times[1:] >= times[:-1]).all():
         return np.arange(len(times)) if kept is None else kept
-    order = np.argsort(times, kind="stable")
+    order = stable_order(times)
     return order if kept is None else kept[order]
 
 
@@ -153,8 +151,8 @@ def _any_repeated(pair: NDArray[np.int64], times: NDArray[np.int64], pairs: int)
 
 def _duplicate_error(path: str | Path, raw: RawLog, rows: NDArray[np.int64], count: int) -> InputError:
     row = int(rows.min())
-    user = raw.user.texts[int(raw.user.codes[row])].as_py()
-    item = raw.item.texts[int(raw.item.codes[row])].as_py()
+    user = raw.user.texts[raw.user.codes[row]]
+    item = raw.item.texts[raw.item.codes[row]]
     return InputError(
         f"{path}: expected each user, item and timestamp once, found {count} duplicate row{'s' * (count > 1)}, "
         f"the first in row {row + 1} (user {user}, item {item}, {iso(int(raw.timestamp[row]))}); "
@@ -162,25 +160,16 @@ def _duplicate_error(path: str | Path, raw: RawLog, rows: NDArray[np.int64], cou
     )
 
 
-def _first_appearance(codes: NDArray[np.integer[Any]], size: int) -> NDArray[np.int64]:
-    """The distinct codes in order of first appearance; codes lie in [0, size)."""
-    first = np.full(size, -1, dtype=np.int64)
-    first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)  # the last assignment, the earliest row, stays
-    present = np.flatnonzero(first >= 0)
-    return present[np.argsort(first[present], kind="stable")]
-
-
 def _to_rows(
     codes: NDArray[np.int32], raw: Codes, known: tuple[str, ...]
 ) -> tuple[NDArray[np.int32], tuple[str, ...]]:
     """Codes of one file as catalogue rows from 0, and the catalogue's ids with the new ones appended."""
-    appearance = _first_appearance(codes, len(raw.texts))
-    texts = raw.texts.take(pa.array(appearance))
-    found = pc.index_in(texts, pa.array(known, pa.string())).fill_null(-1).to_numpy()
-    new = found < 0
+    appearance = first_appearance(codes, len(raw.texts))
+    row_of_id = {text: row for row, text in enumerate(known)}
+    rows = [row_of_id.setdefault(raw.texts[code], len(row_of_id)) for code in appearance]
     row_of = np.zeros(len(raw.texts), dtype=np.int32)
-    row_of[appearance] = np.where(new, len(known) + np.cumsum(new) - 1, found)
-    return row_of[codes], known + tuple(texts.filter(pa.array(new)).to_pylist())
+    row_of[appearance] = rows
+    return row_of[codes], tuple(row_of_id)
 
 
 def cut_time(interactions: Interactions, at: str) -> int:

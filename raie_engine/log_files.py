@@ -21,12 +21,14 @@ import pyarrow.json
 import pyarrow.parquet
 from numpy.typing import NDArray
 
+from raie_engine.arrow import first_true, to_numpy
 from raie_engine.errors import InputError
 from raie_engine.log_times import seconds
 
 __all__ = ["Codes", "Columns", "RawLog", "read_raw"]
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())
+_HEAD_BYTES = 1 << 18
 _DAT_NAMES = ("user_id", "item_id", "rating", "timestamp")
 
 
@@ -42,10 +44,10 @@ class Columns:
 
 @dataclass(frozen=True, eq=False)
 class Codes:
-    """External ids of one column.  codes: int32 [n], indices into texts.  texts: distinct ids, arrow strings."""
+    """External ids of one column.  codes: int32 [n], indices into texts.  texts: the distinct ids."""
 
     codes: NDArray[np.int32]
-    texts: Any
+    texts: list[str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +110,7 @@ def _broken_as_input_error(path: Path) -> Iterator[None]:
 
 
 def _read_csv(path: Path, wanted: dict[str, str]) -> pa.Table:
-    with pa.csv.open_csv(path) as head:
+    with pa.csv.open_csv(path, pa.csv.ReadOptions(block_size=_HEAD_BYTES)) as head:
         _check_present(path, wanted, head.schema.names)
     return _csv_table(path, wanted, pa.csv.ReadOptions(), pa.csv.ParseOptions())
 
@@ -224,25 +226,25 @@ def _id_codes(column: pa.ChunkedArray, where: str, role: str) -> Codes:
         encoded = column.unify_dictionaries().combine_chunks()
     else:
         encoded = column.combine_chunks().dictionary_encode()
-    if encoded.null_count:
-        raise _missing_id(where, role, pc.index(pc.is_null(encoded), True).as_py())
+    missing = first_true(pc.is_null(encoded))
+    if missing is not None:
+        raise _missing_id(where, role, missing)
     texts = _id_texts(encoded.dictionary, where)
-    codes = encoded.indices.to_numpy().astype(np.int32, copy=False)
-    empty = pc.index(texts, "").as_py()
-    if empty >= 0 and (codes == empty).any():
-        raise _missing_id(where, role, int(np.argmax(codes == empty)))
+    codes = to_numpy(encoded.indices).astype(np.int32, copy=False)
+    for code, text in enumerate(texts):
+        if not text and (codes == code).any():
+            raise _missing_id(where, role, int(np.argmax(codes == code)))
     return Codes(codes, texts)
 
 
-def _id_texts(values: pa.Array, where: str) -> pa.Array:
-    """Distinct ids of any type as text; whole floats as integers, which a table with gaps once turned them into."""
+def _id_texts(values: pa.Array, where: str) -> list[str]:
+    """Distinct ids of any type as text; whole floats as integers, as a table with gaps turned them into."""
     if pa.types.is_nested(values.type):
         raise InputError(f"{where}: expected one id per row, found {values.type}; flatten the column")
     if pa.types.is_floating(values.type):
-        values = pc.if_else(pc.is_nan(values), None, values)
-        if pc.all(pc.equal(pc.floor(values), values)).as_py():
-            values = values.cast(pa.int64())
-    return values.cast(pa.string()).fill_null("")
+        numbers = (repr(number) for number in values.to_pylist())
+        return ["" if text == "nan" else text.removesuffix(".0") for text in numbers]
+    return [text or "" for text in values.cast(pa.string()).to_pylist()]
 
 
 def _missing_id(where: str, role: str, index: int) -> InputError:
@@ -255,17 +257,17 @@ def _ratings(column: pa.ChunkedArray, where: str) -> NDArray[np.float64]:
     column = column.combine_chunks()
     if _is_text(column.type):
         number = pc.match_substring_regex(column, r"^\s*[+-]?(\d+\.?\d*|\.\d+)\s*$")
-        bad = pc.index(pc.fill_null(number, True), False).as_py()
-        if bad >= 0:
+        bad = first_true(pc.invert(number))
+        if bad is not None:
             raise InputError(
                 f"{where}: expected a number, found {column[bad].as_py()!r} in row {bad + 1}; "
                 "repair the row, or name another column with --rating-column"
             )
         column = pc.utf8_trim_whitespace(column)
-    values: NDArray[np.float64] = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
-    if np.isnan(values).any():
-        row = int(np.argmax(np.isnan(values))) + 1
+    column = column.cast(pa.float64())
+    missing = first_true(pc.is_null(column, nan_is_null=True))
+    if missing is not None:
         raise InputError(
-            f"{where}: expected a rating in every row, found none in row {row}; fill it or remove the row"
+            f"{where}: expected a rating in every row, found none in row {missing + 1}; fill it or remove the row"
         )
-    return values
+    return to_numpy(column)

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from raie_engine.arrow import first_true, rows_true, to_numpy
 from raie_engine.errors import InputError
 
 __all__ = ["iso", "parse_time", "seconds"]
@@ -31,8 +32,9 @@ def seconds(column: pa.ChunkedArray, where: str) -> NDArray[np.int64]:
     Raises: InputError for a missing, non-numeric, negative or implausibly large timestamp, naming its row.
     """
     values = column.combine_chunks()
-    if values.null_count:
-        raise _bad(where, "none", pc.index(pc.is_null(values), True).as_py())
+    missing = first_true(pc.is_null(values))
+    if missing is not None:
+        raise _bad(where, "none", missing)
     times: NDArray[np.int64] = _epoch_seconds(values, where)
     if times.size and times.min() < 0:
         row = int(np.argmax(times < 0))
@@ -46,11 +48,11 @@ def seconds(column: pa.ChunkedArray, where: str) -> NDArray[np.int64]:
 def _epoch_seconds(values: Any, where: str) -> NDArray[np.int64]:
     kind = values.type
     if pa.types.is_integer(kind):
-        return np.asarray(values.cast(pa.int64()).to_numpy())
+        return to_numpy(values.cast(pa.int64()))
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         return _instants(values)
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        numbers = values.cast(pa.float64()).to_numpy()
+        numbers = to_numpy(values.cast(pa.float64()))
         if not np.isfinite(numbers).all():
             row = int(np.argmin(np.isfinite(numbers)))
             raise _bad(where, str(numbers[row]), row)
@@ -60,24 +62,22 @@ def _epoch_seconds(values: Any, where: str) -> NDArray[np.int64]:
 
 def _from_text(texts: Any, where: str) -> NDArray[np.int64]:
     number, date = pc.match_substring_regex(texts, _NUMBER), pc.match_substring_regex(texts, _DATE)
-    bad = pc.index(pc.or_(number, date), False).as_py()
-    if bad >= 0:
+    bad = first_true(pc.invert(pc.or_(number, date)))
+    if bad is not None:
         found = "none" if texts[bad].as_py() == "" else repr(texts[bad].as_py())
         raise _bad(where, found, bad)
     zoned = pc.and_(date, pc.match_substring_regex(texts, _ZONE))
     plain = pc.and_(date, pc.invert(zoned))
-    numbers = np.asarray(number.to_numpy(zero_copy_only=False))
     times = np.zeros(len(texts), dtype=np.int64)
-    times[numbers] = np.floor(pc.filter(texts, number).cast(pa.float64()).to_numpy()).astype(np.int64)
+    times[rows_true(number)] = np.floor(to_numpy(texts.filter(number).cast(pa.float64())))
     for mask, kind in ((zoned, pa.timestamp("us", "UTC")), (plain, pa.timestamp("us"))):
-        rows = np.asarray(mask.to_numpy(zero_copy_only=False))
-        times[rows] = _instants(pc.filter(texts, mask).cast(kind))
+        times[rows_true(mask)] = _instants(texts.filter(mask).cast(kind))
     return times
 
 
 def _instants(values: Any) -> NDArray[np.int64]:
     zone = values.type.tz if pa.types.is_timestamp(values.type) else None
-    return np.asarray(values.cast(pa.timestamp("s", zone), safe=False).cast(pa.int64()).to_numpy())
+    return to_numpy(values.cast(pa.timestamp("s", zone), safe=False).cast(pa.int64()))
 
 
 def _finer_unit(value: int) -> str:

@@ -19,6 +19,7 @@ from raie_engine.catalogue import PAD
 from raie_engine.config import WindowConfig
 from raie_engine.errors import DamagedArtifact, InputError
 from raie_engine.interactions import Interactions, between
+from raie_engine.ordering import stable_order
 
 __all__ = ["Windows", "concatenate", "cut_windows"]
 
@@ -98,7 +99,7 @@ def cut_windows(interactions: Interactions, config: WindowConfig, *, after: int 
     """
     if after is not None and config.context == "slice":
         interactions, after = between(interactions, after, None), None
-    order = np.argsort(interactions.user, kind="stable")  # by user, then in the recorded order
+    order = stable_order(interactions.user)  # by user, then in the recorded order
     user, item = interactions.user[order], interactions.item[order]
     begin, end = _user_spans(user)
     start, stop = _window_spans(begin, end, config)
