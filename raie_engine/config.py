@@ -79,39 +79,75 @@ class RegionConfig:
     """How set-up windows become regions.
 
     regions: K; 0 lets the recorded criterion choose between 2 and max_regions.
+    min_share: smallest share of the windows a region may hold when another K avoids it.
     quantile: q, the share of a region's set-up windows inside its radius R_k (the paper: 0.9).
+    max_quantile: the share inside R_max; a window farther out belongs nowhere (radius and posterior gates).
+    slack: R_max is slack times R_k where that is larger and stays on this side of the nearest other region.
     remove_components: principal components taken out of the routing space.
     """
 
     regions: int = 0
     max_regions: int = 8
+    min_share: float = 0.02
     quantile: float = 0.9
+    max_quantile: float = 0.99
+    slack: float = 1.1
     remove_components: int = 0
     restarts: int = 5
     points_per_centre: int = 1600
 
+    def __post_init__(self) -> None:
+        if self.regions < 0 or (self.regions == 0 and self.max_regions < 2):
+            raise ConfigError(
+                "regions.regions must be at least 0, and 0 needs regions.max_regions of at least 2; "
+                f"found {self.regions} and {self.max_regions}"
+            )
+        if not 0 < self.quantile < 1 or not 0 < self.max_quantile <= 1:
+            raise ConfigError(
+                "regions.quantile must lie in (0, 1) and regions.max_quantile in (0, 1], "
+                f"found {self.quantile} and {self.max_quantile}"
+            )
+        if self.max_quantile <= self.quantile:
+            # R_max would equal R_k, so no window could ever be an Expand.
+            raise ConfigError(
+                f"regions.max_quantile = {self.max_quantile} makes Expand impossible: "
+                f"it must be above regions.quantile = {self.quantile}"
+            )
+        if self.slack < 1 or not 0 <= self.min_share < 0.5:
+            raise ConfigError(
+                "regions.slack must be at least 1 and regions.min_share in [0, 0.5), "
+                f"found {self.slack} and {self.min_share}"
+            )
+        if min(self.restarts, self.points_per_centre) < 1 or self.remove_components < 0:
+            raise ConfigError(
+                "regions.restarts and regions.points_per_centre must be at least 1 and "
+                "regions.remove_components at least 0"
+            )
+
 
 @dataclass(frozen=True)
 class GateConfig:
-    """Which gate decides Update, Expand or Add, and its thresholds.
+    """Which gate decides Update, Expand or Add, its thresholds, and how an edit acts on the decisions.
 
     policy: "radius", "paper" or "posterior".
-    temperature: tau of equation 3.  high: T, the least p* that is not Add; margin: delta_min of equation 4.
-    max_quantile: q of R_max, the quantile of set-up angles beyond which a window belongs nowhere (radius gate).
-    slack: R_max is at least slack times R_k.
+    temperature: tau of equation 3.  high: T, the least p* that is not Add (paper gate).
+    margin: delta_min of equation 4 (paper and posterior gates).
     movement: rate of the moving averages of equations 5 and 6.
+    prior_strength: n0; a region that n windows reached moves at the rate movement * n / (n + n0).
+    min_windows: fewest windows that touch a region; with fewer the region stays exactly as it is.
+    expand_share: a region expands when more than this share of its windows are Expand, else it updates.
     buffer: windows the Add buffer must hold before new regions are proposed.
-    min_region: smallest new region, in windows.
+    min_region: smallest new region, in windows.  max_added: most regions one edit adds.
     """
 
     policy: str = "radius"
     temperature: float = 0.05
     high: float = 0.5
     margin: float = 0.05
-    max_quantile: float = 0.99
-    slack: float = 1.1
     movement: float = 0.2
     prior_strength: float = 5.0
+    min_windows: int = 20
+    expand_share: float = 0.2
     buffer: int = 200
     min_region: int = 50
     max_added: int = 4
@@ -124,6 +160,24 @@ class GateConfig:
             raise ConfigError(
                 f"gate.high = {self.high} with gate.margin = {self.margin} makes Expand impossible: "
                 f"high must be below (1 + margin) / 2 = {(1 + self.margin) / 2:g}"
+            )
+        for name, low, high in (("high", 0, 1), ("margin", 0, 1), ("movement", 0, 1), ("expand_share", 0, 1)):
+            if not low <= getattr(self, name) <= high:
+                raise ConfigError(f"gate.{name} must lie in [{low}, {high}], found {getattr(self, name)}")
+        if self.temperature <= 0 or self.prior_strength < 0:
+            raise ConfigError(
+                "gate.temperature must be above 0 and gate.prior_strength at least 0, "
+                f"found {self.temperature} and {self.prior_strength}"
+            )
+        if min(self.min_windows, self.min_region, self.buffer) < 1 or self.max_added < 0:
+            raise ConfigError(
+                "gate.min_windows, gate.min_region and gate.buffer must be at least 1 and gate.max_added "
+                f"at least 0, found {self.min_windows}, {self.min_region}, {self.buffer} and {self.max_added}"
+            )
+        if self.buffer < self.min_region:
+            raise ConfigError(
+                f"gate.buffer = {self.buffer} cannot hold a new region of {self.min_region} windows "
+                "(gate.min_region)"
             )
 
 
