@@ -1,0 +1,90 @@
+"""What the command line itself refuses, and the exit code of every error it can meet.
+
+CliError
+├── WorkspaceError        no raie.toml where one is needed, or one that cannot be read
+├── UsageError            options that contradict each other or the workspace
+└── Refused               the user said no, or nobody could be asked
+
+A code is part of the interface: scripts branch on it, so a number never changes its meaning.
+"""
+
+from __future__ import annotations
+
+import errno
+
+__all__ = [
+    "BAD_INPUT",
+    "CONFLICT",
+    "INTEGRITY",
+    "INTERRUPTED",
+    "OK",
+    "REFUSED",
+    "TERMINATED",
+    "UNREACHABLE",
+    "USAGE",
+    "CliError",
+    "Refused",
+    "UsageError",
+    "WorkspaceError",
+    "exit_code",
+]
+
+OK = 0
+REFUSED = 1
+USAGE = 2
+BAD_INPUT = 3
+CONFLICT = 4
+INTEGRITY = 5
+UNREACHABLE = 6
+INTERRUPTED = 130
+TERMINATED = 143
+
+
+class CliError(Exception):
+    """The root of the command line's own errors; its text is shown to the user as it is."""
+
+
+class WorkspaceError(CliError):
+    """There is no raie.toml where one is needed, or it cannot be read."""
+
+
+class UsageError(CliError):
+    """Options that contradict each other or the workspace they are used in."""
+
+
+class Refused(CliError):
+    """The user answered no, or a question was needed and nobody was there to be asked."""
+
+
+def exit_code(error: BaseException) -> int | None:
+    """The documented exit code of an error, or None where meeting it is a bug of ours.
+
+    The trees of the registry and of the engine are imported here, after something failed: neither needs torch.
+    """
+    from raie_engine import errors as engine
+    from registry import errors as registry
+
+    # The first line that matches counts, so a special case stands before its base.
+    codes: tuple[tuple[type[BaseException], int], ...] = (
+        (UsageError, USAGE),
+        (CliError, REFUSED),
+        (engine.ConfigError, USAGE),
+        (engine.WrongBackbone, INTEGRITY),
+        (engine.DamagedArtifact, INTEGRITY),
+        (engine.EngineError, BAD_INPUT),
+        (registry.InvalidValue, USAGE),
+        (registry.BlobMissing, INTEGRITY),
+        (registry.BlobCorrupt, INTEGRITY),
+        (registry.Conflict, CONFLICT),
+        (registry.EditStateError, CONFLICT),
+        (registry.CommitStateUnknown, UNREACHABLE),
+        (registry.DatabaseUnreachable, UNREACHABLE),
+        (registry.StoreError, UNREACHABLE),
+        (registry.RegistryError, REFUSED),
+    )
+    for kind, code in codes:
+        if isinstance(error, kind):
+            return code
+    if isinstance(error, OSError):
+        return UNREACHABLE if error.errno in (errno.ENOSPC, errno.EDQUOT) else REFUSED
+    return None

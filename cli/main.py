@@ -1,0 +1,234 @@
+"""`raie`: the table of all commands, and the one place where an error becomes a line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from cli import errors
+from cli.lazy import LazyGroup, Section
+
+__all__ = ["main", "raie", "run"]
+
+
+def _group(name: str, help_line: str, examples: tuple[str, ...], section: Section) -> LazyGroup:
+    shown = "".join(f"  {example}\n" for example in examples)
+    return LazyGroup(name, help=f"{help_line}\n\n\b\nExamples:\n{shown}", sections={"Commands": section})
+
+
+_DATA = _group(
+    "data",
+    "Look at interaction logs, or make one.",
+    ("raie data describe ratings.dat", "raie data synth log.csv"),
+    {
+        "describe": ("cli.engine_commands:describe", "Say what a log holds, and what will go wrong with it."),
+        "synth": ("cli.engine_commands:synth", "Write a drifting log whose truth is known."),
+    },
+)
+_EDIT = _group(
+    "edit",
+    "Plan, apply and look at edits.",
+    ("raie edit plan new.csv", "raie edit apply new.csv", "raie edit show 3"),
+    {
+        "plan": ("cli.engine_commands:plan", "Show what an edit would do, region by region."),
+        "apply": ("cli.engine_commands:apply", "Train the touched regions and commit a new snapshot."),
+        "resume": ("cli.engine_commands:resume", "Finish an edit that was interrupted."),
+        "list": ("cli.edits:list_edits", "List the edits, newest first."),
+        "show": ("cli.edits:show", "Show one edit: who, why, and what it did to each region."),
+        "diff": ("cli.edits:diff", "Compare two snapshots, or an edit with its base."),
+        "abort": ("cli.edits:abort", "Close a running or abandoned edit without a result."),
+    },
+)
+_ALIAS = _group(
+    "alias",
+    "Look at aliases and their moves.",
+    ("raie alias list", "raie alias history production"),
+    {
+        "list": ("cli.promotion:list_aliases", "List the aliases and what they point at."),
+        "history": ("cli.promotion:alias_history", "List every move of an alias, newest first."),
+    },
+)
+_REGIONS = _group(
+    "regions",
+    "Look at the regions of a snapshot.",
+    ("raie regions list production", "raie regions show 2"),
+    {
+        "list": ("cli.regions:list_regions", "List the regions of a snapshot with their versions."),
+        "show": ("cli.regions:show", "Show every version of one region, and the edits that made them."),
+    },
+)
+_DB = _group(
+    "db",
+    "Look after the database's schema.",
+    ("raie db current", "raie db upgrade"),
+    {
+        "upgrade": ("cli.upkeep:upgrade", "Bring the database to this program's schema."),
+        "current": ("cli.upkeep:current", "Print the database's schema revision and the one expected."),
+    },
+)
+_MLFLOW = _group(
+    "mlflow",
+    "Show edits and snapshots in MLflow.",
+    ("raie mlflow sync", "raie mlflow ui"),
+    {
+        "sync": ("cli.tracking:sync", "Publish what MLflow does not show yet."),
+        "status": ("cli.tracking:status", "Say what is published, what waits, and why."),
+        "ui": ("cli.tracking:ui", "Serve MLflow's pages over this workspace's records."),
+    },
+)
+
+_SECTIONS: Mapping[str, Section] = {
+    "Start": {
+        "demo": ("cli.engine_commands:demo", "Run the whole way, from a log to a rollback, in a fresh workspace."),
+        "init": ("cli.upkeep:init", "Make a workspace: raie.toml, a database and a blob store."),
+        "data": _DATA,
+        "setup": ("cli.engine_commands:setup", "Train the backbone, fit the regions, commit the first snapshot."),
+    },
+    "Change": {
+        "edit": _EDIT,
+        "promote": ("cli.promotion:promote", "Point an alias at a snapshot, or at one region's other version."),
+        "rollback": ("cli.promotion:rollback", "Undo one edit, or go back to an older snapshot."),
+    },
+    "Look": {
+        "log": ("cli.history:log", "Draw the history of snapshots as a tree."),
+        "lineage": ("cli.history:lineage", "Draw what a snapshot is made of, and where each part came from."),
+        "regions": _REGIONS,
+        "alias": _ALIAS,
+        "evaluate": ("cli.engine_commands:evaluate", "Measure a snapshot on a log."),
+        "recommend": ("cli.engine_commands:recommend", "Recommend items to users of a log."),
+    },
+    "Keep": {
+        "verify": ("cli.upkeep:verify", "Check every blob, every reference and the audit chain."),
+        "gc": ("cli.upkeep:gc", "Delete blobs that nothing refers to."),
+        "db": _DB,
+        "mlflow": _MLFLOW,
+    },
+}
+
+_EPILOG = """\
+\b
+Exit codes:
+    0  done
+    1  refused, or any other error
+    2  wrong usage
+    3  the input data cannot be used
+    4  conflict: the head, an alias or a region has moved since
+    5  integrity: a damaged or missing blob, a broken chain, another backbone
+    6  the database or the store cannot be reached, or is full
+  130  interrupted (143: terminated)
+
+\b
+Environment:
+  RAIE_WORKSPACE     folder of raie.toml, as --workspace
+  RAIE_DATABASE_URL  database, before the one in raie.toml
+  RAIE_STORE         blob store, before the one in raie.toml
+  RAIE_MODEL         model, before the one in raie.toml
+  RAIE_ACTOR         who acts, in the history (else the user of the system)
+  RAIE_DEBUG=1       show the traceback of an error
+  NO_COLOR           no colour
+
+\b
+Completion: eval "$(_RAIE_COMPLETE=bash_source raie)" in ~/.bashrc
+  (zsh_source in ~/.zshrc; `_RAIE_COMPLETE=fish_source raie | source` for fish)
+"""
+
+
+@click.group(
+    cls=LazyGroup,
+    sections=_SECTIONS,
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.option(
+    "--workspace",
+    type=click.Path(path_type=Path),
+    envvar="RAIE_WORKSPACE",
+    help="Folder of raie.toml. Without it: the nearest at or above the current folder.",
+)
+@click.version_option(package_name="raie", message="raie %(version)s")
+@click.pass_context
+def raie(ctx: click.Context, workspace: Path | None) -> None:
+    """Edit a recommender region by region, and keep every state of it.
+
+    A snapshot is one state of the model. An edit makes the next one from new interactions; an alias
+    such as production points at the one in use; a rollback brings an older content back.
+
+    \b
+    Examples:
+      raie demo
+      raie init && raie setup ratings.dat
+      raie edit plan ratings.dat
+      raie log
+    """
+    ctx.obj = workspace
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line; return its exit code, having printed one line for any error."""
+    try:
+        result = raie.main(args=arguments, prog_name="raie", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else errors.OK
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return _fail("interrupted", errors.INTERRUPTED)
+    except BrokenPipeError:
+        return _reader_left()
+    except Exception as error:
+        return _report(error)
+
+
+def _report(error: Exception) -> int:
+    """Say what went wrong in one line; more only where RAIE_DEBUG asks for it."""
+    if os.environ.get("RAIE_DEBUG") == "1":
+        traceback.print_exc()
+    code = errors.exit_code(error)
+    words = " ".join(str(error).split())
+    if code is None:
+        bug = f"unexpected {type(error).__name__}: {words}: this is a bug; RAIE_DEBUG=1 shows where"
+        return _fail(bug, errors.REFUSED)
+    return _fail(words or type(error).__name__, code)
+
+
+def _fail(words: str, code: int) -> int:
+    colour = False if os.environ.get("NO_COLOR") else None
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {words}", err=True, color=colour)
+    return code
+
+
+def _reader_left() -> int:
+    """End quietly when the reader of our output has left, as `raie log | head` does."""
+    # Python flushes stdout once more at exit; into /dev/null that cannot fail again.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return errors.OK
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    # Raised, not killed: open transactions roll back and started servers are stopped on the way out.
+    click.echo("error: terminated", err=True)
+    raise SystemExit(errors.TERMINATED)
+
+
+def main() -> NoReturn:
+    """The console script."""
+    signal.signal(signal.SIGTERM, _terminate)
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show the tree's lines gets question marks, not a crash.
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    sys.exit(run())
+
+
+if __name__ == "__main__":
+    main()

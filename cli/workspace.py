@@ -1,0 +1,210 @@
+"""The workspace: a folder with a raie.toml that says where the database, the blobs and MLflow's records are.
+
+The environment comes before the file: RAIE_DATABASE_URL, RAIE_STORE, RAIE_MODEL, and RAIE_ACTOR for who acts.
+Every relative path, from either of them, starts at the folder of raie.toml.
+"""
+
+from __future__ import annotations
+
+import functools
+import getpass
+import json
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli.errors import UsageError, WorkspaceError
+
+if TYPE_CHECKING:
+    from registry import Registry
+
+__all__ = ["FILE_NAME", "Workspace", "actor", "draft", "find", "in_workspace", "read", "refuse_password"]
+
+FILE_NAME = "raie.toml"
+_DATABASE = "sqlite:///.raie/registry.db"
+_STORE = ".raie/blobs"
+_MODEL = "recsys"
+_TRACKING = "sqlite:///.raie/mlflow.db"
+_KNOWN = ("database", "engine", "mlflow", "model", "store")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where one model's history lives.
+
+    folder: absolute, holds raie.toml.  database: an SQLAlchemy URL, never printed because the environment's may
+    carry a password.  store: a folder, file:// or s3:// URL.  engine: the [engine] table, not yet checked.
+    """
+
+    folder: Path
+    model: str
+    database: str = field(repr=False)
+    store: str
+    tracking_uri: str
+    engine: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def work(self) -> Path:
+        """The folder for what an edit computes before it is committed; it may be deleted when no edit runs."""
+        return self.folder / ".raie" / "work"
+
+    def registry(self) -> Registry:
+        """Open the registry of this workspace.
+
+        Raises: RegistryError when the database or the store cannot be reached, or is of another revision.
+        """
+        from registry import Registry
+
+        return Registry.open(self.database, self.store)
+
+
+def find(start: Path | None = None) -> Workspace:
+    """The workspace at `start` (a folder or its raie.toml), else the nearest at or above the current folder.
+
+    Raises: WorkspaceError where there is none, or where it cannot be read.
+    """
+    if start is not None:
+        file = start if start.is_file() else start / FILE_NAME
+        if not file.is_file():
+            raise WorkspaceError(
+                f"expected a workspace at {start}, found no {FILE_NAME} there: run `raie init` in it"
+            )
+        return read(file)
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / FILE_NAME).is_file():
+            return read(folder / FILE_NAME)
+    raise WorkspaceError(
+        f"no {FILE_NAME} in {here} or any folder above it: run `raie init` here, or name a folder with --workspace"
+    )
+
+
+def read(file: Path) -> Workspace:
+    """Read a raie.toml and lay the environment over it.
+
+    Raises: WorkspaceError naming the key that is unknown or of the wrong type.
+    """
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise WorkspaceError(f"{file} is not valid TOML: {error}") from error
+    if unknown := sorted(set(values) - set(_KNOWN)):
+        raise WorkspaceError(f"{file}: unknown key {unknown[0]!r}; known here: {', '.join(_KNOWN)}")
+    tracking = _table(values, "mlflow", file)
+    if unknown := sorted(set(tracking) - {"tracking_uri"}):
+        raise WorkspaceError(f"{file}: unknown key 'mlflow.{unknown[0]}'; known here: mlflow.tracking_uri")
+    folder = file.resolve().parent
+    return Workspace(
+        folder=folder,
+        model=os.environ.get("RAIE_MODEL") or _text(values, "model", _MODEL, file),
+        database=_at(folder, os.environ.get("RAIE_DATABASE_URL") or _text(values, "database", _DATABASE, file)),
+        store=_store_at(folder, os.environ.get("RAIE_STORE") or _text(values, "store", _STORE, file)),
+        tracking_uri=_at(folder, _text(tracking, "tracking_uri", _TRACKING, file)),
+        engine=_table(values, "engine", file),
+    )
+
+
+def _text(values: Mapping[str, Any], key: str, otherwise: str, file: Path) -> str:
+    value = values.get(key, otherwise)
+    if not isinstance(value, str) or not value.strip():
+        raise WorkspaceError(f"{file}: {key} must be a text that is not empty, found {value!r}")
+    return value
+
+
+def _table(values: Mapping[str, Any], key: str, file: Path) -> Mapping[str, Any]:
+    value = values.get(key, {})
+    if not isinstance(value, Mapping):
+        raise WorkspaceError(f"{file}: {key} must be a table ([{key}]), found {value!r}")
+    return value
+
+
+def _at(folder: Path, url: str) -> str:
+    """An SQLite URL with its file taken relative to the workspace; every other URL as it is."""
+    prefix, separator, path = url.partition(":///")
+    if not separator or not prefix.startswith("sqlite") or not path or path.startswith((":memory:", "file:")):
+        return url
+    return f"{prefix}:///{folder / path}"
+
+
+def _store_at(folder: Path, store: str) -> str:
+    return store if "://" in store else str(folder / Path(store).expanduser())
+
+
+def draft(database: str | None, store: str | None, model: str | None) -> str:
+    """The text of a new raie.toml.
+
+    Raises: UsageError for a database URL with a password, which a file that is committed and copied must not hold.
+    """
+    if database is not None:
+        refuse_password(database)
+    lines = [
+        "# A raie workspace. Relative paths start at this file's folder. The environment comes first:",
+        "# RAIE_DATABASE_URL, RAIE_STORE, RAIE_MODEL; RAIE_ACTOR says who acts.",
+        f"model = {_quoted(model or _MODEL)}",
+        f"database = {_quoted(database or _DATABASE)}",
+        f"store = {_quoted(store or _STORE)}",
+        "",
+        "[mlflow]",
+        f"tracking_uri = {_quoted(_TRACKING)}",
+        "",
+        "# Options of the engine, for example:",
+        "# [engine]",
+        "# seed = 42",
+        "# [engine.regions]",
+        "# regions = 4",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    # JSON's escapes are TOML's too; only DEL, which JSON leaves as it is, has to be escaped for TOML.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def refuse_password(database: str) -> None:
+    """Refuse a database URL that carries a password.
+
+    Raises: UsageError; its text names the ways to give the password, and never repeats the URL.
+    """
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        url = make_url(database)
+    except (ArgumentError, ValueError) as error:
+        raise UsageError(
+            "--database must be an SQLAlchemy URL such as sqlite:///.raie/registry.db or "
+            "postgresql://ada@db.example.org/raie, and this one cannot be read"
+        ) from error
+    if url.password is not None or "password" in url.query:
+        raise UsageError(
+            f"the database URL holds a password, and {FILE_NAME} is a file people commit and copy: leave it out "
+            "of the URL and put it in PGPASSWORD or ~/.pgpass, or give the whole URL in RAIE_DATABASE_URL"
+        )
+
+
+def actor() -> str:
+    """Who acts: RAIE_ACTOR, or else the user of the operating system."""
+    if named := os.environ.get("RAIE_ACTOR", "").strip():
+        return named
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # A container may run under a user id that no passwd entry names.
+        return f"uid {os.getuid()}"
+
+
+def in_workspace(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the workspace of `--workspace` or the current folder as its first argument."""
+
+    @click.pass_obj
+    @functools.wraps(command)
+    def run(start: Path | None, *args: Any, **options: Any) -> Any:
+        return command(find(start), *args, **options)
+
+    return run

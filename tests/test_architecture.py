@@ -1,0 +1,238 @@
+"""The rules of the code, walked over every module's syntax tree, so that none depends on a reader's eye."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("registry", "raie_engine", "migrations", "cli")
+MODULES = sorted(
+    path.relative_to(ROOT)
+    for package in PACKAGES
+    for path in (ROOT / package).rglob("*.py")
+    if "__pycache__" not in path.parts
+)
+TREES = {path: ast.parse((ROOT / path).read_text(encoding="utf-8"), str(path)) for path in MODULES}
+
+# Who may import what: the library -> the only places that do.
+HOMES = {
+    "alembic": ("migrations/",),
+    "boto3": ("registry/store.py",),
+    "botocore": ("registry/store.py",),
+    "click": ("cli/",),
+    "mlflow": ("registry/mlflow_", "raie_engine/serving.py"),
+    "peft": ("raie_engine/adapters.py",),
+    "psycopg": (),
+    "sqlalchemy": ("registry/", "migrations/", "cli/workspace.py"),
+    "transformers": ("raie_engine/backbones/",),
+}
+# An edit is planned where there is no torch: what a plan is made of needs numbers and tables, nothing more.
+LIGHT = ("config", "interactions", "windows", "regions", "gating", "plan", "synthetic", "describe")
+TABLES = {"numpy", "pandas", "pyarrow", "safetensors"}
+# Alembic runs these by their file name; nobody imports a name from them.
+ALEMBIC_SCRIPTS = ("migrations/env.py", "migrations/versions/")
+FORBIDDEN_WORDS = {"bank", "bucket", "sig", "default", "utils", "manager"}
+CATCH_ALL = ("cli/main.py", "registry/outbox.py", "registry/mlflow_publisher.py")
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Every imported module with its line, those inside functions included."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: relative import"
+            yield str(node.module), node.lineno
+            yield from ((f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
+
+
+def at_import(tree: ast.Module) -> Iterator[str]:
+    """The modules that importing this one imports; those under TYPE_CHECKING are for mypy alone."""
+    for node in tree.body:
+        yield from (name for name, _ in imports(ast.Module([node], [])) if not isinstance(node, ast.If))
+
+
+def offences(allowed: Callable[[str, str], bool]) -> list[str]:
+    """Where a module imports what `allowed(path, imported)` refuses."""
+    return [
+        f"{path}:{line} imports {name}"
+        for path, tree in TREES.items()
+        for name, line in imports(tree)
+        if not allowed(path.as_posix(), name)
+    ]
+
+
+def top(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def test_the_registry_and_the_engine_never_import_each_other_nor_the_command_line() -> None:
+    strangers = {
+        "registry": {"raie_engine", "cli", "migrations"},
+        "raie_engine": {"registry", "cli", "migrations"},
+    }
+    assert offences(lambda path, name: top(name) not in strangers.get(top(path.replace("/", ".")), ())) == []
+
+
+def test_migrations_know_the_tables_and_how_to_reach_them_and_no_more_of_the_registry() -> None:
+    known = ("registry.models", "registry.database", "registry.errors")
+
+    def allowed(path: str, name: str) -> bool:
+        return (
+            not path.startswith("migrations/")
+            or top(name) not in PACKAGES
+            or name.startswith((*known, "migrations"))
+        )
+
+    assert offences(allowed) == []
+
+
+def test_the_registry_needs_no_torch() -> None:
+    heavy = {"torch", "numpy", "transformers", "peft", "sklearn", "pandas"}
+    assert offences(lambda path, name: not path.startswith("registry/") or top(name) not in heavy) == []
+
+
+def test_a_library_is_imported_in_its_one_place_only() -> None:
+    assert offences(lambda path, name: top(name) not in HOMES or path.startswith(HOMES[top(name)])) == []
+
+
+def test_planning_an_edit_needs_numbers_and_tables_only() -> None:
+    light = _with_what_they_import({f"raie_engine.{module}" for module in LIGHT})
+    known = TABLES | sys.stdlib_module_names | {"raie_engine"}
+    assert offences(lambda path, name: _dotted(path) not in light or top(name) in known) == []
+
+
+def _with_what_they_import(modules: set[str]) -> set[str]:
+    """The modules and, step by step, every module of this project that one of them imports."""
+    trees = {_dotted(path.as_posix()): tree for path, tree in TREES.items()}
+    found, new = set(modules), set(modules)
+    while new:
+        new = {
+            name for module in new if module in trees for name, _ in imports(trees[module]) if name in trees
+        } - found
+        found |= new
+    return found
+
+
+def _dotted(path: str) -> str:
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def test_importing_a_command_imports_no_heavy_library() -> None:
+    heavy = {"torch", "mlflow", "transformers", "peft", "boto3", "alembic"}
+    found = [
+        f"{p}: {n}"
+        for p, t in TREES.items()
+        if top(str(p.parent)) == "cli"
+        for n in at_import(t)
+        if top(n) in heavy
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_every_module_says_its_idea_and_its_public_names(path: Path) -> None:
+    tree = TREES[path]
+    assert ast.get_docstring(tree), "no docstring"
+    if len(tree.body) == 1:
+        return
+    defined = {name for node in tree.body for name in _defined(node)}
+    assert "annotations" in defined, "no `from __future__ import annotations`"
+    if path.as_posix().startswith(ALEMBIC_SCRIPTS):
+        return
+    assert "__all__" in defined, "no __all__"
+    public = next(
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and "__all__" in _defined(node)
+    )
+    assert sorted(set(public)) == sorted(public), "__all__ names something twice"
+    assert [name for name in public if name not in defined] == [], "__all__ names what is not there"
+
+
+def _defined(node: ast.stmt) -> set[str]:
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return {node.name}
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return {alias.asname or alias.name for alias in node.names}
+    return {
+        child.id for child in ast.walk(node) if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Store)
+    }
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_no_name_is_one_that_says_nothing(path: Path) -> None:
+    words = [(word, where) for name, where in _names(TREES[path]) for word in _words(name)]
+    words += [(word, 0) for word in _words(path.stem)]
+    assert [f"{path}:{where} {word}" for word, where in words if word in FORBIDDEN_WORDS] == []
+
+
+def _names(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Names that the module itself gives: not those of other people's keyword arguments and attributes."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name, node.lineno
+        elif isinstance(node, ast.arg):
+            yield node.arg, node.lineno
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id, node.lineno
+
+
+def _words(name: str) -> list[str]:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower().split("_")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_no_error_is_swallowed_by_a_catch_all(path: Path) -> None:
+    handlers = [
+        node for node in ast.walk(TREES[path]) if isinstance(node, ast.ExceptHandler) and _catches_all(node)
+    ]
+    if path.as_posix() in CATCH_ALL:
+        handlers = handlers[1:]
+    assert [f"{path}:{handler.lineno}" for handler in handlers if not _raises_again(handler)] == []
+
+
+def _catches_all(handler: ast.ExceptHandler) -> bool:
+    kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    return any(
+        kind is None or (isinstance(kind, ast.Name) and kind.id in ("Exception", "BaseException"))
+        for kind in kinds
+    )
+
+
+def _raises_again(handler: ast.ExceptHandler) -> bool:
+    last = handler.body[-1]
+    return isinstance(last, ast.Raise) and last.exc is None
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_a_function_fits_on_a_screen_and_a_file_holds_one_idea(path: Path) -> None:
+    functions = [n for n in ast.walk(TREES[path]) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    long = [f"{path}:{f.lineno} {f.name}" for f in functions if f.end_lineno and f.end_lineno - f.lineno >= 60]
+    assert long == []
+    assert len((ROOT / path).read_text(encoding="utf-8").splitlines()) <= 400
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_no_library_seeds_the_whole_process(path: Path) -> None:
+    forked = {id(node) for block in ast.walk(TREES[path]) if _forks(block) for node in ast.walk(block)}
+    seeding = [node for node in ast.walk(TREES[path]) if isinstance(node, ast.Call) and _seeds(node)]
+    assert [f"{path}:{call.lineno}" for call in seeding if id(call) not in forked] == []
+
+
+def _forks(node: ast.AST) -> bool:
+    """A block that gives the process its old random state back."""
+    return isinstance(node, ast.With) and any("fork_rng" in ast.unparse(item.context_expr) for item in node.items)
+
+
+def _seeds(call: ast.Call) -> bool:
+    seeding = (
+        r"(torch|torch\.cuda|random|np\.random|numpy\.random|transformers)\.(manual_seed(_all)?|seed|set_seed)"
+    )
+    return re.fullmatch(seeding, ast.unparse(call.func)) is not None
