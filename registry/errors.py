@@ -18,8 +18,9 @@ RegistryError
 │   ├── RollbackConflict    later edits changed what would be rolled back
 │   ├── AliasConflict       the alias does not point where it was expected
 │   └── IncompatibleRegions a region of another backbone, routing space or catalogue
-└── EditStateError          the edit is not in the state this needs
-    └── LeaseLost           another process holds the edit's lease
+├── EditStateError          the edit is not in the state this needs
+│   └── LeaseLost           another process holds the edit's lease
+└── MlflowUnreachable       no answer from MLflow; the outbox keeps the events
 
 A message is one line: what was expected, what was found and what to do. It never contains a password.
 """
@@ -42,6 +43,7 @@ __all__ = [
     "IncompatibleRegions",
     "InvalidValue",
     "LeaseLost",
+    "MlflowUnreachable",
     "NotFound",
     "RegistryError",
     "RollbackConflict",
@@ -155,3 +157,7 @@ class EditStateError(RegistryError):
 
 class LeaseLost(EditStateError):
     """Another process holds the edit's lease."""
+
+
+class MlflowUnreachable(RegistryError):
+    """MLflow gave no answer or could not be opened; the outbox keeps the events until the next sync."""
