@@ -86,12 +86,19 @@ def spherical_kmeans(
 ) -> tuple[Floats, Ints]:
     """Unit centres [k, d] and the assignment [n] of every unit vector to its nearest one.
 
+    A zero vector has no direction: it is assigned, but no centre comes from it.
+
     Raises: InputError when the vectors hold fewer than k different directions.
     Source: Dhillon and Modha, Machine Learning 42 (2001); seeding by Arthur and Vassilvitskii (k-means++, 2007)
     with 1 - cos as the squared distance.
     """
     generator = np.random.default_rng([seed, k])
     sample = _subsample(vectors, k * points_per_centre, generator)
+    sample = sample[sample.any(axis=1)]
+    if k < 1 or len(sample) < k:
+        raise InputError(
+            f"expected 1 to {len(sample)} regions for {len(sample)} windows with a direction, found {k}"
+        )
     part = sample[: max(k * _RESTART_POINTS, 1)]
     best: tuple[float, Floats] | None = None
     for _ in range(max(1, restarts)):
@@ -246,7 +253,7 @@ def _assign_without_empty(vectors: Floats, centres: Floats) -> Ints:
         empty = np.flatnonzero(np.bincount(labels, minlength=len(centres)) == 0)
         if not len(empty):
             return labels
-        far = int(cosines.argmin())
+        far = int(np.where(vectors.any(axis=1), cosines, 1.0).argmin())
         if cosines[far] >= 1.0 - 1e-6:
             break
         centres[empty[0]] = vectors[far] / np.linalg.norm(vectors[far])

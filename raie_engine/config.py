@@ -169,10 +169,10 @@ class GateConfig:
                 "gate.temperature must be above 0 and gate.prior_strength at least 0, "
                 f"found {self.temperature} and {self.prior_strength}"
             )
-        if min(self.min_windows, self.min_region, self.buffer) < 1 or self.max_added < 0:
+        if min(self.min_windows, self.min_region, self.buffer, self.max_added) < 1:
             raise ConfigError(
-                "gate.min_windows, gate.min_region and gate.buffer must be at least 1 and gate.max_added "
-                f"at least 0, found {self.min_windows}, {self.min_region}, {self.buffer} and {self.max_added}"
+                "gate.min_windows, gate.min_region, gate.buffer and gate.max_added must "
+                f"be at least 1, found {self.min_windows}, {self.min_region}, {self.buffer} and {self.max_added}"
             )
         if self.buffer < self.min_region:
             raise ConfigError(

@@ -120,9 +120,9 @@ class PaperGate:
                 f"{1 / k:g} and {reach:g}; choose gate.high between them, more regions, or the radius gate"
             )
         factors = np.full(k, 1 / self.temperature, np.float32)
-        best = _soft_best(region_map.centres, factors, None, vectors, self.margin)
+        best = _soft_best(region_map.centres, factors, None, vectors, self.margin, self.high)
         action = np.where(best.leads, Action.UPDATE, Action.EXPAND).astype(np.int8)
-        action[best.probability < np.float32(self.high)] = Action.ADD
+        action[best.probability < self.high] = Action.ADD
         return _decisions(region_map, action, best)
 
 
@@ -199,12 +199,14 @@ class _Best:
     nearest_angle: Floats
 
 
-def _soft_best(centres: Floats, factors: Floats, offsets: Floats | None, vectors: Floats, margin: float) -> _Best:
+def _soft_best(
+    centres: Floats, factors: Floats, offsets: Floats | None, vectors: Floats, margin: float, least: float = 0.0
+) -> _Best:
     """The first largest score factors_k cos(z, c_k) + offsets_k of every window; no offsets: factors are all
     equal.
 
     The probabilities other than p* sum to 1 - p*, so a p* of (1 + margin) / 2 leads by the margin whatever the
-    runner-up is; only below that is the runner-up looked for.
+    runner-up is; only below that, and from `least` on, is the runner-up looked for.
     """
     n = len(vectors)
     row, nearest = np.empty(n, np.int32), np.empty(n, np.int32)
@@ -226,9 +228,9 @@ def _soft_best(centres: Floats, factors: Floats, offsets: Floats | None, vectors
         np.exp(scores, out=scores)
         p = 1.0 / scores.sum(axis=1)
         probability[part], leads[part] = p, True
-        close = np.flatnonzero(p < (1 + margin) / 2)
+        close = np.flatnonzero((p < (1 + margin) / 2) & (p >= least))
         if len(close):
             rest = scores[close]
             rest[np.arange(len(close)), best[close]] = 0.0
-            leads[start + close] = p[close] * (1.0 - rest.max(axis=1)) >= np.float32(margin)
+            leads[start + close] = p[close] * (1.0 - rest.max(axis=1)) >= margin
     return _Best(row, probability, leads, angles(cosine), nearest, angles(nearest_cosine))

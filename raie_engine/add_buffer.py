@@ -1,0 +1,78 @@
+"""The Add buffer: windows that belonged nowhere wait here, from edit to edit, until they can form a region."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from raie_engine.array_bytes import pack, unpack
+from raie_engine.clustering import Floats
+from raie_engine.errors import DamagedArtifact, InputError, WrongBackbone
+from raie_engine.windows import Windows, concatenate
+
+__all__ = ["AddBuffer"]
+
+
+@dataclass(frozen=True, eq=False)
+class AddBuffer:
+    """windows: m of them; vectors float32 [m, d], where they lie in the routing space of this digest.
+
+    The vectors are kept as they were: the backbone is frozen, so encoding the windows again would give them again.
+    """
+
+    windows: Windows
+    vectors: Floats
+    space: str
+
+    def __post_init__(self) -> None:
+        if len(self.windows) != len(self.vectors):
+            raise InputError(
+                f"expected one vector per window, found {len(self.vectors)} vectors, {len(self.windows)} windows"
+            )
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    @classmethod
+    def empty(cls, length: int, dimensions: int, space: str) -> AddBuffer:
+        """A buffer that holds nothing, for windows of `length` items and vectors of `dimensions`."""
+        none = np.zeros(0, np.int32)
+        windows = Windows(np.zeros((0, length), np.int32), none, none, np.zeros(0, np.int64))
+        return cls(windows, np.zeros((0, dimensions), np.float32), space)
+
+    def take(self, rows: npt.NDArray[Any]) -> AddBuffer:
+        """The windows of these rows (indices or mask)."""
+        return AddBuffer(self.windows.take(rows), self.vectors[rows], self.space)
+
+    def extended(self, other: AddBuffer) -> AddBuffer:
+        """These windows, then the other's. Raises: WrongBackbone when the spaces differ."""
+        if other.space != self.space:
+            raise WrongBackbone(
+                f"expected waiting windows of routing space {self.space[:12]}, found {other.space[:12]}"
+            )
+        windows = concatenate([self.windows, other.windows])
+        return AddBuffer(windows, np.concatenate([self.vectors, other.vectors]), self.space)
+
+    def to_bytes(self) -> bytes:
+        """Lossless bytes, equal in any process."""
+        inner = np.frombuffer(self.windows.to_bytes(), np.uint8)
+        return pack({"kind": "add_buffer", "space": self.space}, {"vectors": self.vectors, "windows": inner})
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> AddBuffer:
+        """The buffer that `to_bytes` wrote. Raises: DamagedArtifact."""
+        header, arrays = unpack(data, "add_buffer", {"vectors": np.float32, "windows": np.uint8})
+        windows = Windows.from_bytes(arrays["windows"].tobytes())
+        if len(windows) != len(arrays["vectors"]):
+            raise DamagedArtifact("expected one vector per waiting window; restore the blob")
+        return cls(windows, arrays["vectors"], str(header["space"]))
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 of `to_bytes`."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
