@@ -1,0 +1,146 @@
+"""Creates in MLflow that happen once: each is preceded by a search for the tag that it carries.
+
+A lost answer is the reason: the create landed, nobody heard of it, and the next attempt must find it.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from registry import mlflow_record as record
+from registry.errors import NotFound
+from registry.mlflow_connection import artifact_location, page_address
+from registry.mlflow_record import TRANSACTION, Payload, millis
+from registry.outbox import Progress
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+
+__all__ = ["Place", "dataset", "folder_of", "log"]
+
+_PARAMS_PER_BATCH = 100
+_METRICS_PER_BATCH = 900
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in MLflow one event goes; creates are made once by `progress` and by their transaction tag."""
+
+    client: MlflowClient
+    uri: str
+    model: str
+    progress: Progress
+
+    @property
+    def name(self) -> str:
+        """The model's legal name: of its experiment and of its registered model."""
+        return record.legal_model_name(self.model)
+
+    def experiment(self) -> str:
+        """The id of the model's experiment, created where it is missing."""
+        found = self.client.get_experiment_by_name(self.name)
+        if found is None:
+            # The kind opens the experiment's pages on its runs instead of on traces.
+            tags = {"mlflow.experimentKind": "custom_model_development", "raie.model": self.model}
+            location = artifact_location(self.uri, self.name)
+            return str(self.client.create_experiment(self.name, location, tags))
+        if found.lifecycle_stage != "active":
+            raise NotFound(
+                f"Expected an active experiment {self.name!r} in MLflow, found a deleted one; restore it, or run "
+                "`mlflow gc` to be rid of it, then sync again"
+            )
+        return str(found.experiment_id)
+
+    def registered_model(self) -> str:
+        """The name of the registered model, created where it is missing."""
+        if not self.client.search_registered_models(f"name = '{self.name}'", max_results=1):
+            about = (
+                f"Snapshots of {self.model}. The registry that `raie` keeps is their source and holds their bytes."
+            )
+            self.client.create_registered_model(self.name, {"raie.model": self.model}, about)
+        return self.name
+
+    def run(self, experiment: str, key: str, name: str, tags: Mapping[str, str], started: float) -> str:
+        """The id of the run with this transaction tag, created where it is missing."""
+        found = self.client.search_runs([experiment], f"tags.`{TRANSACTION}` = '{key}'", max_results=1)
+        if found:
+            return str(found[0].info.run_id)
+        created = self.client.create_run(experiment, millis(started), {TRANSACTION: key, **tags}, name)
+        return str(created.info.run_id)
+
+    def logged_model(
+        self, experiment: str, key: str, name: str, run: str, tags: Mapping[str, str], kind: str
+    ) -> str:
+        """The id of the logged model with this transaction tag, created where it is missing."""
+        found = self.client.search_logged_models([experiment], f"tags.`{TRANSACTION}` = '{key}'", max_results=1)
+        if found:
+            return str(found[0].model_id)
+        created = self.client.create_logged_model(
+            experiment, name, run, tags={TRANSACTION: key, **tags}, model_type=kind
+        )
+        return str(created.model_id)
+
+    def version_of(self, snapshot: str) -> dict[str, Any] | None:
+        """The model version of a snapshot with its regions and logged model, None where MLflow has none."""
+        where = f"name = '{self.name}' and tags.`raie.snapshot` = '{snapshot}'"
+        found = self.client.search_model_versions(where, max_results=1)
+        if not found:
+            return None
+        tags = found[0].tags
+        return {
+            "version": str(found[0].version),
+            "model_id": tags["raie.logged_model"],
+            "regions": json.loads(tags["raie.regions"]),
+        }
+
+    def link_to_version(self, version: str) -> str:
+        """A link to a version's page."""
+        return record.link(page_address(self.uri), f"/models/{quote(self.name)}/versions/{version}")
+
+    def link_to_run(self, experiment: str, run: str) -> str:
+        """A link to a run's page."""
+        return record.link(page_address(self.uri), f"/experiments/{experiment}/runs/{run}")
+
+
+def log(
+    client: MlflowClient,
+    run: str,
+    params: Mapping[str, str],
+    metrics: Mapping[str, float],
+    at: int,
+    model: str | None,
+) -> None:
+    """Params and metrics in as few requests as MLflow's limits allow; model: what the metrics are about."""
+    from mlflow.entities import Metric, Param
+
+    rows: Sequence[Metric] = [Metric(name, value, at, 0, model_id=model) for name, value in metrics.items()]
+    pairs = [Param(name, value) for name, value in params.items()]
+    for start in range(0, len(rows), _METRICS_PER_BATCH):
+        client.log_batch(run, metrics=rows[start : start + _METRICS_PER_BATCH])
+    for start in range(0, len(pairs), _PARAMS_PER_BATCH):
+        client.log_batch(run, params=pairs[start : start + _PARAMS_PER_BATCH])
+
+
+def dataset(payload: Payload) -> Any:
+    """The interaction log as MLflow's dataset: its digest, nothing copied. MLflow keeps 36 characters of it."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    digest = payload["edit"]["data_digest"]
+    profile = json.dumps({"windows": sum(change["windows"] for change in payload["changes"])})
+    data = Dataset("interactions", digest[:36], "sha256", json.dumps({"sha256": digest}), profile=profile)
+    return DatasetInput(data, [InputTag("mlflow.data.context", "training")])
+
+
+def folder_of(files: Mapping[str, str]) -> tempfile.TemporaryDirectory[str]:
+    """A temporary folder with these text files."""
+    folder = tempfile.TemporaryDirectory(prefix="raie-mlflow-")
+    for name, text in files.items():
+        Path(folder.name, name).write_text(text, encoding="utf-8")
+    return folder

@@ -1,0 +1,310 @@
+"""The outbox: what MLflow still has to be told, written in the commit's own transaction.
+
+An event exists if and only if its commit does. A relay drains the events after the commit, never inside it: it
+leases the oldest unpublished event of a model, publishes it step by step, and saves each step's result, so that a
+crash or a lost answer repeats at most one step. Every event is published at least once, and a model's events in
+their order: an event that fails holds back the later ones of its model and of no other.
+
+Times are epoch seconds UTC.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy import Connection, Engine, Row, Select, func, insert, or_, select, update
+
+from registry.database import reading, write
+from registry.errors import DatabaseUnreachable, MlflowUnreachable
+from registry.models import outbox_events
+from registry.values import canonical_json
+
+__all__ = [
+    "ALIAS_MOVED",
+    "LEASE_S",
+    "SNAPSHOT_COMMITTED",
+    "Failure",
+    "OutboxEvent",
+    "OutboxStatus",
+    "Progress",
+    "Publisher",
+    "SyncReport",
+    "drain",
+    "enqueue",
+    "outbox_status",
+    "requeue",
+]
+
+SNAPSHOT_COMMITTED = "snapshot_committed"
+ALIAS_MOVED = "alias_moved"
+LEASE_S = 60.0
+"""A relay renews its lease at every step; a step is at most a few requests of 5 s each."""
+
+_ERROR_LENGTH = 500
+_PASSWORD = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+
+_T = TypeVar("_T")
+_e = outbox_events.c
+
+
+@dataclass(frozen=True)
+class OutboxEvent:
+    """One thing that a commit did; attempts: how often a relay has begun to publish it, this time included."""
+
+    id: int
+    model: str
+    kind: str
+    payload: Mapping[str, Any]
+    created_at: float
+    attempts: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An event that could not be published, with the error in one line."""
+
+    event: int
+    model: str
+    kind: str
+    attempts: int
+    error: str
+
+
+@dataclass(frozen=True)
+class SyncReport:
+    """What a drain did: events published, events that remain, those that failed.
+
+    stopped: why the drain ended before it had tried everything, in one line; None where it had.
+    """
+
+    published: int
+    remaining: int
+    failed: tuple[Failure, ...] = ()
+    stopped: str | None = None
+
+
+@dataclass(frozen=True)
+class OutboxStatus:
+    """How far MLflow is behind the registry.
+
+    failing: pending events whose last attempt failed; last_error: of the oldest of them.  oldest_pending_at,
+    last_published_at: epoch seconds.  leased_until: until when a relay holds an event, None where none does.
+    reachable: whether MLflow answered, None where nobody asked.
+    """
+
+    pending: int
+    published: int
+    failing: int
+    last_error: str | None
+    oldest_pending_at: float | None
+    last_published_at: float | None
+    leased_until: float | None
+    reachable: bool | None = None
+
+
+class _LeaseTaken(Exception):
+    """This relay's lease ran out and another relay took the event."""
+
+
+class Progress:
+    """The finished steps of one event; `step` runs what is not finished and saves its result before going on."""
+
+    def __init__(self, finished: Mapping[str, Any], save: Callable[[Mapping[str, Any]], None]) -> None:
+        self._finished = dict(finished)
+        self._save = save
+
+    def step(self, name: str, act: Callable[[], _T]) -> _T:
+        """The step's result: what an earlier attempt saved, or what `act` gives now; it must have a JSON form."""
+        if name not in self._finished:
+            result = act()
+            self._save(self._finished | {name: result})
+            self._finished[name] = result
+        done: _T = self._finished[name]
+        return done
+
+
+class Publisher(Protocol):
+    """Where events go; publish() may be called again for the same event and must then add nothing."""
+
+    @property
+    def target(self) -> str:
+        """Names the place: steps that were finished at another target do not count."""
+        ...
+
+    def publish(self, event: OutboxEvent, progress: Progress) -> None:
+        """Publishes one event; raises MlflowUnreachable where trying another event makes no sense."""
+        ...
+
+
+def enqueue(connection: Connection, model: str, kind: str, payload: Mapping[str, Any]) -> None:
+    """Adds an event to the caller's transaction.
+
+    Raises InvalidValue where the payload has no JSON form.
+    """
+    text = canonical_json(payload).decode()
+    connection.execute(insert(outbox_events).values(model=model, kind=kind, payload=text, created_at=time.time()))
+
+
+def drain(
+    engine: Engine, publisher: Publisher, *, lease_s: float = LEASE_S, clock: Callable[[], float] = time.time
+) -> SyncReport:
+    """Publishes every pending event it can lease, and records the error of each that fails.
+
+    Stops at once where the publisher is unreachable. Raises DatabaseUnreachable where the registry's database is.
+    """
+    relay = _Relay(engine, publisher.target, lease_s, clock)
+    published, failures, skip = 0, list[Failure](), set[str]()
+    while (claimed := relay.claim(skip)) is not None:
+        event, finished = claimed
+        failure = _publish(relay, publisher, event, finished)
+        if failure is None:
+            published += 1
+            continue
+        skip.add(event.model)
+        if isinstance(failure, _LeaseTaken):
+            continue
+        failures.append(relay.record(event, failure))
+        if isinstance(failure, MlflowUnreachable):
+            return SyncReport(published, _pending(engine), tuple(failures), failures[-1].error)
+    return SyncReport(published, _pending(engine), tuple(failures))
+
+
+def _publish(
+    relay: _Relay, publisher: Publisher, event: OutboxEvent, finished: Mapping[str, Any]
+) -> Exception | None:
+    """None where the event is published, else the error that stopped it."""
+    try:
+        publisher.publish(event, Progress(finished, lambda steps: relay.save(event, steps)))
+        relay.finish(event)
+    except DatabaseUnreachable:
+        raise
+    except Exception as error:
+        return error
+    except BaseException:
+        # Interrupted: the next relay need not wait for this one's lease to run out.
+        relay.release(event)
+        raise
+    return None
+
+
+@dataclass(frozen=True)
+class _Relay:
+    """One process that drains, by the name its leases carry."""
+
+    engine: Engine
+    target: str
+    lease_s: float
+    clock: Callable[[], float]
+    owner: str = ""
+
+    def __post_init__(self) -> None:
+        owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        object.__setattr__(self, "owner", owner)
+
+    def claim(self, skip: set[str]) -> tuple[OutboxEvent, Mapping[str, Any]] | None:
+        """Leases the oldest event that is first in its model; with its finished steps, or None for no event."""
+
+        def step(connection: Connection) -> Row[Any] | None:
+            row = connection.execute(_claimable(self.clock(), skip)).first()
+            if row is not None:
+                values = {"lease_owner": self.owner, "lease_expires_at": self.clock() + self.lease_s}
+                connection.execute(
+                    update(outbox_events).where(_e.id == row.id).values(attempts=_e.attempts + 1, **values)
+                )
+            return row
+
+        row = write(self.engine, step)
+        if row is None:
+            return None
+        event = OutboxEvent(row.id, row.model, row.kind, json.loads(row.payload), row.created_at, row.attempts + 1)
+        progress = json.loads(row.progress)
+        return event, progress.get("steps", {}) if progress.get("target") == self.target else {}
+
+    def save(self, event: OutboxEvent, steps: Mapping[str, Any]) -> None:
+        """Saves the finished steps and renews the lease; raises _LeaseTaken where another relay has it."""
+        progress = canonical_json({"target": self.target, "steps": steps}).decode()
+        if not self._update(event, progress=progress, lease_expires_at=self.clock() + self.lease_s):
+            raise _LeaseTaken
+
+    def finish(self, event: OutboxEvent) -> None:
+        """Marks the event as published; raises _LeaseTaken where another relay has it."""
+        if not self._update(event, published_at=self.clock(), last_error=None, **_FREE):
+            raise _LeaseTaken
+
+    def record(self, event: OutboxEvent, error: Exception) -> Failure:
+        """Records why the event failed and gives its lease back."""
+        line = _one_line(error)
+        self._update(event, last_error=line, **_FREE)
+        return Failure(event.id, event.model, event.kind, event.attempts, line)
+
+    def release(self, event: OutboxEvent) -> None:
+        """Gives the lease back."""
+        self._update(event, **_FREE)
+
+    def _update(self, event: OutboxEvent, **values: Any) -> bool:
+        """Whether the event was still leased to this relay, and then holds the values."""
+        mine = (_e.id == event.id, _e.lease_owner == self.owner)
+        return write(
+            self.engine, lambda c: c.execute(update(outbox_events).where(*mine).values(**values)).rowcount == 1
+        )
+
+
+_FREE: Mapping[str, None] = {"lease_owner": None, "lease_expires_at": None}
+
+
+def _claimable(now: float, skip: set[str]) -> Select[Any]:
+    first = select(func.min(_e.id)).where(_e.published_at.is_(None)).group_by(_e.model)
+    free = or_(_e.lease_expires_at.is_(None), _e.lease_expires_at <= now)
+    # published_at again: PostgreSQL evaluates only the outer conditions anew after it waited for a row.
+    wanted = select(outbox_events).where(_e.id.in_(first), _e.published_at.is_(None), free, _e.model.not_in(skip))
+    return wanted.order_by(_e.id).limit(1).with_for_update(skip_locked=True)
+
+
+def _pending(engine: Engine) -> int:
+    with reading(engine) as connection:
+        return connection.execute(
+            select(func.count()).select_from(outbox_events).where(_e.published_at.is_(None))
+        ).scalar_one()
+
+
+def requeue(engine: Engine) -> int:
+    """Makes every event pending again, to fill an MLflow that was emptied; how many were published before.
+
+    An event that a relay holds now is left to it.
+    """
+    free = or_(_e.lease_expires_at.is_(None), _e.lease_expires_at <= time.time())
+    again = update(outbox_events).where(_e.published_at.is_not(None), free)
+    return write(engine, lambda c: c.execute(again.values(published_at=None, progress="{}", **_FREE)).rowcount)
+
+
+def outbox_status(engine: Engine) -> OutboxStatus:
+    """Counts the events at one moment."""
+    pending, failing = _e.published_at.is_(None), _e.published_at.is_(None) & _e.last_error.is_not(None)
+    counts = select(
+        func.count().filter(pending),
+        func.count().filter(_e.published_at.is_not(None)),
+        func.count().filter(failing),
+        func.min(_e.created_at).filter(pending),
+        func.max(_e.published_at),
+        func.max(_e.lease_expires_at).filter(pending & (_e.lease_expires_at > time.time())),
+    ).select_from(outbox_events)
+    with reading(engine) as connection:
+        waiting, published, failed, oldest, newest, leased = connection.execute(counts).one()
+        last = connection.execute(select(_e.last_error).where(failing).order_by(_e.id).limit(1)).scalar()
+    return OutboxStatus(waiting, published, failed, last, oldest, newest, leased)
+
+
+def _one_line(error: Exception) -> str:
+    """The error as one line without a password; its type where it is none of ours."""
+    text = re.sub(r"\s+", " ", str(error)).strip()
+    line = text if isinstance(error, MlflowUnreachable) else f"{type(error).__name__}: {text}"
+    line = _PASSWORD.sub("***", line)
+    return line if len(line) <= _ERROR_LENGTH else f"{line[: _ERROR_LENGTH - 3]}..."
