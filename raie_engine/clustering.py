@@ -103,7 +103,7 @@ def spherical_kmeans(
     best: tuple[float, Floats] | None = None
     for _ in range(max(1, restarts)):
         points = part[generator.permutation(len(part))[: max(k * _SEEDING_POINTS, k)]]
-        fitted = _lloyd(part, _seed_centres(points, part, k, generator), _RESTART_STEPS)
+        fitted = _lloyd(part, _seed_centres(points, vectors, k, generator), _RESTART_STEPS)
         if best is None or fitted[0] > best[0]:
             best = fitted
     assert best is not None
@@ -162,7 +162,7 @@ def _subsample(vectors: Floats, size: int, generator: np.random.Generator) -> Fl
     return np.ascontiguousarray(vectors[rows])
 
 
-def _seed_centres(points: Floats, part: Floats, k: int, generator: np.random.Generator) -> Floats:
+def _seed_centres(points: Floats, vectors: Floats, k: int, generator: np.random.Generator) -> Floats:
     """First centres by greedy k-means++: of a few drawn candidates the one that brings the points nearest."""
     trials = 2 + int(math.log(k))
     chosen = [points[int(generator.integers(len(points)))]]
@@ -170,7 +170,7 @@ def _seed_centres(points: Floats, part: Floats, k: int, generator: np.random.Gen
     while len(chosen) < k:
         total = float(distance.sum(dtype=np.float64))
         if total <= 0:
-            return _seed_rare(np.stack(chosen), part, k)
+            return _seed_rare(np.stack(chosen), vectors, k)
         drawn = np.searchsorted(np.cumsum(distance, dtype=np.float64), generator.random(trials) * total)
         drawn = np.minimum(drawn, len(points) - 1)
         shrunk = np.minimum(_distance(points, points[drawn]), distance[:, None])  # [points, trials]
@@ -187,18 +187,18 @@ def _distance(points: Floats, centres: Floats) -> Floats:
     return distance
 
 
-def _seed_rare(chosen: Floats, part: Floats, k: int) -> Floats:
-    """Complete the seeds with the farthest points of the whole part, where the seeding points were too alike."""
+def _seed_rare(chosen: Floats, vectors: Floats, k: int) -> Floats:
+    """Complete the seeds with the farthest of all vectors, where the seeding points were too alike."""
     centres = chosen
     while len(centres) < k:
-        distance = _distance(part, centres).min(axis=1)
+        distance = np.where(vectors.any(axis=1), _distance(vectors, centres).min(axis=1), 0.0)
         far = int(distance.argmax())
         if distance[far] <= 0:
             raise InputError(
                 f"expected at least {k} different windows to make {k} regions, found {len(centres)}; "
                 "ask for fewer regions or bring a longer log"
             )
-        centres = np.concatenate([centres, part[far : far + 1]])
+        centres = np.concatenate([centres, vectors[far : far + 1]])
     return centres
 
 
@@ -213,7 +213,7 @@ def _lloyd(sample: Floats, centres: Floats, steps: int) -> tuple[float, Floats]:
         before = score
         empty = np.flatnonzero(counts == 0)
         moved = _unit_rows(sums, centres)
-        moved[empty] = farthest[: len(empty)]
+        moved[empty[: len(farthest)]] = farthest[: len(empty)]
         centres = moved
     return score, centres
 
@@ -221,7 +221,7 @@ def _lloyd(sample: Floats, centres: Floats, steps: int) -> tuple[float, Floats]:
 def _accumulate(
     sample: Floats, centres: Floats
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], float, Floats]:
-    """Sum [k, d] and count [k] per centre, the mean cosine, and k vectors that are far from their centre."""
+    """Sum [k, d] and count [k] per centre, the mean cosine, and up to k vectors far from their centre."""
     k = len(centres)
     sums = np.zeros(centres.shape, np.float64)
     counts = np.zeros(k, np.int64)
@@ -235,8 +235,9 @@ def _accumulate(
         sums += member[: len(part)].T @ part  # [k, d]: one product instead of a gather per centre
         member[rows, here] = 0.0
         counts += np.bincount(here, minlength=k)
-    far = sample[np.argsort(cosines, kind="stable")[:k]] if (counts == 0).any() else sample[:0]
-    return sums, counts, float(cosines.mean(dtype=np.float64)), far
+    far = np.argsort(cosines, kind="stable")[:k] if (counts == 0).any() else np.empty(0, np.int64)
+    far = far[cosines[far] < 1.0 - 1e-6]  # a vector on its own centre needs no other
+    return sums, counts, float(cosines.mean(dtype=np.float64)), sample[far]
 
 
 def _unit_rows(sums: npt.NDArray[np.float64], fallback: Floats) -> Floats:
