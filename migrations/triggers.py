@@ -1,7 +1,7 @@
 """The triggers that keep the audit and the alias moves append-only, on SQLite and PostgreSQL.
 
 Raised by the database itself, whatever program connects. An owner can still drop them: the audit's hash chain
-shows that. `create` replaces what is there, because a batch operation on SQLite copies a table and drops its triggers.
+shows that. `create` replaces what is there, for a batch operation on SQLite copies a table without its triggers.
 """
 
 from __future__ import annotations

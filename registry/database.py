@@ -169,7 +169,7 @@ def check_schema(engine: Engine) -> None:
 
 
 def _translate_for(url: URL) -> Callable[[ExceptionContext], RegistryError | None]:
-    """A hook that answers a driver's error with a RegistryError where the database is at fault, not the statement."""
+    """A hook that answers a driver's error with a RegistryError where the database is at fault."""
     shown = url.render_as_string(hide_password=True)
 
     def translate(context: ExceptionContext) -> RegistryError | None:

@@ -293,7 +293,7 @@ class Edit:
 
 @dataclass(frozen=True)
 class Operation:
-    """A region change as an edit recorded it; version: the region's version after it, None where it was retired."""
+    """A region change as an edit recorded it; version: the region's version after it, None once it is retired."""
 
     model: str
     edit: int

@@ -1,0 +1,102 @@
+"""Committing an edit: replay it on the head where that moved, upload its manifest, land it, and try again.
+
+Nothing here waits for another process while it holds a lock: the manifest names its parent, so it is uploaded for
+the head that was read, and transaction B lands it only if the head is still that one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Engine, select
+
+from registry import blobs
+from registry.database import reading, write
+from registry.errors import CommitConflict, EditStateError, IncompatibleRegions
+from registry.landing import Landing, land
+from registry.lookup import edit_by_number, head_id, snapshot_by_id
+from registry.models import edits
+from registry.store import ArtifactStore
+from registry.three_way import rebase
+from registry.values import Content, Manifest, RegionChange, Snapshot
+
+__all__ = ["LANDING_ATTEMPTS", "commit", "land_on_head"]
+
+LANDING_ATTEMPTS = 200
+"""Each attempt that fails means that somebody else's edit landed, so this bounds waiting, not working."""
+
+
+def commit(
+    engine: Engine,
+    store: ArtifactStore,
+    holder: str,
+    model: str,
+    number: int,
+    content: Content,
+    changes: Sequence[RegionChange],
+    report: Mapping[str, Any],
+) -> Snapshot:
+    """Lands the content that an edit made of its base; returns the snapshot, again and again if asked again.
+
+    Raises CommitConflict where the head moved and both changed the same, BlobMissing for a blob that was not put,
+    LeaseLost, EditStateError, and CommitStateUnknown.
+    """
+    for _ in range(LANDING_ATTEMPTS):
+        with reading(engine) as connection:
+            landed = _landed(connection, model, number, content)
+            if landed is not None:
+                return landed
+            manifest = _manifest(connection, model, number, content)
+        landing = Landing(manifest, number, tuple(changes), content.digest, report)
+        snapshot = land_on_head(engine, store, holder, landing)
+        if snapshot is not None:
+            return snapshot
+    raise CommitConflict(f"Expected edit {number} to land within {LANDING_ATTEMPTS} attempts; retry", None, None)
+
+
+def land_on_head(engine: Engine, store: ArtifactStore, holder: str, landing: Landing) -> Snapshot | None:
+    """Uploads the manifest and lands it; None where the head moved in between."""
+    blobs.put(engine, store, landing.manifest.to_bytes())
+    return write(engine, lambda connection: land(connection, holder, landing))
+
+
+def _landed(connection: Connection, model: str, number: int, content: Content) -> Snapshot | None:
+    """The snapshot of an edit whose earlier try landed although its answer was lost; None for one that runs.
+
+    Raises EditStateError for an edit that landed with another content.
+    """
+    query = select(edits.c.result, edits.c.proposal).where(edits.c.model == model, edits.c.number == number)
+    row = connection.execute(query).first()
+    if row is None or row.result is None:
+        return None
+    if row.proposal != content.digest:
+        raise EditStateError(
+            f"Expected edit {number} of {model!r} to be running, found it committed with another content as "
+            f"snapshot {row.result}; begin a new edit"
+        )
+    return snapshot_by_id(connection, row.result)
+
+
+def _manifest(connection: Connection, model: str, number: int, content: Content) -> Manifest:
+    """The content as it should stand on the present head, replayed there where the head is not the edit's base."""
+    base, head = edit_by_number(connection, model, number).base, head_id(connection, model)
+    if base != head:
+        content = _replay(connection, number, content, base, head)
+    elif head is not None and snapshot_by_id(connection, head).content.backbone != content.backbone:
+        raise IncompatibleRegions(f"Expected the backbone of model {model!r}, found another; set up another model")
+    return Manifest(model, head, content)
+
+
+def _replay(connection: Connection, number: int, content: Content, base: str | None, head: str | None) -> Content:
+    if base is None or head is None:
+        raise CommitConflict(f"Expected head {base} for edit {number}, found {head}; begin a new edit", base, head)
+    older, newer = snapshot_by_id(connection, base).content, snapshot_by_id(connection, head).content
+    try:
+        return rebase(content, older, newer)
+    except IncompatibleRegions as error:
+        raise CommitConflict(
+            f"Expected head {base} for edit {number}, found {head}: {error}; plan the edit again on the new head",
+            base,
+            head,
+        ) from error

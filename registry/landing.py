@@ -1,0 +1,263 @@
+"""Transaction B: everything an edit's end adds to the database, in one transaction, in named steps.
+
+lock the model -> compare the head -> check the edit and its lease -> require live blobs -> insert the snapshot ->
+number the region versions -> insert the operations -> move the head -> close the edit -> audit -> outbox. Either
+all of it is there or nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from registry import audit, outbox
+from registry.blobs import chunked, require_live
+from registry.edits import insert_edit, require_lease
+from registry.errors import CommitConflict, InvalidValue
+from registry.lookup import edit_by_number, head_id, lock_model, next_region_id, snapshot_by_id, text_of
+from registry.models import adapter_versions, edits, heads, operations, snapshot_blobs, snapshots
+from registry.three_way import changed_regions
+from registry.values import Content, Digest, Edit, Manifest, RegionChange, RegionEntry, Snapshot, digest_of
+
+__all__ = ["Landing", "NewEdit", "entry_digest", "land"]
+
+
+_TOLD = (
+    "number",
+    "kind",
+    "base",
+    "seed",
+    "actor",
+    "reason",
+    "data_digest",
+    "parameters",
+    "created_at",
+    "closed_at",
+)
+
+
+@dataclass(frozen=True)
+class NewEdit:
+    """An edit that begins and ends in one transaction: a rollback or a composition."""
+
+    kind: str
+    base: str
+    actor: str
+    reason: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Landing:
+    """What should land. manifest.parent: what the head is expected to be, or the alias's snapshot.
+
+    edit: the number of a running edit, or one to make.  proposal: the digest of the content as the caller gave it.
+    moves_head: false for a composition, which makes a side branch.
+    """
+
+    manifest: Manifest
+    edit: int | NewEdit
+    changes: tuple[RegionChange, ...]
+    proposal: str
+    report: Mapping[str, Any] = field(default_factory=dict)
+    moves_head: bool = True
+
+
+def land(connection: Connection, holder: str, landing: Landing) -> Snapshot | None:
+    """Lands an edit and returns its snapshot; None where the head is another than the manifest's parent.
+
+    Raises BlobMissing, LeaseLost, EditStateError, InvalidValue, and CommitConflict for a region id that another
+    edit took; nothing has landed then.
+    """
+    manifest, model, at = landing.manifest, landing.manifest.model, time.time()
+    lock_model(connection, model)
+    if landing.moves_head and head_id(connection, model) != manifest.parent:
+        return None
+    edit = _edit_that_lands(connection, holder, landing)
+    parent = None if manifest.parent is None else snapshot_by_id(connection, manifest.parent).content
+    _require_changes(parent, manifest.content, landing.changes)
+    _insert_snapshot(connection, manifest, parent, edit.number, at)
+    versions = _number_versions(connection, landing, parent, edit.number, at)
+    _insert_operations(connection, landing, edit.number, versions)
+    if landing.moves_head:
+        _move_head(connection, manifest, at)
+    _close_edit(connection, landing, edit.number, at)
+    audit.append(
+        connection,
+        actor=edit.actor,
+        action="commit" if isinstance(landing.edit, int) else edit.kind,
+        model=model,
+        subject=f"edit:{edit.number}",
+        source=manifest.parent,
+        target=manifest.id,
+        reason=edit.reason,
+        at=at,
+    )
+    closed = edit_by_number(connection, model, edit.number)
+    outbox.enqueue(connection, model, outbox.SNAPSHOT_COMMITTED, _payload(closed, landing, versions))
+    return snapshot_by_id(connection, manifest.id)
+
+
+def entry_digest(entry: RegionEntry) -> Digest:
+    """The digest of a region's entry: equal entries are one version."""
+    return digest_of(text_of(dict(entry)).encode())
+
+
+def _edit_that_lands(connection: Connection, holder: str, landing: Landing) -> Edit:
+    model, new = landing.manifest.model, landing.edit
+    if isinstance(new, int):
+        return require_lease(connection, holder, model, new)
+    number = insert_edit(
+        connection,
+        model,
+        kind=new.kind,
+        base=new.base,
+        parameters=new.parameters,
+        actor=new.actor,
+        reason=new.reason,
+        holder=holder,
+    )
+    return edit_by_number(connection, model, number)
+
+
+def _require_changes(parent: Content | None, content: Content, changes: tuple[RegionChange, ...]) -> None:
+    """Refuses a content that changes a region without saying so: the log would miss it and no rollback undo it."""
+    changed = changed_regions(parent, content) if parent else frozenset(content.regions)
+    unsaid = changed - {change.region for change in changes}
+    if unsaid:
+        raise InvalidValue(f"Expected a RegionChange for every changed region, found none for {sorted(unsaid)}")
+
+
+def _insert_snapshot(
+    connection: Connection, manifest: Manifest, parent: Content | None, edit: int, at: float
+) -> None:
+    known = connection.execute(select(snapshots.c.id).where(snapshots.c.id == manifest.id)).first()
+    # An edit on a composition's parent with the composition's content is the snapshot that is there already.
+    if known is not None:
+        return
+    added = sorted(manifest.content.blobs() - (parent.blobs() if parent else frozenset()) | {manifest.id})
+    require_live(connection, added)
+    row = {
+        "id": manifest.id,
+        "model": manifest.model,
+        "parent": manifest.parent,
+        "edit": edit,
+        "content_digest": manifest.content.digest,
+        "created_at": at,
+        "manifest": manifest.to_bytes().decode(),
+    }
+    connection.execute(insert(snapshots).values(row))
+    connection.execute(insert(snapshot_blobs), [{"snapshot": manifest.id, "digest": digest} for digest in added])
+
+
+def _number_versions(
+    connection: Connection, landing: Landing, parent: Content | None, edit: int, at: float
+) -> dict[int, int]:
+    """The version of every region that the changes name and the content holds; new entries get the next number."""
+    manifest, regions = landing.manifest, landing.manifest.content.regions
+    named = {change.region: change for change in landing.changes if change.region in regions}
+    known = _known_versions(connection, manifest.model, sorted(named))
+    free = next_region_id(connection, manifest.model)
+    versions, rows = {}, []
+    for region, change in sorted(named.items()):
+        digest = entry_digest(regions[region])
+        mine = known.get(region, {})
+        versions[region] = mine.get(digest, len(mine) + 1)
+        if digest in mine:
+            continue
+        if region < free and (parent is None or region not in parent.regions):
+            raise CommitConflict(
+                f"Expected an id of {free} or more for a new region, found {region}, which was taken before; "
+                "plan the edit again",
+                manifest.parent,
+                manifest.parent,
+            )
+        rows.append(
+            {
+                "model": manifest.model,
+                "region": region,
+                "version": versions[region],
+                "entry_digest": digest,
+                "entry": text_of(dict(regions[region])),
+                "edit": edit,
+                "snapshot": manifest.id,
+                "created_at": at,
+                "change": text_of(change.to_json()),
+            }
+        )
+    if rows:
+        connection.execute(insert(adapter_versions), rows)
+    return versions
+
+
+def _known_versions(connection: Connection, model: str, regions: list[int]) -> dict[int, dict[str, int]]:
+    """Region -> entry digest -> version, of every version these regions ever had."""
+    table = adapter_versions.c
+    known: dict[int, dict[str, int]] = {}
+    for chunk in chunked(regions):
+        query = select(table.region, table.entry_digest, table.version)
+        for row in connection.execute(query.where(table.model == model, table.region.in_(chunk))):
+            known.setdefault(row.region, {})[row.entry_digest] = row.version
+    return known
+
+
+def _insert_operations(connection: Connection, landing: Landing, edit: int, versions: Mapping[int, int]) -> None:
+    rows = [
+        {
+            "model": landing.manifest.model,
+            "edit": edit,
+            "position": position,
+            "region": change.region,
+            "action": change.action,
+            "version": versions.get(change.region),
+            "windows": change.windows,
+            "change": text_of(change.to_json()),
+        }
+        for position, change in enumerate(landing.changes)
+    ]
+    if rows:
+        connection.execute(insert(operations), rows)
+
+
+def _move_head(connection: Connection, manifest: Manifest, at: float) -> None:
+    """Compare and swap; the model's lock makes it succeed, and a lock that failed to would be noticed here."""
+    if manifest.parent is None:
+        row = {"model": manifest.model, "snapshot": manifest.id, "moved_at": at}
+        dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
+        moved = connection.execute(dialect.insert(heads).values(row).on_conflict_do_nothing())
+    else:
+        mine = (heads.c.model == manifest.model, heads.c.snapshot == manifest.parent)
+        moved = connection.execute(update(heads).where(*mine).values(snapshot=manifest.id, moved_at=at))
+    if moved.rowcount != 1:
+        found = head_id(connection, manifest.model)
+        raise CommitConflict(f"Expected head {manifest.parent}, found {found}; retry", manifest.parent, found)
+
+
+def _close_edit(connection: Connection, landing: Landing, number: int, at: float) -> None:
+    mine = (edits.c.model == landing.manifest.model, edits.c.number == number)
+    closed = {
+        "state": "committed",
+        "result": landing.manifest.id,
+        "proposal": landing.proposal,
+        "report": text_of(dict(landing.report)),
+        "closed_at": at,
+        "lease_owner": None,
+        "lease_expires_at": None,
+    }
+    connection.execute(update(edits).where(*mine).values(closed))
+
+
+def _payload(edit: Edit, landing: Landing, versions: Mapping[int, int]) -> dict[str, Any]:
+    """What the outbox tells: everything a publisher needs without reading the registry."""
+    manifest = landing.manifest
+    return {
+        "edit": {name: getattr(edit, name) for name in _TOLD},
+        "snapshot": {"id": manifest.id, "parent": manifest.parent, "content": manifest.content.to_json()},
+        "changes": [change.to_json() | {"version": versions.get(change.region)} for change in landing.changes],
+        "report": dict(landing.report),
+    }

@@ -1,0 +1,208 @@
+"""Rows to values: the reads that every transaction and every view stands on."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import time
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, func, select
+
+from registry.errors import BlobCorrupt, InvalidValue, NotFound
+from registry.models import adapter_versions, aliases, edits, heads, models, snapshots
+from registry.values import (
+    AdapterVersion,
+    Digest,
+    Edit,
+    Manifest,
+    Operation,
+    RegionChange,
+    Snapshot,
+    canonical_json,
+    digest_of,
+    parse_json,
+)
+
+__all__ = [
+    "edit_by_number",
+    "edit_of",
+    "head_id",
+    "holder_is_gone",
+    "lock_model",
+    "next_region_id",
+    "operation_of",
+    "require_model",
+    "resolve_id",
+    "snapshot_by_id",
+    "text_of",
+    "version_of",
+    "version_row",
+]
+
+_PREFIX = re.compile(r"[0-9a-f]{4,64}")
+_EDIT = re.compile(r"edit:([0-9]{1,9})")
+_SHOWN = 5
+
+
+def text_of(value: Any) -> str:
+    """A value's canonical JSON as text."""
+    return canonical_json(value).decode()
+
+
+def require_model(connection: Connection, model: str) -> None:
+    """Raises NotFound, naming the models there are, for a model that is not."""
+    if connection.execute(select(models.c.name).where(models.c.name == model)).first() is None:
+        raise _no_model(connection, model)
+
+
+def lock_model(connection: Connection, model: str) -> None:
+    """Locks the model's row until the transaction ends: only one edit at a time may land. Raises NotFound."""
+    query = select(models.c.name).where(models.c.name == model).with_for_update()
+    if connection.execute(query).first() is None:
+        raise _no_model(connection, model)
+
+
+def _no_model(connection: Connection, model: str) -> NotFound:
+    known = connection.execute(select(models.c.name).order_by(models.c.name).limit(_SHOWN + 1)).scalars().all()
+    return NotFound(f"Expected a model {model!r}, found {_listed(known)}")
+
+
+def head_id(connection: Connection, model: str) -> str | None:
+    """The id of the model's head; None before its first snapshot."""
+    found: str | None = connection.execute(select(heads.c.snapshot).where(heads.c.model == model)).scalar()
+    return found
+
+
+def snapshot_by_id(connection: Connection, snapshot: str) -> Snapshot:
+    """The snapshot with its content; raises NotFound, and BlobCorrupt where its row was tampered with."""
+    row = connection.execute(select(snapshots).where(snapshots.c.id == snapshot)).first()
+    if row is None:
+        raise NotFound(f"Expected a snapshot {snapshot}, found none")
+    data = row.manifest.encode()
+    if digest_of(data) != row.id:
+        raise BlobCorrupt(f"Expected the manifest of snapshot {row.id} in the database, found other text", row.id)
+    content = Manifest.from_bytes(data).content
+    return Snapshot(row.id, row.model, row.parent, content, row.edit, row.created_at)
+
+
+def resolve_id(connection: Connection, model: str, ref: str) -> str:
+    """The snapshot id that a reference names: "head", "edit:3", an alias, an id, or a unique prefix of one.
+
+    Raises NotFound, and InvalidValue for a prefix of several.
+    """
+    require_model(connection, model)
+    if ref == "head":
+        found = head_id(connection, model)
+        if found is None:
+            raise NotFound(f"Expected a head of model {model!r}, found no snapshot yet; run `raie setup`")
+        return found
+    if match := _EDIT.fullmatch(ref):
+        return _result_of(edit_by_number(connection, model, int(match[1])))
+    alias = select(aliases.c.snapshot).where(aliases.c.model == model, aliases.c.name == ref)
+    pointed: str | None = connection.execute(alias).scalar()
+    return pointed or _by_prefix(connection, model, ref)
+
+
+def _result_of(edit: Edit) -> str:
+    if edit.result is None:
+        raise NotFound(f"Expected the snapshot of edit {edit.number} of {edit.model!r}, found it {edit.state}")
+    return edit.result
+
+
+def _by_prefix(connection: Connection, model: str, ref: str) -> str:
+    found: list[str] = []
+    if _PREFIX.fullmatch(ref):
+        ids = select(snapshots.c.id).where(snapshots.c.model == model)
+        # A range instead of LIKE: it uses the primary key's index on both databases.
+        between = snapshots.c.id.between(ref.ljust(64, "0"), ref.ljust(64, "f"))
+        found = list(connection.execute(ids.where(between).order_by(snapshots.c.id).limit(_SHOWN + 1)).scalars())
+    if len(found) > 1:
+        raise InvalidValue(f"Expected a longer prefix than {ref}, found {_listed([f[:16] for f in found])}")
+    if not found:
+        names = select(aliases.c.name).where(aliases.c.model == model).order_by(aliases.c.name).limit(_SHOWN + 1)
+        known = ["head", *connection.execute(names).scalars()]
+        raise NotFound(
+            f"Expected a snapshot of {model!r} as alias, edit:N or at least 4 characters of an id, found {ref!r}; "
+            f"there are {_listed(known)}"
+        )
+    return found[0]
+
+
+def _listed(names: Any) -> str:
+    shown = ", ".join(map(str, list(names)[:_SHOWN]))
+    return f"{shown} and more" if len(names) > _SHOWN else shown or "none"
+
+
+def edit_by_number(connection: Connection, model: str, number: int, *, lock: bool = False) -> Edit:
+    """The edit; raises NotFound."""
+    query: Select[Any] = select(edits).where(edits.c.model == model, edits.c.number == number)
+    row = connection.execute(query.with_for_update() if lock else query).first()
+    if row is None:
+        require_model(connection, model)
+        raise NotFound(f"Expected an edit {number} of model {model!r}, found none; `raie edit list` shows them")
+    return edit_of(row)
+
+
+def edit_of(row: Row[Any]) -> Edit:
+    """The edit of a row; a running one whose lease is over, or whose process is gone, is "abandoned"."""
+    fields = dict(row._mapping)
+    del fields["proposal"]
+    fields["parameters"] = parse_json(fields["parameters"])
+    fields["report"] = parse_json(fields["report"])
+    if row.state == "running" and (row.lease_expires_at < time.time() or holder_is_gone(row.lease_owner)):
+        fields["state"] = "abandoned"
+    return Edit(**fields)
+
+
+def holder_is_gone(holder: str) -> bool:
+    """Whether a lease's holder, host:pid:token, was a process of this machine that no longer runs."""
+    host, _, rest = holder.rpartition(":")[0].rpartition(":")
+    if os.name != "posix" or host != socket.gethostname() or not rest.isdigit():
+        return False
+    try:
+        os.kill(int(rest), 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):
+        return False
+    return False
+
+
+def version_row(connection: Connection, model: str, region: int, version: int) -> AdapterVersion:
+    """One version of a region; raises NotFound, naming the latest."""
+    table = adapter_versions.c
+    mine = (table.model == model, table.region == region)
+    row = connection.execute(select(adapter_versions).where(*mine, table.version == version)).first()
+    if row is None:
+        require_model(connection, model)
+        latest = connection.execute(select(func.max(table.version)).where(*mine)).scalar()
+        found = "no version of it" if latest is None else f"versions 1 to {latest}"
+        raise NotFound(f"Expected version {version} of region {region} of model {model!r}, found {found}")
+    return version_of(row)
+
+
+def version_of(row: Row[Any]) -> AdapterVersion:
+    """The adapter version of a row."""
+    fields = dict(row._mapping)
+    del fields["entry_digest"]
+    entry = {role: Digest(digest) for role, digest in parse_json(fields["entry"]).items()}
+    return AdapterVersion(**fields | {"entry": entry, "change": _change(row.change)})
+
+
+def operation_of(row: Row[Any]) -> Operation:
+    """The operation of a row."""
+    return Operation(row.model, row.edit, row.position, row.version, _change(row.change))
+
+
+def _change(text: str) -> RegionChange:
+    fields = parse_json(text)
+    return RegionChange(**fields | {"centre": tuple(fields["centre"])})
+
+
+def next_region_id(connection: Connection, model: str) -> int:
+    """One more than the largest region id the model ever had; 0 for its first."""
+    largest = select(func.max(adapter_versions.c.region)).where(adapter_versions.c.model == model)
+    found: int | None = connection.execute(largest).scalar()
+    return 0 if found is None else found + 1

@@ -1,0 +1,179 @@
+"""Aliases: names that point to snapshots, moved by compare-and-swap, every move logged.
+
+A whole coherent model moves at once. To promote one version of one region, a snapshot is composed: what the alias
+serves now with that region replaced. It is a side branch of the history; the head does not move.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from functools import partial
+
+from sqlalchemy import Connection, Engine, insert, select, update
+
+from registry import audit, blobs, outbox
+from registry.commit import LANDING_ATTEMPTS
+from registry.database import reading, write
+from registry.edits import check_author
+from registry.errors import AliasConflict, IncompatibleRegions, InvalidValue, NotFound
+from registry.landing import Landing, NewEdit, land
+from registry.lookup import lock_model, resolve_id, snapshot_by_id, version_row
+from registry.models import alias_moves, aliases, snapshots
+from registry.rollback import changes_between
+from registry.store import ArtifactStore
+from registry.three_way import compose
+from registry.values import AliasMove, Manifest, Snapshot, check_name
+
+__all__ = ["alias_history", "promote", "promote_region"]
+
+
+def promote(
+    connection: Connection, model: str, ref: str, alias: str, actor: str, reason: str, expected: str | None
+) -> AliasMove:
+    """Moves an alias to a snapshot; where it is there already, returns the move that brought it there.
+
+    expected: a reference to the snapshot the alias must point to, "" where it must not exist, None for either.
+    Raises NotFound, InvalidValue, and AliasConflict where it points elsewhere.
+    """
+    _check_alias(alias)
+    check_author(actor, reason)
+    lock_model(connection, model)
+    target = resolve_id(connection, model, ref)
+    found = _pointed(connection, model, alias)
+    if found == target:
+        return alias_history(connection, model, alias)[0]
+    if expected is not None:
+        wanted = resolve_id(connection, model, expected) if expected else None
+        if wanted != found:
+            raise AliasConflict(
+                f"Expected alias {alias!r} of {model!r} at {wanted or 'no snapshot'}, found it at "
+                f"{found or 'no snapshot'}; look again and repeat",
+                wanted,
+                found,
+            )
+    return _move(connection, model, alias, found, target, actor, reason)
+
+
+def promote_region(
+    engine: Engine,
+    store: ArtifactStore,
+    holder: str,
+    model: str,
+    region: int,
+    version: int,
+    alias: str,
+    actor: str,
+    reason: str,
+) -> tuple[Snapshot, AliasMove]:
+    """Composes what the alias serves now with one version of one region, and moves the alias to it.
+
+    Raises NotFound, and IncompatibleRegions where the version belongs to another backbone, space or catalogue.
+    """
+    check_author(actor, reason)
+    for _ in range(LANDING_ATTEMPTS):
+        with reading(engine) as connection:
+            current, landing = _composition(connection, model, region, version, alias, actor, reason)
+            # Also what a retry finds whose first try landed although its answer was lost.
+            if landing.manifest.content == current.content:
+                return current, alias_history(connection, model, alias)[0]
+        blobs.put(engine, store, landing.manifest.to_bytes())
+        moved = write(engine, partial(_land_on_alias, holder=holder, alias=alias, landing=landing))
+        if moved is not None:
+            return moved
+    raise AliasConflict(f"Expected alias {alias!r} to stand still, found it moving; retry", None, None)
+
+
+def alias_history(connection: Connection, model: str, alias: str) -> list[AliasMove]:
+    """Every move of an alias, newest first; raises NotFound for one that never was."""
+    mine = (alias_moves.c.model == model, alias_moves.c.alias == alias)
+    rows = connection.execute(select(alias_moves).where(*mine).order_by(alias_moves.c.id.desc())).all()
+    if not rows:
+        raise NotFound(f"Expected an alias {alias!r} of model {model!r}, found none; `raie promote` makes one")
+    return [AliasMove(**row._mapping) for row in rows]
+
+
+def _composition(
+    connection: Connection, model: str, region: int, version: int, alias: str, actor: str, reason: str
+) -> tuple[Snapshot, Landing]:
+    """What the alias serves now, and what it should serve: the same with one region's version."""
+    wanted = version_row(connection, model, region, version)
+    pointed = _pointed(connection, model, alias)
+    if pointed is None:
+        raise NotFound(
+            f"Expected an alias {alias!r} of {model!r} to compose on, found none; promote a snapshot first"
+        )
+    current, source = snapshot_by_id(connection, pointed), snapshot_by_id(connection, wanted.snapshot)
+    try:
+        content = compose(current.content, source.content, region)
+    except IncompatibleRegions as error:
+        raise IncompatibleRegions(
+            f"Expected version {version} of region {region} to fit what {alias!r} serves, found that {error}; "
+            "promote a whole snapshot instead"
+        ) from error
+    parameters = {"alias": alias, "region": region, "version": version}
+    new = NewEdit("compose", current.id, actor, reason, parameters)
+    changes = changes_between(connection, model, current.content, content, "replace")
+    return current, Landing(Manifest(model, current.id, content), new, changes, content.digest, moves_head=False)
+
+
+def _land_on_alias(
+    connection: Connection, holder: str, alias: str, landing: Landing
+) -> tuple[Snapshot, AliasMove] | None:
+    """Lands a composition and moves the alias to it; None where the alias moved in between."""
+    manifest, new = landing.manifest, landing.edit
+    if isinstance(new, int):
+        raise TypeError("a composition makes its own edit")
+    lock_model(connection, manifest.model)
+    if _pointed(connection, manifest.model, alias) != manifest.parent:
+        return None
+    # The same composition may exist: made for another alias, or as the edit that brought the version in.
+    if connection.execute(select(snapshots.c.id).where(snapshots.c.id == manifest.id)).first() is None:
+        land(connection, holder, landing)
+    move = _move(connection, manifest.model, alias, manifest.parent, manifest.id, new.actor, new.reason)
+    return snapshot_by_id(connection, manifest.id), move
+
+
+def _pointed(connection: Connection, model: str, alias: str) -> str | None:
+    query = select(aliases.c.snapshot).where(aliases.c.model == model, aliases.c.name == alias)
+    found: str | None = connection.execute(query).scalar()
+    return found
+
+
+def _move(
+    connection: Connection, model: str, alias: str, source: str | None, target: str, actor: str, reason: str
+) -> AliasMove:
+    """Compare and swap: the update names what the alias pointed to, and must find it."""
+    at = time.time()
+    row = {"model": model, "name": alias, "snapshot": target, "moved_at": at}
+    if source is None:
+        connection.execute(insert(aliases).values(row))
+    else:
+        mine = (aliases.c.model == model, aliases.c.name == alias, aliases.c.snapshot == source)
+        if connection.execute(update(aliases).where(*mine).values(snapshot=target, moved_at=at)).rowcount != 1:
+            found = _pointed(connection, model, alias)
+            raise AliasConflict(f"Expected alias {alias!r} at {source}, found it at {found}; retry", source, found)
+    fields = {"model": model, "alias": alias, "source": source, "target": target, "actor": actor, "reason": reason}
+    row_of_move = insert(alias_moves).values(fields | {"at": at}).returning(alias_moves.c.id)
+    number = connection.execute(row_of_move).scalar_one()
+    audit.append(
+        connection,
+        actor=actor,
+        action="promote",
+        model=model,
+        subject=f"alias:{alias}",
+        source=source,
+        target=target,
+        reason=reason,
+        at=at,
+    )
+    told = {"alias": alias, "from": source, "to": target, "actor": actor, "reason": reason, "at": at}
+    outbox.enqueue(connection, model, outbox.ALIAS_MOVED, told)
+    return AliasMove(number, model, alias, source, target, actor, reason, at)
+
+
+def _check_alias(alias: str) -> None:
+    """Refuses names that a reference would read as something else."""
+    check_name(alias, "alias")
+    if alias == "head" or re.fullmatch(r"edit:.*|[0-9a-f]{64}", alias):
+        raise InvalidValue(f"Expected an alias, found {alias!r}, which names a snapshot by itself; choose another")

@@ -1,0 +1,224 @@
+"""Where blobs are kept: in a folder or in S3, under their sha256, verified whenever they are read.
+
+A key is `sha256/ab/abcdef...`. Putting is idempotent: the same bytes have the same key, so writing them again is
+harmless and heals a damaged object. A store knows nothing of snapshots: what may be deleted is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+from registry.errors import BlobCorrupt, BlobMissing, InvalidValue, StoreFull, StoreUnreachable
+from registry.values import Digest, check_digest, digest_of
+
+__all__ = ["ArtifactStore", "LocalStore", "StoredBlob", "blob_key", "open_store", "verified"]
+
+_KEY = re.compile(r"sha256/[0-9a-f]{2}/([0-9a-f]{64})")
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@dataclass(frozen=True)
+class StoredBlob:
+    """An object the store holds; size in bytes, modified_at in epoch seconds by the store's clock."""
+
+    digest: Digest
+    size: int
+    modified_at: float
+
+
+class ArtifactStore(Protocol):
+    """Blobs under their sha256. Every method may raise StoreUnreachable."""
+
+    def put(self, data: bytes) -> Digest:
+        """Stores the bytes durably and returns their digest; raises StoreFull."""
+        ...
+
+    def get(self, digest: Digest) -> bytes:
+        """The bytes, which have this digest; raises BlobMissing and BlobCorrupt."""
+        ...
+
+    def exists(self, digest: Digest) -> bool:
+        """Whether an object has this digest's key; its bytes are not read."""
+        ...
+
+    def delete(self, digest: Digest) -> None:
+        """Removes the object; one that is not there is no error."""
+        ...
+
+    def iterate(self) -> Iterator[StoredBlob]:
+        """Every object with a blob's key, in no particular order."""
+        ...
+
+    def discard_leftovers(self, older_than: float, dry_run: bool = False) -> list[str]:
+        """Removes what interrupted uploads left before a time; returns their names."""
+        ...
+
+
+def open_store(store_url: str) -> ArtifactStore:
+    """The store of a folder's path, `file:///folder` or `s3://NAME/prefix`; raises InvalidValue for anything else.
+
+    The endpoint and the credentials of S3 come from boto3's own chain: AWS_ENDPOINT_URL, AWS_PROFILE and so on.
+    """
+    scheme, separator, rest = store_url.partition("://")
+    if not store_url or "\0" in store_url:
+        raise InvalidValue("Expected a store as a folder or s3://NAME/prefix, found an empty or unprintable text")
+    if not separator:
+        return LocalStore(Path(store_url))
+    if scheme == "file":
+        return LocalStore(Path(unquote(urlsplit(store_url).path)))
+    if scheme == "s3" and rest.partition("/")[0]:
+        # boto3 takes longer to import than everything else here together, and a folder does not need it.
+        from registry.s3_store import S3Store
+
+        name, _, prefix = rest.partition("/")
+        return S3Store(name, prefix.strip("/"))
+    raise InvalidValue(f"Expected a store as a folder, file:///folder or s3://NAME/prefix, found {scheme}://")
+
+
+def blob_key(digest: Digest) -> str:
+    """The key of a digest; raises InvalidValue for a text that could name anything else."""
+    check_digest(digest)
+    return f"sha256/{digest[:2]}/{digest}"
+
+
+def digest_in(key: str) -> Digest | None:
+    """The digest whose key this is; None for any other name."""
+    match = _KEY.fullmatch(key)
+    return Digest(match[1]) if match and blob_key(Digest(match[1])) == key else None
+
+
+def verified(digest: Digest, data: bytes, where: str) -> bytes:
+    """The data, which has this digest; raises BlobCorrupt."""
+    found = digest_of(data)
+    if found != digest:
+        message = (
+            f"Expected blob {digest} in {where}, found {len(data)} bytes with sha256 {found}; "
+            "restore it from a backup or put it again"
+        )
+        raise BlobCorrupt(message, digest)
+    return data
+
+
+def missing(digest: Digest, where: str) -> BlobMissing:
+    """The error for a blob that is not there."""
+    message = f"Expected blob {digest} in {where}, found none; restore it from a backup or put it again"
+    return BlobMissing(message, digest)
+
+
+@dataclass(frozen=True)
+class LocalStore:
+    """A folder in which a blob is whole or absent: temporary file, fsync, rename, fsync the folder."""
+
+    root: Path
+
+    def put(self, data: bytes) -> Digest:
+        """Stores the bytes durably and returns their digest; raises StoreFull and StoreUnreachable."""
+        digest = digest_of(data)
+        target = self.root / blob_key(digest)
+        temporary = self._incoming / uuid.uuid4().hex
+        with self._translated("write to"):
+            self._make(temporary.parent)
+            self._make(target.parent)
+            try:
+                _write_durably(temporary, data)
+                os.replace(temporary, target)
+                _sync_folder(target.parent)
+            finally:
+                with suppress(OSError):
+                    temporary.unlink(missing_ok=True)
+        return digest
+
+    def get(self, digest: Digest) -> bytes:
+        """The bytes, which have this digest; raises BlobMissing, BlobCorrupt and StoreUnreachable."""
+        with self._translated("read from"):
+            try:
+                data = (self.root / blob_key(digest)).read_bytes()
+            except FileNotFoundError:
+                raise missing(digest, str(self.root)) from None
+        return verified(digest, data, str(self.root))
+
+    def exists(self, digest: Digest) -> bool:
+        """Whether a file has this digest's key."""
+        with self._translated("read from"):
+            return (self.root / blob_key(digest)).is_file()
+
+    def delete(self, digest: Digest) -> None:
+        """Removes the file; one that is not there is no error."""
+        with self._translated("delete from"):
+            (self.root / blob_key(digest)).unlink(missing_ok=True)
+
+    def iterate(self) -> Iterator[StoredBlob]:
+        """Every file with a blob's key."""
+        with self._translated("list"):
+            for path in (self.root / "sha256").glob("*/*"):
+                digest = digest_in(path.relative_to(self.root).as_posix())
+                # A file may be collected between the listing and the look at it.
+                with suppress(FileNotFoundError):
+                    if digest is not None:
+                        found = path.stat()
+                        yield StoredBlob(digest, found.st_size, found.st_mtime)
+
+    def discard_leftovers(self, older_than: float, dry_run: bool = False) -> list[str]:
+        """Removes the temporary files of uploads that were killed before a time; returns their names."""
+        names = []
+        with self._translated("delete from"):
+            for path in sorted(self._incoming.glob("*")):
+                with suppress(FileNotFoundError):
+                    if path.stat().st_mtime < older_than:
+                        names.append(path.name)
+                        if not dry_run:
+                            path.unlink()
+        return names
+
+    @property
+    def _incoming(self) -> Path:
+        return self.root / "incoming"
+
+    def _make(self, folder: Path) -> None:
+        """Makes a folder and syncs its parents: a rename into a folder that is lost in a crash is lost with it."""
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+            for parent in (folder.parent, *folder.parent.parents):
+                _sync_folder(parent)
+                if parent == self.root.parent:
+                    break
+
+    @contextmanager
+    def _translated(self, verb: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            detail = error.strerror or str(error)
+            if error.errno in _FULL:
+                raise StoreFull(
+                    f"Expected space to {verb} the store {self.root}, found: {detail}; free some and try again"
+                ) from error
+            raise StoreUnreachable(
+                f"Expected to {verb} the store {self.root}, found: {detail}; check the folder and its permissions"
+            ) from error
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,235 @@
+"""Registry: begin, commit, roll back, promote, load.
+
+Each method is one transaction of the commit protocol, or a few that leave nothing half visible. The rules are in
+the modules it calls: edits (running ones), commit and landing (transaction B), rollback, promotion, blobs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Engine, select
+
+from registry import blobs, commit, edits, lookup, promotion, rollback
+from registry.database import check_schema, open_engine, reading, write
+from registry.models import aliases as aliases_table
+from registry.models import edits as edits_table
+from registry.models import models as models_table
+from registry.store import ArtifactStore, open_store
+from registry.values import Alias, AliasMove, Content, Digest, Edit, RegionChange, Snapshot, check_digest
+
+__all__ = ["Registry"]
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The model states of one database and one artifact store.
+
+    It holds no connection between calls and needs no closing. holder: the name under which this process holds the
+    leases of its edits. Every method may raise DatabaseUnreachable, those that touch blobs StoreUnreachable.
+    """
+
+    engine: Engine
+    store: ArtifactStore
+    holder: str = field(default_factory=edits.new_holder)
+
+    @staticmethod
+    def open(database_url: str, store_url: str) -> Registry:
+        """The registry of a database and a store; raises SchemaMismatch, DatabaseUnreachable and InvalidValue."""
+        engine = open_engine(database_url)
+        store = open_store(store_url)
+        check_schema(engine)
+        return Registry(engine, store)
+
+    # Blobs
+
+    def put(self, data: bytes) -> Digest:
+        """Stores bytes under their sha256, reads them back, and makes them fit for a commit; idempotent.
+
+        Raises StoreFull, and BlobCorrupt where the store does not keep what it is given.
+        """
+        return blobs.put(self.engine, self.store, data)
+
+    def get(self, digest: Digest) -> bytes:
+        """The bytes, whose sha256 is this; raises BlobMissing and BlobCorrupt."""
+        return self.store.get(check_digest(digest))
+
+    # Reading
+
+    def models(self) -> list[str]:
+        """The names of the models, sorted."""
+        with reading(self.engine) as connection:
+            return list(connection.execute(select(models_table.c.name).order_by(models_table.c.name)).scalars())
+
+    def head(self, model: str) -> Snapshot | None:
+        """The model's newest snapshot; None before its first one."""
+        with reading(self.engine) as connection:
+            found = lookup.head_id(connection, model)
+            return None if found is None else lookup.snapshot_by_id(connection, found)
+
+    def resolve(self, model: str, ref: str) -> Snapshot:
+        """The snapshot that "head", an alias, "edit:3", an id or a unique prefix of 4 or more characters names.
+
+        Raises NotFound, and InvalidValue for a prefix of several.
+        """
+        with reading(self.engine) as connection:
+            return lookup.snapshot_by_id(connection, lookup.resolve_id(connection, model, ref))
+
+    def next_region_id(self, model: str) -> int:
+        """One more than the largest region id the model ever had: a rollback does not make an id free again."""
+        with reading(self.engine) as connection:
+            return lookup.next_region_id(connection, model)
+
+    def edits(self, model: str) -> list[Edit]:
+        """The model's edits, newest first; raises NotFound."""
+        table = edits_table.c
+        with reading(self.engine) as connection:
+            lookup.require_model(connection, model)
+            query = select(edits_table).where(table.model == model).order_by(table.number.desc())
+            return [lookup.edit_of(row) for row in connection.execute(query)]
+
+    def edit(self, model: str, number: int) -> Edit:
+        """One edit; raises NotFound."""
+        with reading(self.engine) as connection:
+            return lookup.edit_by_number(connection, model, number)
+
+    # Edits
+
+    def begin(
+        self,
+        model: str,
+        kind: str,
+        *,
+        seed: int,
+        actor: str,
+        reason: str = "",
+        data_digest: str | None = None,
+        plan_digest: str | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        base: str | None = None,
+    ) -> Edit:
+        """Begins an edit and takes its lease; kind "setup" makes the model.
+
+        base: the id of the snapshot it was planned on; None takes the head. Raises NotFound, InvalidValue,
+        EditStateError for a set-up of a model that has a head, or an edit of one that has none.
+        """
+        return write(
+            self.engine,
+            lambda connection: edits.begin(
+                connection,
+                self.holder,
+                model,
+                kind,
+                seed=seed,
+                data_digest=data_digest,
+                plan_digest=plan_digest,
+                parameters=parameters or {},
+                actor=actor,
+                reason=reason,
+                base=base,
+            ),
+        )
+
+    def record_part(self, model: str, number: int, key: str, value: Mapping[str, Any]) -> None:
+        """Records the result of a finished step, so that another process can go on from there; renews the lease.
+
+        The digests in it are safe from gc while the edit runs. Raises LeaseLost and EditStateError.
+        """
+        write(self.engine, lambda c: edits.record_part(c, self.holder, model, number, key, value))
+
+    def parts(self, model: str, number: int) -> dict[str, Mapping[str, Any]]:
+        """The results of an edit's finished steps by key, in the order they were recorded; raises NotFound."""
+        with reading(self.engine) as connection:
+            return edits.parts(connection, model, number)
+
+    def heartbeat(self, model: str, number: int) -> None:
+        """Renews the lease of an edit this process works on; raises LeaseLost and EditStateError."""
+        write(self.engine, lambda c: edits.heartbeat(c, self.holder, model, number))
+
+    def resume(self, model: str, number: int, *, actor: str | None = None, force: bool = False) -> Edit:
+        """Takes the lease of an abandoned edit; with force also from a process that may still work on it.
+
+        actor: None for the edit's own. Raises LeaseLost while another process works on it, and EditStateError for
+        a closed edit.
+        """
+        return write(self.engine, lambda c: edits.resume(c, self.holder, model, number, actor, force))
+
+    def abort(
+        self, model: str, number: int, reason: str = "", *, actor: str | None = None, force: bool = False
+    ) -> Edit:
+        """Closes an edit without a result; idempotent.
+
+        actor: None for the edit's own. Raises LeaseLost while another process works on it (unless force), and
+        EditStateError for a committed one.
+        """
+        return write(self.engine, lambda c: edits.abort(c, self.holder, model, number, actor, reason, force))
+
+    def commit(
+        self,
+        model: str,
+        number: int,
+        content: Content,
+        changes: Sequence[RegionChange],
+        report: Mapping[str, Any] | None = None,
+    ) -> Snapshot:
+        """Makes the content the model's head and closes the edit; asked again, returns the same snapshot.
+
+        An edit whose head moved is replayed on the new one where the two changed different regions. Every region
+        that differs from the base needs a RegionChange. Raises CommitConflict, BlobMissing for a blob that was not
+        put, InvalidValue, IncompatibleRegions for another backbone, LeaseLost, EditStateError, CommitStateUnknown.
+        """
+        return commit.commit(self.engine, self.store, self.holder, model, number, content, changes, report or {})
+
+    # Rolling back
+
+    def rollback_to(self, model: str, ref: str, actor: str, reason: str = "") -> Snapshot:
+        """Commits a snapshot with exactly an older one's content; returns the head where it has that already."""
+        return rollback.rollback_to(self.engine, self.store, self.holder, model, ref, actor, reason)
+
+    def rollback_edit(
+        self, model: str, number: int, actor: str, reason: str = "", cascade: bool = False
+    ) -> Snapshot:
+        """Commits a snapshot without what one edit changed, every later change of other regions kept.
+
+        Returns the head where that is undone already. Raises RollbackConflict naming the later edits in the way,
+        which cascade undoes too, and EditStateError for an edit with nothing to undo.
+        """
+        return rollback.rollback_edit(self.engine, self.store, self.holder, model, number, actor, reason, cascade)
+
+    # Aliases
+
+    def promote(
+        self, model: str, ref: str, alias: str, actor: str, reason: str = "", expected: str | None = None
+    ) -> AliasMove:
+        """Moves an alias to a snapshot, making it where it is new; asked again, returns the same move.
+
+        expected: a reference to the snapshot it must point to, "" where it must not exist, None for either.
+        Raises AliasConflict, NotFound and InvalidValue.
+        """
+        return write(self.engine, lambda c: promotion.promote(c, model, ref, alias, actor, reason, expected))
+
+    def promote_region(
+        self, model: str, region: int, version: int, alias: str, actor: str, reason: str = ""
+    ) -> tuple[Snapshot, AliasMove]:
+        """Composes what the alias serves with one version of one region, and moves the alias there.
+
+        Raises NotFound, and IncompatibleRegions where the version belongs to another space or catalogue.
+        """
+        return promotion.promote_region(
+            self.engine, self.store, self.holder, model, region, version, alias, actor, reason
+        )
+
+    def aliases(self, model: str) -> list[Alias]:
+        """The model's aliases by name; raises NotFound."""
+        table = aliases_table.c
+        with reading(self.engine) as connection:
+            lookup.require_model(connection, model)
+            query = select(aliases_table).where(table.model == model).order_by(table.name)
+            return [Alias(**row._mapping) for row in connection.execute(query)]
+
+    def alias_history(self, model: str, alias: str) -> list[AliasMove]:
+        """Every move of an alias, newest first; raises NotFound."""
+        with reading(self.engine) as connection:
+            return promotion.alias_history(connection, model, alias)
