@@ -34,10 +34,13 @@ class RegionShape:
 
 @dataclass(frozen=True, eq=False)
 class Neighbours:
-    """The other regions as they are now: centres float32 [j, d] and radius float32 [j]."""
+    """The other regions as they are now: centres float32 [j, d] and radius float32 [j]; apart [j]: whether
+    before the
+    edit they did not overlap with this one."""
 
     centres: Floats
     radius: Floats
+    apart: npt.NDArray[np.bool_]
 
 
 def move_region(
@@ -67,7 +70,7 @@ def move_region(
     radius = (1 - rate) * shape.radius + rate * float(np.quantile(angles(cosines), level))
     if grow:
         radius = max(radius, shape.radius)
-    radius = max(min(radius, shape.max_radius, _room(shape, centre, others)), LEAST_RADIUS)
+    radius = max(min(radius, shape.max_radius, _room(centre, others)), LEAST_RADIUS)
     kappa = concentration(float(cosines.mean()), len(centre))
     kappa = (1 - rate) * shape.concentration + rate * kappa
     return RegionShape(centre, min(radius, shape.max_radius), shape.max_radius, kappa, shape.count + len(vectors))
@@ -91,12 +94,11 @@ def _kept_apart(centre: Floats, target: npt.NDArray[np.float64], rate: float, ot
     return centre
 
 
-def _room(shape: RegionShape, centre: Floats, others: Neighbours) -> float:
-    """The radius at which the region would touch one that it did not touch before.
+def _room(centre: Floats, others: Neighbours) -> float:
+    """The radius at which the region would touch one that was apart from it.
 
     Balls that overlap already, as they do in many dimensions, are divided by which centre is nearest; for them
     R_max, beyond which none of the region's own set-up windows lay, is the limit.
     """
-    apart = angles(others.centres @ shape.centre) > shape.radius + others.radius
-    room = angles(others.centres @ centre)[apart] - others.radius[apart]
+    room = (angles(others.centres @ centre) - others.radius)[others.apart]
     return float(room.min()) if len(room) else float(np.pi)

@@ -234,9 +234,11 @@ def _moved(
 ) -> list[Operation]:
     """Operations on existing regions, by id; a later one keeps its distance from where the earlier ones went."""
     centres, radius = region_map.centres.copy(), region_map.radius.copy()
+    apart = angles(centres @ centres.T) > radius[:, None] + radius  # [k, k]
     operations = []
     for region in touched:
         row, rows = region_map.position(region), np.flatnonzero(pool.region == region)
+        others = np.arange(len(centres)) != row
         expanding = pool.action[rows] == Action.EXPAND
         add = int(pool.adding[rows].sum())
         expand = int(expanding.sum()) - add
@@ -252,7 +254,7 @@ def _moved(
             before,
             pool.vectors[rows],
             expanding,
-            Neighbours(np.delete(centres, row, axis=0), np.delete(radius, row)),
+            Neighbours(centres[others], radius[others], apart[row, others]),
             grow=grow,
             movement=gate.movement,
             prior_strength=gate.prior_strength,

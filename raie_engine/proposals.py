@@ -1,9 +1,8 @@
 """New regions from the windows that belong nowhere: cluster them, and keep what looks like a region.
 
-Legend: m waiting windows, d dimensions. Angles in radians. A cluster becomes a region when it is large enough, no
-looser than the loosest region there is, and its centre lies outside every region. A cluster whose centre lies
-inside a region is that region's fringe: its windows go to the nearest region as Expand. Everything else waits
-on.
+Legend: m waiting windows, d dimensions. Angles in radians. A cluster becomes a region when it is large enough, not
+much looser than the loosest region there is, and its centre lies outside every region. A cluster whose centre lies
+inside a region is that region's fringe: its windows go to the nearest region as Expand. All else waits on.
 """
 
 from __future__ import annotations
@@ -19,6 +18,9 @@ from raie_engine.errors import InputError
 from raie_engine.regions import RegionMap, angles, region_shape
 
 __all__ = ["NewRegion", "propose_regions"]
+
+_LOOSENESS = 1.25
+"""A new region's radius may be this many times the largest R_max: the new is not yet learnt and lies wider."""
 
 _TRIM = 3.0 * 1.4826  # median absolute deviations; the factor makes them standard deviations of a normal spread
 
@@ -61,7 +63,7 @@ def propose_regions(
         shape = region_shape(
             vectors[kept], centre, config.quantile, config.max_quantile, config.slack, float(near[row]) / 2
         )
-        if shape[0] <= region_map.max_radius.max() and len(added) < max_added:
+        if shape[0] <= _LOOSENESS * region_map.max_radius.max() and len(added) < max_added:
             added.append(NewRegion(centre, *shape, kept, int(region_map.ids[row])))
     return tuple(added), released
 

@@ -1,0 +1,44 @@
+"""Loss drift tells the regions that predict worse from those that only vary."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from raie_engine.drift import loss_drift
+from raie_engine.errors import InputError, NotFinite
+
+
+def losses(mean: float, n: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(mean, 1.0, n)
+
+
+def test_only_the_region_whose_loss_rose_has_drifted() -> None:
+    before_region, now_region = np.repeat([3, 7], 400), np.repeat([3, 7], 300)
+    before = np.concatenate([losses(4.0, 400, 0), losses(5.0, 400, 1)])
+    now = np.concatenate([losses(4.0, 300, 2), losses(5.6, 300, 3)])
+    stable, drifted = loss_drift(before_region, before, now_region, now)
+    assert (stable.region, stable.drifted) == (3, False)
+    assert (drifted.region, drifted.drifted) == (7, True)
+    assert drifted.now - drifted.before == pytest.approx(0.6, abs=0.15)
+
+
+def test_a_fall_of_the_loss_or_a_rise_below_the_least_one_is_no_drift() -> None:
+    region = np.zeros(500, int)
+    (fell,) = loss_drift(region, losses(5.0, 500, 0), region, losses(4.0, 500, 1))
+    (rose,) = loss_drift(region, losses(5.0, 500, 0), region, losses(5.5, 500, 1), least_rise=1.0)
+    (asked,) = loss_drift(region, losses(5.0, 500, 0), region, losses(5.5, 500, 1), least_errors=50.0)
+    assert [fell.drifted, rose.drifted, asked.drifted] == [False] * 3
+
+
+def test_a_region_without_older_windows_counts_as_drifted() -> None:
+    (only,) = loss_drift(np.zeros(0, int), np.zeros(0), np.zeros(3, int), np.ones(3))
+    assert only.drifted
+
+
+def test_losses_that_cannot_be_compared_are_refused() -> None:
+    region = np.zeros(2, int)
+    with pytest.raises(InputError, match="one loss per window"):
+        loss_drift(region, np.ones(3), region, np.ones(2))
+    with pytest.raises(NotFinite):
+        loss_drift(region, np.array([1, np.nan]), region, np.ones(2))
