@@ -72,6 +72,10 @@ class Catalogue:
             self.items + tuple(dict.fromkeys(item for item in items if item not in self._item_rows)),
         )
 
+    def first(self, *, users: int, items: int) -> Catalogue:
+        """The catalogue as it was when it held this many users and items."""
+        return Catalogue(self.users[:users], self.items[:items])
+
     def chunk_since(self, older: Catalogue) -> bytes:
         """What was appended to `older`, as canonical JSON.
 

@@ -193,19 +193,32 @@ class AdapterConfig:
 
 @dataclass(frozen=True)
 class EditConfig:
-    """How the touched regions train.
+    """How an edit trains.
 
-    replay_ratio: replayed set-up windows per new window.  holdout: share of the newest windows kept for validation
-    and for acceptance of an Add.  patience: epochs without gain on them before a region stops.
+    First one adapter trains on the windows of all touched regions, shared_epochs at shared_learning_rate; then each
+    region continues from it, or from its own, for epochs at learning_rate. patience: epochs without gain before either
+    stops.
+    replay_ratio: replayed windows per new window (the paper: 0.7).  max_replay: windows a region keeps to replay.
+    holdout: share of the newest windows, of the set-up and of every edit, that are kept to judge by.
     """
 
-    epochs: int = 10
+    shared_epochs: int = 6
+    shared_learning_rate: float = 1e-3
+    epochs: int = 4
+    learning_rate: float = 3e-4
     batch: int = 256
-    learning_rate: float = 1e-3
     patience: int = 2
     replay_ratio: float = 0.7
+    max_replay: int = 10_000
     holdout: float = 0.1
-    max_replay: int = 20_000
+
+    def __post_init__(self) -> None:
+        if not 0 < self.holdout < 1:
+            raise ConfigError(f"edit.holdout must lie in (0, 1), found {self.holdout}")
+        if min(self.shared_epochs, self.epochs) < 0 or self.batch < 1 or self.replay_ratio < 0:
+            raise ConfigError(
+                "edit.shared_epochs, edit.epochs and edit.replay_ratio must be at least 0 and edit.batch at least 1"
+            )
 
 
 @dataclass(frozen=True)

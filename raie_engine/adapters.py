@@ -1,0 +1,201 @@
+"""A region's adapter: LoRA on every linear layer of the backbone, and what the region learnt about items.
+
+    score = h E^T + (h B_k^T) a_k^T + b_k        h: hidden state under the region's LoRA, E: the frozen item table
+
+E never changes, a_k and b_k are non-zero only for items the region's own new windows ended in, and the region scores
+only the item rows it was trained with. So nothing one region learns can reach another (method, section "isolation").
+The LoRA part is the format `peft` reads: `adapter_model.safetensors` and `adapter_config.json`.
+Legend: n windows, L positions, d hidden size, r rank, t touched items, v item rows (row 0 is padding).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from raie_engine.array_bytes import pack, unpack
+from raie_engine.backbones import Backbone, Delta
+from raie_engine.config import AdapterConfig
+from raie_engine.errors import DamagedArtifact, WrongBackbone
+
+__all__ = ["Adapter", "fresh_adapter", "item_parts", "low_rank_delta"]
+
+PEFT_PREFIX = "base_model.model."
+
+
+@dataclass(frozen=True, eq=False)
+class Adapter:
+    """Everything one region learnt.
+
+    lora: tensors `<layer>.lora_A.weight` [r, inputs] and `<layer>.lora_B.weight` [outputs, r].
+    touched: int64 [t], the item rows a_k and b_k speak of, ascending. a: [t, r_i]. b: B_k [r_i, d]. bias: [t].
+    visible: item rows 1..visible are scored; rows appended later do not exist for this region.
+    """
+
+    backbone_digest: str
+    rank: int
+    alpha: int
+    lora: Mapping[str, Tensor]
+    touched: Tensor
+    a: Tensor
+    b: Tensor
+    bias: Tensor
+    visible: int
+
+    @property
+    def scaling(self) -> float:
+        return self.alpha / self.rank
+
+    def parameters(self) -> dict[str, Tensor]:
+        """What training moves, by name."""
+        return {**self.lora, "item.a": self.a, "item.b": self.b, "item.bias": self.bias}
+
+    def with_parameters(self, values: Mapping[str, Tensor]) -> Adapter:
+        """The same adapter with other values; the names are those of `parameters`."""
+        return Adapter(
+            backbone_digest=self.backbone_digest,
+            rank=self.rank,
+            alpha=self.alpha,
+            lora={name: values[name] for name in self.lora},
+            touched=self.touched,
+            a=values["item.a"],
+            b=values["item.b"],
+            bias=values["item.bias"],
+            visible=self.visible,
+        )
+
+    def require(self, backbone: Backbone) -> None:
+        """Raises: WrongBackbone unless the adapter was trained on exactly this backbone."""
+        if self.backbone_digest != backbone.digest:
+            raise WrongBackbone(
+                f"expected an adapter of backbone {backbone.digest[:12]}, found one of {self.backbone_digest[:12]}; "
+                "load the backbone it was trained with"
+            )
+
+    def to_blobs(self) -> dict[str, bytes]:
+        """Blobs by role: "lora" and "lora_config" as peft reads them, "item_rows" beside them."""
+        lora = {PEFT_PREFIX + name: value.contiguous() for name, value in self.lora.items()}
+        rows = {"touched": self.touched, "a": self.a, "b": self.b, "bias": self.bias}
+        facts = {"kind": "item_rows", "backbone": self.backbone_digest, "visible": self.visible}
+        return {
+            "lora": save_tensors(lora, metadata={"format": "pt"}),
+            "lora_config": _peft_config(self),
+            "item_rows": pack(facts, {name: value.numpy() for name, value in rows.items()}),
+        }
+
+    @staticmethod
+    def from_blobs(blobs: Mapping[str, bytes]) -> Adapter:
+        """The inverse of `to_blobs`.
+
+        Raises: DamagedArtifact for bytes that are not such an adapter.
+        """
+        try:
+            config = json.loads(blobs["lora_config"])
+            lora = {k.removeprefix(PEFT_PREFIX): v for k, v in load_tensors(blobs["lora"]).items()}
+            facts, rows = unpack(blobs["item_rows"], "item_rows", _ROW_TYPES)
+            return Adapter(
+                backbone_digest=facts["backbone"],
+                rank=config["r"],
+                alpha=config["lora_alpha"],
+                lora=lora,
+                visible=int(facts["visible"]),
+                **{name: torch.from_numpy(value) for name, value in rows.items()},
+            )
+        except (SafetensorError, KeyError, ValueError, TypeError) as error:
+            raise DamagedArtifact(
+                f"expected a region's adapter, found bytes that do not parse: {error}"
+            ) from error
+
+
+_ROW_TYPES = {"touched": np.int64, "a": np.float32, "b": np.float32, "bias": np.float32}
+
+
+def _peft_config(adapter: Adapter) -> bytes:
+    """`adapter_config.json`, canonical: peft's own writer orders target modules differently in every process."""
+    config: dict[str, Any] = {
+        "peft_type": "LORA",
+        "r": adapter.rank,
+        "lora_alpha": adapter.alpha,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "inference_mode": True,
+        "task_type": None,
+        "base_model_name_or_path": adapter.backbone_digest,
+        "target_modules": sorted({name.rsplit(".lora_", 1)[0] for name in adapter.lora}),
+    }
+    return json.dumps(config, sort_keys=True, separators=(",", ":")).encode()
+
+
+def fresh_adapter(
+    backbone: Backbone, config: AdapterConfig, touched: Tensor, seed: int, start: Adapter | None = None
+) -> Adapter:
+    """An adapter that changes nothing yet, or continues `start`, with rows for the items `touched` [t] as well.
+
+    Source: LoRA, arXiv 2106.09685: A random, B zero. The item rows are the other way round: a zero, B random.
+    """
+    if start is not None:
+        return _widened(start, touched, backbone)
+    generator = torch.Generator().manual_seed(seed)
+    lora: dict[str, Tensor] = {}
+    for name, shape in backbone.lora_targets.items():
+        bound = 1 / math.sqrt(shape.inputs)
+        uniform = torch.rand(config.rank, shape.inputs, generator=generator)
+        lora[f"{name}.lora_A.weight"] = (2 * uniform - 1) * bound
+        lora[f"{name}.lora_B.weight"] = torch.zeros(shape.outputs, config.rank)
+    return Adapter(
+        backbone_digest=backbone.digest,
+        rank=config.rank,
+        alpha=config.alpha,
+        lora=lora,
+        touched=touched,
+        a=torch.zeros(len(touched), config.item_rank),
+        b=torch.randn(config.item_rank, backbone.dim, generator=generator) / math.sqrt(backbone.dim),
+        bias=torch.zeros(len(touched)),
+        visible=len(backbone.item_table()) - 1,
+    )
+
+
+def _widened(start: Adapter, touched: Tensor, backbone: Backbone) -> Adapter:
+    """`start` with zero rows for items it had not touched."""
+    union = torch.unique(torch.cat([start.touched, touched]))
+    kept = torch.searchsorted(union, start.touched)
+    return Adapter(
+        backbone_digest=start.backbone_digest,
+        rank=start.rank,
+        alpha=start.alpha,
+        lora=start.lora,
+        touched=union,
+        a=torch.zeros(len(union), start.a.shape[1]).index_copy(0, kept, start.a),
+        b=start.b,
+        bias=torch.zeros(len(union)).index_copy(0, kept, start.bias),
+        visible=len(backbone.item_table()) - 1,
+    )
+
+
+def low_rank_delta(lora: Mapping[str, Tensor], scaling: float) -> Delta:
+    """What one adapter adds to the output of a layer, for inputs [n, L, inputs]."""
+
+    def delta(name: str, inputs: Tensor) -> Tensor:
+        down = F.linear(inputs, lora[f"{name}.lora_A.weight"])  # [n, L, r]
+        return F.linear(down, lora[f"{name}.lora_B.weight"]) * scaling
+
+    return delta
+
+
+def item_parts(adapter: Adapter, states: Tensor) -> tuple[Tensor, Tensor]:
+    """low [m, r_i + 1] and rows [v - 1, r_i + 1] whose product is what the item rows add to scores of items 1..v-1."""
+    low = torch.cat([states @ adapter.b.T, states.new_ones(len(states), 1)], dim=1)
+    own = torch.cat([adapter.a, adapter.bias.unsqueeze(1)], dim=1)  # [t, r_i + 1]
+    rows = own.new_zeros(adapter.visible, own.shape[1]).index_copy(0, adapter.touched - 1, own)
+    return low, rows

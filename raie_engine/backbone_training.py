@@ -1,0 +1,98 @@
+"""Train a backbone once, to convergence, and freeze it; give rows to items that appear later.
+
+Legend: n windows, L positions, d hidden size, v item rows (row 0 is padding).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raie_engine.backbones import Backbone, SasRec, SasRecShape
+from raie_engine.config import BackboneConfig
+from raie_engine.cross_entropy import linear_cross_entropy
+from raie_engine.errors import ConfigError, NothingToEdit
+from raie_engine.evaluation import mean_metrics, ranks
+from raie_engine.region_training import adapter_scores, trained_positions
+from raie_engine.training import Progress, Schedule, Trained, fit, sampled_cross_entropy
+from raie_engine.windows import Windows
+
+__all__ = ["cold_item_rows", "train_backbone"]
+
+
+def train_backbone(
+    windows: Windows,
+    validation: Windows,
+    items: int,
+    config: BackboneConfig,
+    *,
+    positions: int,
+    seed: int,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+) -> tuple[SasRec, Trained]:
+    """A frozen backbone trained on `windows` until NDCG@10 on the later `validation` windows stops rising.
+
+    items: catalogue size.  positions: last positions of a window the loss reads (the stride of the windows).
+
+    Raises: NothingToEdit without windows; ConfigError for a kind that cannot be trained.
+    Source: arXiv 2309.07602 (full cross-entropy at all positions, temporal early stopping).
+    """
+    if not len(windows):
+        raise NothingToEdit("expected set-up windows to train a backbone, found none; see `raie data describe`")
+    if config.kind != "sasrec":
+        raise ConfigError(f'backbone.kind must be "sasrec", found {config.kind!r}')
+    if config.dim % config.heads:
+        raise ConfigError(f"backbone.dim = {config.dim} must be a multiple of backbone.heads = {config.heads}")
+    shape = SasRecShape(items, windows.items.shape[1], config.dim, config.layers, config.heads)
+    model = SasRec(shape, dropout=config.dropout, seed=seed)
+    negatives = config.negatives if items >= config.full_softmax_below else 0
+
+    def loss(rows: Tensor, target: Tensor) -> Tensor:
+        states, following = trained_positions(model.train().hidden(rows), rows, target, positions)
+        if negatives:
+            drawn = torch.randint(1, items + 1, (negatives,))
+            return sampled_cross_entropy(states, model.item_table(), following, drawn)
+        return linear_cross_entropy(states, model.item_table()[1:], following - 1)
+
+    def validate() -> float:
+        return mean_metrics(ranks(adapter_scores(model.eval(), None), validation))["NDCG@10"]
+
+    schedule = Schedule(
+        config.epochs, config.batch, config.learning_rate, config.patience, config.weight_decay, seed
+    )
+    result = fit(
+        dict(model.named_parameters()),
+        loss,
+        windows,
+        schedule,
+        validate=validate if len(validation) else None,
+        checkpoint=checkpoint,
+        progress=progress,
+    )
+    return SasRec.from_bytes(*model.to_bytes()), result
+
+
+def cold_item_rows(backbone: Backbone, windows: Windows, items: int, seed: int) -> Tensor:
+    """Rows [new items, d] for items the backbone's table does not reach yet: the mean of their neighbours' rows.
+
+    A neighbour is an item of the same window. Items without known neighbours get small random rows. Rows have the
+    median norm of the table, so that no new item wins by its length.
+    Source: idea 9 of the method (cold item rows from the mean of co-occurring neighbours).
+    """
+    table = backbone.item_table().detach().numpy()
+    known = len(table) - 1
+    members = np.concatenate([windows.items, windows.target[:, None]], axis=1)  # [n, L + 1]
+    is_known = (members > 0) & (members <= known)
+    mean = (table[np.where(is_known, members, 0)] * is_known[..., None]).sum(axis=1)  # [n, d]
+    mean /= np.maximum(is_known.sum(axis=1), 1)[:, None]
+    window, place = np.nonzero(members > known)
+    total = np.zeros((items - known, table.shape[1]))
+    np.add.at(total, members[window, place] - known - 1, mean[window])
+    noise = np.random.default_rng(seed).normal(size=total.shape)
+    total = np.where(np.abs(total).sum(axis=1, keepdims=True) > 0, total, noise)
+    norm = np.median(np.linalg.norm(table[1:], axis=1))
+    return torch.from_numpy(total / np.linalg.norm(total, axis=1, keepdims=True) * norm).float()

@@ -1,0 +1,316 @@
+"""An edit: new interactions and a snapshot in, the parts of the next snapshot out.
+
+prepare reads, routes and decides; tasks say what is to be trained; finish puts the results together. Nothing here
+writes anywhere, so every step can be repeated, resumed elsewhere or thrown away.
+Legend: n new windows, m windows that waited in the Add buffer, d hidden size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raie_engine.array_bytes import pack, unpack
+from raie_engine.backbone_training import cold_item_rows
+from raie_engine.backbones import Backbone
+from raie_engine.catalogue import Catalogue
+from raie_engine.content_parts import ContentParts, RegionFacts
+from raie_engine.edit_plan import EditPlan
+from raie_engine.errors import NothingToEdit
+from raie_engine.gating import Action, gate_from
+from raie_engine.interactions import Interactions, Watermark, between, late_rows, watermark
+from raie_engine.model_view import ADAPTER_ROLES, ModelView, pack_item_rows
+from raie_engine.plan import apply_plan, make_plan, next_buffer, without
+from raie_engine.region_training import TrainedRegion, TrainTask
+from raie_engine.regions import RegionMap, assign, region_state
+from raie_engine.routing import encode_windows
+from raie_engine.setting_up import keep_sample
+from raie_engine.training import Schedule
+from raie_engine.windows import Windows, concatenate, cut_windows
+
+__all__ = ["SHARED", "FinishedEdit", "PreparedEdit", "finish_edit", "prepare_edit", "region_tasks", "shared_task"]
+
+SHARED = -1
+"""The region id under which the adapter of all touched regions trains; no region ever has it."""
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedEdit:
+    """Everything decided before training; with the parent snapshot it fixes the result.
+
+    windows: n; vectors float32 [n, d] of them. item_rows: [new items, d]. catalogue_chunk: ids that are new. late: rows
+    older than the watermark that came too late to be read. judged_after: adapters train on windows up to this time (epoch
+    seconds) and are judged on later ones.
+    """
+
+    plan: EditPlan
+    windows: Windows
+    vectors: np.ndarray
+    item_rows: Tensor
+    catalogue_chunk: bytes | None
+    watermark: Watermark
+    late: int
+    judged_after: int
+
+    def to_bytes(self) -> bytes:
+        """One blob from which another process resumes the edit without its log."""
+        header = {"kind": "prepared_edit", "watermark": vars(self.watermark), "late": self.late}
+        header["judged_after"] = self.judged_after
+        inner = {"plan": self.plan.to_bytes(), "windows": self.windows.to_bytes()}
+        inner["catalogue"] = self.catalogue_chunk or b""
+        arrays = {name: np.frombuffer(data, np.uint8) for name, data in inner.items()}
+        return pack(header, {**arrays, "vectors": self.vectors, "item_rows": self.item_rows.numpy()})
+
+    @staticmethod
+    def from_bytes(data: bytes) -> PreparedEdit:
+        """The inverse of `to_bytes`. Raises: DamagedArtifact."""
+        kinds = dict.fromkeys(("plan", "windows", "catalogue"), np.uint8)
+        header, arrays = unpack(data, "prepared_edit", {**kinds, "vectors": np.float32, "item_rows": np.float32})
+        return PreparedEdit(
+            plan=EditPlan.from_bytes(arrays["plan"].tobytes()),
+            windows=Windows.from_bytes(arrays["windows"].tobytes()),
+            vectors=arrays["vectors"],
+            item_rows=torch.from_numpy(arrays["item_rows"]),
+            catalogue_chunk=arrays["catalogue"].tobytes() or None,
+            watermark=Watermark(**header["watermark"]),
+            late=int(header["late"]),
+            judged_after=int(header["judged_after"]),
+        )
+
+
+def prepare_edit(
+    view: ModelView,
+    parent: str,
+    interactions: Interactions,
+    until: int | None,
+    *,
+    seed: int,
+    next_region_id: int,
+    only: Collection[int] | None = None,
+) -> PreparedEdit:
+    """Cut the new windows, route them, let the gate decide, and plan; pure, so equal arguments plan equally.
+
+    interactions: read with the snapshot's catalogue, so that known ids keep their rows. until: epoch seconds.
+
+    Raises: NothingToEdit when no window lies between the watermark and `until`.
+    """
+    config, mark = view.settings.engine, view.watermark
+    windows = cut_windows(between(interactions, None, until), config.windows, after=mark.timestamp)
+    if not len(windows):
+        raise NothingToEdit(_nothing(interactions, mark, until, config.windows.min_length))
+    catalogue, chunk = _grown(view.catalogue, interactions, until)
+    item_rows = cold_item_rows(view.backbone, windows, len(catalogue.items), seed)
+    vectors = view.space.project(
+        encode_windows(view.backbone.with_item_rows(_rows(view, item_rows)), windows.items)
+    )
+    plan = make_plan(
+        view.region_map,
+        gate_from(config.gate).decide(view.region_map, vectors),
+        vectors,
+        windows,
+        space=view.space.digest,
+        buffer=view.buffer,
+        gate=config.gate,
+        regions=config.regions,
+        seed=seed,
+        parent=parent,
+        next_region_id=next_region_id,
+        only=only,
+    )
+    judged_after = int(np.quantile(windows.timestamp, 1 - config.edit.holdout))
+    return PreparedEdit(
+        plan,
+        windows,
+        vectors,
+        item_rows,
+        chunk,
+        watermark(interactions, until),
+        late_rows(interactions, mark),
+        judged_after,
+    )
+
+
+def _nothing(interactions: Interactions, mark: Watermark, until: int | None, least: int) -> str:
+    new = len(between(interactions, mark.timestamp, until))
+    return (
+        f"expected windows of at least {least} items and a target after the watermark {mark.timestamp}, found none in "
+        f'{new} new interactions; wait for more, or let contexts reach back with windows.context = "history"'
+    )
+
+
+def _grown(known: Catalogue, interactions: Interactions, until: int | None) -> tuple[Catalogue, bytes | None]:
+    """The catalogue with what the log holds up to `until`, and the chunk that is new; None where nothing is."""
+    read = between(interactions, None, until)
+    users = max(len(known.users), int(read.user.max(initial=-1)) + 1)
+    items = max(len(known.items), int(read.item.max(initial=0)))
+    catalogue = interactions.catalogue.first(users=users, items=items)
+    grown = (users, items) != (len(known.users), len(known.items))
+    return catalogue, catalogue.chunk_since(known) if grown else None
+
+
+def _rows(view: ModelView, more: Tensor) -> Tensor:
+    """All appended item rows, those of this edit last."""
+    return torch.cat([*view.item_chunks, more])
+
+
+def edited_backbone(view: ModelView, prepared: PreparedEdit) -> Backbone:
+    """The frozen backbone with the item rows that this edit appends."""
+    return view.backbone.with_item_rows(_rows(view, prepared.item_rows))
+
+
+@dataclass(frozen=True)
+class _RegionWindows:
+    """What one region trains on and is judged on."""
+
+    new: Windows
+    replay: Windows
+    validation: Windows
+    retained: Windows
+
+
+def _region_windows(view: ModelView, prepared: PreparedEdit, region: int, owner: np.ndarray) -> _RegionWindows:
+    """owner: regions [.] of the view's validation windows."""
+    rows, waited = prepared.plan.rows(region)
+    windows = concatenate([view.buffer.windows.take(waited), prepared.windows.take(rows)])
+    judged = windows.timestamp > prepared.judged_after
+    new = windows.take(~judged)
+    edit = view.settings.engine.edit
+    past = view.replay(region) if region in view.content.regions else new.take(slice(0, 0))
+    replay = keep_sample(past, int(edit.replay_ratio * len(new)), [prepared.plan.seed, region])
+    return _RegionWindows(new, replay, windows.take(judged), view.validation.take(owner == region))
+
+
+def _all_region_windows(view: ModelView, prepared: PreparedEdit) -> dict[int, _RegionWindows]:
+    owner = assign(view.region_map, view.space.project(encode_windows(view.backbone, view.validation.items)))
+    return {region: _region_windows(view, prepared, region, owner) for region in prepared.plan.touched}
+
+
+def shared_task(view: ModelView, prepared: PreparedEdit, checkpoint: Path | None = None) -> TrainTask:
+    """The task of the adapter that trains on all touched regions together; the regions continue from it."""
+    edit = view.settings.engine.edit
+    each = list(_all_region_windows(view, prepared).values())
+    pooled = _RegionWindows(
+        *(
+            concatenate([getattr(one, name) for one in each])
+            for name in ("new", "replay", "validation", "retained")
+        )
+    )
+    schedule = _schedule(view, edit.shared_epochs, edit.shared_learning_rate, prepared.plan.seed, SHARED)
+    return _task(view, prepared, SHARED, pooled, schedule, None, None, checkpoint)
+
+
+def region_tasks(
+    view: ModelView, prepared: PreparedEdit, shared: Mapping[str, bytes] | None, folder: Path | None = None
+) -> list[TrainTask]:
+    """One task per touched region; a new region begins with the adapter of its nearest one. folder: checkpoints."""
+    edit, plan = view.settings.engine.edit, prepared.plan
+    tasks = []
+    for region, windows in _all_region_windows(view, prepared).items():
+        schedule = _schedule(view, edit.epochs, edit.learning_rate, plan.seed, region)
+        current = view.adapter_blobs(plan.operation(region).nearest)
+        checkpoint = None if folder is None else folder / f"region-{region}.safetensors"
+        tasks.append(_task(view, prepared, region, windows, schedule, current, shared, checkpoint))
+    return tasks
+
+
+def _schedule(view: ModelView, epochs: int, learning_rate: float, seed: int, region: int) -> Schedule:
+    edit = view.settings.engine.edit
+    return Schedule(epochs, edit.batch, learning_rate, edit.patience, seed=seed * 10_007 + region + 1)
+
+
+def _task(
+    view: ModelView,
+    prepared: PreparedEdit,
+    region: int,
+    windows: _RegionWindows,
+    schedule: Schedule,
+    current: Mapping[str, bytes] | None,
+    shared: Mapping[str, bytes] | None,
+    checkpoint: Path | None,
+) -> TrainTask:
+    config = view.settings.engine
+    return TrainTask(
+        region=region,
+        backbone=view.backbone_bytes,
+        item_rows=_rows(view, prepared.item_rows),
+        current=current,
+        shared=shared,
+        new=windows.new,
+        replay=windows.replay,
+        validation=windows.validation,
+        retained=windows.retained,
+        positions=config.windows.stride,
+        adapter=config.adapter,
+        schedule=schedule,
+        checkpoint=checkpoint,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class FinishedEdit:
+    """The parts of the next snapshot, the facts about the regions it touches, and the regions that were not accepted."""
+
+    parts: ContentParts
+    region_map: RegionMap
+    facts: tuple[RegionFacts, ...]
+    rejected: tuple[int, ...]
+
+
+def finish_edit(view: ModelView, prepared: PreparedEdit, trained: Sequence[TrainedRegion]) -> FinishedEdit:
+    """Put the trained regions together.
+
+    An added region is accepted only if its own adapter recommends its held-out windows better than the adapter of the
+    nearest region does; the windows of a rejected one go back to waiting. An existing region moves as planned and
+    keeps its adapter where training found no better one.
+    """
+    by_region = {one.region: one for one in trained}
+    rejected = tuple(region for region in prepared.plan.added if by_region[region].chosen == "current")
+    plan = without(prepared.plan, rejected)
+    region_map = apply_plan(view.region_map, plan)
+    buffer = next_buffer(plan, view.buffer, prepared.windows, prepared.vectors)
+    regions = {region: _entry(view, prepared, plan, region_map, by_region[region]) for region in plan.touched}
+    chunks = {"catalogue": prepared.catalogue_chunk}
+    chunks["item_rows"] = pack_item_rows(prepared.item_rows) if len(prepared.item_rows) else None
+    parts = ContentParts(
+        appended={role: data for role, data in chunks.items() if data is not None},
+        replaced={"watermark": prepared.watermark.to_bytes(), "add_buffer": buffer.to_bytes()},
+        regions=regions,
+    )
+    facts = tuple(_facts(plan, region, by_region[region]) for region in plan.touched)
+    return FinishedEdit(parts, region_map, facts, rejected)
+
+
+def _entry(
+    view: ModelView, prepared: PreparedEdit, plan: EditPlan, region_map: RegionMap, trained: TrainedRegion
+) -> dict[str, bytes]:
+    region, edit = trained.region, view.settings.engine.edit
+    rows, waited = plan.rows(region)
+    learnt = concatenate([view.buffer.windows.take(waited), prepared.windows.take(rows)])
+    learnt = learnt.take(learnt.timestamp <= prepared.judged_after)
+    past = [view.replay(region)] if region in view.content.regions else []
+    replay = keep_sample(concatenate([*past, learnt]), edit.max_replay, [plan.seed, region, 1])
+    adapter = {role: trained.blobs[role] for role in ADAPTER_ROLES if role in trained.blobs}
+    return {"state": region_state(region_map, region), "replay": replay.to_bytes(), **adapter}
+
+
+def _facts(plan: EditPlan, region: int, trained: TrainedRegion) -> RegionFacts:
+    operation = plan.operation(region)
+    metrics: dict[str, Any] = {f"before {name}": value for name, value in trained.before.items()}
+    metrics |= {f"after {name}": value for name, value in trained.after.items()}
+    return RegionFacts(
+        region=region,
+        action=Action(operation.action).name.lower(),
+        windows=operation.windows,
+        centre_shift=operation.centre_shift,
+        radius=operation.radius,
+        concentration=operation.concentration,
+        count=operation.count,
+        centre=operation.centre,
+        metrics={name: value for name, value in metrics.items() if value == value} | {"passes": trained.passes},
+    )

@@ -1,0 +1,170 @@
+"""A snapshot's content read as engine values, each part only when it is asked for.
+
+The content names blobs by digest; `get` fetches and verifies them. A command that needs no adapter loads none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from raie_engine.adapters import Adapter
+from raie_engine.backbones import Backbone, load_backbone
+from raie_engine.catalogue import Catalogue
+from raie_engine.config import EngineConfig, from_mapping, to_mapping
+from raie_engine.errors import DamagedArtifact
+from raie_engine.interactions import Columns, Watermark
+from raie_engine.plan import AddBuffer
+from raie_engine.regions import RegionMap, RoutingSpace
+from raie_engine.routing import Router
+from raie_engine.windows import Windows
+
+__all__ = ["ADAPTER_ROLES", "ContentDigests", "LogSettings", "ModelView", "Settings", "pack_item_rows"]
+
+ADAPTER_ROLES = ("lora", "lora_config", "item_rows")
+
+
+@dataclass(frozen=True)
+class LogSettings:
+    """How this model's logs are read: column names, the least rating that counts, what to do with repeated rows."""
+
+    columns: Columns = dataclasses.field(default_factory=Columns)
+    min_rating: float | None = None
+    duplicates: str = "error"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a model was set up with; every later edit reads it from the snapshot."""
+
+    engine: EngineConfig
+    log: LogSettings
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON."""
+        values = {"engine": to_mapping(self.engine), "log": dataclasses.asdict(self.log)}
+        return json.dumps(values, sort_keys=True, separators=(",", ":")).encode()
+
+    @staticmethod
+    def from_bytes(data: bytes) -> Settings:
+        """The inverse of `to_bytes`. Raises: DamagedArtifact, ConfigError."""
+        try:
+            values = json.loads(data)
+            log = dict(values["log"])
+            return Settings(from_mapping(values["engine"]), LogSettings(Columns(**log.pop("columns")), **log))
+        except (ValueError, KeyError, TypeError) as error:
+            raise DamagedArtifact(f"expected the settings of a model, found: {data[:80]!r}") from error
+
+
+class ContentDigests(Protocol):
+    """The digests a snapshot consists of, by role."""
+
+    @property
+    def backbone(self) -> Mapping[str, Any]: ...
+    @property
+    def space(self) -> Any: ...
+    @property
+    def shared(self) -> Mapping[str, Any]: ...
+    @property
+    def regions(self) -> Mapping[int, Mapping[str, Any]]: ...
+
+
+def pack_item_rows(rows: Tensor) -> bytes:
+    """One edit's appended item rows [new items, d] as safetensors."""
+    return save_tensors({"rows": rows.contiguous()})
+
+
+def _unpack_item_rows(data: bytes) -> Tensor:
+    try:
+        return load_tensors(data)["rows"]
+    except (SafetensorError, KeyError) as error:
+        raise DamagedArtifact(f"expected appended item rows, found bytes that do not parse: {error}") from error
+
+
+@dataclass(frozen=True, eq=False)
+class ModelView:
+    """Engine values of one snapshot. Every property may raise DamagedArtifact, and whatever `get` raises."""
+
+    content: ContentDigests
+    get: Callable[[Any], bytes]
+
+    @cached_property
+    def settings(self) -> Settings:
+        return Settings.from_bytes(self._only("settings"))
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        return Catalogue.from_chunks([self.get(digest) for digest in self.content.shared["catalogue"]])
+
+    @cached_property
+    def watermark(self) -> Watermark:
+        return Watermark.from_bytes(self._only("watermark"))
+
+    @cached_property
+    def holdout(self) -> Windows:
+        """Set-up windows that no one trains on; retention is measured on them."""
+        return Windows.from_bytes(self._only("holdout"))
+
+    @cached_property
+    def validation(self) -> Windows:
+        """Set-up windows by which adapters are judged; no one trains on them either."""
+        return Windows.from_bytes(self._only("validation"))
+
+    @cached_property
+    def buffer(self) -> AddBuffer:
+        return AddBuffer.from_bytes(self._only("add_buffer"))
+
+    @cached_property
+    def backbone_bytes(self) -> tuple[bytes, bytes]:
+        """(configuration, weights)."""
+        return self.get(self.content.backbone["config"]), self.get(self.content.backbone["weights"])
+
+    @cached_property
+    def item_chunks(self) -> tuple[Tensor, ...]:
+        """The item rows each edit appended, oldest first."""
+        return tuple(_unpack_item_rows(self.get(digest)) for digest in self.content.shared.get("item_rows", ()))
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        """The frozen backbone with every appended item row."""
+        bare = load_backbone(*self.backbone_bytes)
+        return bare.with_item_rows(torch.cat(self.item_chunks)) if self.item_chunks else bare
+
+    @cached_property
+    def space(self) -> RoutingSpace:
+        return RoutingSpace.from_bytes(self.get(self.content.space))
+
+    @cached_property
+    def region_map(self) -> RegionMap:
+        states = {region: self.get(entry["state"]) for region, entry in self.content.regions.items()}
+        return RegionMap.from_states(states, self.space.digest)
+
+    def adapter_blobs(self, region: int) -> dict[str, bytes] | None:
+        """The blobs of a region's adapter; None for a region that still answers with the bare backbone."""
+        entry = self.content.regions[region]
+        return {role: self.get(entry[role]) for role in ADAPTER_ROLES} if "lora" in entry else None
+
+    def replay(self, region: int) -> Windows:
+        """Past windows of a region, kept to be replayed when it trains."""
+        return Windows.from_bytes(self.get(self.content.regions[region]["replay"]))
+
+    @cached_property
+    def router(self) -> Router:
+        """Raises: WrongBackbone when a part belongs to another backbone."""
+        blobs = {region: self.adapter_blobs(region) for region in sorted(self.content.regions)}
+        adapters = {region: Adapter.from_blobs(parts) for region, parts in blobs.items() if parts is not None}
+        return Router(self.backbone, self.item_chunks, self.space, self.region_map, adapters)
+
+    def _only(self, role: str) -> bytes:
+        (digest,) = self.content.shared[role]
+        return self.get(digest)

@@ -1,0 +1,157 @@
+"""The Router: an immutable model that sends each window to its region and scores it with that region's adapter.
+
+Rows pass in blocks of a fixed size, padded when they do not fill, and every product has a shape that does not depend
+on which regions the other rows of a block belong to. So a window's scores depend on the window and its region alone,
+and an edit of another region leaves them equal to the last bit.
+Legend: n windows, L positions, d hidden size, g adapters with a zero one first, r rank, v item rows (0 is padding).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raie_engine.adapters import Adapter, item_parts
+from raie_engine.backbones import Backbone, Delta, encode
+from raie_engine.regions import RegionMap, RoutingSpace, assign
+from raie_engine.windows import Windows
+
+__all__ = ["Router", "TopItems", "encode_windows"]
+
+BLOCK_ROWS = 64
+
+
+@dataclass(frozen=True)
+class TopItems:
+    """The best items of each window, best first: rows int64 [n, k] (0 where fewer exist), scores float32 [n, k]."""
+
+    rows: np.ndarray
+    scores: np.ndarray
+
+
+def encode_windows(backbone: Backbone, items: np.ndarray, batch: int = 1024) -> np.ndarray:
+    """Encodings float32 [n, d] of item rows [n, L] by the bare frozen backbone."""
+    with torch.inference_mode():
+        parts = [
+            encode(backbone, torch.from_numpy(items[i : i + batch]).long()) for i in range(0, len(items), batch)
+        ]
+    return torch.cat(parts).numpy() if parts else np.zeros((0, backbone.dim), np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Router:
+    """One snapshot, ready to recommend.
+
+    item_chunks: the rows [new items, d] that each edit appended, oldest first; `backbone` knows them already.
+
+    Raises: WrongBackbone when the space or an adapter belongs to another backbone.
+    Source: equation 9. Departs from the paper: routing reads the bare backbone in the centred space.
+    """
+
+    backbone: Backbone
+    item_chunks: tuple[Tensor, ...]
+    space: RoutingSpace
+    region_map: RegionMap
+    adapters: Mapping[int, Adapter]
+
+    def __post_init__(self) -> None:
+        self.space.require_backbone(self.backbone.digest)
+        self.region_map.require_space(self.space.digest)
+        for adapter in self.adapters.values():
+            adapter.require(self.backbone)
+
+    def vectors(self, items: np.ndarray) -> np.ndarray:
+        """Routing vectors [n, d], norm 1, of item rows [n, L]."""
+        return self.space.project(encode_windows(self.backbone, items))
+
+    def assign(self, items: np.ndarray) -> np.ndarray:
+        """Region ids int32 [n] of item rows [n, L]."""
+        return assign(self.region_map, self.vectors(items))
+
+    def scores(self, windows: Windows, regions: np.ndarray | None = None) -> Tensor:
+        """Scores [n, v] of every item; minus infinity for padding and for items a region does not know yet.
+
+        regions: ids [n] where they are known already; otherwise the windows are routed first.
+        """
+        regions = self.assign(windows.items) if regions is None else regions
+        out = torch.empty(len(windows.items), self._items + 1)
+        for rows, items, slots in self._blocks(windows.items, regions):
+            out[rows] = self._block_scores(items, slots)[: len(out[rows])]
+        return out
+
+    def top_k(self, windows: Windows, k: int, *, exclude_seen: bool = True) -> TopItems:
+        """The k best items per window; items of the context are left out unless `exclude_seen` is false."""
+        scores = self.scores(windows)
+        if exclude_seen:
+            scores.scatter_(1, torch.from_numpy(windows.items).long(), float("-inf"))
+        best = scores.topk(min(k, self._items), dim=1)
+        rows = torch.where(best.values.isinf(), 0, best.indices)
+        return TopItems(rows.numpy(), best.values.numpy())
+
+    @cached_property
+    def _items(self) -> int:
+        return len(self.backbone.item_table()) - 1
+
+    @cached_property
+    def _table_parts(self) -> tuple[Tensor, ...]:
+        """E^T in the pieces it grew by, so that items appended later do not change the shape of earlier products."""
+        sizes = [len(chunk) for chunk in self.item_chunks]
+        frozen = self._items + 1 - sum(sizes)
+        return tuple(part.T.contiguous() for part in self.backbone.item_table().split([frozen, *sizes]))
+
+    @cached_property
+    def _slots(self) -> dict[int, int]:
+        return {region: slot for slot, region in enumerate(sorted(self.adapters), start=1)}
+
+    @cached_property
+    def _stacked(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Per layer A^T [g, inputs, r] and B^T [g, r, outputs], the scaling folded into B; slot 0 changes nothing."""
+        ordered = [self.adapters[region] for region in self._slots]
+        rank = max((adapter.rank for adapter in ordered), default=1)
+        stacked = {}
+        for name, shape in self.backbone.lora_targets.items():
+            down = torch.zeros(len(ordered) + 1, shape.inputs, rank)
+            up = torch.zeros(len(ordered) + 1, rank, shape.outputs)
+            for slot, adapter in enumerate(ordered, start=1):
+                down[slot, :, : adapter.rank] = adapter.lora[f"{name}.lora_A.weight"].T
+                up[slot, : adapter.rank] = adapter.lora[f"{name}.lora_B.weight"].T * adapter.scaling
+            stacked[name] = (down, up)
+        return stacked
+
+    def _blocks(self, items: np.ndarray, regions: np.ndarray) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """(rows, item rows [BLOCK_ROWS, L], slots [BLOCK_ROWS]); the last block is filled up with padding."""
+        slot_of = np.array([self._slots.get(int(region), 0) for region in self.region_map.ids])
+        slots = slot_of[np.searchsorted(self.region_map.ids, regions)]
+        for start in range(0, len(items), BLOCK_ROWS):
+            rows = slice(start, min(start + BLOCK_ROWS, len(items)))
+            fill = BLOCK_ROWS - (rows.stop - rows.start)
+            block = np.pad(items[rows], ((0, fill), (0, 0)))
+            yield rows, torch.from_numpy(block).long(), torch.from_numpy(np.pad(slots[rows], (0, fill)))
+
+    @torch.inference_mode()
+    def _block_scores(self, items: Tensor, slots: Tensor) -> Tensor:
+        states = encode(self.backbone, items, self._delta(slots) if self.adapters else None)
+        scores = torch.cat([states @ part for part in self._table_parts], dim=1)
+        visible = torch.full((BLOCK_ROWS,), self._table_parts[0].shape[1] - 1)
+        for region, slot in self._slots.items():
+            members = slots == slot
+            if members.any():
+                adapter = self.adapters[region]
+                low, rows = item_parts(adapter, states)  # all rows of the block: a fixed shape
+                scores[members, 1 : adapter.visible + 1] += (low @ rows.T)[members]
+                visible[members] = adapter.visible
+        unknown = torch.arange(self._items + 1) > visible.unsqueeze(1)
+        unknown[:, 0] = True
+        return scores.masked_fill_(unknown, float("-inf"))
+
+    def _delta(self, slots: Tensor) -> Delta:
+        def delta(name: str, inputs: Tensor) -> Tensor:
+            down, up = self._stacked[name]
+            return torch.bmm(torch.bmm(inputs, down[slots]), up[slots])  # [n, L, inputs] -> [n, L, outputs]
+
+        return delta

@@ -1,0 +1,175 @@
+"""Set-up: the first slice of a log becomes a frozen backbone, its regions and everything later edits lean on.
+
+Legend: n windows, d hidden size, k regions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from raie_engine.backbone_training import train_backbone
+from raie_engine.clustering import KChoice
+from raie_engine.content_parts import ContentParts, RegionFacts
+from raie_engine.errors import NothingToEdit
+from raie_engine.evaluation import mean_metrics, ranks
+from raie_engine.interactions import Interactions, between, watermark
+from raie_engine.model_view import Settings
+from raie_engine.plan import AddBuffer
+from raie_engine.region_training import adapter_scores
+from raie_engine.regions import RegionMap, choose_regions, fit_regions, fit_space, region_state
+from raie_engine.routing import encode_windows
+from raie_engine.training import Progress
+from raie_engine.windows import Windows, cut_windows
+
+__all__ = ["SetUp", "SplitWindows", "keep_sample", "newest", "set_up", "split_setup"]
+
+
+@dataclass(frozen=True)
+class SplitWindows:
+    """The windows of the set-up slice: `train`, and of its newest ones `validation` and `holdout`, by user.
+
+    validation stops training and judges adapters; on holdout nothing is trained and nothing is decided: retention is
+    measured there.
+    """
+
+    train: Windows
+    validation: Windows
+    holdout: Windows
+
+
+@dataclass(frozen=True)
+class SetUp:
+    """The parts of the first snapshot, the facts about its regions, and what was measured."""
+
+    parts: ContentParts
+    facts: tuple[RegionFacts, ...]
+    report: Mapping[str, Any]
+
+
+def newest(windows: Windows, share: float) -> np.ndarray:
+    """Mask [n] of the windows whose target lies in the newest `share` of time; ties at the cut are older."""
+    if not len(windows):
+        return np.zeros(0, bool)
+    return np.asarray(windows.timestamp > np.quantile(windows.timestamp, 1 - share))
+
+
+def split_setup(windows: Windows, share: float) -> SplitWindows:
+    """Hold out the newest `share` of the windows; users of even rows validate, users of odd rows are the holdout."""
+    tail = newest(windows, share)
+    even = windows.user % 2 == 0
+    return SplitWindows(windows.take(~tail), windows.take(tail & even), windows.take(tail & ~even))
+
+
+def keep_sample(windows: Windows, most: int, seed: list[int]) -> Windows:
+    """At most `most` of the windows, drawn without order of preference, in their old order."""
+    if len(windows) <= most:
+        return windows
+    drawn = np.random.default_rng(seed).permutation(len(windows))[:most]
+    return windows.take(np.sort(drawn))
+
+
+def set_up(
+    interactions: Interactions,
+    until: int | None,
+    settings: Settings,
+    *,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+) -> SetUp:
+    """Train the backbone on the rows up to `until` (epoch seconds), fit the routing space and the regions.
+
+    Raises: NothingToEdit when the slice holds no window; InputError when there are fewer windows than regions.
+    """
+    config = settings.engine
+    past = between(interactions, None, until)
+    split = split_setup(cut_windows(past, config.windows), config.edit.holdout)
+    if not len(split.train):
+        raise NothingToEdit(
+            f"expected windows of {config.windows.min_length} items and a target in the set-up slice, found none in "
+            f"{len(past)} interactions; a later --until or a smaller windows.min_length gives some"
+        )
+    known = int(past.item.max())
+    model, trained = train_backbone(
+        split.train,
+        split.validation,
+        known,
+        config.backbone,
+        positions=config.windows.stride,
+        seed=config.seed,
+        checkpoint=checkpoint,
+        progress=progress,
+    )
+    encodings = encode_windows(model, split.train.items)
+    space = fit_space(encodings, config.regions.remove_components, model.digest)
+    vectors = space.project(encodings)
+    choice = None if config.regions.regions else choose_regions(vectors, config.regions, config.seed)
+    region_map, owner = fit_regions(
+        vectors, config.regions, config.seed, space.digest, choice.k if choice else config.regions.regions
+    )
+    model_config, weights = model.to_bytes()
+    catalogue = past.catalogue.first(users=int(past.user.max()) + 1, items=known)
+    parts = ContentParts(
+        backbone={"config": model_config, "weights": weights},
+        space=space.to_bytes(),
+        appended={"catalogue": catalogue.chunk_since(type(catalogue)())},
+        replaced={
+            "settings": settings.to_bytes(),
+            "watermark": watermark(past, until).to_bytes(),
+            "validation": split.validation.to_bytes(),
+            "holdout": split.holdout.to_bytes(),
+            "add_buffer": AddBuffer.empty(config.windows.length, model.dim, space.digest).to_bytes(),
+        },
+        regions={
+            region: {
+                "state": region_state(region_map, region),
+                "replay": keep_sample(
+                    split.train.take(owner == region), config.edit.max_replay, [config.seed, region]
+                ).to_bytes(),
+            }
+            for region in region_map.ids.tolist()
+        },
+    )
+    report = {
+        "interactions": len(past),
+        "windows": {name: len(value) for name, value in vars(split).items()},
+        "backbone": {
+            "digest": model.digest,
+            "epochs": len(trained.scores) - 1,
+            "validation": list(trained.scores),
+        },
+        "regions": _choice(choice, region_map),
+        "holdout": mean_metrics(ranks(adapter_scores(model, None), split.holdout)),
+    }
+    return SetUp(parts, _facts(region_map), report)
+
+
+def _choice(choice: KChoice | None, region_map: RegionMap) -> dict[str, Any]:
+    measured = [] if choice is None else [asdict(each) for each in choice.measured]
+    return {
+        "k": len(region_map.ids),
+        "chosen_by": "option" if choice is None else "mean simplified silhouette",
+        "measured": measured,
+        "weights": region_map.weights.tolist(),
+    }
+
+
+def _facts(region_map: RegionMap) -> tuple[RegionFacts, ...]:
+    return tuple(
+        RegionFacts(
+            region=int(region_map.ids[row]),
+            action="setup",
+            windows=int(region_map.count[row]),
+            centre_shift=0.0,
+            radius=float(region_map.radius[row]),
+            concentration=float(region_map.concentration[row]),
+            count=int(region_map.count[row]),
+            centre=tuple(region_map.centres[row].tolist()),
+            metrics={},
+        )
+        for row in range(len(region_map.ids))
+    )
