@@ -80,6 +80,7 @@ def exit_code(error: BaseException) -> int | None:
         (registry.CommitStateUnknown, UNREACHABLE),
         (registry.DatabaseUnreachable, UNREACHABLE),
         (registry.StoreError, UNREACHABLE),
+        (registry.MlflowUnreachable, UNREACHABLE),
         (registry.RegistryError, REFUSED),
     )
     for kind, code in codes:

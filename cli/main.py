@@ -12,6 +12,7 @@ from types import FrameType
 from typing import NoReturn
 
 import click
+from click.shell_completion import shell_complete
 
 from cli import errors
 from cli.lazy import LazyGroup, Section
@@ -99,7 +100,7 @@ _SECTIONS: Mapping[str, Section] = {
     },
     "Look": {
         "log": ("cli.history:log", "Draw the history of snapshots as a tree."),
-        "lineage": ("cli.history:lineage", "Draw what a snapshot is made of, and where each part came from."),
+        "lineage": ("cli.lineage:lineage", "Draw what a snapshot is made of, and where each part came from."),
         "regions": _REGIONS,
         "alias": _ALIAS,
         "evaluate": ("cli.engine_commands:evaluate", "Measure a snapshot on a log."),
@@ -175,14 +176,20 @@ def raie(ctx: click.Context, workspace: Path | None) -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; return its exit code, having printed one line for any error."""
+    if instruction := os.environ.get("_RAIE_COMPLETE"):
+        return shell_complete(raie, {}, "raie", "_RAIE_COMPLETE", instruction)
     try:
-        result = raie.main(args=arguments, prog_name="raie", standalone_mode=False)
+        # Not raie.main(): it has an edge of its own, which turns a closed pipe into a failure.
+        with raie.make_context("raie", list(sys.argv[1:] if arguments is None else arguments)) as context:
+            raie.invoke(context)
         sys.stdout.flush()
-        return result if isinstance(result, int) else errors.OK
+        return errors.OK
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt, EOFError):
         return _fail("interrupted", errors.INTERRUPTED)
     except BrokenPipeError:
         return _reader_left()

@@ -23,13 +23,27 @@ from cli.errors import UsageError, WorkspaceError
 if TYPE_CHECKING:
     from registry import Registry
 
-__all__ = ["FILE_NAME", "Workspace", "actor", "draft", "find", "in_workspace", "read", "refuse_password"]
+__all__ = [
+    "ENVIRONMENT",
+    "FILE_NAME",
+    "Workspace",
+    "actor",
+    "draft",
+    "find",
+    "in_workspace",
+    "parse",
+    "read",
+    "without_password",
+]
 
 FILE_NAME = "raie.toml"
 _DATABASE = "sqlite:///.raie/registry.db"
 _STORE = ".raie/blobs"
 _MODEL = "recsys"
 _TRACKING = "sqlite:///.raie/mlflow.db"
+ENVIRONMENT = {"database": "RAIE_DATABASE_URL", "store": "RAIE_STORE", "model": "RAIE_MODEL"}
+"""Keys of raie.toml -> the variables that come before them."""
+
 _KNOWN = ("database", "engine", "mlflow", "model", "store")
 
 
@@ -85,13 +99,21 @@ def find(start: Path | None = None) -> Workspace:
 
 
 def read(file: Path) -> Workspace:
-    """Read a raie.toml and lay the environment over it.
+    """Read a raie.toml; raises WorkspaceError as `parse` does."""
+    try:
+        return parse(file.read_text(encoding="utf-8"), file)
+    except UnicodeDecodeError as error:
+        raise WorkspaceError(f"{file} is not valid TOML: {error}") from error
+
+
+def parse(text: str, file: Path) -> Workspace:
+    """The workspace that `text`, the content of `file`, describes, with the environment laid over it.
 
     Raises: WorkspaceError naming the key that is unknown or of the wrong type.
     """
     try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise WorkspaceError(f"{file} is not valid TOML: {error}") from error
     if unknown := sorted(set(values) - set(_KNOWN)):
         raise WorkspaceError(f"{file}: unknown key {unknown[0]!r}; known here: {', '.join(_KNOWN)}")
@@ -101,12 +123,16 @@ def read(file: Path) -> Workspace:
     folder = file.resolve().parent
     return Workspace(
         folder=folder,
-        model=os.environ.get("RAIE_MODEL") or _text(values, "model", _MODEL, file),
-        database=_at(folder, os.environ.get("RAIE_DATABASE_URL") or _text(values, "database", _DATABASE, file)),
-        store=_store_at(folder, os.environ.get("RAIE_STORE") or _text(values, "store", _STORE, file)),
+        model=_chosen(values, "model", _MODEL, file),
+        database=_at(folder, _chosen(values, "database", _DATABASE, file)),
+        store=_store_at(folder, _chosen(values, "store", _STORE, file)),
         tracking_uri=_at(folder, _text(tracking, "tracking_uri", _TRACKING, file)),
         engine=_table(values, "engine", file),
     )
+
+
+def _chosen(values: Mapping[str, Any], key: str, otherwise: str, file: Path) -> str:
+    return os.environ.get(ENVIRONMENT[key]) or _text(values, key, otherwise, file)
 
 
 def _text(values: Mapping[str, Any], key: str, otherwise: str, file: Path) -> str:
@@ -136,12 +162,7 @@ def _store_at(folder: Path, store: str) -> str:
 
 
 def draft(database: str | None, store: str | None, model: str | None) -> str:
-    """The text of a new raie.toml.
-
-    Raises: UsageError for a database URL with a password, which a file that is committed and copied must not hold.
-    """
-    if database is not None:
-        refuse_password(database)
+    """The text of a new raie.toml; where nothing is chosen, everything lies in .raie beside it."""
     lines = [
         "# A raie workspace. Relative paths start at this file's folder. The environment comes first:",
         "# RAIE_DATABASE_URL, RAIE_STORE, RAIE_MODEL; RAIE_ACTOR says who acts.",
@@ -166,26 +187,26 @@ def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def refuse_password(database: str) -> None:
-    """Refuse a database URL that carries a password.
+def without_password(database: str) -> str:
+    """The database URL as it may be written to a file or shown: the same, with any password left out.
 
-    Raises: UsageError; its text names the ways to give the password, and never repeats the URL.
+    Raises: UsageError for a text that is not a URL; it is not repeated, because it may hold a password.
     """
-    from sqlalchemy.engine import make_url
+    from sqlalchemy import URL, make_url
     from sqlalchemy.exc import ArgumentError
 
     try:
         url = make_url(database)
     except (ArgumentError, ValueError) as error:
         raise UsageError(
-            "--database must be an SQLAlchemy URL such as sqlite:///.raie/registry.db or "
-            "postgresql://ada@db.example.org/raie, and this one cannot be read"
+            "expected a database URL such as sqlite:///.raie/registry.db or postgresql://ada@db.example.org/raie, "
+            "found a text that is not one"
         ) from error
-    if url.password is not None or "password" in url.query:
-        raise UsageError(
-            f"the database URL holds a password, and {FILE_NAME} is a file people commit and copy: leave it out "
-            "of the URL and put it in PGPASSWORD or ~/.pgpass, or give the whole URL in RAIE_DATABASE_URL"
-        )
+    if url.password is None and "password" not in url.query:
+        return database
+    query = {name: value for name, value in url.query.items() if name != "password"}
+    bare = URL.create(url.drivername, url.username, None, url.host, url.port, url.database, query)
+    return bare.render_as_string()
 
 
 def actor() -> str:

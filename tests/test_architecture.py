@@ -23,8 +23,8 @@ TREES = {path: ast.parse((ROOT / path).read_text(encoding="utf-8"), str(path)) f
 # Who may import what: the library -> the only places that do.
 HOMES = {
     "alembic": ("migrations/",),
-    "boto3": ("registry/store.py",),
-    "botocore": ("registry/store.py",),
+    "boto3": ("registry/s3_store.py",),
+    "botocore": ("registry/s3_store.py",),
     "click": ("cli/",),
     "mlflow": ("registry/mlflow_", "raie_engine/serving.py"),
     "peft": ("raie_engine/adapters.py",),

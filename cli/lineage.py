@@ -1,0 +1,167 @@
+"""`raie lineage`: what a snapshot is made of, and which edit and which data each part came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli.output import Output, accent, faint, json_option, one_line, short, times, when
+from cli.records import degrees, names, snapshot_json
+from cli.tree import branches
+from cli.workspace import Workspace, in_workspace
+
+if TYPE_CHECKING:
+    from registry import AdapterVersion, Edit, Registry, Snapshot
+
+__all__ = ["lineage"]
+
+
+@dataclass(frozen=True)
+class _Past:
+    """What a lineage is read from. before: edit -> the version of each region that it began with."""
+
+    edits: Mapping[int, Edit]
+    before: Mapping[int, Mapping[int, AdapterVersion]]
+
+
+@click.command()
+@click.argument("ref", default="head")
+@click.option("--region", type=click.IntRange(min=0), metavar="R", help="Only this region.")
+@json_option
+@in_workspace
+def lineage(workspace: Workspace, ref: str, region: int | None, output: Output) -> None:
+    """Draw what a snapshot is made of, and where each part came from; without REF, of the head.
+
+    Below each region stand the edits that led to its version, newest first, each with the data it learnt from.
+
+    \b
+    Examples:
+      raie lineage
+      raie lineage production
+      raie lineage edit:3 --region 2
+    """
+    from registry import lineage as reads
+
+    registry, model = workspace.registry(), workspace.model
+    snapshot = registry.resolve(model, ref)
+    past = _past(registry, model)
+    held = reads.versions_in(registry, snapshot)
+    wanted = sorted(held) if region is None else [region]
+    if region is not None and region not in held:
+        raise click.UsageError(
+            f"snapshot {short(snapshot.id)} has no region {region}; see `raie regions list {ref}`"
+        )
+    chains = {number: _chain(held[number], past) for number in wanted}
+    pointed = [alias.name for alias in registry.aliases(model) if alias.snapshot == snapshot.id]
+    head = registry.head(model)
+    is_head = head is not None and head.id == snapshot.id
+    value = _value(snapshot, chains, past, pointed, is_head=is_head)
+    output.show(value, lambda: _draw(snapshot, chains, past, names(pointed, is_head=is_head)))
+
+
+def _past(registry: Registry, model: str) -> _Past:
+    from registry import lineage as reads
+
+    edits = {edit.number: edit for edit in registry.edits(model)}
+    made = {entry.snapshot.id: entry.snapshot for entry in reads.history(registry, model)}
+    bases = {number: made[edit.base] for number, edit in edits.items() if edit.base is not None}
+    held = {base.id: reads.versions_in(registry, base) for base in bases.values()}
+    return _Past(edits, {number: held[base.id] for number, base in bases.items()})
+
+
+def _chain(version: AdapterVersion, past: _Past) -> list[AdapterVersion]:
+    """The version, then the one its edit started from, and so on to the region's first."""
+    chain = [version]
+    while (before := past.before.get(chain[-1].edit, {}).get(version.region)) is not None:
+        chain.append(before)
+    return chain
+
+
+def _value(
+    snapshot: Snapshot,
+    chains: Mapping[int, list[AdapterVersion]],
+    past: _Past,
+    aliases: list[str],
+    *,
+    is_head: bool,
+) -> dict[str, Any]:
+    content = snapshot.content
+    edit = past.edits[snapshot.edit]
+    return snapshot_json(snapshot) | {
+        "kind": edit.kind,
+        "actor": edit.actor,
+        "reason": edit.reason,
+        "is_head": is_head,
+        "aliases": aliases,
+        "backbone": dict(content.backbone),
+        "space": content.space,
+        "shared": {part: list(chunks) for part, chunks in content.shared.items()},
+        "regions": [
+            {"region": region, "version": chain[0].version, "from": [_link_json(link, past) for link in chain]}
+            for region, chain in chains.items()
+        ],
+    }
+
+
+def _link_json(version: AdapterVersion, past: _Past) -> dict[str, Any]:
+    edit = past.edits[version.edit]
+    return {
+        "version": version.version,
+        "edit": edit.number,
+        "action": version.change.action,
+        "windows": version.change.windows,
+        "centre_shift": version.change.centre_shift,
+        "snapshot": version.snapshot,
+        "data_digest": edit.data_digest,
+        "actor": edit.actor,
+        "reason": edit.reason,
+        **times(created_at=version.created_at),
+    }
+
+
+def _draw(snapshot: Snapshot, chains: Mapping[int, list[AdapterVersion]], past: _Past, pointed: str) -> list[str]:
+    content = snapshot.content
+    edit = past.edits[snapshot.edit]
+    about = [f"edit {edit.number}", edit.kind, when(snapshot.created_at), one_line(edit.actor), pointed]
+    shared = [f"{part} {len(chunks)}×" if len(chunks) > 1 else part for part, chunks in content.shared.items()]
+    items: list[tuple[str, list[str]]] = [
+        (f"backbone  {_roles(content.backbone)}", []),
+        (f"space     {faint(short(content.space))}", []),
+    ]
+    if shared:
+        items.append((f"shared    {', '.join(shared)}", []))
+    for region, chain in chains.items():
+        items.append((f"region {region}  {accent(f'v{chain[0].version}')}", _links(chain, past)))
+    if snapshot.parent is not None:
+        items.append((f"parent    {accent(short(snapshot.parent))}", []))
+    return ["  ".join([accent(short(snapshot.id)), *filter(None, about)]), *branches(items)]
+
+
+def _roles(entry: Mapping[str, str]) -> str:
+    return "  ".join(f"{role} {faint(short(digest))}" for role, digest in entry.items())
+
+
+def _links(chain: list[AdapterVersion], past: _Past) -> list[str]:
+    cells = [_link_cells(version, past.edits[version.edit]) for version in chain]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
+    ]
+    return branches([(line, []) for line in lines])
+
+
+def _link_cells(version: AdapterVersion, edit: Edit) -> list[str]:
+    change = version.change
+    return [
+        f"v{version.version}",
+        f"edit {edit.number}",
+        change.action,
+        f"{change.windows} windows",
+        f"moved {degrees(change.centre_shift)}",
+        f"data {short(edit.data_digest)}",
+        when(version.created_at),
+        one_line(edit.actor),
+    ]

@@ -1,0 +1,117 @@
+"""`raie mlflow sync`, `status` and `ui`: the same history on MLflow's pages, whenever MLflow is there."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli.errors import REFUSED, UNREACHABLE
+from cli.output import Output, faint, json_option, one_line, say, times, when
+from cli.workspace import Workspace, in_workspace, without_password
+
+if TYPE_CHECKING:
+    from registry.outbox import OutboxStatus, SyncReport
+
+__all__ = ["status", "sync", "ui"]
+
+_PORT = 5000
+
+
+@click.command()
+@click.option("--again", is_flag=True, help="Publish the whole history once more, for an MLflow that was emptied.")
+@json_option
+@in_workspace
+def sync(workspace: Workspace, again: bool, output: Output) -> None:
+    """Publish what MLflow does not show yet: every edit as a run, every snapshot as a version, every alias.
+
+    Running it twice adds nothing. Where MLflow does not answer (exit code 6) the events wait for the next time.
+
+    \b
+    Examples:
+      raie mlflow sync
+      raie mlflow sync --again
+    """
+    from registry import mlflow_publisher
+
+    report = mlflow_publisher.sync(workspace.registry(), workspace.tracking_uri, again=again)
+    value = asdict(report) | {"tracking_uri": without_password(workspace.tracking_uri)}
+    output.show(value, lambda: _draw_sync(report))
+    if report.stopped is not None:
+        raise click.exceptions.Exit(UNREACHABLE)
+    if report.failed:
+        raise click.exceptions.Exit(REFUSED)
+
+
+def _draw_sync(report: SyncReport) -> list[str]:
+    lines = [f"published {report.published}, {report.remaining} wait"]
+    lines += [f"event {failure.event} ({failure.kind}): {one_line(failure.error)}" for failure in report.failed]
+    return lines
+
+
+@click.command()
+@json_option
+@in_workspace
+def status(workspace: Workspace, output: Output) -> None:
+    """Say what is published, what waits, and why.
+
+    \b
+    Examples:
+      raie mlflow status
+      raie mlflow status --json
+    """
+    from registry import mlflow_publisher
+
+    found = mlflow_publisher.status(workspace.registry(), workspace.tracking_uri)
+    uri = without_password(workspace.tracking_uri)
+    value: dict[str, Any] = {
+        "tracking_uri": uri,
+        "reachable": found.reachable,
+        "pending": found.pending,
+        "published": found.published,
+        "failing": found.failing,
+        "last_error": found.last_error,
+        **times(
+            oldest_pending_at=found.oldest_pending_at,
+            last_published_at=found.last_published_at,
+            leased_until=found.leased_until,
+        ),
+    }
+    output.show(value, lambda: _draw_status(found, uri))
+
+
+def _draw_status(found: OutboxStatus, uri: str) -> list[str]:
+    there = "answers" if found.reachable else "not there yet" if uri.startswith("sqlite") else "does not answer"
+    lines = [f"{faint('mlflow   ')}  {uri}  {there}", f"{faint('published')}  {found.published}"]
+    waits = f"{found.pending}"
+    if found.oldest_pending_at is not None:
+        waits += f", the oldest since {when(found.oldest_pending_at)} UTC; `raie mlflow sync` publishes them"
+    lines.append(f"{faint('waiting  ')}  {waits}")
+    if found.last_error is not None:
+        lines.append(f"{faint('failing  ')}  {found.failing}: {one_line(found.last_error)}")
+    return lines
+
+
+@click.command()
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=_PORT, show_default=True, help="On this machine only."
+)
+@in_workspace
+def ui(workspace: Workspace, port: int) -> None:
+    """Serve MLflow's pages over this workspace's records, until interrupted.
+
+    Shows what the last `raie mlflow sync` published.
+
+    \b
+    Examples:
+      raie mlflow ui
+      raie mlflow ui --port 5001
+    """
+    from registry import mlflow_publisher
+
+    arguments, environment = mlflow_publisher.ui_command(workspace.tracking_uri, port)
+    say(f"serving at http://127.0.0.1:{port}/?workflowType=machine_learning (Ctrl+C stops it)")
+    # The server takes this process's place, so that a signal reaches it and nothing is left behind.
+    os.execve(arguments[0], arguments, environment)

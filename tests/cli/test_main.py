@@ -1,0 +1,151 @@
+"""The error edge: every failure is one line and a documented code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import pytest
+
+from cli import main
+from cli.errors import Refused, UsageError, WorkspaceError, exit_code
+from raie_engine import errors as engine
+from registry import errors as registry
+from tests.cli.conftest import Raie
+
+PYTHON = [sys.executable, "-W", "error", "-m", "cli.main"]
+ROOT = Path(__file__).resolve().parents[2]
+
+CODES = [
+    (Refused("no"), 1),
+    (WorkspaceError("no raie.toml"), 1),
+    (UsageError("both"), 2),
+    (engine.ConfigError("unknown option"), 2),
+    (engine.InputError("no such column"), 3),
+    (engine.UnknownItem("item 9"), 3),
+    (engine.NotFinite("NaN"), 3),
+    (engine.NothingToEdit("no new rows"), 3),
+    (engine.WrongBackbone("another"), 5),
+    (engine.DamagedArtifact("cut off"), 5),
+    (registry.NotFound("no such edit"), 1),
+    (registry.SchemaMismatch("revision 2"), 1),
+    (registry.InvalidValue("a name"), 2),
+    (registry.CommitConflict("moved", "a", "b"), 4),
+    (registry.RollbackConflict("later edits", [3]), 4),
+    (registry.AliasConflict("moved", None, "b"), 4),
+    (registry.IncompatibleRegions("another space"), 4),
+    (registry.LeaseLost("taken"), 4),
+    (registry.EditStateError("committed"), 4),
+    (registry.BlobMissing("gone", "ab"), 5),
+    (registry.BlobCorrupt("rotten", "ab"), 5),
+    (registry.DatabaseUnreachable("refused"), 6),
+    (registry.DatabaseFull("full"), 6),
+    (registry.StoreUnreachable("refused"), 6),
+    (registry.StoreFull("full"), 6),
+    (registry.CommitStateUnknown("lost"), 6),
+    (registry.MlflowUnreachable("refused"), 6),
+    (OSError(errno.ENOSPC, "No space left on device"), 6),
+    (FileNotFoundError(errno.ENOENT, "No such file or directory", "log.csv"), 1),
+]
+
+
+@pytest.mark.parametrize(("error", "code"), CODES, ids=lambda value: type(value).__name__)
+def test_every_error_is_one_line_and_its_documented_code(
+    raie: Raie, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
+) -> None:
+    _fails_with(monkeypatch, error)
+    ran = raie("log")
+    assert ran.code == code
+    assert ran.err.startswith("error: ")
+    assert ran.err.count("\n") == 1
+    assert ran.out == ""
+
+
+def test_every_error_that_the_libraries_raise_has_a_code() -> None:
+    trees = {**vars(engine), **vars(registry)}
+    kinds = [kind for kind in trees.values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    assert [kind for kind in kinds if exit_code(kind.__new__(kind)) is None] == []
+
+
+def _fails_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    @click.command()
+    def fails() -> None:
+        raise error
+
+    monkeypatch.setattr(main.raie, "get_command", lambda ctx, name: fails)
+
+
+def test_a_message_of_several_lines_is_still_one_line(raie: Raie, monkeypatch: pytest.MonkeyPatch) -> None:
+    _fails_with(monkeypatch, Refused("first\n  second"))
+    assert raie("log").err == "error: first second\n"
+
+
+def test_a_bug_of_ours_says_so_and_shows_its_place_only_when_asked(
+    raie: Raie, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _fails_with(monkeypatch, KeyError("lora"))
+    ran = raie("log")
+    assert ran.code == 1
+    assert re.fullmatch(r"error: unexpected KeyError: 'lora': this is a bug; .*\n", ran.err)
+    monkeypatch.setenv("RAIE_DEBUG", "1")
+    assert "Traceback" in raie("log").err
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), click.Abort(), EOFError()], ids=repr)
+def test_an_interrupted_command_ends_with_130(
+    raie: Raie, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    _fails_with(monkeypatch, error)
+    ran = raie("log")
+    assert ran.code == 130
+    assert ran.err.strip() == "error: interrupted"
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["log", "--nonsense"], ["promote"], ["edit", "show"], []])
+def test_wrong_usage_ends_with_2(raie: Raie, arguments: list[str]) -> None:
+    assert raie(*arguments).code == 2
+
+
+def test_without_a_workspace_a_command_says_how_to_make_one(raie: Raie) -> None:
+    ran = raie("log")
+    assert ran.code == 1
+    assert "raie init" in ran.err
+
+
+def test_the_help_documents_every_exit_code(raie: Raie) -> None:
+    shown = raie("--help").out
+    assert [code for code in (0, 1, 2, 3, 4, 5, 6, 130, 143) if not re.search(rf"\b{code}\b", shown)] == []
+
+
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    command = f"{' '.join(PYTHON)} --help | head -n 1; exit ${{PIPESTATUS[0]}}"
+    slow = f"set -o pipefail; {' '.join(PYTHON)} --help | true"
+    for line in (command, slow):
+        ran = subprocess.run(
+            ["bash", "-c", line], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
+        )
+        assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_a_terminated_command_rolls_back_and_says_so() -> None:
+    wait = "import time, cli.main as m\nm.run = lambda: time.sleep(30)\nprint('up', flush=True)\nm.main()"
+    with subprocess.Popen([sys.executable, "-c", wait], cwd=ROOT, stdout=-1, stderr=-1, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(0.2)
+        os.kill(process.pid, signal.SIGTERM)
+        _, err = process.communicate(timeout=10)
+    assert (process.returncode, err) == (143, "error: terminated\n")
+
+
+def test_the_shell_completes_commands() -> None:
+    environment = os.environ | {"_RAIE_COMPLETE": "bash_complete", "COMP_WORDS": "raie al", "COMP_CWORD": "1"}
+    ran = subprocess.run(PYTHON, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30, check=True)
+    assert "alias" in ran.stdout

@@ -1,0 +1,105 @@
+"""raie.toml: found from anywhere below it, overruled by the environment, and never a place for a password."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cli.errors import UsageError, WorkspaceError
+from cli.workspace import actor, draft, find, read, without_password
+
+WITH_PASSWORD = "postgresql://ada:s3cret@db.example.org/raie"
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    (tmp_path / "raie.toml").write_text(draft(None, None, None), encoding="utf-8")
+    return tmp_path
+
+
+def test_a_workspace_is_found_from_a_folder_below_it(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    below = here / "reports" / "july"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+    assert find().folder == here
+
+
+def test_relative_paths_start_at_the_workspace_and_not_at_the_current_folder(here: Path) -> None:
+    workspace = find(here)
+    assert workspace.database == f"sqlite:///{here}/.raie/registry.db"
+    assert workspace.store == f"{here}/.raie/blobs"
+    assert workspace.tracking_uri == f"sqlite:///{here}/.raie/mlflow.db"
+
+
+def test_without_a_workspace_the_error_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(WorkspaceError, match="raie init"):
+        find()
+    with pytest.raises(WorkspaceError, match="raie init"):
+        find(tmp_path / "elsewhere")
+
+
+def test_the_environment_comes_before_the_file(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAIE_DATABASE_URL", WITH_PASSWORD)
+    monkeypatch.setenv("RAIE_STORE", "s3://models/raie")
+    monkeypatch.setenv("RAIE_MODEL", "books")
+    workspace = find(here)
+    assert (workspace.database, workspace.store, workspace.model) == (WITH_PASSWORD, "s3://models/raie", "books")
+    assert "s3cret" not in repr(workspace)
+
+
+def test_options_of_the_engine_are_kept_as_they_are_nested(here: Path) -> None:
+    file = here / "raie.toml"
+    file.write_text("[engine]\nseed = 7\n[engine.regions]\nregions = 4\n", encoding="utf-8")
+    assert read(file).engine == {"seed": 7, "regions": {"regions": 4}}
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ('databse = "x"', "databse"),
+        ("model = 3", "model"),
+        ('model = ""', "model"),
+        ("mlflow = 1", "mlflow"),
+        ('[mlflow]\nuri = "x"', "mlflow.uri"),
+        ("engine = []", "engine"),
+        ("model = ", "TOML"),
+    ],
+)
+def test_a_mistake_in_the_file_is_named_and_never_passes_silently(here: Path, text: str, named: str) -> None:
+    (here / "raie.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(WorkspaceError, match=named):
+        find(here)
+
+
+def test_a_file_that_is_not_text_is_refused(here: Path) -> None:
+    (here / "raie.toml").write_bytes(b'model = "\xff"')
+    with pytest.raises(WorkspaceError, match="TOML"):
+        find(here)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
+def test_any_name_written_to_the_file_is_read_back(name: str) -> None:
+    assert tomllib.loads(draft(name, name, name))["model"] == name
+
+
+@pytest.mark.parametrize("url", [WITH_PASSWORD, "postgresql://ada@db.example.org/raie?password=s3cret"])
+def test_a_password_is_left_out_of_a_url_wherever_it_stands(url: str) -> None:
+    assert without_password(url) == "postgresql://ada@db.example.org/raie"
+
+
+def test_a_text_that_is_no_url_is_refused_without_repeating_it() -> None:
+    with pytest.raises(UsageError) as refused:
+        without_password("ada:s3cret at db")
+    assert "s3cret" not in str(refused.value)
+
+
+def test_who_acts_is_named_even_where_the_system_does_not_know_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert actor() == "ada"
+    for name in ("RAIE_ACTOR", "LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 4_000_000)
+    assert actor() == "uid 4000000"
