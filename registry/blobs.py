@@ -8,23 +8,18 @@ lock. An upload that meets such a row takes it back, or waits for the lock and b
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterable
 
 from sqlalchemy import Connection, Engine, case, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from registry.database import write
+from registry.database import chunked, upsert, write
 from registry.errors import BlobCorrupt, BlobMissing
 from registry.models import blobs
 from registry.store import ArtifactStore
 from registry.values import Digest, digest_of
 
-__all__ = ["chunked", "put", "require_live"]
+__all__ = ["put", "require_live"]
 
-T = TypeVar("T")
-
-_CHUNK = 500
 _b = blobs.c
 
 
@@ -54,17 +49,10 @@ def require_live(connection: Connection, digests: Iterable[Digest]) -> None:
                 raise BlobMissing(f"Expected blob {digest} to be live, found it is not; put it again", digest)
 
 
-def chunked(values: list[T], size: int = _CHUNK) -> Iterator[list[T]]:
-    """The values in lists short enough for the parameters of one statement."""
-    for start in range(0, len(values), size):
-        yield values[start : start + size]
-
-
 def _claim(connection: Connection, digest: Digest, size: int) -> str:
     """Makes the row young and not "deleting", waiting for a gc that is just removing it; returns its state."""
     now = time.time()
-    dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
-    row = dialect.insert(blobs).values(digest=digest, size=size, state="uploading", put_at=now)
+    row = upsert(connection, blobs).values(digest=digest, size=size, state="uploading", put_at=now)
     state = case((_b.state == "live", "live"), else_="uploading")
     connection.execute(row.on_conflict_do_update(index_elements=[_b.digest], set_={"put_at": now, "state": state}))
     return str(connection.execute(select(_b.state).where(_b.digest == digest)).scalar_one())

@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, inspect, make_url, text
+from sqlalchemy import URL, Connection, Engine, NullPool, Table, create_engine, event, inspect, make_url, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
@@ -30,7 +31,7 @@ from registry.errors import (
 )
 from registry.models import SCHEMA_REVISION
 
-__all__ = ["check_schema", "open_engine", "reading", "write"]
+__all__ = ["check_schema", "chunked", "open_engine", "reading", "upsert", "write"]
 
 T = TypeVar("T")
 
@@ -38,6 +39,7 @@ CONNECT_S = 5
 LOCK_WAIT_MS = 15_000
 _EXAMPLES = "such as sqlite:///raie.db or postgresql://user@host/name"
 WRITE_ATTEMPTS = 8
+IN_ONE_STATEMENT = 500
 _SERIALISATION = {"40001", "40P01"}
 _POSTGRES = {"55P03": DatabaseBusy, "53100": DatabaseFull, "25006": DatabaseFull}
 _SQLITE = {5: DatabaseBusy, 6: DatabaseBusy, 8: DatabaseFull, 13: DatabaseFull}
@@ -138,6 +140,17 @@ def write(engine: Engine, step: Callable[[Connection], T]) -> T:
     raise DatabaseBusy(
         f"Expected a transaction to land within {WRITE_ATTEMPTS} attempts, found a conflict in each"
     )
+
+
+def upsert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """An INSERT that can say what to do on a conflict: both databases have it, each under its own name."""
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+
+
+def chunked(values: list[T], size: int = IN_ONE_STATEMENT) -> Iterator[list[T]]:
+    """The values in lists short enough for the parameters of one statement."""
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
 
 
 def _commit(connection: Connection) -> None:

@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from registry import audit
+from registry.database import upsert
 from registry.errors import CommitConflict, EditStateError, InvalidValue, LeaseLost
 from registry.lookup import edit_by_number, head_id, lock_model, require_model, snapshot_by_id, text_of
 from registry.models import edit_parts, edits, models
@@ -164,8 +164,7 @@ def _encodes(text: str) -> bool:
 
 def _make_model(connection: Connection, model: str) -> None:
     check_name(model, "model name")
-    dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
-    row = dialect.insert(models).values(name=model, last_edit=0, created_at=time.time())
+    row = upsert(connection, models).values(name=model, last_edit=0, created_at=time.time())
     connection.execute(row.on_conflict_do_nothing())
 
 
@@ -250,8 +249,9 @@ def record_part(
     """Records the result of a finished step, replacing an earlier one of the same key, and renews the lease."""
     heartbeat(connection, holder, model, number)
     row = {"value": text_of(dict(value)), "created_at": time.time()}
-    dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
-    part = dialect.insert(edit_parts).values(model=model, edit=number, key=check_name(key, "part's key"), **row)
+    part = upsert(connection, edit_parts).values(
+        model=model, edit=number, key=check_name(key, "part's key"), **row
+    )
     connection.execute(part.on_conflict_do_update(index_elements=["model", "edit", "key"], set_=row))
 
 

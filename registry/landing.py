@@ -13,18 +13,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from registry import audit, outbox
-from registry.blobs import chunked, require_live
+from registry.blobs import require_live
+from registry.database import chunked, upsert
 from registry.edits import insert_edit, require_lease
 from registry.errors import CommitConflict, InvalidValue
 from registry.lookup import edit_by_number, head_id, lock_model, next_region_id, snapshot_by_id, text_of
 from registry.models import adapter_versions, edits, heads, operations, snapshot_blobs, snapshots
 from registry.three_way import changed_regions
-from registry.values import Content, Digest, Edit, Manifest, RegionChange, RegionEntry, Snapshot, digest_of
+from registry.values import Content, Edit, Manifest, RegionChange, Snapshot, entry_digest
 
-__all__ = ["Landing", "NewEdit", "entry_digest", "land"]
+__all__ = ["Landing", "NewEdit", "land"]
 
 
 _TOLD = (
@@ -101,11 +101,6 @@ def land(connection: Connection, holder: str, landing: Landing) -> Snapshot | No
     closed = edit_by_number(connection, model, edit.number)
     outbox.enqueue(connection, model, outbox.SNAPSHOT_COMMITTED, _payload(closed, landing, versions))
     return snapshot_by_id(connection, manifest.id)
-
-
-def entry_digest(entry: RegionEntry) -> Digest:
-    """The digest of a region's entry: equal entries are one version."""
-    return digest_of(text_of(dict(entry)).encode())
 
 
 def _edit_that_lands(connection: Connection, holder: str, landing: Landing) -> Edit:
@@ -228,8 +223,7 @@ def _move_head(connection: Connection, manifest: Manifest, at: float) -> None:
     """Compare and swap; the model's lock makes it succeed, and a lock that failed to would be noticed here."""
     if manifest.parent is None:
         row = {"model": manifest.model, "snapshot": manifest.id, "moved_at": at}
-        dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
-        moved = connection.execute(dialect.insert(heads).values(row).on_conflict_do_nothing())
+        moved = connection.execute(upsert(connection, heads).values(row).on_conflict_do_nothing())
     else:
         mine = (heads.c.model == manifest.model, heads.c.snapshot == manifest.parent)
         moved = connection.execute(update(heads).where(*mine).values(snapshot=manifest.id, moved_at=at))

@@ -6,10 +6,12 @@ import os
 import re
 import socket
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, func, select
 
+from registry.database import chunked
 from registry.errors import BlobCorrupt, InvalidValue, NotFound
 from registry.models import adapter_versions, aliases, edits, heads, models, snapshots
 from registry.values import (
@@ -19,9 +21,11 @@ from registry.values import (
     Manifest,
     Operation,
     RegionChange,
+    RegionEntry,
     Snapshot,
     canonical_json,
     digest_of,
+    entry_digest,
     parse_json,
 )
 
@@ -36,9 +40,11 @@ __all__ = [
     "require_model",
     "resolve_id",
     "snapshot_by_id",
+    "snapshot_of",
     "text_of",
     "version_of",
     "version_row",
+    "versions_of",
 ]
 
 _PREFIX = re.compile(r"[0-9a-f]{4,64}")
@@ -80,6 +86,11 @@ def snapshot_by_id(connection: Connection, snapshot: str) -> Snapshot:
     row = connection.execute(select(snapshots).where(snapshots.c.id == snapshot)).first()
     if row is None:
         raise NotFound(f"Expected a snapshot {snapshot}, found none")
+    return snapshot_of(row)
+
+
+def snapshot_of(row: Row[Any]) -> Snapshot:
+    """The snapshot of a row; raises BlobCorrupt where its manifest was tampered with."""
     data = row.manifest.encode()
     if digest_of(data) != row.id:
         raise BlobCorrupt(f"Expected the manifest of snapshot {row.id} in the database, found other text", row.id)
@@ -189,6 +200,21 @@ def version_of(row: Row[Any]) -> AdapterVersion:
     del fields["entry_digest"]
     entry = {role: Digest(digest) for role, digest in parse_json(fields["entry"]).items()}
     return AdapterVersion(**fields | {"entry": entry, "change": _change(row.change)})
+
+
+def versions_of(
+    connection: Connection, model: str, entries: Mapping[int, RegionEntry]
+) -> dict[int, AdapterVersion]:
+    """The version of each region that has this entry; a region without one is absent."""
+    table, found = adapter_versions.c, dict[int, AdapterVersion]()
+    wanted = {region: entry_digest(entry) for region, entry in entries.items()}
+    for chunk in chunked(sorted(wanted)):
+        digests = [wanted[region] for region in chunk]
+        mine = (table.model == model, table.region.in_(chunk), table.entry_digest.in_(digests))
+        for row in connection.execute(select(adapter_versions).where(*mine)):
+            if wanted[row.region] == row.entry_digest:
+                found[row.region] = version_of(row)
+    return found
 
 
 def operation_of(row: Row[Any]) -> Operation:

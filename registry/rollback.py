@@ -14,17 +14,16 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, literal, select
 
-from registry.blobs import chunked
 from registry.commit import LANDING_ATTEMPTS, land_on_head
-from registry.database import reading
+from registry.database import chunked, reading
 from registry.edits import check_author
 from registry.errors import CommitConflict, EditStateError, IncompatibleRegions, RollbackConflict
-from registry.landing import Landing, NewEdit, entry_digest
-from registry.lookup import edit_by_number, resolve_id, snapshot_by_id, version_of
-from registry.models import adapter_versions, edits, operations, snapshots
+from registry.landing import Landing, NewEdit
+from registry.lookup import edit_by_number, resolve_id, snapshot_by_id, versions_of
+from registry.models import edits, operations, snapshots
 from registry.store import ArtifactStore
 from registry.three_way import changed_regions, contested_regions, revert
-from registry.values import AdapterVersion, Content, Manifest, RegionChange, Snapshot
+from registry.values import Content, Manifest, RegionChange, Snapshot
 
 __all__ = ["changes_between", "rollback_edit", "rollback_to"]
 
@@ -87,7 +86,7 @@ def _land(
 
 
 def _without(connection: Connection, head: Snapshot, number: int, cascade: bool) -> tuple[Content, list[int]]:
-    """The head's content without an edit, with cascade also without the later edits in its way; the edits undone."""
+    """The head without an edit, with cascade also without the later edits in its way; the edits undone."""
     model, chosen = head.model, {number}
     landed = _landed_since(connection, head, number)
     while True:
@@ -168,8 +167,10 @@ def changes_between(
 ) -> tuple[RegionChange, ...]:
     """A RegionChange for every region that differs, with the geometry its version was committed with."""
     regions = sorted(changed_regions(older, newer))
-    before = _versions(connection, model, {r: older for r in regions if r in older.regions})
-    after = _versions(connection, model, {r: newer for r in regions if r in newer.regions})
+    before, after = (
+        versions_of(connection, model, {r: content.regions[r] for r in regions if r in content.regions})
+        for content in (older, newer)
+    )
     changes = []
     for region in regions:
         old, new = before.get(region), after.get(region)
@@ -179,19 +180,6 @@ def changes_between(
             shift = angle(old.change.centre, new.change.centre) if old else 0.0
             changes.append(replace(new.change, action=action, windows=0, centre_shift=shift))
     return tuple(changes)
-
-
-def _versions(connection: Connection, model: str, contents: Mapping[int, Content]) -> dict[int, AdapterVersion]:
-    """The version that each region has in its content."""
-    wanted = {region: entry_digest(content.regions[region]) for region, content in contents.items()}
-    found, table = {}, adapter_versions.c
-    for chunk in chunked(sorted(wanted)):
-        digests = [wanted[region] for region in chunk]
-        mine = (table.model == model, table.region.in_(chunk), table.entry_digest.in_(digests))
-        for row in connection.execute(select(adapter_versions).where(*mine)):
-            if wanted[row.region] == row.entry_digest:
-                found[row.region] = version_of(row)
-    return found
 
 
 def angle(a: tuple[float, ...], b: tuple[float, ...]) -> float:

@@ -38,6 +38,7 @@ __all__ = [
     "check_digest",
     "check_name",
     "digest_of",
+    "entry_digest",
     "parse_json",
 ]
 
@@ -102,6 +103,11 @@ def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise ValueError("an object repeats a key")
     return found
+
+
+def entry_digest(entry: RegionEntry) -> Digest:
+    """The digest of a region's entry: equal entries are one version of the region."""
+    return digest_of(canonical_json(dict(entry)))
 
 
 def check_digest(text: Any) -> Digest:

@@ -1,0 +1,180 @@
+"""The read side: history, difference, and the lineage of a region or an adapter version.
+
+Everything here answers from the database alone; no blob is read. Each function sees one moment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Select, select
+
+from registry.database import chunked, reading
+from registry.lookup import (
+    edit_by_number,
+    edit_of,
+    head_id,
+    operation_of,
+    require_model,
+    snapshot_of,
+    version_of,
+    versions_of,
+)
+from registry.models import adapter_versions as versions_table
+from registry.models import aliases as aliases_table
+from registry.models import edits as edits_table
+from registry.models import operations as operations_table
+from registry.models import snapshots as snapshots_table
+from registry.three_way import changed_regions
+from registry.transaction import Registry
+from registry.values import AdapterVersion, Edit, Operation, Snapshot
+
+__all__ = [
+    "Diff",
+    "Entry",
+    "RegionStep",
+    "adapter_versions",
+    "diff",
+    "history",
+    "operations",
+    "region_history",
+    "versions_in",
+]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A snapshot in a model's history, with the edit that made it and the names that point to it."""
+
+    snapshot: Snapshot
+    edit: Edit
+    operations: tuple[Operation, ...]
+    aliases: tuple[str, ...]
+    is_head: bool
+
+
+@dataclass(frozen=True)
+class RegionStep:
+    """What one edit did to a region."""
+
+    edit: Edit
+    operation: Operation
+
+
+@dataclass(frozen=True)
+class Diff:
+    """How a newer content differs from an older one: region ids, and names of backbone roles and shared parts."""
+
+    added: tuple[int, ...]
+    removed: tuple[int, ...]
+    changed: tuple[int, ...]
+    shared: tuple[str, ...]
+    backbone: tuple[str, ...]
+    space: bool
+
+
+def history(registry: Registry, model: str, limit: int | None = None) -> list[Entry]:
+    """The model's snapshots, newest first, side branches included; raises NotFound."""
+    query = select(snapshots_table).where(snapshots_table.c.model == model)
+    with reading(registry.engine) as connection:
+        require_model(connection, model)
+        ordered = query.order_by(snapshots_table.c.created_at.desc(), snapshots_table.c.edit.desc()).limit(limit)
+        found = [snapshot_of(row) for row in connection.execute(ordered)]
+        edits = _edits(connection, model, [snapshot.edit for snapshot in found])
+        done = _operations(connection, model, list(edits))
+        named = _names(connection, model)
+        head = head_id(connection, model)
+    return [
+        Entry(
+            snapshot,
+            edits[snapshot.edit],
+            tuple(done.get(snapshot.edit, ())),
+            tuple(named.get(snapshot.id, ())),
+            snapshot.id == head,
+        )
+        for snapshot in found
+    ]
+
+
+def region_history(registry: Registry, model: str, region: int) -> list[RegionStep]:
+    """What was done to a region, newest first; empty for a region that never was. Raises NotFound for the model."""
+    table = operations_table.c
+    query = select(operations_table).where(table.model == model, table.region == region)
+    with reading(registry.engine) as connection:
+        require_model(connection, model)
+        rows = connection.execute(query.order_by(table.edit.desc(), table.position.desc())).all()
+        edits = _edits(connection, model, [row.edit for row in rows])
+    return [RegionStep(edits[row.edit], operation_of(row)) for row in rows]
+
+
+def operations(registry: Registry, model: str, number: int) -> list[Operation]:
+    """What an edit did to each region, in its order; raises NotFound."""
+    with reading(registry.engine) as connection:
+        edit_by_number(connection, model, number)
+        return _operations(connection, model, [number]).get(number, [])
+
+
+def adapter_versions(registry: Registry, model: str, region: int | None = None) -> list[AdapterVersion]:
+    """Every version of every region, or of one, by region and version; raises NotFound for the model."""
+    table = versions_table.c
+    query = select(versions_table).where(table.model == model).order_by(table.region, table.version)
+    with reading(registry.engine) as connection:
+        require_model(connection, model)
+        rows = connection.execute(query if region is None else query.where(table.region == region))
+        return [version_of(row) for row in rows]
+
+
+def versions_in(registry: Registry, snapshot: Snapshot) -> dict[int, AdapterVersion]:
+    """Region -> the version that the snapshot holds: which edit each part of it came from."""
+    with reading(registry.engine) as connection:
+        return versions_of(connection, snapshot.model, snapshot.content.regions)
+
+
+def diff(older: Snapshot, newer: Snapshot) -> Diff:
+    """What the newer snapshot has different from the older one."""
+    a, b = older.content, newer.content
+    changed = changed_regions(a, b)
+    return Diff(
+        added=tuple(sorted(changed - a.regions.keys())),
+        removed=tuple(sorted(changed - b.regions.keys())),
+        changed=tuple(sorted(changed & a.regions.keys() & b.regions.keys())),
+        shared=_differing(a.shared, b.shared),
+        backbone=_differing(a.backbone, b.backbone),
+        space=a.space != b.space,
+    )
+
+
+def _differing(a: Any, b: Any) -> tuple[str, ...]:
+    return tuple(sorted(key for key in a.keys() | b.keys() if a.get(key) != b.get(key)))
+
+
+def _edits(connection: Connection, model: str, numbers: list[int]) -> dict[int, Edit]:
+    found: dict[int, Edit] = {}
+    for row in _by_number(
+        connection, select(edits_table), edits_table.c.model == model, edits_table.c.number, numbers
+    ):
+        found[row.number] = edit_of(row)
+    return found
+
+
+def _operations(connection: Connection, model: str, numbers: list[int]) -> dict[int, list[Operation]]:
+    table = operations_table.c
+    found: dict[int, list[Operation]] = {}
+    query = select(operations_table).order_by(table.edit, table.position)
+    for row in _by_number(connection, query, table.model == model, table.edit, numbers):
+        found.setdefault(row.edit, []).append(operation_of(row))
+    return found
+
+
+def _by_number(connection: Connection, query: Select[Any], mine: Any, column: Any, numbers: list[int]) -> Any:
+    for chunk in chunked(sorted(set(numbers))):
+        yield from connection.execute(query.where(mine, column.in_(chunk)))
+
+
+def _names(connection: Connection, model: str) -> dict[str, list[str]]:
+    table = aliases_table.c
+    found: dict[str, list[str]] = {}
+    for row in connection.execute(select(aliases_table).where(table.model == model).order_by(table.name)):
+        found.setdefault(row.snapshot, []).append(row.name)
+    return found
