@@ -31,9 +31,10 @@ def put(engine: Engine, store: ArtifactStore, data: bytes) -> Digest:
     digest = digest_of(data)
     while True:
         state = write(engine, lambda connection: _claim(connection, digest, len(data)))
-        if state != "live" or not _readable(store, digest):
-            store.put(data)
-            store.get(digest)
+        if state == "live" and _readable(store, digest):
+            return digest
+        store.put(data)
+        store.get(digest)
         if write(engine, lambda connection: _mark_live(connection, digest)):
             return digest
 

