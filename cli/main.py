@@ -89,7 +89,7 @@ _MLFLOW = _group(
 _SECTIONS: Mapping[str, Section] = {
     "Start": {
         "demo": ("cli.engine_commands:demo", "Run the whole way, from a log to a rollback, in a fresh workspace."),
-        "init": ("cli.upkeep:init", "Make a workspace: raie.toml, a database and a blob store."),
+        "init": ("cli.init:init", "Make a workspace: raie.toml, a database and a blob store."),
         "data": _DATA,
         "setup": ("cli.engine_commands:setup", "Train the backbone, fit the regions, commit the first snapshot."),
     },

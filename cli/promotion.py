@@ -13,7 +13,7 @@ from cli.records import changes_line, move_json, operation_json, snapshot_json, 
 from cli.workspace import Workspace, actor, in_workspace
 
 if TYPE_CHECKING:
-    from registry import AliasMove, Registry, Snapshot
+    from registry import Registry, Snapshot
 
 __all__ = ["alias_history", "list_aliases", "promote", "rollback"]
 
@@ -51,22 +51,16 @@ def promote(
       raie promote staging --expect 4f2a91c07d3e
       raie promote --region 2 --version 1
     """
-    registry, model = workspace.registry(), workspace.model
-    if ref is None and region is not None and version is not None:
-        if expect is not None:
-            raise click.UsageError("--expect goes with a snapshot; --region builds on what the alias points at")
-        _, move = registry.promote_region(model, region, version, alias, actor=actor(), reason=reason)
-    elif ref is not None and region is None and version is None:
-        move = registry.promote(model, ref, alias, actor=actor(), reason=reason, expected=expect)
+    model = workspace.model
+    if ref is not None and region is None and version is None:
+        move = workspace.registry().promote(model, ref, alias, actor=actor(), reason=reason, expected=expect)
+    elif ref is None and region is not None and version is not None and expect is None:
+        _, move = workspace.registry().promote_region(model, region, version, alias, actor=actor(), reason=reason)
     else:
-        raise click.UsageError("give either a snapshot, or both --region and --version")
-    output.show(move_json(move), lambda: [_moved(move)])
-
-
-def _moved(move: AliasMove) -> str:
-    if move.source == move.target:
-        return f"{accent(move.alias, 'green')} points at {short(move.target)} already"
-    return f"{accent(move.alias, 'green')} {step(move.source, move.target)}"
+        raise click.UsageError(
+            "give either a snapshot (and --expect, if you like), or both --region and --version"
+        )
+    output.show(move_json(move), lambda: [f"{accent(alias, 'green')} {step(move.source, move.target)}"])
 
 
 @click.command()

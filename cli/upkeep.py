@@ -1,100 +1,24 @@
-"""`raie init`, `db`, `verify` and `gc`: make a registry, bring it up to date, check it, tidy it."""
+"""`raie db`, `verify` and `gc`: bring a registry up to date, check it, tidy it."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
-from cli.errors import UsageError
-from cli.output import Output, faint, json_option, say
-from cli.workspace import ENVIRONMENT, FILE_NAME, Workspace, draft, in_workspace, parse, read, without_password
+from cli.consent import ask, yes_option
+from cli.errors import INTEGRITY
+from cli.output import Output, accent, faint, json_option, one_line, say, short, size, table
+from cli.workspace import Workspace, actor, in_workspace
 
-__all__ = ["current", "init", "upgrade"]
+if TYPE_CHECKING:
+    from registry.maintenance import DamagedBlob, GcReport, VerifyReport
 
+__all__ = ["current", "gc", "upgrade", "verify"]
 
-@click.command()
-@click.option(
-    "--database", metavar="URL", help="sqlite:///FILE or postgresql://USER@HOST/NAME, without a password."
-)
-@click.option("--store", metavar="URL", help="A folder or s3://NAME/PREFIX.")
-@click.option("--model", metavar="NAME", help="The model's name in the registry (recsys).")
-@click.pass_obj
-def init(start: Path | None, database: str | None, store: str | None, model: str | None) -> None:
-    """Make a workspace: raie.toml, a database and a blob store.
-
-    Without options everything lies in .raie/ beside raie.toml: an SQLite file and a folder. In a folder that has a
-    raie.toml already, as after a clone, this makes what the file names and changes nothing that is there.
-
-    \b
-    Examples:
-      raie init
-      raie --workspace shop init
-      raie init --database postgresql://ada@db.example.org/raie --store s3://models/raie
-    """
-    file = (start or Path.cwd()) / FILE_NAME
-    chosen = {"database": database, "store": store, "model": model}
-    if file.exists():
-        _refuse_options(file, chosen)
-        workspace = read(file)
-        revision = _make(workspace)
-    else:
-        text = draft(**_with_environment(chosen))
-        workspace = parse(text, file)
-        revision = _make(workspace)
-        # Written last: a database that cannot be reached leaves no half-made workspace behind.
-        file.write_text(text, encoding="utf-8")
-    say(f"workspace  {workspace.folder}")
-    say(f"model      {workspace.model}")
-    say(f"database   {without_password(workspace.database)}  {faint(f'revision {revision}')}")
-    say(f"store      {workspace.store}")
-    say("next       raie setup LOG")
-
-
-def _refuse_options(file: Path, chosen: dict[str, str | None]) -> None:
-    given = [f"--{key}" for key, value in chosen.items() if value is not None]
-    if given:
-        raise UsageError(
-            f"{file} exists already: change it there, or run `raie init` without {' and '.join(given)}"
-        )
-
-
-def _with_environment(chosen: dict[str, str | None]) -> dict[str, str | None]:
-    """What the new raie.toml says: the options, else the environment without its password.
-
-    Raises: UsageError for a password in --database, and for an option that a variable would silently overrule.
-    """
-    outer = {key: os.environ.get(variable) or None for key, variable in ENVIRONMENT.items()}
-    for key, value in chosen.items():
-        if value is not None and outer[key] not in (None, value):
-            raise UsageError(f"{ENVIRONMENT[key]} is set and comes before --{key}: unset it, or leave --{key} out")
-    _refuse_password(chosen["database"])
-    if outer["database"] is not None:
-        outer["database"] = without_password(outer["database"])
-    return {key: value if value is not None else outer[key] for key, value in chosen.items()}
-
-
-def _refuse_password(database: str | None) -> None:
-    if database is not None and without_password(database) != database:
-        raise UsageError(
-            f"--database holds a password, and {FILE_NAME} is a file people commit and copy: leave it out of the "
-            "URL and put it in PGPASSWORD or ~/.pgpass, or give the whole URL in RAIE_DATABASE_URL"
-        )
-
-
-def _make(workspace: Workspace) -> str | None:
-    """Make the database and the store; return the database's revision."""
-    import migrations
-
-    own = workspace.folder / ".raie"
-    if not own.exists():
-        own.mkdir(parents=True)
-        # What lies here is data, not source: a `git add .` beside it must not take it.
-        (own / ".gitignore").write_text("*\n", encoding="utf-8")
-    revision = migrations.upgrade(workspace.database)
-    workspace.registry()
-    return revision
+_DAY_S = 24 * 3600.0
+_LISTED = 20
 
 
 @click.command()
@@ -140,3 +64,127 @@ def current(workspace: Workspace, output: Output) -> None:
         return [f"revision {revision or 'none'}, expected {SCHEMA_REVISION}{advice}"]
 
     output.show(value, draw)
+
+
+@click.command()
+@click.option("--anchor", metavar="N:HASH", help="An end of the audit chain that an earlier verify printed.")
+@json_option
+@in_workspace
+def verify(workspace: Workspace, anchor: str | None, output: Output) -> None:
+    """Check every blob, every reference and the audit chain; exit code 5 where anything is wrong.
+
+    Reads every blob back from the store and names each damaged one with the snapshots that it affects. Keep the
+    printed end of the audit chain somewhere else: given back as --anchor, it shows whether the past was rewritten.
+
+    \b
+    Examples:
+      raie verify
+      raie verify --anchor 41:9c1f...
+      raie verify --json
+    """
+    from registry import maintenance
+
+    report = maintenance.verify(workspace.registry(), anchor=anchor)
+    value = {
+        "ok": report.ok,
+        "snapshots": report.snapshots,
+        "blobs": report.blobs,
+        "bytes": report.bytes,
+        "damaged": [asdict(damaged) for damaged in report.damaged],
+        "references": list(report.references),
+        "chain_events": report.chain.events,
+        "chain_head": report.chain.head,
+        "chain_problems": list(report.chain.problems),
+    }
+    output.show(value, lambda: _draw_verify(report))
+    if not report.ok:
+        raise click.exceptions.Exit(INTEGRITY)
+
+
+def _draw_verify(report: VerifyReport) -> list[str]:
+    lines = [
+        f"{faint('snapshots  ')}  {report.snapshots}",
+        f"{faint('blobs      ')}  {report.blobs} read back, {size(report.bytes)}",
+        f"{faint('audit chain')}  {report.chain.events} events, end {report.chain.head}",
+    ]
+    for damaged in report.damaged:
+        lines += _damage(damaged)
+    problems = [*report.references, *report.chain.problems]
+    lines += [f"{accent('wrong', 'red')}  {one_line(problem)}" for problem in problems]
+    count = len(report.damaged) + len(problems)
+    return [*lines, accent("all is well", "green") if report.ok else accent(f"{count} found wrong", "red")]
+
+
+def _damage(damaged: DamagedBlob) -> list[str]:
+    affected = ", ".join(short(snapshot) for snapshot in damaged.snapshots) or "no snapshot"
+    problem = f"{accent('damaged', 'red')}  {short(damaged.digest)}  {one_line(damaged.problem)}"
+    return [problem, f"         affects {affected}"]
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
+@click.option(
+    "--grace",
+    metavar="DAYS",
+    type=click.FloatRange(min=0),
+    default=3.0,
+    show_default=True,
+    help="Keep what is younger.",
+)
+@click.option(
+    "--strays", is_flag=True, help="Also objects this database never knew; not in a store that others use."
+)
+@click.option("--reason", metavar="TEXT", default="", help="Why; it stays in the audit log.")
+@yes_option
+@json_option
+@in_workspace
+def gc(
+    workspace: Workspace, dry_run: bool, grace: float, strays: bool, reason: str, yes: bool, output: Output
+) -> None:
+    """Delete blobs that nothing refers to: no snapshot, no running edit, and older than the grace period.
+
+    Snapshots are never deleted, so whatever the history shows can be brought back afterwards as before.
+
+    \b
+    Examples:
+      raie gc --dry-run
+      raie gc --yes
+      raie gc --grace 30 --json --yes
+    """
+    from registry import maintenance
+
+    registry = workspace.registry()
+    found = maintenance.gc(registry, actor=actor(), grace_s=grace * _DAY_S, dry_run=True, strays=strays)
+    doomed = len(found.removed) + len(found.leftovers) + (len(found.strays) if strays else 0)
+    if not dry_run and doomed:
+        for line in _doomed(found):
+            click.echo(line, err=True)
+        ask(f"Delete {doomed} objects for good?", yes=yes)
+        found = maintenance.gc(registry, actor=actor(), reason=reason, grace_s=grace * _DAY_S, strays=strays)
+    value = {
+        "dry_run": dry_run,
+        "deleted": [asdict(blob) for blob in found.removed],
+        "bytes": found.bytes,
+        "leftovers": list(found.leftovers),
+        "strays": list(found.strays),
+    }
+    output.show(value, lambda: [*(_doomed(found) if dry_run else []), _told(found)])
+
+
+def _doomed(report: GcReport) -> list[str]:
+    """What nothing needs, the first of it by name."""
+    if not report.removed:
+        return []
+    rows = [[short(blob.digest), size(blob.size), blob.reason] for blob in report.removed[:_LISTED]]
+    more = len(report.removed) - len(rows)
+    return [*table(["blob", "size", "why"], rows, right=[1]), *([f"and {more} more"] if more else [])]
+
+
+def _told(report: GcReport) -> str:
+    verb = "would delete" if report.dry_run else "deleted"
+    told = (
+        f"{verb} {len(report.removed)} blobs ({size(report.bytes)}), {len(report.leftovers)} interrupted uploads"
+    )
+    if report.strays:
+        told += f"; {len(report.strays)} objects are unknown to this database (--strays)"
+    return told

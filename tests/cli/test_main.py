@@ -108,7 +108,7 @@ def test_an_interrupted_command_ends_with_130(
     assert ran.err.strip() == "error: interrupted"
 
 
-@pytest.mark.parametrize("arguments", [["nonsense"], ["log", "--nonsense"], ["promote"], ["edit", "show"], []])
+@pytest.mark.parametrize("arguments", [["nonsense"], ["log", "--nonsense"], ["edit", "show"], []])
 def test_wrong_usage_ends_with_2(raie: Raie, arguments: list[str]) -> None:
     assert raie(*arguments).code == 2
 
