@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 __all__ = [
+    "REQUEST_S",
     "answers",
     "artifact_location",
     "checked_uri",
     "is_unreachable",
+    "no_answer",
     "open_client",
     "page_address",
     "quiet_mlflow",
@@ -104,21 +106,25 @@ def open_client(tracking_uri: str) -> MlflowClient:
     Raises MlflowUnreachable where it cannot be opened.
     """
     file = _sqlite_file(tracking_uri)
+    # Asked first because importing MLflow alone takes longer than learning that its server is down.
+    if file is None and not answers(tracking_uri):
+        raise MlflowUnreachable(no_answer(tracking_uri, "nothing there"))
     try:
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
     except (ImportError, OSError) as error:
-        raise MlflowUnreachable(_not_opened(tracking_uri, error)) from error
+        raise MlflowUnreachable(no_answer(tracking_uri, str(error))) from error
     try:
         return MlflowClient(tracking_uri, tracking_uri)
     except (MlflowException, OperationalError) as error:
-        raise MlflowUnreachable(_not_opened(tracking_uri, error)) from error
+        raise MlflowUnreachable(no_answer(tracking_uri, str(error))) from error
 
 
-def _not_opened(tracking_uri: str, error: Exception) -> str:
-    return f"Expected to open MLflow at {shown(tracking_uri)}, found: {error}; the events wait for the next sync"
+def no_answer(tracking_uri: str, found: str) -> str:
+    """The message of an MlflowUnreachable."""
+    return f"Expected MLflow at {shown(tracking_uri)} to answer, found {found}; the events wait for the next sync"
 
 
 def is_unreachable(error: Exception) -> bool:
@@ -165,7 +171,7 @@ def answers(tracking_uri: str) -> bool:
     if file is not None:
         return file.exists()
     try:
-        with urllib.request.urlopen(f"{shown(tracking_uri)}/health", timeout=2):
+        with urllib.request.urlopen(f"{shown(tracking_uri)}/health", timeout=REQUEST_S):
             return True
     except urllib.error.HTTPError as error:
         return error.code not in _OVERLOADED

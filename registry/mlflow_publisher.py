@@ -18,9 +18,11 @@ from registry import mlflow_record as record
 from registry.errors import MlflowUnreachable, NotFound, RegistryError
 from registry.lineage_page import lineage_page
 from registry.mlflow_connection import (
+    REQUEST_S,
     answers,
     checked_uri,
     is_unreachable,
+    no_answer,
     open_client,
     quiet_mlflow,
     shown,
@@ -92,10 +94,7 @@ class MlflowPublisher:
                 raise
             except Exception as error:
                 if is_unreachable(error):
-                    raise MlflowUnreachable(
-                        f"Expected MLflow at {self.target} to answer, found none: {_reason(error)}; "
-                        "the events wait for the next sync"
-                    ) from error
+                    raise MlflowUnreachable(no_answer(self._uri, _reason(error))) from error
                 raise
 
     def _publish(self, client: MlflowClient, event: OutboxEvent, progress: Progress) -> None:
@@ -109,9 +108,11 @@ class MlflowPublisher:
 
 
 def _reason(error: Exception) -> str:
-    """The innermost error, which names the cause without MLflow's advice around it."""
-    context = error.__cause__ or error.__context__
-    return type(error).__name__ if context is None else type(context).__name__
+    """What went wrong in a few words; MLflow's own text repeats the request and its advice."""
+    known = {"refused": "nothing there", "timed out": f"no answer within {REQUEST_S} s"}
+    text = f"{error} {error.__cause__ or error.__context__}"
+    kind = type(error.__cause__ or error.__context__ or error).__name__
+    return next((words for sign, words in known.items() if sign in text), f"a broken connection ({kind})")
 
 
 def _publish_edit(place: Place, payload: Payload) -> None:
@@ -266,9 +267,6 @@ class _Work:
 
 def _publish_alias(place: Place, payload: Payload) -> None:
     alias, target = record.legal_alias(payload["alias"]), payload["to"]
-    if target is None:
-        place.progress.step("alias", lambda: place.client.delete_registered_model_alias(place.name, alias))
-        return
     found = place.version_of(target)
     if found is None:
         raise NotFound(

@@ -1,0 +1,423 @@
+"""The publisher against a real MLflow: what it shows equals the registry, and no failure makes a duplicate."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from migrations import upgrade
+from registry import Content, Digest, InvalidValue, RegionChange, Registry, Snapshot
+from registry import mlflow_connection as connection
+from registry.mlflow_publisher import MlflowPublisher, status, sync
+from registry.outbox import OutboxEvent, Progress, SyncReport, drain
+
+# MLflow's own imports and SQL warn of what a later Python or SQLAlchemy will drop.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+T = TypeVar("T")
+
+
+@pytest.fixture(scope="module")
+def tracking(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An MLflow in a SQLite file of its own; tests share it and keep apart by their models' names."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Registry:
+    return new_registry(tmp_path)
+
+
+@pytest.fixture
+def mlflow(tracking: str) -> Iterator[Any]:
+    with connection.quiet_mlflow():
+        yield connection.open_client(tracking)
+
+
+@pytest.fixture(scope="module")
+def story(tracking: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Registry, list[Snapshot]]:
+    """A registry whose model `story` is published, for the tests that only look."""
+    registry = new_registry(tmp_path_factory.mktemp("story"))
+    snapshots = history(registry, "story")
+    assert sync(registry, tracking) == SyncReport(published=6, remaining=0)
+    return registry, snapshots
+
+
+def new_registry(folder: Path) -> Registry:
+    url = f"sqlite:///{folder}/registry.db"
+    upgrade(url)
+    return Registry.open(url, str(folder / "blobs"))
+
+
+def content(registry: Registry, versions: Mapping[int, int]) -> Content:
+    """A content whose region r has the bytes of version v."""
+
+    def put(text: str) -> Digest:
+        return registry.put(text.encode())
+
+    regions = {r: {"state": put(f"state {r} {v}"), "lora": put(f"lora {r} {v}")} for r, v in versions.items()}
+    shared = {"catalogue": (put("catalogue"),), "settings": (put("settings"),)}
+    return Content({"weights": put("weights"), "config": put("config")}, put("space"), shared, regions)
+
+
+def change(region: int, action: str) -> RegionChange:
+    metrics = {"recall@10": 0.14, "a/../b": 1.0}
+    return RegionChange(region, action, 120, 0.03, 0.6, 21.0, 900, (1.0, 0.0), metrics)
+
+
+def edit(
+    registry: Registry, model: str, kind: str, versions: Mapping[int, int], *changes: RegionChange
+) -> Snapshot:
+    parameters = {"gate": {"policy": "radius"}, "epochs": 10}
+    number = registry.begin(
+        model, kind, seed=7, actor="ada", reason="because <b>", data_digest="d" * 64, parameters=parameters
+    ).number
+    return registry.commit(model, number, content(registry, versions), changes, {"test": {"recall@10": 0.15}})
+
+
+def history(registry: Registry, model: str) -> list[Snapshot]:
+    """Set-up of two regions, an edit of one with a new one beside it, promotions, and a rollback of the edit."""
+    first = edit(registry, model, "setup", {0: 1, 1: 1}, change(0, "setup"), change(1, "setup"))
+    registry.promote(model, first.id, "production", "ada", "first")
+    second = edit(registry, model, "edit", {0: 2, 1: 1, 2: 1}, change(0, "update"), change(2, "add"))
+    registry.promote(model, second.id, "candidate", "ada", "try it")
+    third = registry.rollback_edit(model, 2, "bob", "worse")
+    registry.promote(model, third.id, "production", "bob", "safe")
+    return [first, second, third]
+
+
+def shape(client: Any, model: str) -> dict[str, Any]:
+    """Everything MLflow has of a model, with names in the place of the ids that MLflow draws at random."""
+    found = client.get_experiment_by_name(model)
+    runs = [client.get_run(r.info.run_id) for r in client.search_runs([found.experiment_id])]
+    models = list(client.search_logged_models([found.experiment_id]))
+    versions = list(client.search_model_versions(f"name = '{model}'"))
+    names = {run.info.run_id: _run_name(run) for run in runs} | {m.model_id: m.name for m in models}
+    return {
+        "runs": sorted(_run(client, run, names) for run in runs),
+        "models": sorted((m.name, str(m.status), _renamed(m.tags, names), len(m.metrics or ())) for m in models),
+        "versions": sorted(
+            (int(v.version), names[v.run_id], _renamed(v.tags, names), _replaced(v.description, names))
+            for v in versions
+        ),
+        "aliases": dict(client.get_registered_model(model).aliases),
+    }
+
+
+def _run_name(run: Any) -> str:
+    return f"{run.data.tags['raie.edit']}/{run.info.run_name}"
+
+
+def _run(client: Any, run: Any, names: Mapping[str, str]) -> tuple[Any, ...]:
+    inputs = sorted(names[m.model_id] for m in run.inputs.model_inputs)
+    outputs = sorted(names[m.model_id] for m in (run.outputs.model_outputs if run.outputs else ()))
+    data = [(d.dataset.name, d.dataset.digest) for d in run.inputs.dataset_inputs]
+    files = sorted(a.path for a in client.list_artifacts(run.info.run_id))
+    values = (sorted(run.data.params.items()), sorted(run.data.metrics.items()))
+    times = (run.info.start_time, run.info.end_time)
+    tags = _renamed(run.data.tags, names)
+    return (_run_name(run), run.info.status, times, tags, values, inputs, outputs, data, files)
+
+
+def _renamed(tags: Mapping[str, str], names: Mapping[str, str]) -> list[tuple[str, str]]:
+    return sorted((key, _replaced(value, names)) for key, value in tags.items())
+
+
+def _replaced(text: str, names: Mapping[str, str]) -> str:
+    for unique, name in names.items():
+        text = text.replace(unique, name)
+    return text
+
+
+def test_mlflow_shows_every_edit_snapshot_and_alias_of_the_registry(
+    story: tuple[Registry, list[Snapshot]], mlflow: Any
+) -> None:
+    registry, (first, second, third) = story
+    found = shape(mlflow, "story")
+
+    runs = {run[0]: run for run in found["runs"]}
+    names = {
+        1: ["edit 1: setup", "region 0: setup", "region 1: setup"],
+        2: ["edit 2: edit", "region 0: update", "region 2: add"],
+        3: ["edit 3: rollback", "region 0: revert", "region 2: retire"],
+    }
+    assert list(runs) == [f"{number}/{name}" for number, edit_names in names.items() for name in edit_names]
+    assert {run[1] for run in runs.values()} == {"FINISHED"}
+    parents = {name: dict(run[3]).get("mlflow.parentRunId") for name, run in runs.items()}
+    assert parents["2/region 0: update"] == "2/edit 2: edit"
+    assert parents["2/edit 2: edit"] is None
+
+    snapshots = [first.id, second.id, third.id]
+    versions = found["versions"]
+    assert [dict(tags)["raie.snapshot"] for _, _, tags, _ in versions] == snapshots
+    assert [dict(tags).get("raie.parent") for _, _, tags, _ in versions] == [None, *snapshots[:2]]
+    assert [dict(tags)["raie.content"] for _, _, tags, _ in versions] == [
+        first.content.digest,
+        second.content.digest,
+        first.content.digest,
+    ]
+    assert "](#/models/story/versions/1?workflowType=machine_learning)" in versions[1][3]
+    assert "/runs/2/edit 2: edit?workflowType=machine_learning)" in versions[1][3]
+    assert found["aliases"] == {
+        alias.name: 1 + snapshots.index(alias.snapshot) for alias in registry.aliases("story")
+    }
+    assert found["aliases"] == {"candidate": 2, "production": 3}
+
+
+def test_lineage_edges_join_each_region_version_to_the_one_before(
+    story: tuple[Registry, list[Snapshot]], mlflow: Any
+) -> None:
+    found = shape(mlflow, "story")
+    edges = {run[0]: (run[5], run[6]) for run in found["runs"]}
+    first, second, third = (f"story-{snapshot.id[:12]}" for snapshot in story[1])
+    assert edges["1/edit 1: setup"] == ([], [first])
+    assert edges["2/edit 2: edit"] == ([first], [second])
+    assert edges["3/edit 3: rollback"] == ([second], [third])
+    assert edges["2/region 0: update"] == (["story-region-0-v1"], ["story-region-0-v2"])
+    assert edges["2/region 2: add"] == ([], ["story-region-2-v1"])
+    # The rollback goes back to the version that is there; nothing new appears for it.
+    assert edges["3/region 0: revert"] == (["story-region-0-v2"], ["story-region-0-v1"])
+    assert edges["3/region 2: retire"] == (["story-region-2-v1"], [])
+    adapters = [name for name, *_ in found["models"] if "-region-" in name]
+    assert adapters == [f"story-region-{region}-v{v}" for region, v in ((0, 1), (0, 2), (1, 1), (2, 1))]
+    assert {state for _, state, *_ in found["models"]} == {"READY"}
+
+
+def test_an_edits_run_holds_its_data_parameters_report_and_lineage_page(
+    story: tuple[Registry, list[Snapshot]], mlflow: Any
+) -> None:
+    runs = {run[0]: run for run in shape(mlflow, "story")["runs"]}
+    _, _, times, tags, (params, metrics), _, _, data, files = runs["1/edit 1: setup"]
+    assert dict(params) == {"epochs": "10", "gate/policy": "radius", "seed": "7"}
+    assert dict(metrics) == {"test/recall_10": 0.15, "regions": 2.0, "regions_changed": 2.0, "windows": 240.0}
+    assert data == [("interactions", "d" * 36)]
+    assert files == ["event.json", "lineage.html"]
+    assert dict(tags)["mlflow.user"] == "ada"
+    closed = story[0].edit("story", 1).closed_at
+    assert closed is not None
+    assert times[1] == int(closed * 1000)
+    region = dict(runs["1/region 0: setup"][4][1])
+    assert region["radius_radians"] == 0.6
+    assert region["recall_10"] == 0.14
+
+
+def test_nothing_but_descriptions_is_copied_into_mlflow(
+    story: tuple[Registry, list[Snapshot]], tracking: str, mlflow: Any
+) -> None:
+    snapshot = story[1][1]
+    version = mlflow.get_model_version("story", "2")
+    folder = Path(version.source.removeprefix("file://"))
+    described = json.loads((folder / "snapshot.json").read_text())
+    assert described["id"] == snapshot.id
+    assert Content.from_json(described["content"]) == snapshot.content
+    root = Path(tracking.removeprefix("sqlite:///")).parent / "mlflow-artifacts" / "story"
+    assert {path.name for path in root.rglob("*") if path.is_file()} <= {
+        "snapshot.json",
+        "lineage.html",
+        "event.json",
+        "MLmodel",
+        "model.py",
+        "requirements.txt",
+    }
+
+
+def test_syncing_twice_adds_nothing_even_when_all_is_published_again(
+    story: tuple[Registry, list[Snapshot]], tracking: str, mlflow: Any
+) -> None:
+    before = shape(mlflow, "story")
+    assert sync(story[0], tracking) == SyncReport(published=0, remaining=0)
+    assert sync(story[0], tracking, again=True) == SyncReport(published=6, remaining=0)
+    assert shape(mlflow, "story") == before
+
+
+class _Crash(Exception):
+    pass
+
+
+class _Crashing:
+    """The publisher on a machine that dies once at every step, with the step's answer lost or just saved."""
+
+    def __init__(self, inner: MlflowPublisher, lose_answers: bool) -> None:
+        self.inner, self.lose, self.target = inner, lose_answers, inner.target
+        self.died: set[tuple[int, str]] = set()
+
+    def publish(self, event: OutboxEvent, progress: Progress) -> None:
+        self.inner.publish(event, _CrashingProgress(self, event.id, progress))
+
+
+class _CrashingProgress(Progress):
+    def __init__(self, machine: _Crashing, event: int, inner: Progress) -> None:
+        self._machine, self._event, self._inner = machine, event, inner
+
+    def step(self, name: str, act: Callable[[], T]) -> T:
+        result = self._inner.step(name, lambda: self._die(name, act()) if self._machine.lose else act())
+        return result if self._machine.lose else self._die(name, result)
+
+    def _die(self, name: str, result: T) -> T:
+        if (self._event, name) not in self._machine.died:
+            self._machine.died.add((self._event, name))
+            raise _Crash(name)
+        return result
+
+
+@pytest.mark.parametrize("lose_answers", [True, False])
+def test_a_crash_at_every_step_leaves_what_an_undisturbed_sync_leaves(
+    small: Registry, tracking: str, mlflow: Any, lose_answers: bool
+) -> None:
+    model = f"crash-{lose_answers}"
+    edit(small, model, "setup", {0: 1}, change(0, "setup"))
+    second = edit(small, model, "edit", {0: 2, 1: 1}, change(0, "update"), change(1, "add"))
+    small.promote(model, second.id, "production", "ada")
+    machine = _Crashing(MlflowPublisher(tracking), lose_answers)
+    drains = 1
+    while drain(small.engine, machine).remaining:
+        drains += 1
+    steps_of_an_edit, steps_of_a_region, steps_of_an_alias = 9, 3, 2
+    assert len(machine.died) == drains - 1 == 2 * steps_of_an_edit + 3 * steps_of_a_region + steps_of_an_alias
+    crashed = shape(mlflow, model)
+    assert sync(small, tracking, again=True).published == 3
+    assert shape(mlflow, model) == crashed
+    assert [run[0] for run in crashed["runs"]] == [
+        "1/edit 1: setup",
+        "1/region 0: setup",
+        "2/edit 2: edit",
+        "2/region 0: update",
+        "2/region 1: add",
+    ]
+    assert len(crashed["models"]) == 3 + 2
+    assert [version for version, *_ in crashed["versions"]] == [1, 2]
+    assert crashed["aliases"] == {"production": 2}
+
+
+def test_a_model_and_an_alias_with_names_mlflow_refuses_are_published_under_legal_ones(
+    small: Registry, tracking: str, mlflow: Any
+) -> None:
+    snapshot = edit(small, "eu/it's: v2", "setup", {0: 1}, change(0, "setup"))
+    for alias in ("v2", "latest", "prod.eu", "Käse"):
+        small.promote("eu/it's: v2", snapshot.id, alias, "ada")
+    report = sync(small, tracking)
+    assert report.failed == ()
+    (found,) = mlflow.search_registered_models("name LIKE 'eu-it%'")
+    assert [alias.rpartition("-")[0] for alias in sorted(found.aliases)] == ["", "latest", "prod-eu", "v2"]
+    assert "Käse" in found.aliases
+
+
+def test_an_alias_of_a_snapshot_mlflow_lost_is_refused_in_one_line_until_all_is_published_again(
+    small: Registry, tracking: str, mlflow: Any
+) -> None:
+    snapshot = edit(small, "lost", "setup", {0: 1}, change(0, "setup"))
+    sync(small, tracking)
+    mlflow.delete_model_version("lost", "1")
+    small.promote("lost", snapshot.id, "production", "ada")
+    (failure,) = sync(small, tracking).failed
+    assert failure.error.startswith(f"NotFound: Expected snapshot {snapshot.id[:12]} in MLflow at sqlite:///")
+    assert sync(small, tracking, again=True).failed == ()
+    assert mlflow.get_registered_model("lost").aliases == {"production": 2}
+
+
+def test_an_experiment_deleted_in_mlflow_is_named_and_left_alone(
+    small: Registry, tracking: str, mlflow: Any
+) -> None:
+    edit(small, "gone", "setup", {0: 1}, change(0, "setup"))
+    mlflow.delete_experiment(mlflow.create_experiment("gone"))
+    (failure,) = sync(small, tracking).failed
+    assert "Expected an active experiment 'gone' in MLflow, found a deleted one" in failure.error
+    mlflow.restore_experiment(mlflow.get_experiment_by_name("gone").experiment_id)
+    assert sync(small, tracking).published == 1
+
+
+def test_a_server_that_is_down_stops_the_sync_at_once_and_a_later_one_catches_up(
+    small: Registry, tracking: str, mlflow: Any
+) -> None:
+    edit(small, "down", "setup", {0: 1}, change(0, "setup"))
+    address = f"http://ada:secret@127.0.0.1:{_free_port()}"
+    begun = time.monotonic()
+    report = sync(small, address)
+    assert time.monotonic() - begun < 2
+    assert report.stopped is not None
+    assert "to answer, found nothing there; the events wait for the next sync" in report.stopped
+    assert "secret" not in report.stopped
+    small.promote("down", "head", "production", "ada")
+    found = status(small, address)
+    assert (found.pending, found.reachable, found.last_error) == (2, False, report.stopped)
+    assert sync(small, tracking).published == 2
+    assert shape(mlflow, "down")["aliases"] == {"production": 1}
+
+
+def test_a_server_that_accepts_and_never_answers_does_not_hold_the_sync(
+    small: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit(small, "silent", "setup", {0: 1}, change(0, "setup"))
+    monkeypatch.setattr(connection, "REQUEST_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        begun = time.monotonic()
+        report = sync(small, f"http://127.0.0.1:{server.getsockname()[1]}")
+    assert time.monotonic() - begun < 2
+    assert (report.published, report.remaining) == (0, 1)
+    assert report.stopped is not None
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def test_publishing_leaves_the_process_as_it_was(
+    small: Registry, tracking: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import mlflow
+
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    edit(small, "clean", "setup", {0: 1}, change(0, "setup"))
+    before = dict(os.environ)
+    assert sync(small, tracking).published == 1
+    assert dict(os.environ) == before
+    assert mlflow.active_run() is None
+    assert mlflow.get_tracking_uri() == "http://127.0.0.1:9"
+    assert capfd.readouterr() == ("", "")
+
+
+def test_without_pending_events_mlflow_is_not_even_imported(small: Registry, tracking: str) -> None:
+    code = (
+        "import sys; from registry import Registry; from registry.mlflow_publisher import status, sync\n"
+        "r = Registry.open(sys.argv[1], sys.argv[2]); print(sync(r, sys.argv[3]).published)\n"
+        "status(r, sys.argv[3]); print('mlflow' in sys.modules)"
+    )
+    arguments = [str(small.engine.url), str(small.store.root), tracking]  # type: ignore[attr-defined]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0", "False"]
+
+
+def test_a_tracking_uri_that_is_none_is_refused_without_its_password(small: Registry) -> None:
+    for uri in ("mlruns", "sqlite://", "sqlite:///:memory:", "ftp://ada:secret@host/x", "http://", "databricks"):
+        with pytest.raises(InvalidValue, match="Expected an MLflow tracking URI") as refused:
+            sync(small, uri)
+        assert "secret" not in str(refused.value)
+
+
+def test_the_interface_is_started_lean_and_only_for_a_file(tmp_path: Path) -> None:
+    argv, environment = connection.ui_command(f"sqlite:///{tmp_path}/mlflow.db", 5001)
+    assert argv[1:4] == ["-m", "mlflow", "server"]
+    assert argv[argv.index("--workers") + 1] == "1"
+    assert argv[argv.index("--port") + 1] == "5001"
+    assert argv[argv.index("--backend-store-uri") + 1] == f"sqlite:///{tmp_path}/mlflow.db"
+    assert environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
+    assert environment["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    with pytest.raises(InvalidValue, match="open http://host:5000 in a browser"):
+        connection.ui_command("http://ada:secret@host:5000", 5001)
