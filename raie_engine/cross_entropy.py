@@ -41,7 +41,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return states.new_tensor(total / len(states))
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         return *(None if grad is None else gradient * grad for grad in ctx.saved_tensors), None
 
 

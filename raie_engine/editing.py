@@ -34,7 +34,16 @@ from raie_engine.setting_up import keep_sample
 from raie_engine.training import Schedule
 from raie_engine.windows import Windows, concatenate, cut_windows
 
-__all__ = ["SHARED", "FinishedEdit", "PreparedEdit", "finish_edit", "prepare_edit", "region_tasks", "shared_task"]
+__all__ = [
+    "SHARED",
+    "FinishedEdit",
+    "PreparedEdit",
+    "edited_backbone",
+    "finish_edit",
+    "prepare_edit",
+    "region_tasks",
+    "shared_task",
+]
 
 SHARED = -1
 """The region id under which the adapter of all touched regions trains; no region ever has it."""

@@ -35,10 +35,15 @@ class TopItems:
 
 
 def encode_windows(backbone: Backbone, items: np.ndarray, batch: int = 1024) -> np.ndarray:
-    """Encodings float32 [n, d] of item rows [n, L] by the bare frozen backbone."""
+    """Encodings float32 [n, d] of item rows [n, L] by the bare frozen backbone.
+
+    Items that it was not trained with are passed over: a window lies where its known items put it, before and after
+    any edit, and windows of unknown items alone lie together.
+    """
+    known = np.where(items > backbone.known_items, 0, items)
     with torch.inference_mode():
         parts = [
-            encode(backbone, torch.from_numpy(items[i : i + batch]).long()) for i in range(0, len(items), batch)
+            encode(backbone, torch.from_numpy(known[i : i + batch]).long()) for i in range(0, len(known), batch)
         ]
     return torch.cat(parts).numpy() if parts else np.zeros((0, backbone.dim), np.float32)
 
@@ -100,9 +105,8 @@ class Router:
     @cached_property
     def _table_parts(self) -> tuple[Tensor, ...]:
         """E^T in the pieces it grew by, so that items appended later do not change the shape of earlier products."""
-        sizes = [len(chunk) for chunk in self.item_chunks]
-        frozen = self._items + 1 - sum(sizes)
-        return tuple(part.T.contiguous() for part in self.backbone.item_table().split([frozen, *sizes]))
+        sizes = [self.backbone.known_items + 1, *(len(chunk) for chunk in self.item_chunks)]
+        return tuple(part.T.contiguous() for part in self.backbone.item_table().split(sizes))
 
     @cached_property
     def _slots(self) -> dict[int, int]:
@@ -137,7 +141,7 @@ class Router:
     def _block_scores(self, items: Tensor, slots: Tensor) -> Tensor:
         states = encode(self.backbone, items, self._delta(slots) if self.adapters else None)
         scores = torch.cat([states @ part for part in self._table_parts], dim=1)
-        visible = torch.full((BLOCK_ROWS,), self._table_parts[0].shape[1] - 1)
+        visible = torch.full((BLOCK_ROWS,), self.backbone.known_items)
         for region, slot in self._slots.items():
             members = slots == slot
             if members.any():

@@ -37,6 +37,10 @@ class Backbone(Protocol):
         """L, the most context items it reads."""
 
     @property
+    def known_items(self) -> int:
+        """Item rows 1..known_items were trained with the backbone; later rows were appended."""
+
+    @property
     def digest(self) -> str:
         """sha256 of the configuration and of every weight; appended item rows do not change it."""
 

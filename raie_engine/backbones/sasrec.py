@@ -97,6 +97,10 @@ class SasRec(nn.Module):
         return self.shape.length
 
     @property
+    def known_items(self) -> int:
+        return self.shape.items
+
+    @property
     def lora_targets(self) -> dict[str, Shape]:
         return {
             name: Shape(module.in_features, module.out_features)

@@ -1,0 +1,322 @@
+"""Where the two libraries meet: the engine's parts become blobs and a commit, a snapshot's digests an engine model.
+
+Every function takes the registry and the model's name; none prints. What an edit has finished is recorded in the
+registry step by step, so that `resume` in another process, on the same log or without it, goes on from there.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cli.errors import UsageError
+from raie_engine.content_parts import ContentParts, RegionFacts
+from raie_engine.editing import (
+    SHARED,
+    PreparedEdit,
+    finish_edit,
+    prepare_edit,
+    region_tasks,
+    shared_task,
+)
+from raie_engine.impact import impact
+from raie_engine.interactions import Interactions, cut_time, read_log
+from raie_engine.model_view import ModelView, Settings
+from raie_engine.region_training import TrainedRegion, train_regions
+from raie_engine.setting_up import set_up
+from registry import Content, Digest, RegionChange, Registry, RegistryError, Snapshot
+
+__all__ = ["Progress", "apply_edit", "open_view", "planned", "read_new", "resume_edit", "run_setup"]
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is finished, and how much there is."""
+
+HEARTBEAT_S = 30.0
+
+
+def open_view(registry: Registry, snapshot: Snapshot) -> ModelView:
+    """The snapshot as engine values; every blob is fetched once asked for, and verified."""
+    return ModelView(snapshot.content, registry.get)
+
+
+def run_setup(
+    registry: Registry,
+    model: str,
+    log: Path,
+    until: str | None,
+    settings: Settings,
+    *,
+    actor: str,
+    reason: str,
+    work: Path,
+    progress: Progress,
+) -> Snapshot:
+    """Train the backbone, fit the regions and commit the model's first snapshot.
+
+    Raises: EngineError for a log that cannot be used; RegistryError when the model has a snapshot already.
+    """
+    interactions = read_log(log, **vars(settings.log))
+    edit = registry.begin(
+        model,
+        "setup",
+        seed=settings.engine.seed,
+        actor=actor,
+        reason=reason,
+        data_digest=interactions.digest,
+        parameters={"log": str(log.resolve()), "until": until, "settings": settings.to_bytes().decode()},
+    )
+    return _finish_setup(registry, model, edit.number, interactions, until, settings, work, progress)
+
+
+def _finish_setup(
+    registry: Registry,
+    model: str,
+    number: int,
+    interactions: Interactions,
+    until: str | None,
+    settings: Settings,
+    work: Path,
+    progress: Progress,
+) -> Snapshot:
+    epochs = settings.engine.backbone.epochs
+    with _kept_alive(registry, model, number):
+        result = set_up(
+            interactions,
+            None if until is None else cut_time(interactions, until),
+            settings,
+            checkpoint=_folder(work, model, number) / "backbone.safetensors",
+            progress=lambda epoch, score: progress(f"backbone, validation NDCG@10 {score:.4f}", epoch, epochs),
+        )
+        content = _uploaded(registry, result.parts, None)
+    return registry.commit(model, number, content, _changes(result.facts), _plain(result.report))
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan for one edit and what it was made from."""
+
+    base: Snapshot
+    view: ModelView
+    interactions: Interactions
+    prepared: PreparedEdit
+
+
+def read_new(view: ModelView, log: Path) -> Interactions:
+    """The log as the model reads its logs: known ids keep their rows."""
+    return read_log(log, catalogue=view.catalogue, **vars(view.settings.log))
+
+
+def planned(registry: Registry, model: str, log: Path, until: str | None, seed: int | None) -> Planned:
+    """What an edit of the head on this log would do; changes nothing.
+
+    Raises: EngineError, NothingToEdit among them; RegistryError; UsageError before the set-up.
+    """
+    base = registry.head(model)
+    if base is None:
+        raise UsageError(f"model {model!r} has no snapshot to edit: run `raie setup` first")
+    view = open_view(registry, base)
+    interactions = read_new(view, log)
+    prepared = prepare_edit(
+        view,
+        base.id,
+        interactions,
+        None if until is None else cut_time(interactions, until),
+        seed=view.settings.engine.seed if seed is None else seed,
+        next_region_id=registry.next_region_id(model),
+    )
+    return Planned(base, view, interactions, prepared)
+
+
+def apply_edit(
+    registry: Registry,
+    model: str,
+    plan: Planned,
+    log: Path,
+    until: str | None,
+    *,
+    actor: str,
+    reason: str,
+    work: Path,
+    workers: int,
+    progress: Progress,
+) -> tuple[int, Snapshot]:
+    """Train what the plan touches and commit the next snapshot; returns the edit's number and the snapshot."""
+    digest = registry.put(plan.prepared.to_bytes())
+    edit = registry.begin(
+        model,
+        "edit",
+        seed=plan.prepared.plan.seed,
+        actor=actor,
+        reason=reason,
+        data_digest=plan.interactions.digest,
+        plan_digest=digest,
+        parameters={"log": str(log.resolve()), "until": until, "gate": plan.prepared.plan.gate},
+        base=plan.base.id,
+    )
+    registry.record_part(model, edit.number, "prepared", {"blob": digest})
+    return edit.number, _train_and_commit(
+        registry, model, edit.number, plan.view, plan.prepared, work, workers, progress
+    )
+
+
+def resume_edit(
+    registry: Registry,
+    model: str,
+    number: int,
+    *,
+    actor: str,
+    force: bool,
+    work: Path,
+    workers: int,
+    progress: Progress,
+) -> Snapshot:
+    """Finish an interrupted edit or set-up from what it has recorded; the result is that of an edit never stopped.
+
+    Raises: UsageError for a log that is no longer the one the set-up began with; LeaseLost, EditStateError.
+    """
+    edit = registry.resume(model, number, actor=actor, force=force)
+    if edit.kind == "setup":
+        settings = Settings.from_bytes(edit.parameters["settings"].encode())
+        interactions = read_log(Path(edit.parameters["log"]), **vars(settings.log))
+        if interactions.digest != edit.data_digest:
+            raise UsageError(
+                f"expected the log that set-up {number} began with ({str(edit.data_digest)[:12]}), found another in "
+                f"{edit.parameters['log']}: put it back, or `raie edit abort {number}` and set up again"
+            )
+        return _finish_setup(
+            registry, model, number, interactions, edit.parameters["until"], settings, work, progress
+        )
+    view = open_view(registry, registry.resolve(model, str(edit.base)))
+    prepared = PreparedEdit.from_bytes(registry.get(Digest(str(edit.plan_digest))))
+    return _train_and_commit(registry, model, number, view, prepared, work, workers, progress)
+
+
+def _train_and_commit(
+    registry: Registry,
+    model: str,
+    number: int,
+    view: ModelView,
+    prepared: PreparedEdit,
+    work: Path,
+    workers: int,
+    progress: Progress,
+) -> Snapshot:
+    with _kept_alive(registry, model, number):
+        trained = _trained(
+            registry, model, number, view, prepared, _folder(work, model, number), workers, progress
+        )
+        finished = finish_edit(view, prepared, [trained[region] for region in prepared.plan.touched])
+        content = _uploaded(registry, finished.parts, view.content)  # type: ignore[arg-type]
+        candidate = ModelView(content, registry.get)
+        progress("judging the candidate", 0, 1)
+        report = impact(view, candidate, prepared, finished, trained)
+        progress("judging the candidate", 1, 1)
+    return registry.commit(model, number, content, _changes(finished.facts), _plain(report))
+
+
+def _trained(
+    registry: Registry,
+    model: str,
+    number: int,
+    view: ModelView,
+    prepared: PreparedEdit,
+    folder: Path,
+    workers: int,
+    progress: Progress,
+) -> dict[int, TrainedRegion]:
+    """Every touched region's training, and the shared one's; those recorded before are read, not trained again."""
+    if not prepared.plan.touched:
+        return {}
+    done = {
+        int(key.removeprefix("region ")): _recalled(registry, value)
+        for key, value in registry.parts(model, number).items()
+        if key.startswith("region ")
+    }
+    total = len(prepared.plan.touched) + 1
+
+    def record(results: Iterator[TrainedRegion], what: str) -> None:
+        progress(what, len(done), total)
+        for result in results:
+            registry.record_part(model, number, f"region {result.region}", _remembered(registry, result))
+            done[result.region] = result
+            progress(what, len(done), total)
+
+    if SHARED not in done and view.settings.engine.edit.shared_epochs:
+        record(
+            train_regions([shared_task(view, prepared, folder / "shared.safetensors")], 1),
+            "all touched regions together",
+        )
+    shared = done[SHARED].blobs if SHARED in done else None
+    tasks = [task for task in region_tasks(view, prepared, shared, folder) if task.region not in done]
+    record(train_regions(tasks, workers), "regions")
+    return done
+
+
+def _remembered(registry: Registry, result: TrainedRegion) -> dict[str, Any]:
+    values = {name: value for name, value in asdict(result).items() if name != "blobs"}
+    plain: dict[str, Any] = _plain(values)
+    return plain | {"blobs": {role: registry.put(data) for role, data in result.blobs.items()}}
+
+
+def _recalled(registry: Registry, value: Mapping[str, Any]) -> TrainedRegion:
+    blobs = {role: registry.get(Digest(digest)) for role, digest in value["blobs"].items()}
+    return TrainedRegion(**{**value, "blobs": blobs})
+
+
+def _uploaded(registry: Registry, parts: ContentParts, base: Content | None) -> Content:
+    """The content that the parts make of the base, every new blob in the store."""
+    put = registry.put
+    shared = {} if base is None else dict(base.shared)
+    shared |= {role: (*shared.get(role, ()), put(data)) for role, data in parts.appended.items()}
+    shared |= {role: (put(data),) for role, data in parts.replaced.items()}
+    regions = {} if base is None else dict(base.regions)
+    regions |= {
+        region: {role: put(data) for role, data in entry.items()} for region, entry in parts.regions.items()
+    }
+    if base is not None:
+        return Content(base.backbone, base.space, shared, regions)
+    assert parts.space is not None, "a set-up brings its routing space"
+    backbone = {role: put(data) for role, data in parts.backbone.items()}
+    return Content(backbone, put(parts.space), shared, regions)
+
+
+def _changes(facts: Sequence[RegionFacts]) -> list[RegionChange]:
+    return [RegionChange(**vars(each)) for each in facts]
+
+
+def _plain(value: Any) -> Any:
+    """Plain JSON values; what is not a number becomes null, because JSON has no NaN."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _folder(work: Path, model: str, number: int) -> Path:
+    """Where an edit's checkpoints lie; they only save time, and nothing refers to them."""
+    return work / model / f"edit-{number}"
+
+
+@contextmanager
+def _kept_alive(registry: Registry, model: str, number: int) -> Iterator[None]:
+    """Renew the edit's lease while the block runs, however long one step takes."""
+    ended = threading.Event()
+
+    def renew() -> None:
+        while not ended.wait(HEARTBEAT_S):
+            with suppress(RegistryError):  # the commit needs the lease too, and says what happened to it
+                registry.heartbeat(model, number)
+
+    thread = threading.Thread(target=renew, daemon=True, name=f"lease of edit {number}")
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
