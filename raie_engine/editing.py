@@ -115,9 +115,7 @@ def prepare_edit(
         raise NothingToEdit(_nothing(interactions, mark, until, config.windows.min_length))
     catalogue, chunk = _grown(view.catalogue, interactions, until)
     item_rows = cold_item_rows(view.backbone, windows, len(catalogue.items), seed)
-    vectors = view.space.project(
-        encode_windows(view.backbone.with_item_rows(_rows(view, item_rows)), windows.items)
-    )
+    vectors = view.space.project(encode_windows(view.backbone, windows.items))
     plan = make_plan(
         view.region_map,
         gate_from(config.gate).decide(view.region_map, vectors),
