@@ -46,7 +46,7 @@ def upgrade(workspace: Workspace) -> None:
 @json_option
 @in_workspace
 def current(workspace: Workspace, output: Output) -> None:
-    """Print the database's schema revision and the one this program works with.
+    """Print the database's schema revision and the one expected.
 
     \b
     Examples:
