@@ -6,7 +6,7 @@ edit 1, edit 2, test (or a test slice after each edit). In an edit's slice some 
 
 - go on, with core items whose chain has changed a little: Update;
 - broaden, and mostly take the fringe of their own topic: Expand;
-- turn to a new topic, whose items the set-up holds only as noise: Add.
+- turn to a new topic, of which the set-up holds no more than glimpses: Add.
 
 The edits touch different topics unless told otherwise, so that the first can be rolled back under the second.
 """
@@ -16,22 +16,17 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from raie_engine.catalogue import Catalogue
-from raie_engine.errors import ConfigError, InputError
-from raie_engine.log_times import iso
-from raie_engine.windows import Windows
+from raie_engine.errors import ConfigError
+from raie_engine.synthetic_truth import ADD, EXPAND, UPDATE, Truth
 
 __all__ = ["Drift", "SyntheticConfig", "SyntheticLog", "Truth", "drifting_log", "one_topic_in_five", "write_csv"]
 
-_ACTIONS = ("update", "expand", "add")
-_UPDATE, _EXPAND, _ADD = range(3)
 _START = 1_704_067_200  # 2024-01-01T00:00:00Z
 _DAY = 86_400
 _SUCCESSORS = np.array([0.6, 0.3, 0.1])  # how often the first, second and third successor follows
@@ -55,13 +50,16 @@ class Drift:
 class SyntheticConfig:
     """Size and strength of the drift.
 
-    core_items, fringe_items: per topic.  new_items: of the new topic.
+    core_items, fringe_items: per topic.  new_items: of the new topic, of which unseen_items no set-up holds at all.
     setup_length, edit_length, test_length: fewest and most interactions of a user in such a slice.
     chain: chance that the next item follows the chain; else it is drawn by popularity.
     changed: share of core items whose successors differ after the set-up.
     noise: chance that an interaction is with any item at all.
-    wanderers, wander: share of users whose set-up takes fringe items, and the chance of one at each step; a tenth
-        of them take the fringe as strongly as a broadened user: they give the set-up its far windows.
+    glimpses, glimpse_length: chance at each step of the set-up that a user takes a few items of the new topic, and
+        how many: enough for the backbone to tell them from others, too few to be a region.
+    wanderers, wander: share of each topic's users whose set-up goes to its fringe, and the chance of a fringe item
+        at each step. A little under 1 - q they give the set-up far windows, between R_k and R_max of the radius
+        gate.
     broadened: chance of a fringe item at each step of a user who broadens.
     test_after_each: a test slice after each edit instead of one at the end; a later edit takes its rows in too.
     """
@@ -72,15 +70,18 @@ class SyntheticConfig:
     core_items: int = 30
     fringe_items: int = 20
     new_items: int = 30
+    unseen_items: int = 6
     setup_length: tuple[int, int] = (16, 31)
     edit_length: tuple[int, int] = (16, 21)
     test_length: tuple[int, int] = (11, 16)
     chain: float = 0.6
     changed: float = 0.5
-    noise: float = 0.01
-    wanderers: float = 0.15
-    wander: float = 0.3
-    broadened: float = 0.7
+    noise: float = 0.005
+    glimpses: float = 0.003
+    glimpse_length: int = 3
+    wanderers: float = 0.09
+    wander: float = 0.85
+    broadened: float = 0.85
     first: Drift = Drift(stable=(1,), expand=(0,), add=(4,))
     second: Drift = Drift(stable=(3,), expand=(2,))
     setup_days: int = 120
@@ -119,61 +120,6 @@ def one_topic_in_five(seed: int = 42) -> SyntheticConfig:
 
 
 @dataclass(frozen=True, eq=False)
-class Truth:
-    """What was meant to happen.
-
-    names: of the slices, in time order.  ends: int64 [slices], the last second of each, in epoch seconds UTC; all
-        but the last are the cuts between slices, as `--until` takes them.
-    users: external ids.  topic: int [users], each user's own topic.
-    action: int8 [users, 2], 0 update, 1 expand, 2 add: what begins for the user in edit 1 and in edit 2.
-    """
-
-    names: tuple[str, ...]
-    ends: NDArray[np.int64]
-    users: tuple[str, ...]
-    topic: NDArray[np.int64]
-    action: NDArray[np.int8]
-
-    @property
-    def cuts(self) -> dict[str, str]:
-        """The end of each slice as ISO text, by name: `--until truth.cuts["setup"]`."""
-        return {name: iso(int(end)) for name, end in zip(self.names, self.ends, strict=True)}
-
-    @cached_property
-    def _row(self) -> dict[str, int]:
-        return {user: row for row, user in enumerate(self.users)}
-
-    def rows(self, windows: Windows, catalogue: Catalogue) -> NDArray[np.int64]:
-        """Row in `users` of each window's user, int64 [n].
-
-        Raises: InputError for a user of another log.
-        """
-        row_of = np.array([self._row.get(user, -1) for user in catalogue.users], dtype=np.int64)
-        rows = row_of[windows.user]
-        if (rows < 0).any():
-            user = catalogue.users[windows.user[np.argmax(rows < 0)]]
-            raise InputError(f"expected windows of the synthetic log, found user {user!r} of another one")
-        return rows
-
-    def labels(self, windows: Windows, catalogue: Catalogue, *, edits: int = 0) -> NDArray[np.str_]:
-        """What the gate should say of each window, [n] of "update", "expand" and "add", by user and target's time.
-
-        edits: how many edits the region map has already seen; what began in one of them is an Update by now.
-        """
-        rows = self.rows(windows, catalogue)
-        begun = np.array([_edit_of(name) for name in self.names])[np.searchsorted(self.ends, windows.timestamp)]
-        expected = np.zeros(len(rows), dtype=np.int8)
-        for edit in (1, 2):  # the later of two drifts of one user is the one in effect
-            action = self.action[rows, edit - 1]
-            expected = np.where((begun >= edit) & (action > 0), np.where(edit > edits, action, _UPDATE), expected)
-        return np.array(_ACTIONS)[expected]
-
-
-def _edit_of(name: str) -> int:
-    return 0 if name == "setup" else int(name.rpartition("_")[2])
-
-
-@dataclass(frozen=True, eq=False)
 class SyntheticLog:
     """Text ids [n] and epoch seconds UTC [n], ascending, and the truth about them."""
 
@@ -195,10 +141,13 @@ def drifting_log(config: SyntheticConfig = SyntheticConfig()) -> SyntheticLog:
     """The log of a configuration; the same configuration gives the same log."""
     rng = np.random.default_rng(config.seed)
     world = _world(config, rng)
-    topic = rng.permutation(np.arange(config.users) % config.topics)
+    place = rng.permutation(config.users)
+    topic = place % config.topics
+    # The same share of every topic: regions would else get radii from very different shares of far windows.
+    wanders = place < config.wanderers * config.users
     action = np.stack([_actions(topic, drift, rng) for drift in (config.first, config.second)], axis=1)
     ends = _START + _DAY * np.array(list(accumulate(days for _, days, _ in config.slices)), dtype=np.int64)
-    parts = list(_slices(config, world, topic, action, ends, rng))
+    parts = list(_slices(config, world, topic, wanders, action, ends, rng))
     user, item, time = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     order = np.argsort(time, kind="stable")
     names = np.array([f"u{row:05d}" for row in range(config.users)])
@@ -210,13 +159,14 @@ def drifting_log(config: SyntheticConfig = SyntheticConfig()) -> SyntheticLog:
 class _World:
     """The items, of all topics and styles.  A style is core (2 t) or fringe (2 t + 1) of topic t; the last is new.
 
-    start, size: [styles], each style's items are [start, start + size).  style: [items].
-    successors: before and after the set-up, each [items, 3], in the same style.  names: external ids [items].
+    start: [styles].  style: [items].  Two of each of the following, in the set-up and after it:
+    sizes: [styles], each style's items are [start, start + size).  successors: [items, 3], in the same style.
+    names: external ids [items].
     """
 
     start: NDArray[np.int64]
-    size: NDArray[np.int64]
     style: NDArray[np.int64]
+    sizes: tuple[NDArray[np.int64], NDArray[np.int64]]
     successors: tuple[NDArray[np.int64], NDArray[np.int64]]
     names: NDArray[np.str_]
 
@@ -225,12 +175,13 @@ def _world(config: SyntheticConfig, rng: np.random.Generator) -> _World:
     size = np.array([config.core_items, config.fringe_items] * config.topics + [config.new_items])
     start = np.cumsum(size) - size
     style = np.repeat(np.arange(len(size)), size)
-    before = _random_successors(start[style], size[style], rng)
+    seen = size - np.append(np.zeros(2 * config.topics, dtype=np.int64), config.unseen_items)
+    before = _random_successors(start[style], seen[style], rng)
     changed = rng.random(len(style)) < config.changed
     after = np.where(changed[:, None], _random_successors(start[style], size[style], rng), before)
     kinds = [f"t{number // 2}-{('core', 'fringe')[number % 2]}" for number in range(2 * config.topics)] + ["new"]
     names = [f"{kinds[s]}-{i - start[s]:02d}" for i, s in enumerate(style)]
-    return _World(start, size, style, (before, after), np.array(names))
+    return _World(start, style, (seen, size), (before, after), np.array(names))
 
 
 def _random_successors(
@@ -243,9 +194,9 @@ def _random_successors(
 def _actions(topic: NDArray[np.int64], drift: Drift, rng: np.random.Generator) -> NDArray[np.int8]:
     """What begins for each user in one edit, int8 [users]."""
     drifts = rng.random(len(topic)) < drift.share
-    action = np.full(len(topic), _UPDATE, dtype=np.int8)
-    action[drifts & np.isin(topic, drift.expand)] = _EXPAND
-    action[drifts & np.isin(topic, drift.add)] = _ADD
+    action = np.full(len(topic), UPDATE, dtype=np.int8)
+    action[drifts & np.isin(topic, drift.expand)] = EXPAND
+    action[drifts & np.isin(topic, drift.add)] = ADD
     return action
 
 
@@ -253,13 +204,13 @@ def _slices(
     config: SyntheticConfig,
     world: _World,
     topic: NDArray[np.int64],
+    wanders: NDArray[np.bool_],
     action: NDArray[np.int8],
     ends: NDArray[np.int64],
     rng: np.random.Generator,
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
     """User, item and time of each slice's interactions."""
     everyone = np.arange(config.users)
-    wander = _wander(config, rng)
     lengths = {"setup": config.setup_length, "edit": config.edit_length, "test": config.test_length}
     for (name, days, edit), end in zip(config.slices, ends, strict=True):
         active = everyone
@@ -269,21 +220,14 @@ def _slices(
         begun = np.zeros(len(everyone), dtype=np.int8)
         for column in range(edit):
             begun = np.where(action[:, column] > 0, action[:, column], begun)
-        fringe = np.where(begun == _EXPAND, config.broadened, wander if edit == 0 else 0.0)
-        home = np.where(begun == _ADD, len(world.size) - 1, 2 * topic)
+        fringe = np.where(begun == EXPAND, config.broadened, config.wander * wanders * (edit == 0))
+        home = np.where(begun == ADD, len(world.start) - 1, 2 * topic)
         low, high = lengths[name.partition("_")[0]]
         length = rng.integers(low, high + 1, len(active))
         items = _walk(config, world, home[active], fringe[active], int(edit > 0), high, rng)  # [active, high]
         times = _times(len(active), high, int(end) - days * _DAY, int(end), rng)  # [active, high]
         taken = np.arange(high) < length[:, None]
         yield np.repeat(active, length), items[taken], times[taken]
-
-
-def _wander(config: SyntheticConfig, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Each user's chance of a fringe item in the set-up."""
-    draw = rng.random(config.users)
-    far = np.where(draw < config.wanderers / 10, config.broadened, config.wander)
-    return np.where(draw < config.wanderers, far, 0.0)
 
 
 def _walk(
@@ -298,14 +242,17 @@ def _walk(
     """Every user's items: [users, steps].  home: core style of each.  era: 0 in the set-up, 1 after it."""
     items = np.empty((len(home), steps), dtype=np.int64)
     current = np.full(len(home), -1)
+    left = np.zeros(len(home), dtype=np.int64)  # steps left of a glimpse
     for step in range(steps):
-        style = home + (rng.random(len(home)) < fringe)
-        drawn = _popular(world.start[style], world.size[style], rng)
+        begins = rng.random(len(home)) < config.glimpses * (era == 0)
+        left = np.where(begins, config.glimpse_length, np.maximum(left - 1, 0))
+        style = np.where(left > 0, len(world.start) - 1, home + (rng.random(len(home)) < fringe))
+        drawn = _popular(world.start[style], world.sizes[era][style], rng)
         follows = (rng.random(len(home)) < config.chain) & (current >= 0) & (world.style[current] == style)
         successor = world.successors[era][current, rng.choice(3, len(home), p=_SUCCESSORS)]
         current = np.where(follows, successor, drawn)
         anything = rng.random(len(home)) < config.noise
-        items[:, step] = np.where(anything, rng.integers(0, len(world.style), len(home)), current)
+        items[:, step] = np.where(anything, rng.integers(0, world.start[-1], len(home)), current)
     return items
 
 
