@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
@@ -18,13 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["lineage"]
 
-
-@dataclass(frozen=True)
-class _Past:
-    """What a lineage is read from. before: edit -> the version of each region that it began with."""
-
-    edits: Mapping[int, Edit]
-    before: Mapping[int, Mapping[int, AdapterVersion]]
+_Chains: TypeAlias = "Mapping[int, list[AdapterVersion]]"
+"""Region -> the versions that led to the one a snapshot holds, newest first."""
 
 
 @click.command()
@@ -47,49 +41,47 @@ def lineage(workspace: Workspace, ref: str, region: int | None, output: Output) 
 
     registry, model = workspace.registry(), workspace.model
     snapshot = registry.resolve(model, ref)
-    past = _past(registry, model)
     held = reads.versions_in(registry, snapshot)
-    wanted = sorted(held) if region is None else [region]
     if region is not None and region not in held:
         raise click.UsageError(
             f"snapshot {short(snapshot.id)} has no region {region}; see `raie regions list {ref}`"
         )
-    chains = {number: _chain(held[number], past) for number in wanted}
+    edits = {edit.number: edit for edit in registry.edits(model)}
+    wanted = sorted(held) if region is None else [region]
+    chains = _chains(registry, edits, [held[number] for number in wanted])
     pointed = [alias.name for alias in registry.aliases(model) if alias.snapshot == snapshot.id]
     head = registry.head(model)
     is_head = head is not None and head.id == snapshot.id
-    value = _value(snapshot, chains, past, pointed, is_head=is_head)
-    output.show(value, lambda: _draw(snapshot, chains, past, names(pointed, is_head=is_head)))
+    value = _value(snapshot, chains, edits, pointed, is_head=is_head)
+    output.show(value, lambda: _draw(snapshot, chains, edits, names(pointed, is_head=is_head)))
 
 
-def _past(registry: Registry, model: str) -> _Past:
+def _chains(registry: Registry, edits: Mapping[int, Edit], versions: list[AdapterVersion]) -> _Chains:
+    """By region: its version, then the one its edit started from, and so on to the region's first."""
     from registry import lineage as reads
 
-    edits = {edit.number: edit for edit in registry.edits(model)}
-    made = {entry.snapshot.id: entry.snapshot for entry in reads.history(registry, model)}
-    bases = {number: made[edit.base] for number, edit in edits.items() if edit.base is not None}
-    held = {base.id: reads.versions_in(registry, base) for base in bases.values()}
-    return _Past(edits, {number: held[base.id] for number, base in bases.items()})
-
-
-def _chain(version: AdapterVersion, past: _Past) -> list[AdapterVersion]:
-    """The version, then the one its edit started from, and so on to the region's first."""
-    chain = [version]
-    while (before := past.before.get(chain[-1].edit, {}).get(version.region)) is not None:
-        chain.append(before)
-    return chain
+    held: dict[str, Mapping[int, AdapterVersion]] = {}
+    chains: dict[int, list[AdapterVersion]] = {version.region: [version] for version in versions}
+    for region, chain in chains.items():
+        while (base := edits[chain[-1].edit].base) is not None:
+            if base not in held:
+                held[base] = reads.versions_in(registry, registry.resolve(chain[-1].model, base))
+            if region not in held[base]:
+                break
+            chain.append(held[base][region])
+    return chains
 
 
 def _value(
     snapshot: Snapshot,
-    chains: Mapping[int, list[AdapterVersion]],
-    past: _Past,
+    chains: _Chains,
+    edits: Mapping[int, Edit],
     aliases: list[str],
     *,
     is_head: bool,
 ) -> dict[str, Any]:
     content = snapshot.content
-    edit = past.edits[snapshot.edit]
+    edit = edits[snapshot.edit]
     return snapshot_json(snapshot) | {
         "kind": edit.kind,
         "actor": edit.actor,
@@ -100,14 +92,14 @@ def _value(
         "space": content.space,
         "shared": {part: list(chunks) for part, chunks in content.shared.items()},
         "regions": [
-            {"region": region, "version": chain[0].version, "from": [_link_json(link, past) for link in chain]}
+            {"region": region, "version": chain[0].version, "from": [_link_json(link, edits) for link in chain]}
             for region, chain in chains.items()
         ],
     }
 
 
-def _link_json(version: AdapterVersion, past: _Past) -> dict[str, Any]:
-    edit = past.edits[version.edit]
+def _link_json(version: AdapterVersion, edits: Mapping[int, Edit]) -> dict[str, Any]:
+    edit = edits[version.edit]
     return {
         "version": version.version,
         "edit": edit.number,
@@ -122,9 +114,9 @@ def _link_json(version: AdapterVersion, past: _Past) -> dict[str, Any]:
     }
 
 
-def _draw(snapshot: Snapshot, chains: Mapping[int, list[AdapterVersion]], past: _Past, pointed: str) -> list[str]:
+def _draw(snapshot: Snapshot, chains: _Chains, edits: Mapping[int, Edit], pointed: str) -> list[str]:
     content = snapshot.content
-    edit = past.edits[snapshot.edit]
+    edit = edits[snapshot.edit]
     about = [f"edit {edit.number}", edit.kind, when(snapshot.created_at), one_line(edit.actor), pointed]
     shared = [f"{part} {len(chunks)}×" if len(chunks) > 1 else part for part, chunks in content.shared.items()]
     items: list[tuple[str, list[str]]] = [
@@ -134,7 +126,7 @@ def _draw(snapshot: Snapshot, chains: Mapping[int, list[AdapterVersion]], past: 
     if shared:
         items.append((f"shared    {', '.join(shared)}", []))
     for region, chain in chains.items():
-        items.append((f"region {region}  {accent(f'v{chain[0].version}')}", _links(chain, past)))
+        items.append((f"region {region}  {accent(f'v{chain[0].version}')}", _links(chain, edits)))
     if snapshot.parent is not None:
         items.append((f"parent    {accent(short(snapshot.parent))}", []))
     return ["  ".join([accent(short(snapshot.id)), *filter(None, about)]), *branches(items)]
@@ -144,8 +136,8 @@ def _roles(entry: Mapping[str, str]) -> str:
     return "  ".join(f"{role} {faint(short(digest))}" for role, digest in entry.items())
 
 
-def _links(chain: list[AdapterVersion], past: _Past) -> list[str]:
-    cells = [_link_cells(version, past.edits[version.edit]) for version in chain]
+def _links(chain: list[AdapterVersion], edits: Mapping[int, Edit]) -> list[str]:
+    cells = [_link_cells(version, edits[version.edit]) for version in chain]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
@@ -160,7 +152,7 @@ def _link_cells(version: AdapterVersion, edit: Edit) -> list[str]:
         f"edit {edit.number}",
         change.action,
         f"{change.windows} windows",
-        f"moved {degrees(change.centre_shift)}",
+        f"moved {degrees(change.centre_shift)}" if change.centre_shift else "",
         f"data {short(edit.data_digest)}",
         when(version.created_at),
         one_line(edit.actor),

@@ -202,11 +202,17 @@ def _report(error: Exception) -> int:
     if os.environ.get("RAIE_DEBUG") == "1":
         traceback.print_exc()
     code = errors.exit_code(error)
-    words = " ".join(str(error).split())
+    words = " ".join(_words(error).split())
     if code is None:
         bug = f"unexpected {type(error).__name__}: {words}: this is a bug; RAIE_DEBUG=1 shows where"
         return _fail(bug, errors.REFUSED)
     return _fail(words or type(error).__name__, code)
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _fail(words: str, code: int) -> int:
@@ -223,8 +229,9 @@ def _reader_left() -> int:
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    # Raised, not killed: open transactions roll back and started servers are stopped on the way out.
-    click.echo("error: terminated", err=True)
+    # Raised, not killed: open transactions roll back and started servers are stopped on the way out. os.write, as
+    # the signal may have come in the middle of a print.
+    os.write(2, b"error: terminated\n")
     raise SystemExit(errors.TERMINATED)
 
 

@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import click
@@ -87,6 +86,13 @@ def test_a_message_of_several_lines_is_still_one_line(raie: Raie, monkeypatch: p
     assert raie("log").err == "error: first second\n"
 
 
+def test_a_file_that_is_not_there_is_named_without_an_error_number(
+    raie: Raie, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _fails_with(monkeypatch, FileNotFoundError(errno.ENOENT, "No such file or directory", "log.csv"))
+    assert raie("log").err == "error: log.csv: No such file or directory\n"
+
+
 def test_a_bug_of_ours_says_so_and_shows_its_place_only_when_asked(
     raie: Raie, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,15 +140,34 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
         assert (ran.returncode, ran.stderr) == (0, "")
 
 
-def test_a_terminated_command_rolls_back_and_says_so() -> None:
-    wait = "import time, cli.main as m\nm.run = lambda: time.sleep(30)\nprint('up', flush=True)\nm.main()"
-    with subprocess.Popen([sys.executable, "-c", wait], cwd=ROOT, stdout=-1, stderr=-1, text=True) as process:
+WAITS = """
+import sys, time, click
+from cli import main
+
+@click.command()
+def waits():
+    print("up", flush=True)
+    try:
+        time.sleep(30)
+    finally:
+        print("left in order", flush=True)
+
+main.raie.get_command = lambda context, name: waits
+main.main()
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_command_in_order_with_one_line(number: signal.Signals, code: int) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", WAITS, "log"], cwd=ROOT, stdout=-1, stderr=-1, text=True
+    ) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        time.sleep(0.2)
-        os.kill(process.pid, signal.SIGTERM)
-        _, err = process.communicate(timeout=10)
-    assert (process.returncode, err) == (143, "error: terminated\n")
+        os.kill(process.pid, number)
+        out, err = process.communicate(timeout=10)
+    assert (process.returncode, out, err.count("error: ")) == (code, "left in order\n", 1)
+    assert err.strip().startswith("error: ")
 
 
 def test_the_shell_completes_commands() -> None:

@@ -43,12 +43,16 @@ COMMANDS = [
 def test_a_light_command_imports_no_heavy_library_and_ends_within_a_second(
     workspace: Workspace, command: list[str]
 ) -> None:
-    started = time.perf_counter()
     arguments = [sys.executable, "-c", REPORT, "--workspace", str(workspace.folder), *command]
-    ran = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=30, check=True)
-    took = time.perf_counter() - started
-    report = json.loads(ran.stderr.splitlines()[-1])
-    assert report["code"] == 0
-    assert HEAVY & set(report["modules"]) == set()
-    # Measured at 0.2 to 0.5 s; a machine that runs other tests beside this one may take some of the rest.
-    assert took < 3
+    took = []
+    for _ in range(3):
+        started = time.perf_counter()
+        ran = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=30, check=True)
+        took.append(time.perf_counter() - started)
+        report = json.loads(ran.stderr.splitlines()[-1])
+        assert report["code"] == 0
+        assert HEAVY & set(report["modules"]) == set()
+        # Measured at 0.2 to 0.5 s. Another test may hold the processor, so only three slow runs in a row count.
+        if took[-1] < 1:
+            return
+    pytest.fail(f"expected less than 1 s, found {took}")
