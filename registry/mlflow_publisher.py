@@ -28,6 +28,7 @@ from registry.mlflow_connection import (
     shown,
     ui_command,
 )
+from registry.mlflow_model import model_files
 from registry.mlflow_place import Place, dataset, folder_of, log
 from registry.mlflow_record import Payload, millis
 from registry.outbox import (
@@ -200,10 +201,11 @@ class _Work:
         return self.place.logged_model(self.experiment, snapshot, name, self.edit_run, tags, "snapshot")
 
     def snapshot_files(self, model: str) -> None:
-        """Uploads the snapshot's description."""
-        snapshot = self.payload["snapshot"]
-        described = {"format": 1, "model": self.place.model, **snapshot, "digest": self._content_digest()}
-        with folder_of({"snapshot.json": json.dumps(described, indent=1, sort_keys=True)}) as folder:
+        """Uploads the snapshot's model: code and digests, no weights."""
+        edit = self.payload["edit"]
+        at = record.iso(edit.get("closed_at") or edit["created_at"])
+        files = model_files(self.place.model, self.payload["snapshot"], model, self.edit_run, at)
+        with folder_of(files) as folder:
             self.place.client.log_model_artifacts(model, folder)
         self.place.client.finalize_logged_model(model, "READY")
 
@@ -270,7 +272,7 @@ def _publish_alias(place: Place, payload: Payload) -> None:
     found = place.version_of(target)
     if found is None:
         raise NotFound(
-            f"Expected snapshot {target[:12]} in MLflow at {shown(place.uri)}, found none; publish it all again"
+            f"Expected snapshot {target[:12]} in MLflow at {shown(place.uri)}, found none; run `raie mlflow sync --again`"
         )
     version = found["version"]
     place.progress.step("alias", lambda: place.client.set_registered_model_alias(place.name, alias, version))

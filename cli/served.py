@@ -1,0 +1,31 @@
+"""What MLflow serves: the snapshot that a model version names, opened from the registry the environment names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from cli.errors import WorkspaceError
+from cli.workspace import ENVIRONMENT, find
+from raie_engine.model_view import ModelView
+from registry import Registry
+
+__all__ = ["open_described"]
+
+
+def open_described(described: Mapping[str, Any]) -> ModelView:
+    """The snapshot of this id, from the registry of RAIE_DATABASE_URL and RAIE_STORE or of the workspace here.
+
+    Raises: WorkspaceError where there is no registry, or one whose snapshot differs from the description;
+    RegistryError.
+    """
+    database, store = (os.environ.get(ENVIRONMENT[key]) for key in ("database", "store"))
+    registry = Registry.open(database, store) if database and store else find().registry()
+    snapshot = registry.resolve(described["model"], described["id"])
+    if snapshot.content.digest != described["digest"]:
+        raise WorkspaceError(
+            f"expected snapshot {snapshot.id[:12]} with content {described['digest'][:12]}, found "
+            f"{snapshot.content.digest[:12]} in the registry: this MLflow model was changed after it was published"
+        )
+    return ModelView(snapshot.content, registry.get)
