@@ -111,7 +111,7 @@ def _broken_as_input_error(path: Path) -> Iterator[None]:
 
 
 def _read_csv(path: Path, wanted: dict[str, str]) -> pa.Table:
-    with pa.csv.open_csv(path, pa.csv.ReadOptions(block_size=_HEAD_BYTES)) as head:
+    with pa.csv.open_csv(path, pa.csv.ReadOptions(block_size=_HEAD_BYTES, use_threads=False)) as head:
         _check_present(path, wanted, head.schema.names)
     return _csv_table(path, wanted, pa.csv.ReadOptions(block_size=_BLOCK_BYTES), pa.csv.ParseOptions())
 
@@ -222,6 +222,8 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _id_codes(column: pa.ChunkedArray, where: str, role: str) -> Codes:
+    if pa.types.is_nested(column.type):
+        raise InputError(f"{where}: expected one id per row, found {column.type}; flatten the column")
     if pa.types.is_dictionary(column.type) and not _is_text(column.type.value_type):
         column = column.cast(column.type.value_type)
     if pa.types.is_dictionary(column.type):
@@ -231,17 +233,15 @@ def _id_codes(column: pa.ChunkedArray, where: str, role: str) -> Codes:
     missing = first_true(pc.is_null(encoded))
     if missing is not None:
         raise _missing_id(where, role, missing)
-    texts = _id_texts(encoded.dictionary, where)
+    texts = _id_texts(encoded.dictionary)
     codes = to_numpy(encoded.indices).astype(np.int32, copy=False)
     if "" in texts and (codes == texts.index("")).any():
         raise _missing_id(where, role, int(np.argmax(codes == texts.index(""))))
     return Codes(codes, texts)
 
 
-def _id_texts(values: pa.Array, where: str) -> list[str]:
+def _id_texts(values: pa.Array) -> list[str]:
     """Distinct ids of any type as text; whole floats as integers, as a table with gaps turned them into."""
-    if pa.types.is_nested(values.type):
-        raise InputError(f"{where}: expected one id per row, found {values.type}; flatten the column")
     if pa.types.is_floating(values.type):
         numbers = (repr(number) for number in values.to_pylist())
         return ["" if text == "nan" else text.removesuffix(".0") for text in numbers]
@@ -250,7 +250,7 @@ def _id_texts(values: pa.Array, where: str) -> list[str]:
 
 def _missing_id(where: str, role: str, index: int) -> InputError:
     return InputError(
-        f"{where}: expected a {role} id in every row, found none in row {index + 1}; fill it or remove the row"
+        f"{where}: expected {role} ids in every row, found none in row {index + 1}; fill it or remove the row"
     )
 
 
