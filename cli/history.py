@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.output import Output, accent, faint, json_option, one_line, short, when
-from cli.records import change_json, changes_line, edit_json, names, snapshot_json
+from cli.records import change_json, changes_line, edit_json, names, snapshot_json, state_word
 from cli.tree import Row, graph
 from cli.workspace import Workspace, in_workspace
 
 if TYPE_CHECKING:
+    from registry import Edit
     from registry.lineage import Entry
 
 __all__ = ["log"]
+
+_NOTHING = "no snapshot yet; `raie setup LOG` makes the first one"
 
 
 @click.command()
@@ -39,11 +42,29 @@ def log(workspace: Workspace, limit: int | None, output: Output) -> None:
     registry, model = workspace.registry(), workspace.model
     found = registry.head(model)
     head = None if found is None else found.id
+    if not registry.models():
+        output.show({"model": model, "head": None, "open_edits": [], "snapshots": []}, lambda: [_NOTHING])
+        return
     # One more than is shown tells whether there is more.
-    entries = lineage.history(registry, model, None if limit is None else limit + 1) if registry.models() else []
+    entries = lineage.history(registry, model, None if limit is None else limit + 1)
     shown = entries[:limit]
-    value = {"model": model, "head": head, "snapshots": [_entry_json(entry) for entry in shown]}
-    output.show(value, lambda: _draw(shown, head, more=len(entries) > len(shown)))
+    unfinished = [edit for edit in registry.edits(model) if edit.state in ("running", "abandoned")]
+    value = {
+        "model": model,
+        "head": head,
+        "open_edits": [edit.number for edit in unfinished],
+        "snapshots": [_entry_json(entry) for entry in shown],
+    }
+    more = [faint("older snapshots follow: raise --limit")] if len(entries) > len(shown) else []
+    output.show(value, lambda: [*map(_open_line, unfinished), *_draw(shown, head), *more])
+
+
+def _open_line(edit: Edit) -> str:
+    """An edit that has no snapshot yet, and the way on where nobody works on it any more."""
+    way = (
+        f": raie edit resume {edit.number}, or raie edit abort {edit.number}" if edit.state == "abandoned" else ""
+    )
+    return f"edit {edit.number} of {one_line(edit.actor)} is {state_word(edit.state)}{way}"
 
 
 def _entry_json(entry: Entry) -> dict[str, Any]:
@@ -57,16 +78,14 @@ def _entry_json(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _draw(entries: Sequence[Entry], head: str | None, *, more: bool) -> list[str]:
+def _draw(entries: Sequence[Entry], head: str | None) -> list[str]:
     if not entries:
-        return ["no snapshot yet; `raie setup LOG` makes the first one"]
+        return [_NOTHING]
     rows = graph([(entry.snapshot.id, entry.snapshot.parent) for entry in entries], head)
     lanes = max(len(row.node) for row in rows)
     widths = _widths(entries)
-    lines = []
-    for entry, row in zip(entries, rows, strict=True):
-        lines += _entry_lines(entry, row, lanes, widths)
-    return [*lines, faint("older snapshots follow: raise --limit")] if more else lines
+    drawn = (_entry_lines(entry, row, lanes, widths) for entry, row in zip(entries, rows, strict=True))
+    return [line for lines in drawn for line in lines]
 
 
 def _cells(entry: Entry) -> list[str]:

@@ -30,8 +30,8 @@ _DATA = _group(
     "Look at interaction logs, or make one.",
     ("raie data describe ratings.dat", "raie data synth log.csv"),
     {
-        "describe": ("cli.engine_commands:describe", "Say what a log holds, and what will go wrong with it."),
-        "synth": ("cli.engine_commands:synth", "Write a drifting log whose truth is known."),
+        "describe": ("cli.logs:describe", "Say what a log holds, and what will go wrong with it."),
+        "synth": ("cli.logs:synth", "Write a drifting log whose truth is known."),
     },
 )
 _EDIT = _group(
@@ -39,9 +39,9 @@ _EDIT = _group(
     "Plan, apply and look at edits.",
     ("raie edit plan new.csv", "raie edit apply new.csv", "raie edit show 3"),
     {
-        "plan": ("cli.engine_commands:plan", "Show what an edit would do, region by region."),
-        "apply": ("cli.engine_commands:apply", "Train the touched regions and commit a new snapshot."),
-        "resume": ("cli.engine_commands:resume", "Finish an edit that was interrupted."),
+        "plan": ("cli.applying:plan", "Show what an edit would do, region by region."),
+        "apply": ("cli.applying:apply", "Train the touched regions and commit a new snapshot."),
+        "resume": ("cli.applying:resume", "Finish an edit that was interrupted."),
         "list": ("cli.edits:list_edits", "List the edits, newest first."),
         "show": ("cli.edits:show", "Show one edit: who, why, and what it did to each region."),
         "diff": ("cli.edits:diff", "Compare two snapshots, or an edit with its base."),
@@ -88,10 +88,10 @@ _MLFLOW = _group(
 
 _SECTIONS: Mapping[str, Section] = {
     "Start": {
-        "demo": ("cli.engine_commands:demo", "Run the whole way, from a log to a rollback, in a fresh workspace."),
+        "demo": ("cli.demo:demo", "Run the whole way, from a log to a rollback, in a fresh workspace."),
         "init": ("cli.init:init", "Make a workspace: raie.toml, a database and a blob store."),
         "data": _DATA,
-        "setup": ("cli.engine_commands:setup", "Train the backbone, fit the regions, commit the first snapshot."),
+        "setup": ("cli.set_up:setup", "Train the backbone, fit the regions, commit the first snapshot."),
     },
     "Change": {
         "edit": _EDIT,
@@ -103,8 +103,8 @@ _SECTIONS: Mapping[str, Section] = {
         "lineage": ("cli.lineage:lineage", "Draw what a snapshot is made of, and where each part came from."),
         "regions": _REGIONS,
         "alias": _ALIAS,
-        "evaluate": ("cli.engine_commands:evaluate", "Measure a snapshot on a log."),
-        "recommend": ("cli.engine_commands:recommend", "Recommend items to users of a log."),
+        "evaluate": ("cli.measuring:evaluate", "Measure a snapshot on a log."),
+        "recommend": ("cli.measuring:recommend", "Recommend items to users of a log."),
     },
     "Keep": {
         "verify": ("cli.upkeep:verify", "Check every blob, every reference and the audit chain."),

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from cli.workspace import Workspace
 from registry import Registry
@@ -48,6 +49,17 @@ def test_the_log_says_when_there_is_more_than_it_shows(raie: Raie, workspace: Wo
     assert "--limit" in raie("log", "-n", "2").out
     assert len(raie("log", "-n", "2", "--json").json["snapshots"]) == 2
     assert "--limit" not in raie("log", "-n", "6").out
+
+
+def test_the_log_does_not_hide_an_edit_that_was_never_finished(raie: Raie, registry: Registry) -> None:
+    registry.begin(MODEL, "edit", seed=1, actor="ada")
+    assert raie("log").out.startswith("edit 7 of ada is running\n")
+    assert raie("log", "--json").json["open_edits"] == [7]
+    with registry.engine.begin() as connection:
+        connection.execute(text("UPDATE edits SET lease_expires_at = 1 WHERE number = 7"))
+    assert "raie edit resume 7" in raie("log").out
+    assert raie("edit", "abort", "7", "--yes").code == 0
+    assert raie("log", "--json").json["open_edits"] == []
 
 
 def test_words_of_others_cannot_redraw_the_terminal(raie: Raie, registry: Registry) -> None:
@@ -199,7 +211,7 @@ def _times(value: Any) -> list[tuple[str, float]]:
 
 def test_the_keys_of_the_log_are_a_promise(raie: Raie, workspace: Workspace) -> None:
     value = raie("log", "--json").json
-    assert list(value) == ["model", "head", "snapshots"]
+    assert list(value) == ["model", "head", "open_edits", "snapshots"]
     assert list(value["snapshots"][0]) == [
         "id",
         "parent",
