@@ -8,7 +8,8 @@ lock. An upload that meets such a row takes it back, or waits for the lock and b
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import partial
 
 from sqlalchemy import Connection, Engine, case, select, update
 
@@ -18,7 +19,7 @@ from registry.models import blobs
 from registry.store import ArtifactStore
 from registry.values import Digest, digest_of
 
-__all__ = ["put", "require_live"]
+__all__ = ["put", "put_all", "require_live"]
 
 _b = blobs.c
 
@@ -28,15 +29,27 @@ def put(engine: Engine, store: ArtifactStore, data: bytes) -> Digest:
 
     Raises StoreFull, StoreUnreachable, DatabaseUnreachable, and BlobCorrupt where the store does not keep bytes.
     """
-    digest = digest_of(data)
-    while True:
-        state = write(engine, lambda connection: _claim(connection, digest, len(data)))
-        if state == "live" and _readable(store, digest):
-            return digest
-        store.put(data)
-        store.get(digest)
-        if write(engine, lambda connection: _mark_live(connection, digest)):
-            return digest
+    return put_all(engine, store, [data])[0]
+
+
+def put_all(engine: Engine, store: ArtifactStore, data: Sequence[bytes]) -> list[Digest]:
+    """The same for many blobs at once, with two transactions for all of them; the digests in the same order."""
+    digests = [digest_of(one) for one in data]
+    waiting = dict(zip(digests, data, strict=True))
+    while waiting:
+        # One order for everybody: two uploads of the same blobs could otherwise wait for each other.
+        sizes = [(digest, len(waiting[digest])) for digest in sorted(waiting)]
+        live = write(engine, partial(_claim, sizes=sizes))
+        for digest in live:
+            if _readable(store, digest):
+                del waiting[digest]
+        if not waiting:
+            break
+        for one in waiting.values():
+            store.get(store.put(one))
+        done = write(engine, partial(_mark_live, digests=sorted(waiting)))
+        waiting = {digest: one for digest, one in waiting.items() if digest not in done}
+    return digests
 
 
 def require_live(connection: Connection, digests: Iterable[Digest]) -> None:
@@ -50,19 +63,28 @@ def require_live(connection: Connection, digests: Iterable[Digest]) -> None:
                 raise BlobMissing(f"Expected blob {digest} to be live, found it is not; put it again", digest)
 
 
-def _claim(connection: Connection, digest: Digest, size: int) -> str:
-    """Makes the row young and not "deleting", waiting for a gc that is just removing it; returns its state."""
+def _claim(connection: Connection, sizes: Sequence[tuple[Digest, int]]) -> list[Digest]:
+    """Makes the rows young and not "deleting", waiting for a gc that is just removing one; returns the live ones."""
     now = time.time()
-    row = upsert(connection, blobs).values(digest=digest, size=size, state="uploading", put_at=now)
     state = case((_b.state == "live", "live"), else_="uploading")
-    connection.execute(row.on_conflict_do_update(index_elements=[_b.digest], set_={"put_at": now, "state": state}))
-    return str(connection.execute(select(_b.state).where(_b.digest == digest)).scalar_one())
+    row = upsert(connection, blobs).on_conflict_do_update(
+        index_elements=[_b.digest], set_={"put_at": now, "state": state}
+    )
+    for digest, size in sizes:
+        connection.execute(row, {"digest": digest, "size": size, "state": "uploading", "put_at": now})
+    found: list[Digest] = []
+    for chunk in chunked([digest for digest, _ in sizes]):
+        found += connection.execute(select(_b.digest).where(_b.digest.in_(chunk), _b.state == "live")).scalars()
+    return found
 
 
-def _mark_live(connection: Connection, digest: Digest) -> bool:
-    """False where gc came in between, so that the upload must be done again."""
-    row = update(blobs).where(_b.digest == digest, _b.state != "deleting").values(state="live")
-    return connection.execute(row).rowcount == 1
+def _mark_live(connection: Connection, digests: list[Digest]) -> set[Digest]:
+    """Returns those that are live now; gc came in between for the others, and their upload must be done again."""
+    found: set[Digest] = set()
+    for chunk in chunked(digests):
+        row = update(blobs).where(_b.digest.in_(chunk), _b.state != "deleting").values(state="live")
+        found |= set(connection.execute(row.returning(_b.digest)).scalars())
+    return found
 
 
 def _readable(store: ArtifactStore, digest: Digest) -> bool:

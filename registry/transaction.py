@@ -52,6 +52,10 @@ class Registry:
         """
         return blobs.put(self.engine, self.store, data)
 
+    def put_all(self, data: Sequence[bytes]) -> list[Digest]:
+        """The same for many blobs, faster than one by one; their digests in the same order."""
+        return blobs.put_all(self.engine, self.store, data)
+
     def get(self, digest: Digest) -> bytes:
         """The bytes, whose sha256 is this; raises BlobMissing and BlobCorrupt."""
         return self.store.get(check_digest(digest))

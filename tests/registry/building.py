@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from registry import Content, Digest, Edit, RegionChange, Registry, Snapshot
+import boto3
 
-__all__ = ["MODEL", "World"]
+from registry import ArtifactStore, Content, Digest, Edit, LocalStore, RegionChange, Registry, Snapshot
+from registry.s3_store import S3Store
+from registry.store import blob_key
+
+__all__ = ["MODEL", "World", "change", "overwrite"]
 
 MODEL = "recsys"
 
@@ -22,14 +26,20 @@ class World:
         return self.registry.put(text.encode())
 
     def entry(self, text: str) -> dict[str, Digest]:
-        return {"state": self.blob(f"state {text}"), "lora": self.blob(f"lora {text}")}
+        state, lora = self.blobs(f"state {text}", f"lora {text}")
+        return {"state": state, "lora": lora}
+
+    def blobs(self, *texts: str) -> list[Digest]:
+        return self.registry.put_all([text.encode() for text in texts])
 
     def content(self, regions: int = 3) -> Content:
+        weights, config, space, items, mark = self.blobs("weights", "config", "space", "items 0", "mark 0")
+        states = self.blobs(*(f"state {region} v1" for region in range(regions)))
         return Content(
-            backbone={"weights": self.blob("weights"), "config": self.blob("config")},
-            space=self.blob("space"),
-            shared={"catalogue": (self.blob("items 0"),), "watermark": (self.blob("mark 0"),)},
-            regions={region: {"state": self.blob(f"state {region} v1")} for region in range(regions)},
+            backbone={"weights": weights, "config": config},
+            space=space,
+            shared={"catalogue": (items,), "watermark": (mark,)},
+            regions={region: {"state": state} for region, state in enumerate(states)},
         )
 
     def setup(self, regions: int = 3) -> Snapshot:
@@ -61,6 +71,15 @@ class World:
         found = self.registry.head(self.model)
         assert found is not None
         return found
+
+
+def overwrite(store: ArtifactStore, digest: Digest, data: bytes) -> None:
+    """Puts other bytes where a blob should be, as rot, an operator or an attacker would."""
+    if isinstance(store, LocalStore):
+        (store.root / blob_key(digest)).write_bytes(data)
+    else:
+        assert isinstance(store, S3Store)
+        boto3.client("s3").put_object(Bucket=store.name, Key=f"{store.prefix}/{blob_key(digest)}", Body=data)
 
 
 def change(region: int, action: str = "update") -> RegionChange:

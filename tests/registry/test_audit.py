@@ -1,0 +1,124 @@
+"""The log of what was done cannot be changed, and where somebody changes it all the same, it shows."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
+
+from migrations import triggers
+from registry import InvalidValue, Registry, audit
+from registry.audit import ChainReport
+from registry.database import reading
+from tests.registry.building import MODEL, World
+
+
+@pytest.fixture
+def world(any_database: Registry) -> World:
+    """Five events: a set-up begun and committed, an edit begun and committed, a promotion."""
+    world = World(any_database)
+    world.setup()
+    world.edit(1, text="a")
+    world.registry.promote(MODEL, "head", "production", "ada", "looks good")
+    return world
+
+
+def chain(world: World, anchor: str | None = None) -> ChainReport:
+    with reading(world.registry.engine) as connection:
+        return audit.verify_chain(connection, anchor)
+
+
+def tamper(engine: Engine, *statements: str) -> None:
+    """What the owner of the database can do: drop the triggers first."""
+    with engine.begin() as connection:
+        triggers.drop(connection)
+        for statement in statements:
+            connection.execute(text(statement))
+
+
+def test_every_move_is_told_with_who_when_what_and_why(world: World) -> None:
+    with reading(world.registry.engine) as connection:
+        events = list(audit.events(connection))
+    assert [event.action for event in events] == ["begin", "commit", "begin", "commit", "promote"]
+    assert [event.subject for event in events] == ["edit:1", "edit:1", "edit:2", "edit:2", "alias:production"]
+    last = events[-1]
+    assert (last.actor, last.reason, last.model) == ("ada", "looks good", MODEL)
+    assert (last.source, last.target) == (None, world.head.id)
+    assert (events[3].source, events[3].target) == (world.head.parent, world.head.id)
+    assert last.client.startswith("raie ")
+    assert [event.at for event in events] == sorted(event.at for event in events)
+
+
+def test_an_untouched_chain_has_no_problem(world: World) -> None:
+    report = chain(world)
+    assert report.events == 5
+    assert report.problems == ()
+    assert chain(world, report.head).problems == ()
+
+
+@pytest.mark.parametrize("table", ["audit_events", "alias_moves"])
+@pytest.mark.parametrize("statement", ["UPDATE {0} SET reason = 'nothing happened'", "DELETE FROM {0}"])
+def test_nobody_updates_or_deletes_what_was_logged(world: World, table: str, statement: str) -> None:
+    with pytest.raises(DBAPIError, match="append-only"), world.registry.engine.begin() as connection:
+        connection.execute(text(statement.format(table)))
+    assert chain(world).problems == ()
+
+
+@pytest.mark.parametrize("table", ["audit_events", "alias_moves"])
+def test_nobody_replaces_or_truncates_what_was_logged(world: World, table: str) -> None:
+    replace = f"INSERT OR REPLACE INTO {table} SELECT * FROM {table}"
+    statement = replace if world.registry.engine.dialect.name == "sqlite" else f"TRUNCATE {table} CASCADE"
+    with pytest.raises(DBAPIError, match="append-only"), world.registry.engine.begin() as connection:
+        # A program that is not ours does not have this pragma on.
+        if world.registry.engine.dialect.name == "sqlite":
+            connection.execute(text("PRAGMA recursive_triggers=OFF"))
+        connection.execute(text(statement))
+    assert chain(world).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("statements", "expected"),
+    [
+        (["UPDATE audit_events SET actor = 'eve' WHERE id = 2"], "event 2 was changed"),
+        (["UPDATE audit_events SET at = at + 1 WHERE id = 3"], "event 3 was changed"),
+        (["DELETE FROM audit_events WHERE id = 3"], "events 3 to 3 are missing"),
+        (["DELETE FROM audit_events WHERE id = 5"], "the chain's end is recorded as 5:"),
+        (["DELETE FROM audit_events", "UPDATE audit_head SET event = 4"], "the chain's end is recorded as 4:"),
+        (["UPDATE audit_events SET previous = hash WHERE id = 4"], "event 4 does not follow"),
+    ],
+)
+def test_who_gets_around_the_triggers_breaks_the_chain(world: World, statements: list[str], expected: str) -> None:
+    tamper(world.registry.engine, *statements)
+    assert any(expected in problem for problem in chain(world).problems)
+
+
+def test_a_chain_that_was_written_anew_differs_from_the_anchor_kept_outside(world: World) -> None:
+    anchor = chain(world).head
+    tamper(
+        world.registry.engine,
+        "DELETE FROM audit_events WHERE id >= 4",
+        "UPDATE audit_head SET event = 3, hash = (SELECT hash FROM audit_events WHERE id = 3)",
+    )
+    assert chain(world).problems == ()
+    assert any("the anchor names event 5" in problem for problem in chain(world, anchor).problems)
+    world.registry.promote(MODEL, "edit:1", "staging", "eve")
+    world.registry.promote(MODEL, "edit:2", "staging", "eve")
+    assert chain(world).problems == ()
+    assert any("event 5 was rewritten" in problem for problem in chain(world, anchor).problems)
+
+
+@pytest.mark.parametrize("anchor", ["", "5", "x:y", "-1:a", "²:a"])
+def test_an_anchor_that_is_none_is_refused(world: World, anchor: str) -> None:
+    with pytest.raises(InvalidValue, match="number:hash"):
+        chain(world, anchor)
+
+
+def test_an_event_of_a_transaction_that_failed_never_was(world: World) -> None:
+    def fail() -> None:
+        with world.registry.engine.begin() as connection:
+            audit.append(connection, actor="eve", action="boast", subject="nothing")
+            raise KeyError("the rest of the transaction failed")
+
+    with pytest.raises(KeyError):
+        fail()
+    assert chain(world).events == 5

@@ -1,0 +1,187 @@
+"""A database that is not there, not ours or not free says so in one line, soon, and without its password."""
+
+from __future__ import annotations
+
+import socket
+import sqlite3
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, make_url, text
+from sqlalchemy.exc import IntegrityError
+
+import migrations
+from registry import (
+    DatabaseBusy,
+    DatabaseFull,
+    DatabaseUnreachable,
+    InvalidValue,
+    Registry,
+    SchemaMismatch,
+    database,
+)
+from registry.database import open_engine, reading, write
+from tests.conftest import free_port
+
+SECRET = "hunter2-very-secret"
+
+
+def refusal(url: str, tmp_path: Path) -> str:
+    with pytest.raises(DatabaseUnreachable) as refused:
+        Registry.open(url, str(tmp_path / "store"))
+    message = str(refused.value)
+    assert "\n" not in message
+    assert SECRET not in message
+    return message
+
+
+def test_a_refused_port_is_one_line_within_seconds_and_without_the_password(tmp_path: Path) -> None:
+    begun = time.monotonic()
+    message = refusal(f"postgresql://ada:{SECRET}@127.0.0.1:{free_port()}/raie", tmp_path)
+    assert "ada:***@127.0.0.1" in message
+    assert time.monotonic() - begun < 8
+
+
+def test_a_host_that_swallows_packets_is_given_up_within_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "CONNECT_S", 2)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        begun = time.monotonic()
+        refusal(f"postgresql://ada:{SECRET}@127.0.0.1:{listener.getsockname()[1]}/raie", tmp_path)
+        assert time.monotonic() - begun < 6
+
+
+def test_a_database_that_does_not_exist_on_the_server_is_one_line(postgres_server: str, tmp_path: Path) -> None:
+    url = make_url(postgres_server).set(database="nowhere", password=SECRET)
+    assert "nowhere" in refusal(url.render_as_string(hide_password=False), tmp_path)
+
+
+def test_a_mistyped_sqlite_path_is_refused_and_no_empty_database_made(tmp_path: Path) -> None:
+    message = refusal(f"sqlite:///{tmp_path / 'typo.db'}", tmp_path)
+    assert "raie init" in message
+    assert not (tmp_path / "typo.db").exists()
+
+
+def test_a_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "notes.db").write_text("these are my notes, not a database\n" * 100)
+    assert "not a database" in refusal(f"sqlite:///{tmp_path / 'notes.db'}", tmp_path)
+
+
+@pytest.mark.parametrize("url", ["mysql://ada@host/raie", "raie.db", "", "sqlite://", "sqlite:///:memory:"])
+def test_a_database_of_an_unknown_kind_is_refused_with_an_example(url: str) -> None:
+    with pytest.raises(InvalidValue, match="sqlite:///raie.db"):
+        open_engine(url)
+
+
+def test_a_password_that_breaks_the_url_is_not_repeated() -> None:
+    with pytest.raises(InvalidValue) as refused:
+        open_engine(f"postgresql://ada:{SECRET}@host:not-a-port/raie")
+    assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg", "postgres"])
+def test_every_spelling_of_postgresql_is_the_same_driver(scheme: str) -> None:
+    assert open_engine(f"{scheme}://ada@host/raie").url.drivername == "postgresql+psycopg"
+
+
+def test_a_database_without_a_registry_says_to_upgrade(database_url: str, tmp_path: Path) -> None:
+    with open_engine(database_url).begin() as connection:
+        connection.execute(text("CREATE TABLE something_else (id INTEGER)"))
+    with pytest.raises(SchemaMismatch, match="raie db upgrade"):
+        Registry.open(database_url, str(tmp_path / "store"))
+
+
+@pytest.mark.parametrize("revision", ["0000", "9999"])
+def test_a_database_of_another_revision_says_what_to_do(database_url: str, tmp_path: Path, revision: str) -> None:
+    migrations.upgrade(database_url)
+    with open_engine(database_url).begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = :found"), {"found": revision})
+    with pytest.raises(SchemaMismatch, match=rf"found {revision}.*raie db upgrade"):
+        Registry.open(database_url, str(tmp_path / "store"))
+
+
+def test_a_step_that_fails_leaves_nothing_behind(any_database: Registry) -> None:
+    def step(connection: Connection) -> None:
+        connection.execute(text("UPDATE audit_head SET event = 7"))
+        connection.execute(text("INSERT INTO audit_head (id, event, hash) VALUES (1, 0, 'x')"))
+
+    with pytest.raises(IntegrityError):
+        write(any_database.engine, step)
+    assert events(any_database) == 0
+
+
+def events(registry: Registry) -> int:
+    with reading(registry.engine) as connection:
+        return int(connection.execute(text("SELECT event FROM audit_head")).scalar_one())
+
+
+def test_a_reader_sees_one_moment_and_a_writer_does_not_wait_for_it(any_database: Registry) -> None:
+    query = text("SELECT event FROM audit_head")
+    with reading(any_database.engine) as connection:
+        before = connection.execute(query).scalar()
+        write(any_database.engine, lambda c: c.execute(text("UPDATE audit_head SET event = 7")))
+        assert connection.execute(query).scalar() == before
+    assert events(any_database) == 7
+
+
+def test_a_reader_cannot_write_to_postgresql(postgres_url: str) -> None:
+    migrations.upgrade(postgres_url)
+    with reading(open_engine(postgres_url)) as connection, pytest.raises(DatabaseFull, match="read-only"):
+        connection.execute(text("UPDATE audit_head SET event = 7"))
+
+
+def test_a_locked_sqlite_file_is_one_line_after_a_bounded_wait(
+    local_registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "LOCK_WAIT_MS", 200)
+    other = sqlite3.connect(str(local_registry.engine.url.database), isolation_level=None)
+    try:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(DatabaseBusy, match="another program"):
+            local_registry.begin("recsys", "setup", seed=0, actor="ada")
+    finally:
+        other.close()
+    local_registry.begin("recsys", "setup", seed=0, actor="ada")
+
+
+def test_two_writers_that_deadlock_both_land(postgres_url: str) -> None:
+    migrations.upgrade(postgres_url)
+    engine = open_engine(postgres_url)
+    with engine.begin() as connection:
+        connection.execute(
+            text("INSERT INTO models (name, last_edit, created_at) VALUES ('a', 0, 0), ('b', 0, 0)")
+        )
+    meeting = threading.Barrier(2, timeout=10)
+
+    def count(first: str, second: str) -> None:
+        met: list[bool] = []
+
+        def step(connection: Connection) -> None:
+            add = text("UPDATE models SET last_edit = last_edit + 1 WHERE name = :name")
+            connection.execute(add, {"name": first})
+            if not met:
+                met.append(True)
+                meeting.wait()
+            connection.execute(add, {"name": second})
+
+        write(engine, step)
+
+    threads = [threading.Thread(target=count, args=names) for names in (("a", "b"), ("b", "a"))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    with reading(engine) as connection:
+        assert connection.execute(text("SELECT sum(last_edit) FROM models")).scalar_one() == 4
+
+
+def test_no_connection_stays_open_between_calls(postgres_url: str, tmp_path: Path) -> None:
+    migrations.upgrade(postgres_url)
+    registry = Registry.open(postgres_url, str(tmp_path / "store"))
+    registry.begin("recsys", "setup", seed=0, actor="ada")
+    query = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
+    with reading(registry.engine) as connection:
+        assert connection.execute(query).scalar_one() == 1

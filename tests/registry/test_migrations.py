@@ -1,0 +1,89 @@
+"""The database and the tables in the code are the same thing, and a migration happens whole or not at all."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.script import ScriptDirectory
+from sqlalchemy import inspect, text
+
+import migrations
+from migrations import triggers
+from registry import SchemaMismatch
+from registry.database import open_engine, reading
+from registry.models import APPEND_ONLY_TABLES, SCHEMA_REVISION, metadata
+
+
+def tables(url: str) -> set[str]:
+    with reading(open_engine(url)) as connection:
+        return set(inspect(connection).get_table_names())
+
+
+def test_an_upgrade_makes_every_table_and_trigger(database_url: str) -> None:
+    assert migrations.current(database_url) is None
+    assert migrations.upgrade(database_url) == SCHEMA_REVISION
+    assert migrations.current(database_url) == SCHEMA_REVISION
+    assert tables(database_url) == set(metadata.tables) | {"alembic_version"}
+    with reading(open_engine(database_url)) as connection:
+        dialect = connection.dialect.name
+        assert triggers.names(connection) == triggers.expected(dialect)
+        assert connection.execute(text("SELECT id, event, hash FROM audit_head")).all() == [(1, 0, "0" * 64)]
+
+
+def test_the_tables_in_the_code_are_those_in_the_database(database_url: str) -> None:
+    migrations.upgrade(database_url)
+    with open_engine(database_url).connect() as connection:
+        command.check(migrations.configuration(connection))
+
+
+def test_the_revision_in_the_code_is_alembic_s_head(sqlite_url: str) -> None:
+    with open_engine(sqlite_url).connect() as connection:
+        scripts = ScriptDirectory.from_config(migrations.configuration(connection))
+    assert scripts.get_current_head() == SCHEMA_REVISION
+    assert triggers.TABLES == APPEND_ONLY_TABLES
+
+
+def test_upgrading_again_changes_nothing(database_url: str) -> None:
+    migrations.upgrade(database_url)
+    with open_engine(database_url).begin() as connection:
+        connection.execute(text("INSERT INTO models (name, last_edit, created_at) VALUES ('recsys', 3, 1.5)"))
+    assert migrations.upgrade(database_url) == SCHEMA_REVISION
+    with reading(open_engine(database_url)) as connection:
+        assert connection.execute(text("SELECT name, last_edit FROM models")).all() == [("recsys", 3)]
+
+
+def test_a_downgrade_takes_everything_away_and_an_upgrade_brings_it_back(database_url: str) -> None:
+    migrations.upgrade(database_url)
+    assert migrations.downgrade(database_url, "base") is None
+    assert tables(database_url) == {"alembic_version"}
+    assert migrations.upgrade(database_url) == SCHEMA_REVISION
+
+
+def test_a_migration_that_fails_leaves_no_table_behind(database_url: str) -> None:
+    with open_engine(database_url).begin() as connection:
+        connection.execute(text("CREATE TABLE outbox_events (mine INTEGER)"))
+    with pytest.raises(Exception, match="outbox_events"):
+        migrations.upgrade(database_url)
+    assert tables(database_url) == {"outbox_events"}
+
+
+def test_a_database_of_a_newer_raie_is_left_alone(database_url: str) -> None:
+    migrations.upgrade(database_url)
+    with open_engine(database_url).begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(SchemaMismatch, match="install a newer raie"):
+        migrations.upgrade(database_url)
+    assert migrations.current(database_url) == "9999"
+
+
+def test_an_upgrade_makes_the_folder_of_a_new_sqlite_file(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'deep' / 'registry.db'}"
+    assert migrations.upgrade(url) == SCHEMA_REVISION
+
+
+def test_what_alembic_reads_as_files_is_part_of_the_package() -> None:
+    packaged = {path.name for path in files(migrations).iterdir()}
+    assert {"env.py", "script.py.mako", "triggers.py", "versions"} <= packaged
