@@ -39,8 +39,8 @@ def test_counts_of_a_small_log_by_slice():
 
 def healthy() -> Interactions:
     rng = np.random.default_rng(0)
-    order = np.repeat(np.arange(40), 400)
-    return log_of(np.tile(np.arange(400), 40), rng.integers(1, 50, len(order)), T + order * 1000)
+    order = np.repeat(np.arange(40), 600)
+    return log_of(np.tile(np.arange(600), 40), rng.integers(1, 50, len(order)), T + order * 1000)
 
 
 def test_a_healthy_log_gets_no_warning():
