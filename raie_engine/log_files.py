@@ -80,7 +80,7 @@ def read_raw(path: str | Path, columns: Columns, *, with_rating: bool) -> RawLog
         )
     if path.stat().st_size == 0:
         raise InputError(f"{path}: expected interactions, found an empty file (0 bytes)")
-    wanted = {"user": columns.user, "item": columns.item, "timestamp": columns.timestamp}
+    wanted = {"user": columns.user, "item": columns.item, "time": columns.timestamp}
     if with_rating:
         wanted["rating"] = columns.rating or "rating"
     with _broken_as_input_error(path):
@@ -90,7 +90,7 @@ def read_raw(path: str | Path, columns: Columns, *, with_rating: bool) -> RawLog
         return RawLog(
             user=_id_codes(table["user"], f"{path}: {wanted['user']}", "user"),
             item=_id_codes(table["item"], f"{path}: {wanted['item']}", "item"),
-            timestamp=seconds(table["timestamp"], f"{path}: {wanted['timestamp']}"),
+            timestamp=seconds(table["time"], f"{path}: {wanted['time']}"),
             rating=_ratings(table["rating"], f"{path}: {wanted['rating']}") if with_rating else None,
         )
 

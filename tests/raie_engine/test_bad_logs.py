@@ -20,7 +20,7 @@ CASES = {
     "unknown kind": ("log.xlsx", GOOD, {}, r"\.csv, \.parquet, \.jsonl or \.dat .*found '\.xlsx'"),
     "no kind": ("log", GOOD, {}, "found ''"),
     "missing column": ("log.csv", "user,item_id,timestamp\n1,2,3\n", {}, "found user, item_id, .*--user-column"),
-    "missing time column": ("log.csv", "user_id,item_id\n1,2\n", {}, "--timestamp-column"),
+    "missing time column": ("log.csv", "user_id,item_id\n1,2\n", {}, "--time-column"),
     "ragged row": ("log.csv", GOOD + "1,2\n", {}, "Row #4.*Expected 4 columns, got 2"),
     "not UTF-8": ("log.csv", b"user_id,item_id,timestamp\n\xff\xfe,2,3\n", {}, "UTF8"),
     "text as time": ("log.csv", GOOD + "3,12,4,soon\n", {}, "expected epoch seconds UTC .*found 'soon' in row 3"),
