@@ -41,7 +41,7 @@ _EDIT = _group(
     {
         "plan": ("cli.applying:plan", "Show what an edit would do, region by region."),
         "apply": ("cli.applying:apply", "Train the touched regions and commit a new snapshot."),
-        "resume": ("cli.applying:resume", "Finish an edit that was interrupted."),
+        "resume": ("cli.applying:resume", "Finish an edit or a set-up that was interrupted."),
         "list": ("cli.edits:list_edits", "List the edits, newest first."),
         "show": ("cli.edits:show", "Show one edit: who, why, and what it did to each region."),
         "diff": ("cli.edits:diff", "Compare two snapshots, or an edit with its base."),

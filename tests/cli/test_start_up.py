@@ -36,6 +36,10 @@ COMMANDS = [
     ["rollback", "--to", "edit:2"],
     ["mlflow", "status"],
     ["mlflow", "sync", "--help"],
+    ["setup", "--help"],
+    ["edit", "apply", "--help"],
+    ["data", "describe", "--help"],
+    ["demo", "--help"],
 ]
 
 
