@@ -102,7 +102,7 @@ class Adapter:
         """
         try:
             config = json.loads(blobs["lora_config"])
-            lora = {k.removeprefix(PEFT_PREFIX): v for k, v in load_tensors(blobs["lora"]).items()}
+            lora = {k.removeprefix(PEFT_PREFIX): v.clone() for k, v in load_tensors(blobs["lora"]).items()}
             facts, rows = unpack(blobs["item_rows"], "item_rows", _ROW_TYPES)
             return Adapter(
                 backbone_digest=facts["backbone"],
@@ -110,7 +110,8 @@ class Adapter:
                 alpha=config["lora_alpha"],
                 lora=lora,
                 visible=int(facts["visible"]),
-                **{name: torch.from_numpy(value) for name, value in rows.items()},
+                # Cloned, because a product's last bits depend on how its inputs lie in memory.
+                **{name: torch.from_numpy(value).clone() for name, value in rows.items()},
             )
         except (SafetensorError, KeyError, ValueError, TypeError) as error:
             raise DamagedArtifact(

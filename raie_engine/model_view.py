@@ -24,23 +24,15 @@ from raie_engine.catalogue import Catalogue
 from raie_engine.config import EngineConfig, from_mapping, to_mapping
 from raie_engine.errors import DamagedArtifact
 from raie_engine.interactions import Columns, Watermark
+from raie_engine.log_settings import LogSettings
 from raie_engine.plan import AddBuffer
 from raie_engine.regions import RegionMap, RoutingSpace
 from raie_engine.routing import Router
 from raie_engine.windows import Windows
 
-__all__ = ["ADAPTER_ROLES", "ContentDigests", "LogSettings", "ModelView", "Settings", "pack_item_rows"]
+__all__ = ["ADAPTER_ROLES", "ContentDigests", "ModelView", "Settings", "pack_item_rows"]
 
 ADAPTER_ROLES = ("lora", "lora_config", "item_rows")
-
-
-@dataclass(frozen=True)
-class LogSettings:
-    """How this model's logs are read: column names, the least rating that counts, what to do with repeated rows."""
-
-    columns: Columns = dataclasses.field(default_factory=Columns)
-    min_rating: float | None = None
-    duplicates: str = "error"
 
 
 @dataclass(frozen=True)

@@ -179,7 +179,7 @@ def adapter_scores(backbone: Backbone, adapter: Adapter | None) -> Callable[[Win
     table = backbone.item_table()
     delta = None if adapter is None else low_rank_delta(adapter.lora, adapter.scaling)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def score(windows: Windows) -> Tensor:
         states = encode(backbone, torch.from_numpy(windows.items).long(), delta)
         scores = states @ table.T

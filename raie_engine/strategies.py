@@ -19,14 +19,13 @@ Score = Callable[[Windows], Tensor]
 """Windows to scores [n, v]."""
 
 
-def never_edit(view: ModelView, prepared: PreparedEdit) -> Score:
-    """The backbone as it was set up; it can read the edit's new items and recommends none of them."""
-    backbone = edited_backbone(view, prepared)
-    bare = adapter_scores(backbone, None)
+def never_edit(view: ModelView) -> Score:
+    """The backbone as it was set up; it can read items that edits appended, and recommends none of them."""
+    bare, known = adapter_scores(view.backbone, None), view.backbone.known_items
 
     def score(windows: Windows) -> Tensor:
         scores = bare(windows)
-        scores[:, backbone.known_items + 1 :] = float("-inf")
+        scores[:, known + 1 :] = float("-inf")
         return scores
 
     return score

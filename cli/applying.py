@@ -1,0 +1,286 @@
+"""`raie edit plan`, `apply` and `resume`: see what an edit will do, do it, finish it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli.log_options import log_argument, until_option
+from cli.output import Output, accent, faint, json_option, short, table
+from cli.progress import progress_bars
+from cli.records import snapshot_json
+from cli.workspace import Workspace, actor, in_workspace
+
+if TYPE_CHECKING:
+    from cli.workflows import Planned
+    from registry import Edit, Registry, Snapshot
+
+__all__ = ["apply", "draw_impact", "draw_plan", "plan", "resume"]
+
+_workers_option = click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=lambda: os.cpu_count() or 1,
+    show_default="one per core",
+    help="Regions that train side by side; the result does not depend on it.",
+)
+_seed_option = click.option("--seed", type=int, help="Another seed than the set-up's.")
+_force_option = click.option("--force", is_flag=True, help="Take it from a process that may still work on it.")
+
+
+@click.command()
+@log_argument
+@until_option
+@_seed_option
+@_workers_option
+@json_option
+@in_workspace
+def plan(
+    workspace: Workspace, log: str, until: str | None, seed: int | None, workers: int, output: Output
+) -> None:
+    """Show what an edit would do, region by region; nothing changes.
+
+    Takes the rows of LOG after the head's watermark, so the same growing log can be given every time.
+
+    \b
+    Examples:
+      raie edit plan ratings.dat --until 0.8
+      raie edit plan today.csv --json
+    """
+    _show_plan(workspace, log, until, seed, workers, output)
+
+
+def _show_plan(
+    workspace: Workspace, log: str, until: str | None, seed: int | None, workers: int, output: Output
+) -> None:
+    from cli.workflows import planned
+    from raie_engine.estimate import estimated_seconds
+
+    found = planned(workspace.registry(), workspace.model, Path(log), until, seed)
+    seconds = estimated_seconds(found.view, found.prepared, workers)
+    value = _plan_json(found) | {"estimated_seconds": round(seconds, 1)}
+    output.show(value, lambda: draw_plan(value))
+
+
+def _plan_json(found: Planned) -> dict[str, Any]:
+    from raie_engine.edit_plan import region_summary
+    from raie_engine.gating import Action
+
+    prepared = found.prepared
+    decided = prepared.plan.decided_action
+    return {
+        "base": found.base.id,
+        "plan": prepared.plan.digest,
+        "gate": prepared.plan.gate,
+        "seed": prepared.plan.seed,
+        "windows": len(prepared.windows),
+        "judged": int((prepared.windows.timestamp > prepared.judged_after).sum()),
+        "decided": {action.name.lower(): int((decided == action).sum()) for action in Action},
+        "new_items": len(prepared.item_rows),
+        "late": prepared.late,
+        "waiting_before": len(found.view.buffer),
+        "waiting_after": prepared.plan.waiting,
+        "left_out": len(prepared.plan.left),
+        "regions": region_summary(found.view.region_map, prepared.plan),
+    }
+
+
+_COLOURS = {"update": "cyan", "expand": "yellow", "add": "green"}
+
+
+def draw_plan(value: Mapping[str, Any]) -> list[str]:
+    """A plan as a person reads it: what will be touched, how far it moves, what stays."""
+    rows = []
+    for each in value["regions"]:
+        touched = each["action"] != "untouched"
+        grown = "-" if each["radius_before"] is None else f"{each['radius_before']:.3f}"
+        rows.append(
+            (
+                each["region"],
+                accent(each["action"], _COLOURS[each["action"]]) if touched else faint("untouched"),
+                f"{each['update']:,}",
+                f"{each['expand']:,}",
+                f"{each['add']:,}",
+                f"{each['centre_shift']:.4f}" if touched and each["radius_before"] is not None else "-",
+                f"{grown} → {each['radius_after']:.3f}" if touched else grown,
+                f"region {each['starts_from']}" if each["action"] == "add" else "",
+            )
+        )
+    decided = value["decided"]
+    lines = [
+        f"edit of {accent(short(value['base']))} by the {value['gate']} gate: {value['windows']:,} new windows, "
+        f"{decided['update']:,} Update, {decided['expand']:,} Expand, {decided['add']:,} Add "
+        f"({value['judged']:,} of them kept to judge by)",
+        "",
+        *table(
+            (
+                "region",
+                "operation",
+                "update",
+                "expand",
+                "add",
+                "centre moves (rad)",
+                "radius (rad)",
+                "starts from",
+            ),
+            rows,
+            right=(0, 2, 3, 4, 5),
+        ),
+        "",
+        f"waiting windows {value['waiting_before']:,} → {value['waiting_after']:,}; "
+        f"new items {value['new_items']:,}; plan {short(value['plan'])}",
+    ]
+    if value["left_out"]:
+        lines.append(f"{value['left_out']:,} windows reach regions that too few windows touch: left out")
+    if value["late"]:
+        lines.append(f"{accent('warning')} {value['late']:,} rows are older than the watermark and came too late")
+    return [*lines, f"training takes about {_duration(value['estimated_seconds'])}"]
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+@click.command()
+@log_argument
+@until_option
+@click.option("--dry-run", is_flag=True, help="Only show the plan, as `raie edit plan` does.")
+@click.option("--reason", metavar="TEXT", default="", help="Why; it stays in the history.")
+@_seed_option
+@_workers_option
+@json_option
+@in_workspace
+def apply(
+    workspace: Workspace,
+    log: str,
+    until: str | None,
+    dry_run: bool,
+    reason: str,
+    seed: int | None,
+    workers: int,
+    output: Output,
+) -> None:
+    """Train the touched regions and commit a new snapshot.
+
+    Regions that the plan leaves alone keep their bytes. Interrupted, it goes on with `raie edit resume`.
+
+    \b
+    Examples:
+      raie edit apply ratings.dat --until 0.8 --reason "October"
+      raie edit apply today.csv --dry-run
+    """
+    if dry_run:
+        _show_plan(workspace, log, until, seed, workers, output)
+        return
+    from cli.workflows import apply_edit, planned
+
+    registry = workspace.registry()
+    found = planned(registry, workspace.model, Path(log), until, seed)
+    with progress_bars() as progress:
+        _, snapshot = apply_edit(
+            registry,
+            workspace.model,
+            found,
+            Path(log),
+            until,
+            actor=actor(),
+            reason=reason,
+            work=workspace.work,
+            workers=workers,
+            progress=progress,
+        )
+    _show_result(registry, workspace.model, snapshot, output)
+
+
+@click.command()
+@click.argument("edit", type=click.IntRange(min=1), metavar="EDIT")
+@_force_option
+@_workers_option
+@json_option
+@in_workspace
+def resume(workspace: Workspace, edit: int, force: bool, workers: int, output: Output) -> None:
+    """Finish an edit or a set-up that was interrupted.
+
+    What it had finished is read, not trained again, and the snapshot is the one it would have made.
+
+    \b
+    Examples:
+      raie edit list
+      raie edit resume 3
+    """
+    from cli.workflows import resume_edit
+
+    registry = workspace.registry()
+    with progress_bars() as progress:
+        snapshot = resume_edit(
+            registry,
+            workspace.model,
+            edit,
+            actor=actor(),
+            force=force,
+            work=workspace.work,
+            workers=workers,
+            progress=progress,
+        )
+    _show_result(registry, workspace.model, snapshot, output)
+
+
+def _show_result(registry: Registry, model: str, snapshot: Snapshot, output: Output) -> None:
+    edit = registry.edit(model, snapshot.edit)
+    output.show(snapshot_json(snapshot) | {"report": dict(edit.report)}, lambda: draw_impact(snapshot, edit))
+
+
+def draw_impact(snapshot: Snapshot, edit: Edit) -> list[str]:
+    """What an edit did, from the report that is kept with it."""
+    if edit.kind == "setup":
+        from cli.set_up import draw_setup
+
+        return draw_setup(snapshot, edit)
+    report = edit.report
+    rows = [
+        (
+            each["region"],
+            each["adapter"] if each["accepted"] else faint("rejected"),
+            _change(each, "Recall@10"),
+            _change(each, "retained Recall@10"),
+            f"{each['passes']:,}",
+            f"{each['seconds']:.1f}",
+        )
+        for each in report["regions"]
+    ]
+    untouched = ", ".join(map(str, report["untouched"])) or "none"
+    lines = [
+        f"edit {edit.number} committed {accent(short(snapshot.id))} on {short(edit.base)}",
+        "",
+        *table(
+            ("region", "adapter", "Recall@10, new", "Recall@10, set-up", "passes", "seconds"), rows, right=(4, 5)
+        ),
+        "",
+        _line("new windows, held out   ", report["adaptation"]),
+        _line("set-up windows, held out", report["retention"]),
+        f"untouched regions: {untouched}"
+        + (" (every byte as before)" if report["untouched"] and report["untouched_identical"] else ""),
+    ]
+    if report["rejected"]:
+        rejected = ", ".join(map(str, report["rejected"]))
+        lines.append(f"not accepted on held-out windows: region {rejected}; its windows wait on")
+    return lines
+
+
+def _change(each: Mapping[str, Any], name: str) -> str:
+    before, after = each["before"].get(name), each["after"].get(name)
+    return "-" if before is None or after is None else f"{before:.4f} → {after:.4f}"
+
+
+def _line(words: str, compared: Mapping[str, Any]) -> str:
+    if not compared["windows"]:
+        return f"{words}: none"
+    change = compared["Recall@10 change"]
+    return (
+        f"{words}: Recall@10 {compared['before']['Recall@10']:.4f} → {compared['after']['Recall@10']:.4f} "
+        f"({change['mean']:+.4f}, 95 % {change['low']:+.4f} to {change['high']:+.4f}, {compared['windows']:,} windows)"
+    )

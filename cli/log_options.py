@@ -1,0 +1,71 @@
+"""The options that say how a log is read; a model remembers them from its set-up."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from raie_engine.log_settings import LogSettings
+
+__all__ = ["log_argument", "log_options", "until_option"]
+
+log_argument = click.argument("log", type=click.Path(dir_okay=True, path_type=str), metavar="LOG")
+
+until_option = click.option(
+    "--until",
+    metavar="WHEN",
+    help="Use the log up to here: a quantile of its times (0.5), a date (2000-10-27) or epoch seconds.",
+)
+
+_OPTIONS = (
+    click.option("--user-column", metavar="NAME", help="Column of the user ids.  [user_id]"),
+    click.option("--item-column", metavar="NAME", help="Column of the item ids.  [item_id]"),
+    click.option(
+        "--time-column", metavar="NAME", help="Column of the times, epoch seconds or ISO dates.  [timestamp]"
+    ),
+    click.option("--rating-column", metavar="NAME", help="Column of the ratings, if there is one."),
+    click.option("--min-rating", type=float, metavar="R", help="Leave out interactions rated lower."),
+    click.option(
+        "--duplicates",
+        type=click.Choice(["error", "drop", "keep"]),
+        default="error",
+        show_default=True,
+        help="What to do with rows of the same user, item and time.",
+    ),
+)
+
+
+def log_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of reading a log as one `LogSettings` argument, `reading`."""
+
+    @functools.wraps(command)
+    def run(
+        *arguments: Any,
+        user_column: str | None,
+        item_column: str | None,
+        time_column: str | None,
+        rating_column: str | None,
+        min_rating: float | None,
+        duplicates: str,
+        **options: Any,
+    ) -> Any:
+        columns = {"user": user_column, "item": item_column, "timestamp": time_column, "rating": rating_column}
+        return command(*arguments, reading=_settings(columns, min_rating, duplicates), **options)
+
+    for option in reversed(_OPTIONS):
+        run = option(run)
+    return run
+
+
+def _settings(columns: dict[str, str | None], min_rating: float | None, duplicates: str) -> LogSettings:
+    from raie_engine.interactions import Columns
+    from raie_engine.log_settings import LogSettings
+
+    named = {name: column for name, column in columns.items() if column is not None}
+    if min_rating is not None:
+        named.setdefault("rating", "rating")
+    return LogSettings(Columns(**named), min_rating, duplicates)

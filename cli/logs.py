@@ -1,0 +1,106 @@
+"""`raie data`: look at an interaction log before anything is trained on it, or make one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.log_options import log_argument, log_options
+from cli.output import Output, accent, faint, iso, json_option, say, table, times
+
+if TYPE_CHECKING:
+    from raie_engine.describe import Description
+    from raie_engine.log_settings import LogSettings
+
+__all__ = ["describe", "synth"]
+
+
+@click.command()
+@log_argument
+@click.option(
+    "--cut", "cuts", multiple=True, metavar="WHEN", help="Where a slice ends; as often as needed.  [0.5 0.8]"
+)
+@click.option(
+    "--length", type=click.IntRange(min=1), default=10, show_default=True, help="Context items per window."
+)
+@log_options
+@json_option
+def describe(log: str, cuts: tuple[str, ...], length: int, reading: LogSettings, output: Output) -> None:
+    """Say what a log holds, and what will go wrong with it.
+
+    LOG is a CSV, Parquet or JSONL file, or MovieLens' ratings.dat.
+
+    \b
+    Examples:
+      raie data describe ratings.dat --min-rating 4
+      raie data describe purchases.csv --cut 2010-06-01 --cut 2010-09-01 --json
+    """
+    from raie_engine.config import WindowConfig
+    from raie_engine.describe import describe as description
+    from raie_engine.interactions import cut_time, read_log
+
+    interactions = read_log(Path(log), **vars(reading))
+    ends = [cut_time(interactions, cut) for cut in cuts or ("0.5", "0.8")]
+    found = description(interactions, WindowConfig(length=length, min_length=length), ends)
+    output.show(found.to_mapping() | times(first_at=found.first, last_at=found.last), lambda: _drawn(log, found))
+
+
+def _drawn(log: str, found: Description) -> list[str]:
+    span = "no rows" if found.first is None or found.last is None else f"{iso(found.first)} to {iso(found.last)}"
+    history = ", ".join(f"{float(name):.0%} {value:.0f}" for name, value in found.history.items())
+    rows = [
+        (
+            f"{number}",
+            span_of(part.first, part.last),
+            part.rows,
+            part.users,
+            part.new_users,
+            part.items,
+            part.new_items,
+            f"{part.new_item_share:.1%}",
+            part.windows,
+        )
+        for number, part in enumerate(found.slices, start=1)
+    ]
+    return [
+        f"{accent(log)}  {faint(found.digest[:12])}",
+        f"{found.rows:,} interactions of {found.users:,} users with {found.items:,} items, {span}",
+        f"interactions per user: {history}",
+        f"{found.ties:.0%} of adjacent interactions share a second; {found.short_users:.0%} of users fill no window",
+        "",
+        *table(
+            ("slice", "time", "rows", "users", "new", "items", "new", "rows with new items", "windows"),
+            rows,
+            right=(2, 3, 4, 5, 6, 7, 8),
+        ),
+        *([""] if found.warnings else []),
+        *(f"{accent('warning')} {warning}" for warning in found.warnings),
+    ]
+
+
+def span_of(first: int | None, last: int | None) -> str:
+    """Two dates, or a dash where a slice is empty."""
+    return "-" if first is None or last is None else f"{iso(first)[:10]} to {iso(last)[:10]}"
+
+
+@click.command()
+@click.argument("path", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.csv")
+@click.option("--seed", type=int, default=42, show_default=True, help="Another seed, another log.")
+@click.option("--one-in-five", is_flag=True, help="The first edit finds exactly one topic in five changed.")
+def synth(path: Path, seed: int, one_in_five: bool) -> None:
+    """Write a drifting log whose truth is known, and print the times to cut it at.
+
+    \b
+    Examples:
+      raie data synth log.csv
+      raie data synth log.csv --seed 7 --one-in-five
+    """
+    from raie_engine.synthetic import SyntheticConfig, drifting_log, one_topic_in_five, write_csv
+
+    made = drifting_log(one_topic_in_five(seed) if one_in_five else SyntheticConfig(seed=seed))
+    write_csv(made, path)
+    say(f"{accent(str(path))}  {len(made.users):,} interactions")
+    for name, end in made.truth.cuts.items():
+        say(f"  {name:8} until {end}")

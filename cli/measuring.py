@@ -1,0 +1,136 @@
+"""`raie evaluate` and `recommend`: measure a snapshot, and use it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli.errors import UsageError
+from cli.log_options import log_argument, until_option
+from cli.output import Output, accent, json_option, short, table
+from cli.workspace import Workspace, in_workspace
+
+if TYPE_CHECKING:
+    from cli.evaluations import Measured
+
+__all__ = ["draw_measured", "evaluate", "recommend"]
+
+_ref_option = click.option(
+    "--ref", metavar="REF", default="head", show_default=True, help="Snapshot: head, an alias, edit:N or an id."
+)
+
+
+@click.command()
+@log_argument
+@_ref_option
+@click.option("--against", metavar="REF", help="Another snapshot, measured on the same windows.")
+@click.option("--strategies", is_flag=True, help="Train one global LoRA for the same edit, and measure it too.")
+@until_option
+@json_option
+@in_workspace
+def evaluate(
+    workspace: Workspace,
+    log: str,
+    ref: str,
+    against: str | None,
+    strategies: bool,
+    until: str | None,
+    output: Output,
+) -> None:
+    """Measure a snapshot on a log.
+
+    "new" are the windows of LOG after the snapshot's watermark, which it has never seen; "set-up" are the windows
+    that its set-up held out. All items are ranked, those of the context left out. The backbone that was never edited
+    stands beside it.
+
+    \b
+    Examples:
+      raie evaluate ratings.dat
+      raie evaluate ratings.dat --ref production --against head --json
+      raie evaluate ratings.dat --ref edit:2 --strategies
+    """
+    from cli.evaluations import measured
+
+    found = measured(workspace.registry(), workspace.model, Path(log), ref, against, until, strategies=strategies)
+    output.show(found.to_mapping(), lambda: draw_measured(found))
+
+
+def draw_measured(found: Measured) -> list[str]:
+    """One row per model, new and set-up windows side by side."""
+    rows = [
+        (
+            name,
+            *(
+                f"{part[metric]:.4f}"
+                for part in (row["new"], row["set-up"])
+                for metric in ("Recall@10", "NDCG@10")
+            ),
+        )
+        for name, row in found.models.items()
+    ]
+    change = found.change
+    return [
+        f"{found.new_windows:,} new windows, {found.setup_windows:,} held-out set-up windows",
+        *table(
+            ("model", "Recall@10, new", "NDCG@10, new", "Recall@10, set-up", "NDCG@10, set-up"), rows, (1, 2, 3, 4)
+        ),
+        f"Recall@10 on new windows, {short(found.snapshot)} against never edited: {change.mean:+.4f} "
+        f"(95 % {change.low:+.4f} to {change.high:+.4f}, by user)",
+    ]
+
+
+@click.command()
+@click.argument("log", required=False, metavar="[LOG]")
+@click.option("--user", "users", multiple=True, metavar="ID", help="A user of LOG; as often as needed.")
+@click.option("--items", metavar="ID,ID,...", help="A history, oldest item first, instead of LOG and users.")
+@click.option("--top", "count", type=click.IntRange(min=1), default=10, show_default=True, help="Items per user.")
+@click.option("--keep-seen", is_flag=True, help="Recommend items of the context again.")
+@_ref_option
+@json_option
+@in_workspace
+def recommend(
+    workspace: Workspace,
+    log: str | None,
+    users: tuple[str, ...],
+    items: str | None,
+    count: int,
+    keep_seen: bool,
+    ref: str,
+    output: Output,
+) -> None:
+    """Recommend items to users of a log, or after a history.
+
+    \b
+    Examples:
+      raie recommend ratings.dat --user 42 --user 99
+      raie recommend --items 1193,661,914 --ref production --top 5 --json
+    """
+    from cli.evaluations import recommended
+
+    if (items is None) == (log is None) or (log is None) != (not users):
+        raise UsageError("give either LOG with --user, or --items")
+    found = recommended(
+        workspace.registry(),
+        workspace.model,
+        ref,
+        log=None if log is None else Path(log),
+        users=users,
+        items=None if items is None else [each.strip() for each in items.split(",")],
+        count=count,
+        exclude_seen=not keep_seen,
+    )
+    output.show({"recommendations": found}, lambda: _drawn(found))
+
+
+def _drawn(found: list[dict[str, Any]]) -> list[str]:
+    lines = []
+    for each in found:
+        lines.append(
+            f"{accent(each['user'] or 'history')}  region {each['region']}, after {', '.join(each['context'])}"
+        )
+        lines += [
+            f"  {rank:>2}  {best['item']}  {best['score']:.3f}" for rank, best in enumerate(each["items"], start=1)
+        ]
+    return lines

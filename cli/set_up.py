@@ -1,0 +1,102 @@
+"""`raie setup`: from a log to the first snapshot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli.log_options import log_argument, log_options, until_option
+from cli.output import Output, accent, json_option, short, table
+from cli.progress import progress_bars
+from cli.records import snapshot_json
+from cli.workspace import Workspace, actor, in_workspace
+
+if TYPE_CHECKING:
+    from raie_engine.log_settings import LogSettings
+    from registry import Edit, Snapshot
+
+__all__ = ["draw_setup", "setup"]
+
+
+@click.command()
+@log_argument
+@until_option
+@click.option(
+    "--regions", type=click.IntRange(min=1), metavar="K", help="How many regions; else a criterion chooses."
+)
+@click.option("--seed", type=int, help="Seed of everything random.  [42, or engine.seed in raie.toml]")
+@click.option("--reason", metavar="TEXT", default="", help="Why; it stays in the history.")
+@log_options
+@json_option
+@in_workspace
+def setup(
+    workspace: Workspace,
+    log: str,
+    until: str | None,
+    regions: int | None,
+    seed: int | None,
+    reason: str,
+    reading: LogSettings,
+    output: Output,
+) -> None:
+    """Train the backbone, fit the regions, commit the first snapshot.
+
+    Trains until the newest windows of the set-up slice are predicted no better, then freezes the backbone for good.
+    Interrupted, it goes on with `raie edit resume`. Further options stand in raie.toml under [engine].
+
+    \b
+    Examples:
+      raie setup ratings.dat --min-rating 4 --until 0.5
+      raie setup purchases.csv --duplicates drop --until 2010-06-01 --regions 6
+    """
+    from cli.workflows import run_setup
+    from raie_engine.config import from_mapping
+    from raie_engine.model_view import Settings
+
+    registry = workspace.registry()
+    engine: dict[str, Any] = {**workspace.engine}
+    if seed is not None:
+        engine["seed"] = seed
+    if regions is not None:
+        engine["regions"] = {**engine.get("regions", {}), "regions": regions}
+    with progress_bars() as progress:
+        snapshot = run_setup(
+            registry,
+            workspace.model,
+            Path(log),
+            until,
+            Settings(from_mapping(engine), reading),
+            actor=actor(),
+            reason=reason,
+            work=workspace.work,
+            progress=progress,
+        )
+    edit = registry.edit(workspace.model, snapshot.edit)
+    output.show(snapshot_json(snapshot) | {"report": dict(edit.report)}, lambda: draw_setup(snapshot, edit))
+
+
+def draw_setup(snapshot: Snapshot, edit: Edit) -> list[str]:
+    """The first snapshot's report as lines."""
+    report = edit.report
+    windows, backbone, regions = report["windows"], report["backbone"], report["regions"]
+    measured = [
+        (each["k"], f"{each['silhouette']:.3f}", f"{each['largest_share']:.0%}", f"{each['smallest_share']:.0%}")
+        for each in regions["measured"]
+    ]
+    return [
+        f"set up {accent(short(snapshot.id))} from {report['interactions']:,} interactions in "
+        f"{sum(windows.values()):,} windows ({windows['train']:,} train, {windows['validation']:,} validation, "
+        f"{windows['holdout']:,} held out)",
+        f"backbone  {short(backbone['digest'])}, {backbone['epochs']} epochs, "
+        f"validation NDCG@10 {max(backbone['validation']):.4f}",
+        f"held out  Recall@10 {report['holdout']['Recall@10'] or 0:.4f}, NDCG@10 {report['holdout']['NDCG@10'] or 0:.4f}",
+        f"regions   {regions['k']}, chosen by {regions['chosen_by']}: "
+        + ", ".join(f"{weight:.0%}" for weight in regions["weights"]),
+        *(
+            f"          {line}"
+            for line in table(("K", "criterion", "largest", "smallest"), measured, right=(0, 1, 2, 3))
+            if measured
+        ),
+    ]
