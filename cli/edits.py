@@ -231,7 +231,7 @@ def _version(number: int | None) -> str:
 def _pair(registry: Registry, model: str, older: str, newer: str | None) -> tuple[Snapshot, Snapshot]:
     if newer is not None:
         return registry.resolve(model, older), registry.resolve(model, newer)
-    number = re.fullmatch(r"[0-9]{1,3}", older)
+    number = re.fullmatch(r"[0-9]{1,9}", older)
     after = registry.resolve(model, f"edit:{older}" if number else older)
     if after.parent is None:
         raise click.UsageError(
