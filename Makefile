@@ -1,0 +1,57 @@
+# Every target sets up what it needs. `make` alone prints this help.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/installed
+# One thread per process: tests and regions run side by side, and threads that wait for each other cost more than they gain.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help
+help:  ## Print this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("raie needs Python 3.11 or newer, found " + sys.version.split()[0] + "; name one: make PYTHON=python3.11") if sys.version_info < (3, 11) else 0'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+.PHONY: setup
+setup: $(STAMP)  ## Make .venv and install everything
+
+.PHONY: demo
+demo: $(STAMP)  ## From a log to a rollback in ./demo; RATINGS=path takes your own log
+	$(BIN)/raie demo $(RATINGS)
+
+.PHONY: test
+test: lint types $(STAMP)  ## Lint, check types, run the tests
+	$(BIN)/pytest -n $(or $(WORKERS),2)
+
+.PHONY: slow
+slow: $(STAMP)  ## The tests that take minutes
+	$(BIN)/pytest -m slow
+
+.PHONY: bench
+bench: $(STAMP)  ## Timings, as ratios measured in one run
+	$(BIN)/pytest -m benchmark -s tests/benchmarks
+
+.PHONY: lint
+lint: $(STAMP)  ## Check style and format
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+.PHONY: types
+types: $(STAMP)  ## Check types
+	$(BIN)/mypy
+
+.PHONY: format
+format: $(STAMP)  ## Format the code
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+.PHONY: docs
+docs: $(STAMP)  ## Write docs/cli.md from --help
+	$(BIN)/python -m cli.reference
+
+.PHONY: clean
+clean:  ## Remove .venv and caches
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
