@@ -109,7 +109,7 @@ def _walk(steps: _Steps, course: _Course) -> None:
     steps.run(f"edit plan {log} --until {second}", "New interactions came. What would an edit do?")
     steps.run(f"edit apply {log} --until {second} --reason 'first new slice'", "Do it.")
     steps.run(
-        f"evaluate {log} --ref edit:2 --strategies --until {third}",
+        f"evaluate {log} --ref edit:2 --strategies",
         "Before and after, on windows that nobody trained on, beside one global LoRA of the same sample passes.",
     )
     steps.run("promote edit:2 --reason 'better on new windows'", "It is better: promote it.")
@@ -151,4 +151,4 @@ def _say_next(place: Path) -> None:
         ("raie regions list", "the regions and their versions"),
         ("raie mlflow sync && raie mlflow ui", "the same history in MLflow"),
     ):
-        say(f"  {accent(line, 'cyan'):44}  {about}")
+        say(f"  {accent(line.ljust(35), 'cyan')}  {about}")
