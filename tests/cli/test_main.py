@@ -146,8 +146,8 @@ from cli import main
 
 @click.command()
 def waits():
-    print("up", flush=True)
     try:
+        print("up", flush=True)
         time.sleep(30)
     finally:
         print("left in order", flush=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,10 +14,11 @@ from cli.workspace import Workspace
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {"torch", "mlflow", "boto3", "botocore", "transformers", "peft", "pandas", "pyarrow", "alembic", "numpy"}
 REPORT = """
-import json, sys
+import json, sys, time
 from cli import main
 code = main.run(sys.argv[1:])
-print(json.dumps({"code": code, "modules": sorted({name.partition(".")[0] for name in sys.modules})}), file=sys.stderr)
+modules = sorted({name.partition(".")[0] for name in sys.modules})
+print(json.dumps({"code": code, "modules": modules, "seconds": time.process_time()}), file=sys.stderr)
 """
 COMMANDS = [
     ["--help"],
@@ -44,19 +44,13 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_a_light_command_imports_no_heavy_library_and_ends_within_a_second(
+def test_a_light_command_imports_no_heavy_library_and_costs_less_than_a_second(
     workspace: Workspace, command: list[str]
 ) -> None:
     arguments = [sys.executable, "-c", REPORT, "--workspace", str(workspace.folder), *command]
-    took = []
-    for _ in range(3):
-        started = time.perf_counter()
-        ran = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=30, check=True)
-        took.append(time.perf_counter() - started)
-        report = json.loads(ran.stderr.splitlines()[-1])
-        assert report["code"] == 0
-        assert HEAVY & set(report["modules"]) == set()
-        # Measured at 0.2 to 0.5 s. Another test may hold the processor, so only three slow runs in a row count.
-        if took[-1] < 1:
-            return
-    pytest.fail(f"expected less than 1 s, found {took}")
+    ran = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=30, check=True)
+    report = json.loads(ran.stderr.splitlines()[-1])
+    assert report["code"] == 0
+    assert HEAVY & set(report["modules"]) == set()
+    # The processor's time, so that a test that runs beside this one does not count. Measured: 0.1 to 0.4 s.
+    assert report["seconds"] < 1
