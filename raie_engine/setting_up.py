@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from raie_engine.backbone_training import train_backbone
+from raie_engine.catalogue import Catalogue
 from raie_engine.clustering import KChoice
+from raie_engine.config import EngineConfig
 from raie_engine.content_parts import ContentParts, RegionFacts
 from raie_engine.errors import NothingToEdit
 from raie_engine.evaluation import mean_metrics, ranks
@@ -93,11 +95,10 @@ def set_up(
             f"expected windows of {config.windows.min_length} items and a target in the set-up slice, found none in "
             f"{len(past)} interactions; a later --until or a smaller windows.min_length gives some"
         )
-    known = int(past.item.max())
     model, trained = train_backbone(
         split.train,
         split.validation,
-        known,
+        int(past.item.max()),
         config.backbone,
         positions=config.windows.stride,
         seed=config.seed,
@@ -108,31 +109,17 @@ def set_up(
     space = fit_space(encodings, config.regions.remove_components, model.digest)
     vectors = space.project(encodings)
     choice = None if config.regions.regions else choose_regions(vectors, config.regions, config.seed)
-    region_map, owner = fit_regions(
-        vectors, config.regions, config.seed, space.digest, choice.k if choice else config.regions.regions
-    )
+    k = choice.k if choice else config.regions.regions
+    region_map, owner = fit_regions(vectors, config.regions, config.seed, space.digest, k)
     model_config, weights = model.to_bytes()
-    catalogue = past.catalogue.first(users=int(past.user.max()) + 1, items=known)
     parts = ContentParts(
         backbone={"config": model_config, "weights": weights},
         space=space.to_bytes(),
-        appended={"catalogue": catalogue.chunk_since(type(catalogue)())},
-        replaced={
-            "settings": settings.to_bytes(),
-            "watermark": watermark(past, until).to_bytes(),
-            "validation": split.validation.to_bytes(),
-            "holdout": split.holdout.to_bytes(),
-            "add_buffer": AddBuffer.empty(config.windows.length, model.dim, space.digest).to_bytes(),
-        },
-        regions={
-            region: {
-                "state": region_state(region_map, region),
-                "replay": keep_sample(
-                    split.train.take(owner == region), config.edit.max_replay, [config.seed, region]
-                ).to_bytes(),
-            }
-            for region in region_map.ids.tolist()
-        },
+        appended={"catalogue": _catalogue_chunk(past)},
+        replaced=_shared(
+            past, until, split, settings, AddBuffer.empty(config.windows.length, model.dim, space.digest)
+        ),
+        regions=_entries(region_map, split.train, owner, config),
     )
     report = {
         "interactions": len(past),
@@ -146,6 +133,38 @@ def set_up(
         "holdout": mean_metrics(ranks(adapter_scores(model, None), split.holdout)),
     }
     return SetUp(parts, _facts(region_map), report)
+
+
+def _catalogue_chunk(past: Interactions) -> bytes:
+    """The ids of the set-up slice alone: those that only later rows hold are for later edits to append."""
+    known = past.catalogue.first(users=int(past.user.max()) + 1, items=int(past.item.max()))
+    return known.chunk_since(Catalogue())
+
+
+def _shared(
+    past: Interactions, until: int | None, split: SplitWindows, settings: Settings, buffer: AddBuffer
+) -> dict[str, bytes]:
+    return {
+        "settings": settings.to_bytes(),
+        "watermark": watermark(past, until).to_bytes(),
+        "validation": split.validation.to_bytes(),
+        "holdout": split.holdout.to_bytes(),
+        "add_buffer": buffer.to_bytes(),
+    }
+
+
+def _entries(
+    region_map: RegionMap, train: Windows, owner: np.ndarray, config: EngineConfig
+) -> dict[int, dict[str, bytes]]:
+    """The first entry of every region: its state, and windows to replay; no adapter yet. owner: regions [n]."""
+    most = config.edit.max_replay
+    return {
+        region: {
+            "state": region_state(region_map, region),
+            "replay": keep_sample(train.take(owner == region), most, [config.seed, region]).to_bytes(),
+        }
+        for region in region_map.ids.tolist()
+    }
 
 
 def _choice(choice: KChoice | None, region_map: RegionMap) -> dict[str, Any]:
