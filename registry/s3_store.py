@@ -7,7 +7,7 @@ import hashlib
 import io
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,7 +92,8 @@ class S3Store:
         """Aborts multipart uploads that were begun before a time and never finished; returns their keys."""
         keys = []
         pages = self._client.get_paginator("list_multipart_uploads")
-        with self._translated(None):
+        # Some servers answer so where there is no upload at all; and another gc may have aborted it first.
+        with self._translated(None), suppress(self._client.exceptions.NoSuchUpload):
             for page in pages.paginate(Bucket=self.name, Prefix=self._prefixed("sha256/")):
                 for found in page.get("Uploads", []):
                     if found["Initiated"].timestamp() < older_than:

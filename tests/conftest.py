@@ -159,10 +159,11 @@ def registry(database_url: str, store_url: str) -> Registry:
 
 
 @pytest.fixture
-def local_registry(sqlite_url: str, tmp_path: Path) -> Registry:
+def local_registry(tmp_path: Path) -> Registry:
     """An empty registry in an SQLite file and a folder, for tests of what is the same everywhere."""
-    migrations.upgrade(sqlite_url)
-    return Registry.open(sqlite_url, str(tmp_path / "store"))
+    url = f"sqlite:///{tmp_path / 'local' / 'registry.db'}"
+    migrations.upgrade(url)
+    return Registry.open(url, str(tmp_path / "local" / "store"))
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ __all__ = ["AnswerLost"]
 class AnswerLost:
     """Listens on a TCP port and passes everything on to a PostgreSQL socket.
 
-    While `armed`, it passes a COMMIT on, waits until the server has answered, and cuts the connection instead of
-    passing the answer back.
+    While `armed`, and after it let `skip` of them through, it passes a COMMIT on, waits until the server has answered,
+    and cuts the connection instead of passing the answer back.
     """
 
     def __init__(self, server: str) -> None:
@@ -21,6 +21,7 @@ class AnswerLost:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.armed = False
+        self.skip = 0
         self.lost = 0
         self._thread = threading.Thread(target=self._accept)
         self._workers: list[threading.Thread] = []
@@ -55,7 +56,9 @@ class AnswerLost:
         with source, contextlib.suppress(OSError):
             while data := source.recv(65536):
                 if is_client and self.armed and b"COMMIT" in data:
-                    committing.set()
+                    self.skip -= 1
+                    if self.skip < 0:
+                        committing.set()
                 elif not is_client and committing.is_set():
                     self.lost += 1
                     break

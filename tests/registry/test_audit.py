@@ -66,13 +66,14 @@ def test_nobody_updates_or_deletes_what_was_logged(world: World, table: str, sta
 
 @pytest.mark.parametrize("table", ["audit_events", "alias_moves"])
 def test_nobody_replaces_or_truncates_what_was_logged(world: World, table: str) -> None:
+    sqlite = world.registry.engine.dialect.name == "sqlite"
     replace = f"INSERT OR REPLACE INTO {table} SELECT * FROM {table}"
-    statement = replace if world.registry.engine.dialect.name == "sqlite" else f"TRUNCATE {table} CASCADE"
-    with pytest.raises(DBAPIError, match="append-only"), world.registry.engine.begin() as connection:
-        # A program that is not ours does not have this pragma on.
-        if world.registry.engine.dialect.name == "sqlite":
+    with world.registry.engine.connect() as connection:
+        if sqlite:
+            # A program that is not ours does not have this pragma on.
             connection.execute(text("PRAGMA recursive_triggers=OFF"))
-        connection.execute(text(statement))
+        with pytest.raises(DBAPIError, match="append-only"):
+            connection.execute(text(replace if sqlite else f"TRUNCATE {table} CASCADE"))
     assert chain(world).problems == ()
 
 

@@ -72,7 +72,7 @@ def test_a_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("url", ["mysql://ada@host/raie", "raie.db", "", "sqlite://", "sqlite:///:memory:"])
 def test_a_database_of_an_unknown_kind_is_refused_with_an_example(url: str) -> None:
-    with pytest.raises(InvalidValue, match="sqlite:///raie.db"):
+    with pytest.raises(InvalidValue, match=r"sqlite:///raie\.db"):
         open_engine(url)
 
 
