@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import pandas as pd  # type: ignore[import-untyped]
 import pytest
 
 from cli.errors import WorkspaceError
@@ -14,7 +14,8 @@ from cli.workflows import open_view, run_setup
 from migrations import upgrade
 from raie_engine.config import BackboneConfig, EngineConfig, RegionConfig
 from raie_engine.errors import InputError
-from raie_engine.model_view import LogSettings, ModelView, Settings
+from raie_engine.log_settings import LogSettings
+from raie_engine.model_view import ModelView, Settings
 from raie_engine.synthetic import SyntheticConfig, drifting_log, write_csv
 from raie_engine.windows import Windows
 from registry import BlobCorrupt, LocalStore, Registry
@@ -34,7 +35,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     upgrade(f"sqlite:///{folder}/registry.db")
     registry = at(folder)
     settings = Settings(engine, LogSettings())
-    names = {"actor": "ada", "reason": "", "work": folder / "work", "progress": lambda *_: None}
+    names: dict[str, Any] = {"actor": "ada", "reason": "", "work": folder / "work", "progress": lambda *_: None}
     run_setup(registry, "recsys", folder / "log.csv", "0.5", settings, **names)
     registry.promote("recsys", "head", "production", "ada")
     assert sync(registry, f"sqlite:///{folder}/mlflow.db").published == 2
