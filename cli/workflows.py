@@ -237,7 +237,8 @@ def _trained(
         for key, value in registry.parts(model, number).items()
         if key.startswith("region ")
     }
-    total = len(prepared.plan.touched) + 1
+    together = view.settings.engine.edit.shared_epochs > 0
+    total = len(prepared.plan.touched) + together
 
     def record(results: Iterator[TrainedRegion], what: str) -> None:
         progress(what, len(done), total)
@@ -246,7 +247,7 @@ def _trained(
             done[result.region] = result
             progress(what, len(done), total)
 
-    if SHARED not in done and view.settings.engine.edit.shared_epochs:
+    if SHARED not in done and together:
         record(
             train_regions([shared_task(view, prepared, folder / "shared.safetensors")], 1),
             "all touched regions together",
@@ -265,7 +266,11 @@ def _remembered(registry: Registry, result: TrainedRegion) -> dict[str, Any]:
 
 def _recalled(registry: Registry, value: Mapping[str, Any]) -> TrainedRegion:
     blobs = {role: registry.get(Digest(digest)) for role, digest in value["blobs"].items()}
-    return TrainedRegion(**{**value, "blobs": blobs})
+    measured = {
+        when: {name: math.nan if number is None else number for name, number in value[when].items()}
+        for when in ("before", "after")
+    }
+    return TrainedRegion(**{**value, **measured, "blobs": blobs})
 
 
 def _uploaded(registry: Registry, parts: ContentParts, base: Content | None) -> Content:

@@ -2,8 +2,8 @@
 
     score = h E^T + (h B_k^T) a_k^T + b_k        h: hidden state under the region's LoRA, E: the frozen item table
 
-E never changes, a_k and b_k are non-zero only for items the region's own new windows ended in, and the region scores
-only the item rows it was trained with. So nothing one region learns can reach another (method, section "isolation").
+E never changes, a_k and b_k are non-zero only for items of the region's own new windows, and the region scores only
+the item rows it was trained with. So nothing one region learns can reach another (method, section "isolation").
 The LoRA part is the format `peft` reads: `adapter_model.safetensors` and `adapter_config.json`.
 Legend: n windows, L positions, d hidden size, r rank, t touched items, v item rows (row 0 is padding).
 """
@@ -76,11 +76,25 @@ class Adapter:
         )
 
     def require(self, backbone: Backbone) -> None:
-        """Raises: WrongBackbone unless the adapter was trained on exactly this backbone."""
+        """Raises: WrongBackbone unless the adapter was trained on exactly this backbone; DamagedArtifact where it says
+        so and its tensors do not fit.
+        """
         if self.backbone_digest != backbone.digest:
             raise WrongBackbone(
                 f"expected an adapter of backbone {backbone.digest[:12]}, found one of {self.backbone_digest[:12]}; "
                 "load the backbone it was trained with"
+            )
+        expected = {"b": (self.a.shape[1], backbone.dim)}
+        for name, shape in backbone.lora_targets.items():
+            expected[f"{name}.lora_A.weight"] = (self.rank, shape.inputs)
+            expected[f"{name}.lora_B.weight"] = (shape.outputs, self.rank)
+        found = {name: tuple(tensor.shape) for name, tensor in {**self.lora, "b": self.b}.items()}
+        items = len(backbone.item_table()) - 1
+        if found != expected or self.visible > items:
+            wrong = sorted(name for name in {**found, **expected} if found.get(name) != expected.get(name))
+            raise DamagedArtifact(
+                f"expected an adapter whose tensors fit its backbone of {items} items, found one for {self.visible} "
+                f"items with {', '.join(wrong[:3]) or 'no tensor'} of another shape; restore the blob"
             )
 
     def to_blobs(self) -> dict[str, bytes]:
@@ -104,10 +118,10 @@ class Adapter:
             config = json.loads(blobs["lora_config"])
             lora = {k.removeprefix(PEFT_PREFIX): v.clone() for k, v in load_tensors(blobs["lora"]).items()}
             facts, rows = unpack(blobs["item_rows"], "item_rows", _ROW_TYPES)
-            return Adapter(
-                backbone_digest=facts["backbone"],
-                rank=config["r"],
-                alpha=config["lora_alpha"],
+            adapter = Adapter(
+                backbone_digest=str(facts["backbone"]),
+                rank=int(config["r"]),
+                alpha=int(config["lora_alpha"]),
                 lora=lora,
                 visible=int(facts["visible"]),
                 # Cloned, because a product's last bits depend on how its inputs lie in memory.
@@ -117,6 +131,22 @@ class Adapter:
             raise DamagedArtifact(
                 f"expected a region's adapter, found bytes that do not parse: {error}"
             ) from error
+        _require_whole(adapter)
+        return adapter
+
+
+def _require_whole(adapter: Adapter) -> None:
+    """Raises: DamagedArtifact where the item rows contradict each other, before one is scored as another item's."""
+    touched = adapter.touched
+    t = touched.numel()
+    ascending = touched.dim() == 1 and bool((touched.diff() > 0).all())
+    inside = t == 0 or (int(touched[0]) >= 1 and int(touched[-1]) <= adapter.visible)
+    fits = adapter.a.dim() == 2 and len(adapter.a) == t and adapter.bias.shape == (t,)
+    if not (ascending and inside and fits and adapter.rank > 0):
+        raise DamagedArtifact(
+            f"expected item rows of {t} ascending items up to {adapter.visible}, found a {tuple(adapter.a.shape)}, "
+            f"bias {tuple(adapter.bias.shape)} and rank {adapter.rank}; restore the blob"
+        )
 
 
 _ROW_TYPES = {"touched": np.int64, "a": np.float32, "b": np.float32, "bias": np.float32}

@@ -45,8 +45,6 @@ def train_backbone(
         raise NothingToEdit("expected set-up windows to train a backbone, found none; see `raie data describe`")
     if config.kind != "sasrec":
         raise ConfigError(f'backbone.kind must be "sasrec", found {config.kind!r}')
-    if config.dim % config.heads:
-        raise ConfigError(f"backbone.dim = {config.dim} must be a multiple of backbone.heads = {config.heads}")
     shape = SasRecShape(items, windows.items.shape[1], config.dim, config.layers, config.heads)
     model = SasRec(shape, dropout=config.dropout, seed=seed)
     negatives = config.negatives if items >= config.full_softmax_below else 0

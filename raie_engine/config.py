@@ -56,7 +56,7 @@ class BackboneConfig:
     """The frozen next-item model and how it is trained.
 
     kind: "sasrec".  dim: hidden size d.  layers, heads: of the transformer.  dropout: while the backbone trains.
-    negatives: sampled negatives per step where the catalogue holds more than full_softmax_below items.
+    negatives: sampled negatives per step where the catalogue holds full_softmax_below items or more.
     epochs: upper limit; training stops after `patience` epochs without a better validation NDCG@10.
     """
 
@@ -72,6 +72,17 @@ class BackboneConfig:
     patience: int = 5
     full_softmax_below: int = 20_000
     negatives: int = 512
+
+    def __post_init__(self) -> None:
+        if min(self.dim, self.layers, self.heads, self.batch, self.negatives) < 1 or self.epochs < 0:
+            raise ConfigError(
+                "backbone.dim, layers, heads, batch and negatives must be at least 1 and backbone.epochs at least 0, "
+                f"found {self.dim}, {self.layers}, {self.heads}, {self.batch}, {self.negatives} and {self.epochs}"
+            )
+        if self.dim % self.heads:
+            raise ConfigError(f"backbone.dim = {self.dim} must be a multiple of backbone.heads = {self.heads}")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"backbone.dropout must lie in [0, 1), found {self.dropout}")
 
 
 @dataclass(frozen=True)
@@ -183,12 +194,18 @@ class GateConfig:
 
 @dataclass(frozen=True)
 class AdapterConfig:
-    """Size of a region's adapter: LoRA rank and alpha, the rank of its item rows, and whether items get a bias."""
+    """Size of a region's adapter: LoRA rank and alpha, and the rank of its item rows."""
 
     rank: int = 8
     alpha: int = 16
     item_rank: int = 8
-    item_bias: bool = True
+
+    def __post_init__(self) -> None:
+        if min(self.rank, self.alpha, self.item_rank) < 1:
+            raise ConfigError(
+                "adapter.rank, adapter.alpha and adapter.item_rank must be at least 1, "
+                f"found {self.rank}, {self.alpha} and {self.item_rank}"
+            )
 
 
 @dataclass(frozen=True)
@@ -232,6 +249,10 @@ class EngineConfig:
     gate: GateConfig = field(default_factory=GateConfig)
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
     edit: EditConfig = field(default_factory=EditConfig)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**32:
+            raise ConfigError(f"seed must lie in [0, 2**32), found {self.seed}")
 
 
 def from_mapping(values: Mapping[str, Any], kind: type[Any] = EngineConfig, path: str = "") -> Any:

@@ -7,6 +7,7 @@ Legend: n new windows, m windows that waited in the Add buffer, d hidden size.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from raie_engine.backbones import Backbone
 from raie_engine.catalogue import Catalogue
 from raie_engine.content_parts import ContentParts, RegionFacts
 from raie_engine.edit_plan import EditPlan
-from raie_engine.errors import NothingToEdit
+from raie_engine.errors import DamagedArtifact, NothingToEdit
 from raie_engine.gating import Action, gate_from
 from raie_engine.interactions import Interactions, Watermark, between, late_rows, watermark
 from raie_engine.model_view import ADAPTER_ROLES, ModelView, pack_item_rows
@@ -81,15 +82,22 @@ class PreparedEdit:
         """The inverse of `to_bytes`. Raises: DamagedArtifact."""
         kinds = dict.fromkeys(("plan", "windows", "catalogue"), np.uint8)
         header, arrays = unpack(data, "prepared_edit", {**kinds, "vectors": np.float32, "item_rows": np.float32})
+        try:
+            mark, late = Watermark(**header["watermark"]), int(header["late"])
+            judged_after = int(header["judged_after"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise DamagedArtifact(
+                f"expected a prepared edit, found another header ({error}); plan again"
+            ) from error
         return PreparedEdit(
             plan=EditPlan.from_bytes(arrays["plan"].tobytes()),
             windows=Windows.from_bytes(arrays["windows"].tobytes()),
             vectors=arrays["vectors"],
             item_rows=torch.from_numpy(arrays["item_rows"]),
             catalogue_chunk=arrays["catalogue"].tobytes() or None,
-            watermark=Watermark(**header["watermark"]),
-            late=int(header["late"]),
-            judged_after=int(header["judged_after"]),
+            watermark=mark,
+            late=late,
+            judged_after=judged_after,
         )
 
 
@@ -272,12 +280,12 @@ class FinishedEdit:
 def finish_edit(view: ModelView, prepared: PreparedEdit, trained: Sequence[TrainedRegion]) -> FinishedEdit:
     """Put the trained regions together.
 
-    An added region is accepted only if its own adapter recommends its held-out windows better than the adapter of the
-    nearest region does; the windows of a rejected one go back to waiting. An existing region moves as planned and
-    keeps its adapter where training found no better one.
+    An added region is accepted only if another adapter recommends its held-out windows better than the adapter of the
+    nearest region does; without held-out windows that is not known. The windows of a rejected one go back to
+    waiting. An existing region moves as planned and keeps its adapter where training found no better one.
     """
     by_region = {one.region: one for one in trained}
-    rejected = tuple(region for region in prepared.plan.added if by_region[region].chosen == "current")
+    rejected = tuple(region for region in prepared.plan.added if not _gained(by_region[region]))
     plan = without(prepared.plan, rejected)
     region_map = apply_plan(view.region_map, plan)
     buffer = next_buffer(plan, view.buffer, prepared.windows, prepared.vectors)
@@ -291,6 +299,10 @@ def finish_edit(view: ModelView, prepared: PreparedEdit, trained: Sequence[Train
     )
     facts = tuple(_facts(plan, region, by_region[region]) for region in plan.touched)
     return FinishedEdit(parts, region_map, facts, rejected)
+
+
+def _gained(trained: TrainedRegion) -> bool:
+    return trained.chosen != "current" and not math.isnan(trained.before["NDCG@10"])
 
 
 def _entry(

@@ -1,7 +1,7 @@
 """What an edit changed for whom: the candidate against its parent, on windows that neither was trained on.
 
-Retention: set-up windows of the holdout. Adaptation: the newest windows of the edit. Both per region, and with the
-interval of the difference by user.
+Retention: set-up windows of the holdout, by which nothing was decided. Adaptation: the newest windows of the edit; its
+adapters were chosen by them, so it flatters the candidate a little. Both with the interval of the difference by user.
 """
 
 from __future__ import annotations

@@ -104,9 +104,10 @@ def train_region(task: TrainTask, progress: Progress | None = None) -> TrainedRe
     measured["trained"] = measure(backbone, candidates["trained"], task)
     chosen = max(measured, key=lambda name: quality(measured[name])) if len(task.validation) else "trained"
     adapter = candidates[chosen]
+    blobs = dict(task.current or {}) if chosen == "current" or adapter is None else adapter.to_blobs()
     return TrainedRegion(
         region=task.region,
-        blobs={} if adapter is None else task.current or {} if chosen == "current" else adapter.to_blobs(),
+        blobs=blobs,
         chosen=chosen,
         before=measured["current"],
         after=measured[chosen],
@@ -175,8 +176,12 @@ def trained_positions(states: Tensor, items: Tensor, target: Tensor, positions: 
 
 
 def adapter_scores(backbone: Backbone, adapter: Adapter | None) -> Callable[[Windows], Tensor]:
-    """Windows -> scores [n, v] under one adapter, or under the bare backbone; padding scores minus infinity."""
+    """Windows -> scores [n, v] under one adapter, or under the bare backbone, as a Router scores them.
+
+    Padding and items that were appended after the adapter, or the backbone, was trained score minus infinity.
+    """
     table = backbone.item_table()
+    visible = backbone.known_items if adapter is None else adapter.visible
     delta = None if adapter is None else low_rank_delta(adapter.lora, adapter.scaling)
 
     @torch.no_grad()
@@ -185,8 +190,8 @@ def adapter_scores(backbone: Backbone, adapter: Adapter | None) -> Callable[[Win
         scores = states @ table.T
         if adapter is not None:
             low, rows = item_parts(adapter, states)
-            scores[:, 1 : adapter.visible + 1] += low @ rows.T
-            scores[:, adapter.visible + 1 :] = float("-inf")
+            scores[:, 1 : visible + 1] += low @ rows.T
+        scores[:, visible + 1 :] = float("-inf")
         scores[:, 0] = float("-inf")
         return scores
 

@@ -18,12 +18,14 @@ from torch import Tensor
 
 from raie_engine.adapters import Adapter, item_parts
 from raie_engine.backbones import Backbone, Delta, encode
+from raie_engine.errors import InputError
 from raie_engine.regions import RegionMap, RoutingSpace, assign
 from raie_engine.windows import Windows
 
 __all__ = ["Router", "TopItems", "encode_windows"]
 
 BLOCK_ROWS = 64
+TOP_ROWS = 16 * BLOCK_ROWS
 
 
 @dataclass(frozen=True)
@@ -34,18 +36,19 @@ class TopItems:
     scores: np.ndarray
 
 
-def encode_windows(backbone: Backbone, items: np.ndarray, batch: int = 1024) -> np.ndarray:
+def encode_windows(backbone: Backbone, items: np.ndarray, blocks: int = 16) -> np.ndarray:
     """Encodings float32 [n, d] of item rows [n, L] by the bare frozen backbone.
 
     Items that it was not trained with are passed over: a window lies where its known items put it, before and after
-    any edit, and windows of unknown items alone lie together.
+    any edit, and windows of unknown items alone lie together. blocks: how many pass at a time.
     """
+    n, batch = len(items), blocks * BLOCK_ROWS
     known = np.where(items > backbone.known_items, 0, items)
+    # Whole blocks: a window alone would take another path through the products and could differ in the last bit.
+    known = np.pad(known, ((0, -n % BLOCK_ROWS), (0, 0)))
     with torch.inference_mode():
-        parts = [
-            encode(backbone, torch.from_numpy(known[i : i + batch]).long()) for i in range(0, len(known), batch)
-        ]
-    return torch.cat(parts).numpy() if parts else np.zeros((0, backbone.dim), np.float32)
+        parts = [encode(backbone, torch.from_numpy(known[i : i + batch]).long()) for i in range(0, n, batch)]
+    return torch.cat(parts).numpy()[:n] if parts else np.zeros((0, backbone.dim), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,8 +85,16 @@ class Router:
         """Scores [n, v] of every item; minus infinity for padding and for items a region does not know yet.
 
         regions: ids [n] where they are known already; otherwise the windows are routed first.
+
+        Raises: InputError for a region that is not in the map.
         """
         regions = self.assign(windows.items) if regions is None else regions
+        strangers = np.setdiff1d(regions, self.region_map.ids)
+        if len(strangers):
+            raise InputError(
+                f"expected regions of {self.region_map.ids.tolist()}, found {strangers.tolist()}; "
+                "route the windows with this snapshot"
+            )
         out = torch.empty(len(windows.items), self._items + 1)
         for rows, items, slots in self._blocks(windows.items, regions):
             out[rows] = self._block_scores(items, slots)[: len(out[rows])]
@@ -91,12 +102,17 @@ class Router:
 
     def top_k(self, windows: Windows, k: int, *, exclude_seen: bool = True) -> TopItems:
         """The k best items per window; items of the context are left out unless `exclude_seen` is false."""
-        scores = self.scores(windows)
-        if exclude_seen:
-            scores.scatter_(1, torch.from_numpy(windows.items).long(), float("-inf"))
-        best = scores.topk(min(k, self._items), dim=1)
-        rows = torch.where(best.values.isinf(), 0, best.indices)
-        return TopItems(rows.numpy(), best.values.numpy())
+        k = min(k, self._items)
+        rows, values = np.zeros((len(windows), k), np.int64), np.zeros((len(windows), k), np.float32)
+        for start in range(0, len(windows), TOP_ROWS):  # the scores of a million windows do not fit in memory
+            part = slice(start, start + TOP_ROWS)
+            scores = self.scores(windows.take(part))
+            if exclude_seen:
+                scores.scatter_(1, torch.from_numpy(windows.items[part]).long(), float("-inf"))
+            best = scores.topk(k, dim=1)
+            rows[part] = torch.where(best.values.isneginf(), 0, best.indices).numpy()
+            values[part] = best.values.numpy()
+        return TopItems(rows, values)
 
     @cached_property
     def _items(self) -> int:

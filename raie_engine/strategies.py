@@ -9,6 +9,7 @@ from torch import Tensor
 
 from raie_engine.adapters import fresh_adapter
 from raie_engine.editing import PreparedEdit, edited_backbone, shared_task
+from raie_engine.errors import NothingToEdit
 from raie_engine.model_view import ModelView
 from raie_engine.region_training import adapter_scores, fit_adapter, touched_items
 from raie_engine.windows import Windows
@@ -21,14 +22,7 @@ Score = Callable[[Windows], Tensor]
 
 def never_edit(view: ModelView) -> Score:
     """The backbone as it was set up; it can read items that edits appended, and recommends none of them."""
-    bare, known = adapter_scores(view.backbone, None), view.backbone.known_items
-
-    def score(windows: Windows) -> Tensor:
-        scores = bare(windows)
-        scores[:, known + 1 :] = float("-inf")
-        return scores
-
-    return score
+    return adapter_scores(view.backbone, None)
 
 
 def global_lora(view: ModelView, prepared: PreparedEdit, passes: int, *, replay: bool = False) -> Score:
@@ -36,11 +30,15 @@ def global_lora(view: ModelView, prepared: PreparedEdit, passes: int, *, replay:
 
     It gets the windows, the loss, the item rows and the validation windows of the edit, keeps its best epoch, and
     replays the past only with `replay`, as the strategy Replay does.
+
+    Raises: NothingToEdit for an edit that touched no region, so that there is nothing to fine-tune on.
     """
+    if not prepared.plan.touched:
+        raise NothingToEdit("expected an edit that touches a region to compare with, found one that touches none")
     task = shared_task(view, prepared)
     if not replay:
         task = replace(task, replay=task.replay.take(slice(0, 0)), retained=task.retained.take(slice(0, 0)))
-    epochs = max(1, round(passes / (len(task.new) + len(task.replay))))
+    epochs = max(1, round(passes / max(1, len(task.new) + len(task.replay))))
     task = replace(task, schedule=replace(task.schedule, epochs=epochs, patience=0))
     backbone = edited_backbone(view, prepared)
     begun = fresh_adapter(backbone, task.adapter, touched_items(task.new), task.schedule.seed)

@@ -7,10 +7,11 @@ Legend: n windows, L positions, d hidden size, v item rows (row 0 is padding), m
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,10 @@ __all__ = ["Schedule", "Trained", "fit", "sampled_cross_entropy", "successors"]
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast to train; patience 0 trains every epoch and keeps the last."""
+    """How long and how fast to train.
+
+    patience: epochs without a better validation score before training stops; 0, or no validation, never stops early.
+    """
 
     epochs: int
     batch: int
@@ -40,7 +44,10 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Trained:
-    """Best parameters, the validation score of every epoch (epoch 0 is before training) and the windows passed."""
+    """Best parameters, the validation score of every epoch and the windows passed.
+
+    scores: epoch 0 is before training; all are 0 where nothing validates.
+    """
 
     parameters: Mapping[str, Tensor]
     scores: tuple[float, ...]
@@ -52,7 +59,10 @@ Progress = Callable[[int, float], None]
 
 
 def successors(items: Tensor, target: Tensor) -> Tensor:
-    """What each position should predict: the next item of the window, then its target; 0 after that. [n, L]."""
+    """What each position should predict: the next item of the window, then its target; 0 after that. [n, L].
+
+    items: left-justified windows of at least one item.
+    """
     following = F.pad(items[:, 1:], (0, 1))
     following[torch.arange(len(items)), (items != 0).sum(dim=1) - 1] = target
     return following
@@ -81,22 +91,31 @@ def fit(
 ) -> Trained:
     """Train `parameters` in place on `loss(items [n, L], target [n])` and return the best of them.
 
-    validate: higher is better; None keeps the last epoch. checkpoint: written after every epoch, removed at the end.
+    validate: higher is better; None keeps the last epoch. checkpoint: written after every epoch, removed at the end;
+    one of another training, or an unreadable one, is not used.
 
-    Raises: NotFinite when the loss stops being a number; the parameters are then worthless.
+    Raises: NotFinite when the loss or a parameter stops being a number; the parameters are then worthless.
     """
     optimiser = torch.optim.AdamW(
         parameters.values(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay, foreach=True
     )
-    state = _State.start(parameters, optimiser, validate, checkpoint)
-    while not state.finished(schedule):
+    identity = "" if checkpoint is None else _identity(parameters, windows, schedule)
+    state = None if checkpoint is None else _load(parameters, optimiser, checkpoint, identity)
+    if state is None:
+        state = _State([validate() if validate else 0.0], _copy(parameters))
+    while not state.finished(schedule, judged=validate is not None):
         epoch = len(state.scores)
         _train_epoch(loss, optimiser, windows, schedule, epoch)
         state.advance(parameters, validate)
         if checkpoint is not None:
-            state.save(parameters, optimiser, checkpoint)
+            state.save(parameters, optimiser, checkpoint, identity)
         if progress is not None:
             progress(epoch, state.scores[-1])
+    # The loss is read before each step, so only this sees where the last one led.
+    if not all(bool(value.isfinite().all()) for value in state.best.values()):
+        raise NotFinite(
+            "expected finite parameters, found NaN or infinity after training; lower the learning rate"
+        )
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
     with torch.no_grad():
@@ -115,7 +134,7 @@ def _train_epoch(
     items, target = torch.from_numpy(windows.items).long(), torch.from_numpy(windows.target).long()
     order = torch.from_numpy(np.random.default_rng([schedule.seed, epoch]).permutation(len(target)))
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(schedule.seed * 1_000_003 + epoch)
+        torch.manual_seed((schedule.seed * 1_000_003 + epoch) % 2**63)  # torch takes no longer seed
         for rows in order.split(schedule.batch):
             value = loss(items[rows], target[rows])
             if not torch.isfinite(value):
@@ -132,23 +151,9 @@ class _State:
     scores: list[float]
     best: dict[str, Tensor]
 
-    @classmethod
-    def start(
-        cls,
-        parameters: Mapping[str, Tensor],
-        optimiser: torch.optim.Optimizer,
-        validate: Callable[[], float] | None,
-        checkpoint: Path | None,
-    ) -> _State:
-        if checkpoint is not None and checkpoint.exists():
-            resumed = _load(parameters, optimiser, checkpoint)
-            if resumed is not None:
-                return resumed
-        return cls([validate() if validate else 0.0], _copy(parameters))
-
-    def finished(self, schedule: Schedule) -> bool:
+    def finished(self, schedule: Schedule, *, judged: bool) -> bool:
         done = len(self.scores) - 1
-        stale = done - int(np.argmax(self.scores))
+        stale = done - int(np.argmax(self.scores)) if judged else 0
         return done >= schedule.epochs or (schedule.patience > 0 and stale >= schedule.patience)
 
     def advance(self, parameters: Mapping[str, Tensor], validate: Callable[[], float] | None) -> None:
@@ -156,7 +161,9 @@ class _State:
         if validate is None or self.scores[-1] > max(self.scores[:-1]):
             self.best = _copy(parameters)
 
-    def save(self, parameters: Mapping[str, Tensor], optimiser: torch.optim.Optimizer, path: Path) -> None:
+    def save(
+        self, parameters: Mapping[str, Tensor], optimiser: torch.optim.Optimizer, path: Path, identity: str
+    ) -> None:
         moments = {
             f"moment.{name}.{key}": value
             for name, parameter in parameters.items()
@@ -166,7 +173,8 @@ class _State:
         best = {f"best.{name}": value for name, value in self.best.items()}
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
-        save_file({**now, **best, **moments}, partial, metadata={"scores": json.dumps(self.scores)})
+        facts = {"scores": json.dumps(self.scores), "identity": identity}
+        save_file({**now, **best, **moments}, partial, metadata=facts)
         os.replace(partial, path)  # a checkpoint is whole or is not there
 
 
@@ -174,17 +182,36 @@ def _copy(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: parameter.detach().clone() for name, parameter in parameters.items()}
 
 
-def _load(parameters: Mapping[str, Tensor], optimiser: torch.optim.Optimizer, path: Path) -> _State | None:
+def _identity(parameters: Mapping[str, Tensor], windows: Windows, schedule: Schedule) -> str:
+    """sha256 of what a run starts from; a checkpoint of another run must never be taken for this one's."""
+    digest = hashlib.sha256(json.dumps([asdict(schedule), windows.digest]).encode())
+    for name, parameter in parameters.items():
+        digest.update(f"{name} {tuple(parameter.shape)}".encode())
+        digest.update(parameter.detach().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _load(
+    parameters: Mapping[str, Tensor], optimiser: torch.optim.Optimizer, path: Path, identity: str
+) -> _State | None:
+    """Where the run of this identity stood; parameters and optimiser are set only when all of it can be read."""
+    if not path.exists():
+        return None
     try:
-        with safe_open(path, framework="pt") as saved, torch.no_grad():
-            scores = json.loads(saved.metadata()["scores"])
-            best = {name: saved.get_tensor(f"best.{name}") for name in parameters}
-            for name, parameter in parameters.items():
-                parameter.copy_(saved.get_tensor(f"now.{name}"))
-                prefix = f"moment.{name}."
-                keys = [key for key in saved.keys() if key.startswith(prefix)]  # noqa: SIM118
-                optimiser.state[parameter] = {key.removeprefix(prefix): saved.get_tensor(key) for key in keys}
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError):
+        with safe_open(path, framework="pt") as saved:
+            facts = saved.metadata()
+            scores = json.loads(facts["scores"]) if facts["identity"] == identity else None
+            tensors = {key: saved.get_tensor(key) for key in saved.keys()}  # noqa: SIM118
+    except (SafetensorError, KeyError, TypeError, ValueError):
+        scores = None
+    if scores is None:
         path.unlink()  # a checkpoint only saves time: an unreadable one is trained again
         return None
-    return _State(scores, best)
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(tensors[f"now.{name}"])
+            prefix = f"moment.{name}."
+            moments = {key.removeprefix(prefix): tensors[key] for key in tensors if key.startswith(prefix)}
+            if moments:
+                optimiser.state[parameter] = moments
+    return _State(scores, {name: tensors[f"best.{name}"] for name in parameters})

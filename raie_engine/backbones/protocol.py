@@ -55,7 +55,7 @@ class Backbone(Protocol):
         """Item rows [n, L], left-justified, to hidden states [n, L, d]."""
 
     def with_item_rows(self, rows: Tensor) -> Backbone:
-        """The same frozen model whose item table ends in `rows` [new items, d]."""
+        """The same frozen model whose item table is the known items' rows and then `rows` [new items, d]."""
 
 
 def last_position(items: Tensor) -> Tensor:

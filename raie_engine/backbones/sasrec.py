@@ -37,6 +37,10 @@ class SasRecShape:
     layers: int
     heads: int
 
+    def __post_init__(self) -> None:
+        if min(self.items, self.length, self.dim, self.layers, self.heads) < 1 or self.dim % self.heads:
+            raise ValueError(f"sizes must be at least 1 and dim a multiple of heads, found {self}")
+
 
 class Block(nn.Module):
     """Pre-norm attention and feed-forward, each with a residual."""
@@ -123,7 +127,10 @@ class SasRec(nn.Module):
         return out
 
     def with_item_rows(self, rows: Tensor) -> SasRec:
-        """The same frozen weights, shared and not copied, with `rows` [new items, d] behind the item table."""
+        """The same frozen weights, shared and not copied, with `rows` [new items, d] behind the known items' rows.
+
+        They take the place of rows that were appended before.
+        """
         extended = object.__new__(SasRec)
         extended.__dict__ = {**self.__dict__, "_buffers": {**self._buffers, "appended": rows}}
         return extended
@@ -148,14 +155,14 @@ class SasRec(nn.Module):
         Raises: DamagedArtifact where the bytes are not such a configuration or do not hold its weights.
         """
         try:
-            fields = json.loads(config)
+            fields = dict(json.loads(config))
             fields.pop("kind")
             model = SasRec(SasRecShape(**fields))
             model.load_state_dict(load_tensors(weights))
         except (ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
-            reason = str(error).splitlines()[0]
+            reason = " ".join(str(error).split())
             raise DamagedArtifact(
-                f"expected the configuration and weights of a SASRec, found: {reason}"
+                f"expected the configuration and weights of a SASRec, found: {reason:.200}"
             ) from error
         return model.eval().requires_grad_(False)
 
