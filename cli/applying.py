@@ -12,14 +12,15 @@ import click
 from cli.log_options import log_argument, until_option
 from cli.output import Output, accent, faint, json_option, short, table
 from cli.progress import progress_bars
-from cli.records import snapshot_json
+from cli.records import degrees, snapshot_json
+from cli.reports import draw_report
 from cli.workspace import Workspace, actor, in_workspace
 
 if TYPE_CHECKING:
     from cli.workflows import Planned
-    from registry import Edit, Registry, Snapshot
+    from registry import Registry, Snapshot
 
-__all__ = ["apply", "draw_impact", "draw_plan", "plan", "resume"]
+__all__ = ["apply", "draw_plan", "plan", "resume"]
 
 _workers_option = click.option(
     "--workers",
@@ -97,7 +98,7 @@ def draw_plan(value: Mapping[str, Any]) -> list[str]:
     rows = []
     for each in value["regions"]:
         touched = each["action"] != "untouched"
-        grown = "-" if each["radius_before"] is None else f"{each['radius_before']:.3f}"
+        grown = "-" if each["radius_before"] is None else degrees(each["radius_before"])
         rows.append(
             (
                 each["region"],
@@ -105,8 +106,8 @@ def draw_plan(value: Mapping[str, Any]) -> list[str]:
                 f"{each['update']:,}",
                 f"{each['expand']:,}",
                 f"{each['add']:,}",
-                f"{each['centre_shift']:.4f}" if touched and each["radius_before"] is not None else "-",
-                f"{grown} → {each['radius_after']:.3f}" if touched else grown,
+                degrees(each["centre_shift"]) if touched and each["radius_before"] is not None else "-",
+                f"{grown} → {degrees(each['radius_after'])}" if touched else grown,
                 f"region {each['starts_from']}" if each["action"] == "add" else "",
             )
         )
@@ -231,56 +232,5 @@ def resume(workspace: Workspace, edit: int, force: bool, workers: int, output: O
 
 def _show_result(registry: Registry, model: str, snapshot: Snapshot, output: Output) -> None:
     edit = registry.edit(model, snapshot.edit)
-    output.show(snapshot_json(snapshot) | {"report": dict(edit.report)}, lambda: draw_impact(snapshot, edit))
-
-
-def draw_impact(snapshot: Snapshot, edit: Edit) -> list[str]:
-    """What an edit did, from the report that is kept with it."""
-    if edit.kind == "setup":
-        from cli.set_up import draw_setup
-
-        return draw_setup(snapshot, edit)
-    report = edit.report
-    rows = [
-        (
-            each["region"],
-            each["adapter"] if each["accepted"] else faint("rejected"),
-            _change(each, "Recall@10"),
-            _change(each, "retained Recall@10"),
-            f"{each['passes']:,}",
-            f"{each['seconds']:.1f}",
-        )
-        for each in report["regions"]
-    ]
-    untouched = ", ".join(map(str, report["untouched"])) or "none"
-    lines = [
-        f"edit {edit.number} committed {accent(short(snapshot.id))} on {short(edit.base)}",
-        "",
-        *table(
-            ("region", "adapter", "Recall@10, new", "Recall@10, set-up", "passes", "seconds"), rows, right=(4, 5)
-        ),
-        "",
-        _line("new windows, held out   ", report["adaptation"]),
-        _line("set-up windows, held out", report["retention"]),
-        f"untouched regions: {untouched}"
-        + (" (every byte as before)" if report["untouched"] and report["untouched_identical"] else ""),
-    ]
-    if report["rejected"]:
-        rejected = ", ".join(map(str, report["rejected"]))
-        lines.append(f"not accepted on held-out windows: region {rejected}; its windows wait on")
-    return lines
-
-
-def _change(each: Mapping[str, Any], name: str) -> str:
-    before, after = each["before"].get(name), each["after"].get(name)
-    return "-" if before is None or after is None else f"{before:.4f} → {after:.4f}"
-
-
-def _line(words: str, compared: Mapping[str, Any]) -> str:
-    if not compared["windows"]:
-        return f"{words}: none"
-    change = compared["Recall@10 change"]
-    return (
-        f"{words}: Recall@10 {compared['before']['Recall@10']:.4f} → {compared['after']['Recall@10']:.4f} "
-        f"({change['mean']:+.4f}, 95 % {change['low']:+.4f} to {change['high']:+.4f}, {compared['windows']:,} windows)"
-    )
+    made = f"edit {edit.number} committed {accent(short(snapshot.id))} on {short(edit.base)}"
+    output.show(snapshot_json(snapshot) | {"report": dict(edit.report)}, lambda: [made, "", *draw_report(edit)])

@@ -9,7 +9,8 @@ import click
 
 from cli.consent import ask, yes_option
 from cli.output import Output, faint, json_option, one_line, say, short, table, times, when
-from cli.records import degrees, edit_json, flat, operation_json, state_word, step
+from cli.records import degrees, edit_json, operation_json, state_word, step
+from cli.reports import draw_report
 from cli.workspace import Workspace, actor, in_workspace
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def show(workspace: Workspace, number: int, output: Output) -> None:
     }
 
     def draw() -> list[str]:
-        return [*_facts(edit, value["finished_parts"]), *_operations(operations), *_report(edit)]
+        return [*_facts(edit, value["finished_parts"]), *_operations(operations), "", *draw_report(edit)]
 
     output.show(value, draw)
 
@@ -133,11 +134,6 @@ def _operations(operations: list[Operation]) -> list[str]:
         for operation in operations
     ]
     return ["", *table(headers, rows, right=[0, 3, 4, 5, 6, 7])]
-
-
-def _report(edit: Edit) -> list[str]:
-    lines = [f"{faint(name)}  {text}" for name, text in flat(edit.report)]
-    return ["", *lines] if lines else []
 
 
 @click.command()

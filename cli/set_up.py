@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.log_options import log_argument, log_options, until_option
-from cli.output import Output, accent, json_option, short, table
+from cli.output import Output, accent, json_option, short
 from cli.progress import progress_bars
 from cli.records import snapshot_json
+from cli.reports import draw_report
 from cli.workspace import Workspace, actor, in_workspace
 
 if TYPE_CHECKING:
     from raie_engine.log_settings import LogSettings
-    from registry import Edit, Snapshot
 
-__all__ = ["draw_setup", "setup"]
+__all__ = ["setup"]
 
 
 @click.command()
@@ -74,29 +74,5 @@ def setup(
             progress=progress,
         )
     edit = registry.edit(workspace.model, snapshot.edit)
-    output.show(snapshot_json(snapshot) | {"report": dict(edit.report)}, lambda: draw_setup(snapshot, edit))
-
-
-def draw_setup(snapshot: Snapshot, edit: Edit) -> list[str]:
-    """The first snapshot's report as lines."""
-    report = edit.report
-    windows, backbone, regions = report["windows"], report["backbone"], report["regions"]
-    measured = [
-        (each["k"], f"{each['silhouette']:.3f}", f"{each['largest_share']:.0%}", f"{each['smallest_share']:.0%}")
-        for each in regions["measured"]
-    ]
-    return [
-        f"set up {accent(short(snapshot.id))} from {report['interactions']:,} interactions in "
-        f"{sum(windows.values()):,} windows ({windows['train']:,} train, {windows['validation']:,} validation, "
-        f"{windows['holdout']:,} held out)",
-        f"backbone  {short(backbone['digest'])}, {backbone['epochs']} epochs, "
-        f"validation NDCG@10 {max(backbone['validation']):.4f}",
-        f"held out  Recall@10 {report['holdout']['Recall@10'] or 0:.4f}, NDCG@10 {report['holdout']['NDCG@10'] or 0:.4f}",
-        f"regions   {regions['k']}, chosen by {regions['chosen_by']}: "
-        + ", ".join(f"{weight:.0%}" for weight in regions["weights"]),
-        *(
-            f"          {line}"
-            for line in table(("K", "criterion", "largest", "smallest"), measured, right=(0, 1, 2, 3))
-            if measured
-        ),
-    ]
+    made = f"set up {accent(short(snapshot.id))}"
+    output.show(snapshot_json(snapshot) | {"report": dict(edit.report)}, lambda: [made, *draw_report(edit)])
