@@ -7,6 +7,7 @@ registry step by step, so that `resume` in another process, on the same log or w
 from __future__ import annotations
 
 import math
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -24,6 +25,7 @@ from raie_engine.editing import (
     region_tasks,
     shared_task,
 )
+from raie_engine.errors import EngineError
 from raie_engine.impact import impact
 from raie_engine.interactions import Interactions, cut_time, read_log
 from raie_engine.model_view import ModelView, Settings
@@ -58,7 +60,8 @@ def run_setup(
 ) -> Snapshot:
     """Train the backbone, fit the regions and commit the model's first snapshot.
 
-    Raises: EngineError for a log that cannot be used; RegistryError when the model has a snapshot already.
+    Raises: EngineError for a log that cannot be used, and the set-up is then closed; RegistryError when the model has
+    a snapshot already.
     """
     interactions = read_log(log, **vars(settings.log))
     edit = registry.begin(
@@ -83,17 +86,24 @@ def _finish_setup(
     work: Path,
     progress: Progress,
 ) -> Snapshot:
-    epochs = settings.engine.backbone.epochs
+    epochs, folder = settings.engine.backbone.epochs, _folder(work, model, number)
     with _kept_alive(registry, model, number):
-        result = set_up(
-            interactions,
-            None if until is None else cut_time(interactions, until),
-            settings,
-            checkpoint=_folder(work, model, number) / "backbone.safetensors",
-            progress=lambda epoch, score: progress(f"backbone, validation NDCG@10 {score:.4f}", epoch, epochs),
-        )
+        try:
+            result = set_up(
+                interactions,
+                None if until is None else cut_time(interactions, until),
+                settings,
+                checkpoint=folder / "backbone.safetensors",
+                progress=lambda epoch, score: progress(f"backbone, validation NDCG@10 {score:.4f}", epoch, epochs),
+            )
+        except EngineError as error:
+            # The same log and settings would fail again, so there is nothing to resume.
+            registry.abort(model, number, str(error))
+            raise
         content = _uploaded(registry, result.parts, None)
-    return registry.commit(model, number, content, _changes(result.facts), _plain(result.report))
+    snapshot = registry.commit(model, number, content, _changes(result.facts), _plain(result.report))
+    shutil.rmtree(folder, ignore_errors=True)
+    return snapshot
 
 
 @dataclass(frozen=True)
@@ -206,17 +216,18 @@ def _train_and_commit(
     workers: int,
     progress: Progress,
 ) -> Snapshot:
+    folder = _folder(work, model, number)
     with _kept_alive(registry, model, number):
-        trained = _trained(
-            registry, model, number, view, prepared, _folder(work, model, number), workers, progress
-        )
+        trained = _trained(registry, model, number, view, prepared, folder, workers, progress)
         finished = finish_edit(view, prepared, [trained[region] for region in prepared.plan.touched])
         content = _uploaded(registry, finished.parts, view.content)  # type: ignore[arg-type]
         candidate = ModelView(content, registry.get)
         progress("judging the candidate", 0, 1)
         report = impact(view, candidate, prepared, finished, trained)
         progress("judging the candidate", 1, 1)
-    return registry.commit(model, number, content, _changes(finished.facts), _plain(report))
+    snapshot = registry.commit(model, number, content, _changes(finished.facts), _plain(report))
+    shutil.rmtree(folder, ignore_errors=True)
+    return snapshot
 
 
 def _trained(

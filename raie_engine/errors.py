@@ -7,7 +7,8 @@ EngineError
 ├── WrongBackbone         an adapter, space or snapshot of another backbone
 ├── DamagedArtifact       bytes that do not parse as what they should be
 ├── NotFinite             NaN or infinity where numbers were expected
-└── NothingToEdit         the log holds no window after the watermark
+├── NothingToEdit         the log holds no window after the watermark
+└── WorkerLost            a training process died
 
 A message says what was expected, what was found and what to do.
 """
@@ -22,6 +23,7 @@ __all__ = [
     "NotFinite",
     "NothingToEdit",
     "UnknownItem",
+    "WorkerLost",
     "WrongBackbone",
 ]
 
@@ -56,3 +58,7 @@ class NotFinite(EngineError):
 
 class NothingToEdit(EngineError):
     """The log holds no new window after the snapshot's watermark."""
+
+
+class WorkerLost(EngineError):
+    """A training process died before it gave its result; what others gave is kept."""

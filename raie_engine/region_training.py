@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -21,6 +22,7 @@ from raie_engine.adapters import Adapter, fresh_adapter, item_parts, low_rank_de
 from raie_engine.backbones import Backbone, encode, load_backbone
 from raie_engine.config import AdapterConfig
 from raie_engine.cross_entropy import linear_cross_entropy
+from raie_engine.errors import WorkerLost
 from raie_engine.evaluation import mean_metrics, ranks
 from raie_engine.training import Progress, Schedule, fit, successors
 from raie_engine.windows import Windows, concatenate
@@ -209,6 +211,8 @@ def train_regions(tasks: Sequence[TrainTask], workers: int) -> Iterator[TrainedR
     """Train every task and yield each result as it is ready; the results do not depend on `workers`.
 
     Each task runs on one thread, so that its bytes are the same alone or beside others.
+
+    Raises: WorkerLost when the system ends a worker, for instance because memory is short.
     """
     if workers <= 1 or len(tasks) <= 1:
         yield from _on_one_thread(tasks)
@@ -216,7 +220,14 @@ def train_regions(tasks: Sequence[TrainTask], workers: int) -> Iterator[TrainedR
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         futures = [pool.submit(_train_alone, task) for task in tasks]
         for future in as_completed(futures):
-            yield future.result()
+            try:
+                result = future.result()
+            except BrokenProcessPool as error:
+                raise WorkerLost(
+                    f"expected {workers} training processes to finish, found one that was killed, most likely for "
+                    "lack of memory; resume the edit with fewer workers"
+                ) from error
+            yield result
 
 
 def _train_alone(task: TrainTask) -> TrainedRegion:
