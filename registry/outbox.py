@@ -82,13 +82,15 @@ class Failure:
 class SyncReport:
     """What a drain did: events published, events that remain, those that failed.
 
-    stopped: why the drain ended before it had tried everything, in one line; None where it had.
+    stopped: why the drain ended before it had tried everything, in one line; None where it had.  leased_until: until
+    when another relay, or one that was killed, holds some of what remains; None where none does.
     """
 
     published: int
     remaining: int
     failed: tuple[Failure, ...] = ()
     stopped: str | None = None
+    leased_until: float | None = None
 
 
 @dataclass(frozen=True)
@@ -173,8 +175,13 @@ def drain(
             continue
         failures.append(relay.record(event, failure))
         if isinstance(failure, MlflowUnreachable):
-            return SyncReport(published, _pending(engine), tuple(failures), failures[-1].error)
-    return SyncReport(published, _pending(engine), tuple(failures))
+            return _report(engine, published, failures, failures[-1].error)
+    return _report(engine, published, failures, None)
+
+
+def _report(engine: Engine, published: int, failures: list[Failure], stopped: str | None) -> SyncReport:
+    left = outbox_status(engine)
+    return SyncReport(published, left.pending, tuple(failures), stopped, left.leased_until)
 
 
 def _publish(
@@ -266,13 +273,6 @@ def _claimable(now: float, skip: set[str]) -> Select[Any]:
     # published_at again: PostgreSQL evaluates only the outer conditions anew after it waited for a row.
     wanted = select(outbox_events).where(_e.id.in_(first), _e.published_at.is_(None), free, _e.model.not_in(skip))
     return wanted.order_by(_e.id).limit(1).with_for_update(skip_locked=True)
-
-
-def _pending(engine: Engine) -> int:
-    with reading(engine) as connection:
-        return connection.execute(
-            select(func.count()).select_from(outbox_events).where(_e.published_at.is_(None))
-        ).scalar_one()
 
 
 def requeue(engine: Engine) -> int:

@@ -169,7 +169,8 @@ def test_a_leased_event_is_left_to_its_relay(engine: Engine) -> None:
 
     ledger = Ledger(drain_elsewhere)
     drain(engine, ledger)
-    assert (reports[0].published, reports[0].remaining) == (1, 2)
+    assert (reports[0].published, reports[0].remaining, reports[0].failed) == (1, 2, ())
+    assert reports[0].leased_until is not None
     assert (other.events, ledger.events) == ([("b", 1)], [("a", 1), ("a", 2)])
 
 
