@@ -15,7 +15,7 @@ from cli import main
 from cli.workspace import Workspace, draft, find
 from migrations import upgrade
 from registry import Registry
-from tests.cli import history
+from tests.cli import history, trained
 
 
 @dataclass(frozen=True)
@@ -78,3 +78,27 @@ def workspace(_made: Path, tmp_path: Path) -> Workspace:
 def registry(workspace: Workspace) -> Registry:
     """The registry of that workspace."""
     return workspace.registry()
+
+
+@pytest.fixture(scope="session")
+def _trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with a small trained model, set up once."""
+    return trained.made(tmp_path_factory.mktemp("trained"))
+
+
+@pytest.fixture(scope="session")
+def _edited(_trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That workspace after its first edit, applied once."""
+    return trained.edited(_trained, tmp_path_factory.mktemp("edited"))
+
+
+@pytest.fixture
+def ready(_trained: Path, tmp_path: Path) -> Path:
+    """A copy of the trained workspace in the current folder, ready for its first edit."""
+    return shutil.copytree(_trained, tmp_path, dirs_exist_ok=True)
+
+
+@pytest.fixture
+def edited(_edited: Path, tmp_path: Path) -> Path:
+    """A copy of the edited workspace in the current folder."""
+    return shutil.copytree(_edited, tmp_path, dirs_exist_ok=True)
