@@ -71,6 +71,7 @@ def exit_code(error: BaseException) -> int | None:
         (engine.ConfigError, USAGE),
         (engine.WrongBackbone, INTEGRITY),
         (engine.DamagedArtifact, INTEGRITY),
+        (engine.WorkerLost, REFUSED),
         (engine.EngineError, BAD_INPUT),
         (registry.InvalidValue, USAGE),
         (registry.BlobMissing, INTEGRITY),

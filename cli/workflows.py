@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -251,12 +251,13 @@ def _trained(
     together = view.settings.engine.edit.shared_epochs > 0
     total = len(prepared.plan.touched) + together
 
-    def record(results: Iterator[TrainedRegion], what: str) -> None:
+    def record(results: Generator[TrainedRegion], what: str) -> None:
         progress(what, len(done), total)
-        for result in results:
-            registry.record_part(model, number, f"region {result.region}", _remembered(registry, result))
-            done[result.region] = result
-            progress(what, len(done), total)
+        with closing(results):  # an interrupt in here stops the workers at once
+            for result in results:
+                registry.record_part(model, number, f"region {result.region}", _remembered(registry, result))
+                done[result.region] = result
+                progress(what, len(done), total)
 
     if SHARED not in done and together:
         record(

@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +19,10 @@ from raie_engine.adapters import Adapter, fresh_adapter, item_parts, low_rank_de
 from raie_engine.backbones import Backbone, encode, load_backbone
 from raie_engine.config import AdapterConfig
 from raie_engine.cross_entropy import linear_cross_entropy
-from raie_engine.errors import WorkerLost
 from raie_engine.evaluation import mean_metrics, ranks
 from raie_engine.training import Progress, Schedule, fit, successors
 from raie_engine.windows import Windows, concatenate
+from raie_engine.worker_pool import side_by_side
 
 __all__ = [
     "TrainTask",
@@ -207,7 +204,7 @@ def measure(backbone: Backbone, adapter: Adapter | None, task: TrainTask) -> dic
     return mean_metrics(ranks(score, task.validation)) | {f"retained {name}": v for name, v in retained.items()}
 
 
-def train_regions(tasks: Sequence[TrainTask], workers: int) -> Iterator[TrainedRegion]:
+def train_regions(tasks: Sequence[TrainTask], workers: int) -> Generator[TrainedRegion]:
     """Train every task and yield each result as it is ready; the results do not depend on `workers`.
 
     Each task runs on one thread, so that its bytes are the same alone or beside others.
@@ -217,17 +214,7 @@ def train_regions(tasks: Sequence[TrainTask], workers: int) -> Iterator[TrainedR
     if workers <= 1 or len(tasks) <= 1:
         yield from _on_one_thread(tasks)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(_train_alone, task) for task in tasks]
-        for future in as_completed(futures):
-            try:
-                result = future.result()
-            except BrokenProcessPool as error:
-                raise WorkerLost(
-                    f"expected {workers} training processes to finish, found one that was killed, most likely for "
-                    "lack of memory; resume the edit with fewer workers"
-                ) from error
-            yield result
+    yield from side_by_side(_train_alone, tasks, workers)
 
 
 def _train_alone(task: TrainTask) -> TrainedRegion:

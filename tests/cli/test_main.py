@@ -33,6 +33,7 @@ CODES = [
     (engine.NothingToEdit("no new rows"), 3),
     (engine.WrongBackbone("another"), 5),
     (engine.DamagedArtifact("cut off"), 5),
+    (engine.WorkerLost("killed"), 1),
     (registry.NotFound("no such edit"), 1),
     (registry.SchemaMismatch("revision 2"), 1),
     (registry.InvalidValue("a name"), 2),

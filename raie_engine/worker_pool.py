@@ -1,0 +1,74 @@
+"""Processes that work for this one, and never outlive it nor the loop that wants their results.
+
+A worker that went on after its parent was killed would write checkpoints under the hands of whoever resumes.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, closing, contextmanager
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from typing import Any, TypeVar
+
+from raie_engine.errors import WorkerLost
+
+__all__ = ["side_by_side"]
+
+T = TypeVar("T")
+
+
+def side_by_side(function: Callable[[Any], T], tasks: Sequence[Any], workers: int) -> Generator[T]:
+    """function(task) for every task in new processes, each result as it is ready.
+
+    Closed early, or left by an error, it stops the workers in the middle of their tasks.
+
+    Raises: WorkerLost when the system ends a worker, for instance because memory is short.
+    """
+    context = get_context("spawn")
+    lifeline, held = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_live_by, initargs=(lifeline,))
+    with closing(lifeline), closing(held), pool, ExitStack() as at_once:
+        at_once.callback(held.close)
+        at_once.callback(pool.shutdown, wait=False, cancel_futures=True)
+        try:
+            with _uninterrupted():
+                futures = [pool.submit(function, task) for task in tasks]
+            for future in as_completed(futures):
+                yield future.result()
+        except BrokenProcessPool as error:
+            raise WorkerLost(
+                f"expected {workers} training processes to finish, found one that was killed, most likely for "
+                "lack of memory; resume the edit with fewer workers"
+            ) from error
+        at_once.pop_all()
+
+
+def _live_by(lifeline: Connection) -> None:
+    """End this process as soon as nobody holds the other end of its lifeline."""
+
+    def watch() -> None:
+        try:
+            lifeline.poll(None)  # nothing is ever sent: it returns when the other end was closed or died
+        finally:
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="lifeline").start()
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Processes begun in here never see Ctrl-C, which a terminal sends to all: the parent alone decides."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
