@@ -87,7 +87,7 @@ def land(connection: Connection, holder: str, landing: Landing) -> Snapshot | No
     if landing.moves_head:
         _move_head(connection, manifest, at)
     _close_edit(connection, landing, edit.number, at)
-    audit.append(
+    event = audit.append(
         connection,
         actor=edit.actor,
         action="commit" if isinstance(landing.edit, int) else edit.kind,
@@ -99,7 +99,9 @@ def land(connection: Connection, holder: str, landing: Landing) -> Snapshot | No
         at=at,
     )
     closed = edit_by_number(connection, model, edit.number)
-    outbox.enqueue(connection, model, outbox.SNAPSHOT_COMMITTED, _payload(closed, landing, versions))
+    # The chain's end goes out with the event: a table rewritten later no longer fits what MLflow shows.
+    payload = _payload(closed, landing, versions) | {"audit_head": event.hash}
+    outbox.enqueue(connection, model, outbox.SNAPSHOT_COMMITTED, payload)
     return snapshot_by_id(connection, manifest.id)
 
 
