@@ -57,7 +57,8 @@ class Router:
 
     item_chunks: the rows [new items, d] that each edit appended, oldest first; `backbone` knows them already.
 
-    Raises: WrongBackbone when the space or an adapter belongs to another backbone.
+    Raises: WrongBackbone when the space or an adapter belongs to another backbone; InputError for adapters of
+    different ranks.
     Source: equation 9. Departs from the paper: routing reads the bare backbone in the centred space.
     """
 
@@ -72,6 +73,13 @@ class Router:
         self.region_map.require_space(self.space.digest)
         for adapter in self.adapters.values():
             adapter.require(self.backbone)
+        ranks = sorted({adapter.rank for adapter in self.adapters.values()})
+        if len(ranks) > 1:
+            # Stacked to the widest, the narrower ones would be summed in another order than alone.
+            raise InputError(
+                f"expected adapters of one rank, found ranks {ranks}: a region's scores would then depend on its "
+                "neighbours' adapters; train all regions with this model's settings"
+            )
 
     def vectors(self, items: np.ndarray) -> np.ndarray:
         """Routing vectors [n, d], norm 1, of item rows [n, L]."""
@@ -132,14 +140,13 @@ class Router:
     def _stacked(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Per layer A^T [g, inputs, r] and B^T [g, r, outputs], the scaling folded into B; slot 0 changes nothing."""
         ordered = [self.adapters[region] for region in self._slots]
-        rank = max((adapter.rank for adapter in ordered), default=1)
         stacked = {}
         for name, shape in self.backbone.lora_targets.items():
-            down = torch.zeros(len(ordered) + 1, shape.inputs, rank)
-            up = torch.zeros(len(ordered) + 1, rank, shape.outputs)
+            down = torch.zeros(len(ordered) + 1, shape.inputs, ordered[0].rank)
+            up = torch.zeros(len(ordered) + 1, ordered[0].rank, shape.outputs)
             for slot, adapter in enumerate(ordered, start=1):
-                down[slot, :, : adapter.rank] = adapter.lora[f"{name}.lora_A.weight"].T
-                up[slot, : adapter.rank] = adapter.lora[f"{name}.lora_B.weight"].T * adapter.scaling
+                down[slot] = adapter.lora[f"{name}.lora_A.weight"].T
+                up[slot] = adapter.lora[f"{name}.lora_B.weight"].T * adapter.scaling
             stacked[name] = (down, up)
         return stacked
 
