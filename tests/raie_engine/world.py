@@ -35,6 +35,8 @@ from raie_engine.synthetic import SyntheticConfig, SyntheticLog, drifting_log, w
 from raie_engine.windows import Windows
 
 __all__ = [
+    "ITEMS",
+    "LENGTH",
     "ROOT",
     "SEED",
     "SMALL_LOG",
@@ -49,10 +51,12 @@ __all__ = [
     "random_backbone",
     "random_windows",
     "small_settings",
+    "successor_windows",
 ]
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED = 42
+ITEMS, LENGTH = 30, 6  # of the random backbone
 SMALL_LOG = SyntheticConfig(users=300, core_items=20, fringe_items=12, new_items=20, unseen_items=4, seed=7)
 
 
@@ -184,7 +188,9 @@ def make_world(folder: Path) -> World:
     return World(memory, log, interactions, made, view, first, second)
 
 
-def random_backbone(*, items: int = 30, length: int = 6, dim: int = 16, layers: int = 2, seed: int = 0) -> SasRec:
+def random_backbone(
+    *, items: int = ITEMS, length: int = LENGTH, dim: int = 16, layers: int = 2, seed: int = 0
+) -> SasRec:
     """A frozen SASRec whose every weight matters: as it is initialised, all states would be nearly equal."""
     model = SasRec(SasRecShape(items, length, dim, layers, 2), seed=seed)
     generator = torch.Generator().manual_seed(seed)
@@ -218,6 +224,14 @@ def random_windows(n: int, length: int, items: int, *, seed: int = 0, users: int
         generator.integers(0, users, n, dtype=np.int32),
         np.arange(n, dtype=np.int64),
     )
+
+
+def successor_windows(n: int, seed: int) -> Windows:
+    """Windows in which each item is followed by the next row: something an adapter can learn."""
+    generator = np.random.default_rng(seed)
+    first = generator.integers(1, ITEMS + 1, n)
+    rows = ((first[:, None] + np.arange(LENGTH + 1) - 1) % ITEMS + 1).astype(np.int32)
+    return Windows(rows[:, :-1], rows[:, -1], np.arange(n, dtype=np.int32), np.arange(n, dtype=np.int64))
 
 
 def in_another_process(code: str, *arguments: object) -> str:

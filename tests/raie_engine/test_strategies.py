@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from raie_engine.editing import SHARED
+from raie_engine.errors import NothingToEdit
+from raie_engine.evaluation import mean_metrics, ranks
+from raie_engine.impact import compared, impact, knowing_rows_of
+from raie_engine.interactions import between
+from raie_engine.plan import without
+from raie_engine.strategies import global_lora, never_edit
+from raie_engine.windows import cut_windows
+from tests.raie_engine.world import World, small_settings
+
+
+def test_the_backbone_that_is_never_edited_scores_the_same_after_every_edit(world: World) -> None:
+    windows, known = world.view.holdout, world.view.backbone.known_items
+    before = never_edit(world.view)(windows)
+    for later in (world.first.view, world.second.view):
+        scores = never_edit(later)(windows)
+        assert torch.equal(scores[:, : known + 1], before)
+        assert scores[:, known + 1 :].isneginf().all()
+        assert scores.shape[1] == len(later.catalogue.items) + 1
+
+
+def test_one_adapter_for_all_learns_from_the_edit_and_can_recommend_its_new_items(world: World) -> None:
+    passes = 6 * len(world.first.prepared.windows)
+    score = global_lora(world.view, world.first.prepared, passes)
+    newest = world.first.prepared.windows.take(
+        world.first.prepared.windows.timestamp > world.first.prepared.judged_after
+    )
+    never = mean_metrics(ranks(never_edit(world.first.view), newest))
+    tuned = mean_metrics(ranks(score, newest))
+    assert tuned["NDCG@10"] > never["NDCG@10"]
+    assert score(newest)[:, 1:].isfinite().all()
+
+
+def test_replay_and_the_budget_change_what_is_trained_and_nothing_is_left_to_chance(world: World) -> None:
+    windows = world.view.holdout
+    first = [global_lora(world.view, world.first.prepared, 500)(windows) for _ in range(2)]
+    assert torch.equal(*first)
+    replayed = global_lora(world.view, world.first.prepared, 500, replay=True)(windows)
+    assert not torch.equal(first[0], replayed)
+
+
+def test_there_is_nothing_to_compare_with_where_an_edit_touched_nothing(world: World) -> None:
+    prepared = world.first.prepared
+    untouching = replace(prepared, plan=without(prepared.plan, prepared.plan.touched))
+    with pytest.raises(NothingToEdit, match="touches none"):
+        global_lora(world.view, untouching, 100)
+
+
+def test_the_impact_of_an_edit_is_measured_on_what_nobody_trained_on(world: World) -> None:
+    first = world.first
+    report = impact(world.view, first.view, first.prepared, first.finished, first.trained)
+    plan = first.prepared.plan
+    assert report["gate"]["update"] + report["gate"]["expand"] + report["gate"]["add"] == len(
+        first.prepared.windows
+    )
+    assert report["retention"]["windows"] == len(world.view.holdout)
+    assert report["retention"]["before"] == pytest.approx(world.made.report["holdout"])
+    assert report["adaptation"]["after"]["NDCG@10"] > report["adaptation"]["before"]["NDCG@10"]
+    assert report["untouched"] == sorted(set(range(5)) - set(plan.touched))
+    assert report["untouched_identical"] is True
+    assert report["rejected"] == list(first.finished.rejected)
+    assert {row["region"]: row["accepted"] for row in report["regions"]} == {
+        region: region not in first.finished.rejected for region in plan.touched
+    }
+    assert report["passes"] == sum(one.passes for one in first.trained.values())
+    assert SHARED in first.trained
+    assert report["waiting"] == len(first.view.buffer)
+
+
+def test_an_older_router_reads_new_items_and_recommends_none(world: World) -> None:
+    older = knowing_rows_of(world.view.router, world.first.view.router)
+    windows = world.first.prepared.windows
+    scores = older.scores(windows)
+    known = world.view.backbone.known_items
+    assert scores[:, known + 1 :].isneginf().all()
+    kept = ~(windows.items > known).any(axis=1)
+    assert torch.equal(scores[kept, : known + 1], world.view.router.scores(windows.take(kept)))
+
+
+def test_routers_are_compared_on_the_same_windows(world: World) -> None:
+    settings = small_settings().engine
+    test = cut_windows(
+        between(world.interactions, None, world.ends[3]),
+        settings.windows,
+        after=world.second.view.watermark.timestamp,
+    )
+    found = compared(world.view.router, world.view.router, world.view.holdout)
+    assert found["before"] == found["after"]
+    assert found["Recall@10 change"] == {"mean": 0, "low": 0, "high": 0}
+    assert compared(world.view.router, world.view.router, test.take(slice(0, 0))) == {"windows": 0}
