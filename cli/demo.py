@@ -34,7 +34,7 @@ def demo(log: Path | None, folder: Path | None) -> None:
     \b
     Examples:
       raie demo
-      raie demo ratings.dat --folder /tmp/movies
+      raie demo ratings.dat --folder movies
     """
     place = _fresh(folder)
     place.mkdir(parents=True, exist_ok=True)
