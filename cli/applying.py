@@ -29,7 +29,9 @@ _workers_option = click.option(
     show_default="one per core",
     help="Regions that train side by side; the result does not depend on it.",
 )
-_seed_option = click.option("--seed", type=int, help="Another seed than the set-up's.")
+_seed_option = click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), metavar="N", help="Another seed than the set-up's."
+)
 _force_option = click.option("--force", is_flag=True, help="Take it from a process that may still work on it.")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,12 @@ __all__ = ["setup"]
 @click.option(
     "--regions", type=click.IntRange(min=1), metavar="K", help="How many regions; else a criterion chooses."
 )
-@click.option("--seed", type=int, help="Seed of everything random.  [42, or engine.seed in raie.toml]")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    metavar="N",
+    help="Seed of everything random.  [42, or engine.seed in raie.toml]",
+)
 @click.option("--reason", metavar="TEXT", default="", help="Why; it stays in the history.")
 @log_options
 @json_option
@@ -59,8 +65,9 @@ def setup(
     engine: dict[str, Any] = {**workspace.engine}
     if seed is not None:
         engine["seed"] = seed
-    if regions is not None:
-        engine["regions"] = {**engine.get("regions", {}), "regions": regions}
+    table = engine.get("regions", {})
+    if regions is not None and isinstance(table, Mapping):
+        engine["regions"] = {**table, "regions": regions}
     with progress_bars() as progress:
         snapshot = run_setup(
             registry,

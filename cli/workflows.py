@@ -25,7 +25,7 @@ from raie_engine.editing import (
     region_tasks,
     shared_task,
 )
-from raie_engine.errors import EngineError
+from raie_engine.errors import EngineError, InputError
 from raie_engine.impact import impact
 from raie_engine.interactions import Interactions, cut_time, read_log
 from raie_engine.model_view import ModelView, Settings
@@ -117,8 +117,15 @@ class Planned:
 
 
 def read_new(view: ModelView, log: Path) -> Interactions:
-    """The log as the model reads its logs: known ids keep their rows."""
-    return read_log(log, catalogue=view.catalogue, **vars(view.settings.log))
+    """The log as the model reads its logs: known ids keep their rows.
+
+    Raises: InputError for a log that cannot be used.
+    """
+    try:
+        return read_log(log, catalogue=view.catalogue, **vars(view.settings.log))
+    except InputError as error:
+        # The reader's advice names options that only a set-up has.
+        raise InputError(f"{error} (a model's later logs are read with the options of its set-up)") from error
 
 
 def planned(registry: Registry, model: str, log: Path, until: str | None, seed: int | None) -> Planned:

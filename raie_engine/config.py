@@ -7,6 +7,7 @@ up with is stored beside it, and every later edit reads it from there.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_type_hints
@@ -78,6 +79,11 @@ class BackboneConfig:
             raise ConfigError(
                 "backbone.dim, layers, heads, batch and negatives must be at least 1 and backbone.epochs at least 0, "
                 f"found {self.dim}, {self.layers}, {self.heads}, {self.batch}, {self.negatives} and {self.epochs}"
+            )
+        if self.learning_rate <= 0 or self.weight_decay < 0:
+            raise ConfigError(
+                "backbone.learning_rate must be above 0 and backbone.weight_decay at least 0, "
+                f"found {self.learning_rate} and {self.weight_decay}"
             )
         if self.dim % self.heads:
             raise ConfigError(f"backbone.dim = {self.dim} must be a multiple of backbone.heads = {self.heads}")
@@ -232,6 +238,12 @@ class EditConfig:
     def __post_init__(self) -> None:
         if not 0 < self.holdout < 1:
             raise ConfigError(f"edit.holdout must lie in (0, 1), found {self.holdout}")
+        if min(self.shared_learning_rate, self.learning_rate) <= 0 or min(self.patience, self.max_replay) < 0:
+            raise ConfigError(
+                "edit.shared_learning_rate and edit.learning_rate must be above 0, edit.patience and edit.max_replay "
+                f"at least 0, found {self.shared_learning_rate}, {self.learning_rate}, {self.patience} and "
+                f"{self.max_replay}"
+            )
         if min(self.shared_epochs, self.epochs) < 0 or self.batch < 1 or self.replay_ratio < 0:
             raise ConfigError(
                 "edit.shared_epochs, edit.epochs and edit.replay_ratio must be at least 0 and edit.batch at least 1"
@@ -274,6 +286,8 @@ def _coerce(value: Any, kind: type[Any], path: str) -> Any:
         return from_mapping(value, kind, path + ".")
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if isinstance(value, float) and not math.isfinite(value):  # TOML can write nan and inf; no option means them
+        raise ConfigError(f"option {path!r} must be a finite number, found {value}")
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise ConfigError(f"option {path!r} must be {kind.__name__}, found {value!r}")
     return value

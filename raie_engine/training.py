@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
@@ -174,8 +174,13 @@ class _State:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
         facts = {"scores": json.dumps(self.scores), "identity": identity}
-        save_file({**now, **best, **moments}, partial, metadata=facts)
-        os.replace(partial, path)  # a checkpoint is whole or is not there
+        data = save({**now, **best, **moments}, metadata=facts)
+        try:
+            partial.write_bytes(data)  # not save_file, which has an error of its own for a full disk
+            os.replace(partial, path)  # a checkpoint is whole or is not there
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _copy(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:

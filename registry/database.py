@@ -190,7 +190,9 @@ def _translate_for(url: URL) -> Callable[[ExceptionContext], RegistryError | Non
         if kind is None:
             return None
         detail = _one_line(context.original_exception, url.password)
-        return kind(f"Expected the database {shown} to answer, found: {detail}; {_ADVICE[kind]}")
+        in_a_file = kind is DatabaseUnreachable and url.drivername == "sqlite"
+        advice = "check the file, its permissions and the space on its disk" if in_a_file else _ADVICE[kind]
+        return kind(f"Expected the database {shown} to answer, found: {detail}; {advice}")
 
     return translate
 

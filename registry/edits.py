@@ -74,10 +74,13 @@ def begin(
     lock_model(connection, model)
     head = head_id(connection, model)
     if (kind == "setup") != (head is None):
-        found = "none" if head is None else f"head {head}"
-        wanted = "no snapshot before a set-up" if kind == "setup" else "a set-up before an edit"
+        if head is None:
+            raise EditStateError(
+                f"Expected a set-up of model {model!r} before an edit, found none; set it up first"
+            )
         raise EditStateError(
-            f"Expected {wanted} of model {model!r}, found {found}; set it up, or name another model"
+            f"Expected no snapshot of model {model!r} before its set-up, found head {head}; edit that one, or name "
+            "another model for a new set-up"
         )
     if base is not None and (head is None or snapshot_by_id(connection, base).model != model):
         raise CommitConflict(f"Expected a base of model {model!r}, found snapshot {base} of another", base, head)

@@ -81,24 +81,30 @@ def registry(workspace: Workspace) -> Registry:
 
 
 @pytest.fixture(scope="session")
-def _trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with a small trained model, set up once."""
     return trained.made(tmp_path_factory.mktemp("trained"))
 
 
 @pytest.fixture(scope="session")
-def _edited(_trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def edited_folder(trained_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """That workspace after its first edit, applied once."""
-    return trained.edited(_trained, tmp_path_factory.mktemp("edited"))
+    return trained.edited(trained_folder, tmp_path_factory.mktemp("edited"))
+
+
+@pytest.fixture(scope="session")
+def whole(edited_folder: Path) -> str:
+    """The head after that edit, which nothing interrupted."""
+    return trained.head_of(edited_folder)
 
 
 @pytest.fixture
-def ready(_trained: Path, tmp_path: Path) -> Path:
+def ready(trained_folder: Path, tmp_path: Path) -> Path:
     """A copy of the trained workspace in the current folder, ready for its first edit."""
-    return shutil.copytree(_trained, tmp_path, dirs_exist_ok=True)
+    return shutil.copytree(trained_folder, tmp_path, dirs_exist_ok=True)
 
 
 @pytest.fixture
-def edited(_edited: Path, tmp_path: Path) -> Path:
+def edited(edited_folder: Path, tmp_path: Path) -> Path:
     """A copy of the edited workspace in the current folder."""
-    return shutil.copytree(_edited, tmp_path, dirs_exist_ok=True)
+    return shutil.copytree(edited_folder, tmp_path, dirs_exist_ok=True)

@@ -78,12 +78,6 @@ def side_by_side(folder: Path) -> Callable[[], bool]:
     return lambda: len(checkpoints(folder)) >= 2
 
 
-@pytest.fixture
-def whole(_edited: Path) -> str:
-    """The head after an edit of the same log that nothing interrupted."""
-    return trained.head_of(_edited)
-
-
 def assert_resumable(raie: Raie, folder: Path, base: str, whole: str) -> None:
     """The head has not moved, nothing is damaged, and resume makes the snapshot that an uninterrupted edit makes."""
     assert trained.head_of(folder) == base
