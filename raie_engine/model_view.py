@@ -23,6 +23,7 @@ from raie_engine.backbones import Backbone, load_backbone
 from raie_engine.catalogue import Catalogue
 from raie_engine.config import EngineConfig, from_mapping, to_mapping
 from raie_engine.errors import DamagedArtifact
+from raie_engine.finite import require_finite
 from raie_engine.interactions import Columns, Watermark
 from raie_engine.log_settings import LogSettings
 from raie_engine.plan import AddBuffer
@@ -78,9 +79,11 @@ def pack_item_rows(rows: Tensor) -> bytes:
 
 def _unpack_item_rows(data: bytes) -> Tensor:
     try:
-        return load_tensors(data)["rows"]
+        rows = load_tensors(data)["rows"]
     except (SafetensorError, KeyError) as error:
         raise DamagedArtifact(f"expected appended item rows, found bytes that do not parse: {error}") from error
+    require_finite({"rows": rows}, "appended item rows")
+    return rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +147,12 @@ class ModelView:
     def adapter_blobs(self, region: int) -> dict[str, bytes] | None:
         """The blobs of a region's adapter; None for a region that still answers with the bare backbone."""
         entry = self.content.regions[region]
-        return {role: self.get(entry[role]) for role in ADAPTER_ROLES} if "lora" in entry else None
+        if "lora" not in entry:
+            return None
+        missing = sorted(set(ADAPTER_ROLES) - set(entry))
+        if missing:
+            raise DamagedArtifact(f"expected {', '.join(ADAPTER_ROLES)} of region {region}, found no {missing[0]}")
+        return {role: self.get(entry[role]) for role in ADAPTER_ROLES}
 
     def replay(self, region: int) -> Windows:
         """Past windows of a region, kept to be replayed when it trains."""
@@ -158,5 +166,7 @@ class ModelView:
         return Router(self.backbone, self.item_chunks, self.space, self.region_map, adapters)
 
     def _only(self, role: str) -> bytes:
-        (digest,) = self.content.shared[role]
-        return self.get(digest)
+        digests = self.content.shared.get(role, ())
+        if len(digests) != 1:
+            raise DamagedArtifact(f"expected one blob of the role {role!r} in the snapshot, found {len(digests)}")
+        return self.get(digests[0])

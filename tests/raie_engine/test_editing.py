@@ -400,6 +400,18 @@ def test_a_view_reads_only_what_is_asked_for(world: World) -> None:
     assert len(asked) == 3
 
 
+def test_a_snapshot_that_lacks_a_part_says_which(world: World) -> None:
+    content = world.first.view.content
+    assert isinstance(content, StoredContent)
+    shared = {role: digests for role, digests in content.shared.items() if role != "watermark"}
+    with pytest.raises(DamagedArtifact, match="'watermark'"):
+        _ = world.memory.view(replace(content, shared=shared)).watermark
+    region = next(region for region, entry in content.regions.items() if "lora" in entry)
+    entry = {role: digest for role, digest in content.regions[region].items() if role != "item_rows"}
+    with pytest.raises(DamagedArtifact, match=f"region {region}, found no item_rows"):
+        _ = world.memory.view(replace(content, regions={**content.regions, region: entry})).router
+
+
 def test_edits_are_values_that_nothing_changed(world: World) -> None:
     """The fixtures of this file are shared, so a test that changed one would spoil the others."""
     assert isinstance(world.first, Edited)
