@@ -28,6 +28,7 @@ from raie_engine.array_bytes import pack, unpack
 from raie_engine.backbones import Backbone, Delta
 from raie_engine.config import AdapterConfig
 from raie_engine.errors import DamagedArtifact, WrongBackbone
+from raie_engine.finite import require_finite
 
 __all__ = ["Adapter", "fresh_adapter", "item_parts", "low_rank_delta"]
 
@@ -112,7 +113,7 @@ class Adapter:
     def from_blobs(blobs: Mapping[str, bytes]) -> Adapter:
         """The inverse of `to_blobs`.
 
-        Raises: DamagedArtifact for bytes that are not such an adapter.
+        Raises: DamagedArtifact for bytes that are not such an adapter; NotFinite.
         """
         try:
             config = json.loads(blobs["lora_config"])
@@ -132,6 +133,7 @@ class Adapter:
                 f"expected a region's adapter, found bytes that do not parse: {error}"
             ) from error
         _require_whole(adapter)
+        require_finite(adapter.parameters(), "a region's adapter")
         return adapter
 
 

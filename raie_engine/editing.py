@@ -115,8 +115,10 @@ def prepare_edit(
 
     interactions: read with the snapshot's catalogue, so that known ids keep their rows. until: epoch seconds.
 
-    Raises: NothingToEdit when no window lies between the watermark and `until`.
+    Raises: NothingToEdit when no window lies between the watermark and `until`; WrongBackbone for a snapshot whose
+    routing space belongs to another backbone.
     """
+    view.space.require_backbone(view.backbone.digest)
     config, mark = view.settings.engine, view.watermark
     windows = cut_windows(between(interactions, None, until), config.windows, after=mark.timestamp)
     if not len(windows):

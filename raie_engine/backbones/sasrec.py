@@ -23,6 +23,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from raie_engine.backbones.protocol import Delta, Shape
 from raie_engine.errors import DamagedArtifact
+from raie_engine.finite import require_finite
 
 __all__ = ["SasRec", "SasRecShape"]
 
@@ -152,7 +153,7 @@ class SasRec(nn.Module):
     def from_bytes(config: bytes, weights: bytes) -> SasRec:
         """The frozen backbone that `to_bytes` wrote.
 
-        Raises: DamagedArtifact where the bytes are not such a configuration or do not hold its weights.
+        Raises: DamagedArtifact where the bytes are not such a configuration or do not hold its weights; NotFinite.
         """
         try:
             fields = dict(json.loads(config))
@@ -164,6 +165,7 @@ class SasRec(nn.Module):
             raise DamagedArtifact(
                 f"expected the configuration and weights of a SASRec, found: {reason:.200}"
             ) from error
+        require_finite(model.state_dict(), "the backbone")
         return model.eval().requires_grad_(False)
 
 

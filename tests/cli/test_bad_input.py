@@ -259,7 +259,7 @@ def test_a_full_disk_is_one_line_at_every_step_and_the_edit_resumes(
     run = [sys.executable, "-c", FULL_DISK, str(trained_folder), str(disk), *free]
     ran = subprocess.run(
         [*own, "sh", "-c", f'{mount} && exec "$@"', "sh", *run],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
