@@ -62,7 +62,11 @@ def test_the_impact_of_an_edit_is_measured_on_what_nobody_trained_on(world: Worl
     )
     assert report["retention"]["windows"] == len(world.view.holdout)
     assert report["retention"]["before"] == pytest.approx(world.made.report["holdout"])
-    assert report["adaptation"]["after"]["NDCG@10"] > report["adaptation"]["before"]["NDCG@10"]
+    newest = first.prepared.windows.take(first.prepared.windows.timestamp > first.prepared.judged_after)
+    assert report["adaptation"]["after"] == mean_metrics(ranks(first.view.router.scores, newest))
+    assert report["adaptation"]["before"] == mean_metrics(
+        ranks(knowing_rows_of(world.view.router, first.view.router).scores, newest)
+    )
     assert report["untouched"] == sorted(set(range(5)) - set(plan.touched))
     assert report["untouched_identical"] is True
     assert report["rejected"] == list(first.finished.rejected)
