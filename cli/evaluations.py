@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cli.errors import UsageError
-from cli.workflows import open_view, read_new
+from cli.workflows import open_view, plain, read_new
 from raie_engine.editing import PreparedEdit
 from raie_engine.errors import InputError
 from raie_engine.evaluation import Difference, mean_metrics, paired_difference, ranks
@@ -37,8 +37,9 @@ class Measured:
     change: Difference
 
     def to_mapping(self) -> dict[str, Any]:
-        """Plain values with stable keys."""
-        return asdict(self)
+        """Plain values with stable keys; null where no window was there to measure."""
+        values: dict[str, Any] = plain(asdict(self))
+        return values
 
 
 def measured(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +64,7 @@ def draw_measured(found: Measured) -> list[str]:
         (
             name,
             *(
-                f"{part[metric]:.4f}"
+                "-" if math.isnan(part[metric]) else f"{part[metric]:.4f}"
                 for part in (row["new"], row["set-up"])
                 for metric in ("Recall@10", "NDCG@10")
             ),

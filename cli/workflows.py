@@ -33,7 +33,7 @@ from raie_engine.region_training import TrainedRegion, train_regions
 from raie_engine.setting_up import set_up
 from registry import Content, Digest, RegionChange, Registry, RegistryError, Snapshot
 
-__all__ = ["Progress", "apply_edit", "open_view", "planned", "read_new", "resume_edit", "run_setup"]
+__all__ = ["Progress", "apply_edit", "open_view", "plain", "planned", "read_new", "resume_edit", "run_setup"]
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is finished, and how much there is."""
@@ -101,7 +101,7 @@ def _finish_setup(
             registry.abort(model, number, str(error))
             raise
         content = _uploaded(registry, result.parts, None)
-    snapshot = registry.commit(model, number, content, _changes(result.facts), _plain(result.report))
+    snapshot = registry.commit(model, number, content, _changes(result.facts), plain(result.report))
     shutil.rmtree(folder, ignore_errors=True)
     return snapshot
 
@@ -232,7 +232,7 @@ def _train_and_commit(
         progress("judging the candidate", 0, 1)
         report = impact(view, candidate, prepared, finished, trained)
         progress("judging the candidate", 1, 1)
-    snapshot = registry.commit(model, number, content, _changes(finished.facts), _plain(report))
+    snapshot = registry.commit(model, number, content, _changes(finished.facts), plain(report))
     shutil.rmtree(folder, ignore_errors=True)
     return snapshot
 
@@ -279,8 +279,8 @@ def _trained(
 
 def _remembered(registry: Registry, result: TrainedRegion) -> dict[str, Any]:
     values = {name: value for name, value in asdict(result).items() if name != "blobs"}
-    plain: dict[str, Any] = _plain(values)
-    return plain | {"blobs": {role: registry.put(data) for role, data in result.blobs.items()}}
+    kept: dict[str, Any] = plain(values)
+    return kept | {"blobs": {role: registry.put(data) for role, data in result.blobs.items()}}
 
 
 def _recalled(registry: Registry, value: Mapping[str, Any]) -> TrainedRegion:
@@ -313,12 +313,12 @@ def _changes(facts: Sequence[RegionFacts]) -> list[RegionChange]:
     return [RegionChange(**vars(each)) for each in facts]
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Plain JSON values; what is not a number becomes null, because JSON has no NaN."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
+        return {str(key): plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [plain(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -1,0 +1,266 @@
+"""What plan, apply, evaluate, recommend, describe and setup show: the same as text and as JSON, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli import main
+from tests.cli import trained
+from tests.cli.conftest import Raie
+from tests.cli.trained import FIRST, LOG, MODEL, SECOND, SETUP
+
+ROOT = Path(__file__).resolve().parents[2]
+UNTIL = ("--until", FIRST)
+APPLY = ("edit", "apply", LOG, *UNTIL, "--workers", "1")
+METRICS = {"Recall@5", "Recall@10", "Recall@20", "NDCG@5", "NDCG@10", "NDCG@20"}
+PLAN = {
+    "base",
+    "plan",
+    "gate",
+    "seed",
+    "windows",
+    "judged",
+    "decided",
+    "new_items",
+    "late",
+    "waiting_before",
+    "waiting_after",
+    "left_out",
+    "regions",
+    "estimated_seconds",
+}
+PLANNED_REGION = {
+    "region",
+    "action",
+    "update",
+    "expand",
+    "add",
+    "centre_shift",
+    "radius_before",
+    "radius_after",
+    "count_after",
+    "starts_from",
+}
+IMPACT = {
+    "gate",
+    "retention",
+    "adaptation",
+    "regions",
+    "untouched",
+    "untouched_identical",
+    "rejected",
+    "waiting",
+    "late",
+    "passes",
+    "seconds",
+}
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Every file of a workspace, with its bytes."""
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def test_a_plan_changes_no_byte_of_the_workspace(raie: Raie, ready: Path) -> None:
+    before = files(ready)
+    assert raie("edit", "plan", LOG, *UNTIL).code == 0
+    assert raie("edit", "apply", LOG, *UNTIL, "--dry-run").code == 0
+    assert files(ready) == before
+
+
+def without_time(text: str) -> str:
+    """A plan without its estimate, which is measured anew each time."""
+    assert re.search(r"takes about \d+ (s|min)$", text.strip())
+    return re.sub(r"takes about .*", "", text)
+
+
+def test_a_dry_run_is_the_plan(raie: Raie, ready: Path) -> None:
+    planned, dry = raie("edit", "plan", LOG, *UNTIL), raie(*APPLY, "--dry-run")
+    assert (planned.err, dry.err) == ("", "")
+    assert without_time(planned.out) == without_time(dry.out)
+    of_plan, of_dry = raie("edit", "plan", LOG, *UNTIL, "--json").json, raie(*APPLY, "--dry-run", "--json").json
+    assert of_plan | {"estimated_seconds": 0} == of_dry | {"estimated_seconds": 0}
+
+
+def test_a_plan_says_per_region_what_would_happen(raie: Raie, ready: Path) -> None:
+    found = raie("edit", "plan", LOG, *UNTIL, "--json").json
+    assert set(found) == PLAN
+    assert all(set(region) == PLANNED_REGION for region in found["regions"])
+    assert found["base"] == trained.head_of(ready)
+    assert sum(found["decided"].values()) == found["windows"]
+    for action in ("update", "expand"):
+        assert sum(region[action] for region in found["regions"]) == found["decided"][action]
+    text = raie("edit", "plan", LOG, *UNTIL).out
+    assert found["plan"][:12] in text
+    assert f"{found['windows']:,} new windows" in text
+    for region in found["regions"]:
+        assert re.search(rf"^ +{region['region']}  {region['action']} ", text, re.MULTILINE)
+
+
+def test_an_edit_does_what_its_plan_said(raie: Raie, ready: Path) -> None:
+    planned = raie("edit", "plan", LOG, *UNTIL, "--json").json
+    ran = raie(*APPLY, "--reason", "May", "--json")
+    assert (ran.code, ran.err) == (0, "")
+    assert set(ran.json["report"]) == IMPACT
+    assert ran.json["parent"] == planned["base"]
+    assert ran.json["report"]["gate"] == planned["decided"]
+    shown = raie("edit", "show", "2", "--json").json
+    actions = {each["region"]: each["action"] for each in shown["operations"]}
+    assert actions == {
+        each["region"]: each["action"] for each in planned["regions"] if each["action"] != "untouched"
+    }
+    assert (shown["reason"], shown["who"] if "who" in shown else shown["actor"]) == ("May", "ada")
+    assert trained.head_of(ready) == ran.json["id"]
+
+
+def test_a_second_edit_takes_only_what_is_new(raie: Raie, edited: Path) -> None:
+    assert raie("edit", "plan", LOG, *UNTIL).code == 3
+    found = raie("edit", "plan", LOG, "--until", SECOND, "--json").json
+    whole = raie("edit", "plan", LOG, "--json").json
+    assert 0 < found["windows"] < whole["windows"]
+
+
+def test_another_seed_is_another_plan_and_the_same_seed_the_same(raie: Raie, ready: Path) -> None:
+    first, again, other = (
+        raie("edit", "plan", LOG, *UNTIL, "--seed", seed, "--json").json["plan"] for seed in ("7", "7", "8")
+    )
+    assert first == again != other
+
+
+def test_evaluate_measures_every_model_on_the_same_windows(raie: Raie, edited: Path) -> None:
+    ran = raie("evaluate", LOG, "--against", "edit:1", "--json")
+    assert (ran.code, ran.err) == (0, "")
+    assert set(ran.json) == {"snapshot", "new_windows", "setup_windows", "models", "change"}
+    head, base = trained.head_of(edited)[:12], trained.opened(edited).resolve(MODEL, "edit:1").id[:12]
+    assert list(ran.json["models"]) == ["never edited", head, base]
+    assert all(set(part) == METRICS for model in ran.json["models"].values() for part in model.values())
+    assert set(ran.json["change"]) == {"mean", "low", "high"}
+    text = raie("evaluate", LOG, "--against", "edit:1").out
+    for name, model in ran.json["models"].items():
+        assert re.search(rf"^{name} .*{model['set-up']['Recall@10']:.4f}", text, re.MULTILINE)
+
+
+def test_evaluate_trains_the_strategies_to_compare_with(raie: Raie, edited: Path) -> None:
+    found = raie("evaluate", LOG, "--ref", "edit:2", "--strategies", "--json").json
+    assert {"global LoRA", "global LoRA + replay"} < set(found["models"])
+
+
+def test_recommend_leaves_out_what_was_seen_unless_told(raie: Raie, ready: Path) -> None:
+    items = "t0-core-00,t0-core-01"
+    (found,) = raie("recommend", "--items", items, "--top", "5", "--json").json["recommendations"]
+    assert set(found) == {"user", "region", "context", "items"}
+    assert (found["user"], found["context"]) == (None, items.split(","))
+    assert len(found["items"]) == 5
+    scores = [each["score"] for each in found["items"]]
+    assert scores == sorted(scores, reverse=True)
+    everything = [
+        raie("recommend", "--items", items, "--top", "999", *keep, "--json") for keep in ([], ["--keep-seen"])
+    ]
+    left, kept = ({each["item"] for each in ran.json["recommendations"][0]["items"]} for ran in everything)
+    assert kept - left == set(items.split(","))
+
+
+def test_recommend_takes_users_of_a_log_in_the_order_they_are_named(raie: Raie, ready: Path) -> None:
+    ran = raie("recommend", LOG, "--user", "u00007", "--user", "u00003", "--json")
+    assert [each["user"] for each in ran.json["recommendations"]] == ["u00007", "u00003"]
+    rows = [line.split(",") for line in (ready / LOG).read_text(encoding="utf-8").splitlines()]
+    last = [item for user, item, _ in rows if user == "u00007"][-10:]
+    context = ran.json["recommendations"][0]["context"]
+    assert context == [item for item in last if item in context], "in their order, without what no set-up has seen"
+
+
+def test_describe_and_setup_are_json_too(raie: Raie, ready: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    described = raie("data", "describe", LOG, "--cut", SETUP, "--json")
+    assert (described.code, described.err) == (0, "")
+    assert {"rows", "users", "items", "digest", "history", "slices", "warnings", "first_at"} <= set(described.json)
+    monkeypatch.setenv("RAIE_MODEL", "another")
+    ran = raie("setup", LOG, "--until", SETUP, "--json")
+    assert (ran.code, ran.err) == (0, "")
+    assert {"interactions", "windows", "backbone", "regions", "holdout"} == set(ran.json["report"])
+    assert ran.json["parent"] is None
+
+
+def test_a_model_that_holds_nothing_out_is_measured_without_nan_in_its_json(
+    raie: Raie, ready: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = ready / "raie.toml"
+    text = file.read_text(encoding="utf-8").replace("[engine.edit]", "[engine.edit]\nholdout = 0.0001")
+    file.write_text(text, encoding="utf-8")
+    monkeypatch.setenv("RAIE_MODEL", "another")
+    for command in (
+        ["setup", LOG, "--until", SETUP],
+        ["evaluate", LOG, *UNTIL],
+        list(APPLY),
+        ["evaluate", LOG],
+    ):
+        ran = raie(*command, "--json")
+        assert (ran.code, ran.err) == (0, ""), command
+        assert isinstance(ran.json, dict)
+    assert ran.json["setup_windows"] == 0
+    assert set(ran.json["models"]["never edited"]["set-up"].values()) == {None}
+    assert raie("evaluate", LOG).code == 0
+    assert raie("edit", "show", "2").code == 0
+
+
+class Terminal:
+    """A terminal of the kernel's own, on which stderr is drawn."""
+
+    def __init__(self) -> None:
+        self.reader, writer = pty.openpty()
+        self.stream = os.fdopen(writer, "w", encoding="utf-8")
+
+    def drawn(self) -> str:
+        """What was drawn; the stream is closed."""
+        self.stream.close()
+        parts = []
+        try:
+            while part := os.read(self.reader, 65536):
+                parts.append(part)
+        except OSError:
+            pass  # how a terminal says that nobody writes to it any more
+        os.close(self.reader)
+        return b"".join(parts).decode()
+
+
+def test_bars_are_drawn_on_a_terminal_and_nowhere_else(
+    raie: Raie, ready: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Terminal()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", terminal.stream)
+        assert main.run(list(APPLY)) == 0
+    drawn = terminal.drawn()
+    stages = [line for line in drawn.replace("\r", "\n").splitlines() if "%" in line]
+    for name, last in (("all touched regions together", 25), ("regions", 100), ("judging the candidate", 100)):
+        shown = [int(line.split()[-1].partition("%")[0]) for line in stages if re.search(rf"(^|l){name} ", line)]
+        assert (min(shown), max(shown)) == (0, last), drawn
+    # Everywhere else in these tests stderr is a file, and every command that succeeds leaves it empty.
+    assert raie("edit", "apply", LOG, "--until", SECOND, "--workers", "1").err == ""
+
+
+def test_the_demo_keeps_its_promise(tmp_path: Path) -> None:
+    """The whole way on the log whose truth is known: Update, Expand and Add happen where they should."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "cli.main", "demo", "--folder", str(tmp_path / "demo")],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=550,
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    agreed = [float(share) for share in re.findall(r"agrees with the truth on ([\d.]+)%", ran.stdout)]
+    assert len(agreed) == 2
+    assert min(agreed) >= 90, ran.stdout
+    assert "all is well" in ran.stdout
+    history = ran.stdout[ran.stdout.index("$ raie log") :]
+    for word in ("expanded region", "updated region", "added region", "reverted region", "retired region"):
+        assert word in history
