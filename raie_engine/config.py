@@ -231,7 +231,7 @@ class EditConfig:
     learning_rate: float = 3e-4
     batch: int = 256
     patience: int = 2
-    replay_ratio: float = 0.7
+    replay_ratio: float = 1.0
     max_replay: int = 10_000
     holdout: float = 0.1
 

@@ -60,7 +60,9 @@ class World:
         changes = [change(region) for region in regions]
         return self.registry.commit(self.model, edit.number, content, changes, report)
 
-    def edit(self, *regions: int, text: str, base: Snapshot | None = None, **shared: tuple[Digest, ...]) -> Snapshot:
+    def edit(
+        self, *regions: int, text: str, base: Snapshot | None = None, **shared: tuple[Digest, ...]
+    ) -> Snapshot:
         """Begins and commits an edit that gives the regions new adapters."""
         begun = self.begin(base)
         before = self.registry.resolve(self.model, str(begun.base)).content

@@ -52,7 +52,9 @@ class AnswerLost:
                 worker.start()
                 self._workers.append(worker)
 
-    def _pump(self, source: socket.socket, target: socket.socket, is_client: bool, committing: threading.Event) -> None:
+    def _pump(
+        self, source: socket.socket, target: socket.socket, is_client: bool, committing: threading.Event
+    ) -> None:
         with source, contextlib.suppress(OSError):
             while data := source.recv(65536):
                 if is_client and self.armed and b"COMMIT" in data:

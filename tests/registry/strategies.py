@@ -43,5 +43,7 @@ def contents() -> st.SearchStrategy[Content]:
 
 def related(count: int) -> st.SearchStrategy[tuple[Content, ...]]:
     """Contents of one backbone and one routing space, as every snapshot of a model between two refits is."""
-    one = st.builds(lambda parts, entries: Content({"weights": _FEW[0]}, _FEW[1], parts, entries), shared(), regions())
+    one = st.builds(
+        lambda parts, entries: Content({"weights": _FEW[0]}, _FEW[1], parts, entries), shared(), regions()
+    )
     return st.tuples(*[one] * count)
