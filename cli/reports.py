@@ -71,7 +71,7 @@ def _impact(report: Mapping[str, Any]) -> list[str]:
     ]
     if report["rejected"]:
         rejected = ", ".join(map(str, report["rejected"]))
-        lines.append(f"not accepted on held-out windows: region {rejected}; its windows wait on")
+        lines.append(f"added, and not accepted on held-out windows: {rejected}; the windows wait on")
     return lines
 
 
