@@ -152,7 +152,8 @@ class GateConfig:
     movement: rate of the moving averages of equations 5 and 6.
     prior_strength: n0; a region that n windows reached moves at the rate movement * n / (n + n0).
     min_windows: fewest windows that touch a region; with fewer the region stays exactly as it is.
-    expand_share: a region expands when more than this share of its windows are Expand, else it updates.
+    expand_share: a region expands when more than this share of its windows are Expand, beyond what chance makes of it,
+        else it updates; 0.09 is the share that max_quantile - quantile leaves there at set-up (radius gate).
     buffer: windows the Add buffer must hold before new regions are proposed.
     min_region: smallest new region, in windows.  max_added: most regions one edit adds.
     """
@@ -164,7 +165,7 @@ class GateConfig:
     movement: float = 0.2
     prior_strength: float = 5.0
     min_windows: int = 20
-    expand_share: float = 0.2
+    expand_share: float = 0.09
     buffer: int = 200
     min_region: int = 50
     max_added: int = 4

@@ -6,6 +6,7 @@ Legend: n new windows, m windows that waited in the Add buffer, d dimensions. An
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,8 @@ __all__ = [
     "region_summary",
     "without",
 ]
+
+_ERRORS = 2.0  # standard errors of a share: a region as it was at set-up expands by mistake in one edit of forty
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,7 +245,7 @@ def _moved(
         expanding = pool.action[rows] == Action.EXPAND
         add = int(pool.adding[rows].sum())
         expand = int(expanding.sum()) - add
-        grow = expand + add > gate.expand_share * len(rows)
+        grow = _clearly_more(expand + add, len(rows), gate.expand_share, int(region_map.count[row]))
         before = RegionShape(
             region_map.centres[row],
             float(region_map.radius[row]),
@@ -265,6 +268,15 @@ def _moved(
         kind = Action.EXPAND if grow else Action.UPDATE
         operations.append(_operation(region, kind, (len(rows) - expand - add, expand, add), after, before, region))
     return operations
+
+
+def _clearly_more(found: int, windows: int, share: float, members: int) -> bool:
+    """Whether `found` of the windows are more than `share` of them, by more than chance makes of it.
+
+    The radius was itself drawn from the region's `members`, so chance works on both sides.
+    """
+    error = math.sqrt(share * (1 - share) * (1 / windows + 1 / max(members, 1)))
+    return found / windows > share + _ERRORS * error
 
 
 def _added(new: NewRegion, region: int) -> Operation:

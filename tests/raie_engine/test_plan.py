@@ -100,7 +100,7 @@ def test_a_caller_can_leave_regions_alone_that_still_predict_well() -> None:
 
 def test_an_update_moves_the_centre_towards_the_new_windows() -> None:
     region_map = three_regions()
-    shifted = around(0, 200, seed=1) + 0.1 * np.eye(D, dtype=np.float32)[5]
+    shifted = around(0, 200, seed=1) + 0.02 * np.eye(D, dtype=np.float32)[5]
     shifted /= np.linalg.norm(shifted, axis=1, keepdims=True)
     operation = planned(region_map, shifted).operation(0)
     assert operation.action is Action.UPDATE
@@ -134,6 +134,20 @@ def test_a_region_with_many_windows_outside_its_radius_expands_but_never_beyond_
         region_map = apply_plan(region_map, planned(region_map, around(0, 600, spread=0.19, seed=seed), gate=gate))
     assert region_map.radius[0] == pytest.approx(region_map.max_radius[0], rel=0.15)
     assert region_map.radius[0] <= region_map.max_radius[0]
+
+
+def test_as_many_windows_outside_the_radius_as_at_setup_are_no_reason_to_expand() -> None:
+    region_map = three_regions()
+    cosine = float(np.cos((region_map.radius[0] + region_map.max_radius[0]) / 2))
+    side = np.sqrt(1 - cosine**2) * np.linalg.qr(region_map.centres[:1].T, mode="complete")[0][:, 1]
+    inside, beyond = region_map.centres[:1], (cosine * region_map.centres[0] + side)[None].astype(np.float32)
+
+    def action(of_a_thousand: int) -> Action:
+        vectors = np.repeat(np.concatenate([inside, beyond]), [1000 - of_a_thousand, of_a_thousand], axis=0)
+        return planned(region_map, vectors).operation(0).action
+
+    assert [action(count) for count in (0, 90, 105)] == [Action.UPDATE] * 3
+    assert [action(count) for count in (130, 200)] == [Action.EXPAND] * 2
 
 
 def test_a_stationary_region_keeps_its_radius_and_concentration_over_many_edits() -> None:
