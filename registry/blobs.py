@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, case, select, update
 
 from registry.database import chunked, upsert, write
 from registry.errors import BlobCorrupt, BlobMissing
+from registry.fault_points import reach
 from registry.models import blobs
 from registry.store import ArtifactStore
 from registry.values import Digest, digest_of
@@ -40,15 +41,20 @@ def put_all(engine: Engine, store: ArtifactStore, data: Sequence[bytes]) -> list
         # One order for everybody: two uploads of the same blobs could otherwise wait for each other.
         sizes = [(digest, len(waiting[digest])) for digest in sorted(waiting)]
         live = write(engine, partial(_claim, sizes=sizes))
+        reach("upload.claimed")
         for digest in live:
             if _readable(store, digest):
                 del waiting[digest]
         if not waiting:
             break
         for one in waiting.values():
-            store.get(store.put(one))
+            digest = store.put(one)
+            reach("upload.stored")
+            store.get(digest)
+        reach("upload.verified")
         done = write(engine, partial(_mark_live, digests=sorted(waiting)))
         waiting = {digest: one for digest, one in waiting.items() if digest not in done}
+        reach("upload.live")
     return digests
 
 

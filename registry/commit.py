@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, select
 from registry import blobs
 from registry.database import reading, write
 from registry.errors import CommitConflict, EditStateError, IncompatibleRegions
+from registry.fault_points import reach
 from registry.landing import Landing, land
 from registry.lookup import edit_by_number, head_id, snapshot_by_id
 from registry.models import edits
@@ -48,6 +49,7 @@ def commit(
             if landed is not None:
                 return landed
             manifest = _manifest(connection, model, number, content)
+        reach("commit.planned")
         landing = Landing(manifest, number, tuple(changes), content.digest, report)
         snapshot = land_on_head(engine, store, holder, landing)
         if snapshot is not None:
@@ -58,7 +60,10 @@ def commit(
 def land_on_head(engine: Engine, store: ArtifactStore, holder: str, landing: Landing) -> Snapshot | None:
     """Uploads the manifest and lands it; None where the head moved in between."""
     blobs.put(engine, store, landing.manifest.to_bytes())
-    return write(engine, lambda connection: land(connection, holder, landing))
+    reach("land.uploaded")
+    landed = write(engine, lambda connection: land(connection, holder, landing))
+    reach("land.committed")
+    return landed
 
 
 def _landed(connection: Connection, model: str, number: int, content: Content) -> Snapshot | None:

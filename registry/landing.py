@@ -19,6 +19,7 @@ from registry.blobs import require_live
 from registry.database import chunked, upsert
 from registry.edits import insert_edit, require_lease
 from registry.errors import CommitConflict, InvalidValue
+from registry.fault_points import reach
 from registry.lookup import edit_by_number, head_id, lock_model, next_region_id, snapshot_by_id, text_of
 from registry.models import adapter_versions, edits, heads, operations, snapshot_blobs, snapshots
 from registry.three_way import changed_regions
@@ -78,15 +79,21 @@ def land(connection: Connection, holder: str, landing: Landing) -> Snapshot | No
     lock_model(connection, model)
     if landing.moves_head and head_id(connection, model) != manifest.parent:
         return None
+    reach("land.locked")
     edit = _edit_that_lands(connection, holder, landing)
     parent = None if manifest.parent is None else snapshot_by_id(connection, manifest.parent).content
     _require_changes(parent, manifest.content, landing.changes)
     _insert_snapshot(connection, manifest, parent, edit.number, at)
+    reach("land.snapshot_inserted")
     versions = _number_versions(connection, landing, parent, edit.number, at)
+    reach("land.versions_inserted")
     _insert_operations(connection, landing, edit.number, versions)
+    reach("land.operations_inserted")
     if landing.moves_head:
         _move_head(connection, manifest, at)
+        reach("land.head_moved")
     _close_edit(connection, landing, edit.number, at)
+    reach("land.edit_closed")
     event = audit.append(
         connection,
         actor=edit.actor,
@@ -98,10 +105,12 @@ def land(connection: Connection, holder: str, landing: Landing) -> Snapshot | No
         reason=edit.reason,
         at=at,
     )
+    reach("land.audited")
     closed = edit_by_number(connection, model, edit.number)
     # The chain's end goes out with the event: a table rewritten later no longer fits what MLflow shows.
     payload = _payload(closed, landing, versions) | {"audit_head": event.hash}
     outbox.enqueue(connection, model, outbox.SNAPSHOT_COMMITTED, payload)
+    reach("land.enqueued")
     return snapshot_by_id(connection, manifest.id)
 
 

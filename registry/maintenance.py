@@ -20,6 +20,7 @@ from registry import audit
 from registry.database import chunked, reading, upsert, write
 from registry.edits import check_author
 from registry.errors import BlobCorrupt, BlobMissing, InvalidValue
+from registry.fault_points import reach
 from registry.lookup import snapshot_of, versions_of
 from registry.models import alias_moves, aliases, blobs, edit_parts, edits, heads, snapshot_blobs, snapshots
 from registry.transaction import Registry
@@ -210,6 +211,7 @@ def gc(
     before = time.time() - grace_s
     with reading(registry.engine) as connection:
         found = _garbage(connection, before)
+    reach("gc.listed")
     unknown = _strays(registry, before)
     removed = []
     for batch in chunked(found, _BATCH):
@@ -219,6 +221,7 @@ def gc(
             _adopt(registry, strange)
             removed += _remove(registry, strange)
     leftovers = registry.store.discard_leftovers(before, dry_run)
+    reach("gc.leftovers_discarded")
     report = GcReport(dry_run, tuple(removed), tuple(leftovers), tuple(blob.digest for blob in unknown))
     if not dry_run and (removed or leftovers):
         write(registry.engine, lambda connection: _tell(connection, report, actor, reason))
@@ -263,6 +266,7 @@ def _strays(registry: Registry, before: float) -> list[Collected]:
 
 def _collect(registry: Registry, batch: list[Collected], before: float) -> list[Collected]:
     marked = write(registry.engine, lambda connection: _mark(connection, batch, before))
+    reach("gc.mark_committed")
     return _remove(registry, marked)
 
 
@@ -270,10 +274,12 @@ def _mark(connection: Connection, batch: list[Collected], before: float) -> list
     """Turns the rows to "deleting", looking again now that no commit can get at them: some may be needed by now."""
     digests = [blob.digest for blob in batch]
     connection.execute(select(_b.digest).where(_b.digest.in_(digests)).order_by(_b.digest).with_for_update()).all()
+    reach("gc.locked")
     still = {blob.digest for blob in _garbage(connection, before, digests)}
     chosen = [blob for blob in batch if blob.digest in still]
     mine = _b.digest.in_([blob.digest for blob in chosen])
     connection.execute(update(blobs).where(mine).values(state="deleting"))
+    reach("gc.marked")
     return chosen
 
 
@@ -295,14 +301,20 @@ def _remove(registry: Registry, batch: list[Collected]) -> list[Collected]:
         query = select(_b.digest).where(*mine).order_by(_b.digest).with_for_update()
         locked = set(connection.execute(query).scalars())
         chosen = [blob for blob in batch if blob.digest in locked]
+        reach("gc.removing")
         for blob in chosen:
             registry.store.delete(Digest(blob.digest))
+            reach("gc.object_removed")
         connection.execute(delete(blobs).where(_b.digest.in_(sorted(locked))))
+        reach("gc.rows_removed")
         return chosen
 
-    return write(registry.engine, step)
+    removed = write(registry.engine, step)
+    reach("gc.removed")
+    return removed
 
 
 def _tell(connection: Connection, report: GcReport, actor: str, reason: str) -> None:
     subject = f"{len(report.removed)} blobs, {report.bytes} bytes, {len(report.leftovers)} leftovers"
     audit.append(connection, actor=actor, action="gc", subject=subject, reason=reason)
+    reach("gc.audited")

@@ -17,6 +17,7 @@ from registry.commit import LANDING_ATTEMPTS
 from registry.database import reading, write
 from registry.edits import check_author
 from registry.errors import AliasConflict, IncompatibleRegions, InvalidValue, NotFound
+from registry.fault_points import reach
 from registry.landing import Landing, NewEdit, land
 from registry.lookup import lock_model, resolve_id, snapshot_by_id, version_row
 from registry.models import alias_moves, aliases, snapshots
@@ -77,8 +78,11 @@ def promote_region(
             # Also what a retry finds whose first try landed although its answer was lost.
             if landing.manifest.content == current.content:
                 return current, alias_history(connection, model, alias)[0]
+        reach("compose.planned")
         blobs.put(engine, store, landing.manifest.to_bytes())
+        reach("compose.uploaded")
         moved = write(engine, partial(_land_on_alias, holder=holder, alias=alias, landing=landing))
+        reach("compose.committed")
         if moved is not None:
             return moved
     raise AliasConflict(f"Expected alias {alias!r} to stand still, found it moving; retry", None, None)
@@ -130,6 +134,7 @@ def _land_on_alias(
     # The same composition may exist: made for another alias, or as the edit that brought the version in.
     if connection.execute(select(snapshots.c.id).where(snapshots.c.id == manifest.id)).first() is None:
         land(connection, holder, landing)
+    reach("compose.landed")
     move = _move(connection, manifest.model, alias, manifest.parent, manifest.id, new.actor, new.reason)
     return snapshot_by_id(connection, manifest.id), move
 
@@ -145,6 +150,7 @@ def _move(
 ) -> AliasMove:
     """Compare and swap: the update names what the alias pointed to, and must find it."""
     at = time.time()
+    reach("promote.locked")
     row = {"model": model, "name": alias, "snapshot": target, "moved_at": at}
     if source is None:
         connection.execute(insert(aliases).values(row))
@@ -153,9 +159,11 @@ def _move(
         if connection.execute(update(aliases).where(*mine).values(snapshot=target, moved_at=at)).rowcount != 1:
             found = _pointed(connection, model, alias)
             raise AliasConflict(f"Expected alias {alias!r} at {source}, found it at {found}; retry", source, found)
+    reach("promote.alias_moved")
     fields = {"model": model, "alias": alias, "source": source, "target": target, "actor": actor, "reason": reason}
     row_of_move = insert(alias_moves).values(fields | {"at": at}).returning(alias_moves.c.id)
     number = connection.execute(row_of_move).scalar_one()
+    reach("promote.logged")
     audit.append(
         connection,
         actor=actor,
@@ -167,8 +175,10 @@ def _move(
         reason=reason,
         at=at,
     )
+    reach("promote.audited")
     told = {"alias": alias, "from": source, "to": target, "actor": actor, "reason": reason, "at": at}
     outbox.enqueue(connection, model, outbox.ALIAS_MOVED, told)
+    reach("promote.enqueued")
     return AliasMove(number, model, alias, source, target, actor, reason, at)
 
 

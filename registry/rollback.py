@@ -18,6 +18,7 @@ from registry.commit import LANDING_ATTEMPTS, land_on_head
 from registry.database import chunked, reading
 from registry.edits import check_author
 from registry.errors import CommitConflict, EditStateError, IncompatibleRegions, RollbackConflict
+from registry.fault_points import reach
 from registry.landing import Landing, NewEdit
 from registry.lookup import edit_by_number, resolve_id, snapshot_by_id, versions_of
 from registry.models import edits, operations, snapshots
@@ -77,6 +78,7 @@ def _land(
             if content == head.content:
                 return head
             changes = changes_between(connection, model, head.content, content, "revert")
+        reach("rollback.planned")
         new = NewEdit("rollback", head.id, actor, reason, parameters)
         landing = Landing(Manifest(model, head.id, content), new, changes, content.digest)
         snapshot = land_on_head(engine, store, holder, landing)

@@ -18,6 +18,7 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from registry.errors import BlobCorrupt, BlobMissing, InvalidValue, StoreFull, StoreUnreachable
+from registry.fault_points import reach
 from registry.values import Digest, check_digest, digest_of
 
 __all__ = ["ArtifactStore", "LocalStore", "StoredBlob", "blob_key", "open_store", "verified"]
@@ -130,7 +131,9 @@ class LocalStore:
             self._make(target.parent)
             try:
                 _write_durably(temporary, data)
+                reach("upload.written")
                 os.replace(temporary, target)
+                reach("upload.renamed")
                 _sync_folder(target.parent)
             finally:
                 with suppress(OSError):

@@ -14,6 +14,7 @@ from sqlalchemy import Engine, select
 
 from registry import blobs, commit, edits, lookup, promotion, rollback
 from registry.database import check_schema, open_engine, reading, write
+from registry.fault_points import reach
 from registry.models import aliases as aliases_table
 from registry.models import edits as edits_table
 from registry.models import models as models_table
@@ -119,7 +120,7 @@ class Registry:
         base: the id of the snapshot it was planned on; None takes the head. Raises NotFound, InvalidValue,
         EditStateError for a set-up of a model that has a head, or an edit of one that has none.
         """
-        return write(
+        edit = write(
             self.engine,
             lambda connection: edits.begin(
                 connection,
@@ -135,6 +136,8 @@ class Registry:
                 base=base,
             ),
         )
+        reach("begin.committed")
+        return edit
 
     def record_part(self, model: str, number: int, key: str, value: Mapping[str, Any]) -> None:
         """Records the result of a finished step, so that another process can go on from there; renews the lease.
@@ -142,6 +145,7 @@ class Registry:
         The digests in it are safe from gc while the edit runs. Raises LeaseLost and EditStateError.
         """
         write(self.engine, lambda c: edits.record_part(c, self.holder, model, number, key, value))
+        reach("part.committed")
 
     def parts(self, model: str, number: int) -> dict[str, Mapping[str, Any]]:
         """The results of an edit's finished steps by key, in the order they were recorded; raises NotFound."""
@@ -158,7 +162,9 @@ class Registry:
         actor: None for the edit's own. Raises LeaseLost while another process works on it, and EditStateError for
         a closed edit.
         """
-        return write(self.engine, lambda c: edits.resume(c, self.holder, model, number, actor, force))
+        edit = write(self.engine, lambda c: edits.resume(c, self.holder, model, number, actor, force))
+        reach("resume.committed")
+        return edit
 
     def abort(
         self, model: str, number: int, reason: str = "", *, actor: str | None = None, force: bool = False
@@ -168,7 +174,9 @@ class Registry:
         actor: None for the edit's own. Raises LeaseLost while another process works on it (unless force), and
         EditStateError for a committed one.
         """
-        return write(self.engine, lambda c: edits.abort(c, self.holder, model, number, actor, reason, force))
+        edit = write(self.engine, lambda c: edits.abort(c, self.holder, model, number, actor, reason, force))
+        reach("abort.committed")
+        return edit
 
     def commit(
         self,
@@ -212,7 +220,9 @@ class Registry:
         expected: a reference to the snapshot it must point to, "" where it must not exist, None for either.
         Raises AliasConflict, NotFound and InvalidValue.
         """
-        return write(self.engine, lambda c: promotion.promote(c, model, ref, alias, actor, reason, expected))
+        move = write(self.engine, lambda c: promotion.promote(c, model, ref, alias, actor, reason, expected))
+        reach("promote.committed")
+        return move
 
     def promote_region(
         self, model: str, region: int, version: int, alias: str, actor: str, reason: str = ""
