@@ -72,7 +72,7 @@ def _check(connection: Connection) -> None:
             raise SchemaMismatch(f"Expected no dangling reference after the migration, found {len(dangling)}")
     if MigrationContext.configure(connection).get_current_revision() is None:
         return
-    lost = triggers.expected(connection.dialect.name) - triggers.names(connection)
+    lost = triggers.expected(connection) - triggers.names(connection)
     if lost:
         raise SchemaMismatch(
             f"Expected every append-only trigger after the migration, found none of {sorted(lost)}"
