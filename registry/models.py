@@ -107,7 +107,7 @@ edits = Table(
     Column("proposal", _Hash),
     Column("seed", BigInteger, nullable=False),
     Column("data_digest", _Hash),
-    Column("plan_digest", _Hash),
+    Column("plan_digest", _Hash, index=True),
     Column("parameters", Text, nullable=False),
     Column("report", Text, nullable=False),
     Column("actor", _Name, nullable=False),

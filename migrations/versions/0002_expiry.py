@@ -1,4 +1,4 @@
-"""Snapshots that expired, and a name for the registry.
+"""Snapshots that expired, a name for the registry, and edits by their plan.
 
 Revision 0002.
 """
@@ -41,10 +41,12 @@ def upgrade() -> None:
     )
     op.bulk_insert(identity, [{"id": 1, "registry": secrets.token_hex(16)}])
     triggers.create(op.get_bind(), APPEND_ONLY)
+    op.create_index(op.f("ix_edits_plan_digest"), "edits", ["plan_digest"])
 
 
 def downgrade() -> None:
     _require_none_expired()
+    op.drop_index(op.f("ix_edits_plan_digest"), "edits")
     triggers.drop(op.get_bind(), APPEND_ONLY)
     op.drop_table("identity")
     op.drop_table("expired_snapshots")
