@@ -16,11 +16,11 @@ from sqlalchemy import Connection, Engine, case, select, update
 from registry.database import chunked, upsert, write
 from registry.errors import BlobCorrupt, BlobMissing
 from registry.fault_points import reach
-from registry.models import blobs
+from registry.models import blobs, snapshot_blobs
 from registry.store import ArtifactStore
 from registry.values import Digest, digest_of
 
-__all__ = ["put", "put_all", "require_live"]
+__all__ = ["keep_blobs", "put", "put_all", "require_live"]
 
 _b = blobs.c
 
@@ -67,6 +67,14 @@ def require_live(connection: Connection, digests: Iterable[Digest]) -> None:
         for digest in chunk:
             if digest not in live:
                 raise BlobMissing(f"Expected blob {digest} to be live, found it is not; put it again", digest)
+
+
+def keep_blobs(connection: Connection, snapshot: str, digests: Iterable[Digest]) -> None:
+    """Keeps blobs from gc for as long as the snapshot is kept; raises BlobMissing unless all are live."""
+    wanted = sorted(digests)
+    require_live(connection, wanted)
+    row = upsert(connection, snapshot_blobs).on_conflict_do_nothing()
+    connection.execute(row, [{"snapshot": snapshot, "digest": digest} for digest in wanted])
 
 
 def _claim(connection: Connection, sizes: Sequence[tuple[Digest, int]]) -> list[Digest]:

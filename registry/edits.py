@@ -20,7 +20,7 @@ from registry import audit
 from registry.database import upsert
 from registry.errors import CommitConflict, EditStateError, InvalidValue, LeaseLost
 from registry.fault_points import reach
-from registry.lookup import edit_by_number, head_id, lock_model, require_model, snapshot_by_id, text_of
+from registry.lookup import edit_by_number, head_id, kept_snapshot, lock_model, require_model, text_of
 from registry.models import edit_parts, edits, models
 from registry.values import Edit, check_digest, check_name, parse_json
 
@@ -66,7 +66,8 @@ def begin(
     """Inserts a running edit with a lease; a set-up makes the model.
 
     base: the snapshot the edit was planned on; None takes the head. Raises InvalidValue, NotFound, EditStateError
-    for a second set-up, and CommitConflict for a base that is no snapshot of the head's history any more.
+    for a second set-up, SnapshotExpired for a base whose blobs may be gone, and CommitConflict for a base of another
+    model.
     """
     if kind not in _KINDS:
         raise InvalidValue(f"Expected an edit of kind {', '.join(_KINDS)}, found {kind!r}")
@@ -75,7 +76,7 @@ def begin(
     lock_model(connection, model)
     head = head_id(connection, model)
     _require_start(model, kind, head)
-    if base is not None and (head is None or snapshot_by_id(connection, base).model != model):
+    if base is not None and (head is None or kept_snapshot(connection, base).model != model):
         raise CommitConflict(f"Expected a base of model {model!r}, found snapshot {base} of another", base, head)
     reach("begin.locked")
     number = insert_edit(

@@ -13,13 +13,28 @@ from functools import partial
 from sqlalchemy import Connection, Engine, insert, select, update
 
 from registry import audit, blobs, outbox
-from registry.commit import LANDING_ATTEMPTS
-from registry.database import reading, write
+from registry.commit import LANDING_ATTEMPTS, write_unless_collected
+from registry.database import reading
 from registry.edits import check_author
-from registry.errors import AliasConflict, IncompatibleRegions, InvalidValue, NotFound
+from registry.errors import (
+    AliasConflict,
+    BlobMissing,
+    IncompatibleRegions,
+    InvalidValue,
+    NotFound,
+    SnapshotExpired,
+)
 from registry.fault_points import reach
 from registry.landing import Landing, NewEdit, land
-from registry.lookup import lock_model, resolve_id, snapshot_by_id, version_row
+from registry.lookup import (
+    lock_model,
+    require_kept,
+    resolve_id,
+    select_snapshots,
+    snapshot_by_id,
+    told,
+    version_row,
+)
 from registry.models import alias_moves, aliases, snapshots
 from registry.rollback import changes_between
 from registry.store import ArtifactStore
@@ -35,12 +50,13 @@ def promote(
     """Moves an alias to a snapshot; where it is there already, returns the move that brought it there.
 
     expected: a reference to the snapshot the alias must point to, "" where it must not exist, None for either.
-    Raises NotFound, InvalidValue, and AliasConflict where it points elsewhere.
+    Raises NotFound, InvalidValue, SnapshotExpired, and AliasConflict where it points elsewhere.
     """
     _check_alias(alias)
     check_author(actor, reason)
     lock_model(connection, model)
     target = resolve_id(connection, model, ref)
+    require_kept(connection, [target])
     found = _pointed(connection, model, alias)
     if found == target:
         return alias_history(connection, model, alias)[0]
@@ -69,7 +85,8 @@ def promote_region(
 ) -> tuple[Snapshot, AliasMove]:
     """Composes what the alias serves now with one version of one region, and moves the alias to it.
 
-    Raises NotFound, and IncompatibleRegions where the version belongs to another backbone, space or catalogue.
+    Raises NotFound, IncompatibleRegions where the version belongs to another backbone, space or catalogue, and
+    SnapshotExpired where its blobs went with the snapshot that brought it.
     """
     check_author(actor, reason)
     for _ in range(LANDING_ATTEMPTS):
@@ -81,7 +98,12 @@ def promote_region(
         reach("compose.planned")
         blobs.put(engine, store, landing.manifest.to_bytes())
         reach("compose.uploaded")
-        moved = write(engine, partial(_land_on_alias, holder=holder, alias=alias, landing=landing))
+        try:
+            step = partial(_land_on_alias, holder=holder, alias=alias, landing=landing)
+            moved = write_unless_collected(engine, landing, step)
+        except BlobMissing as lost:
+            _require_version(engine, model, region, version, lost)
+            raise
         reach("compose.committed")
         if moved is not None:
             return moved
@@ -121,6 +143,18 @@ def _composition(
     return current, Landing(Manifest(model, current.id, content), new, changes, content.digest, moves_head=False)
 
 
+def _require_version(engine: Engine, model: str, region: int, version: int, lost: BlobMissing) -> None:
+    """Raises SnapshotExpired where a version's blob is missing because the snapshot that brought it expired."""
+    with reading(engine) as connection:
+        source = snapshot_by_id(connection, version_row(connection, model, region, version).snapshot)
+    if source.expired is not None:
+        raise SnapshotExpired(
+            f"Expected version {version} of region {region} with its blobs, found that snapshot {source.id[:12]}, "
+            f"which brought it, {told(source.expired)}; promote another version",
+            source.id,
+        ) from lost
+
+
 def _land_on_alias(
     connection: Connection, holder: str, alias: str, landing: Landing
 ) -> tuple[Snapshot, AliasMove] | None:
@@ -131,8 +165,9 @@ def _land_on_alias(
     lock_model(connection, manifest.model)
     if _pointed(connection, manifest.model, alias) != manifest.parent:
         return None
-    # The same composition may exist: made for another alias, or as the edit that brought the version in.
-    if connection.execute(select(snapshots.c.id).where(snapshots.c.id == manifest.id)).first() is None:
+    # The same composition may be kept: made for another alias, or as the edit that brought the version in.
+    known = connection.execute(select_snapshots().where(snapshots.c.id == manifest.id)).first()
+    if known is None or known.expired_at is not None:
         land(connection, holder, landing)
     reach("compose.landed")
     move = _move(connection, manifest.model, alias, manifest.parent, manifest.id, new.actor, new.reason)

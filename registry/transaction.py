@@ -77,10 +77,11 @@ class Registry:
     def resolve(self, model: str, ref: str) -> Snapshot:
         """The snapshot that "head", an alias, "edit:3", an id or a unique prefix of 4 or more characters names.
 
-        Raises NotFound, and InvalidValue for a prefix of several.
+        Raises NotFound, InvalidValue for a prefix of several, and SnapshotExpired for one whose blobs may be gone:
+        `lineage.find` reads what that one was.
         """
         with reading(self.engine) as connection:
-            return lookup.snapshot_by_id(connection, lookup.resolve_id(connection, model, ref))
+            return lookup.kept_snapshot(connection, lookup.resolve_id(connection, model, ref))
 
     def next_region_id(self, model: str) -> int:
         """One more than the largest region id the model ever had: a rollback does not make an id free again."""
@@ -118,7 +119,8 @@ class Registry:
         """Begins an edit and takes its lease; kind "setup" makes the model.
 
         base: the id of the snapshot it was planned on; None takes the head. Raises NotFound, InvalidValue,
-        EditStateError for a set-up of a model that has a head, or an edit of one that has none.
+        EditStateError for a set-up of a model that has a head, or an edit of one that has none, and
+        SnapshotExpired for such a base.
         """
         edit = write(
             self.engine,
@@ -197,7 +199,10 @@ class Registry:
     # Rolling back
 
     def rollback_to(self, model: str, ref: str, actor: str, reason: str = "") -> Snapshot:
-        """Commits a snapshot with exactly an older one's content; returns the head where it has that already."""
+        """Commits a snapshot with exactly an older one's content; returns the head where it has that already.
+
+        Raises NotFound, and SnapshotExpired where the older one's blobs may be gone.
+        """
         return rollback.rollback_to(self.engine, self.store, self.holder, model, ref, actor, reason)
 
     def rollback_edit(
@@ -206,7 +211,8 @@ class Registry:
         """Commits a snapshot without what one edit changed, every later change of other regions kept.
 
         Returns the head where that is undone already. Raises RollbackConflict naming the later edits in the way,
-        which cascade undoes too, and EditStateError for an edit with nothing to undo.
+        which cascade undoes too, EditStateError for an edit with nothing to undo, and SnapshotExpired for one whose
+        base expired.
         """
         return rollback.rollback_edit(self.engine, self.store, self.holder, model, number, actor, reason, cascade)
 
@@ -218,7 +224,7 @@ class Registry:
         """Moves an alias to a snapshot, making it where it is new; asked again, returns the same move.
 
         expected: a reference to the snapshot it must point to, "" where it must not exist, None for either.
-        Raises AliasConflict, NotFound and InvalidValue.
+        Raises AliasConflict, NotFound, InvalidValue and SnapshotExpired.
         """
         move = write(self.engine, lambda c: promotion.promote(c, model, ref, alias, actor, reason, expected))
         reach("promote.committed")
@@ -229,7 +235,8 @@ class Registry:
     ) -> tuple[Snapshot, AliasMove]:
         """Composes what the alias serves with one version of one region, and moves the alias there.
 
-        Raises NotFound, and IncompatibleRegions where the version belongs to another space or catalogue.
+        Raises NotFound, IncompatibleRegions where the version belongs to another space or catalogue, and
+        SnapshotExpired where its blobs went with a snapshot that expired.
         """
         return promotion.promote_region(
             self.engine, self.store, self.holder, model, region, version, alias, actor, reason

@@ -13,7 +13,7 @@ from migrations import triggers
 from registry import BlobMissing, Digest, InvalidValue, LocalStore, Registry, digest_of, maintenance
 from registry.database import reading, write
 from registry.edits import LEASE_S
-from registry.maintenance import DamagedBlob, gc, verify
+from registry.maintenance import Collected, DamagedBlob, gc, verify
 from tests.registry.building import MODEL, World, overwrite
 
 
@@ -34,6 +34,11 @@ def age(world: World, seconds: float) -> None:
 def collect(world: World, **options: object) -> list[Digest]:
     report = gc(world.registry, actor="ada", **{"grace_s": 0.0} | options)  # type: ignore[arg-type]
     return [Digest(blob.digest) for blob in report.removed]
+
+
+def mark(world: World, found: list[Collected]) -> list[Collected]:
+    """The step in which gc marks what it found."""
+    return write(world.registry.engine, lambda c: maintenance._mark(c, found, time.time() + 1, 0, "ada", ""))
 
 
 def rows(world: World) -> dict[str, str]:
@@ -133,7 +138,7 @@ def test_gc_takes_what_nothing_names_and_nothing_else(registry: Registry) -> Non
     junk = world.blobs("junk 1", "junk 2")
     planned = gc(registry, actor="ada", grace_s=0.0, dry_run=True)
     assert ([blob.digest for blob in planned.removed], planned.bytes) == (sorted(junk), 12)
-    assert planned.removed[0].reason == "no snapshot names it"
+    assert planned.removed[0].reason == "no kept snapshot names it"
     assert registry.get(junk[0]) == b"junk 1"
     assert collect(world) == sorted(junk)
     for digest in junk:
@@ -207,8 +212,8 @@ def test_a_blob_that_gc_marked_is_not_fit_for_a_commit_until_it_is_put_again(wor
 def test_an_upload_between_gc_s_mark_and_its_removal_keeps_the_blob(world: World) -> None:
     digest = world.blob("wanted after all")
     with reading(world.registry.engine) as connection:
-        found = maintenance._garbage(connection, time.time() + 1)
-    marked = write(world.registry.engine, lambda c: maintenance._mark(c, found, time.time() + 1))
+        found, _ = maintenance._unneeded(connection, time.time() + 1)
+    marked = mark(world, found)
     assert [blob.digest for blob in marked] == [digest]
     world.blob("wanted after all")
     assert maintenance._remove(world.registry, marked) == []
@@ -222,10 +227,10 @@ def test_a_commit_between_gc_s_look_and_its_mark_keeps_the_blob(world: World) ->
     with world.registry.engine.begin() as connection:
         connection.execute(text("UPDATE edits SET created_at = created_at + 1000 WHERE state = 'running'"))
     with reading(world.registry.engine) as connection:
-        found = maintenance._garbage(connection, time.time() + 1)
+        found, _ = maintenance._unneeded(connection, time.time() + 1)
     assert {blob.digest for blob in found} == set(content.regions[1].values())
     world.commit(edit, content, 1)
-    assert write(world.registry.engine, lambda c: maintenance._mark(c, found, time.time() + 1)) == []
+    assert mark(world, found) == []
     assert verify(world.registry).ok
 
 
