@@ -121,7 +121,7 @@ def land(connection: Connection, holder: str, landing: Landing) -> Snapshot | No
     reach("land.audited")
     closed = edit_by_number(connection, model, edit.number)
     # The chain's end goes out with the event: a table rewritten later no longer fits what MLflow shows.
-    payload = _payload(closed, landing, versions) | {"audit_head": event.hash}
+    payload = _payload(closed, landing, versions) | {"audit_head": f"{event.id}:{event.hash}"}
     outbox.enqueue(connection, model, outbox.SNAPSHOT_COMMITTED, payload)
     reach("land.enqueued")
     return snapshot_by_id(connection, manifest.id)

@@ -20,6 +20,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, delete, exists, func, select, update
 
 from registry import audit, references
+from registry.anchors import published
 from registry.database import chunked, reading, upsert, write
 from registry.edits import check_author
 from registry.errors import BlobCorrupt, BlobMissing, InvalidValue
@@ -60,7 +61,7 @@ class DamagedBlob:
 class VerifyReport:
     """What verify read and what it found; references: dangling or contradictory rows, one line each.
 
-    expired: how many of the snapshots need no blob any more.
+    expired: how many of the snapshots need no blob any more.  published: how many ends of the chain the store keeps.
     """
 
     blobs: int
@@ -69,6 +70,7 @@ class VerifyReport:
     expired: int
     damaged: tuple[DamagedBlob, ...]
     chain: audit.ChainReport
+    published: int
     references: tuple[str, ...]
 
     @property
@@ -107,13 +109,15 @@ class GcReport:
         return sum(blob.size for blob in self.removed)
 
 
-def verify(registry: Registry, *, anchor: str | None = None) -> VerifyReport:
-    """Reads every blob back, checks every reference and recomputes the audit chain.
+def verify(registry: Registry, *, anchors: Iterable[audit.Anchor] = ()) -> VerifyReport:
+    """Reads every blob back, checks every reference, and recomputes the audit chain, which must hold every anchor.
 
-    anchor: an earlier end of the chain, kept outside the database. Raises StoreUnreachable and DatabaseUnreachable.
+    anchors: earlier ends of the chain, beside those in the store. Raises StoreUnreachable and DatabaseUnreachable.
     """
+    # Before the chain: an end that is published while the chain is read would seem to be cut off.
+    kept = published(registry)
     with reading(registry.engine) as connection:
-        chain = audit.verify_chain(connection, anchor)
+        chain = audit.verify_chain(connection, [*kept, *anchors])
         found = references.check(connection)
         states = {row.digest: row.state for row in connection.execute(select(_b.digest, _b.state))}
     wanted = sorted(found.named | {digest for digest, state in states.items() if state == "live"})
@@ -127,7 +131,7 @@ def verify(registry: Registry, *, anchor: str | None = None) -> VerifyReport:
     problems = (*found.problems, *(f"blob {digest} is named by a snapshot but not live" for digest in not_live))
     affected = _affected(registry, bad)
     damaged = tuple(DamagedBlob(digest, problem, affected[digest]) for digest, problem in bad.items())
-    return VerifyReport(len(wanted), size, found.snapshots, found.expired, damaged, chain, problems)
+    return VerifyReport(len(wanted), size, found.snapshots, found.expired, damaged, chain, len(kept), problems)
 
 
 def _affected(registry: Registry, digests: Iterable[str]) -> dict[str, tuple[str, ...]]:

@@ -23,9 +23,9 @@ def world(any_database: Registry) -> World:
     return world
 
 
-def chain(world: World, anchor: str | None = None) -> ChainReport:
+def chain(world: World, *anchors: str) -> ChainReport:
     with reading(world.registry.engine) as connection:
-        return audit.verify_chain(connection, anchor)
+        return audit.verify_chain(connection, map(audit.parse_anchor, anchors))
 
 
 def tamper(engine: Engine, *statements: str) -> None:

@@ -42,6 +42,12 @@ def world(any_database: Registry) -> World:
     return line(World(any_database))
 
 
+@pytest.fixture
+def local(local_registry: Registry) -> World:
+    """The same in an SQLite file, for what is the same everywhere."""
+    return line(World(local_registry))
+
+
 def line(world: World, edits: int = 5) -> World:
     world.setup()
     for number in range(edits):
@@ -138,9 +144,9 @@ def test_a_rule_that_keeps_less_than_nothing_is_refused(rule: tuple[int, float])
         Rule(*rule)
 
 
-def test_a_model_that_is_not_there_has_nothing_to_expire(world: World) -> None:
+def test_a_model_that_is_not_there_has_nothing_to_expire(local: World) -> None:
     with pytest.raises(NotFound):
-        expire(world.registry, "recsis", Rule(), actor="ada")
+        expire(local.registry, "recsis", Rule(), actor="ada")
 
 
 # What is given up
@@ -203,14 +209,14 @@ def test_whatever_came_before_the_kept_snapshots_can_be_read_and_the_promised_by
         assert references.check(connection).problems == ()
 
 
-def test_bytes_that_another_model_needs_stay(world: World) -> None:
-    other = World(world.registry, "books")
+def test_bytes_that_another_model_needs_stay(local: World) -> None:
+    other = World(local.registry, "books")
     other.setup()
-    world.edit(0, text="all new", catalogue=(world.blob("items 0"), world.blob("items 1")))
-    run(world)
-    collect(world)
-    assert readable(world, [other.head, world.head])
-    assert verify(world.registry).ok
+    local.edit(0, text="all new", catalogue=(local.blob("items 0"), local.blob("items 1")))
+    run(local)
+    collect(local)
+    assert readable(local, [other.head, local.head])
+    assert verify(local.registry).ok
 
 
 def test_what_a_composition_and_a_replayed_edit_need_stays(world: World) -> None:
@@ -241,16 +247,16 @@ def test_the_plan_of_a_kept_snapshot_stays_and_that_of_an_expired_one_goes(world
 # What is left
 
 
-def test_an_expired_snapshot_says_when_by_whom_and_why_wherever_its_bytes_are_wanted(world: World) -> None:
-    run(world, keep_last=2, reason="the disk is full")
-    first = at(world, 1)
-    registry = world.registry
+def test_an_expired_snapshot_says_when_by_whom_and_why_wherever_its_bytes_are_wanted(local: World) -> None:
+    run(local, keep_last=2, reason="the disk is full")
+    first = at(local, 1)
+    registry = local.registry
     refused: list[Callable[[], object]] = [
         lambda: registry.resolve(MODEL, "edit:1"),
         lambda: registry.resolve(MODEL, first.id[:8]),
         lambda: registry.rollback_to(MODEL, "edit:1", "ada"),
         lambda: registry.promote(MODEL, first.id, "production", "ada"),
-        lambda: world.begin(first),
+        lambda: local.begin(first),
     ]
     for call in refused:
         with pytest.raises(SnapshotExpired) as caught:
@@ -260,44 +266,44 @@ def test_an_expired_snapshot_says_when_by_whom_and_why_wherever_its_bytes_are_wa
             assert part in str(caught.value)
 
 
-def test_the_history_of_what_expired_can_still_be_read(world: World) -> None:
-    before = lineage.history(world.registry, MODEL)
-    run(world, reason="spring cleaning")
-    collect(world)
-    after = lineage.history(world.registry, MODEL)
+def test_the_history_of_what_expired_can_still_be_read(local: World) -> None:
+    before = lineage.history(local.registry, MODEL)
+    run(local, reason="spring cleaning")
+    collect(local)
+    after = lineage.history(local.registry, MODEL)
     assert [entry.snapshot.content for entry in after] == [entry.snapshot.content for entry in before]
     assert [entry.operations for entry in after] == [entry.operations for entry in before]
     assert [entry.snapshot.expired is None for entry in after] == [True, *[False] * 5]
-    found = at(world, 1).expired
+    found = at(local, 1).expired
     assert found is not None
     assert (found.actor, found.reason) == ("bob", "spring cleaning (keep-last 1, keep-days 0)")
-    assert len(lineage.region_history(world.registry, MODEL, 0)) == 3
-    assert lineage.diff(at(world, 2), world.head).changed == (0, 1, 2)
-    assert lineage.versions_in(world.registry, at(world, 1)).keys() == {0, 1, 2}
-    assert len(world.registry.edits(MODEL)) == 6
+    assert len(lineage.region_history(local.registry, MODEL, 0)) == 3
+    assert lineage.diff(at(local, 2), local.head).changed == (0, 1, 2)
+    assert lineage.versions_in(local.registry, at(local, 1)).keys() == {0, 1, 2}
+    assert len(local.registry.edits(MODEL)) == 6
 
 
-def test_every_expired_snapshot_has_its_event_and_expiring_again_adds_none(world: World) -> None:
-    run(world, keep_last=4, reason="first")
-    run(world, keep_last=4, reason="again")
-    run(world, keep_last=3, dry_run=True)
-    with reading(world.registry.engine) as connection:
+def test_every_expired_snapshot_has_its_event_and_expiring_again_adds_none(local: World) -> None:
+    run(local, keep_last=4, reason="first")
+    run(local, keep_last=4, reason="again")
+    run(local, keep_last=3, dry_run=True)
+    with reading(local.registry.engine) as connection:
         events = [event for event in audit.events(connection) if event.action == "expire"]
-    assert {event.subject for event in events} == {f"snapshot:{at(world, 1).id}", f"snapshot:{at(world, 2).id}"}
+    assert {event.subject for event in events} == {f"snapshot:{at(local, 1).id}", f"snapshot:{at(local, 2).id}"}
     assert {(e.actor, e.reason, e.model, e.target) for e in events} == {
         ("bob", "first (keep-last 4, keep-days 0)", MODEL, None)
     }
-    assert verify(world.registry).ok
+    assert verify(local.registry).ok
 
 
-def test_an_edit_whose_base_is_kept_can_be_undone_and_one_whose_base_expired_cannot(world: World) -> None:
-    run(world, keep_last=3)
+def test_an_edit_whose_base_is_kept_can_be_undone_and_one_whose_base_expired_cannot(local: World) -> None:
+    run(local, keep_last=3)
     with pytest.raises(SnapshotExpired):
-        world.registry.rollback_edit(MODEL, 4, "ada")
-    undone = world.registry.rollback_edit(MODEL, 5, "ada")
-    assert undone.content.regions[0] == at(world, 4).content.regions[0]
-    collect(world)
-    assert readable(world, [undone])
+        local.registry.rollback_edit(MODEL, 4, "ada")
+    undone = local.registry.rollback_edit(MODEL, 5, "ada")
+    assert undone.content.regions[0] == at(local, 4).content.regions[0]
+    collect(local)
+    assert readable(local, [undone])
 
 
 def test_a_version_can_be_served_again_while_anything_keeps_its_bytes(world: World) -> None:
@@ -416,16 +422,16 @@ def test_an_expiry_that_is_killed_between_two_batches_is_finished_by_the_next(
 @pytest.mark.parametrize(
     "point", ["expire.children_kept", "expire.blobs_given_up", "expire.audited", "expire.marked"]
 )
-def test_a_batch_expires_whole_or_not_at_all(world: World, monkeypatch: pytest.MonkeyPatch, point: str) -> None:
+def test_a_batch_expires_whole_or_not_at_all(local: World, monkeypatch: pytest.MonkeyPatch, point: str) -> None:
     def die() -> None:
         raise KeyError("killed")
 
-    before = verify(world.registry)
+    before = verify(local.registry)
     meanwhile(monkeypatch, expiry, point, die)
     with pytest.raises(KeyError):
-        run(world)
-    assert verify(world.registry) == before
-    assert expired(run(world)) == [1, 2, 3, 4, 5]
+        run(local)
+    assert verify(local.registry) == before
+    assert expired(run(local)) == [1, 2, 3, 4, 5]
 
 
 def test_two_expiries_at_once_tell_of_each_snapshot_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -479,13 +485,13 @@ def test_expiry_and_gc_run_beside_people_who_edit_promote_and_go_back(any_databa
 # Damage
 
 
-def test_nothing_is_given_up_where_a_kept_snapshot_has_lost_a_blob(world: World) -> None:
-    lost = world.head.content.space
-    with world.registry.engine.begin() as connection:
+def test_nothing_is_given_up_where_a_kept_snapshot_has_lost_a_blob(local: World) -> None:
+    lost = local.head.content.space
+    with local.registry.engine.begin() as connection:
         connection.execute(text("UPDATE blobs SET state = 'uploading' WHERE digest = :d"), {"d": lost})
     with pytest.raises(BlobMissing, match=lost):
-        run(world)
-    assert verify(world.registry).expired == 0
+        run(local)
+    assert verify(local.registry).expired == 0
 
 
 @pytest.mark.parametrize(
@@ -509,29 +515,29 @@ def test_nothing_is_given_up_where_a_kept_snapshot_has_lost_a_blob(world: World)
         ),
     ],
 )
-def test_rows_that_contradict_an_expiry_are_named(world: World, statement: str, expected: str) -> None:
-    world.registry.promote(MODEL, "head", "production", "ada")
-    world.begin()
-    run(world, keep_last=2)
-    assert verify(world.registry).ok
-    with world.registry.engine.begin() as connection:
+def test_rows_that_contradict_an_expiry_are_named(local: World, statement: str, expected: str) -> None:
+    local.registry.promote(MODEL, "head", "production", "ada")
+    local.begin()
+    run(local, keep_last=2)
+    assert verify(local.registry).ok
+    with local.registry.engine.begin() as connection:
         connection.execute(text(statement))
-    assert any(expected in problem for problem in verify(world.registry).references)
+    assert any(expected in problem for problem in verify(local.registry).references)
 
 
-def test_a_snapshot_that_expired_is_not_hurt_by_a_blob_that_is_lost(world: World) -> None:
-    shared = at(world, 1).content.space
-    run(world)
-    world.registry.store.delete(shared)
-    (damaged,) = verify(world.registry).damaged
-    assert damaged.snapshots == (world.head.id,)
+def test_a_snapshot_that_expired_is_not_hurt_by_a_blob_that_is_lost(local: World) -> None:
+    shared = at(local, 1).content.space
+    run(local)
+    local.registry.store.delete(shared)
+    (damaged,) = verify(local.registry).damaged
+    assert damaged.snapshots == (local.head.id,)
 
 
-def test_a_region_that_is_added_after_an_expiry_lands_as_ever(world: World) -> None:
-    run(world)
-    collect(world)
-    begun = world.begin()
-    content = world.changed(world.head.content, {3: "new"})
-    landed = world.registry.commit(MODEL, begun.number, content, [change(3, "add")])
-    assert readable(world, [landed])
-    assert verify(world.registry).ok
+def test_a_region_that_is_added_after_an_expiry_lands_as_ever(local: World) -> None:
+    run(local)
+    collect(local)
+    begun = local.begin()
+    content = local.changed(local.head.content, {3: "new"})
+    landed = local.registry.commit(MODEL, begun.number, content, [change(3, "add")])
+    assert readable(local, [landed])
+    assert verify(local.registry).ok

@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from migrations import triggers
 from registry import BlobMissing, Digest, InvalidValue, LocalStore, Registry, digest_of, maintenance
+from registry.audit import parse_anchor
 from registry.database import reading, write
 from registry.edits import LEASE_S
 from registry.maintenance import Collected, DamagedBlob, gc, verify
@@ -119,7 +120,7 @@ def test_rows_that_contradict_each_other_are_named(world: World, statement: str,
 
 def test_verify_tells_a_tampered_log(world: World) -> None:
     anchor = verify(world.registry).chain.head
-    assert verify(world.registry, anchor=anchor).ok
+    assert verify(world.registry, anchors=[parse_anchor(anchor)]).ok
     with world.registry.engine.begin() as connection:
         triggers.drop(connection)
         connection.execute(text("UPDATE audit_events SET actor = 'eve' WHERE id = 1"))
