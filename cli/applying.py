@@ -12,6 +12,7 @@ import click
 from cli.log_options import log_argument, until_option
 from cli.output import Output, accent, faint, json_option, short, table
 from cli.progress import progress_bars
+from cli.publishing import publishes_end
 from cli.records import degrees, snapshot_json
 from cli.reports import draw_report
 from cli.workspace import Workspace, actor, in_workspace
@@ -157,6 +158,7 @@ def _duration(seconds: float) -> str:
 @_workers_option
 @json_option
 @in_workspace
+@publishes_end
 def apply(
     workspace: Workspace,
     log: str,
@@ -205,6 +207,7 @@ def apply(
 @_workers_option
 @json_option
 @in_workspace
+@publishes_end
 def resume(workspace: Workspace, edit: int, force: bool, workers: int, output: Output) -> None:
     """Finish an edit or a set-up that was interrupted.
 

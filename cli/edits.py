@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.consent import ask, yes_option
-from cli.output import Output, faint, json_option, one_line, say, short, table, times, when
-from cli.records import degrees, edit_json, operation_json, state_word, step
+from cli.output import Output, faint, json_option, one_line, say, short, table, when
+from cli.publishing import publishes_end
+from cli.records import degrees, edit_json, expiry_json, expiry_lines, operation_json, state_word, step
 from cli.reports import draw_report
 from cli.workspace import Workspace, actor, in_workspace
 
@@ -27,8 +28,9 @@ __all__ = ["abort", "diff", "list_edits", "show"]
 def list_edits(workspace: Workspace, limit: int | None, only_open: bool, output: Output) -> None:
     """List the edits, newest first.
 
-    A running edit holds a lease; when its process has gone it is abandoned: `raie edit resume` finishes it,
-    `raie edit abort` closes it.
+    A running edit holds a lease, which its process renews. When that has gone, or has not renewed it for two minutes,
+    the edit is abandoned: `raie edit resume` finishes it, `raie edit abort` closes it. With --open, who holds the
+    lease, on which host, and until when.
 
     \b
     Examples:
@@ -45,10 +47,43 @@ def list_edits(workspace: Workspace, limit: int | None, only_open: bool, output:
     def draw() -> list[str]:
         if not edits:
             return ["no open edit" if only_open else "no edit yet; `raie setup LOG` makes the first snapshot"]
+        if only_open:
+            return _open_edits(edits)
         headers = ["edit", "state", "kind", "base → result", "when (UTC)", "who", "why"]
         return table(headers, map(_row, edits), right=[0])
 
     output.show({"model": workspace.model, "edits": [edit_json(edit) for edit in edits]}, draw)
+
+
+def _open_edits(edits: list[Edit]) -> list[str]:
+    """Who works on what, and what is left lying; then the way on."""
+    headers = [
+        "edit",
+        "state",
+        "kind",
+        "base",
+        "begun (UTC)",
+        "lease until (UTC)",
+        "process",
+        "host",
+        "who",
+        "why",
+    ]
+    rows = []
+    for edit in edits:
+        host, process = _holder(edit)
+        lease = "-" if edit.lease_expires_at is None else when(edit.lease_expires_at)
+        about = [edit.number, state_word(edit.state), edit.kind, short(edit.base), when(edit.created_at), lease]
+        rows.append([*about, process, one_line(host), one_line(edit.actor), one_line(edit.reason)])
+    left = [edit.number for edit in edits if edit.state == "abandoned"]
+    ways = [f"edit {n} is abandoned: raie edit resume {n}, or raie edit abort {n}" for n in left]
+    return [*table(headers, rows, right=[0, 6]), *ways]
+
+
+def _holder(edit: Edit) -> tuple[str, str]:
+    """The host and the process that hold an edit's lease, which names them as host:pid:token."""
+    host, _, process = (edit.lease_owner or "-:-:").rpartition(":")[0].rpartition(":")
+    return host, process
 
 
 def _row(edit: Edit) -> list[object]:
@@ -83,8 +118,6 @@ def show(workspace: Workspace, number: int, output: Output) -> None:
     edit = registry.edit(workspace.model, number)
     operations = lineage.operations(registry, workspace.model, number)
     value = edit_json(edit) | {
-        **times(lease_expires_at=edit.lease_expires_at),
-        "lease_owner": edit.lease_owner,
         "finished_parts": sorted(registry.parts(workspace.model, number)),
         "operations": [operation_json(operation) for operation in operations],
         "parameters": dict(edit.parameters),
@@ -111,6 +144,9 @@ def _facts(edit: Edit, parts: list[str]) -> list[str]:
         facts.append(("data", short(edit.data_digest)))
     facts.append(("seed", str(edit.seed)))
     if edit.state in ("running", "abandoned"):
+        host, process = _holder(edit)
+        until = "-" if edit.lease_expires_at is None else when(edit.lease_expires_at)
+        facts.append(("lease", f"process {process} on {one_line(host)}, until {until} UTC"))
         facts.append(("finished", ", ".join(parts) or "nothing yet"))
         facts.append(("next", f"raie edit resume {edit.number}  (or: raie edit abort {edit.number})"))
     return [f"{faint(name.ljust(9))}  {text}" for name, text in facts if text]
@@ -161,6 +197,7 @@ def diff(workspace: Workspace, older: str, newer: str | None, output: Output) ->
     value = {
         "older": before.id,
         "newer": after.id,
+        "expired": {one.id: expiry_json(one) for one in (before, after) if one.expired is not None},
         "same_content": before.content.digest == after.content.digest,
         "regions": rows,
         "unchanged_regions": sorted(set(after.content.regions) - {row["region"] for row in rows}),
@@ -168,7 +205,7 @@ def diff(workspace: Workspace, older: str, newer: str | None, output: Output) ->
         "backbone": list(found.backbone),
         "space": found.space,
     }
-    output.show(value, lambda: _draw_diff(value))
+    output.show(value, lambda: [*expiry_lines(before, after), *_draw_diff(value)])
 
 
 def _region_rows(registry: Registry, before: Snapshot, after: Snapshot) -> list[dict[str, Any]]:
@@ -225,15 +262,17 @@ def _version(number: int | None) -> str:
 
 
 def _pair(registry: Registry, model: str, older: str, newer: str | None) -> tuple[Snapshot, Snapshot]:
+    from registry import lineage
+
     if newer is not None:
-        return registry.resolve(model, older), registry.resolve(model, newer)
+        return lineage.find(registry, model, older), lineage.find(registry, model, newer)
     number = re.fullmatch(r"[0-9]{1,9}", older)
-    after = registry.resolve(model, f"edit:{older}" if number else older)
+    after = lineage.find(registry, model, f"edit:{older}" if number else older)
     if after.parent is None:
         raise click.UsageError(
             f"{short(after.id)} is the first snapshot, so there is none before it to compare with"
         )
-    return registry.resolve(model, after.parent), after
+    return lineage.find(registry, model, after.parent), after
 
 
 @click.command()
@@ -242,6 +281,7 @@ def _pair(registry: Registry, model: str, older: str, newer: str | None) -> tupl
 @click.option("--force", is_flag=True, help="Even while a process still works on it; its commit is then refused.")
 @yes_option
 @in_workspace
+@publishes_end
 def abort(workspace: Workspace, number: int, reason: str, force: bool, yes: bool) -> None:
     """Close a running or abandoned edit without a result.
 

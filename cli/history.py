@@ -28,8 +28,8 @@ _NOTHING = "no snapshot yet; `raie setup LOG` makes the first one"
 def log(workspace: Workspace, limit: int | None, output: Output) -> None:
     """Draw the history of snapshots as a tree, newest first.
 
-    The first lane is the head and what it came from; a snapshot that was composed for an alias stands beside it.
-    Times are UTC.
+    The first lane is the head and what it came from; a snapshot that was composed for an alias stands beside it. One
+    that expired is marked: `raie lineage REF` tells when, by whom and why. Times are UTC.
 
     \b
     Examples:
@@ -103,6 +103,8 @@ def _entry_lines(entry: Entry, row: Row, lanes: int, widths: Sequence[int]) -> l
     cells = [cell.ljust(width) for cell, width in zip(_cells(entry), widths, strict=True)]
     cells[0] = accent(cells[0])
     pointed = names(entry.aliases, is_head=entry.is_head)
+    if entry.snapshot.expired is not None:
+        pointed = faint("expired")
     lines = [row.joins] if row.joins else []
     lines.append(f"{row.node.ljust(lanes)}  {'  '.join([*cells, pointed])}".rstrip())
     what = [text for text in (changes_line(entry.operations), one_line(entry.edit.reason)) if text]

@@ -9,6 +9,8 @@ import click
 
 from cli.errors import UsageError
 from cli.output import faint, say
+from cli.publishing import publish_end
+from cli.upkeep import bring_up_to_date
 from cli.workspace import ENVIRONMENT, FILE_NAME, Workspace, draft, parse, read, without_password
 
 __all__ = ["init"]
@@ -45,6 +47,7 @@ def init(start: Path | None, database: str | None, store: str | None, model: str
         revision = _make(workspace)
         # Written last: a database that cannot be reached leaves no half-made workspace behind.
         file.write_text(text, encoding="utf-8")
+    publish_end(workspace)
     say(f"workspace  {workspace.folder}")
     say(f"model      {workspace.model}")
     say(f"database   {without_password(workspace.database)}  {faint(f'revision {revision}')}")
@@ -85,13 +88,11 @@ def _refuse_password(database: str | None) -> None:
 
 def _make(workspace: Workspace) -> str | None:
     """Make the database and the store; return the database's revision."""
-    import migrations
-
     own = workspace.folder / ".raie"
     if not own.exists():
         own.mkdir(parents=True)
         # What lies here is data, not source: a `git add .` beside it must not take it.
         (own / ".gitignore").write_text("*\n", encoding="utf-8")
-    revision = migrations.upgrade(workspace.database)
+    revision = bring_up_to_date(workspace)
     workspace.registry()
     return revision

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 
 from cli.output import Output, accent, faint, json_option, one_line, short, times, when
-from cli.records import degrees, names, snapshot_json
+from cli.records import degrees, expiry_lines, names, snapshot_json
 from cli.tree import branches
 from cli.workspace import Workspace, in_workspace
 
@@ -40,7 +40,7 @@ def lineage(workspace: Workspace, ref: str, region: int | None, output: Output) 
     from registry import lineage as reads
 
     registry, model = workspace.registry(), workspace.model
-    snapshot = registry.resolve(model, ref)
+    snapshot = reads.find(registry, model, ref)
     held = reads.versions_in(registry, snapshot)
     if region is not None and region not in held:
         raise click.UsageError(
@@ -65,7 +65,7 @@ def _chains(registry: Registry, edits: Mapping[int, Edit], versions: list[Adapte
     for region, chain in chains.items():
         while (base := edits[chain[-1].edit].base) is not None:
             if base not in held:
-                held[base] = reads.versions_in(registry, registry.resolve(chain[-1].model, base))
+                held[base] = reads.versions_in(registry, reads.find(registry, chain[-1].model, base))
             if region not in held[base]:
                 break
             chain.append(held[base][region])
@@ -129,7 +129,8 @@ def _draw(snapshot: Snapshot, chains: _Chains, edits: Mapping[int, Edit], pointe
         items.append((f"region {region}  {accent(f'v{chain[0].version}')}", _links(chain, edits)))
     if snapshot.parent is not None:
         items.append((f"parent    {accent(short(snapshot.parent))}", []))
-    return ["  ".join([accent(short(snapshot.id)), *filter(None, about)]), *branches(items)]
+    title = "  ".join([accent(short(snapshot.id)), *filter(None, about)])
+    return [title, *expiry_lines(snapshot), *branches(items)]
 
 
 def _roles(entry: Mapping[str, str]) -> str:

@@ -75,6 +75,16 @@ _DB = _group(
         "current": ("cli.upkeep:current", "Print the database's schema revision and the one expected."),
     },
 )
+_AUDIT = _group(
+    "audit",
+    "Look at who did what, and prove that nobody changed it.",
+    ("raie audit log", "raie audit verify", "raie audit export audit.jsonl"),
+    {
+        "log": ("cli.audit:log", "List the audit events of every model, newest first."),
+        "verify": ("cli.audit:verify", "Recompute the audit chain and compare it with what was kept elsewhere."),
+        "export": ("cli.audit:export", "Write the audit events as JSON lines."),
+    },
+)
 _MLFLOW = _group(
     "mlflow",
     "Show edits and snapshots in MLflow.",
@@ -108,6 +118,8 @@ _SECTIONS: Mapping[str, Section] = {
     },
     "Keep": {
         "verify": ("cli.upkeep:verify", "Check every blob, every reference and the audit chain."),
+        "audit": _AUDIT,
+        "expire": ("cli.expiring:expire", "Let old snapshots expire by a retention rule."),
         "gc": ("cli.upkeep:gc", "Delete blobs that nothing refers to."),
         "db": _DB,
         "mlflow": _MLFLOW,

@@ -9,6 +9,7 @@ import click
 
 from cli.consent import ask, yes_option
 from cli.output import Output, accent, json_option, one_line, short, table, times, when
+from cli.publishing import publishes_end
 from cli.records import changes_line, move_json, operation_json, snapshot_json, step
 from cli.workspace import Workspace, actor, in_workspace
 
@@ -29,6 +30,7 @@ _reason_option = click.option("--reason", metavar="TEXT", help="Why; it stays in
 @_reason_option
 @json_option
 @in_workspace
+@publishes_end
 def promote(
     workspace: Workspace,
     ref: str | None,
@@ -71,6 +73,7 @@ def promote(
 @yes_option
 @json_option
 @in_workspace
+@publishes_end
 def rollback(
     workspace: Workspace,
     edit: str | None,

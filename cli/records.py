@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from cli.output import accent, faint, one_line, short, times
+from cli.output import accent, faint, one_line, short, times, when
 
 if TYPE_CHECKING:
     from registry import AdapterVersion, AliasMove, Edit, Operation, Snapshot
@@ -16,6 +16,8 @@ __all__ = [
     "changes_line",
     "degrees",
     "edit_json",
+    "expiry_json",
+    "expiry_lines",
     "flat",
     "move_json",
     "names",
@@ -53,7 +55,8 @@ def edit_json(edit: Edit) -> dict[str, Any]:
         "data_digest": edit.data_digest,
         "plan_digest": edit.plan_digest,
         "close_reason": edit.close_reason,
-        **times(created_at=edit.created_at, closed_at=edit.closed_at),
+        "lease_owner": edit.lease_owner,
+        **times(created_at=edit.created_at, closed_at=edit.closed_at, lease_expires_at=edit.lease_expires_at),
     }
 
 
@@ -65,7 +68,24 @@ def snapshot_json(snapshot: Snapshot) -> dict[str, Any]:
         "edit": snapshot.edit,
         "content_digest": snapshot.content.digest,
         **times(created_at=snapshot.created_at),
+        "expired": expiry_json(snapshot),
     }
+
+
+def expiry_json(snapshot: Snapshot) -> dict[str, Any] | None:
+    """Since when a snapshot's blobs may be gone, by whom and why; null while they are kept."""
+    found = snapshot.expired
+    return None if found is None else {**times(at=found.at), "actor": found.actor, "reason": found.reason}
+
+
+def expiry_lines(*snapshots: Snapshot) -> list[str]:
+    """A line for each of them that expired: it can be looked at, and no longer be used."""
+    return [
+        f"{accent('expired', 'magenta')}  {short(snapshot.id)} at {when(found.at)} UTC by {one_line(found.actor)}: "
+        f"{one_line(found.reason)}"
+        for snapshot in snapshots
+        if (found := snapshot.expired) is not None
+    ]
 
 
 def change_json(operation: Operation) -> dict[str, Any]:

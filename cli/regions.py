@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.output import Output, accent, faint, json_option, short, table, when
-from cli.records import degrees, names, version_json
+from cli.records import degrees, expiry_json, expiry_lines, names, version_json
 from cli.workspace import Workspace, in_workspace
 
 if TYPE_CHECKING:
@@ -35,16 +35,18 @@ def list_regions(workspace: Workspace, ref: str, output: Output) -> None:
     from registry import lineage
 
     registry, model = workspace.registry(), workspace.model
-    snapshot = registry.resolve(model, ref)
+    snapshot = lineage.find(registry, model, ref)
     held = lineage.versions_in(registry, snapshot)
     versions = [held[region] for region in sorted(held)]
     members = sum(version.change.count for version in versions)
     value = {
         "model": model,
         "snapshot": snapshot.id,
+        "expired": expiry_json(snapshot),
         "regions": [version_json(v) | {"weight": _weight(v, members)} for v in versions],
     }
-    output.show(value, lambda: [*_list(versions, members), "", f"{len(versions)} regions of {short(snapshot.id)}"])
+    told = [f"{len(versions)} regions of {short(snapshot.id)}", *expiry_lines(snapshot)]
+    output.show(value, lambda: [*_list(versions, members), "", *told])
 
 
 def _weight(version: AdapterVersion, members: int) -> float:
@@ -77,7 +79,7 @@ def _list(versions: Sequence[AdapterVersion], members: int) -> list[str]:
 def show(workspace: Workspace, region: int, output: Output) -> None:
     """Show every version of one region, and the edits that made them, newest first.
 
-    Any of them can be served again: `raie promote --region REGION --version N`.
+    Any of them can be served again, `raie promote --region REGION --version N`, while a kept snapshot holds its bytes.
 
     \b
     Examples:

@@ -11,6 +11,7 @@ import click
 from cli.log_options import log_argument, log_options, until_option
 from cli.output import Output, accent, json_option, short
 from cli.progress import progress_bars
+from cli.publishing import publishes_end
 from cli.records import snapshot_json
 from cli.reports import draw_report
 from cli.workspace import Workspace, actor, in_workspace
@@ -37,6 +38,7 @@ __all__ = ["setup"]
 @log_options
 @json_option
 @in_workspace
+@publishes_end
 def setup(
     workspace: Workspace,
     log: str,

@@ -10,6 +10,7 @@ import click
 
 from cli.errors import REFUSED, UNREACHABLE
 from cli.output import Output, faint, json_option, one_line, say, times, when
+from cli.publishing import publish_end
 from cli.workspace import Workspace, in_workspace, without_password
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def sync(workspace: Workspace, again: bool, output: Output) -> None:
     report = mlflow_publisher.sync(workspace.registry(), workspace.tracking_uri, again=again)
     value = asdict(report) | {"tracking_uri": without_password(workspace.tracking_uri)}
     output.show(value, lambda: _draw_sync(report))
+    publish_end(workspace)
     if report.stopped is not None:
         raise click.exceptions.Exit(UNREACHABLE)
     if report.failed:

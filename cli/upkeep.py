@@ -7,22 +7,41 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cli.audit import anchor_option
 from cli.consent import ask, yes_option
 from cli.errors import INTEGRITY
 from cli.output import Output, accent, faint, json_option, one_line, say, short, size, table
+from cli.publishing import publish_end, publishes_end
 from cli.workspace import Workspace, actor, in_workspace
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from registry.maintenance import DamagedBlob, GcReport, VerifyReport
 
-__all__ = ["current", "gc", "upgrade", "verify"]
+__all__ = ["bring_up_to_date", "current", "gc", "upgrade", "verify"]
 
 _DAY_S = 24 * 3600.0
 _LISTED = 20
 
 
+def bring_up_to_date(workspace: Workspace) -> str | None:
+    """Bring the database to this program's schema, which the audit log tells; return the revision."""
+    import migrations
+
+    return migrations.upgrade(workspace.database, tell=_tell_upgrade)
+
+
+def _tell_upgrade(connection: Connection, before: str | None, after: str | None) -> None:
+    from registry import audit
+
+    who = actor()
+    audit.append(connection, actor=who, action="upgrade", subject="schema", source=before, target=after)
+
+
 @click.command()
 @in_workspace
+@publishes_end
 def upgrade(workspace: Workspace) -> None:
     """Bring the database to this program's schema, in one transaction.
 
@@ -35,7 +54,7 @@ def upgrade(workspace: Workspace) -> None:
     import migrations
 
     before = migrations.current(workspace.database)
-    after = migrations.upgrade(workspace.database)
+    after = bring_up_to_date(workspace)
     if before == after:
         say(f"the database is at revision {after} already")
     else:
@@ -67,14 +86,15 @@ def current(workspace: Workspace, output: Output) -> None:
 
 
 @click.command()
-@click.option("--anchor", metavar="N:HASH", help="An end of the audit chain that an earlier verify printed.")
+@anchor_option
 @json_option
 @in_workspace
 def verify(workspace: Workspace, anchor: str | None, output: Output) -> None:
     """Check every blob, every reference and the audit chain; exit code 5 where anything is wrong.
 
-    Reads every blob back from the store and names each damaged one with the snapshots that it affects. Keep the
-    printed end of the audit chain somewhere else: given back as --anchor, it shows whether the past was rewritten.
+    Reads every blob back from the store and names each damaged one with the snapshots that it affects. The audit
+    chain is compared with the ends that were kept in the store, and with one that you kept: `raie audit verify`
+    looks at the chain alone.
 
     \b
     Examples:
@@ -82,30 +102,35 @@ def verify(workspace: Workspace, anchor: str | None, output: Output) -> None:
       raie verify --anchor 41:9c1f...
       raie verify --json
     """
-    from registry import maintenance
+    from registry import audit, maintenance
 
-    report = maintenance.verify(workspace.registry(), anchor=anchor)
+    given = [] if anchor is None else [audit.parse_anchor(anchor)]
+    report = maintenance.verify(workspace.registry(), anchors=given)
     value = {
         "ok": report.ok,
         "snapshots": report.snapshots,
+        "expired_snapshots": report.expired,
         "blobs": report.blobs,
         "bytes": report.bytes,
         "damaged": [asdict(damaged) for damaged in report.damaged],
         "references": list(report.references),
         "chain_events": report.chain.events,
         "chain_head": report.chain.head,
+        "chain_kept_in_store": report.published,
         "chain_problems": list(report.chain.problems),
     }
     output.show(value, lambda: _draw_verify(report))
     if not report.ok:
         raise click.exceptions.Exit(INTEGRITY)
+    publish_end(workspace)
 
 
 def _draw_verify(report: VerifyReport) -> list[str]:
     lines = [
-        f"{faint('snapshots  ')}  {report.snapshots}",
+        f"{faint('snapshots  ')}  {report.snapshots}" + (f", {report.expired} expired" if report.expired else ""),
         f"{faint('blobs      ')}  {report.blobs} read back, {size(report.bytes)}",
         f"{faint('audit chain')}  {report.chain.events} events, end {report.chain.head}",
+        f"{faint('kept       ')}  {report.published} earlier ends in the store",
     ]
     for damaged in report.damaged:
         lines += _damage(damaged)
@@ -138,12 +163,14 @@ def _damage(damaged: DamagedBlob) -> list[str]:
 @yes_option
 @json_option
 @in_workspace
+@publishes_end
 def gc(
     workspace: Workspace, dry_run: bool, grace: float, strays: bool, reason: str, yes: bool, output: Output
 ) -> None:
-    """Delete blobs that nothing refers to: no snapshot, no running edit, and older than the grace period.
+    """Delete blobs that nothing refers to: no kept snapshot, no open edit, and older than the grace period.
 
-    Snapshots are never deleted, so whatever the history shows can be brought back afterwards as before.
+    A snapshot is kept unless `raie expire` gave it up, and can be brought back afterwards as before. May run at any
+    time, beside anything.
 
     \b
     Examples:
@@ -165,10 +192,11 @@ def gc(
         "dry_run": dry_run,
         "deleted": [asdict(blob) for blob in found.removed],
         "bytes": found.bytes,
+        "kept": [asdict(blob) for blob in found.kept],
         "leftovers": list(found.leftovers),
         "strays": list(found.strays),
     }
-    output.show(value, lambda: [*(_doomed(found) if dry_run else []), _told(found)])
+    output.show(value, lambda: [*([*_doomed(found), *_waiting(found)] if dry_run else []), _told(found)])
 
 
 def _doomed(report: GcReport) -> list[str]:
@@ -178,6 +206,14 @@ def _doomed(report: GcReport) -> list[str]:
     rows = [[short(blob.digest), size(blob.size), blob.reason] for blob in report.removed[:_LISTED]]
     more = len(report.removed) - len(rows)
     return [*table(["blob", "size", "why"], rows, right=[1]), *([f"and {more} more"] if more else [])]
+
+
+def _waiting(report: GcReport) -> list[str]:
+    """What nothing needs either, by the reason why it stays for now."""
+    reasons: dict[str, list[int]] = {}
+    for blob in report.kept:
+        reasons.setdefault(blob.reason, []).append(blob.size)
+    return [f"kept {len(sizes)} blobs ({size(sum(sizes))}): {why}" for why, sizes in sorted(reasons.items())]
 
 
 def _told(report: GcReport) -> str:

@@ -15,7 +15,9 @@ from migrations import triggers
 from registry.database import open_engine, reading
 from registry.errors import SchemaMismatch
 
-__all__ = ["configuration", "current", "downgrade", "upgrade"]
+__all__ = ["Tell", "configuration", "current", "downgrade", "upgrade"]
+
+Tell = Callable[[Connection, str | None, str | None], None]
 
 
 def configuration(connection: Connection) -> Config:
@@ -25,12 +27,13 @@ def configuration(connection: Connection) -> Config:
     return config
 
 
-def upgrade(database_url: str, revision: str = "head") -> str | None:
+def upgrade(database_url: str, revision: str = "head", tell: Tell | None = None) -> str | None:
     """Brings a database to a revision, making it where there is none, in one transaction; returns the revision.
 
+    tell: called in that transaction with the revisions before and after, where they differ.
     Raises DatabaseUnreachable, and SchemaMismatch for a database of a revision this package does not know.
     """
-    return _move(database_url, revision, command.upgrade)
+    return _move(database_url, revision, command.upgrade, tell)
 
 
 def downgrade(database_url: str, revision: str) -> str | None:
@@ -44,7 +47,9 @@ def current(database_url: str) -> str | None:
         return MigrationContext.configure(connection).get_current_revision()
 
 
-def _move(database_url: str, revision: str, run: Callable[[Config, str], None]) -> str | None:
+def _move(
+    database_url: str, revision: str, run: Callable[[Config, str], None], tell: Tell | None = None
+) -> str | None:
     engine = open_engine(database_url)
     if engine.dialect.name == "sqlite":
         Path(str(engine.url.database)).parent.mkdir(parents=True, exist_ok=True)
@@ -53,6 +58,7 @@ def _move(database_url: str, revision: str, run: Callable[[Config, str], None]) 
         # pragma is ignored inside a transaction, so it comes before the first statement.
         if engine.dialect.name == "sqlite":
             connection.connection.cursor().execute("PRAGMA foreign_keys=OFF")
+        before = MigrationContext.configure(connection).get_current_revision()
         try:
             run(configuration(connection), revision)
         except CommandError as error:
@@ -60,8 +66,11 @@ def _move(database_url: str, revision: str, run: Callable[[Config, str], None]) 
                 f"Expected a revision this raie knows, found: {error}; install a newer raie"
             ) from error
         _check(connection)
+        after = MigrationContext.configure(connection).get_current_revision()
+        if tell is not None and after != before:
+            tell(connection, before, after)
         connection.commit()
-        return MigrationContext.configure(connection).get_current_revision()
+        return after
 
 
 def _check(connection: Connection) -> None:
@@ -72,7 +81,7 @@ def _check(connection: Connection) -> None:
             raise SchemaMismatch(f"Expected no dangling reference after the migration, found {len(dangling)}")
     if MigrationContext.configure(connection).get_current_revision() is None:
         return
-    lost = triggers.expected(connection.dialect.name) - triggers.names(connection)
+    lost = triggers.expected(connection) - triggers.names(connection)
     if lost:
         raise SchemaMismatch(
             f"Expected every append-only trigger after the migration, found none of {sorted(lost)}"

@@ -1,35 +1,40 @@
-"""The triggers that keep the audit and the alias moves append-only, on SQLite and PostgreSQL.
+"""The triggers that keep the audit, the alias moves and the registry's name append-only, on SQLite and PostgreSQL.
 
 Raised by the database itself, whatever program connects. An owner can still drop them: the audit's hash chain
 shows that. `create` replaces what is there, for a batch operation on SQLite copies a table without its triggers.
+A revision names the tables it has: those of a later one are not there yet.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 
-__all__ = ["create", "drop", "expected", "names"]
+__all__ = ["TABLES", "create", "drop", "drop_function", "expected", "names"]
 
-TABLES = ("alias_moves", "audit_events")
+TABLES = ("alias_moves", "audit_events", "identity")
 
 
-def create(connection: Connection) -> None:
-    """Creates the triggers of both tables, replacing them where they exist."""
-    drop(connection)
+def create(connection: Connection, tables: Iterable[str] = TABLES) -> None:
+    """Creates the triggers of some tables, replacing them where they exist."""
     statements = _postgres if connection.dialect.name == "postgresql" else _sqlite
-    for table in TABLES:
+    for table in tables:
+        drop(connection, [table])
         for statement in statements(table):
             connection.exec_driver_sql(statement)
 
 
-def drop(connection: Connection) -> None:
-    """Drops the triggers of both tables."""
-    for table in TABLES:
+def drop(connection: Connection, tables: Iterable[str] = TABLES) -> None:
+    """Drops the triggers of some tables."""
+    for table in tables:
         on = f" ON {table}" if connection.dialect.name == "postgresql" else ""
         for name in _names_of(table, connection.dialect.name):
             connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {name}{on}")
+
+
+def drop_function(connection: Connection) -> None:
+    """Drops what PostgreSQL's triggers run, once no trigger needs it."""
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("DROP FUNCTION IF EXISTS refuse_append_only()")
 
@@ -43,9 +48,10 @@ def names(connection: Connection) -> set[str]:
     return set(connection.execute(text(query)).scalars())
 
 
-def expected(dialect: str) -> set[str]:
-    """The triggers that it should hold."""
-    return {name for table in TABLES for name in _names_of(table, dialect)}
+def expected(connection: Connection) -> set[str]:
+    """The triggers that it should hold: those of the tables that it has."""
+    there = set(inspect(connection).get_table_names())
+    return {name for table in there.intersection(TABLES) for name in _names_of(table, connection.dialect.name)}
 
 
 def _names_of(table: str, dialect: str) -> tuple[str, ...]:

@@ -1,15 +1,14 @@
 """The audit log: one chain of events over all models, each hashed with the one before it.
 
 Triggers refuse to update or delete an event. Whoever can get around them still breaks the chain, and whoever
-rewrites the whole chain still changes its end: keep `chain_head` outside the database (print it, tag it elsewhere)
-and give it to `verify_chain` as the anchor.
+rewrites the whole chain still changes its end: what was kept of it outside the database, an anchor, shows that.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import metadata
@@ -21,10 +20,32 @@ from registry.errors import InvalidValue
 from registry.models import audit_events, audit_head
 from registry.values import AuditEvent, canonical_json
 
-__all__ = ["ChainReport", "append", "chain_head", "events", "verify_chain"]
+__all__ = [
+    "Anchor",
+    "ChainReport",
+    "append",
+    "chain_head",
+    "events",
+    "line_of",
+    "newest",
+    "parse_anchor",
+    "verify_chain",
+]
 
 GENESIS = "0" * 64
 _e = audit_events.c
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """An earlier end of the chain; place: who kept it, as the subject of a sentence.
+
+    number: None where only the hash was kept.
+    """
+
+    number: int | None
+    hash: str
+    place: str
 
 
 @dataclass(frozen=True)
@@ -75,35 +96,56 @@ def chain_head(connection: Connection) -> str:
     return f"{end.event}:{end.hash}"
 
 
-def events(connection: Connection, model: str | None = None) -> Iterator[AuditEvent]:
-    """The events, oldest first; of one model where it is named."""
-    query = select(audit_events).order_by(_e.id)
+def events(connection: Connection, model: str | None = None, after: int = 0) -> Iterator[AuditEvent]:
+    """The events after a number, oldest first; of one model where it is named."""
+    query = select(audit_events).where(_e.id > after).order_by(_e.id)
     if model is not None:
         query = query.where(_e.model == model)
     for row in connection.execute(query, execution_options={"yield_per": 1000}):
         yield AuditEvent(**row._mapping)
 
 
-def verify_chain(connection: Connection, anchor: str | None = None) -> ChainReport:
-    """Recomputes every link.
+def newest(connection: Connection, limit: int) -> list[AuditEvent]:
+    """The last so many events, newest first."""
+    query = select(audit_events).order_by(_e.id.desc()).limit(limit)
+    return [AuditEvent(**row._mapping) for row in connection.execute(query)]
 
-    anchor: an earlier `chain_head`; the event of that number must still have that hash.
-    Raises InvalidValue for an anchor that is not `number:hash`.
-    """
-    number, anchored = _parse_anchor(anchor)
+
+def line_of(event: AuditEvent) -> bytes:
+    """The event as canonical JSON: what its hash can be recomputed from by anybody."""
+    return canonical_json(asdict(event))
+
+
+def verify_chain(connection: Connection, anchors: Iterable[Anchor] = ()) -> ChainReport:
+    """Recomputes every link; the chain must hold every anchor, at its number."""
     problems, count, last, previous = [], 0, 0, GENESIS
+    missing = set(anchors)
+    wanted: dict[str, list[Anchor]] = {}
+    for anchor in missing:
+        wanted.setdefault(anchor.hash, []).append(anchor)
     query = select(audit_events).order_by(_e.id)
     for row in connection.execute(query, execution_options={"yield_per": 1000}):
         problems += _problems_of(row, last + 1, previous)
-        if row.id == number and row.hash != anchored:
-            problems.append(f"event {row.id} was rewritten: the anchor expects hash {anchored}, found {row.hash}")
+        missing -= {anchor for anchor in wanted.get(row.hash, ()) if anchor.number in (None, row.id)}
         count, last, previous = count + 1, row.id, row.hash
     end = chain_head(connection)
     if end != f"{last}:{previous}":
         problems.append(f"the chain's end is recorded as {end}, and the last event is {last}:{previous}")
-    if number > last:
-        problems.append(f"the anchor names event {number}, and the last event is {last}")
-    return ChainReport(count, end, tuple(problems))
+    return ChainReport(count, end, (*problems, *_rewritten(missing, last)))
+
+
+def _rewritten(missing: set[Anchor], last: int) -> Iterator[str]:
+    """For each place that kept an end that the chain does not hold: the first such end."""
+    for place in sorted({anchor.place for anchor in missing}):
+        kept = sorted((a.number or 0, a.hash) for a in missing if a.place == place)
+        number, hashed = kept[0]
+        more = f", and {len(kept) - 1} later ends" if len(kept) > 1 else ""
+        if number > last:
+            yield f"{place} names event {number}{more}, and the last event is {last}: events were cut off"
+        elif number:
+            yield f"event {number} was rewritten: {place} expects hash {hashed}{more}, found another"
+        else:
+            yield f"the chain was rewritten: {place} expects an event with hash {hashed}{more}, found none"
 
 
 def _problems_of(row: Row[Any], number: int, previous: str) -> list[str]:
@@ -125,13 +167,12 @@ def _link(fields: dict[str, Any]) -> str:
     return hashlib.sha256(fields["previous"].encode() + canonical_json(rest)).hexdigest()
 
 
-def _parse_anchor(anchor: str | None) -> tuple[int, str]:
-    if anchor is None:
-        return 0, GENESIS
-    number, separator, hashed = anchor.partition(":")
+def parse_anchor(text: str, place: str = "the anchor") -> Anchor:
+    """The anchor that `chain_head` gave as `number:hash`; raises InvalidValue for any other text."""
+    number, separator, hashed = text.partition(":")
     if not separator or not number.isascii() or not number.isdigit():
-        raise InvalidValue(f"Expected an anchor as number:hash, found {ascii(anchor)[:100]}")
-    return int(number), hashed
+        raise InvalidValue(f"Expected an anchor as number:hash, found {ascii(text)[:100]}")
+    return Anchor(int(number), hashed, place)
 
 
 @cache

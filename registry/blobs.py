@@ -15,11 +15,12 @@ from sqlalchemy import Connection, Engine, case, select, update
 
 from registry.database import chunked, upsert, write
 from registry.errors import BlobCorrupt, BlobMissing
-from registry.models import blobs
+from registry.fault_points import reach
+from registry.models import blobs, snapshot_blobs
 from registry.store import ArtifactStore
 from registry.values import Digest, digest_of
 
-__all__ = ["put", "put_all", "require_live"]
+__all__ = ["keep_blobs", "put", "put_all", "require_live"]
 
 _b = blobs.c
 
@@ -40,15 +41,20 @@ def put_all(engine: Engine, store: ArtifactStore, data: Sequence[bytes]) -> list
         # One order for everybody: two uploads of the same blobs could otherwise wait for each other.
         sizes = [(digest, len(waiting[digest])) for digest in sorted(waiting)]
         live = write(engine, partial(_claim, sizes=sizes))
+        reach("upload.claimed")
         for digest in live:
             if _readable(store, digest):
                 del waiting[digest]
         if not waiting:
             break
         for one in waiting.values():
-            store.get(store.put(one))
+            digest = store.put(one)
+            reach("upload.stored")
+            store.get(digest)
+        reach("upload.verified")
         done = write(engine, partial(_mark_live, digests=sorted(waiting)))
         waiting = {digest: one for digest, one in waiting.items() if digest not in done}
+        reach("upload.live")
     return digests
 
 
@@ -61,6 +67,14 @@ def require_live(connection: Connection, digests: Iterable[Digest]) -> None:
         for digest in chunk:
             if digest not in live:
                 raise BlobMissing(f"Expected blob {digest} to be live, found it is not; put it again", digest)
+
+
+def keep_blobs(connection: Connection, snapshot: str, digests: Iterable[Digest]) -> None:
+    """Keeps blobs from gc for as long as the snapshot is kept; raises BlobMissing unless all are live."""
+    wanted = sorted(digests)
+    require_live(connection, wanted)
+    row = upsert(connection, snapshot_blobs).on_conflict_do_nothing()
+    connection.execute(row, [{"snapshot": snapshot, "digest": digest} for digest in wanted])
 
 
 def _claim(connection: Connection, sizes: Sequence[tuple[Digest, int]]) -> list[Digest]:

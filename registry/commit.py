@@ -6,14 +6,15 @@ the head that was read, and transaction B lands it only if the head is still tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, select
 
 from registry import blobs
 from registry.database import reading, write
-from registry.errors import CommitConflict, EditStateError, IncompatibleRegions
+from registry.errors import BlobMissing, CommitConflict, EditStateError, IncompatibleRegions
+from registry.fault_points import reach
 from registry.landing import Landing, land
 from registry.lookup import edit_by_number, head_id, snapshot_by_id
 from registry.models import edits
@@ -21,7 +22,9 @@ from registry.store import ArtifactStore
 from registry.three_way import rebase
 from registry.values import Content, Manifest, RegionChange, Snapshot
 
-__all__ = ["LANDING_ATTEMPTS", "commit", "land_on_head"]
+__all__ = ["LANDING_ATTEMPTS", "commit", "land_on_head", "write_unless_collected"]
+
+T = TypeVar("T")
 
 LANDING_ATTEMPTS = 200
 """Each attempt that fails means that somebody else's edit landed, so this bounds waiting, not working."""
@@ -48,6 +51,7 @@ def commit(
             if landed is not None:
                 return landed
             manifest = _manifest(connection, model, number, content)
+        reach("commit.planned")
         landing = Landing(manifest, number, tuple(changes), content.digest, report)
         snapshot = land_on_head(engine, store, holder, landing)
         if snapshot is not None:
@@ -56,9 +60,25 @@ def commit(
 
 
 def land_on_head(engine: Engine, store: ArtifactStore, holder: str, landing: Landing) -> Snapshot | None:
-    """Uploads the manifest and lands it; None where the head moved in between."""
+    """Uploads the manifest and lands it; None where the head moved, or gc took the manifest, in between."""
     blobs.put(engine, store, landing.manifest.to_bytes())
-    return write(engine, lambda connection: land(connection, holder, landing))
+    reach("land.uploaded")
+    landed = write_unless_collected(engine, landing, lambda connection: land(connection, holder, landing))
+    reach("land.committed")
+    return landed
+
+
+def write_unless_collected(engine: Engine, landing: Landing, step: Callable[[Connection], T | None]) -> T | None:
+    """The result of a transaction that needs the landing's manifest; None where gc took that since its upload.
+
+    No edit runs for a rollback or a composition, so nothing but its age keeps their manifest from gc.
+    """
+    try:
+        return write(engine, step)
+    except BlobMissing as lost:
+        if lost.digest != landing.manifest.id:
+            raise
+        return None
 
 
 def _landed(connection: Connection, model: str, number: int, content: Content) -> Snapshot | None:

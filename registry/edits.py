@@ -19,7 +19,8 @@ from sqlalchemy import Connection, insert, select, update
 from registry import audit
 from registry.database import upsert
 from registry.errors import CommitConflict, EditStateError, InvalidValue, LeaseLost
-from registry.lookup import edit_by_number, head_id, lock_model, require_model, snapshot_by_id, text_of
+from registry.fault_points import reach
+from registry.lookup import edit_by_number, head_id, kept_snapshot, lock_model, require_model, text_of
 from registry.models import edit_parts, edits, models
 from registry.values import Edit, check_digest, check_name, parse_json
 
@@ -65,7 +66,8 @@ def begin(
     """Inserts a running edit with a lease; a set-up makes the model.
 
     base: the snapshot the edit was planned on; None takes the head. Raises InvalidValue, NotFound, EditStateError
-    for a second set-up, and CommitConflict for a base that is no snapshot of the head's history any more.
+    for a second set-up, SnapshotExpired for a base whose blobs may be gone, and CommitConflict for a base of another
+    model.
     """
     if kind not in _KINDS:
         raise InvalidValue(f"Expected an edit of kind {', '.join(_KINDS)}, found {kind!r}")
@@ -73,17 +75,10 @@ def begin(
         _make_model(connection, model)
     lock_model(connection, model)
     head = head_id(connection, model)
-    if (kind == "setup") != (head is None):
-        if head is None:
-            raise EditStateError(
-                f"Expected a set-up of model {model!r} before an edit, found none; set it up first"
-            )
-        raise EditStateError(
-            f"Expected no snapshot of model {model!r} before its set-up, found head {head}; edit that one, or name "
-            "another model for a new set-up"
-        )
-    if base is not None and (head is None or snapshot_by_id(connection, base).model != model):
+    _require_start(model, kind, head)
+    if base is not None and (head is None or kept_snapshot(connection, base).model != model):
         raise CommitConflict(f"Expected a base of model {model!r}, found snapshot {base} of another", base, head)
+    reach("begin.locked")
     number = insert_edit(
         connection,
         model,
@@ -97,6 +92,7 @@ def begin(
         reason=reason,
         holder=holder,
     )
+    reach("begin.inserted")
     audit.append(
         connection,
         actor=actor,
@@ -106,7 +102,19 @@ def begin(
         source=base or head,
         reason=reason,
     )
+    reach("begin.audited")
     return edit_by_number(connection, model, number)
+
+
+def _require_start(model: str, kind: str, head: str | None) -> None:
+    """Raises EditStateError unless a set-up is the model's first edit, and every other one comes after it."""
+    if kind == "setup" and head is not None:
+        raise EditStateError(
+            f"Expected no snapshot of model {model!r} before its set-up, found head {head}; edit that one, or name "
+            "another model for a new set-up"
+        )
+    if kind != "setup" and head is None:
+        raise EditStateError(f"Expected a set-up of model {model!r} before an edit, found none; set it up first")
 
 
 def insert_edit(
@@ -200,6 +208,7 @@ def resume(connection: Connection, holder: str, model: str, number: int, actor: 
     actor = edit.actor if actor is None else actor
     check_author(actor, "")
     _lease(connection, holder, model, number)
+    reach("resume.leased")
     if edit.lease_owner != holder:
         subject = f"edit:{number}"
         audit.append(
@@ -230,6 +239,7 @@ def abort(
     mine = (edits.c.model == model, edits.c.number == number)
     closed = {"state": "aborted", "closed_at": time.time(), "close_reason": reason}
     connection.execute(update(edits).where(*mine).values(closed | {"lease_owner": None, "lease_expires_at": None}))
+    reach("abort.closed")
     audit.append(connection, actor=actor, action="abort", model=model, subject=f"edit:{number}", reason=reason)
     return edit_by_number(connection, model, number)
 
@@ -256,6 +266,7 @@ def record_part(
         model=model, edit=number, key=check_name(key, "part's key"), **row
     )
     connection.execute(part.on_conflict_do_update(index_elements=["model", "edit", "key"], set_=row))
+    reach("part.written")
 
 
 def parts(connection: Connection, model: str, number: int) -> dict[str, Mapping[str, Any]]:

@@ -3,6 +3,7 @@
 RegistryError
 ├── InvalidValue            a name, digest or content that can never be stored
 ├── NotFound                no model, snapshot, alias, edit or version of that name
+├── SnapshotExpired         the snapshot is history: its blobs may be gone
 ├── SchemaMismatch          a database of another revision
 ├── DatabaseUnreachable     no answer, refused, or the connection broke
 │   ├── DatabaseBusy        another program holds its lock for too long
@@ -48,6 +49,7 @@ __all__ = [
     "RegistryError",
     "RollbackConflict",
     "SchemaMismatch",
+    "SnapshotExpired",
     "StoreError",
     "StoreFull",
     "StoreUnreachable",
@@ -64,6 +66,14 @@ class InvalidValue(RegistryError):
 
 class NotFound(RegistryError):
     """No model, snapshot, alias, edit or region version of that name."""
+
+
+class SnapshotExpired(RegistryError):
+    """A retention rule gave the snapshot's blobs up; what it was can still be read."""
+
+    def __init__(self, message: str, snapshot: str) -> None:
+        super().__init__(message)
+        self.snapshot = snapshot
 
 
 class SchemaMismatch(RegistryError):

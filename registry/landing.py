@@ -12,15 +12,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from registry import audit, outbox
-from registry.blobs import require_live
+from registry.blobs import keep_blobs
 from registry.database import chunked, upsert
 from registry.edits import insert_edit, require_lease
 from registry.errors import CommitConflict, InvalidValue
-from registry.lookup import edit_by_number, head_id, lock_model, next_region_id, snapshot_by_id, text_of
-from registry.models import adapter_versions, edits, heads, operations, snapshot_blobs, snapshots
+from registry.fault_points import reach
+from registry.lookup import (
+    edit_by_number,
+    head_id,
+    lock_model,
+    next_region_id,
+    require_kept,
+    select_snapshots,
+    snapshot_by_id,
+    text_of,
+)
+from registry.models import adapter_versions, edits, expired_snapshots, heads, operations, snapshots
 from registry.three_way import changed_regions
 from registry.values import Content, Edit, Manifest, RegionChange, Snapshot, entry_digest
 
@@ -57,7 +67,8 @@ class Landing:
     """What should land. manifest.parent: what the head is expected to be, or the alias's snapshot.
 
     edit: the number of a running edit, or one to make.  proposal: the digest of the content as the caller gave it.
-    moves_head: false for a composition, which makes a side branch.
+    moves_head: false for a composition, which makes a side branch.  sources: ids of the older snapshots whose content
+    comes back.
     """
 
     manifest: Manifest
@@ -66,27 +77,36 @@ class Landing:
     proposal: str
     report: Mapping[str, Any] = field(default_factory=dict)
     moves_head: bool = True
+    sources: tuple[str, ...] = ()
 
 
 def land(connection: Connection, holder: str, landing: Landing) -> Snapshot | None:
     """Lands an edit and returns its snapshot; None where the head is another than the manifest's parent.
 
-    Raises BlobMissing, LeaseLost, EditStateError, InvalidValue, and CommitConflict for a region id that another
-    edit took; nothing has landed then.
+    Raises BlobMissing, SnapshotExpired, LeaseLost, EditStateError, InvalidValue, and CommitConflict for a region id
+    that another edit took; nothing has landed then.
     """
     manifest, model, at = landing.manifest, landing.manifest.model, time.time()
     lock_model(connection, model)
     if landing.moves_head and head_id(connection, model) != manifest.parent:
         return None
+    # Under the lock: a snapshot that expires now has either given its blobs to this one before, or is refused.
+    require_kept(connection, landing.sources)
+    reach("land.locked")
     edit = _edit_that_lands(connection, holder, landing)
     parent = None if manifest.parent is None else snapshot_by_id(connection, manifest.parent).content
     _require_changes(parent, manifest.content, landing.changes)
     _insert_snapshot(connection, manifest, parent, edit.number, at)
+    reach("land.snapshot_inserted")
     versions = _number_versions(connection, landing, parent, edit.number, at)
+    reach("land.versions_inserted")
     _insert_operations(connection, landing, edit.number, versions)
+    reach("land.operations_inserted")
     if landing.moves_head:
         _move_head(connection, manifest, at)
+        reach("land.head_moved")
     _close_edit(connection, landing, edit.number, at)
+    reach("land.edit_closed")
     event = audit.append(
         connection,
         actor=edit.actor,
@@ -98,10 +118,12 @@ def land(connection: Connection, holder: str, landing: Landing) -> Snapshot | No
         reason=edit.reason,
         at=at,
     )
+    reach("land.audited")
     closed = edit_by_number(connection, model, edit.number)
     # The chain's end goes out with the event: a table rewritten later no longer fits what MLflow shows.
-    payload = _payload(closed, landing, versions) | {"audit_head": event.hash}
+    payload = _payload(closed, landing, versions) | {"audit_head": f"{event.id}:{event.hash}"}
     outbox.enqueue(connection, model, outbox.SNAPSHOT_COMMITTED, payload)
+    reach("land.enqueued")
     return snapshot_by_id(connection, manifest.id)
 
 
@@ -133,23 +155,27 @@ def _require_changes(parent: Content | None, content: Content, changes: tuple[Re
 def _insert_snapshot(
     connection: Connection, manifest: Manifest, parent: Content | None, edit: int, at: float
 ) -> None:
-    known = connection.execute(select(snapshots.c.id).where(snapshots.c.id == manifest.id)).first()
+    known = connection.execute(select_snapshots().where(snapshots.c.id == manifest.id)).first()
     # An edit on a composition's parent with the composition's content is the snapshot that is there already.
-    if known is not None:
+    if known is not None and known.expired_at is None:
         return
-    added = sorted(manifest.content.blobs() - (parent.blobs() if parent else frozenset()) | {manifest.id})
-    require_live(connection, added)
-    row = {
-        "id": manifest.id,
-        "model": manifest.model,
-        "parent": manifest.parent,
-        "edit": edit,
-        "content_digest": manifest.content.digest,
-        "created_at": at,
-        "manifest": manifest.to_bytes().decode(),
-    }
-    connection.execute(insert(snapshots).values(row))
-    connection.execute(insert(snapshot_blobs), [{"snapshot": manifest.id, "digest": digest} for digest in added])
+    added = manifest.content.blobs() | {manifest.id}
+    if known is not None:
+        # It had expired: its blobs are kept from now on again, all of them, for nothing was kept with it.
+        connection.execute(delete(expired_snapshots).where(expired_snapshots.c.snapshot == manifest.id))
+    else:
+        added -= parent.blobs() if parent else frozenset()
+        row = {
+            "id": manifest.id,
+            "model": manifest.model,
+            "parent": manifest.parent,
+            "edit": edit,
+            "content_digest": manifest.content.digest,
+            "created_at": at,
+            "manifest": manifest.to_bytes().decode(),
+        }
+        connection.execute(insert(snapshots).values(row))
+    keep_blobs(connection, manifest.id, added)
 
 
 def _number_versions(

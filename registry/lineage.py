@@ -17,6 +17,9 @@ from registry.lookup import (
     head_id,
     operation_of,
     require_model,
+    resolve_id,
+    select_snapshots,
+    snapshot_by_id,
     snapshot_of,
     version_of,
     versions_of,
@@ -36,6 +39,7 @@ __all__ = [
     "RegionStep",
     "adapter_versions",
     "diff",
+    "find",
     "history",
     "operations",
     "region_history",
@@ -74,9 +78,18 @@ class Diff:
     space: bool
 
 
+def find(registry: Registry, model: str, ref: str) -> Snapshot:
+    """The snapshot that a reference names, as `Registry.resolve` takes one, expired or not.
+
+    Raises NotFound, and InvalidValue for a prefix of several.
+    """
+    with reading(registry.engine) as connection:
+        return snapshot_by_id(connection, resolve_id(connection, model, ref))
+
+
 def history(registry: Registry, model: str, limit: int | None = None) -> list[Entry]:
-    """The model's snapshots, newest first, side branches included; raises NotFound."""
-    query = select(snapshots_table).where(snapshots_table.c.model == model)
+    """The model's snapshots, newest first, side branches and expired ones included; raises NotFound."""
+    query = select_snapshots().where(snapshots_table.c.model == model)
     with reading(registry.engine) as connection:
         require_model(connection, model)
         ordered = query.order_by(snapshots_table.c.created_at.desc(), snapshots_table.c.edit.desc()).limit(limit)

@@ -6,18 +6,20 @@ import os
 import re
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, func, select
 
 from registry.database import chunked
-from registry.errors import BlobCorrupt, InvalidValue, NotFound
-from registry.models import adapter_versions, aliases, edits, heads, models, snapshots
+from registry.errors import BlobCorrupt, InvalidValue, NotFound, SnapshotExpired
+from registry.models import adapter_versions, aliases, edits, expired_snapshots, heads, models, snapshots
+from registry.times import iso
 from registry.values import (
     AdapterVersion,
     Digest,
     Edit,
+    Expiry,
     Manifest,
     Operation,
     RegionChange,
@@ -34,14 +36,18 @@ __all__ = [
     "edit_of",
     "head_id",
     "holder_is_gone",
+    "kept_snapshot",
     "lock_model",
     "next_region_id",
     "operation_of",
+    "require_kept",
     "require_model",
     "resolve_id",
+    "select_snapshots",
     "snapshot_by_id",
     "snapshot_of",
     "text_of",
+    "told",
     "version_of",
     "version_row",
     "versions_of",
@@ -50,6 +56,7 @@ __all__ = [
 _PREFIX = re.compile(r"[0-9a-f]{4,64}")
 _EDIT = re.compile(r"edit:([0-9]{1,9})")
 _SHOWN = 5
+_x = expired_snapshots.c
 
 
 def text_of(value: Any) -> str:
@@ -81,21 +88,55 @@ def head_id(connection: Connection, model: str) -> str | None:
     return found
 
 
+def select_snapshots() -> Select[Any]:
+    """The rows that `snapshot_of` reads: snapshots, and whether they expired."""
+    expiry = (_x.at.label("expired_at"), _x.actor, _x.reason, _x.event)
+    return select(snapshots, *expiry).outerjoin(expired_snapshots)
+
+
 def snapshot_by_id(connection: Connection, snapshot: str) -> Snapshot:
-    """The snapshot with its content; raises NotFound, and BlobCorrupt where its row was tampered with."""
-    row = connection.execute(select(snapshots).where(snapshots.c.id == snapshot)).first()
+    """The snapshot with its content, expired or not.
+
+    Raises NotFound, and BlobCorrupt where its row was tampered with.
+    """
+    row = connection.execute(select_snapshots().where(snapshots.c.id == snapshot)).first()
     if row is None:
         raise NotFound(f"Expected a snapshot {snapshot}, found none")
     return snapshot_of(row)
 
 
+def kept_snapshot(connection: Connection, snapshot: str) -> Snapshot:
+    """The same, for whoever needs its blobs; raises SnapshotExpired too."""
+    require_kept(connection, [snapshot])
+    return snapshot_by_id(connection, snapshot)
+
+
+def require_kept(connection: Connection, ids: Iterable[str]) -> None:
+    """Raises SnapshotExpired, saying when, by whom and why, unless every snapshot is kept."""
+    for chunk in chunked(sorted(set(ids))):
+        row = connection.execute(select(expired_snapshots).where(_x.snapshot.in_(chunk)).limit(1)).first()
+        if row is not None:
+            expiry = Expiry(row.at, row.actor, row.reason, row.event)
+            raise SnapshotExpired(
+                f"Expected snapshot {row.snapshot[:12]} with its blobs, found that it {told(expiry)}; "
+                "`raie log` shows which are kept",
+                row.snapshot,
+            )
+
+
+def told(expiry: Expiry) -> str:
+    """When a snapshot expired, by whom and why, as the end of a sentence."""
+    return f"expired at {iso(expiry.at)} by {expiry.actor}: {expiry.reason}"
+
+
 def snapshot_of(row: Row[Any]) -> Snapshot:
-    """The snapshot of a row; raises BlobCorrupt where its manifest was tampered with."""
+    """The snapshot of a row of `select_snapshots`; raises BlobCorrupt where its manifest was tampered with."""
     data = row.manifest.encode()
     if digest_of(data) != row.id:
         raise BlobCorrupt(f"Expected the manifest of snapshot {row.id} in the database, found other text", row.id)
     content = Manifest.from_bytes(data).content
-    return Snapshot(row.id, row.model, row.parent, content, row.edit, row.created_at)
+    expired = None if row.expired_at is None else Expiry(row.expired_at, row.actor, row.reason, row.event)
+    return Snapshot(row.id, row.model, row.parent, content, row.edit, row.created_at, expired)
 
 
 def resolve_id(connection: Connection, model: str, ref: str) -> str:

@@ -1,27 +1,32 @@
 """verify reads everything back; gc removes what nothing can need.
 
-gc may run beside writers at any time. It takes a blob only if no snapshot names it, no running edit recorded it, and
-it was put before the grace period and before every running edit began. Each blob is marked "deleting", then removed
-while its row is locked: a commit or an upload that wants it either comes first and keeps it, or waits and puts it
-again. A gc that was killed is finished by the next one.
+gc may run beside writers at any time. It takes a blob only if no kept snapshot names it, no open edit recorded it, it
+is no plan of theirs, and it was put before the grace period and before every open edit began. The blobs are marked
+"deleting" in one transaction with the audit event, then removed while their rows are locked: a commit or an upload
+that wants one either comes first and keeps it, or waits and puts it again. A gc that was killed is finished by the
+next one.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, exists, func, select, update
 
-from registry import audit
+from registry import audit, references
+from registry.anchors import published
 from registry.database import chunked, reading, upsert, write
 from registry.edits import check_author
 from registry.errors import BlobCorrupt, BlobMissing, InvalidValue
-from registry.lookup import snapshot_of, versions_of
-from registry.models import alias_moves, aliases, blobs, edit_parts, edits, heads, snapshot_blobs, snapshots
+from registry.fault_points import reach
+from registry.lookup import select_snapshots, snapshot_of
+from registry.models import blobs, edit_parts, edits, expired_snapshots, snapshot_blobs, snapshots
 from registry.transaction import Registry
 from registry.values import Digest
 
@@ -30,7 +35,15 @@ __all__ = ["GRACE_S", "Collected", "DamagedBlob", "GcReport", "VerifyReport", "g
 GRACE_S = 3 * 24 * 3600.0
 """How long a blob that nothing names is kept: longer than anybody works between an upload and its commit."""
 
-_BATCH = 100
+_AT_ONCE = 20
+"""Objects removed while their rows are locked: SQLite has one lock, and other writers wait for it."""
+
+_STRAY = "the database does not know it"
+_WHY = {
+    "live": "no kept snapshot names it",
+    "uploading": "its upload was interrupted",
+    "deleting": "an earlier gc was interrupted",
+}
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _b = blobs.c
 
@@ -46,13 +59,18 @@ class DamagedBlob:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What verify read and what it found; references: dangling or contradictory rows, one line each."""
+    """What verify read and what it found; references: dangling or contradictory rows, one line each.
+
+    expired: how many of the snapshots need no blob any more.  published: how many ends of the chain the store keeps.
+    """
 
     blobs: int
     bytes: int
     snapshots: int
+    expired: int
     damaged: tuple[DamagedBlob, ...]
     chain: audit.ChainReport
+    published: int
     references: tuple[str, ...]
 
     @property
@@ -63,7 +81,7 @@ class VerifyReport:
 
 @dataclass(frozen=True)
 class Collected:
-    """A blob that was, or in a dry run would be, removed; size in bytes; reason: why nothing needs it."""
+    """A blob that no kept snapshot names; size in bytes; reason: why it is removed, or why it stays."""
 
     digest: str
     size: int
@@ -74,12 +92,14 @@ class Collected:
 class GcReport:
     """What gc removed, or in a dry run would remove.
 
-    leftovers: names of interrupted uploads.  strays: objects in the store that the database does not know; they are
-    removed only on request, for they may belong to another database.
+    kept: what no kept snapshot names either, and why it stays for now.  leftovers: names of interrupted uploads.
+    strays: objects in the store that the database does not know; they are removed only on request, for they may belong
+    to another database.
     """
 
     dry_run: bool
     removed: tuple[Collected, ...]
+    kept: tuple[Collected, ...]
     leftovers: tuple[str, ...]
     strays: tuple[str, ...]
 
@@ -89,93 +109,39 @@ class GcReport:
         return sum(blob.size for blob in self.removed)
 
 
-@dataclass
-class _Walk:
-    """What one pass over the snapshots found."""
+def verify(registry: Registry, *, anchors: Iterable[audit.Anchor] = ()) -> VerifyReport:
+    """Reads every blob back, checks every reference, and recomputes the audit chain, which must hold every anchor.
 
-    contents: int = 0
-    problems: list[str] = field(default_factory=list)
-    named: set[str] = field(default_factory=set)
-
-
-def verify(registry: Registry, *, anchor: str | None = None) -> VerifyReport:
-    """Reads every blob back, checks every reference and recomputes the audit chain.
-
-    anchor: an earlier end of the chain, kept outside the database. Raises StoreUnreachable and DatabaseUnreachable.
+    anchors: earlier ends of the chain, beside those in the store. Raises StoreUnreachable and DatabaseUnreachable.
     """
+    # Before the chain: an end that is published while the chain is read would seem to be cut off.
+    kept = published(registry)
     with reading(registry.engine) as connection:
-        chain = audit.verify_chain(connection, anchor)
-        walk = _walk(connection)
-        problems = walk.problems + _pointers(connection)
+        chain = audit.verify_chain(connection, [*kept, *anchors])
+        found = references.check(connection)
         states = {row.digest: row.state for row in connection.execute(select(_b.digest, _b.state))}
-    wanted = sorted(walk.named | {digest for digest, state in states.items() if state == "live"})
+    wanted = sorted(found.named | {digest for digest, state in states.items() if state == "live"})
     size, bad = 0, dict[str, str]()
     for digest in wanted:
         try:
             size += len(registry.store.get(Digest(digest)))
         except (BlobMissing, BlobCorrupt) as error:
             bad[digest] = str(error)
-    problems += [
-        f"blob {d} is named by a snapshot but not live" for d in sorted(walk.named) if states.get(d) != "live"
-    ]
+    not_live = [digest for digest in sorted(found.named) if states.get(digest) != "live"]
+    problems = (*found.problems, *(f"blob {digest} is named by a snapshot but not live" for digest in not_live))
     affected = _affected(registry, bad)
     damaged = tuple(DamagedBlob(digest, problem, affected[digest]) for digest, problem in bad.items())
-    return VerifyReport(len(wanted), size, walk.contents, damaged, chain, tuple(problems))
-
-
-def _walk(connection: Connection) -> _Walk:
-    """Checks each snapshot's row against its manifest, its blobs' rows and its regions' versions."""
-    walk = _Walk()
-    query = select(snapshots).order_by(snapshots.c.created_at)
-    for row in connection.execute(query, execution_options={"yield_per": 100}):
-        walk.contents += 1
-        try:
-            snapshot = snapshot_of(row)
-        except (BlobCorrupt, InvalidValue) as error:
-            walk.problems.append(f"snapshot {row.id}: {error}")
-            continue
-        walk.named |= snapshot.content.blobs() | {row.id}
-        if snapshot.content.digest != row.content_digest:
-            walk.problems.append(f"snapshot {row.id}: its content's digest is recorded as {row.content_digest}")
-        unknown = (
-            snapshot.content.regions.keys() - versions_of(connection, row.model, snapshot.content.regions).keys()
-        )
-        if unknown:
-            walk.problems.append(f"snapshot {row.id}: regions {sorted(unknown)} have no version")
-    known = set(connection.execute(select(snapshot_blobs.c.digest).distinct()).scalars())
-    walk.problems += [f"blob {digest}: no row keeps it from gc" for digest in sorted(walk.named - known)]
-    return walk
-
-
-def _pointers(connection: Connection) -> list[str]:
-    """Checks that heads, aliases and edits point where the log says."""
-    problems = []
-    owner = {row.id: row.model for row in connection.execute(select(snapshots.c.id, snapshots.c.model))}
-    for row in connection.execute(select(heads)):
-        if owner.get(row.snapshot) != row.model:
-            problems.append(f"the head of {row.model!r} is {row.snapshot}, which is no snapshot of it")
-    newest = select(func.max(alias_moves.c.id)).group_by(alias_moves.c.model, alias_moves.c.alias)
-    moves = connection.execute(select(alias_moves).where(alias_moves.c.id.in_(newest)))
-    logged = {(row.model, row.alias): row.target for row in moves}
-    found = {(row.model, row.name): row.snapshot for row in connection.execute(select(aliases))}
-    for key in sorted(logged.keys() | found.keys()):
-        if logged.get(key) != found.get(key):
-            problems.append(
-                f"alias {key[1]!r} of {key[0]!r} is at {found.get(key)}, its log says {logged.get(key)}"
-            )
-    for edit in connection.execute(select(edits).where(edits.c.state == "committed")):
-        if owner.get(edit.result) != edit.model:
-            problems.append(f"edit {edit.number} of {edit.model!r} made {edit.result}, which is no snapshot of it")
-    return problems
+    return VerifyReport(len(wanted), size, found.snapshots, found.expired, damaged, chain, len(kept), problems)
 
 
 def _affected(registry: Registry, digests: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """For each digest the ids of the snapshots whose content, or manifest, it is part of."""
+    """For each digest the ids of the kept snapshots whose content, or manifest, it is part of."""
     found: dict[str, list[str]] = {digest: [] for digest in digests}
     if not found:
         return {}
     with reading(registry.engine) as connection:
-        for row in connection.execute(select(snapshots).order_by(snapshots.c.created_at)):
+        query = select_snapshots().where(expired_snapshots.c.snapshot.is_(None))
+        for row in connection.execute(query.order_by(snapshots.c.created_at)):
             for digest in found.keys() & (_blobs_of(row) | {row.id}):
                 found[digest].append(row.id)
     return {digest: tuple(ids) for digest, ids in found.items()}
@@ -209,47 +175,67 @@ def gc(
         raise InvalidValue(f"Expected a grace period of 0 or more seconds, found {grace_s}")
     before = time.time() - grace_s
     with reading(registry.engine) as connection:
-        found = _garbage(connection, before)
+        found, kept = _unneeded(connection, before)
+    reach("gc.listed")
     unknown = _strays(registry, before)
-    removed = []
-    for batch in chunked(found, _BATCH):
-        removed += batch if dry_run else _collect(registry, batch, before)
-    for strange in chunked(unknown, _BATCH):
-        if strays and not dry_run:
-            _adopt(registry, strange)
-            removed += _remove(registry, strange)
-    leftovers = registry.store.discard_leftovers(before, dry_run)
-    report = GcReport(dry_run, tuple(removed), tuple(leftovers), tuple(blob.digest for blob in unknown))
-    if not dry_run and (removed or leftovers):
-        write(registry.engine, lambda connection: _tell(connection, report, actor, reason))
-    return report
+    leftovers = registry.store.discard_leftovers(before, dry_run=True)
+    # In one order, as uploads take the rows' locks: each could otherwise wait for the other.
+    doomed = sorted([*found, *(unknown if strays else [])], key=lambda blob: blob.digest)
+    if not dry_run:
+        # The event comes first, with the marks: what is removed was told, even by a gc that is killed on its way.
+        told = partial(_mark, found=doomed, before=before, leftovers=len(leftovers), actor=actor, reason=reason)
+        marked = write(registry.engine, told)
+        reach("gc.mark_committed")
+        doomed = [blob for batch in chunked(marked, _AT_ONCE) for blob in _remove(registry, batch)]
+        leftovers = registry.store.discard_leftovers(before)
+        reach("gc.leftovers_discarded")
+    names = tuple(blob.digest for blob in unknown)
+    return GcReport(dry_run, tuple(doomed), tuple(kept), tuple(leftovers), names)
 
 
-def _garbage(connection: Connection, before: float, among: list[str] | None = None) -> list[Collected]:
-    """The blobs put before a time that no snapshot names and no running edit may need, by digest."""
-    before, kept = _protected(connection, before)
-    unnamed = ~exists().where(snapshot_blobs.c.digest == _b.digest)
-    query = select(_b.digest, _b.size, _b.state).where(_b.put_at < before, unnamed).order_by(_b.digest)
+def _unneeded(
+    connection: Connection, before: float, among: list[str] | None = None
+) -> tuple[list[Collected], list[Collected]]:
+    """The blobs that no kept snapshot names, by digest: those to remove, and those that stay for now."""
+    named = exists().where(snapshot_blobs.c.digest == _b.digest)
+    query = select(blobs).where(~named, ~_planned()).order_by(_b.digest)
     query = query if among is None else query.where(_b.digest.in_(among))
-    reasons = {
-        "live": "no snapshot names it",
-        "uploading": "its upload was interrupted",
-        "deleting": "an earlier gc was interrupted",
-    }
-    rows = connection.execute(query)
-    return [Collected(row.digest, row.size, reasons[row.state]) for row in rows if row.digest not in kept]
+    oldest, recorded = _open_edits(connection)
+    removed, kept = [], []
+    for row in connection.execute(query):
+        why = _why_kept(row, before, oldest, recorded)
+        if why is None:
+            removed.append(Collected(row.digest, row.size, _WHY[row.state]))
+        else:
+            kept.append(Collected(row.digest, row.size, why))
+    return removed, kept
 
 
-def _protected(connection: Connection, before: float) -> tuple[float, set[str]]:
-    """The time before which a blob is old for every running edit too, and what those edits recorded."""
+def _planned() -> ColumnElement[bool]:
+    """Whether a blob is the plan of an edit that is open or whose snapshot is kept: the history can be measured again."""
+    result = edits.outerjoin(expired_snapshots, expired_snapshots.c.snapshot == edits.c.result)
+    alive = (edits.c.state != "aborted", expired_snapshots.c.snapshot.is_(None))
+    return exists().select_from(result).where(edits.c.plan_digest == _b.digest, *alive)
+
+
+def _open_edits(connection: Connection) -> tuple[float, set[str]]:
+    """When the oldest open edit began, and every digest that such edits recorded."""
     running = edits.c.state == "running"
     oldest = connection.execute(select(func.min(edits.c.created_at)).where(running)).scalar()
-    join = edit_parts.join(edits)
-    texts = list(connection.execute(select(edit_parts.c.value).select_from(join).where(running)).scalars())
-    texts += connection.execute(
-        select(edits.c.plan_digest).where(running, edits.c.plan_digest.is_not(None))
-    ).scalars()
-    return min(before, oldest or before), {digest for text in texts for digest in _DIGEST.findall(text)}
+    parts = select(edit_parts.c.value).select_from(edit_parts.join(edits)).where(running)
+    texts = connection.execute(parts).scalars()
+    return math.inf if oldest is None else oldest, {digest for text in texts for digest in _DIGEST.findall(text)}
+
+
+def _why_kept(row: Row[Any], before: float, oldest: float, recorded: set[str]) -> str | None:
+    if row.digest in recorded:
+        return "an open edit recorded it"
+    # Whoever marked it looked at its age; an upload that wants it since has taken the mark away.
+    if row.state == "deleting":
+        return None
+    if row.put_at >= before:
+        return "younger than the grace period"
+    return "put while an open edit ran" if row.put_at >= oldest else None
 
 
 def _strays(registry: Registry, before: float) -> list[Collected]:
@@ -257,34 +243,36 @@ def _strays(registry: Registry, before: float) -> list[Collected]:
     listed = {blob.digest: blob.size for blob in registry.store.iterate() if blob.modified_at < before}
     with reading(registry.engine) as connection:
         known = set(connection.execute(select(_b.digest)).scalars())
-    reason = "the database does not know it"
-    return [Collected(digest, listed[digest], reason) for digest in sorted(listed.keys() - known)]
+    return [Collected(digest, listed[digest], _STRAY) for digest in sorted(listed.keys() - known)]
 
 
-def _collect(registry: Registry, batch: list[Collected], before: float) -> list[Collected]:
-    marked = write(registry.engine, lambda connection: _mark(connection, batch, before))
-    return _remove(registry, marked)
+def _mark(
+    connection: Connection, found: list[Collected], before: float, leftovers: int, actor: str, reason: str
+) -> list[Collected]:
+    """Turns the rows to "deleting", looking again now that no commit can get at them, and tells of it in the log.
 
-
-def _mark(connection: Connection, batch: list[Collected], before: float) -> list[Collected]:
-    """Turns the rows to "deleting", looking again now that no commit can get at them: some may be needed by now."""
-    digests = [blob.digest for blob in batch]
-    connection.execute(select(_b.digest).where(_b.digest.in_(digests)).order_by(_b.digest).with_for_update()).all()
-    still = {blob.digest for blob in _garbage(connection, before, digests)}
-    chosen = [blob for blob in batch if blob.digest in still]
-    mine = _b.digest.in_([blob.digest for blob in chosen])
-    connection.execute(update(blobs).where(mine).values(state="deleting"))
-    return chosen
-
-
-def _adopt(registry: Registry, batch: list[Collected]) -> None:
-    """Gives unknown objects a row that says "deleting", so that an upload of the same bytes meets it."""
-
-    def step(connection: Connection) -> None:
-        rows = [{"digest": blob.digest, "size": blob.size, "state": "deleting", "put_at": 0.0} for blob in batch]
+    Objects without a row get one, so that an upload of the same bytes meets it.
+    """
+    strays = [blob for blob in found if blob.reason == _STRAY]
+    rows = [{"digest": blob.digest, "size": blob.size, "state": "deleting", "put_at": 0.0} for blob in strays]
+    if rows:
         connection.execute(upsert(connection, blobs).on_conflict_do_nothing(), rows)
-
-    write(registry.engine, step)
+    chosen: set[str] = set()
+    for chunk in chunked([blob.digest for blob in found]):
+        mine = _b.digest.in_(chunk)
+        connection.execute(select(_b.digest).where(mine).order_by(_b.digest).with_for_update()).all()
+        reach("gc.locked")
+        still = [blob.digest for blob in _unneeded(connection, before, chunk)[0]]
+        connection.execute(update(blobs).where(_b.digest.in_(still)).values(state="deleting"))
+        reach("gc.marked")
+        chosen.update(still)
+    marked = [blob for blob in found if blob.digest in chosen]
+    if marked or leftovers:
+        size = sum(blob.size for blob in marked)
+        subject = f"{len(marked)} blobs, {size} bytes, {leftovers} leftovers"
+        audit.append(connection, actor=actor, action="gc", subject=subject, reason=reason)
+        reach("gc.audited")
+    return marked
 
 
 def _remove(registry: Registry, batch: list[Collected]) -> list[Collected]:
@@ -295,14 +283,14 @@ def _remove(registry: Registry, batch: list[Collected]) -> list[Collected]:
         query = select(_b.digest).where(*mine).order_by(_b.digest).with_for_update()
         locked = set(connection.execute(query).scalars())
         chosen = [blob for blob in batch if blob.digest in locked]
+        reach("gc.removing")
         for blob in chosen:
             registry.store.delete(Digest(blob.digest))
+            reach("gc.object_removed")
         connection.execute(delete(blobs).where(_b.digest.in_(sorted(locked))))
+        reach("gc.rows_removed")
         return chosen
 
-    return write(registry.engine, step)
-
-
-def _tell(connection: Connection, report: GcReport, actor: str, reason: str) -> None:
-    subject = f"{len(report.removed)} blobs, {report.bytes} bytes, {len(report.leftovers)} leftovers"
-    audit.append(connection, actor=actor, action="gc", subject=subject, reason=reason)
+    removed = write(registry.engine, step)
+    reach("gc.removed")
+    return removed

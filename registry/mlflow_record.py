@@ -13,10 +13,10 @@ import hashlib
 import math
 import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
-from registry.values import canonical_json
+from registry.canonical import canonical_json
+from registry.times import iso
 
 __all__ = [
     "TRANSACTION",
@@ -95,11 +95,6 @@ def _listed(model: str) -> str:
 def millis(seconds: float | None) -> int:
     """MLflow's time; 0 where there is none."""
     return int((seconds or 0.0) * 1000)
-
-
-def iso(seconds: float) -> str:
-    """A time to the second, UTC."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def link(base: str, path: str) -> str:

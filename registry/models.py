@@ -1,8 +1,9 @@
 """The tables, in SQLAlchemy Core.
 
 Everything a commit adds is a row of its own; nothing but heads, aliases, the running edits, the blobs' states, the
-outbox and the end of the audit chain is ever updated. JSON is canonical JSON in text columns, times are epoch
-seconds UTC in double precision, snapshot ids and digests are 64 hexadecimal characters.
+outbox and the end of the audit chain is ever updated. An expired snapshot keeps its rows: only what protects its
+blobs goes. JSON is canonical JSON in text columns, times are epoch seconds UTC in double precision, snapshot ids and
+digests are 64 hexadecimal characters.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ __all__ = [
     "blobs",
     "edit_parts",
     "edits",
+    "expired_snapshots",
     "heads",
+    "identity",
     "metadata",
     "models",
     "operations",
@@ -43,10 +46,10 @@ __all__ = [
     "snapshots",
 ]
 
-SCHEMA_REVISION = "0001"
+SCHEMA_REVISION = "0002"
 """The Alembic revision these tables are at; a database of any other is refused."""
 
-APPEND_ONLY_TABLES = ("alias_moves", "audit_events")
+APPEND_ONLY_TABLES = ("alias_moves", "audit_events", "identity")
 """Tables whose rows triggers protect against UPDATE, DELETE, REPLACE and TRUNCATE."""
 
 metadata = MetaData(
@@ -104,7 +107,7 @@ edits = Table(
     Column("proposal", _Hash),
     Column("seed", BigInteger, nullable=False),
     Column("data_digest", _Hash),
-    Column("plan_digest", _Hash),
+    Column("plan_digest", _Hash, index=True),
     Column("parameters", Text, nullable=False),
     Column("report", Text, nullable=False),
     Column("actor", _Name, nullable=False),
@@ -151,7 +154,19 @@ snapshot_blobs = Table(
     Column("digest", _Hash, ForeignKey("blobs.digest"), primary_key=True),
     Index("ix_snapshot_blobs_digest", "digest"),
 )
-"""A snapshot's manifest and the blobs its parent does not name: an edit adds what it changed, not K rows."""
+"""What keeps blobs from gc: a snapshot's manifest and the blobs its parent does not name, for an edit adds what it
+changed, not K rows. A snapshot whose parent expired names all of its blobs, an expired one none."""
+
+expired_snapshots = Table(
+    "expired_snapshots",
+    metadata,
+    Column("snapshot", _Hash, ForeignKey("snapshots.id"), primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("actor", _Name, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("event", Integer, nullable=False),
+)
+"""Snapshots whose blobs may be gone; event: the number of the audit event that told of it."""
 
 adapter_versions = Table(
     "adapter_versions",
@@ -235,6 +250,15 @@ audit_head = Table(
     CheckConstraint("id = 1", name="single"),
 )
 """One row: the last event of the chain. Locking it gives the events one order; it shows a cut-off tail."""
+
+identity = Table(
+    "identity",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("registry", String(32), nullable=False),
+    CheckConstraint("id = 1", name="single"),
+)
+"""One row: a random name for this registry, where several of them share a store."""
 
 outbox_events = Table(
     "outbox_events",

@@ -24,6 +24,7 @@ from sqlalchemy import Connection, Engine, Row, Select, func, insert, or_, selec
 
 from registry.database import reading, write
 from registry.errors import DatabaseUnreachable, MlflowUnreachable
+from registry.fault_points import reach
 from registry.models import outbox_events
 from registry.values import canonical_json
 
@@ -127,7 +128,9 @@ class Progress:
         """The step's result: what an earlier attempt saved, or what `act` gives now; it must have a JSON form."""
         if name not in self._finished:
             result = act()
+            reach("outbox.step_done")
             self._save(self._finished | {name: result})
+            reach("outbox.step_saved")
             self._finished[name] = result
         done: _T = self._finished[name]
         return done
@@ -189,8 +192,11 @@ def _publish(
 ) -> Exception | None:
     """None where the event is published, else the error that stopped it."""
     try:
+        reach("outbox.claimed")
         publisher.publish(event, Progress(finished, lambda steps: relay.save(event, steps)))
+        reach("outbox.published")
         relay.finish(event)
+        reach("outbox.finished")
     except DatabaseUnreachable:
         raise
     except Exception as error:

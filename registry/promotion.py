@@ -13,12 +13,28 @@ from functools import partial
 from sqlalchemy import Connection, Engine, insert, select, update
 
 from registry import audit, blobs, outbox
-from registry.commit import LANDING_ATTEMPTS
-from registry.database import reading, write
+from registry.commit import LANDING_ATTEMPTS, write_unless_collected
+from registry.database import reading
 from registry.edits import check_author
-from registry.errors import AliasConflict, IncompatibleRegions, InvalidValue, NotFound
+from registry.errors import (
+    AliasConflict,
+    BlobMissing,
+    IncompatibleRegions,
+    InvalidValue,
+    NotFound,
+    SnapshotExpired,
+)
+from registry.fault_points import reach
 from registry.landing import Landing, NewEdit, land
-from registry.lookup import lock_model, resolve_id, snapshot_by_id, version_row
+from registry.lookup import (
+    lock_model,
+    require_kept,
+    resolve_id,
+    select_snapshots,
+    snapshot_by_id,
+    told,
+    version_row,
+)
 from registry.models import alias_moves, aliases, snapshots
 from registry.rollback import changes_between
 from registry.store import ArtifactStore
@@ -34,12 +50,13 @@ def promote(
     """Moves an alias to a snapshot; where it is there already, returns the move that brought it there.
 
     expected: a reference to the snapshot the alias must point to, "" where it must not exist, None for either.
-    Raises NotFound, InvalidValue, and AliasConflict where it points elsewhere.
+    Raises NotFound, InvalidValue, SnapshotExpired, and AliasConflict where it points elsewhere.
     """
     _check_alias(alias)
     check_author(actor, reason)
     lock_model(connection, model)
     target = resolve_id(connection, model, ref)
+    require_kept(connection, [target])
     found = _pointed(connection, model, alias)
     if found == target:
         return alias_history(connection, model, alias)[0]
@@ -68,7 +85,8 @@ def promote_region(
 ) -> tuple[Snapshot, AliasMove]:
     """Composes what the alias serves now with one version of one region, and moves the alias to it.
 
-    Raises NotFound, and IncompatibleRegions where the version belongs to another backbone, space or catalogue.
+    Raises NotFound, IncompatibleRegions where the version belongs to another backbone, space or catalogue, and
+    SnapshotExpired where its blobs went with the snapshot that brought it.
     """
     check_author(actor, reason)
     for _ in range(LANDING_ATTEMPTS):
@@ -77,8 +95,16 @@ def promote_region(
             # Also what a retry finds whose first try landed although its answer was lost.
             if landing.manifest.content == current.content:
                 return current, alias_history(connection, model, alias)[0]
+        reach("compose.planned")
         blobs.put(engine, store, landing.manifest.to_bytes())
-        moved = write(engine, partial(_land_on_alias, holder=holder, alias=alias, landing=landing))
+        reach("compose.uploaded")
+        try:
+            step = partial(_land_on_alias, holder=holder, alias=alias, landing=landing)
+            moved = write_unless_collected(engine, landing, step)
+        except BlobMissing as lost:
+            _require_version(engine, model, region, version, lost)
+            raise
+        reach("compose.committed")
         if moved is not None:
             return moved
     raise AliasConflict(f"Expected alias {alias!r} to stand still, found it moving; retry", None, None)
@@ -117,6 +143,18 @@ def _composition(
     return current, Landing(Manifest(model, current.id, content), new, changes, content.digest, moves_head=False)
 
 
+def _require_version(engine: Engine, model: str, region: int, version: int, lost: BlobMissing) -> None:
+    """Raises SnapshotExpired where a version's blob is missing because the snapshot that brought it expired."""
+    with reading(engine) as connection:
+        source = snapshot_by_id(connection, version_row(connection, model, region, version).snapshot)
+    if source.expired is not None:
+        raise SnapshotExpired(
+            f"Expected version {version} of region {region} with its blobs, found that snapshot {source.id[:12]}, "
+            f"which brought it, {told(source.expired)}; promote another version",
+            source.id,
+        ) from lost
+
+
 def _land_on_alias(
     connection: Connection, holder: str, alias: str, landing: Landing
 ) -> tuple[Snapshot, AliasMove] | None:
@@ -127,9 +165,11 @@ def _land_on_alias(
     lock_model(connection, manifest.model)
     if _pointed(connection, manifest.model, alias) != manifest.parent:
         return None
-    # The same composition may exist: made for another alias, or as the edit that brought the version in.
-    if connection.execute(select(snapshots.c.id).where(snapshots.c.id == manifest.id)).first() is None:
+    # The same composition may be kept: made for another alias, or as the edit that brought the version in.
+    known = connection.execute(select_snapshots().where(snapshots.c.id == manifest.id)).first()
+    if known is None or known.expired_at is not None:
         land(connection, holder, landing)
+    reach("compose.landed")
     move = _move(connection, manifest.model, alias, manifest.parent, manifest.id, new.actor, new.reason)
     return snapshot_by_id(connection, manifest.id), move
 
@@ -145,6 +185,7 @@ def _move(
 ) -> AliasMove:
     """Compare and swap: the update names what the alias pointed to, and must find it."""
     at = time.time()
+    reach("promote.locked")
     row = {"model": model, "name": alias, "snapshot": target, "moved_at": at}
     if source is None:
         connection.execute(insert(aliases).values(row))
@@ -153,9 +194,11 @@ def _move(
         if connection.execute(update(aliases).where(*mine).values(snapshot=target, moved_at=at)).rowcount != 1:
             found = _pointed(connection, model, alias)
             raise AliasConflict(f"Expected alias {alias!r} at {source}, found it at {found}; retry", source, found)
+    reach("promote.alias_moved")
     fields = {"model": model, "alias": alias, "source": source, "target": target, "actor": actor, "reason": reason}
     row_of_move = insert(alias_moves).values(fields | {"at": at}).returning(alias_moves.c.id)
     number = connection.execute(row_of_move).scalar_one()
+    reach("promote.logged")
     audit.append(
         connection,
         actor=actor,
@@ -167,8 +210,10 @@ def _move(
         reason=reason,
         at=at,
     )
+    reach("promote.audited")
     told = {"alias": alias, "from": source, "to": target, "actor": actor, "reason": reason, "at": at}
     outbox.enqueue(connection, model, outbox.ALIAS_MOVED, told)
+    reach("promote.enqueued")
     return AliasMove(number, model, alias, source, target, actor, reason, at)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, Engine, literal, select
@@ -18,8 +18,9 @@ from registry.commit import LANDING_ATTEMPTS, land_on_head
 from registry.database import chunked, reading
 from registry.edits import check_author
 from registry.errors import CommitConflict, EditStateError, IncompatibleRegions, RollbackConflict
+from registry.fault_points import reach
 from registry.landing import Landing, NewEdit
-from registry.lookup import edit_by_number, resolve_id, snapshot_by_id, versions_of
+from registry.lookup import edit_by_number, kept_snapshot, require_kept, resolve_id, snapshot_by_id, versions_of
 from registry.models import edits, operations, snapshots
 from registry.store import ArtifactStore
 from registry.three_way import changed_regions, contested_regions, revert
@@ -27,18 +28,31 @@ from registry.values import Content, Manifest, RegionChange, Snapshot
 
 __all__ = ["changes_between", "rollback_edit", "rollback_to"]
 
-_Undo = Callable[[Connection, Snapshot], tuple[Content, Mapping[str, Any]]]
+
+@dataclass(frozen=True)
+class _Undone:
+    """What the head should become; sources: the snapshots it takes that from."""
+
+    content: Content
+    parameters: Mapping[str, Any]
+    sources: tuple[str, ...]
+
+
+_Undo = Callable[[Connection, Snapshot], _Undone]
 
 
 def rollback_to(
     engine: Engine, store: ArtifactStore, holder: str, model: str, ref: str, actor: str, reason: str
 ) -> Snapshot:
-    """Commits a snapshot with exactly the content of an older one; the head where it has that content already."""
-    with reading(engine) as connection:
-        target = snapshot_by_id(connection, resolve_id(connection, model, ref))
+    """Commits a snapshot with exactly the content of an older one; the head where it has that content already.
 
-    def undo(_connection: Connection, _head: Snapshot) -> tuple[Content, Mapping[str, Any]]:
-        return target.content, {"to": target.id}
+    Raises NotFound, and SnapshotExpired.
+    """
+    with reading(engine) as connection:
+        target = kept_snapshot(connection, resolve_id(connection, model, ref))
+
+    def undo(_connection: Connection, _head: Snapshot) -> _Undone:
+        return _Undone(target.content, {"to": target.id}, (target.id,))
 
     return _land(engine, store, holder, model, undo, actor, reason)
 
@@ -55,12 +69,14 @@ def rollback_edit(
 ) -> Snapshot:
     """Commits a snapshot without what one edit changed; the head where that is undone already.
 
-    Raises RollbackConflict, naming the later edits, and EditStateError for an edit with nothing to undo.
+    Raises RollbackConflict, naming the later edits, EditStateError for an edit with nothing to undo, and
+    SnapshotExpired where what it started from expired.
     """
 
-    def undo(connection: Connection, head: Snapshot) -> tuple[Content, Mapping[str, Any]]:
-        content, undone = _without(connection, head, number, cascade)
-        return content, {"edits": undone}
+    def undo(connection: Connection, head: Snapshot) -> _Undone:
+        content, numbers = _without(connection, head, number, cascade)
+        before = tuple(_before(connection, model, one) for one in numbers)
+        return _Undone(content, {"edits": numbers}, before)
 
     return _land(engine, store, holder, model, undo, actor, reason)
 
@@ -72,13 +88,17 @@ def _land(
     for _ in range(LANDING_ATTEMPTS):
         with reading(engine) as connection:
             head = snapshot_by_id(connection, resolve_id(connection, model, "head"))
-            content, parameters = undo(connection, head)
+            undone = undo(connection, head)
+            content = undone.content
             # Also what a retry finds whose first try landed although its answer was lost.
             if content == head.content:
                 return head
+            require_kept(connection, undone.sources)
             changes = changes_between(connection, model, head.content, content, "revert")
-        new = NewEdit("rollback", head.id, actor, reason, parameters)
-        landing = Landing(Manifest(model, head.id, content), new, changes, content.digest)
+        reach("rollback.planned")
+        new = NewEdit("rollback", head.id, actor, reason, undone.parameters)
+        manifest = Manifest(model, head.id, content)
+        landing = Landing(manifest, new, changes, content.digest, sources=undone.sources)
         snapshot = land_on_head(engine, store, holder, landing)
         if snapshot is not None:
             return snapshot
@@ -157,9 +177,17 @@ def _changers(connection: Connection, model: str, later: list[int], regions: fro
 
 
 def _contents(connection: Connection, model: str, number: int) -> tuple[Content, Content]:
-    """The contents before and after an edit as it landed: its base may be older than what it landed on."""
-    result = snapshot_by_id(connection, str(edit_by_number(connection, model, number).result))
-    return snapshot_by_id(connection, str(result.parent)).content, result.content
+    """The contents before and after an edit as it landed."""
+    result = str(edit_by_number(connection, model, number).result)
+    before = snapshot_by_id(connection, _before(connection, model, number))
+    return before.content, snapshot_by_id(connection, result).content
+
+
+def _before(connection: Connection, model: str, number: int) -> str:
+    """The snapshot that an edit landed on: its base may be older."""
+    mine = (edits.c.model == model, edits.c.number == number)
+    query = select(snapshots.c.parent).join(edits, edits.c.result == snapshots.c.id).where(*mine)
+    return str(connection.execute(query).scalar_one())
 
 
 def changes_between(

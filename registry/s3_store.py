@@ -18,7 +18,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from registry.errors import BlobMissing, StoreError, StoreFull, StoreUnreachable
-from registry.store import StoredBlob, blob_key, digest_in, missing, verified
+from registry.store import StoredBlob, blob_key, digest_in, missing, record_folder, record_name, verified
 from registry.values import Digest, digest_of
 
 __all__ = ["S3Store"]
@@ -49,10 +49,13 @@ class S3Store:
                 parts = TransferConfig(multipart_threshold=self.part_size, multipart_chunksize=self.part_size)
                 self._client.upload_fileobj(io.BytesIO(data), self.name, key, Config=parts)
             else:
-                # Servers that ignore a wrong SHA256 or CRC32 header still enforce this one.
-                md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
-                self._client.put_object(Bucket=self.name, Key=key, Body=data, ContentMD5=md5)
+                self._put_object(key, data)
         return digest
+
+    def _put_object(self, key: str, data: bytes) -> None:
+        # Servers that ignore a wrong SHA256 or CRC32 header still enforce this one.
+        md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+        self._client.put_object(Bucket=self.name, Key=key, Body=data, ContentMD5=md5)
 
     def get(self, digest: Digest) -> bytes:
         """The bytes, which have this digest; raises BlobMissing, BlobCorrupt and StoreUnreachable."""
@@ -80,13 +83,10 @@ class S3Store:
     def iterate(self) -> Iterator[StoredBlob]:
         """Every object with a blob's key."""
         start = len(self._prefixed(""))
-        pages = self._client.get_paginator("list_objects_v2")
-        with self._translated(None):
-            for page in pages.paginate(Bucket=self.name, Prefix=self._prefixed("sha256/")):
-                for found in page.get("Contents", []):
-                    digest = digest_in(found["Key"][start:])
-                    if digest is not None:
-                        yield StoredBlob(digest, found["Size"], found["LastModified"].timestamp())
+        for found in self._objects("sha256/"):
+            digest = digest_in(found["Key"][start:])
+            if digest is not None:
+                yield StoredBlob(digest, found["Size"], found["LastModified"].timestamp())
 
     def discard_leftovers(self, older_than: float, dry_run: bool = False) -> list[str]:
         """Aborts multipart uploads that were begun before a time and never finished; returns their keys."""
@@ -103,6 +103,23 @@ class S3Store:
                                 Bucket=self.name, Key=found["Key"], UploadId=found["UploadId"]
                             )
         return keys
+
+    def put_record(self, name: str, data: bytes) -> None:
+        """Writes a small object beside the blobs."""
+        with self._translated(None):
+            self._put_object(self._prefixed(record_name(name)), data)
+
+    def records(self, folder: str) -> Iterator[str]:
+        """The names of the records in a folder."""
+        yield from (
+            found["Key"][len(self._prefixed("")) :] for found in self._objects(f"{record_folder(folder)}/")
+        )
+
+    def _objects(self, folder: str) -> Iterator[Any]:
+        pages = self._client.get_paginator("list_objects_v2")
+        with self._translated(None):
+            for page in pages.paginate(Bucket=self.name, Prefix=self._prefixed(folder)):
+                yield from page.get("Contents", [])
 
     @property
     def _client(self) -> Any:

@@ -18,11 +18,22 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from registry.errors import BlobCorrupt, BlobMissing, InvalidValue, StoreFull, StoreUnreachable
+from registry.fault_points import reach
 from registry.values import Digest, check_digest, digest_of
 
-__all__ = ["ArtifactStore", "LocalStore", "StoredBlob", "blob_key", "open_store", "verified"]
+__all__ = [
+    "ArtifactStore",
+    "LocalStore",
+    "StoredBlob",
+    "blob_key",
+    "open_store",
+    "record_folder",
+    "record_name",
+    "verified",
+]
 
 _KEY = re.compile(r"sha256/[0-9a-f]{2}/([0-9a-f]{64})")
+_RECORD = re.compile(r"audit(/[0-9a-z-]+)+\.json")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -62,6 +73,14 @@ class ArtifactStore(Protocol):
         """Removes what interrupted uploads left before a time; returns their names."""
         ...
 
+    def put_record(self, name: str, data: bytes) -> None:
+        """Writes a small object beside the blobs; a name always holds the same bytes. Raises StoreFull."""
+        ...
+
+    def records(self, folder: str) -> Iterator[str]:
+        """The names of the records in a folder, in no particular order."""
+        ...
+
 
 def open_store(store_url: str) -> ArtifactStore:
     """The store of a folder's path, `file:///folder` or `s3://NAME/prefix`; raises InvalidValue for anything else.
@@ -96,6 +115,19 @@ def digest_in(key: str) -> Digest | None:
     return Digest(match[1]) if match and blob_key(Digest(match[1])) == key else None
 
 
+def record_folder(folder: str) -> str:
+    """The folder of records; raises InvalidValue for one that could leave the store."""
+    record_name(f"{folder}/1.json")
+    return folder
+
+
+def record_name(name: str) -> str:
+    """The name of a record, `folder/.../name.json`; raises InvalidValue for one that could leave the store."""
+    if not _RECORD.fullmatch(name):
+        raise InvalidValue(f"Expected a record's name such as audit/0a/1.json, found {ascii(name)[:100]}")
+    return name
+
+
 def verified(digest: Digest, data: bytes, where: str) -> bytes:
     """The data, which has this digest; raises BlobCorrupt."""
     found = digest_of(data)
@@ -123,19 +155,23 @@ class LocalStore:
     def put(self, data: bytes) -> Digest:
         """Stores the bytes durably and returns their digest; raises StoreFull and StoreUnreachable."""
         digest = digest_of(data)
-        target = self.root / blob_key(digest)
+        self._place(self.root / blob_key(digest), data)
+        return digest
+
+    def _place(self, target: Path, data: bytes) -> None:
         temporary = self._incoming / uuid.uuid4().hex
         with self._translated("write to"):
             self._make(temporary.parent)
             self._make(target.parent)
             try:
                 _write_durably(temporary, data)
+                reach("upload.written")
                 os.replace(temporary, target)
+                reach("upload.renamed")
                 _sync_folder(target.parent)
             finally:
                 with suppress(OSError):
                     temporary.unlink(missing_ok=True)
-        return digest
 
     def get(self, digest: Digest) -> bytes:
         """The bytes, which have this digest; raises BlobMissing, BlobCorrupt and StoreUnreachable."""
@@ -178,6 +214,16 @@ class LocalStore:
                         if not dry_run:
                             path.unlink()
         return names
+
+    def put_record(self, name: str, data: bytes) -> None:
+        """Writes a small file beside the blobs, whole or not at all."""
+        self._place(self.root / record_name(name), data)
+
+    def records(self, folder: str) -> Iterator[str]:
+        """The names of the records in a folder."""
+        with self._translated("list"):
+            for path in (self.root / record_folder(folder)).glob("*.json"):
+                yield path.relative_to(self.root).as_posix()
 
     @property
     def _incoming(self) -> Path:

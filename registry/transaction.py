@@ -14,6 +14,7 @@ from sqlalchemy import Engine, select
 
 from registry import blobs, commit, edits, lookup, promotion, rollback
 from registry.database import check_schema, open_engine, reading, write
+from registry.fault_points import reach
 from registry.models import aliases as aliases_table
 from registry.models import edits as edits_table
 from registry.models import models as models_table
@@ -76,10 +77,11 @@ class Registry:
     def resolve(self, model: str, ref: str) -> Snapshot:
         """The snapshot that "head", an alias, "edit:3", an id or a unique prefix of 4 or more characters names.
 
-        Raises NotFound, and InvalidValue for a prefix of several.
+        Raises NotFound, InvalidValue for a prefix of several, and SnapshotExpired for one whose blobs may be gone:
+        `lineage.find` reads what that one was.
         """
         with reading(self.engine) as connection:
-            return lookup.snapshot_by_id(connection, lookup.resolve_id(connection, model, ref))
+            return lookup.kept_snapshot(connection, lookup.resolve_id(connection, model, ref))
 
     def next_region_id(self, model: str) -> int:
         """One more than the largest region id the model ever had: a rollback does not make an id free again."""
@@ -117,9 +119,10 @@ class Registry:
         """Begins an edit and takes its lease; kind "setup" makes the model.
 
         base: the id of the snapshot it was planned on; None takes the head. Raises NotFound, InvalidValue,
-        EditStateError for a set-up of a model that has a head, or an edit of one that has none.
+        EditStateError for a set-up of a model that has a head, or an edit of one that has none, and
+        SnapshotExpired for such a base.
         """
-        return write(
+        edit = write(
             self.engine,
             lambda connection: edits.begin(
                 connection,
@@ -135,6 +138,8 @@ class Registry:
                 base=base,
             ),
         )
+        reach("begin.committed")
+        return edit
 
     def record_part(self, model: str, number: int, key: str, value: Mapping[str, Any]) -> None:
         """Records the result of a finished step, so that another process can go on from there; renews the lease.
@@ -142,6 +147,7 @@ class Registry:
         The digests in it are safe from gc while the edit runs. Raises LeaseLost and EditStateError.
         """
         write(self.engine, lambda c: edits.record_part(c, self.holder, model, number, key, value))
+        reach("part.committed")
 
     def parts(self, model: str, number: int) -> dict[str, Mapping[str, Any]]:
         """The results of an edit's finished steps by key, in the order they were recorded; raises NotFound."""
@@ -158,7 +164,9 @@ class Registry:
         actor: None for the edit's own. Raises LeaseLost while another process works on it, and EditStateError for
         a closed edit.
         """
-        return write(self.engine, lambda c: edits.resume(c, self.holder, model, number, actor, force))
+        edit = write(self.engine, lambda c: edits.resume(c, self.holder, model, number, actor, force))
+        reach("resume.committed")
+        return edit
 
     def abort(
         self, model: str, number: int, reason: str = "", *, actor: str | None = None, force: bool = False
@@ -168,7 +176,9 @@ class Registry:
         actor: None for the edit's own. Raises LeaseLost while another process works on it (unless force), and
         EditStateError for a committed one.
         """
-        return write(self.engine, lambda c: edits.abort(c, self.holder, model, number, actor, reason, force))
+        edit = write(self.engine, lambda c: edits.abort(c, self.holder, model, number, actor, reason, force))
+        reach("abort.committed")
+        return edit
 
     def commit(
         self,
@@ -189,7 +199,10 @@ class Registry:
     # Rolling back
 
     def rollback_to(self, model: str, ref: str, actor: str, reason: str = "") -> Snapshot:
-        """Commits a snapshot with exactly an older one's content; returns the head where it has that already."""
+        """Commits a snapshot with exactly an older one's content; returns the head where it has that already.
+
+        Raises NotFound, and SnapshotExpired where the older one's blobs may be gone.
+        """
         return rollback.rollback_to(self.engine, self.store, self.holder, model, ref, actor, reason)
 
     def rollback_edit(
@@ -198,7 +211,8 @@ class Registry:
         """Commits a snapshot without what one edit changed, every later change of other regions kept.
 
         Returns the head where that is undone already. Raises RollbackConflict naming the later edits in the way,
-        which cascade undoes too, and EditStateError for an edit with nothing to undo.
+        which cascade undoes too, EditStateError for an edit with nothing to undo, and SnapshotExpired for one whose
+        base expired.
         """
         return rollback.rollback_edit(self.engine, self.store, self.holder, model, number, actor, reason, cascade)
 
@@ -210,16 +224,19 @@ class Registry:
         """Moves an alias to a snapshot, making it where it is new; asked again, returns the same move.
 
         expected: a reference to the snapshot it must point to, "" where it must not exist, None for either.
-        Raises AliasConflict, NotFound and InvalidValue.
+        Raises AliasConflict, NotFound, InvalidValue and SnapshotExpired.
         """
-        return write(self.engine, lambda c: promotion.promote(c, model, ref, alias, actor, reason, expected))
+        move = write(self.engine, lambda c: promotion.promote(c, model, ref, alias, actor, reason, expected))
+        reach("promote.committed")
+        return move
 
     def promote_region(
         self, model: str, region: int, version: int, alias: str, actor: str, reason: str = ""
     ) -> tuple[Snapshot, AliasMove]:
         """Composes what the alias serves with one version of one region, and moves the alias there.
 
-        Raises NotFound, and IncompatibleRegions where the version belongs to another space or catalogue.
+        Raises NotFound, IncompatibleRegions where the version belongs to another space or catalogue, and
+        SnapshotExpired where its blobs went with a snapshot that expired.
         """
         return promotion.promote_region(
             self.engine, self.store, self.holder, model, region, version, alias, actor, reason

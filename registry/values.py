@@ -11,13 +11,13 @@ Times are epoch seconds UTC, angles are radians, sizes are bytes.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, NewType
 
+from registry.canonical import canonical_json, parse_json
 from registry.errors import InvalidValue
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Content",
     "Digest",
     "Edit",
+    "Expiry",
     "Manifest",
     "Operation",
     "RegionChange",
@@ -56,53 +57,6 @@ _NAME_LENGTH = 200
 def digest_of(data: bytes) -> Digest:
     """The sha256 of some bytes as 64 hexadecimal characters."""
     return Digest(hashlib.sha256(data).hexdigest())
-
-
-def canonical_json(value: Any) -> bytes:
-    """The one JSON form of a value: sorted keys, no spaces, UTF-8.
-
-    Raises InvalidValue for NaN, infinity, lone surrogates, keys that are not text and types JSON does not have.
-    """
-    _check_keys(value)
-    try:
-        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-        return text.encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidValue(f"Expected a value with a JSON form, found one without: {error}") from error
-
-
-def _check_keys(value: Any) -> None:
-    """Refuses keys that are not text: json would turn 1 and "1" into the same key and lose one of them."""
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            if not isinstance(key, str):
-                raise InvalidValue(f"Expected text as every JSON key, found {key!r}")
-            _check_keys(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            _check_keys(item)
-
-
-def parse_json(data: bytes | str) -> Any:
-    """The value of a JSON document; refuses NaN, infinity and an object that repeats a key.
-
-    Raises InvalidValue.
-    """
-    try:
-        return json.loads(data, parse_constant=_refuse_constant, object_pairs_hook=_unique_pairs)
-    except (ValueError, RecursionError) as error:
-        raise InvalidValue(f"Expected a JSON document, found bytes that do not parse: {error}") from error
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("an object repeats a key")
-    return found
 
 
 def entry_digest(entry: RegionEntry) -> Digest:
@@ -228,8 +182,21 @@ class Manifest:
 
 
 @dataclass(frozen=True)
+class Expiry:
+    """That a snapshot's blobs need not be kept any more; event: the number of the audit event that tells it."""
+
+    at: float
+    actor: str
+    reason: str
+    event: int
+
+
+@dataclass(frozen=True)
 class Snapshot:
-    """One immutable state of a model; edit: the number of the edit that made it."""
+    """One immutable state of a model; edit: the number of the edit that made it.
+
+    expired: since when its blobs may be gone, None while they are kept. What it was can be read all the same.
+    """
 
     id: str
     model: str
@@ -237,6 +204,7 @@ class Snapshot:
     content: Content
     edit: int
     created_at: float
+    expired: Expiry | None = None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+APPEND_ONLY = ("alias_moves", "audit_events")
 TABLES = (
     "outbox_events",
     "audit_head",
@@ -41,13 +42,14 @@ def upgrade() -> None:
     _create_aliases()
     _create_audit()
     _create_outbox()
-    triggers.create(op.get_bind())
+    triggers.create(op.get_bind(), APPEND_ONLY)
 
 
 def downgrade() -> None:
-    triggers.drop(op.get_bind())
+    triggers.drop(op.get_bind(), APPEND_ONLY)
     for table in TABLES:
         op.drop_table(table)
+    triggers.drop_function(op.get_bind())
 
 
 def _create_models() -> None:

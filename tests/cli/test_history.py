@@ -219,6 +219,7 @@ def test_the_keys_of_the_log_are_a_promise(raie: Raie, workspace: Workspace) -> 
         "content_digest",
         "created_at",
         "created_at_epoch",
+        "expired",
         "kind",
         "actor",
         "reason",

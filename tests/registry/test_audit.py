@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
@@ -10,6 +12,8 @@ from migrations import triggers
 from registry import InvalidValue, Registry, audit
 from registry.audit import ChainReport
 from registry.database import reading
+from registry.expiry import Rule, expire
+from registry.maintenance import gc
 from tests.registry.building import MODEL, World
 
 
@@ -23,9 +27,9 @@ def world(any_database: Registry) -> World:
     return world
 
 
-def chain(world: World, anchor: str | None = None) -> ChainReport:
+def chain(world: World, *anchors: str) -> ChainReport:
     with reading(world.registry.engine) as connection:
-        return audit.verify_chain(connection, anchor)
+        return audit.verify_chain(connection, map(audit.parse_anchor, anchors))
 
 
 def tamper(engine: Engine, *statements: str) -> None:
@@ -47,6 +51,46 @@ def test_every_move_is_told_with_who_when_what_and_why(world: World) -> None:
     assert (events[3].source, events[3].target) == (world.head.parent, world.head.id)
     assert last.client.startswith("raie ")
     assert [event.at for event in events] == sorted(event.at for event in events)
+
+
+def test_every_operation_that_changes_something_is_told(world: World) -> None:
+    registry, seen = world.registry, chain(world).events
+    told: list[tuple[str, str]] = []
+
+    def after(act: Callable[[], object]) -> None:
+        """Does something, and notes which events told of it."""
+        nonlocal seen
+        act()
+        with reading(registry.engine) as connection:
+            new = list(audit.events(connection, after=seen))
+        told.extend((event.action, event.subject.partition(":")[0]) for event in new)
+        assert all(event.actor and event.client.startswith("raie ") for event in new)
+        seen += len(new)
+
+    after(lambda: world.begin())
+    after(lambda: Registry(registry.engine, registry.store).resume(MODEL, 3, actor="bob", force=True))
+    after(lambda: registry.abort(MODEL, 3, "wrong log", actor="ada", force=True))
+    after(lambda: world.edit(2, text="b"))
+    after(lambda: registry.promote(MODEL, "head", "staging", "ada"))
+    after(lambda: registry.promote_region(MODEL, 1, 1, "staging", "ada"))
+    after(lambda: registry.rollback_edit(MODEL, 4, "ada"))
+    after(lambda: registry.rollback_to(MODEL, "edit:1", "ada"))
+    after(lambda: expire(registry, MODEL, Rule(3), actor="ada"))
+    after(lambda: gc(registry, actor="ada", grace_s=0.0))
+    assert told == [
+        ("begin", "edit"),
+        ("resume", "edit"),
+        ("abort", "edit"),
+        ("begin", "edit"),
+        ("commit", "edit"),
+        ("promote", "alias"),
+        ("compose", "edit"),
+        ("promote", "alias"),
+        ("rollback", "edit"),
+        ("rollback", "edit"),
+        ("expire", "snapshot"),
+        ("gc", told[-1][1]),
+    ]
 
 
 def test_an_untouched_chain_has_no_problem(world: World) -> None:

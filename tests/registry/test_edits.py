@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from threading import Thread
 
 import pytest
 from sqlalchemy import text
@@ -171,6 +175,106 @@ def test_an_edit_whose_process_was_killed_is_abandoned_at_once(world: World) -> 
     assert world.registry.edit(MODEL, 2).state == "abandoned"
     assert world.registry.resume(MODEL, 2).state == "running"
     assert world.commit(world.registry.edit(MODEL, 2), world.head.content).parent is not None
+
+
+PAUSED = """
+import os, signal, sys
+from dataclasses import replace
+from registry import RegionChange, Registry, RegistryError
+
+registry = Registry.open(sys.argv[1], sys.argv[2])
+edit = registry.begin("recsys", "edit", seed=1, actor="ada")
+base = registry.resolve("recsys", edit.base).content
+lora = registry.put(b"trained before the pause")
+content = replace(base, regions={**base.regions, 1: {**base.regions[1], "lora": lora}})
+os.kill(os.getpid(), signal.SIGSTOP)
+for step in (
+    lambda: registry.heartbeat("recsys", edit.number),
+    lambda: registry.record_part("recsys", edit.number, "region 1", {"lora": lora}),
+    lambda: registry.commit("recsys", edit.number, content, [RegionChange(1, "update")]),
+):
+    try:
+        step()
+        print("done")
+    except RegistryError as error:
+        print(type(error).__name__)
+"""
+
+
+@pytest.fixture
+def paused(world: World) -> Iterator[subprocess.Popen[str]]:
+    """A process that began edit 2 and stands still before its commit."""
+    url = world.registry.engine.url.render_as_string(hide_password=False)
+    folder = str(world.registry.store.root)  # type: ignore[attr-defined]
+    process = subprocess.Popen([sys.executable, "-c", PAUSED, url, folder], stdout=subprocess.PIPE, text=True)
+    _, status = os.waitpid(process.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status)
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def goes_on(process: subprocess.Popen[str]) -> list[str]:
+    """What the process's heartbeat, its step and its commit came to once it was let run."""
+    process.send_signal(signal.SIGCONT)
+    out, _ = process.communicate(timeout=60)
+    return out.split()
+
+
+def test_a_process_that_was_paused_past_its_lease_cannot_commit_what_another_resumed(
+    world: World, paused: subprocess.Popen[str]
+) -> None:
+    assert world.registry.edit(MODEL, 2).state == "running", "a paused process is not a dead one"
+    with pytest.raises(LeaseLost):
+        world.registry.resume(MODEL, 2)
+    expire(world, 2)
+    resumed = world.registry.resume(MODEL, 2, actor="bob")
+    assert goes_on(paused) == ["LeaseLost"] * 3
+    landed = world.commit(resumed, world.changed(world.head.content, {1: "bob's"}), 1)
+    assert world.head == landed
+    assert world.registry.edit(MODEL, 2).result == landed.id
+
+
+def test_a_process_that_was_paused_while_another_finished_its_edit_changes_nothing(
+    world: World, paused: subprocess.Popen[str]
+) -> None:
+    expire(world, 2)
+    landed = world.commit(world.registry.resume(MODEL, 2), world.changed(world.head.content, {1: "bob's"}), 1)
+    assert goes_on(paused) == ["EditStateError"] * 3
+    assert world.head == landed
+
+
+def test_a_process_that_was_paused_past_its_lease_goes_on_where_nobody_took_its_edit(
+    world: World, paused: subprocess.Popen[str]
+) -> None:
+    expire(world, 2)
+    assert goes_on(paused) == ["done"] * 3
+    assert world.head.edit == 2
+
+
+def test_a_force_resume_and_an_abort_race_and_one_of_them_wins(world: World) -> None:
+    number = world.begin().number
+    others = [another_process(world).registry for _ in range(6)]
+    won: list[str] = []
+
+    def take(place: int) -> None:
+        with suppress(LeaseLost, EditStateError):
+            if place % 2:
+                others[place].abort(MODEL, number, str(place), force=True)
+            else:
+                others[place].resume(MODEL, number, force=True)
+            won.append(others[place].holder)
+
+    threads = [Thread(target=take, args=[place]) for place in range(len(others))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = world.registry.edit(MODEL, number)
+    assert won
+    assert found.state == "aborted"
+    with pytest.raises(EditStateError):
+        world.commit(found, world.head.content)
 
 
 def test_an_aborted_edit_stays_in_the_list_and_cannot_land(world: World) -> None:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from sqlalchemy import text
 
 from migrations import triggers
-from registry import BlobMissing, Digest, InvalidValue, LocalStore, Registry, digest_of, maintenance
+from registry import BlobMissing, Digest, InvalidValue, LocalStore, Registry, audit, digest_of, maintenance
+from registry.audit import parse_anchor
 from registry.database import reading, write
 from registry.edits import LEASE_S
-from registry.maintenance import DamagedBlob, gc, verify
+from registry.maintenance import Collected, DamagedBlob, gc, verify
 from tests.registry.building import MODEL, World, overwrite
+
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 @pytest.fixture
@@ -34,6 +40,11 @@ def age(world: World, seconds: float) -> None:
 def collect(world: World, **options: object) -> list[Digest]:
     report = gc(world.registry, actor="ada", **{"grace_s": 0.0} | options)  # type: ignore[arg-type]
     return [Digest(blob.digest) for blob in report.removed]
+
+
+def mark(world: World, found: list[Collected]) -> list[Collected]:
+    """The step in which gc marks what it found."""
+    return write(world.registry.engine, lambda c: maintenance._mark(c, found, time.time() + 1, 0, "ada", ""))
 
 
 def rows(world: World) -> dict[str, str]:
@@ -114,7 +125,7 @@ def test_rows_that_contradict_each_other_are_named(world: World, statement: str,
 
 def test_verify_tells_a_tampered_log(world: World) -> None:
     anchor = verify(world.registry).chain.head
-    assert verify(world.registry, anchor=anchor).ok
+    assert verify(world.registry, anchors=[parse_anchor(anchor)]).ok
     with world.registry.engine.begin() as connection:
         triggers.drop(connection)
         connection.execute(text("UPDATE audit_events SET actor = 'eve' WHERE id = 1"))
@@ -133,7 +144,7 @@ def test_gc_takes_what_nothing_names_and_nothing_else(registry: Registry) -> Non
     junk = world.blobs("junk 1", "junk 2")
     planned = gc(registry, actor="ada", grace_s=0.0, dry_run=True)
     assert ([blob.digest for blob in planned.removed], planned.bytes) == (sorted(junk), 12)
-    assert planned.removed[0].reason == "no snapshot names it"
+    assert planned.removed[0].reason == "no kept snapshot names it"
     assert registry.get(junk[0]) == b"junk 1"
     assert collect(world) == sorted(junk)
     for digest in junk:
@@ -207,8 +218,8 @@ def test_a_blob_that_gc_marked_is_not_fit_for_a_commit_until_it_is_put_again(wor
 def test_an_upload_between_gc_s_mark_and_its_removal_keeps_the_blob(world: World) -> None:
     digest = world.blob("wanted after all")
     with reading(world.registry.engine) as connection:
-        found = maintenance._garbage(connection, time.time() + 1)
-    marked = write(world.registry.engine, lambda c: maintenance._mark(c, found, time.time() + 1))
+        found, _ = maintenance._unneeded(connection, time.time() + 1)
+    marked = mark(world, found)
     assert [blob.digest for blob in marked] == [digest]
     world.blob("wanted after all")
     assert maintenance._remove(world.registry, marked) == []
@@ -222,11 +233,88 @@ def test_a_commit_between_gc_s_look_and_its_mark_keeps_the_blob(world: World) ->
     with world.registry.engine.begin() as connection:
         connection.execute(text("UPDATE edits SET created_at = created_at + 1000 WHERE state = 'running'"))
     with reading(world.registry.engine) as connection:
-        found = maintenance._garbage(connection, time.time() + 1)
+        found, _ = maintenance._unneeded(connection, time.time() + 1)
     assert {blob.digest for blob in found} == set(content.regions[1].values())
     world.commit(edit, content, 1)
-    assert write(world.registry.engine, lambda c: maintenance._mark(c, found, time.time() + 1)) == []
+    assert mark(world, found) == []
     assert verify(world.registry).ok
+
+
+@pytest.mark.parametrize("point", ["gc.locked", "gc.audited", "gc.removing", "gc.object_removed"])
+def test_an_upload_that_meets_a_gc_at_any_step_ends_with_the_blob_in_the_store(
+    world: World, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    """The gc holds locks there, so the upload runs beside it, in a thread of its own, and waits."""
+    digest, uploads = world.blob("wanted again"), list[Thread]()
+
+    def reach(reached: str) -> None:
+        if reached == point and not uploads:
+            uploads.append(Thread(target=lambda: world.blob("wanted again")))
+            uploads[0].start()
+            # Long enough for it to have met the lock; without one it would have finished.
+            uploads[0].join(0.1)
+
+    monkeypatch.setattr(maintenance, "reach", reach)
+    gc(world.registry, actor="ada", grace_s=0.0)
+    uploads[0].join()
+    assert world.registry.get(digest) == b"wanted again"
+    assert rows(world)[digest] == "live"
+    assert verify(world.registry).ok
+
+
+def test_a_gc_that_is_killed_has_told_of_everything_that_it_removed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    junk = world.blobs("junk 1", "junk 2")
+
+    def reach(reached: str) -> None:
+        if reached == "gc.object_removed":
+            raise KeyError("killed")
+
+    monkeypatch.setattr(maintenance, "reach", reach)
+    with pytest.raises(KeyError):
+        gc(world.registry, actor="ada", grace_s=0.0)
+    monkeypatch.undo()
+    assert sum(world.registry.store.exists(digest) for digest in junk) == 1
+    with reading(world.registry.engine) as connection:
+        (event,) = (event for event in audit.events(connection) if event.action == "gc")
+    assert event.subject == "2 blobs, 12 bytes, 0 leftovers"
+    assert gc(world.registry, actor="ada", grace_s=3600.0).bytes == 12, "what was marked goes, whatever its age"
+    assert verify(world.registry).ok
+
+
+PEOPLE = """
+import sys
+from registry import Registry
+from registry.maintenance import gc
+from tests.registry.building import World
+
+world, role = World(Registry.open(sys.argv[1], sys.argv[2])), sys.argv[3]
+for number in range(8):
+    if role == "gc":
+        gc(world.registry, actor="bob", grace_s=0.0)
+    else:
+        world.blobs("shared 0", "shared 1", f"{role} {number}")
+        world.edit(int(role), text=f"{role} {number // 2}")
+"""
+
+
+def test_processes_that_edit_and_collect_at_once_lose_nothing(any_database: Registry) -> None:
+    world = World(any_database)
+    world.setup()
+    url = any_database.engine.url.render_as_string(hide_password=False)
+    folder = str(any_database.store.root)  # type: ignore[attr-defined]
+    people = [
+        subprocess.Popen(
+            [sys.executable, "-c", PEOPLE, url, folder, role], stderr=subprocess.PIPE, text=True, cwd=ROOT
+        )
+        for role in ("0", "1", "gc")
+    ]
+    errors = [process.communicate(timeout=120)[1] for process in people]
+    assert [process.returncode for process in people] == [0, 0, 0], errors
+    assert len(any_database.edits(MODEL)) == 17
+    report = verify(any_database)
+    assert (report.damaged, report.references, report.chain.problems) == ((), (), ())
 
 
 def test_objects_of_another_database_are_told_and_only_taken_on_request(registry: Registry) -> None:

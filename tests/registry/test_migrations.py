@@ -9,12 +9,15 @@ import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
+from sqlalchemy.exc import DBAPIError
 
 import migrations
 from migrations import triggers
-from registry import SchemaMismatch
+from registry import Registry, SchemaMismatch
 from registry.database import open_engine, reading
+from registry.maintenance import verify
 from registry.models import APPEND_ONLY_TABLES, SCHEMA_REVISION, metadata
+from tests.registry.building import MODEL, World
 
 
 def tables(url: str) -> set[str]:
@@ -28,8 +31,8 @@ def test_an_upgrade_makes_every_table_and_trigger(database_url: str) -> None:
     assert migrations.current(database_url) == SCHEMA_REVISION
     assert tables(database_url) == set(metadata.tables) | {"alembic_version"}
     with reading(open_engine(database_url)) as connection:
-        dialect = connection.dialect.name
-        assert triggers.names(connection) == triggers.expected(dialect)
+        assert triggers.names(connection) == triggers.expected(connection)
+        assert len(triggers.names(connection)) == 3 * len(APPEND_ONLY_TABLES)
         assert connection.execute(text("SELECT id, event, hash FROM audit_head")).all() == [(1, 0, "0" * 64)]
 
 
@@ -60,6 +63,54 @@ def test_a_downgrade_takes_everything_away_and_an_upgrade_brings_it_back(databas
     assert migrations.downgrade(database_url, "base") is None
     assert tables(database_url) == {"alembic_version"}
     assert migrations.upgrade(database_url) == SCHEMA_REVISION
+
+
+def rows(url: str) -> dict[str, list[tuple[object, ...]]]:
+    """Every row of every table that the first revision has."""
+    tables = [table for table in metadata.tables if table not in ("expired_snapshots", "identity")]
+    with reading(open_engine(url)) as connection:
+        return {t: sorted(map(tuple, connection.execute(text(f"SELECT * FROM {t}"))), key=repr) for t in tables}
+
+
+def test_a_registry_with_a_history_goes_back_a_revision_and_up_again_without_losing_a_row(
+    any_database: Registry,
+) -> None:
+    world, url = World(any_database), any_database.engine.url.render_as_string(hide_password=False)
+    world.setup()
+    world.edit(1, text="a")
+    world.registry.promote(MODEL, "head", "production", "ada")
+    before = rows(url)
+    assert migrations.downgrade(url, "0001") == "0001"
+    assert rows(url) == before
+    with pytest.raises(SchemaMismatch, match="raie db upgrade"):
+        Registry.open(url, "elsewhere")
+    assert migrations.upgrade(url) == SCHEMA_REVISION
+    assert rows(url) == before
+    assert verify(any_database).ok
+    assert world.edit(1, text="b") == world.head
+
+
+def test_going_back_to_where_nothing_expired_is_refused_once_something_has(any_database: Registry) -> None:
+    world, url = World(any_database), any_database.engine.url.render_as_string(hide_password=False)
+    first = world.setup()
+    with any_database.engine.begin() as connection:
+        row = "INSERT INTO expired_snapshots (snapshot, at, actor, reason, event) VALUES (:id, 0, 'ada', '', 1)"
+        connection.execute(text(row), {"id": first.id})
+    with pytest.raises(SchemaMismatch, match="found 1"):
+        migrations.downgrade(url, "0001")
+    assert migrations.current(url) == SCHEMA_REVISION
+
+
+def test_every_registry_has_a_name_of_its_own_that_nobody_changes(any_database: Registry, place: Path) -> None:
+    other = f"sqlite:///{place / 'other.db'}"
+    migrations.upgrade(other)
+    found = set()
+    for engine in (any_database.engine, open_engine(other)):
+        with reading(engine) as connection:
+            found.add(connection.execute(text("SELECT registry FROM identity")).scalar_one())
+        with pytest.raises(DBAPIError, match="append-only"), engine.begin() as connection:
+            connection.execute(text("UPDATE identity SET registry = 'another'"))
+    assert len(found) == 2
 
 
 def test_a_migration_that_fails_leaves_no_table_behind(database_url: str) -> None:

@@ -9,16 +9,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
 from migrations import upgrade
-from registry import Content, InvalidValue, Registry, Snapshot
+from registry import Content, InvalidValue, Registry, Snapshot, audit
 from registry import mlflow_connection as connection
+from registry.database import reading
+from registry.errors import MlflowUnreachable
+from registry.mlflow_anchors import published_in_mlflow
 from registry.mlflow_publisher import MlflowPublisher, status, sync
 from registry.outbox import OutboxEvent, Progress, SyncReport, drain
+from tests.conftest import free_port
 from tests.registry.mlflow_history import change, edit, history, shape
 
 # MLflow's own imports and SQL warn of what a later Python or SQLAlchemy will drop.
@@ -98,6 +103,30 @@ def test_mlflow_shows_every_edit_snapshot_and_alias_of_the_registry(
         alias.name: 1 + snapshots.index(alias.snapshot) for alias in registry.aliases("story")
     }
     assert found["aliases"] == {"candidate": 2, "production": 3}
+
+
+def test_every_version_carries_the_end_of_the_audit_chain_so_that_a_rewritten_table_shows(
+    story: tuple[Registry, list[Snapshot]], tracking: str
+) -> None:
+    registry, _ = story
+    kept = published_in_mlflow(tracking, ["story", "unheard of"])
+    with reading(registry.engine) as connection_:
+        commits = [event for event in audit.events(connection_) if event.action in ("commit", "rollback")]
+        assert audit.verify_chain(connection_, kept).problems == ()
+        forged = [replace(anchor, hash="0" * 64) for anchor in kept] + [
+            replace(kept[0], number=None, hash="1" * 64)
+        ]
+        (problem,) = audit.verify_chain(connection_, forged).problems
+    assert {(anchor.number, anchor.hash) for anchor in kept} == {(event.id, event.hash) for event in commits}
+    assert "rewritten: MLflow expects" in problem
+    assert problem.endswith("and 3 later ends, found none")
+
+
+def test_an_mlflow_that_is_not_there_keeps_no_end(tmp_path: Path) -> None:
+    for uri in (f"sqlite:///{tmp_path / 'none.db'}", f"http://127.0.0.1:{free_port()}"):
+        with pytest.raises(MlflowUnreachable, match="found nothing there"):
+            published_in_mlflow(uri, ["story"])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_lineage_edges_join_each_region_version_to_the_one_before(

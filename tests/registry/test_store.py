@@ -44,6 +44,25 @@ def test_what_was_put_comes_back_bit_for_bit(store: ArtifactStore, data: bytes) 
     assert store.get(digest) == data
 
 
+def test_a_record_lies_beside_the_blobs_and_is_none_of_them(store: ArtifactStore) -> None:
+    store.put(HELLO)
+    for name in ("audit/0a/1-b.json", "audit/0a/2-c.json", "audit/0b/1-b.json", "audit/0a/1-b.json"):
+        store.put_record(name, b"{}")
+    assert sorted(store.records("audit/0a")) == ["audit/0a/1-b.json", "audit/0a/2-c.json"]
+    assert list(store.records("audit/0c")) == []
+    assert [blob.digest for blob in store.iterate()] == [digest_of(HELLO)]
+
+
+@pytest.mark.parametrize(
+    "name", ["audit/../x.json", "/audit/x.json", "audit/a/../../x.json", "audit/x", "b/a.json"]
+)
+def test_a_record_s_name_cannot_leave_its_folder(store: ArtifactStore, name: str) -> None:
+    with pytest.raises(InvalidValue, match="Expected a record's name"):
+        store.put_record(name, b"{}")
+    with pytest.raises(InvalidValue, match="Expected a record's name"):
+        list(store.records(f"audit/../{name}"))
+
+
 def test_putting_the_same_bytes_again_changes_nothing(store: ArtifactStore) -> None:
     assert store.put(HELLO) == store.put(HELLO)
     assert [blob.digest for blob in store.iterate()] == [digest_of(HELLO)]

@@ -1,0 +1,199 @@
+"""`raie audit verify`, `export` and `log`: who did what, and proof that nobody changed it since."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import click
+
+from cli.errors import INTEGRITY
+from cli.output import Output, accent, faint, json_option, one_line, say, short, table, times, when
+from cli.publishing import publish_end
+from cli.workspace import Workspace, in_workspace
+
+if TYPE_CHECKING:
+    from registry import AuditEvent
+    from registry.audit import ChainReport
+
+__all__ = ["anchor_option", "export", "log", "verify"]
+
+_LISTED = 20
+anchor_option = click.option(
+    "--anchor", metavar="N:HASH", help="An end of the audit chain that you kept, as an earlier verify printed it."
+)
+
+
+@click.command()
+@anchor_option
+@click.option("--mlflow", is_flag=True, help="Also compare with the ends that MLflow shows.")
+@json_option
+@in_workspace
+def verify(workspace: Workspace, anchor: str | None, mlflow: bool, output: Output) -> None:
+    """Recompute the audit chain and compare it with what was kept elsewhere.
+
+    Every command that writes keeps the chain's end in the store, and every version in MLflow carries the one of its
+    time. A table that was rewritten no longer holds them all: exit code 5.
+
+    \b
+    Examples:
+      raie audit verify
+      raie audit verify --mlflow
+      raie audit verify --anchor 41:9c1f...
+    """
+    from registry import anchors, audit
+    from registry.database import reading
+
+    registry = workspace.registry()
+    given = [] if anchor is None else [audit.parse_anchor(anchor)]
+    stored = anchors.published(registry)
+    shown = _shown_in_mlflow(workspace) if mlflow else []
+    with reading(registry.engine) as connection:
+        report = audit.verify_chain(connection, [*given, *stored, *shown])
+    value = {
+        "ok": not report.problems,
+        "events": report.events,
+        "head": report.head,
+        "kept_in_store": len(stored),
+        "kept_in_mlflow": len(shown) if mlflow else None,
+        "problems": list(report.problems),
+    }
+    output.show(value, lambda: _draw(report, len(stored), len(shown) if mlflow else None))
+    if report.problems:
+        raise click.exceptions.Exit(INTEGRITY)
+    publish_end(workspace)
+
+
+def _shown_in_mlflow(workspace: Workspace) -> list[Any]:
+    from registry.mlflow_anchors import published_in_mlflow
+
+    return published_in_mlflow(workspace.tracking_uri, workspace.registry().models())
+
+
+def _draw(report: ChainReport, stored: int, shown: int | None) -> list[str]:
+    lines = [
+        f"{faint('events')}  {report.events}",
+        f"{faint('end   ')}  {report.head}",
+        f"{faint('kept  ')}  {stored} earlier ends in the store"
+        + ("" if shown is None else f", {shown} in MLflow"),
+    ]
+    if not report.problems:
+        return [*lines, accent("the chain is whole", "green")]
+    return [*lines, *(f"{accent('wrong', 'red')}  {one_line(problem)}" for problem in report.problems)]
+
+
+@click.command()
+@click.argument("file", metavar="[FILE]", default="-", type=click.Path(dir_okay=False, allow_dash=True))
+@click.option(
+    "--since", type=click.IntRange(min=0), default=0, metavar="N", help="Only the events after number N."
+)
+@in_workspace
+def export(workspace: Workspace, file: str, since: int) -> None:
+    """Write the audit events as JSON lines.
+
+    Oldest first, into FILE, or to the terminal without one. Each line is one event in canonical JSON with its hash and
+    the one before it, so anybody can verify the chain without the database: docs/registry.md says how.
+
+    \b
+    Examples:
+      raie audit export audit.jsonl
+      raie audit export --since 41 >> audit.jsonl
+    """
+    from registry import audit
+    from registry.database import reading
+
+    with reading(workspace.registry().engine) as connection:
+        lines = (audit.line_of(event) + b"\n" for event in audit.events(connection, after=since))
+        if file == "-":
+            _write(sys.stdout.buffer, lines)
+            return
+        count = _replace(Path(file), lines)
+    say(f"{file}  {count} events")
+
+
+def _write(stream: BinaryIO, lines: Iterable[bytes]) -> int:
+    """Write the lines and return their number."""
+    count = 0
+    for line in lines:
+        stream.write(line)
+        count += 1
+    stream.flush()
+    return count
+
+
+def _replace(file: Path, lines: Iterable[bytes]) -> int:
+    """Write a file whole or leave it as it was; return the number of lines."""
+    partial = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with partial.open("wb") as stream:
+            count = _write(stream, lines)
+        os.replace(partial, file)
+    finally:
+        partial.unlink(missing_ok=True)
+    return count
+
+
+@click.command()
+@click.option(
+    "--limit", "-n", type=click.IntRange(min=1), default=_LISTED, show_default=True, help="The newest so many."
+)
+@json_option
+@in_workspace
+def log(workspace: Workspace, limit: int, output: Output) -> None:
+    """List the audit events of every model, newest first.
+
+    \b
+    Examples:
+      raie audit log
+      raie audit log -n 100 --json
+    """
+    from registry import audit
+    from registry.database import reading
+
+    with reading(workspace.registry().engine) as connection:
+        found = audit.newest(connection, limit)
+    output.show({"events": [_event_json(event) for event in found]}, lambda: _list(found))
+
+
+def _event_json(event: AuditEvent) -> dict[str, Any]:
+    return {
+        "event": event.id,
+        **times(at=event.at),
+        "actor": event.actor,
+        "action": event.action,
+        "model": event.model,
+        "subject": event.subject,
+        "from": event.source,
+        "to": event.target,
+        "reason": event.reason,
+        "client": event.client,
+        "hash": event.hash,
+    }
+
+
+def _list(events: list[AuditEvent]) -> list[str]:
+    if not events:
+        return ["nothing has happened yet"]
+    headers = ["event", "when (UTC)", "who", "action", "model", "what", "from → to", "why"]
+    return table(headers, map(_row, events), right=[0])
+
+
+def _row(event: AuditEvent) -> list[object]:
+    kind, separator, name = event.subject.partition(":")
+    subject = f"{kind}:{short(name)}" if separator and len(name) == 64 else event.subject
+    moved = (
+        "" if event.source is None and event.target is None else f"{short(event.source)} → {short(event.target)}"
+    )
+    return [
+        event.id,
+        when(event.at),
+        one_line(event.actor),
+        event.action,
+        one_line(event.model),
+        one_line(subject),
+        moved,
+        one_line(event.reason),
+    ]

@@ -1,0 +1,12 @@
+"""How a time is told to a person: UTC, to the second."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+__all__ = ["iso"]
+
+
+def iso(seconds: float) -> str:
+    """Epoch seconds as text, such as `2026-05-01 12:00:00 UTC`."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
