@@ -58,6 +58,8 @@ def _move(
         # pragma is ignored inside a transaction, so it comes before the first statement.
         if engine.dialect.name == "sqlite":
             connection.connection.cursor().execute("PRAGMA foreign_keys=OFF")
+        # Begun here, or Alembic would commit each revision by itself on SQLite: several would not be one step.
+        connection.begin()
         before = MigrationContext.configure(connection).get_current_revision()
         try:
             run(configuration(connection), revision)

@@ -5,12 +5,14 @@ Revision 0003.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import sqlalchemy as sa
 from alembic import op
 
 from migrations import guards, triggers
+from registry.errors import SchemaMismatch
 
 revision = "0003"
 down_revision = "0002"
@@ -30,10 +32,26 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    _require_none_protected()
     guards.drop(op.get_bind())
     triggers.drop(op.get_bind(), TABLES)
     for table in TABLES:
         op.drop_table(table)
+
+
+def _require_none_protected() -> None:
+    """Refuses to forget what protects an alias: an older raie would let everything through to it."""
+    newest: dict[tuple[str, str], bool] = {}
+    for model, alias, policy in op.get_bind().execute(
+        sa.text("SELECT model, alias, policy FROM policies ORDER BY version")
+    ):
+        newest[model, alias] = bool(json.loads(policy)["protected"])
+    protected = sorted(alias for (_, alias), holds in newest.items() if holds)
+    if protected:
+        raise SchemaMismatch(
+            f"Expected no protected alias before going back to revision 0002, found {', '.join(protected)}; "
+            f"`raie policy set {protected[0]} --unprotected` lifts its policy, if that is meant"
+        )
 
 
 def _name(column: str) -> sa.Column[str]:
