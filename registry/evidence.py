@@ -148,7 +148,9 @@ def facts(
 def _evaluation(connection: Connection, candidate: Candidate, served: Snapshot) -> Evaluation | None:
     """The newest evaluation of this content against the served one."""
     mine = (_e.content == candidate.content.digest, _e.against_content == served.content.digest)
-    query = select(_e.id, _e.report, _e.at).where(_e.model == candidate.model, *mine).order_by(_e.at.desc()).limit(1)
+    query = (
+        select(_e.id, _e.report, _e.at).where(_e.model == candidate.model, *mine).order_by(_e.at.desc()).limit(1)
+    )
     recorded, judged = connection.execute(query).first(), _impact(connection, candidate, served)
     if recorded is not None and (judged is None or recorded.at >= judged.closed_at):
         return _read(f"evaluation {recorded.id}", recorded.report, recorded.at, candidate.content, served.content)
@@ -157,7 +159,7 @@ def _evaluation(connection: Connection, candidate: Candidate, served: Snapshot) 
     return None
 
 
-def _impact(connection: Connection, candidate: Candidate, served: Snapshot) -> Row[Any] | None:
+def _impact(connection: Connection, candidate: Candidate, served: Snapshot) -> Row[Any, Any, Any] | None:
     """The newest edit that proposed exactly this content on a base of the served content, and was judged by it."""
     made, base, content = snapshots.alias("made"), snapshots.alias("base"), candidate.content.digest
     query = (

@@ -21,7 +21,17 @@ from registry.lookup import lock_model, require_model
 from registry.models import key_events, signatures
 from registry.values import check_digest, check_name
 
-__all__ = ["KeyEvent", "Signature", "attach", "invalid_signatures", "keys", "revoke", "signatures_of", "signers", "trust"]
+__all__ = [
+    "KeyEvent",
+    "Signature",
+    "attach",
+    "invalid_signatures",
+    "keys",
+    "revoke",
+    "signatures_of",
+    "signers",
+    "trust",
+]
 
 _k, _s = key_events.c, signatures.c
 
@@ -99,7 +109,9 @@ def revoke(connection: Connection, model: str, name: str, actor: str, reason: st
     lock_model(connection, model)
     known = keys(connection, model)
     found = [event for event in known if event.name == name and event.trusted]
-    found = found or [event for event in known if event.name == name or (len(name) >= 4 and event.key.startswith(name))]
+    found = found or [
+        event for event in known if event.name == name or (len(name) >= 4 and event.key.startswith(name))
+    ]
     if not found:
         names = ", ".join(event.name for event in known) or "none"
         raise NotFound(f"Expected a key {name!r} of model {model!r}, found {names}; `raie keys list` shows them")
@@ -141,7 +153,9 @@ def attach(
     check_author(actor, reason)
     lock_model(connection, model)
     if not is_valid(key, model, snapshot, signature):
-        raise InvalidValue(f"Expected a signature of snapshot {snapshot} by key {key[:12]}, found one that is not valid")
+        raise InvalidValue(
+            f"Expected a signature of snapshot {snapshot} by key {key[:12]}, found one that is not valid"
+        )
     for known in signatures_of(connection, model, snapshot):
         if known.key == key:
             return known

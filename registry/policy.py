@@ -31,11 +31,11 @@ _DAY_S = 24 * 3600.0
 class Policy:
     """The gates of one alias; what is None or false is not asked.
 
-    protected: false lifts the policy, and keeps it on record.  retention, adaptation: the least change of Recall@10, from
-    what is served, on held-out set-up windows and on new ones.  locality: regions that the evaluation calls untouched
-    are so, byte for byte.  max_age_s: of the evaluation, seconds.  second_person: somebody approved it who made none of it.
-    require_signed: signed by a trusted key, at promotion and at every load.  override: whether a gate may be passed over,
-    with a reason; never the signature.
+    protected: false lifts the policy, and keeps it on record.  retention, adaptation: the least change of Recall@10,
+    from what is served, on held-out set-up windows and on new ones.  locality: regions that the evaluation calls
+    untouched are so, byte for byte.  max_age_s: of the evaluation, seconds.  second_person: somebody approved it who made
+    none of it.  require_signed: signed by a trusted key, at promotion and at every load.  override: whether a gate may
+    be passed over, with a reason; never the signature.
     Raises InvalidValue for numbers that no change and no age can be.
     """
 

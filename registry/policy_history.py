@@ -71,21 +71,21 @@ def amend(
         raise InvalidValue(f"Expected fields of a policy, found {sorted(changes)}") from error
     if before is not None and before.policy == wanted:
         return before
-    text, now = text_of(wanted.to_json()), time.time()
-    row = {"model": model, "alias": alias, "version": before.version + 1 if before else 1, "policy": text}
+    text, now, number = text_of(wanted.to_json()), time.time(), before.version + 1 if before else 1
+    row = {"model": model, "alias": alias, "version": number, "policy": text}
     connection.execute(insert(policies).values(row | {"actor": actor, "reason": reason, "at": now}))
     audit.append(
         connection,
         actor=actor,
         action="policy",
         model=model,
-        subject=policy_subject(alias, int(row["version"])),
+        subject=policy_subject(alias, number),
         source=None if before is None else _digest(text_of(before.policy.to_json())),
         target=_digest(text),
         reason=reason,
         at=now,
     )
-    return PolicyVersion(model, alias, int(row["version"]), wanted, actor, reason, now)
+    return PolicyVersion(model, alias, number, wanted, actor, reason, now)
 
 
 def policy_subject(alias: str, version: int) -> str:

@@ -106,7 +106,9 @@ def rehearse_region(
     """What `promote_region` would do; raises NotFound and IncompatibleRegions."""
     current, landing = _composition(connection, model, region, version, alias, actor, "")
     if landing.manifest.content == current.content:
-        return Rehearsal(current.id, current.id, admission.gates_of(connection, model, alias, current.id, current.id))
+        return Rehearsal(
+            current.id, current.id, admission.gates_of(connection, model, alias, current.id, current.id)
+        )
     candidate = _candidate(connection, landing.manifest, actor)
     return Rehearsal(
         current.id, landing.manifest.id, admission.gates_of(connection, model, alias, candidate, current.id)
@@ -280,4 +282,3 @@ def _move(
     outbox.enqueue(connection, model, outbox.ALIAS_MOVED, told)
     reach("promote.enqueued")
     return AliasMove(number, model, alias, source, target, actor, reason, at)
-

@@ -40,7 +40,9 @@ def iam_policies(store_url: str) -> dict[str, dict[str, Any]]:
     return {role: _document(name, prefix.strip("/"), *actions) for role, actions in ACTIONS.items()}
 
 
-def _document(name: str, prefix: str, on_objects: tuple[str, ...], on_container: tuple[str, ...]) -> dict[str, Any]:
+def _document(
+    name: str, prefix: str, on_objects: tuple[str, ...], on_container: tuple[str, ...]
+) -> dict[str, Any]:
     blobs = f"{prefix}/sha256/*" if prefix else "sha256/*"
     return {
         "Version": "2012-10-17",

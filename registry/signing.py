@@ -78,9 +78,7 @@ def generate() -> Signer:
 def private_pem(signer: Signer, passphrase: str | None) -> bytes:
     """The private key in PEM (PKCS #8), encrypted where there is a passphrase."""
     lock = (
-        serialization.BestAvailableEncryption(passphrase.encode())
-        if passphrase
-        else serialization.NoEncryption()
+        serialization.BestAvailableEncryption(passphrase.encode()) if passphrase else serialization.NoEncryption()
     )
     return signer._private.private_bytes(_PEM, _PKCS8, lock)
 
@@ -110,7 +108,9 @@ def read_private(pem: bytes, passphrase: str | None) -> Signer:
             "`raie keys generate` makes one"
         ) from None
     if not isinstance(found, Ed25519PrivateKey):
-        raise InvalidValue("Expected an ed25519 private key, found a key of another kind; `raie keys generate` makes one")
+        raise InvalidValue(
+            "Expected an ed25519 private key, found a key of another kind; `raie keys generate` makes one"
+        )
     return _signer(found)
 
 

@@ -244,7 +244,14 @@ class Registry:
         return move
 
     def promote_region(
-        self, model: str, region: int, version: int, alias: str, actor: str, reason: str = "", override: bool = False
+        self,
+        model: str,
+        region: int,
+        version: int,
+        alias: str,
+        actor: str,
+        reason: str = "",
+        override: bool = False,
     ) -> tuple[Snapshot, AliasMove]:
         """Composes what the alias serves with one version of one region, and moves the alias there.
 

@@ -61,15 +61,20 @@ def rehearse_region(
         return promotion.rehearse_region(connection, model, region, version, alias, actor)
 
 
-def approve(
-    registry: Registry, model: str, ref: str, alias: str, *, actor: str, reason: str
-) -> evidence.Approval:
+def approve(registry: Registry, model: str, ref: str, alias: str, *, actor: str, reason: str) -> evidence.Approval:
     """Keeps somebody's word that an alias may move to a snapshot; raises NotFound and InvalidValue."""
     return write(registry.engine, lambda c: evidence.approve(c, model, ref, alias, actor, reason))
 
 
 def record_evaluation(
-    registry: Registry, model: str, ref: str, against: str, report: Mapping[str, Any], *, actor: str, reason: str = ""
+    registry: Registry,
+    model: str,
+    ref: str,
+    against: str,
+    report: Mapping[str, Any],
+    *,
+    actor: str,
+    reason: str = "",
 ) -> evidence.Recorded:
     """Keeps a newer evaluation of a snapshot against another; raises NotFound and InvalidValue."""
     return write(registry.engine, lambda c: evidence.record(c, model, ref, against, report, actor, reason))

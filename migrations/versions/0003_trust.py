@@ -6,7 +6,7 @@ Revision 0003.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -62,7 +62,7 @@ def _hash(column: str) -> sa.Column[str]:
     return sa.Column(column, sa.String(length=64), nullable=False)
 
 
-def _told() -> Sequence[sa.Column[object]]:
+def _told() -> tuple[sa.Column[Any], ...]:
     """Who, why and when."""
     return (
         _name("actor"),

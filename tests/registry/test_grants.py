@@ -201,7 +201,7 @@ def test_a_promoter_approves_signs_and_promotes_and_moves_no_head(team: Team) ->
     composed, _ = promoter.promote_region(MODEL, 0, 1, "staging", "grace")
     assert composed.edit
     world = World(promoter)
-    with pytest.raises(AccessDenied, match="heads|edit_parts"):
+    with pytest.raises(AccessDenied, match=r"heads|edit_parts"):
         world.edit(1, text="mine")
     with pytest.raises(AccessDenied, match="policies"):
         trust.set_policy(promoter, MODEL, "production", {"protected": False}, actor="grace")
@@ -233,7 +233,11 @@ def test_a_collector_collects_and_commits_nothing(team: Team) -> None:
 def test_no_role_updates_deletes_or_truncates_what_is_append_only(team: Team) -> None:
     for role, table in itertools.product(ROLES, APPEND_ONLY_TABLES):
         column = next(iter(metadata.tables[table].columns)).name
-        for line in (f"UPDATE {table} SET {column} = {column}", f"DELETE FROM {table}", f"TRUNCATE {table} CASCADE"):
+        for line in (
+            f"UPDATE {table} SET {column} = {column}",
+            f"DELETE FROM {table}",
+            f"TRUNCATE {table} CASCADE",
+        ):
             with pytest.raises(AccessDenied, match="permission denied"):
                 team.sql(role, line)
 
@@ -252,7 +256,11 @@ def test_whoever_was_given_the_right_by_mistake_is_stopped_by_the_triggers(team:
 def test_granting_again_takes_back_what_a_role_should_not_have(team: Team) -> None:
     registry, prefix = team.owner.registry, f"t{next(_numbers)}"
     grant(registry.engine, prefix)
-    run(registry, f"GRANT ALL ON heads, aliases TO {prefix}_reader", f"GRANT UPDATE (snapshot) ON aliases TO {prefix}_reader")
+    run(
+        registry,
+        f"GRANT ALL ON heads, aliases TO {prefix}_reader",
+        f"GRANT UPDATE (snapshot) ON aliases TO {prefix}_reader",
+    )
     grant(registry.engine, prefix)
     left = (
         "SELECT count(*) FROM information_schema.column_privileges "
