@@ -117,7 +117,7 @@ _SECTIONS: Mapping[str, Section] = {
         "recommend": ("cli.measuring:recommend", "Recommend items to users of a log."),
     },
     "Keep": {
-        "verify": ("cli.upkeep:verify", "Check every blob, every reference and the audit chain."),
+        "verify": ("cli.upkeep:verify", "Check every blob, every reference, every signature and the audit chain."),
         "audit": _AUDIT,
         "expire": ("cli.expiring:expire", "Let old snapshots expire by a retention rule."),
         "gc": ("cli.upkeep:gc", "Delete blobs that nothing refers to."),
