@@ -84,17 +84,17 @@ def admit(
         subject=f"alias:{alias}",
         source=served,
         target=target,
-        reason=f"{reason} (in spite of {'; '.join(gate.line for gate in failed)})",
+        reason=f"{reason} (in spite of {'; '.join(gate.told for gate in failed)})",
     )
 
 
 def _refusal(version: PolicyVersion, target: str, failed: list[Gate], *, may_override: bool) -> PromotionRefused:
-    lines = [gate.line for gate in failed]
-    way = "; or `--override --reason TEXT`" if may_override else ""
+    ways = list(dict.fromkeys(gate.advice for gate in failed))
+    ways += ["`--override --reason TEXT` passes over it"] if may_override else []
     return PromotionRefused(
-        f"Expected snapshot {target[:12]} to pass policy {version.version} of {version.alias!r}, found "
-        f"{len(lines)} of its gates failed: {' | '.join(lines)}{way}",
-        lines,
+        f"Expected snapshot {target[:12]} to pass policy {version.version} of {version.alias!r}, found {len(failed)} of "
+        f"its gates failed: {'; '.join(gate.told for gate in failed)}. What to do: {'; '.join(ways)}",
+        [gate.line for gate in failed],
     )
 
 

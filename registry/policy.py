@@ -117,10 +117,14 @@ class Gate:
     advice: str
 
     @property
+    def told(self) -> str:
+        """What it expected and found, in one line."""
+        return f"{self.name}: expected {self.expected}, found {self.found}"
+
+    @property
     def line(self) -> str:
-        """The gate in one line."""
-        told = f"{self.name}: expected {self.expected}, found {self.found}"
-        return told if self.passed else f"{told}; {self.advice}"
+        """The same, and what to do where it is not passed."""
+        return self.told if self.passed else f"{self.told}; {self.advice}"
 
 
 def violations(policy: Policy, facts: Facts) -> tuple[str, ...]:
