@@ -134,11 +134,12 @@ def facts(
 ) -> Facts:
     """What is known of a candidate for an alias that serves this snapshot; only what the policy asks is looked up."""
     second, signed = policy.second_person, policy.require_signed
+    replaced = None if served is None or served.content.digest == candidate.content.digest else served
     return Facts(
         snapshot=candidate.id,
         alias=alias,
-        serves=served is not None,
-        evaluation=None if served is None else _evaluation(connection, candidate, served),
+        replaces=replaced is not None,
+        evaluation=None if replaced is None else _evaluation(connection, candidate, replaced),
         authors=_authors(connection, candidate, served) if second else frozenset(),
         approvers=_approvers(connection, alias, candidate) if second else frozenset(),
         signers=keys.signers(connection, candidate.model, candidate.id) if signed else frozenset(),

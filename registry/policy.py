@@ -5,7 +5,8 @@ each gate whether it is passed, what it expected, what it found and what to do; 
 that are not. More asked never passes what less asked refused, and better facts never fail what worse ones passed.
 
 Evaluations compare the snapshot with what the alias serves at that moment, not with the snapshot's parent: ten edits
-that each lose a little would otherwise pass one by one. Where the alias serves nothing yet there is nothing to compare.
+that each lose a little would otherwise pass one by one. Where the alias serves nothing yet, or the same content, there
+is nothing to compare.
 """
 
 from __future__ import annotations
@@ -92,14 +93,14 @@ class Evaluation:
 class Facts:
     """What is known of a snapshot that should go to an alias.
 
-    serves: whether the alias points anywhere yet.  evaluation: the newest one against what it serves.  authors: who made
-    the snapshot or a region in which it differs.  approvers: who approved it for this alias.  signers: names of
-    trusted keys with a valid signature of it.
+    replaces: whether the alias serves another content now.  evaluation: the newest one against what it serves.
+    authors: who made the snapshot or a region in which it differs.  approvers: who approved it for this alias.
+    signers: names of trusted keys with a valid signature of it.
     """
 
     snapshot: str
     alias: str
-    serves: bool
+    replaces: bool
     evaluation: Evaluation | None = None
     authors: frozenset[str] = frozenset()
     approvers: frozenset[str] = frozenset()
@@ -191,8 +192,8 @@ def _age(policy: Policy, facts: Facts) -> Gate | None:
 def _compared(name: str, passed: bool, expected: str, found: str, facts: Facts) -> Gate:
     """A gate that compares with what is served."""
     advice = f"`raie evaluate LOG --ref {facts.snapshot[:12]} --against {facts.alias} --record` measures it"
-    if not facts.serves:
-        return Gate(name, True, expected, f"that {facts.alias} serves nothing yet", advice)
+    if not facts.replaces:
+        return Gate(name, True, expected, f"nothing else that {facts.alias} serves", advice)
     if facts.evaluation is None:
         return Gate(name, False, expected, f"no evaluation against what {facts.alias} serves", advice)
     return Gate(name, passed, expected, f"{found} ({facts.evaluation.source})", advice)

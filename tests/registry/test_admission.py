@@ -214,6 +214,13 @@ def test_the_first_promotion_has_nothing_to_be_compared_with(local_registry: Reg
     assert "no approval" in team.refused("edit:1", "canary")[0]
 
 
+def test_the_same_content_again_has_nothing_to_be_compared_with_either(team: Team) -> None:
+    team.ask(retention=0.5, locality=True, max_age_s=60.0)
+    again = team.registry.rollback_to(MODEL, "edit:1", "ada")
+    assert team.promote().target == again.id
+    assert trust.rehearse(team.registry, MODEL, "production", "production").passes
+
+
 # --- People
 
 
