@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from cli.output import Output, accent, json_option, one_line, short, times
+from cli.publishing import publishes_end
 from cli.workspace import Workspace, actor, in_workspace
 
 __all__ = ["approve"]
@@ -18,6 +19,7 @@ __all__ = ["approve"]
 @click.option("--reason", metavar="TEXT", required=True, help="What was looked at; it stays in the audit.")
 @json_option
 @in_workspace
+@publishes_end
 def approve(workspace: Workspace, ref: str, alias: str, reason: str, output: Output) -> None:
     """Approve that an alias moves to a snapshot, where its policy asks for a second person.
 

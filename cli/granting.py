@@ -7,7 +7,8 @@ import json
 import click
 
 from cli.output import accent, faint, say
-from cli.workspace import Workspace, in_workspace
+from cli.publishing import publishes_end
+from cli.workspace import Workspace, actor, in_workspace
 
 __all__ = ["grant"]
 
@@ -23,6 +24,7 @@ __all__ = ["grant"]
     help="Change nothing: print the SQL, or the IAM policies of the store as JSON.",
 )
 @in_workspace
+@publishes_end
 def grant(workspace: Workspace, prefix: str, what: str | None) -> None:
     """Make the roles reader, editor, promoter and collector, each with the least rights that its work needs.
 
@@ -45,5 +47,7 @@ def grant(workspace: Workspace, prefix: str, what: str | None) -> None:
     elif what == "s3":
         say(json.dumps(iam_policies(workspace.store), indent=2))
     else:
-        for name, about in zip(grant(workspace.registry().engine, prefix), ROLES.values(), strict=True):
+        for name, about in zip(
+            grant(workspace.registry().engine, prefix, actor=actor()), ROLES.values(), strict=True
+        ):
             say(f"{accent(name, 'green')}  {faint(about)}")

@@ -9,6 +9,7 @@ import click
 
 from cli.key_files import new_passphrase, public_path, read_file, write_pair
 from cli.output import Output, accent, faint, json_option, one_line, short, table, times, when
+from cli.publishing import publishes_end
 from cli.workspace import Workspace, actor, in_workspace
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def generate(file: Path, unencrypted: bool, output: Output) -> None:
 @_reason_option
 @json_option
 @in_workspace
+@publishes_end
 def trust(workspace: Workspace, file: Path, name: str, reason: str, output: Output) -> None:
     """Trust a public key: its signatures count for this model from now on.
 
@@ -68,6 +70,7 @@ def trust(workspace: Workspace, file: Path, name: str, reason: str, output: Outp
 @_reason_option
 @json_option
 @in_workspace
+@publishes_end
 def revoke(workspace: Workspace, key: str, reason: str, output: Output) -> None:
     """End the trust in a key, given by its name or its first characters.
 

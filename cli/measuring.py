@@ -11,11 +11,11 @@ import click
 from cli.errors import UsageError
 from cli.log_options import log_argument, until_option
 from cli.output import Output, accent, json_option, short, table
+from cli.publishing import publish_end
 from cli.workspace import Workspace, actor, in_workspace
 
 if TYPE_CHECKING:
     from cli.evaluations import Measured
-    from registry import Registry
 
 __all__ = ["draw_measured", "evaluate", "recommend"]
 
@@ -64,22 +64,22 @@ def evaluate(
         raise UsageError(
             "expected --against REF with --record, found none: name what the alias serves, as production"
         )
-    registry = workspace.registry()
-    found = measured(registry, workspace.model, Path(log), ref, against, until, strategies=strategies)
-    number = _recorded(registry, workspace.model, found, reason) if record else None
+    found = measured(workspace.registry(), workspace.model, Path(log), ref, against, until, strategies=strategies)
+    number = _recorded(workspace, found, reason) if record else None
     kept = [] if number is None else [f"recorded as evaluation {number}, against {short(found.against)}"]
     output.show(found.to_mapping() | {"evaluation": number}, lambda: [*draw_measured(found), *kept])
 
 
-def _recorded(registry: Registry, model: str, found: Measured, reason: str) -> int:
+def _recorded(workspace: Workspace, found: Measured, reason: str) -> int:
     """Keep the comparison under the ids that were measured: an alias may have moved meanwhile."""
     from registry import trust
 
     assert found.against is not None
-    report = found.comparison or {}
+    report, registry, model = found.comparison or {}, workspace.registry(), workspace.model
     kept = trust.record_evaluation(
         registry, model, found.snapshot, found.against, report, actor=actor(), reason=reason
     )
+    publish_end(workspace)
     return kept.id
 
 

@@ -9,6 +9,7 @@ import click
 
 from cli.gates import show_rehearsal
 from cli.output import Output, accent, json_option, one_line, table, times, when
+from cli.publishing import publishes_end
 from cli.workspace import Workspace, actor, in_workspace
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def _policy_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--reason", metavar="TEXT", default="", help="Why; it stays in the audit.")
 @json_option
 @in_workspace
+@publishes_end
 def set_policy(workspace: Workspace, alias: str, reason: str, output: Output, **options: Any) -> None:
     """Protect an alias, or change what it asks; what is not named stays as it is.
 

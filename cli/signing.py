@@ -8,6 +8,7 @@ import click
 
 from cli.key_files import KEY, read_signer
 from cli.output import Output, accent, json_option, one_line, short, times
+from cli.publishing import publishes_end
 from cli.workspace import Workspace, actor, in_workspace
 
 __all__ = ["sign"]
@@ -26,6 +27,7 @@ __all__ = ["sign"]
 @click.option("--reason", metavar="TEXT", default="", help="Why; it stays in the audit.")
 @json_option
 @in_workspace
+@publishes_end
 def sign(workspace: Workspace, ref: str, file: Path | None, reason: str, output: Output) -> None:
     """Sign a snapshot with your private key; the signature is kept in the registry.
 

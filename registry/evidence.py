@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, select
 
 from registry import audit, keys
+from registry.database import chunked
 from registry.edits import check_author
 from registry.errors import InvalidValue
 from registry.lookup import lock_model, resolve_id, snapshot_by_id, text_of, versions_of
@@ -211,8 +212,11 @@ def _authors(connection: Connection, candidate: Candidate, served: Snapshot | No
     changed = changed_regions(served.content, candidate.content) if served else frozenset(regions)
     entries = {region: regions[region] for region in changed if region in regions}
     numbers = {version.edit for version in versions_of(connection, candidate.model, entries).values()}
-    mine = (edits.c.model == candidate.model, edits.c.number.in_(sorted(numbers)))
-    return frozenset({candidate.author, *connection.execute(select(edits.c.actor).where(*mine)).scalars()})
+    authors = {candidate.author}
+    for chunk in chunked(sorted(numbers)):
+        mine = (edits.c.model == candidate.model, edits.c.number.in_(chunk))
+        authors |= set(connection.execute(select(edits.c.actor).where(*mine)).scalars())
+    return frozenset(authors)
 
 
 def _approvers(connection: Connection, alias: str, candidate: Candidate) -> frozenset[str]:

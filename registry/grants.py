@@ -14,7 +14,9 @@ from collections.abc import Iterator, Mapping
 
 from sqlalchemy import Connection, Engine
 
+from registry import audit
 from registry.database import write
+from registry.edits import check_author
 from registry.errors import InvalidValue
 from registry.models import metadata
 
@@ -100,8 +102,8 @@ def statements(prefix: str = "raie") -> Iterator[str]:
                 yield f"GRANT USAGE ON SEQUENCE {table}_id_seq TO {name}"
 
 
-def grant(engine: Engine, prefix: str = "raie") -> list[str]:
-    """Makes the roles in one transaction; returns their names.
+def grant(engine: Engine, prefix: str = "raie", *, actor: str) -> list[str]:
+    """Makes the roles in one transaction, which the audit tells; returns their names.
 
     Raises InvalidValue for a database that has no roles, and AccessDenied for who may not make any.
     """
@@ -110,11 +112,13 @@ def grant(engine: Engine, prefix: str = "raie") -> list[str]:
             "Expected a PostgreSQL database to make roles in, found SQLite, which has none: whoever may write its file "
             "may change everything in it; give the file's permissions (chmod) to those who may"
         )
+    check_author(actor, "")
     made = list(statements(prefix))
 
     def step(connection: Connection) -> None:
         for statement in made:
             connection.exec_driver_sql(statement)
+        audit.append(connection, actor=actor, action="grant", subject=f"roles:{prefix}")
 
     write(engine, step)
     return [f"{prefix}_{role}" for role in RIGHTS]

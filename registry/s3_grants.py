@@ -14,15 +14,19 @@ from registry.errors import InvalidValue
 
 __all__ = ["ACTIONS", "iam_policies"]
 
-_READ, _LIST = ("s3:GetObject",), ("s3:ListBucket",)
+_READ, _LIST, _KEEP = ("s3:GetObject",), ("s3:ListBucket",), ("s3:PutObject",)
 
-ACTIONS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "reader": (_READ, _LIST),
-    "editor": ((*_READ, "s3:PutObject"), _LIST),
-    "promoter": ((*_READ, "s3:PutObject"), _LIST),
-    "collector": (("s3:DeleteObject", "s3:AbortMultipartUpload"), (*_LIST, "s3:ListBucketMultipartUploads")),
+ACTIONS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
+    "reader": (_READ, _LIST, ()),
+    "editor": ((*_READ, "s3:PutObject"), _LIST, _KEEP),
+    "promoter": ((*_READ, "s3:PutObject"), _LIST, _KEEP),
+    "collector": (
+        ("s3:DeleteObject", "s3:AbortMultipartUpload"),
+        (*_LIST, "s3:ListBucketMultipartUploads"),
+        _KEEP,
+    ),
 }
-"""Role -> actions on objects, and actions on the container that holds them."""
+"""Role -> actions on blobs, on the container that holds them, and on the kept ends of the audit chain."""
 
 
 def iam_policies(store_url: str) -> dict[str, dict[str, Any]]:
@@ -41,18 +45,22 @@ def iam_policies(store_url: str) -> dict[str, dict[str, Any]]:
 
 
 def _document(
-    name: str, prefix: str, on_objects: tuple[str, ...], on_container: tuple[str, ...]
+    name: str,
+    prefix: str,
+    on_blobs: tuple[str, ...],
+    on_container: tuple[str, ...],
+    on_ends: tuple[str, ...],
 ) -> dict[str, Any]:
-    blobs = f"{prefix}/sha256/*" if prefix else "sha256/*"
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            _allow("Blobs", on_objects, f"arn:aws:s3:::{name}/{blobs}"),
-            # On the whole container: with a condition on the prefix, S3 answers that an object that is missing is
-            # forbidden, and nobody could tell the two apart.
-            _allow("List", on_container, f"arn:aws:s3:::{name}"),
-        ],
-    }
+    inside = f"arn:aws:s3:::{name}/{prefix}/" if prefix else f"arn:aws:s3:::{name}/"
+    statements = [
+        _allow("Blobs", on_blobs, f"{inside}sha256/*"),
+        # On the whole container: with a condition on the prefix, S3 answers that an object that is missing is
+        # forbidden, and nobody could tell the two apart.
+        _allow("List", on_container, f"arn:aws:s3:::{name}"),
+        # Nobody may delete here: who rewrites the audit would have to.
+        _allow("AuditEnds", on_ends, f"{inside}audit/*"),
+    ]
+    return {"Version": "2012-10-17", "Statement": [each for each in statements if each["Action"]]}
 
 
 def _allow(name: str, actions: tuple[str, ...], resource: str) -> dict[str, Any]:

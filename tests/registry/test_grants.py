@@ -53,7 +53,7 @@ def team(postgres_url: str, place: Path) -> Iterator[Team]:
     registry.promote(MODEL, "edit:1", "staging", "ada")
     trust.set_policy(registry, MODEL, "production", {"second_person": True}, actor="owner")
     prefix = f"t{next(_numbers)}"
-    assert grant(registry.engine, prefix) == [f"{prefix}_{role}" for role in ROLES]
+    assert grant(registry.engine, prefix, actor="owner") == [f"{prefix}_{role}" for role in ROLES]
     logins = {role: f"{prefix}_{role}_login" for role in ROLES}
     for role, login in logins.items():
         run(registry, f"CREATE ROLE {login} LOGIN", f"GRANT {prefix}_{role} TO {login}")
@@ -255,13 +255,13 @@ def test_whoever_was_given_the_right_by_mistake_is_stopped_by_the_triggers(team:
 
 def test_granting_again_takes_back_what_a_role_should_not_have(team: Team) -> None:
     registry, prefix = team.owner.registry, f"t{next(_numbers)}"
-    grant(registry.engine, prefix)
+    grant(registry.engine, prefix, actor="owner")
     run(
         registry,
         f"GRANT ALL ON heads, aliases TO {prefix}_reader",
         f"GRANT UPDATE (snapshot) ON aliases TO {prefix}_reader",
     )
-    grant(registry.engine, prefix)
+    grant(registry.engine, prefix, actor="owner")
     left = (
         "SELECT count(*) FROM information_schema.column_privileges "
         f"WHERE grantee = '{prefix}_reader' AND privilege_type <> 'SELECT'"
@@ -274,12 +274,12 @@ def test_granting_again_takes_back_what_a_role_should_not_have(team: Team) -> No
 
 def test_who_may_make_no_role_is_told_so(team: Team) -> None:
     with pytest.raises(AccessDenied, match="permission denied"):
-        grant(team.roles["editor"].engine, "mine")
+        grant(team.roles["editor"].engine, "mine", actor="eve")
 
 
 def test_sqlite_says_that_file_permissions_are_all_there_is(local_registry: Registry) -> None:
     with pytest.raises(InvalidValue, match="SQLite, which has none: whoever may write its file"):
-        grant(local_registry.engine)
+        grant(local_registry.engine, actor="owner")
 
 
 @pytest.mark.parametrize("prefix", ["", "x; DROP TABLE edits", "A", "1a", "a" * 60])
