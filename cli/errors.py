@@ -76,6 +76,7 @@ def exit_code(error: BaseException) -> int | None:
         (registry.InvalidValue, USAGE),
         (registry.BlobMissing, INTEGRITY),
         (registry.BlobCorrupt, INTEGRITY),
+        (registry.Untrusted, INTEGRITY),
         (registry.Conflict, CONFLICT),
         (registry.EditStateError, CONFLICT),
         (registry.CommitStateUnknown, UNREACHABLE),

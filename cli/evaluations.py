@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +15,32 @@ from raie_engine.editing import PreparedEdit
 from raie_engine.errors import InputError
 from raie_engine.evaluation import Difference, mean_metrics, paired_difference, ranks
 from raie_engine.gating import Action
-from raie_engine.impact import knowing_rows_of
+from raie_engine.impact import compared_ranks, knowing_rows_of
 from raie_engine.interactions import Interactions, between, cut_time
 from raie_engine.model_view import ModelView
 from raie_engine.strategies import Score, global_lora, never_edit
 from raie_engine.synthetic import Truth
 from raie_engine.windows import Windows, cut_windows
 from registry import Digest, Registry, Snapshot
+from registry.three_way import changed_regions
 
 __all__ = ["Measured", "agreement", "measured", "recommended"]
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Metrics by model name, on new and on held-out set-up windows; change: of Recall@10 against never edited."""
+    """Metrics by model name, on new and on held-out set-up windows; change: of Recall@10 against never edited.
+
+    against: the id of the other snapshot.  comparison: the snapshot compared with that one, as an impact report tells it.
+    """
 
     snapshot: str
     new_windows: int
     setup_windows: int
     models: dict[str, dict[str, dict[str, float]]]
     change: Difference
+    against: str | None = None
+    comparison: dict[str, Any] | None = None
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values with stable keys; null where no window was there to measure."""
@@ -67,14 +73,25 @@ def measured(
             f"expected windows of {log} after the snapshot's watermark {mark}, found none: "
             "give a longer log, or an older snapshot with --ref"
         )
-    scores = _models(registry, model, snapshot, view, against, strategies=strategies)
+    other = None if against is None else registry.resolve(model, against)
+    scores = _models(registry, model, snapshot, view, other, strategies=strategies)
     found = {name: (ranks(score, new), ranks(score, view.holdout)) for name, score in scores.items()}
     models = {
         name: {"new": mean_metrics(on_new), "set-up": mean_metrics(on_setup)}
         for name, (on_new, on_setup) in found.items()
     }
     change = paired_difference(found["never edited"][0], found[snapshot.id[:12]][0], new.user)
-    return Measured(snapshot.id, len(new), len(view.holdout), models, change)
+    measured = Measured(snapshot.id, len(new), len(view.holdout), models, change)
+    if other is None:
+        return measured
+    before, after = (found[each.id[:12]] for each in (other, snapshot))
+    comparison = {
+        "log": interactions.digest,
+        "adaptation": compared_ranks(before[0], after[0], new),
+        "retention": compared_ranks(before[1], after[1], view.holdout),
+        "untouched": sorted(other.content.regions.keys() - changed_regions(other.content, snapshot.content)),
+    }
+    return replace(measured, against=other.id, comparison=plain(comparison))
 
 
 def _known(windows: Windows, view: ModelView) -> Windows:
@@ -87,11 +104,16 @@ def _known(windows: Windows, view: ModelView) -> Windows:
 
 
 def _models(
-    registry: Registry, model: str, snapshot: Snapshot, view: ModelView, against: str | None, *, strategies: bool
+    registry: Registry,
+    model: str,
+    snapshot: Snapshot,
+    view: ModelView,
+    other: Snapshot | None,
+    *,
+    strategies: bool,
 ) -> dict[str, Score]:
     scores: dict[str, Score] = {"never edited": never_edit(view), snapshot.id[:12]: view.router.scores}
-    if against is not None:
-        other = registry.resolve(model, against)
+    if other is not None and other.id != snapshot.id:
         scores[other.id[:12]] = knowing_rows_of(open_view(registry, other).router, view.router).scores
     if strategies:
         edit = registry.edit(model, snapshot.edit)

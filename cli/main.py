@@ -66,13 +66,36 @@ _REGIONS = _group(
         "show": ("cli.regions:show", "Show every version of one region, and the edits that made them."),
     },
 )
+_KEYS = _group(
+    "keys",
+    "Make signing keys, and say whose signatures count.",
+    ("raie keys generate release.pem", "raie keys trust release.pem.pub --name release", "raie keys list"),
+    {
+        "generate": ("cli.keys:generate", "Make an ed25519 key pair."),
+        "trust": ("cli.keys:trust", "Trust a public key."),
+        "list": ("cli.keys:list_keys", "List the keys that are or were trusted."),
+        "revoke": ("cli.keys:revoke", "End the trust in a key."),
+    },
+)
+_POLICY = _group(
+    "policy",
+    "Say what a protected alias asks of a snapshot.",
+    ("raie policy set production --retention -0.02 --second-person", "raie policy check head"),
+    {
+        "set": ("cli.policies:set_policy", "Protect an alias, or change what it asks."),
+        "show": ("cli.policies:show", "Show the policies in force."),
+        "history": ("cli.policies:history", "List every version of an alias's policy, newest first."),
+        "check": ("cli.policies:check", "Show every gate that a snapshot would have to pass."),
+    },
+)
 _DB = _group(
     "db",
-    "Look after the database's schema.",
-    ("raie db current", "raie db upgrade"),
+    "Look after the database's schema and its roles.",
+    ("raie db current", "raie db upgrade", "raie db grant"),
     {
         "upgrade": ("cli.upkeep:upgrade", "Bring the database to this program's schema."),
         "current": ("cli.upkeep:current", "Print the database's schema revision and the one expected."),
+        "grant": ("cli.granting:grant", "Make the roles reader, editor, promoter and collector."),
     },
 )
 _AUDIT = _group(
@@ -116,8 +139,14 @@ _SECTIONS: Mapping[str, Section] = {
         "evaluate": ("cli.measuring:evaluate", "Measure a snapshot on a log."),
         "recommend": ("cli.measuring:recommend", "Recommend items to users of a log."),
     },
+    "Trust": {
+        "policy": _POLICY,
+        "approve": ("cli.approving:approve", "Approve that an alias moves to a snapshot."),
+        "sign": ("cli.signing:sign", "Sign a snapshot with your private key."),
+        "keys": _KEYS,
+    },
     "Keep": {
-        "verify": ("cli.upkeep:verify", "Check every blob, every reference and the audit chain."),
+        "verify": ("cli.upkeep:verify", "Check every blob, every reference, every signature and the audit chain."),
         "audit": _AUDIT,
         "expire": ("cli.expiring:expire", "Let old snapshots expire by a retention rule."),
         "gc": ("cli.upkeep:gc", "Delete blobs that nothing refers to."),
@@ -145,6 +174,8 @@ Environment:
   RAIE_STORE         blob store, before the one in raie.toml
   RAIE_MODEL         model, before the one in raie.toml
   RAIE_ACTOR         who acts, in the history (else the user of the system)
+  RAIE_SIGNING_KEY   file of the private key, as --key
+  RAIE_SIGNING_PASSPHRASE  its passphrase (else it is asked for)
   RAIE_DEBUG=1       show the traceback of an error
   NO_COLOR           no colour
 

@@ -11,7 +11,8 @@ import click
 from cli.errors import UsageError
 from cli.log_options import log_argument, until_option
 from cli.output import Output, accent, json_option, short, table
-from cli.workspace import Workspace, in_workspace
+from cli.publishing import publish_end
+from cli.workspace import Workspace, actor, in_workspace
 
 if TYPE_CHECKING:
     from cli.evaluations import Measured
@@ -28,6 +29,8 @@ _ref_option = click.option(
 @_ref_option
 @click.option("--against", metavar="REF", help="Another snapshot, measured on the same windows.")
 @click.option("--strategies", is_flag=True, help="Train one global LoRA for the same edit, and measure it too.")
+@click.option("--record", is_flag=True, help="Keep the comparison with --against, for the policy of an alias.")
+@click.option("--reason", metavar="TEXT", default="", help="Why; it stays with what is recorded.")
 @until_option
 @json_option
 @in_workspace
@@ -37,6 +40,8 @@ def evaluate(
     ref: str,
     against: str | None,
     strategies: bool,
+    record: bool,
+    reason: str,
     until: str | None,
     output: Output,
 ) -> None:
@@ -51,11 +56,31 @@ def evaluate(
       raie evaluate ratings.dat
       raie evaluate ratings.dat --ref production --against head --json
       raie evaluate ratings.dat --ref edit:2 --strategies
+      raie evaluate ratings.dat --ref head --against production --record
     """
     from cli.evaluations import measured
 
+    if record and against is None:
+        raise UsageError(
+            "expected --against REF with --record, found none: name what the alias serves, as production"
+        )
     found = measured(workspace.registry(), workspace.model, Path(log), ref, against, until, strategies=strategies)
-    output.show(found.to_mapping(), lambda: draw_measured(found))
+    number = _recorded(workspace, found, reason) if record else None
+    kept = [] if number is None else [f"recorded as evaluation {number}, against {short(found.against)}"]
+    output.show(found.to_mapping() | {"evaluation": number}, lambda: [*draw_measured(found), *kept])
+
+
+def _recorded(workspace: Workspace, found: Measured, reason: str) -> int:
+    """Keep the comparison under the ids that were measured: an alias may have moved meanwhile."""
+    from registry import trust
+
+    assert found.against is not None
+    report, registry, model = found.comparison or {}, workspace.registry(), workspace.model
+    kept = trust.record_evaluation(
+        registry, model, found.snapshot, found.against, report, actor=actor(), reason=reason
+    )
+    publish_end(workspace)
+    return kept.id
 
 
 def draw_measured(found: Measured) -> list[str]:

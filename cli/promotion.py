@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.consent import ask, yes_option
+from cli.gates import show_rehearsal
 from cli.output import Output, accent, json_option, one_line, short, table, times, when
 from cli.publishing import publishes_end
 from cli.records import changes_line, move_json, operation_json, snapshot_json, step
@@ -27,6 +28,8 @@ _reason_option = click.option("--reason", metavar="TEXT", help="Why; it stays in
 @click.option("--version", type=click.IntRange(min=1), metavar="N", help="The region's version to serve.")
 @click.option("--to", "alias", metavar="ALIAS", default="production", show_default=True, help="The alias to move.")
 @click.option("--expect", metavar="REF", help="Refuse (exit code 4) unless the alias points there now.")
+@click.option("--dry-run", is_flag=True, help="Only show every gate of the alias's policy, passed or not.")
+@click.option("--override", is_flag=True, help="Pass over a gate, where the policy allows it; needs --reason.")
 @_reason_option
 @json_option
 @in_workspace
@@ -38,6 +41,8 @@ def promote(
     version: int | None,
     alias: str,
     expect: str | None,
+    dry_run: bool,
+    override: bool,
     reason: str,
     output: Output,
 ) -> None:
@@ -45,6 +50,7 @@ def promote(
 
     REF is head, an alias, edit:N, or a snapshot's id (its first characters do). With --region and --version a new
     snapshot is composed: what the alias points at now, with that one region replaced. The head stays where it is.
+    A protected alias refuses (exit code 1) what does not pass its policy, and names each gate.
 
     \b
     Examples:
@@ -53,16 +59,25 @@ def promote(
       raie promote staging --expect 4f2a91c07d3e
       raie promote --region 2 --version 1
     """
-    model = workspace.model
+    from registry import trust
+
+    model, who = workspace.model, actor()
     if ref is not None and region is None and version is None:
-        move = workspace.registry().promote(model, ref, alias, actor=actor(), reason=reason, expected=expect)
+        registry = workspace.registry()
+        if dry_run:
+            return show_rehearsal(trust.rehearse(registry, model, ref, alias), alias, output)
+        move = registry.promote(model, ref, alias, who, reason, expected=expect, override=override)
     elif ref is None and region is not None and version is not None and expect is None:
-        _, move = workspace.registry().promote_region(model, region, version, alias, actor=actor(), reason=reason)
+        registry = workspace.registry()
+        if dry_run:
+            rehearsal = trust.rehearse_region(registry, model, region, version, alias, actor=who)
+            return show_rehearsal(rehearsal, alias, output)
+        _, move = registry.promote_region(model, region, version, alias, who, reason, override)
     else:
         raise click.UsageError(
             "give either a snapshot (and --expect, if you like), or both --region and --version"
         )
-    output.show(move_json(move), lambda: [f"{accent(alias, 'green')} {step(move.source, move.target)}"])
+    return output.show(move_json(move), lambda: [f"{accent(alias, 'green')} {step(move.source, move.target)}"])
 
 
 @click.command()

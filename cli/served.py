@@ -9,7 +9,7 @@ from typing import Any
 from cli.errors import WorkspaceError
 from cli.workspace import ENVIRONMENT, find
 from raie_engine.model_view import ModelView
-from registry import Registry
+from registry import Registry, trust
 
 __all__ = ["open_described"]
 
@@ -17,12 +17,12 @@ __all__ = ["open_described"]
 def open_described(described: Mapping[str, Any]) -> ModelView:
     """The snapshot of this id, from the registry of RAIE_DATABASE_URL and RAIE_STORE or of the workspace here.
 
-    Raises: WorkspaceError where there is no registry, or one whose snapshot differs from the description;
-    RegistryError.
+    Raises: WorkspaceError where there is no registry, or one whose snapshot differs from the description; Untrusted for
+    a snapshot without a trusted signature where an alias of the model requires one; RegistryError.
     """
     database, store = (os.environ.get(ENVIRONMENT[key]) for key in ("database", "store"))
     registry = Registry.open(database, store) if database and store else find().registry()
-    snapshot = registry.resolve(described["model"], described["id"])
+    snapshot = trust.servable(registry, described["model"], described["id"])
     if snapshot.content.digest != described["digest"]:
         raise WorkspaceError(
             f"expected snapshot {snapshot.id[:12]} with content {described['digest'][:12]}, found "

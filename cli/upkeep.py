@@ -90,7 +90,7 @@ def current(workspace: Workspace, output: Output) -> None:
 @json_option
 @in_workspace
 def verify(workspace: Workspace, anchor: str | None, output: Output) -> None:
-    """Check every blob, every reference and the audit chain; exit code 5 where anything is wrong.
+    """Check every blob, every reference, every signature and the audit chain; exit code 5 where anything is wrong.
 
     Reads every blob back from the store and names each damaged one with the snapshots that it affects. The audit
     chain is compared with the ends that were kept in the store, and with one that you kept: `raie audit verify`
@@ -114,6 +114,8 @@ def verify(workspace: Workspace, anchor: str | None, output: Output) -> None:
         "bytes": report.bytes,
         "damaged": [asdict(damaged) for damaged in report.damaged],
         "references": list(report.references),
+        "signatures": report.trust.signatures,
+        "trust_problems": list(report.trust.problems),
         "chain_events": report.chain.events,
         "chain_head": report.chain.head,
         "chain_kept_in_store": report.published,
@@ -129,12 +131,13 @@ def _draw_verify(report: VerifyReport) -> list[str]:
     lines = [
         f"{faint('snapshots  ')}  {report.snapshots}" + (f", {report.expired} expired" if report.expired else ""),
         f"{faint('blobs      ')}  {report.blobs} read back, {size(report.bytes)}",
+        f"{faint('signatures ')}  {report.trust.signatures} checked",
         f"{faint('audit chain')}  {report.chain.events} events, end {report.chain.head}",
         f"{faint('kept       ')}  {report.published} earlier ends in the store",
     ]
     for damaged in report.damaged:
         lines += _damage(damaged)
-    problems = [*report.references, *report.chain.problems]
+    problems = [*report.references, *report.trust.problems, *report.chain.problems]
     lines += [f"{accent('wrong', 'red')}  {one_line(problem)}" for problem in problems]
     count = len(report.damaged) + len(problems)
     return [*lines, accent("all is well", "green") if report.ok else accent(f"{count} found wrong", "red")]

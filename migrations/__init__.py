@@ -11,7 +11,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
 from sqlalchemy import Connection
 
-from migrations import triggers
+from migrations import guards, triggers
 from registry.database import open_engine, reading
 from registry.errors import SchemaMismatch
 
@@ -58,6 +58,8 @@ def _move(
         # pragma is ignored inside a transaction, so it comes before the first statement.
         if engine.dialect.name == "sqlite":
             connection.connection.cursor().execute("PRAGMA foreign_keys=OFF")
+        # Begun here, or Alembic would commit each revision by itself on SQLite: several would not be one step.
+        connection.begin()
         before = MigrationContext.configure(connection).get_current_revision()
         try:
             run(configuration(connection), revision)
@@ -81,8 +83,6 @@ def _check(connection: Connection) -> None:
             raise SchemaMismatch(f"Expected no dangling reference after the migration, found {len(dangling)}")
     if MigrationContext.configure(connection).get_current_revision() is None:
         return
-    lost = triggers.expected(connection) - triggers.names(connection)
+    lost = (triggers.expected(connection) | guards.expected(connection)) - triggers.names(connection)
     if lost:
-        raise SchemaMismatch(
-            f"Expected every append-only trigger after the migration, found none of {sorted(lost)}"
-        )
+        raise SchemaMismatch(f"Expected every trigger after the migration, found none of {sorted(lost)}")

@@ -1,4 +1,4 @@
-"""The triggers that keep the audit, the alias moves and the registry's name append-only, on SQLite and PostgreSQL.
+"""The triggers that keep the audit, and what else is only ever added to, append-only, on SQLite and PostgreSQL.
 
 Raised by the database itself, whatever program connects. An owner can still drop them: the audit's hash chain
 shows that. `create` replaces what is there, for a batch operation on SQLite copies a table without its triggers.
@@ -7,16 +7,26 @@ A revision names the tables it has: those of a later one are not there yet.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from sqlalchemy import Connection, inspect, text
 
-__all__ = ["TABLES", "create", "drop", "drop_function", "expected", "names"]
+__all__ = ["KEYS", "create", "drop", "drop_function", "expected", "names"]
 
-TABLES = ("alias_moves", "audit_events", "identity")
+KEYS: Mapping[str, tuple[str, ...]] = {
+    "alias_moves": ("id",),
+    "approvals": ("model", "alias", "snapshot", "actor"),
+    "audit_events": ("id",),
+    "evaluations": ("id",),
+    "identity": ("id",),
+    "key_events": ("id",),
+    "policies": ("model", "alias", "version"),
+    "signatures": ("model", "snapshot", "key"),
+}
+"""The append-only tables, each with its primary key."""
 
 
-def create(connection: Connection, tables: Iterable[str] = TABLES) -> None:
+def create(connection: Connection, tables: Iterable[str] = KEYS) -> None:
     """Creates the triggers of some tables, replacing them where they exist."""
     statements = _postgres if connection.dialect.name == "postgresql" else _sqlite
     for table in tables:
@@ -25,7 +35,7 @@ def create(connection: Connection, tables: Iterable[str] = TABLES) -> None:
             connection.exec_driver_sql(statement)
 
 
-def drop(connection: Connection, tables: Iterable[str] = TABLES) -> None:
+def drop(connection: Connection, tables: Iterable[str] = KEYS) -> None:
     """Drops the triggers of some tables."""
     for table in tables:
         on = f" ON {table}" if connection.dialect.name == "postgresql" else ""
@@ -51,7 +61,7 @@ def names(connection: Connection) -> set[str]:
 def expected(connection: Connection) -> set[str]:
     """The triggers that it should hold: those of the tables that it has."""
     there = set(inspect(connection).get_table_names())
-    return {name for table in there.intersection(TABLES) for name in _names_of(table, connection.dialect.name)}
+    return {name for table in there.intersection(KEYS) for name in _names_of(table, connection.dialect.name)}
 
 
 def _names_of(table: str, dialect: str) -> tuple[str, ...]:
@@ -64,7 +74,8 @@ def _sqlite(table: str) -> Iterator[str]:
     yield f"CREATE TRIGGER {table}_no_update BEFORE UPDATE ON {table} {refuse}"
     yield f"CREATE TRIGGER {table}_no_delete BEFORE DELETE ON {table} {refuse}"
     # INSERT OR REPLACE passes the delete trigger on a connection without recursive_triggers.
-    taken = f"WHEN EXISTS (SELECT 1 FROM {table} WHERE id = NEW.id)"
+    same = " AND ".join(f"{column} = NEW.{column}" for column in KEYS[table])
+    taken = f"WHEN EXISTS (SELECT 1 FROM {table} WHERE {same})"
     yield f"CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table} {taken} {refuse}"
 
 

@@ -19,7 +19,7 @@ from raie_engine.region_training import TrainedRegion
 from raie_engine.routing import Router
 from raie_engine.windows import Windows
 
-__all__ = ["compared", "impact", "knowing_rows_of"]
+__all__ = ["compared", "compared_ranks", "impact", "knowing_rows_of"]
 
 
 def knowing_rows_of(older: Router, newer: Router) -> Router:
@@ -29,9 +29,13 @@ def knowing_rows_of(older: Router, newer: Router) -> Router:
 
 def compared(before: Router, after: Router, windows: Windows) -> dict[str, Any]:
     """Metrics of both routers on the same windows, and the difference in Recall@10 with its 95 % interval by user."""
+    return compared_ranks(ranks(before.scores, windows), ranks(after.scores, windows), windows)
+
+
+def compared_ranks(old: np.ndarray, new: np.ndarray, windows: Windows) -> dict[str, Any]:
+    """The same from the ranks [n] of the windows' targets under both."""
     if not len(windows):
         return {"windows": 0}
-    old, new = ranks(before.scores, windows), ranks(after.scores, windows)
     return {
         "windows": len(windows),
         "before": mean_metrics(old),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from registry.errors import (
+    AccessDenied,
     AliasConflict,
     BlobCorrupt,
     BlobMissing,
@@ -17,6 +18,7 @@ from registry.errors import (
     InvalidValue,
     LeaseLost,
     NotFound,
+    PromotionRefused,
     RegistryError,
     RollbackConflict,
     SchemaMismatch,
@@ -24,6 +26,7 @@ from registry.errors import (
     StoreError,
     StoreFull,
     StoreUnreachable,
+    Untrusted,
 )
 from registry.store import ArtifactStore, LocalStore, open_store
 from registry.transaction import Registry
@@ -46,6 +49,7 @@ from registry.values import (
 )
 
 __all__ = [
+    "AccessDenied",
     "AdapterVersion",
     "Alias",
     "AliasConflict",
@@ -72,6 +76,7 @@ __all__ = [
     "Manifest",
     "NotFound",
     "Operation",
+    "PromotionRefused",
     "RegionChange",
     "RegionEntry",
     "Registry",
@@ -83,6 +88,7 @@ __all__ = [
     "StoreError",
     "StoreFull",
     "StoreUnreachable",
+    "Untrusted",
     "canonical_json",
     "digest_of",
     "open_store",

@@ -21,6 +21,7 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from registry.errors import (
+    AccessDenied,
     CommitStateUnknown,
     DatabaseBusy,
     DatabaseFull,
@@ -42,6 +43,7 @@ WRITE_ATTEMPTS = 8
 IN_ONE_STATEMENT = 500
 _SERIALISATION = {"40001", "40P01"}
 _POSTGRES = {"55P03": DatabaseBusy, "53100": DatabaseFull, "25006": DatabaseFull}
+_DENIED = "42501"
 _SQLITE = {5: DatabaseBusy, 6: DatabaseBusy, 8: DatabaseFull, 13: DatabaseFull}
 _SQLITE_BROKEN = {10, 11, 14, 26}
 _ADVICE = {
@@ -186,6 +188,8 @@ def _translate_for(url: URL) -> Callable[[ExceptionContext], RegistryError | Non
     shown = url.render_as_string(hide_password=True)
 
     def translate(context: ExceptionContext) -> RegistryError | None:
+        if getattr(context.original_exception, "sqlstate", None) == _DENIED:
+            return _denial(shown, context.original_exception)
         kind = _kind(context)
         if kind is None:
             return None
@@ -195,6 +199,13 @@ def _translate_for(url: URL) -> Callable[[ExceptionContext], RegistryError | Non
         return kind(f"Expected the database {shown} to answer, found: {detail}; {advice}")
 
     return translate
+
+
+def _denial(shown: str, error: Any) -> AccessDenied:
+    found = error.diag.message_primary
+    return AccessDenied(
+        f"Expected the right to do this in the database {shown}, found: {found}; ask its owner for the role that has it"
+    )
 
 
 def _kind(context: ExceptionContext) -> type[DatabaseUnreachable] | None:

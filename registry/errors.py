@@ -19,6 +19,9 @@ RegistryError
 │   ├── RollbackConflict    later edits changed what would be rolled back
 │   ├── AliasConflict       the alias does not point where it was expected
 │   └── IncompatibleRegions a region of another backbone, routing space or catalogue
+├── PromotionRefused        a gate of the alias's policy was not passed
+├── Untrusted               what an alias points to is not signed as it must be, or was moved by hand
+├── AccessDenied            the database's roles do not allow it
 ├── EditStateError          the edit is not in the state this needs
 │   └── LeaseLost           another process holds the edit's lease
 └── MlflowUnreachable       no answer from MLflow; the outbox keeps the events
@@ -31,6 +34,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 __all__ = [
+    "AccessDenied",
     "AliasConflict",
     "BlobCorrupt",
     "BlobMissing",
@@ -46,6 +50,7 @@ __all__ = [
     "LeaseLost",
     "MlflowUnreachable",
     "NotFound",
+    "PromotionRefused",
     "RegistryError",
     "RollbackConflict",
     "SchemaMismatch",
@@ -53,6 +58,7 @@ __all__ = [
     "StoreError",
     "StoreFull",
     "StoreUnreachable",
+    "Untrusted",
 ]
 
 
@@ -159,6 +165,22 @@ class AliasConflict(Conflict):
 
 class IncompatibleRegions(Conflict):
     """A region that belongs to another backbone, routing space or catalogue."""
+
+
+class PromotionRefused(RegistryError):
+    """A snapshot that does not pass the policy of a protected alias; violations: one line for each gate it failed."""
+
+    def __init__(self, message: str, violations: Iterable[str]) -> None:
+        super().__init__(message)
+        self.violations = tuple(violations)
+
+
+class Untrusted(RegistryError):
+    """What an alias points to has no valid signature by a trusted key, or the alias was moved behind its log."""
+
+
+class AccessDenied(RegistryError):
+    """The database refused: the role of the one who asks has not the right to do this."""
 
 
 class EditStateError(RegistryError):

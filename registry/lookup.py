@@ -26,12 +26,14 @@ from registry.values import (
     RegionEntry,
     Snapshot,
     canonical_json,
+    check_name,
     digest_of,
     entry_digest,
     parse_json,
 )
 
 __all__ = [
+    "check_alias",
     "edit_by_number",
     "edit_of",
     "head_id",
@@ -137,6 +139,13 @@ def snapshot_of(row: Row[Any]) -> Snapshot:
     content = Manifest.from_bytes(data).content
     expired = None if row.expired_at is None else Expiry(row.expired_at, row.actor, row.reason, row.event)
     return Snapshot(row.id, row.model, row.parent, content, row.edit, row.created_at, expired)
+
+
+def check_alias(alias: str) -> None:
+    """Raises InvalidValue for an alias that a reference would read as something else."""
+    check_name(alias, "alias")
+    if alias == "head" or re.fullmatch(r"edit:.*|[0-9a-f]{64}", alias):
+        raise InvalidValue(f"Expected an alias, found {alias!r}, which names a snapshot by itself; choose another")
 
 
 def resolve_id(connection: Connection, model: str, ref: str) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, exists, func, select, update
 
-from registry import audit, references
+from registry import audit, references, trust_check
 from registry.anchors import published
 from registry.database import chunked, reading, upsert, write
 from registry.edits import check_author
@@ -72,11 +72,12 @@ class VerifyReport:
     chain: audit.ChainReport
     published: int
     references: tuple[str, ...]
+    trust: trust_check.TrustReport
 
     @property
     def ok(self) -> bool:
         """Whether nothing is wrong."""
-        return not (self.damaged or self.chain.problems or self.references)
+        return not (self.damaged or self.chain.problems or self.references or self.trust.problems)
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,8 @@ class GcReport:
 
 
 def verify(registry: Registry, *, anchors: Iterable[audit.Anchor] = ()) -> VerifyReport:
-    """Reads every blob back, checks every reference, and recomputes the audit chain, which must hold every anchor.
+    """Reads every blob back, checks every reference and every signature, and recomputes the audit chain, which must
+    hold every anchor.
 
     anchors: earlier ends of the chain, beside those in the store. Raises StoreUnreachable and DatabaseUnreachable.
     """
@@ -118,7 +120,7 @@ def verify(registry: Registry, *, anchors: Iterable[audit.Anchor] = ()) -> Verif
     kept = published(registry)
     with reading(registry.engine) as connection:
         chain = audit.verify_chain(connection, [*kept, *anchors])
-        found = references.check(connection)
+        found, trust = references.check(connection), trust_check.check(connection)
         states = {row.digest: row.state for row in connection.execute(select(_b.digest, _b.state))}
     wanted = sorted(found.named | {digest for digest, state in states.items() if state == "live"})
     size, bad = 0, dict[str, str]()
@@ -131,7 +133,9 @@ def verify(registry: Registry, *, anchors: Iterable[audit.Anchor] = ()) -> Verif
     problems = (*found.problems, *(f"blob {digest} is named by a snapshot but not live" for digest in not_live))
     affected = _affected(registry, bad)
     damaged = tuple(DamagedBlob(digest, problem, affected[digest]) for digest, problem in bad.items())
-    return VerifyReport(len(wanted), size, found.snapshots, found.expired, damaged, chain, len(kept), problems)
+    return VerifyReport(
+        len(wanted), size, found.snapshots, found.expired, damaged, chain, len(kept), problems, trust
+    )
 
 
 def _affected(registry: Registry, digests: Iterable[str]) -> dict[str, tuple[str, ...]]:

@@ -30,26 +30,40 @@ __all__ = [
     "adapter_versions",
     "alias_moves",
     "aliases",
+    "approvals",
     "audit_events",
     "audit_head",
     "blobs",
     "edit_parts",
     "edits",
+    "evaluations",
     "expired_snapshots",
     "heads",
     "identity",
+    "key_events",
     "metadata",
     "models",
     "operations",
     "outbox_events",
+    "policies",
+    "signatures",
     "snapshot_blobs",
     "snapshots",
 ]
 
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0003"
 """The Alembic revision these tables are at; a database of any other is refused."""
 
-APPEND_ONLY_TABLES = ("alias_moves", "audit_events", "identity")
+APPEND_ONLY_TABLES = (
+    "alias_moves",
+    "approvals",
+    "audit_events",
+    "evaluations",
+    "identity",
+    "key_events",
+    "policies",
+    "signatures",
+)
 """Tables whose rows triggers protect against UPDATE, DELETE, REPLACE and TRUNCATE."""
 
 metadata = MetaData(
@@ -277,3 +291,76 @@ outbox_events = Table(
     Index("ix_outbox_events_published_at", "published_at", "id"),
     sqlite_autoincrement=True,
 )
+
+policies = Table(
+    "policies",
+    metadata,
+    Column("model", _Name, ForeignKey("models.name"), primary_key=True),
+    Column("alias", _Name, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("policy", Text, nullable=False),
+    Column("actor", _Name, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", Double, nullable=False),
+)
+"""What an alias asks of a snapshot; the newest version is in force."""
+
+evaluations = Table(
+    "evaluations",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("model", _Name, ForeignKey("models.name"), nullable=False),
+    Column("snapshot", _Hash, nullable=False),
+    Column("content", _Hash, nullable=False),
+    Column("against", _Hash, nullable=False),
+    Column("against_content", _Hash, nullable=False),
+    Column("report", Text, nullable=False),
+    Column("actor", _Name, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", Double, nullable=False),
+    Index("ix_evaluations_content", "model", "content", "against_content"),
+    sqlite_autoincrement=True,
+)
+"""One snapshot measured against another; content digests, because equal contents score the same."""
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("model", _Name, ForeignKey("models.name"), primary_key=True),
+    Column("alias", _Name, primary_key=True),
+    Column("snapshot", _Hash, primary_key=True),
+    Column("actor", _Name, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("at", Double, nullable=False),
+)
+"""Who agrees that an alias moves to a snapshot. Who may insert here may move a protected alias."""
+
+key_events = Table(
+    "key_events",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("model", _Name, ForeignKey("models.name"), nullable=False),
+    Column("key", _Hash, nullable=False),
+    Column("action", String(20), nullable=False),
+    Column("name", _Name, nullable=False),
+    Column("actor", _Name, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", Double, nullable=False),
+    CheckConstraint("action IN ('trust', 'revoke')", name="action"),
+    Index("ix_key_events_key", "model", "key", "id"),
+    sqlite_autoincrement=True,
+)
+"""A public key (ed25519, hexadecimal) is trusted where its newest event says so."""
+
+signatures = Table(
+    "signatures",
+    metadata,
+    Column("model", _Name, ForeignKey("models.name"), primary_key=True),
+    Column("snapshot", _Hash, primary_key=True),
+    Column("key", _Hash, primary_key=True),
+    Column("signature", String(128), nullable=False),
+    Column("actor", _Name, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", Double, nullable=False),
+)
+"""No reference to snapshots: what was signed, measured and approved stays told when a snapshot is gone."""

@@ -2,31 +2,29 @@
 
 A whole coherent model moves at once. To promote one version of one region, a snapshot is composed: what the alias
 serves now with that region replaced. It is a side branch of the history; the head does not move.
+
+A protected alias admits what passes its policy, and a composition must show what every other snapshot must: made for
+an alias that is not protected first, it can be measured, signed and approved there, for it is the same snapshot.
 """
 
 from __future__ import annotations
 
-import re
 import time
+from dataclasses import dataclass
 from functools import partial
 
 from sqlalchemy import Connection, Engine, insert, select, update
 
-from registry import audit, blobs, outbox
+from registry import admission, audit, blobs, outbox
 from registry.commit import LANDING_ATTEMPTS, write_unless_collected
 from registry.database import reading
 from registry.edits import check_author
-from registry.errors import (
-    AliasConflict,
-    BlobMissing,
-    IncompatibleRegions,
-    InvalidValue,
-    NotFound,
-    SnapshotExpired,
-)
+from registry.errors import AliasConflict, BlobMissing, IncompatibleRegions, NotFound, SnapshotExpired
+from registry.evidence import Candidate
 from registry.fault_points import reach
 from registry.landing import Landing, NewEdit, land
 from registry.lookup import (
+    check_alias,
     lock_model,
     require_kept,
     resolve_id,
@@ -36,23 +34,45 @@ from registry.lookup import (
     version_row,
 )
 from registry.models import alias_moves, aliases, snapshots
+from registry.policy import Gate
 from registry.rollback import changes_between
 from registry.store import ArtifactStore
 from registry.three_way import compose
-from registry.values import AliasMove, Manifest, Snapshot, check_name
+from registry.values import AliasMove, Manifest, Snapshot
 
-__all__ = ["alias_history", "promote", "promote_region"]
+__all__ = ["Rehearsal", "alias_history", "promote", "promote_region", "rehearse", "rehearse_region"]
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What a promotion would do: from where to where, and every gate of the alias's policy."""
+
+    source: str | None
+    target: str
+    gates: tuple[Gate, ...]
+
+    @property
+    def passes(self) -> bool:
+        """Whether every gate is passed."""
+        return all(gate.passed for gate in self.gates)
 
 
 def promote(
-    connection: Connection, model: str, ref: str, alias: str, actor: str, reason: str, expected: str | None
+    connection: Connection,
+    model: str,
+    ref: str,
+    alias: str,
+    actor: str,
+    reason: str,
+    expected: str | None,
+    override: bool = False,
 ) -> AliasMove:
     """Moves an alias to a snapshot; where it is there already, returns the move that brought it there.
 
     expected: a reference to the snapshot the alias must point to, "" where it must not exist, None for either.
-    Raises NotFound, InvalidValue, SnapshotExpired, and AliasConflict where it points elsewhere.
+    Raises NotFound, InvalidValue, SnapshotExpired, AliasConflict where it points elsewhere, and PromotionRefused.
     """
-    _check_alias(alias)
+    check_alias(alias)
     check_author(actor, reason)
     lock_model(connection, model)
     target = resolve_id(connection, model, ref)
@@ -69,7 +89,30 @@ def promote(
                 wanted,
                 found,
             )
+    admission.admit(connection, model, alias, target, found, actor=actor, reason=reason, override=override)
     return _move(connection, model, alias, found, target, actor, reason)
+
+
+def rehearse(connection: Connection, model: str, ref: str, alias: str) -> Rehearsal:
+    """What `promote` would do; raises NotFound and InvalidValue."""
+    check_alias(alias)
+    target, found = resolve_id(connection, model, ref), _pointed(connection, model, alias)
+    return Rehearsal(found, target, admission.gates_of(connection, model, alias, target, found))
+
+
+def rehearse_region(
+    connection: Connection, model: str, region: int, version: int, alias: str, actor: str
+) -> Rehearsal:
+    """What `promote_region` would do; raises NotFound and IncompatibleRegions."""
+    current, landing = _composition(connection, model, region, version, alias, actor, "")
+    if landing.manifest.content == current.content:
+        return Rehearsal(
+            current.id, current.id, admission.gates_of(connection, model, alias, current.id, current.id)
+        )
+    candidate = _candidate(connection, landing.manifest, actor)
+    return Rehearsal(
+        current.id, landing.manifest.id, admission.gates_of(connection, model, alias, candidate, current.id)
+    )
 
 
 def promote_region(
@@ -82,11 +125,12 @@ def promote_region(
     alias: str,
     actor: str,
     reason: str,
+    override: bool = False,
 ) -> tuple[Snapshot, AliasMove]:
     """Composes what the alias serves now with one version of one region, and moves the alias to it.
 
     Raises NotFound, IncompatibleRegions where the version belongs to another backbone, space or catalogue, and
-    SnapshotExpired where its blobs went with the snapshot that brought it.
+    SnapshotExpired where its blobs went with the snapshot that brought it; and PromotionRefused.
     """
     check_author(actor, reason)
     for _ in range(LANDING_ATTEMPTS):
@@ -95,11 +139,17 @@ def promote_region(
             # Also what a retry finds whose first try landed although its answer was lost.
             if landing.manifest.content == current.content:
                 return current, alias_history(connection, model, alias)[0]
+            # What will be refused uploads nothing; the check that counts comes with the move.
+            if not override:
+                candidate = _candidate(connection, landing.manifest, actor)
+                admission.admit(
+                    connection, model, alias, candidate, current.id, actor=actor, reason=reason, override=False
+                )
         reach("compose.planned")
         blobs.put(engine, store, landing.manifest.to_bytes())
         reach("compose.uploaded")
+        step = partial(_land_on_alias, holder=holder, alias=alias, landing=landing, override=override)
         try:
-            step = partial(_land_on_alias, holder=holder, alias=alias, landing=landing)
             moved = write_unless_collected(engine, landing, step)
         except BlobMissing as lost:
             _require_version(engine, model, region, version, lost)
@@ -155,8 +205,15 @@ def _require_version(engine: Engine, model: str, region: int, version: int, lost
         ) from lost
 
 
+def _candidate(connection: Connection, manifest: Manifest, actor: str) -> str | Candidate:
+    """A composition as a candidate: the snapshot where somebody made it before, else what this actor would make."""
+    if connection.execute(select(snapshots.c.id).where(snapshots.c.id == manifest.id)).first() is not None:
+        return manifest.id
+    return Candidate(manifest.id, manifest.model, manifest.content, actor)
+
+
 def _land_on_alias(
-    connection: Connection, holder: str, alias: str, landing: Landing
+    connection: Connection, holder: str, alias: str, landing: Landing, override: bool
 ) -> tuple[Snapshot, AliasMove] | None:
     """Lands a composition and moves the alias to it; None where the alias moved in between."""
     manifest, new = landing.manifest, landing.edit
@@ -170,6 +227,16 @@ def _land_on_alias(
     if known is None or known.expired_at is not None:
         land(connection, holder, landing)
     reach("compose.landed")
+    admission.admit(
+        connection,
+        manifest.model,
+        alias,
+        manifest.id,
+        manifest.parent,
+        actor=new.actor,
+        reason=new.reason,
+        override=override,
+    )
     move = _move(connection, manifest.model, alias, manifest.parent, manifest.id, new.actor, new.reason)
     return snapshot_by_id(connection, manifest.id), move
 
@@ -215,10 +282,3 @@ def _move(
     outbox.enqueue(connection, model, outbox.ALIAS_MOVED, told)
     reach("promote.enqueued")
     return AliasMove(number, model, alias, source, target, actor, reason, at)
-
-
-def _check_alias(alias: str) -> None:
-    """Refuses names that a reference would read as something else."""
-    check_name(alias, "alias")
-    if alias == "head" or re.fullmatch(r"edit:.*|[0-9a-f]{64}", alias):
-        raise InvalidValue(f"Expected an alias, found {alias!r}, which names a snapshot by itself; choose another")

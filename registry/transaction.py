@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Engine, select
 
-from registry import blobs, commit, edits, lookup, promotion, rollback
+from registry import admission, blobs, commit, edits, lookup, promotion, rollback
 from registry.database import check_schema, open_engine, reading, write
 from registry.fault_points import reach
 from registry.models import aliases as aliases_table
@@ -78,10 +78,13 @@ class Registry:
         """The snapshot that "head", an alias, "edit:3", an id or a unique prefix of 4 or more characters names.
 
         Raises NotFound, InvalidValue for a prefix of several, and SnapshotExpired for one whose blobs may be gone:
-        `lineage.find` reads what that one was.
+        `lineage.find` reads what that one was. Raises Untrusted for a protected alias that was moved by hand, or lacks
+        the signature that its policy requires: what is loaded through an alias is checked each time.
         """
         with reading(self.engine) as connection:
-            return lookup.kept_snapshot(connection, lookup.resolve_id(connection, model, ref))
+            found = lookup.resolve_id(connection, model, ref)
+            admission.admit_load(connection, model, ref, found)
+            return lookup.kept_snapshot(connection, found)
 
     def next_region_id(self, model: str) -> int:
         """One more than the largest region id the model ever had: a rollback does not make an id free again."""
@@ -219,27 +222,44 @@ class Registry:
     # Aliases
 
     def promote(
-        self, model: str, ref: str, alias: str, actor: str, reason: str = "", expected: str | None = None
+        self,
+        model: str,
+        ref: str,
+        alias: str,
+        actor: str,
+        reason: str = "",
+        expected: str | None = None,
+        override: bool = False,
     ) -> AliasMove:
         """Moves an alias to a snapshot, making it where it is new; asked again, returns the same move.
 
-        expected: a reference to the snapshot it must point to, "" where it must not exist, None for either.
-        Raises AliasConflict, NotFound, InvalidValue and SnapshotExpired.
+        expected: a reference to the snapshot it must point to, "" where it must not exist, None for either.  override:
+        pass over gates that the alias's policy allows to be passed over; needs a reason.
+        Raises AliasConflict, NotFound, InvalidValue, SnapshotExpired, and PromotionRefused naming each failed gate.
         """
-        move = write(self.engine, lambda c: promotion.promote(c, model, ref, alias, actor, reason, expected))
+        move = write(
+            self.engine, lambda c: promotion.promote(c, model, ref, alias, actor, reason, expected, override)
+        )
         reach("promote.committed")
         return move
 
     def promote_region(
-        self, model: str, region: int, version: int, alias: str, actor: str, reason: str = ""
+        self,
+        model: str,
+        region: int,
+        version: int,
+        alias: str,
+        actor: str,
+        reason: str = "",
+        override: bool = False,
     ) -> tuple[Snapshot, AliasMove]:
         """Composes what the alias serves with one version of one region, and moves the alias there.
 
-        Raises NotFound, IncompatibleRegions where the version belongs to another space or catalogue, and
+        Raises NotFound, PromotionRefused, IncompatibleRegions for a version of another space or catalogue, and
         SnapshotExpired where its blobs went with a snapshot that expired.
         """
         return promotion.promote_region(
-            self.engine, self.store, self.holder, model, region, version, alias, actor, reason
+            self.engine, self.store, self.holder, model, region, version, alias, actor, reason, override
         )
 
     def aliases(self, model: str) -> list[Alias]:

@@ -24,7 +24,7 @@ from registry import errors as registry_errors
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 # In the order in which a reader meets them: the later pages go on in the README's workspace.
-TOLD = [README, *(ROOT / "docs" / name for name in ("method.md", "registry.md", "operating.md"))]
+TOLD = [README, *(ROOT / "docs" / name for name in ("method.md", "registry.md", "operating.md", "trust.md"))]
 PAGES = sorted({*TOLD, *ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")})
 PICTURES = sorted((ROOT / "docs").rglob("*.svg"))
 TREE = {context.command_path: command for command, context in commands()}
@@ -178,7 +178,7 @@ def known_options(path: str) -> set[str]:
     """The options of a command and of the groups above it."""
     found = {"-h", "--help"}
     while path:
-        found |= {name for option in TREE[path].params for name in option.opts}
+        found |= {name for option in TREE[path].params for name in (*option.opts, *option.secondary_opts)}
         path = path.rpartition(" ")[0]
     return found
 
@@ -192,7 +192,8 @@ def test_every_command_and_option_that_a_page_names_exists(page: Path) -> None:
             if path in GROUPS and f"{path} {word}" in TREE:
                 path = f"{path} {word}"
         known = known_options(path)
-        wrong += [f"{path} {word}" for word in words if word.startswith("-") and word not in known]
+        options = [word for word in words if word.startswith("-") and not re.fullmatch(r"-[0-9.]+", word)]
+        wrong += [f"{path} {option}" for option in options if option not in known]
         if path in GROUPS and path != "raie":
             wrong.append(f"{' '.join(words)}: no such command")
     every = {name for path in TREE for name in known_options(path)}

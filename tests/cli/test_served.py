@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from raie_engine.log_settings import LogSettings
 from raie_engine.model_view import ModelView, Settings
 from raie_engine.synthetic import SyntheticConfig, drifting_log, write_csv
 from raie_engine.windows import Windows
-from registry import BlobCorrupt, LocalStore, Registry
+from registry import BlobCorrupt, LocalStore, Registry, Untrusted, signing, trust
 from registry.mlflow_publisher import sync
 
 # MLflow's own imports warn of what a later Python will drop.
@@ -116,6 +117,24 @@ def test_a_damaged_blob_stops_the_server_and_not_a_request(
     view = open_described({"model": "recsys", "id": snapshot.id, "digest": snapshot.content.digest})
     with pytest.raises(BlobCorrupt):
         _ = view.router
+
+
+def test_where_an_alias_requires_signatures_nothing_unsigned_is_served(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    registry = at(tmp_path)
+    snapshot = registry.resolve("recsys", "head")
+    described = {"model": "recsys", "id": snapshot.id, "digest": snapshot.content.digest}
+    monkeypatch.setenv("RAIE_DATABASE_URL", f"sqlite:///{tmp_path}/registry.db")
+    monkeypatch.setenv("RAIE_STORE", str(tmp_path / "blobs"))
+    trust.set_policy(registry, "recsys", "production", {"require_signed": True}, actor="ada")
+    with pytest.raises(Untrusted, match="raie sign"):
+        open_described(described)
+    release = signing.generate()
+    trust.trust_key(registry, "recsys", release.key, "release", actor="ada")
+    trust.sign(registry, "recsys", "head", release, actor="ci")
+    assert open_described(described).content == snapshot.content
 
 
 def test_a_description_that_was_changed_after_publishing_is_refused(

@@ -12,7 +12,19 @@ import pytest
 from cli.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAVY = {"torch", "mlflow", "boto3", "botocore", "transformers", "peft", "pandas", "pyarrow", "alembic", "numpy"}
+HEAVY = {
+    "cryptography",
+    "torch",
+    "mlflow",
+    "boto3",
+    "botocore",
+    "transformers",
+    "peft",
+    "pandas",
+    "pyarrow",
+    "alembic",
+    "numpy",
+}
 REPORT = """
 import json, sys, time
 from cli import main
@@ -32,6 +44,11 @@ COMMANDS = [
     ["alias", "list"],
     ["promote", "head"],
     ["promote", "--region", "0", "--version", "1"],
+    ["promote", "head", "--dry-run"],
+    ["policy", "set", "production", "--retention", "-0.1"],
+    ["policy", "show"],
+    ["approve", "head", "--reason", "seen"],
+    ["keys", "list"],
     ["rollback", "5"],
     ["rollback", "--to", "edit:2"],
     ["mlflow", "status"],

@@ -185,7 +185,10 @@ def test_gc_keeps_what_a_running_edit_may_need_even_if_it_is_abandoned(world: Wo
     world.registry.record_part(MODEL, number, "region 1", {"adapter": {"lora": recorded}})
     after = world.blob("put while it runs")
     with world.registry.engine.begin() as connection:
-        connection.execute(text("UPDATE edits SET lease_expires_at = lease_expires_at - :s"), {"s": 2 * LEASE_S})
+        connection.execute(
+            text("UPDATE edits SET lease_expires_at = lease_expires_at - :s WHERE state = 'running'"),
+            {"s": 2 * LEASE_S},
+        )
     assert world.registry.edit(MODEL, number).state == "abandoned"
     assert collect(world) == []
     world.registry.abort(MODEL, number)

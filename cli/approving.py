@@ -1,0 +1,41 @@
+"""`raie approve`: a second person's word that an alias may move."""
+
+from __future__ import annotations
+
+import click
+
+from cli.output import Output, accent, json_option, one_line, short, times
+from cli.publishing import publishes_end
+from cli.workspace import Workspace, actor, in_workspace
+
+__all__ = ["approve"]
+
+
+@click.command()
+@click.argument("ref")
+@click.option(
+    "--alias", metavar="ALIAS", default="production", show_default=True, help="The alias that may move to it."
+)
+@click.option("--reason", metavar="TEXT", required=True, help="What was looked at; it stays in the audit.")
+@json_option
+@in_workspace
+@publishes_end
+def approve(workspace: Workspace, ref: str, alias: str, reason: str, output: Output) -> None:
+    """Approve that an alias moves to a snapshot, where its policy asks for a second person.
+
+    An approval is of one snapshot for one alias. It counts unless you made the snapshot, or one of the regions in
+    which it differs from what the alias serves. Who promotes may be who approved.
+
+    \b
+    Examples:
+      raie approve edit:3 --reason "looked at the impact report"
+      raie approve head --alias staging --reason "tried it"
+    """
+    from registry import trust
+
+    given = trust.approve(workspace.registry(), workspace.model, ref, alias, actor=actor(), reason=reason)
+    value = {"alias": alias, "snapshot": given.snapshot, "actor": given.actor, "reason": given.reason}
+    output.show(
+        value | times(at=given.at),
+        lambda: [f"{one_line(given.actor)} approved {accent(short(given.snapshot))} for {accent(alias, 'green')}"],
+    )

@@ -1,0 +1,95 @@
+"""Key files and their passphrases: read from where the user keeps them, and never shown.
+
+A passphrase comes from RAIE_SIGNING_PASSPHRASE, or is asked for on the terminal.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.errors import CliError, UsageError
+
+if TYPE_CHECKING:
+    from registry.signing import Signer
+
+__all__ = ["KEY", "PASSPHRASE", "new_passphrase", "public_path", "read_signer", "write_pair"]
+
+KEY = "RAIE_SIGNING_KEY"
+PASSPHRASE = "RAIE_SIGNING_PASSPHRASE"
+_LONGEST = 64 * 1024
+
+
+def public_path(private: Path) -> Path:
+    """Where the public half of a key lies."""
+    return private.with_name(f"{private.name}.pub")
+
+
+def read_signer(path: Path | None) -> Signer:
+    """The private key of a file.
+
+    Raises: UsageError where no file is named; CliError where a passphrase is needed and nobody can be asked;
+    InvalidValue for a file that is no such key.
+    """
+    from registry import signing
+
+    if path is None:
+        raise UsageError(f"expected a private key, found none: give --key FILE, or name the file in {KEY}")
+    pem = read_file(path)
+    passphrase = _passphrase(path) if signing.is_encrypted(pem) else None
+    return signing.read_private(pem, passphrase)
+
+
+def read_file(path: Path) -> bytes:
+    """A key file's bytes; raises CliError for a file that is far too long to be one."""
+    with path.open("rb") as file:
+        data = file.read(_LONGEST + 1)
+    if len(data) > _LONGEST:
+        raise CliError(f"expected a key file, found more than {_LONGEST} bytes in {path}")
+    return data
+
+
+def _passphrase(path: Path) -> str:
+    if found := os.environ.get(PASSPHRASE):
+        return found
+    if not sys.stdin.isatty():
+        raise CliError(f"expected the passphrase of {path} in {PASSPHRASE}, as this is no terminal to ask on")
+    answer: str = click.prompt(f"Passphrase of {path}", hide_input=True, err=True)
+    return answer
+
+
+def new_passphrase() -> str:
+    """A passphrase for a new key; raises CliError where nobody can be asked."""
+    if found := os.environ.get(PASSPHRASE):
+        return found
+    if not sys.stdin.isatty():
+        raise CliError(
+            f"expected a passphrase in {PASSPHRASE}, as this is no terminal to ask on; --unencrypted makes a key without"
+        )
+    answer: str = click.prompt("Passphrase of the new key", hide_input=True, confirmation_prompt=True, err=True)
+    return answer
+
+
+def write_pair(private: Path, secret: bytes, public: bytes) -> None:
+    """Write both halves of a new key, the private one for its owner alone; both or none.
+
+    Raises: CliError where either file is there: a key that was overwritten is lost.
+    """
+    made: list[Path] = []
+    try:
+        for path, data, mode in ((private, secret, 0o600), (public_path(private), public, 0o644)):
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+                made.append(path)
+                file.write(data)
+    except OSError as error:
+        for path in made:
+            path.unlink()
+        if isinstance(error, FileExistsError):
+            raise CliError(
+                f"expected no file {error.filename}, found one: name another, or move it away"
+            ) from error
+        raise

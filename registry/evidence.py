@@ -1,0 +1,224 @@
+"""What speaks for a snapshot: evaluations of it, and approvals of its promotion; gathered as facts for a policy.
+
+An evaluation counts for every snapshot of the same content, against every snapshot of the same content, because equal
+contents score the same. The impact report of an edit is one too, of the candidate against its base, but only if that
+candidate is what landed: an edit that was replayed on another head made a content that nobody has judged.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select
+
+from registry import audit, keys
+from registry.database import chunked
+from registry.edits import check_author
+from registry.errors import InvalidValue
+from registry.lookup import lock_model, resolve_id, snapshot_by_id, text_of, versions_of
+from registry.models import approvals, edits, evaluations, snapshots
+from registry.policy import Evaluation, Facts, Policy
+from registry.three_way import changed_regions
+from registry.values import Content, Snapshot, digest_of, parse_json
+
+__all__ = ["Approval", "Candidate", "Recorded", "approve", "facts", "record"]
+
+_a, _e = approvals.c, evaluations.c
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A snapshot that should go to an alias, or a composition that would be one; author: who made it."""
+
+    id: str
+    model: str
+    content: Content
+    author: str
+
+
+@dataclass(frozen=True)
+class Approval:
+    """Somebody's word that an alias may move to a snapshot."""
+
+    model: str
+    alias: str
+    snapshot: str
+    actor: str
+    reason: str
+    at: float
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A recorded evaluation of a snapshot against another; report: as the impact report of an edit."""
+
+    id: int
+    model: str
+    snapshot: str
+    against: str
+    report: Mapping[str, Any]
+    actor: str
+    reason: str
+    at: float
+
+
+def record(
+    connection: Connection, model: str, ref: str, against: str, report: Mapping[str, Any], actor: str, reason: str
+) -> Recorded:
+    """Keeps a new evaluation of a snapshot against another; raises NotFound, and InvalidValue for no JSON object."""
+    check_author(actor, reason)
+    lock_model(connection, model)
+    measured = snapshot_by_id(connection, resolve_id(connection, model, ref))
+    base = snapshot_by_id(connection, resolve_id(connection, model, against))
+    text, now = text_of(dict(report)), time.time()
+    row = {
+        "model": model,
+        "snapshot": measured.id,
+        "content": measured.content.digest,
+        "against": base.id,
+        "against_content": base.content.digest,
+        "report": text,
+        "actor": actor,
+        "reason": reason,
+        "at": now,
+    }
+    number = connection.execute(insert(evaluations).values(row).returning(_e.id)).scalar_one()
+    audit.append(
+        connection,
+        actor=actor,
+        action="evaluate",
+        model=model,
+        subject=f"evaluation:{number} {digest_of(text.encode())}",
+        source=base.id,
+        target=measured.id,
+        reason=reason,
+        at=now,
+    )
+    return Recorded(number, model, measured.id, base.id, dict(report), actor, reason, now)
+
+
+def approve(connection: Connection, model: str, ref: str, alias: str, actor: str, reason: str) -> Approval:
+    """Keeps an approval; the one that is there where this person approved this snapshot for this alias before.
+
+    Raises NotFound, and InvalidValue without a reason.
+    """
+    check_author(actor, reason)
+    if not reason.strip():
+        raise InvalidValue("Expected a reason for the approval, found none; say what was looked at")
+    lock_model(connection, model)
+    snapshot = resolve_id(connection, model, ref)
+    mine = (_a.model == model, _a.alias == alias, _a.snapshot == snapshot, _a.actor == actor)
+    known = connection.execute(select(approvals).where(*mine)).first()
+    if known is not None:
+        return Approval(**known._mapping)
+    given = Approval(model, alias, snapshot, actor, reason, time.time())
+    connection.execute(insert(approvals).values(vars(given)))
+    audit.append(
+        connection,
+        actor=actor,
+        action="approve",
+        model=model,
+        subject=f"alias:{alias}",
+        target=snapshot,
+        reason=reason,
+        at=given.at,
+    )
+    return given
+
+
+def facts(
+    connection: Connection, policy: Policy, alias: str, candidate: Candidate, served: Snapshot | None
+) -> Facts:
+    """What is known of a candidate for an alias that serves this snapshot; only what the policy asks is looked up."""
+    second, signed = policy.second_person, policy.require_signed
+    replaced = None if served is None or served.content.digest == candidate.content.digest else served
+    return Facts(
+        snapshot=candidate.id,
+        alias=alias,
+        replaces=replaced is not None,
+        evaluation=None if replaced is None else _evaluation(connection, candidate, replaced),
+        authors=_authors(connection, candidate, served) if second else frozenset(),
+        approvers=_approvers(connection, alias, candidate) if second else frozenset(),
+        signers=keys.signers(connection, candidate.model, candidate.id) if signed else frozenset(),
+    )
+
+
+def _evaluation(connection: Connection, candidate: Candidate, served: Snapshot) -> Evaluation | None:
+    """The newest evaluation of this content against the served one."""
+    mine = (_e.content == candidate.content.digest, _e.against_content == served.content.digest)
+    query = (
+        select(_e.id, _e.report, _e.at).where(_e.model == candidate.model, *mine).order_by(_e.at.desc()).limit(1)
+    )
+    recorded, judged = connection.execute(query).first(), _impact(connection, candidate, served)
+    if recorded is not None and (judged is None or recorded.at >= judged.closed_at):
+        return _read(f"evaluation {recorded.id}", recorded.report, recorded.at, candidate.content, served.content)
+    if judged is not None:
+        return _read(f"edit {judged.number}", judged.report, judged.closed_at, candidate.content, served.content)
+    return None
+
+
+def _impact(connection: Connection, candidate: Candidate, served: Snapshot) -> Row[Any, Any, Any] | None:
+    """The newest edit that proposed exactly this content on a base of the served content, and was judged by it."""
+    made, base, content = snapshots.alias("made"), snapshots.alias("base"), candidate.content.digest
+    query = (
+        select(edits.c.number, edits.c.report, edits.c.closed_at)
+        .join(made, edits.c.result == made.c.id)
+        .join(base, edits.c.base == base.c.id)
+        .where(made.c.content_digest == content, edits.c.proposal == content, edits.c.kind == "edit")
+        .where(edits.c.model == candidate.model, base.c.content_digest == served.content.digest)
+    )
+    return connection.execute(query.order_by(edits.c.closed_at.desc()).limit(1)).first()
+
+
+def _read(source: str, text: str, at: float, content: Content, served: Content) -> Evaluation:
+    """An evaluation from its report, which another client may have written: what is not there was not measured."""
+    report = parse_json(text)
+    return Evaluation(
+        source,
+        time.time() - at,
+        _change(report, "retention"),
+        _change(report, "adaptation"),
+        _disturbed(report, content, served),
+    )
+
+
+def _change(report: Any, part: str) -> float | None:
+    """The change of Recall@10 that a part of a report tells."""
+    value = report
+    for name in (part, "Recall@10 change", "mean"):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if number else None
+
+
+def _disturbed(report: Any, content: Content, served: Content) -> tuple[str, ...] | None:
+    """What the report calls untouched and the contents show to differ; a backbone or a space touches every region."""
+    untouched = report.get("untouched") if isinstance(report, Mapping) else None
+    if not isinstance(untouched, list):
+        return None
+    found = ["backbone"] if content.backbone != served.backbone else []
+    found += ["routing space"] if content.space != served.space else []
+    changed = changed_regions(served, content)
+    return (*found, *(f"region {region}" for region in untouched if region in changed))
+
+
+def _authors(connection: Connection, candidate: Candidate, served: Snapshot | None) -> frozenset[str]:
+    """Who made the candidate, and who made the versions of the regions in which it differs from what is served."""
+    regions = candidate.content.regions
+    changed = changed_regions(served.content, candidate.content) if served else frozenset(regions)
+    entries = {region: regions[region] for region in changed if region in regions}
+    numbers = {version.edit for version in versions_of(connection, candidate.model, entries).values()}
+    authors = {candidate.author}
+    for chunk in chunked(sorted(numbers)):
+        mine = (edits.c.model == candidate.model, edits.c.number.in_(chunk))
+        authors |= set(connection.execute(select(edits.c.actor).where(*mine)).scalars())
+    return frozenset(authors)
+
+
+def _approvers(connection: Connection, alias: str, candidate: Candidate) -> frozenset[str]:
+    mine = (_a.model == candidate.model, _a.alias == alias, _a.snapshot == candidate.id)
+    return frozenset(connection.execute(select(_a.actor).where(*mine)).scalars())

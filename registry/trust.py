@@ -1,0 +1,124 @@
+"""What people do about trust, each in one transaction: policies, approvals, evaluations, keys and signatures.
+
+The rules are in the modules it calls: policy (the gates), policy_history, evidence (evaluations and approvals), keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from registry import admission, evidence, policy_history, promotion
+from registry import keys as key_table
+from registry.database import reading, write
+from registry.lookup import resolve_id, snapshot_by_id
+from registry.transaction import Registry
+from registry.values import Snapshot
+
+if TYPE_CHECKING:
+    from registry.signing import Signer
+
+__all__ = [
+    "approve",
+    "keys",
+    "policies",
+    "record_evaluation",
+    "rehearse",
+    "rehearse_region",
+    "revoke_key",
+    "servable",
+    "set_policy",
+    "sign",
+    "signatures",
+    "trust_key",
+]
+
+
+def policies(registry: Registry, model: str, alias: str | None = None) -> list[policy_history.PolicyVersion]:
+    """Every version of the policy of one alias, or of all, newest first within each; raises NotFound."""
+    with reading(registry.engine) as connection:
+        return policy_history.history(connection, model, alias)
+
+
+def set_policy(
+    registry: Registry, model: str, alias: str, changes: Mapping[str, Any], *, actor: str, reason: str = ""
+) -> policy_history.PolicyVersion:
+    """Changes these fields of an alias's policy, making it where there is none; raises NotFound and InvalidValue."""
+    return write(registry.engine, lambda c: policy_history.amend(c, model, alias, changes, actor, reason))
+
+
+def rehearse(registry: Registry, model: str, ref: str, alias: str) -> promotion.Rehearsal:
+    """What a promotion would do, with every gate; changes nothing. Raises NotFound and InvalidValue."""
+    with reading(registry.engine) as connection:
+        return promotion.rehearse(connection, model, ref, alias)
+
+
+def rehearse_region(
+    registry: Registry, model: str, region: int, version: int, alias: str, *, actor: str
+) -> promotion.Rehearsal:
+    """The same for one version of one region; raises NotFound and IncompatibleRegions."""
+    with reading(registry.engine) as connection:
+        return promotion.rehearse_region(connection, model, region, version, alias, actor)
+
+
+def approve(registry: Registry, model: str, ref: str, alias: str, *, actor: str, reason: str) -> evidence.Approval:
+    """Keeps somebody's word that an alias may move to a snapshot; raises NotFound and InvalidValue."""
+    return write(registry.engine, lambda c: evidence.approve(c, model, ref, alias, actor, reason))
+
+
+def record_evaluation(
+    registry: Registry,
+    model: str,
+    ref: str,
+    against: str,
+    report: Mapping[str, Any],
+    *,
+    actor: str,
+    reason: str = "",
+) -> evidence.Recorded:
+    """Keeps a newer evaluation of a snapshot against another; raises NotFound and InvalidValue."""
+    return write(registry.engine, lambda c: evidence.record(c, model, ref, against, report, actor, reason))
+
+
+def keys(registry: Registry, model: str) -> list[key_table.KeyEvent]:
+    """The newest word on every key the model ever trusted; raises NotFound."""
+    with reading(registry.engine) as connection:
+        return key_table.keys(connection, model)
+
+
+def trust_key(
+    registry: Registry, model: str, key: str, name: str, *, actor: str, reason: str = ""
+) -> key_table.KeyEvent:
+    """Trusts a public key under a name; raises NotFound and InvalidValue."""
+    return write(registry.engine, lambda c: key_table.trust(c, model, key, name, actor, reason))
+
+
+def revoke_key(registry: Registry, model: str, name: str, *, actor: str, reason: str = "") -> key_table.KeyEvent:
+    """Ends the trust in a key; raises NotFound and InvalidValue."""
+    return write(registry.engine, lambda c: key_table.revoke(c, model, name, actor, reason))
+
+
+def sign(
+    registry: Registry, model: str, ref: str, signer: Signer, *, actor: str, reason: str = ""
+) -> key_table.Signature:
+    """Signs a snapshot whose manifest is whole, and keeps the signature; raises NotFound and BlobCorrupt."""
+    with reading(registry.engine) as connection:
+        snapshot = snapshot_by_id(connection, resolve_id(connection, model, ref)).id
+    signature = signer.sign(model, snapshot)
+    return write(
+        registry.engine, lambda c: key_table.attach(c, model, snapshot, signer.key, signature, actor, reason)
+    )
+
+
+def signatures(registry: Registry, model: str, ref: str) -> list[key_table.Signature]:
+    """Every signature of a snapshot that is kept; raises NotFound."""
+    with reading(registry.engine) as connection:
+        return key_table.signatures_of(connection, model, resolve_id(connection, model, ref))
+
+
+def servable(registry: Registry, model: str, snapshot: str) -> Snapshot:
+    """The snapshot of an id that a server was given; raises NotFound, and Untrusted as `admit_serving` does."""
+    with reading(registry.engine) as connection:
+        found = snapshot_by_id(connection, resolve_id(connection, model, snapshot))
+        admission.admit_serving(connection, model, found.id)
+        return found
