@@ -34,6 +34,7 @@ __all__ = [
 
 _KEY = re.compile(r"sha256/[0-9a-f]{2}/([0-9a-f]{64})")
 _RECORD = re.compile(r"audit(/[0-9a-z-]+)+\.json")
+_PUT_ATTEMPTS = 5
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -155,23 +156,16 @@ class LocalStore:
     def put(self, data: bytes) -> Digest:
         """Stores the bytes durably and returns their digest; raises StoreFull and StoreUnreachable."""
         digest = digest_of(data)
-        self._place(self.root / blob_key(digest), data)
-        return digest
-
-    def _place(self, target: Path, data: bytes) -> None:
-        temporary = self._incoming / uuid.uuid4().hex
         with self._translated("write to"):
-            self._make(temporary.parent)
-            self._make(target.parent)
-            try:
-                _write_durably(temporary, data)
-                reach("upload.written")
-                os.replace(temporary, target)
-                reach("upload.renamed")
-                _sync_folder(target.parent)
-            finally:
-                with suppress(OSError):
-                    temporary.unlink(missing_ok=True)
+            for attempt in range(_PUT_ATTEMPTS):
+                try:
+                    self._write(data, self.root / blob_key(digest))
+                    break
+                except FileNotFoundError:
+                    # A gc without a period of grace took the temporary file for one that was left behind.
+                    if attempt + 1 == _PUT_ATTEMPTS:
+                        raise
+        return digest
 
     def get(self, digest: Digest) -> bytes:
         """The bytes, which have this digest; raises BlobMissing, BlobCorrupt and StoreUnreachable."""
@@ -217,13 +211,28 @@ class LocalStore:
 
     def put_record(self, name: str, data: bytes) -> None:
         """Writes a small file beside the blobs, whole or not at all."""
-        self._place(self.root / record_name(name), data)
+        with self._translated("write to"):
+            self._write(data, self.root / record_name(name))
 
     def records(self, folder: str) -> Iterator[str]:
         """The names of the records in a folder."""
         with self._translated("list"):
             for path in (self.root / record_folder(folder)).glob("*.json"):
                 yield path.relative_to(self.root).as_posix()
+
+    def _write(self, data: bytes, target: Path) -> None:
+        temporary = self._incoming / uuid.uuid4().hex
+        self._make(temporary.parent)
+        self._make(target.parent)
+        try:
+            _write_durably(temporary, data)
+            reach("upload.written")
+            os.replace(temporary, target)
+            reach("upload.renamed")
+            _sync_folder(target.parent)
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
     @property
     def _incoming(self) -> Path:
