@@ -79,11 +79,7 @@ def measured(
 
 def _known(windows: Windows, view: ModelView) -> Windows:
     """The windows, with items that the snapshot has never met passed over; as a target such an item is a miss."""
-    most = len(view.backbone.item_table()) - 1
-    items = np.where(windows.items > most, 0, windows.items)
-    order = np.argsort(items == 0, axis=1, kind="stable")
-    target = np.where(windows.target > most, 0, windows.target)
-    return Windows(np.take_along_axis(items, order, axis=1), target, windows.user, windows.timestamp)
+    return windows.without_items_above(len(view.backbone.item_table()) - 1)
 
 
 def _models(
@@ -135,7 +131,7 @@ def recommended(
     nothing = np.zeros(len(rows), np.int32)
     windows = _known(Windows(rows, nothing, nothing, nothing.astype(np.int64)), view)
     best = view.router.top_k(windows, count, exclude_seen=exclude_seen)
-    regions = view.router.assign(windows.items)
+    regions = view.router.assign(windows)
     return [
         {
             "user": users[number] if log is not None else None,

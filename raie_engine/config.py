@@ -26,6 +26,8 @@ __all__ = [
     "to_mapping",
 ]
 
+BACKBONES = ("sasrec",)
+
 
 @dataclass(frozen=True)
 class WindowConfig:
@@ -36,12 +38,14 @@ class WindowConfig:
     min_length: shortest context that still makes a window; equal to length, only full windows count.
     context: "slice" cuts windows inside the new rows alone (as the paper); "history" lets the context reach
         back before the watermark while every target stays new.
+    times: windows hold the times of their items; set-up switches it on for a backbone that reads them.
     """
 
     length: int = 10
     stride: int = 5
     min_length: int = 10
     context: str = "slice"
+    times: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.min_length <= self.length:
@@ -75,6 +79,8 @@ class BackboneConfig:
     negatives: int = 512
 
     def __post_init__(self) -> None:
+        if self.kind not in BACKBONES:
+            raise ConfigError(f"backbone.kind must be one of {', '.join(BACKBONES)}, found {self.kind!r}")
         if min(self.dim, self.layers, self.heads, self.batch, self.negatives) < 1 or self.epochs < 0:
             raise ConfigError(
                 "backbone.dim, layers, heads, batch and negatives must be at least 1 and backbone.epochs at least 0, "

@@ -125,7 +125,7 @@ def prepare_edit(
         raise NothingToEdit(_nothing(interactions, mark, until, config.windows.min_length))
     catalogue, chunk = _grown(view.catalogue, interactions, until)
     item_rows = cold_item_rows(view.backbone, windows, len(catalogue.items), seed)
-    vectors = view.space.project(encode_windows(view.backbone, windows.items))
+    vectors = view.space.project(encode_windows(view.backbone, windows))
     plan = make_plan(
         view.region_map,
         gate_from(config.gate).decide(view.region_map, vectors),
@@ -204,7 +204,7 @@ def _region_windows(view: ModelView, prepared: PreparedEdit, region: int, owner:
 
 
 def _all_region_windows(view: ModelView, prepared: PreparedEdit) -> dict[int, _RegionWindows]:
-    owner = assign(view.region_map, view.space.project(encode_windows(view.backbone, view.validation.items)))
+    owner = assign(view.region_map, view.space.project(encode_windows(view.backbone, view.validation)))
     return {region: _region_windows(view, prepared, region, owner) for region in prepared.plan.touched}
 
 

@@ -1,6 +1,6 @@
 """One region, its new windows and its replay in; one adapter out. Tasks are picklable values, so any executor maps them.
 
-Legend: n windows, L positions, d hidden size, m real positions of a batch.
+Legend: n windows, L positions, d hidden size.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from raie_engine.adapters import Adapter, fresh_adapter, item_parts, low_rank_delta
-from raie_engine.backbones import Backbone, encode, load_backbone
+from raie_engine.backbones import Backbone, Contexts, load_backbone
 from raie_engine.config import AdapterConfig
 from raie_engine.cross_entropy import linear_cross_entropy
 from raie_engine.evaluation import mean_metrics, ranks
-from raie_engine.training import Progress, Schedule, fit, successors
+from raie_engine.training import Progress, Schedule, fit
 from raie_engine.windows import Windows, concatenate
 from raie_engine.worker_pool import side_by_side
 
@@ -32,7 +32,6 @@ __all__ = [
     "touched_items",
     "train_region",
     "train_regions",
-    "trained_positions",
 ]
 
 
@@ -143,8 +142,8 @@ def fit_adapter(
     live = adapter.with_parameters(parameters)
     delta, table = low_rank_delta(live.lora, live.scaling), backbone.item_table()[1:]
 
-    def loss(items: Tensor, target: Tensor) -> Tensor:
-        states, following = trained_positions(backbone.hidden(items, delta), items, target, task.positions)
+    def loss(contexts: Contexts, target: Tensor) -> Tensor:
+        states, following = backbone.examples(contexts, target, task.positions, delta)
         return linear_cross_entropy(states, table, following - 1, *item_parts(live, states))
 
     def validate() -> float:
@@ -162,18 +161,6 @@ def fit_adapter(
     return adapter.with_parameters(result.parameters), result.passes
 
 
-def trained_positions(states: Tensor, items: Tensor, target: Tensor, positions: int) -> tuple[Tensor, Tensor]:
-    """(states [m, d], following items [m]) of the last `positions` real positions of each window.
-
-    With as many positions as the stride of the windows, an item is a target once, with its longest context.
-    """
-    following = successors(items, target)
-    length = (items != 0).sum(dim=1, keepdim=True)
-    place = torch.arange(items.shape[1])
-    read = (place < length) & (place >= length - positions)
-    return states[read], following[read]
-
-
 def adapter_scores(backbone: Backbone, adapter: Adapter | None) -> Callable[[Windows], Tensor]:
     """Windows -> scores [n, v] under one adapter, or under the bare backbone, as a Router scores them.
 
@@ -185,7 +172,7 @@ def adapter_scores(backbone: Backbone, adapter: Adapter | None) -> Callable[[Win
 
     @torch.no_grad()
     def score(windows: Windows) -> Tensor:
-        states = encode(backbone, torch.from_numpy(windows.items).long(), delta)
+        states = backbone.encode(Contexts.of(windows), delta)
         scores = states @ table.T
         if adapter is not None:
             low, rows = item_parts(adapter, states)

@@ -65,7 +65,7 @@ def recommend(view: ModelView, histories: Sequence[Sequence[str]], k: int, exclu
         if not rows:
             raise InputError(f"expected at least one item the model knows in history {number}, found none")
     windows = _last_windows(known, view.settings.engine.windows.length)
-    regions = view.router.assign(windows.items)
+    regions = view.router.assign(windows)
     # The router leaves out what the context holds; older items are left out here, so as many more are asked for.
     more = max((len(rows) for rows in known), default=0) if exclude_seen else 0
     top = view.router.top_k(windows, k + more, exclude_seen=exclude_seen)

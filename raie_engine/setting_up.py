@@ -105,7 +105,7 @@ def set_up(
         checkpoint=checkpoint,
         progress=progress,
     )
-    encodings = encode_windows(model, split.train.items)
+    encodings = encode_windows(model, split.train)
     space = fit_space(encodings, config.regions.remove_components, model.digest)
     vectors = space.project(encodings)
     choice = None if config.regions.regions else choose_regions(vectors, config.regions, config.seed)

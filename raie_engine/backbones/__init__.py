@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import json
 
-from raie_engine.backbones.protocol import Backbone, Delta, Shape, encode, item_scores, last_position
-from raie_engine.backbones.sasrec import SasRec, SasRecShape
+from raie_engine.backbones.item_model import ItemModel, ModelShape
+from raie_engine.backbones.protocol import Backbone, Contexts, Delta, Shape
+from raie_engine.backbones.sasrec import SasRec
 from raie_engine.errors import DamagedArtifact
 
 __all__ = [
     "Backbone",
+    "Contexts",
     "Delta",
+    "ItemModel",
+    "ModelShape",
     "SasRec",
-    "SasRecShape",
     "Shape",
-    "encode",
-    "item_scores",
-    "last_position",
+    "backbone_class",
     "load_backbone",
 ]
 
-KINDS = {"sasrec": SasRec.from_bytes}
+KINDS: dict[str, type[ItemModel]] = {kind.kind: kind for kind in (SasRec,)}
+
+
+def backbone_class(kind: str) -> type[ItemModel]:
+    """The class of this kind.
+
+    Raises: KeyError for a kind that is not there.
+    """
+    return KINDS[kind]
 
 
 def load_backbone(config: bytes, weights: bytes) -> Backbone:
@@ -29,11 +38,10 @@ def load_backbone(config: bytes, weights: bytes) -> Backbone:
     Raises: DamagedArtifact for an unknown kind or bytes that do not fit together.
     """
     try:
-        kind = json.loads(config)["kind"]
-        read = KINDS[kind]
+        chosen = backbone_class(json.loads(config)["kind"])
     except (ValueError, TypeError, KeyError) as error:
         known = ", ".join(sorted(KINDS))
         raise DamagedArtifact(
             f"expected the configuration of a backbone ({known}), found: {config[:80]!r}"
         ) from error
-    return read(config, weights)
+    return chosen.from_bytes(config, weights)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from raie_engine.adapters import Adapter, fresh_adapter
-from raie_engine.backbones import Backbone, SasRec, SasRecShape
+from raie_engine.backbones import Backbone, ModelShape, SasRec
 from raie_engine.config import (
     AdapterConfig,
     BackboneConfig,
@@ -208,7 +208,7 @@ def random_backbone(
     *, items: int = ITEMS, length: int = LENGTH, dim: int = 16, layers: int = 2, seed: int = 0
 ) -> SasRec:
     """A frozen SASRec whose every weight matters: as it is initialised, all states would be nearly equal."""
-    model = SasRec(SasRecShape(items, length, dim, layers, 2), seed=seed)
+    model = SasRec.fresh(ModelShape(items, length, dim, layers, 2), seed=seed)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
