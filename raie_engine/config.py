@@ -26,7 +26,7 @@ __all__ = [
     "to_mapping",
 ]
 
-BACKBONES = ("sasrec",)
+BACKBONES = ("sasrec", "bert4rec", "tisasrec")
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,12 @@ class WindowConfig:
 class BackboneConfig:
     """The frozen next-item model and how it is trained.
 
-    kind: "sasrec".  dim: hidden size d.  layers, heads: of the transformer.  dropout: while the backbone trains.
+    kind: "sasrec", "bert4rec" or "tisasrec".
+    dim: hidden size d.  layers, heads: of the transformer.  dropout: while the backbone trains.
     negatives: sampled negatives per step where the catalogue holds full_softmax_below items or more.
     epochs: upper limit; training stops after `patience` epochs without a better validation NDCG@10.
+    mask_share: share of the places that may be masked that are (bert4rec).
+    intervals: classes of time between two items (tisasrec).
     """
 
     kind: str = "sasrec"
@@ -77,6 +80,8 @@ class BackboneConfig:
     patience: int = 5
     full_softmax_below: int = 20_000
     negatives: int = 512
+    mask_share: float = 0.2
+    intervals: int = 64
 
     def __post_init__(self) -> None:
         if self.kind not in BACKBONES:
@@ -95,6 +100,11 @@ class BackboneConfig:
             raise ConfigError(f"backbone.dim = {self.dim} must be a multiple of backbone.heads = {self.heads}")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"backbone.dropout must lie in [0, 1), found {self.dropout}")
+        if not 0 < self.mask_share <= 1 or self.intervals < 2:
+            raise ConfigError(
+                "backbone.mask_share must lie in (0, 1] and backbone.intervals be at least 2, "
+                f"found {self.mask_share} and {self.intervals}"
+            )
 
 
 @dataclass(frozen=True)

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import json
 
+from raie_engine.backbones.bert4rec import Bert4Rec, Bert4RecShape
 from raie_engine.backbones.item_model import ItemModel, ModelShape
 from raie_engine.backbones.protocol import Backbone, Contexts, Delta, Shape
 from raie_engine.backbones.sasrec import SasRec
+from raie_engine.backbones.tisasrec import TiSasRec, TiSasRecShape
 from raie_engine.errors import DamagedArtifact
 
 __all__ = [
     "Backbone",
+    "Bert4Rec",
+    "Bert4RecShape",
     "Contexts",
     "Delta",
     "ItemModel",
     "ModelShape",
     "SasRec",
     "Shape",
+    "TiSasRec",
+    "TiSasRecShape",
     "backbone_class",
     "load_backbone",
 ]
 
-KINDS: dict[str, type[ItemModel]] = {kind.kind: kind for kind in (SasRec,)}
+KINDS: dict[str, type[ItemModel]] = {kind.kind: kind for kind in (SasRec, Bert4Rec, TiSasRec)}
 
 
 def backbone_class(kind: str) -> type[ItemModel]:

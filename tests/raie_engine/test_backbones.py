@@ -34,7 +34,7 @@ from tests.raie_engine.world import (
 )
 
 SMALL = BackboneConfig(dim=16, layers=2, heads=2, batch=32, learning_rate=0.01, epochs=12, patience=0)
-KINDS = {"sasrec": SMALL}
+KINDS = {name: replace(SMALL, kind=name) for name in ("sasrec", "bert4rec", "tisasrec")}
 
 
 @dataclass(frozen=True)
