@@ -5,13 +5,14 @@ Legend: n windows, L positions, d hidden size, v item rows (row 0 is padding).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from raie_engine.backbones import Backbone, Contexts, backbone_class
+from raie_engine.backbones import Backbone, Contexts, ItemModel, backbone_class, require_contract
 from raie_engine.config import BackboneConfig
 from raie_engine.cross_entropy import linear_cross_entropy
 from raie_engine.errors import NothingToEdit
@@ -31,19 +32,23 @@ def train_backbone(
     *,
     positions: int,
     seed: int,
+    titles: Sequence[str] = (),
     checkpoint: Path | None = None,
     progress: Progress | None = None,
-) -> tuple[Backbone, Trained]:
+) -> tuple[ItemModel, Trained]:
     """A frozen backbone trained on `windows` until NDCG@10 on the later `validation` windows stops rising.
 
-    items: catalogue size.  positions: last positions of a window the loss reads (the stride of the windows).
+    items: catalogue size.  positions: last positions of a window the loss reads (the stride of the windows).  titles: of
+    the items, for a backbone that reads them.
 
-    Raises: NothingToEdit without windows.
+    Raises: NothingToEdit without windows; ConfigError for a model folder or a file of one's own that holds no backbone.
     Source: arXiv 2309.07602 (full cross-entropy at all positions, temporal early stopping).
     """
     if not len(windows):
         raise NothingToEdit("expected set-up windows to train a backbone, found none; see `raie data describe`")
-    model = backbone_class(config.kind).begin(config, items, windows.items.shape[1], seed=seed)
+    chosen = backbone_class(config.kind, Path(config.path) if config.kind == "file" else None)
+    model = chosen.begin(config, items, windows.items.shape[1], titles=titles, seed=seed)
+    require_contract(model)
     negatives = config.negatives if items >= config.full_softmax_below else 0
 
     def loss(contexts: Contexts, target: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ __all__ = [
     "TrainedRegion",
     "adapter_scores",
     "fit_adapter",
+    "task_backbone",
     "touched_items",
     "train_region",
     "train_regions",
@@ -43,7 +44,8 @@ class TrainTask:
     that serves these windows now, None for the bare backbone. shared: blobs of the adapter trained on all touched
     regions of this edit, if there is one. new: windows of the edit; replay: windows of the region's past; validation:
     the edit's newest windows and retained: later windows of the past, neither of which is trained on. positions: last
-    positions of a window the loss reads.
+    positions of a window the loss reads. titles: of the new items, where the log has titles. own: the Python file of a
+    backbone of the user's own.
     """
 
     region: int
@@ -59,6 +61,8 @@ class TrainTask:
     adapter: AdapterConfig
     schedule: Schedule
     checkpoint: Path | None = None
+    titles: tuple[str, ...] = ()
+    own: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ def train_region(task: TrainTask, progress: Progress | None = None) -> TrainedRe
     the backbone is frozen and all positions of a window train.
     """
     started = time.monotonic()
-    backbone = load_backbone(*task.backbone).with_item_rows(task.item_rows)
+    backbone = task_backbone(task)
     candidates = {"current": _read(task.current, backbone), "shared": _read(task.shared, backbone)}
     measured = {
         name: measure(backbone, adapter, task)
@@ -112,6 +116,11 @@ def train_region(task: TrainTask, progress: Progress | None = None) -> TrainedRe
         passes=passes,
         seconds=time.monotonic() - started,
     )
+
+
+def task_backbone(task: TrainTask) -> Backbone:
+    """The frozen backbone of a task, with the item rows that its edit appends."""
+    return load_backbone(*task.backbone, task.own).with_item_rows(task.item_rows, task.titles)
 
 
 def _read(blobs: Mapping[str, bytes] | None, backbone: Backbone) -> Adapter | None:
