@@ -54,7 +54,16 @@ def evaluate(
     """
     from cli.evaluations import measured
 
-    found = measured(workspace.registry(), workspace.model, Path(log), ref, against, until, strategies=strategies)
+    found = measured(
+        workspace.registry(),
+        workspace.model,
+        Path(log),
+        ref,
+        against,
+        until,
+        strategies=strategies,
+        own=workspace.backbone_file,
+    )
     output.show(found.to_mapping(), lambda: draw_measured(found))
 
 
@@ -121,6 +130,7 @@ def recommend(
         items=None if items is None else [each.strip() for each in items.split(",")],
         count=count,
         exclude_seen=not keep_seen,
+        own=workspace.backbone_file,
     )
     output.show({"recommendations": found}, lambda: _drawn(found))
 

@@ -21,7 +21,12 @@ from raie_engine.region_training import adapter_scores
 from raie_engine.training import Progress, Schedule, Trained, fit, sampled_cross_entropy
 from raie_engine.windows import Windows
 
-__all__ = ["cold_item_rows", "train_backbone"]
+__all__ = ["cold_item_rows", "configured_class", "train_backbone"]
+
+
+def configured_class(config: BackboneConfig) -> type[ItemModel]:
+    """The class of the backbone that is to be trained. Raises: ConfigError for a file that holds none."""
+    return backbone_class(config.kind, Path(config.path) if config.kind == "file" else None)
 
 
 def train_backbone(
@@ -46,8 +51,7 @@ def train_backbone(
     """
     if not len(windows):
         raise NothingToEdit("expected set-up windows to train a backbone, found none; see `raie data describe`")
-    chosen = backbone_class(config.kind, Path(config.path) if config.kind == "file" else None)
-    model = chosen.begin(config, items, windows.items.shape[1], titles=titles, seed=seed)
+    model = configured_class(config).begin(config, items, windows.items.shape[1], titles=titles, seed=seed)
     require_contract(model)
     negatives = config.negatives if items >= config.full_softmax_below else 0
 

@@ -176,9 +176,17 @@ def _rows(view: ModelView, more: Tensor) -> Tensor:
     return torch.cat([*view.item_chunks, more])
 
 
+def _titles(view: ModelView, prepared: PreparedEdit) -> tuple[str, ...]:
+    """The titles of all appended items, for a backbone that reads them."""
+    if not view.backbone.reads_titles:
+        return ()
+    more = () if prepared.catalogue_chunk is None else (prepared.catalogue_chunk,)
+    return Catalogue.from_chunks((*view.catalogue_chunks, *more)).titles[view.backbone.known_items :]
+
+
 def edited_backbone(view: ModelView, prepared: PreparedEdit) -> Backbone:
     """The frozen backbone with the item rows that this edit appends."""
-    return view.backbone.with_item_rows(_rows(view, prepared.item_rows))
+    return view.backbone.with_item_rows(_rows(view, prepared.item_rows), _titles(view, prepared))
 
 
 @dataclass(frozen=True)
@@ -266,6 +274,8 @@ def _task(
         adapter=config.adapter,
         schedule=schedule,
         checkpoint=checkpoint,
+        titles=_titles(view, prepared),
+        own=view.own,
     )
 
 

@@ -22,7 +22,7 @@ from raie_engine.errors import DamagedArtifact, InputError
 from raie_engine.interactions import Interactions, between
 from raie_engine.ordering import stable_order
 
-__all__ = ["Windows", "concatenate", "cut_windows"]
+__all__ = ["Windows", "concatenate", "cut_windows", "last_windows"]
 
 _DTYPES = {"items": np.int32, "target": np.int32, "user": np.int32, "timestamp": np.int64, "times": np.int64}
 
@@ -131,6 +131,26 @@ def cut_windows(interactions: Interactions, config: WindowConfig, *, after: int 
     items = _contexts(item, start, stop, config.length)
     times = _contexts(time, start, stop, config.length) if config.times else None
     return Windows(items, item[stop], user[start], time[stop], times)
+
+
+Values = Sequence[int] | NDArray[np.integer[Any]]
+
+
+def last_windows(histories: Sequence[Values], length: int, times: Sequence[Values] | None = None) -> Windows:
+    """The last `length` items of each history of item rows, oldest first, as a context without a target.
+
+    times: epoch seconds of the items, for a backbone that reads them.
+    """
+
+    def last(values: Sequence[Values], kind: type[np.integer[Any]]) -> NDArray[Any]:
+        contexts = np.full((len(values), length), PAD, kind)
+        for row, each in enumerate(values):
+            contexts[row, : min(len(each), length)] = each[-length:]
+        return contexts
+
+    none = np.zeros(len(histories), np.int32)
+    when = None if times is None else last(times, np.int64)
+    return Windows(last(histories, np.int32), none, none, none.astype(np.int64), when)
 
 
 def _user_spans(user: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -70,6 +70,7 @@ class CausalLm(ItemModel):
     """The backbone `causal_lm`."""
 
     kind: ClassVar[str] = "causal_lm"
+    reads_titles: ClassVar[bool] = True
     shape_type = CausalLmShape
     shape: CausalLmShape
     decoder: Any

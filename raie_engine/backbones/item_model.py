@@ -50,13 +50,14 @@ class ItemModel(nn.Module):
     """A backbone, once a subclass says what its `states` are; see docs/backbones.md for one of your own.
 
     kind: its name in the configuration. shape_type: the fields of its shape; those that are options of
-    `[engine.backbone]` too are set from there. reads_times: it wants contexts with times. source: the text of the file
-    that a user's own class stands in.
+    `[engine.backbone]` too are set from there. reads_times, reads_titles: it wants the times and the titles of items.
+    source: the text of the file that a user's own class stands in.
     """
 
     kind: ClassVar[str]
     shape_type: ClassVar[type[Any]] = ModelShape
     reads_times: ClassVar[bool] = False
+    reads_titles: ClassVar[bool] = False
     source: ClassVar[str | None] = None
     appended: Tensor
 

@@ -97,6 +97,10 @@ class Backbone(Protocol):
     def lora_targets(self) -> dict[str, Shape]:
         """The linear layers an adapter may change, by module name."""
 
+    @property
+    def reads_titles(self) -> bool:
+        """Whether `with_item_rows` makes anything of titles."""
+
     def item_table(self) -> Tensor:
         """[v, d]: what a hidden state is multiplied with to score items."""
 
