@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,9 +20,13 @@ from raie_engine.backbone_training import train_backbone
 from raie_engine.backbones import Contexts, ItemModel, backbone_class, load_backbone
 from raie_engine.config import AdapterConfig, BackboneConfig, RegionConfig
 from raie_engine.errors import DamagedArtifact, EngineError, NotFinite
+from raie_engine.interactions import read_log
+from raie_engine.model_view import ModelView
 from raie_engine.region_training import TrainTask, train_region
 from raie_engine.regions import fit_regions, fit_space
 from raie_engine.routing import BLOCK_ROWS, Router, encode_windows
+from raie_engine.setting_up import set_up
+from raie_engine.synthetic import drifting_log, write_csv
 from raie_engine.training import Schedule
 from raie_engine.windows import Windows
 from tests.raie_engine.language_model import language_model
@@ -29,16 +34,21 @@ from tests.raie_engine.world import (
     ITEMS,
     LENGTH,
     ROOT,
+    SMALL_LOG,
+    Edited,
+    Memory,
+    StoredContent,
+    edited,
     in_another_process,
     random_adapter,
     random_windows,
+    small_settings,
     successor_windows,
 )
 
 SMALL = BackboneConfig(dim=16, layers=2, heads=2, batch=32, learning_rate=0.01, epochs=12, patience=0)
 KINDS = ("sasrec", "bert4rec", "tisasrec", "causal_lm", "causal_lm with titles", "file")
 TITLES = [f"the {['first', 'second', 'third'][item % 3]} film {item}" for item in range(1, ITEMS + 2)]
-OWN = ROOT / "tests" / "raie_engine" / "gru4rec.py"
 
 
 @dataclass(frozen=True)
@@ -50,7 +60,7 @@ class Kind:
 
     @property
     def own(self) -> Path | None:
-        return OWN if self.config.kind == "file" else None
+        return Path(self.config.path) if self.config.kind == "file" else None
 
     def begun(self, items: int = ITEMS, seed: int = 0) -> ItemModel:
         kind = backbone_class(self.config.kind, self.own)
@@ -90,7 +100,16 @@ CONTEXTS = Contexts.of(WINDOWS)
 
 
 @pytest.fixture(scope="session")
-def kinds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Kind]:
+def own_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example of docs/backbones.md, as a user saves it."""
+    (example,) = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs" / "backbones.md").read_text(), re.M | re.S)
+    path = tmp_path_factory.mktemp("own") / "gru4rec.py"
+    path.write_text(example)
+    return path
+
+
+@pytest.fixture(scope="session")
+def kinds(own_file: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Kind]:
     path = str(language_model(tmp_path_factory.mktemp("language_model")))
     slow_to_learn = replace(SMALL, kind="bert4rec", mask_share=0.5, epochs=30)
     reading = replace(SMALL, kind="causal_lm", path=path, prompt="a user has seen", learning_rate=0.003)
@@ -100,7 +119,7 @@ def kinds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Kind]:
         "tisasrec": Kind(replace(SMALL, kind="tisasrec")),
         "causal_lm": Kind(reading),
         "causal_lm with titles": Kind(reading, tuple(TITLES)),
-        "file": Kind(replace(SMALL, kind="file", path=str(OWN))),
+        "file": Kind(replace(SMALL, kind="file", path=str(own_file))),
     }
 
 
@@ -239,7 +258,9 @@ def test_bytes_give_back_the_same_frozen_model(kind: Kind, backbone: ItemModel) 
     assert not any(parameter.requires_grad for parameter in again.parameters())
 
 
-def test_digests_and_states_are_the_same_in_another_process(kinds: dict[str, Kind], tmp_path: Path) -> None:
+def test_digests_and_states_are_the_same_in_another_process(
+    kinds: dict[str, Kind], own_file: Path, tmp_path: Path
+) -> None:
     (tmp_path / "windows").write_bytes(WINDOWS.to_bytes())
     mine = []
     for number, kind in enumerate(kinds.values()):
@@ -259,7 +280,7 @@ for number in range(count):
     model = load_backbone(*((folder / f"{number} {name}").read_bytes() for name in ("config", "weights")), own)
     print(model.digest, hashlib.sha256(encode_windows(model, windows).tobytes()).hexdigest())
 """
-    assert in_another_process(code, tmp_path, OWN, len(kinds)).splitlines() == mine
+    assert in_another_process(code, tmp_path, own_file, len(kinds)).splitlines() == mine
 
 
 def test_another_weight_is_another_digest(kind: Kind) -> None:
@@ -407,3 +428,73 @@ def test_peft_loads_an_adapter_and_gives_the_same_states(backbone: ItemModel, tm
     ours = backbone.encode(CONTEXTS, low_rank_delta(adapter.lora, adapter.scaling))
     assert (ours - backbone.encode(CONTEXTS)).abs().max() > 0.1, "the test needs an adapter that does something"
     assert (ours - theirs).abs().max() == 0
+
+
+# --- The whole way
+
+
+@dataclass(frozen=True)
+class Way:
+    """A model that was set up on a synthetic log and edited once."""
+
+    memory: Memory
+    view: ModelView
+    edit: Edited
+
+
+@pytest.fixture(scope="session")
+def way(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Way:
+    folder, made = tmp_path_factory.mktemp("way"), drifting_log(SMALL_LOG)
+    write_csv(made, folder / "log.csv")
+    if kind.titles:
+        items = sorted(set(read_log(folder / "log.csv").catalogue.items))
+        rows = (f"{item},the {['first', 'second', 'third'][row % 3]} film" for row, item in enumerate(items))
+        (folder / "items.csv").write_text("\n".join(["item_id,title", *rows]))
+    interactions = read_log(folder / "log.csv", titles=folder / "items.csv" if kind.titles else None)
+    settings, ends = small_settings(), [int(end) for end in made.truth.ends]
+    config = replace(kind.config, batch=64, epochs=3, layers=1, learning_rate=0.005)
+    quick = replace(settings.engine.edit, shared_epochs=1, epochs=1)
+    settings = replace(settings, engine=replace(settings.engine, backbone=config, edit=quick))
+    memory = Memory()
+    view = memory.view(memory.content(set_up(interactions, ends[0], settings).parts), kind.own)
+    return Way(memory, view, edited(memory, view, interactions, ends[1]))
+
+
+def test_an_edit_changes_the_regions_it_touches_and_nothing_else(way: Way) -> None:
+    before, after, plan = way.view, way.edit.view, way.edit.prepared.plan
+    assert plan.touched
+    assert after.backbone.digest == before.backbone.digest
+    assert after.content.backbone == before.content.backbone
+    for region in set(before.content.regions) - set(plan.touched):
+        assert after.content.regions[region] == before.content.regions[region]
+    windows = before.holdout
+    old, new = before.router.assign(windows), after.router.assign(windows)
+    kept = (old == new) & ~np.isin(new, plan.touched)
+    scores, now = before.router.scores(windows), after.router.scores(windows)
+    assert torch.equal(now[kept, : scores.shape[1]], scores[kept])
+
+
+def test_what_an_edit_made_is_read_back_and_recommends_new_items(way: Way) -> None:
+    content = way.edit.view.content
+    assert isinstance(content, StoredContent)
+    view = way.memory.view(content, way.view.own)
+    new = len(view.backbone.item_table()) - 1 - view.backbone.known_items
+    assert new == len(view.item_chunks[0]) > 0
+    windows = way.edit.prepared.windows
+    scores = view.router.scores(windows)
+    assert torch.equal(scores, way.edit.view.router.scores(windows))
+    assert scores[:, -new:].isfinite().any()
+
+
+def test_windows_hold_times_and_new_items_hold_titles_where_the_backbone_reads_them(kind: Kind, way: Way) -> None:
+    view = way.edit.view
+    timed_windows = [view.holdout, view.validation, view.buffer.windows, way.edit.prepared.windows]
+    timed_windows += [view.replay(region) for region in view.content.regions]
+    reads_times = kind.config.kind == "tisasrec"
+    assert view.settings.engine.windows.times == reads_times
+    assert {windows.times is not None for windows in timed_windows} == {reads_times}
+    assert view.backbone.reads_titles == (kind.config.kind == "causal_lm")
+    if view.backbone.reads_titles:
+        found = view.backbone.appended_titles  # type: ignore[attr-defined]
+        assert found.shape[0] == len(view.item_chunks[0])
+        assert (found >= 0).any() == bool(kind.titles)

@@ -111,8 +111,8 @@ class Memory:
         backbone = {role: self.put(data) for role, data in parts.backbone.items()}
         return StoredContent(backbone, self.put(parts.space), shared, regions)
 
-    def view(self, content: StoredContent) -> ModelView:
-        return ModelView(content, self.blobs.__getitem__)
+    def view(self, content: StoredContent, own: Path | None = None) -> ModelView:
+        return ModelView(content, self.blobs.__getitem__, own)
 
     def write(self, content: StoredContent, folder: Path) -> None:
         """The content and all blobs as files, for another process."""
@@ -169,7 +169,7 @@ def edited(
         prepared,
         {shared.region: shared, **trained},
         finished,
-        memory.view(memory.content(finished.parts, content)),
+        memory.view(memory.content(finished.parts, content), view.own),
     )
 
 
