@@ -64,7 +64,7 @@ def _show_plan(
     from cli.workflows import planned
     from raie_engine.estimate import estimated_seconds
 
-    found = planned(workspace.registry(), workspace.model, Path(log), until, seed)
+    found = planned(workspace.registry(), workspace.model, Path(log), until, seed, workspace.backbone_file)
     seconds = estimated_seconds(found.view, found.prepared, workers)
     value = _plan_json(found) | {"estimated_seconds": round(seconds, 1)}
     output.show(value, lambda: draw_plan(value))
@@ -184,7 +184,7 @@ def apply(
     from cli.workflows import apply_edit, planned
 
     registry = workspace.registry()
-    found = planned(registry, workspace.model, Path(log), until, seed)
+    found = planned(registry, workspace.model, Path(log), until, seed, workspace.backbone_file)
     with progress_bars() as progress:
         _, snapshot = apply_edit(
             registry,
@@ -231,6 +231,7 @@ def resume(workspace: Workspace, edit: int, force: bool, workers: int, output: O
             work=workspace.work,
             workers=workers,
             progress=progress,
+            own=workspace.backbone_file,
         )
     _show_result(registry, workspace.model, snapshot, output)
 

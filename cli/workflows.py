@@ -41,9 +41,12 @@ Progress = Callable[[str, int, int], None]
 HEARTBEAT_S = 30.0
 
 
-def open_view(registry: Registry, snapshot: Snapshot) -> ModelView:
-    """The snapshot as engine values; every blob is fetched once asked for, and verified."""
-    return ModelView(snapshot.content, registry.get)
+def open_view(registry: Registry, snapshot: Snapshot, own: Path | None = None) -> ModelView:
+    """The snapshot as engine values; every blob is fetched once asked for, and verified.
+
+    own: the Python file of a backbone of the user's own.
+    """
+    return ModelView(snapshot.content, registry.get, own)
 
 
 def run_setup(
@@ -128,7 +131,9 @@ def read_new(view: ModelView, log: Path) -> Interactions:
         raise InputError(f"{error} (a model's later logs are read with the options of its set-up)") from error
 
 
-def planned(registry: Registry, model: str, log: Path, until: str | None, seed: int | None) -> Planned:
+def planned(
+    registry: Registry, model: str, log: Path, until: str | None, seed: int | None, own: Path | None = None
+) -> Planned:
     """What an edit of the head on this log would do; changes nothing.
 
     Raises: EngineError, NothingToEdit among them; RegistryError; UsageError before the set-up.
@@ -136,7 +141,7 @@ def planned(registry: Registry, model: str, log: Path, until: str | None, seed: 
     base = registry.head(model)
     if base is None:
         raise UsageError(f"model {model!r} has no snapshot to edit: run `raie setup` first")
-    view = open_view(registry, base)
+    view = open_view(registry, base, own)
     interactions = read_new(view, log)
     prepared = prepare_edit(
         view,
@@ -191,6 +196,7 @@ def resume_edit(
     work: Path,
     workers: int,
     progress: Progress,
+    own: Path | None = None,
 ) -> Snapshot:
     """Finish an interrupted edit or set-up from what it has recorded; the result is that of an edit never stopped.
 
@@ -208,7 +214,7 @@ def resume_edit(
         return _finish_setup(
             registry, model, number, interactions, edit.parameters["until"], settings, work, progress
         )
-    view = open_view(registry, registry.resolve(model, str(edit.base)))
+    view = open_view(registry, registry.resolve(model, str(edit.base)), own)
     prepared = PreparedEdit.from_bytes(registry.get(Digest(str(edit.plan_digest))))
     return _train_and_commit(registry, model, number, view, prepared, work, workers, progress)
 
@@ -228,7 +234,7 @@ def _train_and_commit(
         trained = _trained(registry, model, number, view, prepared, folder, workers, progress)
         finished = finish_edit(view, prepared, [trained[region] for region in prepared.plan.touched])
         content = _uploaded(registry, finished.parts, view.content)  # type: ignore[arg-type]
-        candidate = ModelView(content, registry.get)
+        candidate = ModelView(content, registry.get, view.own)
         progress("judging the candidate", 0, 1)
         report = impact(view, candidate, prepared, finished, trained)
         progress("judging the candidate", 1, 1)

@@ -125,7 +125,7 @@ def prepare_edit(
         raise NothingToEdit(_nothing(interactions, mark, until, config.windows.min_length))
     catalogue, chunk = _grown(view.catalogue, interactions, until)
     item_rows = cold_item_rows(view.backbone, windows, len(catalogue.items), seed)
-    vectors = view.space.project(encode_windows(view.backbone, windows.items))
+    vectors = view.space.project(encode_windows(view.backbone, windows))
     plan = make_plan(
         view.region_map,
         gate_from(config.gate).decide(view.region_map, vectors),
@@ -176,9 +176,17 @@ def _rows(view: ModelView, more: Tensor) -> Tensor:
     return torch.cat([*view.item_chunks, more])
 
 
+def _titles(view: ModelView, prepared: PreparedEdit) -> tuple[str, ...]:
+    """The titles of all appended items, for a backbone that reads them."""
+    if not view.backbone.reads_titles:
+        return ()
+    more = () if prepared.catalogue_chunk is None else (prepared.catalogue_chunk,)
+    return Catalogue.from_chunks((*view.catalogue_chunks, *more)).titles[view.backbone.known_items :]
+
+
 def edited_backbone(view: ModelView, prepared: PreparedEdit) -> Backbone:
     """The frozen backbone with the item rows that this edit appends."""
-    return view.backbone.with_item_rows(_rows(view, prepared.item_rows))
+    return view.backbone.with_item_rows(_rows(view, prepared.item_rows), _titles(view, prepared))
 
 
 @dataclass(frozen=True)
@@ -204,7 +212,7 @@ def _region_windows(view: ModelView, prepared: PreparedEdit, region: int, owner:
 
 
 def _all_region_windows(view: ModelView, prepared: PreparedEdit) -> dict[int, _RegionWindows]:
-    owner = assign(view.region_map, view.space.project(encode_windows(view.backbone, view.validation.items)))
+    owner = assign(view.region_map, view.space.project(encode_windows(view.backbone, view.validation)))
     return {region: _region_windows(view, prepared, region, owner) for region in prepared.plan.touched}
 
 
@@ -266,6 +274,8 @@ def _task(
         adapter=config.adapter,
         schedule=schedule,
         checkpoint=checkpoint,
+        titles=_titles(view, prepared),
+        own=view.own,
     )
 
 

@@ -1,6 +1,6 @@
 """One region, its new windows and its replay in; one adapter out. Tasks are picklable values, so any executor maps them.
 
-Legend: n windows, L positions, d hidden size, m real positions of a batch.
+Legend: n windows, L positions, d hidden size.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from raie_engine.adapters import Adapter, fresh_adapter, item_parts, low_rank_delta
-from raie_engine.backbones import Backbone, encode, load_backbone
+from raie_engine.backbones import Backbone, Contexts, load_backbone
 from raie_engine.config import AdapterConfig
 from raie_engine.cross_entropy import linear_cross_entropy
 from raie_engine.evaluation import mean_metrics, ranks
-from raie_engine.training import Progress, Schedule, fit, successors
+from raie_engine.training import Progress, Schedule, fit
 from raie_engine.windows import Windows, concatenate
 from raie_engine.worker_pool import side_by_side
 
@@ -29,10 +29,10 @@ __all__ = [
     "TrainedRegion",
     "adapter_scores",
     "fit_adapter",
+    "task_backbone",
     "touched_items",
     "train_region",
     "train_regions",
-    "trained_positions",
 ]
 
 
@@ -44,7 +44,8 @@ class TrainTask:
     that serves these windows now, None for the bare backbone. shared: blobs of the adapter trained on all touched
     regions of this edit, if there is one. new: windows of the edit; replay: windows of the region's past; validation:
     the edit's newest windows and retained: later windows of the past, neither of which is trained on. positions: last
-    positions of a window the loss reads.
+    positions of a window the loss reads. titles: of the new items, where the log has titles. own: the Python file of a
+    backbone of the user's own.
     """
 
     region: int
@@ -60,6 +61,8 @@ class TrainTask:
     adapter: AdapterConfig
     schedule: Schedule
     checkpoint: Path | None = None
+    titles: tuple[str, ...] = ()
+    own: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def train_region(task: TrainTask, progress: Progress | None = None) -> TrainedRe
     the backbone is frozen and all positions of a window train.
     """
     started = time.monotonic()
-    backbone = load_backbone(*task.backbone).with_item_rows(task.item_rows)
+    backbone = task_backbone(task)
     candidates = {"current": _read(task.current, backbone), "shared": _read(task.shared, backbone)}
     measured = {
         name: measure(backbone, adapter, task)
@@ -113,6 +116,11 @@ def train_region(task: TrainTask, progress: Progress | None = None) -> TrainedRe
         passes=passes,
         seconds=time.monotonic() - started,
     )
+
+
+def task_backbone(task: TrainTask) -> Backbone:
+    """The frozen backbone of a task, with the item rows that its edit appends."""
+    return load_backbone(*task.backbone, task.own).with_item_rows(task.item_rows, task.titles)
 
 
 def _read(blobs: Mapping[str, bytes] | None, backbone: Backbone) -> Adapter | None:
@@ -143,8 +151,8 @@ def fit_adapter(
     live = adapter.with_parameters(parameters)
     delta, table = low_rank_delta(live.lora, live.scaling), backbone.item_table()[1:]
 
-    def loss(items: Tensor, target: Tensor) -> Tensor:
-        states, following = trained_positions(backbone.hidden(items, delta), items, target, task.positions)
+    def loss(contexts: Contexts, target: Tensor) -> Tensor:
+        states, following = backbone.examples(contexts, target, task.positions, delta)
         return linear_cross_entropy(states, table, following - 1, *item_parts(live, states))
 
     def validate() -> float:
@@ -162,18 +170,6 @@ def fit_adapter(
     return adapter.with_parameters(result.parameters), result.passes
 
 
-def trained_positions(states: Tensor, items: Tensor, target: Tensor, positions: int) -> tuple[Tensor, Tensor]:
-    """(states [m, d], following items [m]) of the last `positions` real positions of each window.
-
-    With as many positions as the stride of the windows, an item is a target once, with its longest context.
-    """
-    following = successors(items, target)
-    length = (items != 0).sum(dim=1, keepdim=True)
-    place = torch.arange(items.shape[1])
-    read = (place < length) & (place >= length - positions)
-    return states[read], following[read]
-
-
 def adapter_scores(backbone: Backbone, adapter: Adapter | None) -> Callable[[Windows], Tensor]:
     """Windows -> scores [n, v] under one adapter, or under the bare backbone, as a Router scores them.
 
@@ -185,7 +181,7 @@ def adapter_scores(backbone: Backbone, adapter: Adapter | None) -> Callable[[Win
 
     @torch.no_grad()
     def score(windows: Windows) -> Tensor:
-        states = encode(backbone, torch.from_numpy(windows.items).long(), delta)
+        states = backbone.encode(Contexts.of(windows), delta)
         scores = states @ table.T
         if adapter is not None:
             low, rows = item_parts(adapter, states)

@@ -6,13 +6,13 @@ Legend: n windows, d hidden size, k regions.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from raie_engine.backbone_training import train_backbone
+from raie_engine.backbone_training import configured_class, train_backbone
 from raie_engine.catalogue import Catalogue
 from raie_engine.clustering import KChoice
 from raie_engine.config import EngineConfig
@@ -87,6 +87,7 @@ def set_up(
 
     Raises: NothingToEdit when the slice holds no window; InputError when there are fewer windows than regions.
     """
+    settings = _with_times(settings)
     config = settings.engine
     past = between(interactions, None, until)
     split = split_setup(cut_windows(past, config.windows), config.edit.holdout)
@@ -102,23 +103,23 @@ def set_up(
         config.backbone,
         positions=config.windows.stride,
         seed=config.seed,
+        titles=past.catalogue.titles,
         checkpoint=checkpoint,
         progress=progress,
     )
-    encodings = encode_windows(model, split.train.items)
+    encodings = encode_windows(model, split.train)
     space = fit_space(encodings, config.regions.remove_components, model.digest)
     vectors = space.project(encodings)
     choice = None if config.regions.regions else choose_regions(vectors, config.regions, config.seed)
     k = choice.k if choice else config.regions.regions
     region_map, owner = fit_regions(vectors, config.regions, config.seed, space.digest, k)
     model_config, weights = model.to_bytes()
+    buffer = AddBuffer.empty(config.windows.length, model.dim, space.digest, times=config.windows.times)
     parts = ContentParts(
         backbone={"config": model_config, "weights": weights},
         space=space.to_bytes(),
         appended={"catalogue": _catalogue_chunk(past)},
-        replaced=_shared(
-            past, until, split, settings, AddBuffer.empty(config.windows.length, model.dim, space.digest)
-        ),
+        replaced=_shared(past, until, split, settings, buffer),
         regions=_entries(region_map, split.train, owner, config),
     )
     report = {
@@ -133,6 +134,13 @@ def set_up(
         "holdout": mean_metrics(ranks(adapter_scores(model, None), split.holdout)),
     }
     return SetUp(parts, _facts(region_map), report)
+
+
+def _with_times(settings: Settings) -> Settings:
+    """The settings under which windows hold times where the backbone reads them; later edits read these."""
+    engine = settings.engine
+    times = engine.windows.times or configured_class(engine.backbone).reads_times
+    return replace(settings, engine=replace(engine, windows=replace(engine.windows, times=times)))
 
 
 def _catalogue_chunk(past: Interactions) -> bytes:

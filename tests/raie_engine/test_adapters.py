@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from safetensors.torch import load, save
 
 from raie_engine.adapters import Adapter, fresh_adapter, item_parts, low_rank_delta
 from raie_engine.array_bytes import pack
-from raie_engine.backbones import encode
+from raie_engine.backbones import Contexts
 from raie_engine.config import AdapterConfig
 from raie_engine.errors import DamagedArtifact, WrongBackbone
 from raie_engine.region_training import adapter_scores
@@ -47,26 +46,6 @@ print(json.dumps({role: hashlib.sha256(data).hexdigest() for role, data in sorte
     assert json.loads(in_another_process(code)) == mine
 
 
-def test_peft_loads_the_blobs_and_gives_the_same_hidden_states(tmp_path: Path) -> None:
-    with warnings.catch_warnings():
-        # What peft's own imports warn of is not ours to fix.
-        warnings.simplefilter("ignore")
-        from peft import PeftModel
-
-        adapter, items = random_adapter(BACKBONE, [2]), torch.from_numpy(WINDOWS.items).long()
-        blobs = adapter.to_blobs()
-        (tmp_path / "adapter_model.safetensors").write_bytes(blobs["lora"])
-        (tmp_path / "adapter_config.json").write_bytes(blobs["lora_config"])
-        # A copy: peft puts its layers into the module that it is given.
-        wrapped = PeftModel.from_pretrained(random_backbone(), str(tmp_path)).eval()
-        theirs = wrapped.base_model.model.hidden(items)
-    ours = BACKBONE.hidden(items, low_rank_delta(adapter.lora, adapter.scaling))
-    bare = BACKBONE.hidden(items)
-    assert (ours - bare).abs().max() > 0.1, "the test needs an adapter that does something"
-    # 1e-5: the same products in the same order, but peft scales after another rounding.
-    torch.testing.assert_close(theirs, ours, rtol=0, atol=1e-5)
-
-
 def test_a_fresh_adapter_changes_no_score() -> None:
     adapter = fresh_adapter(BACKBONE, AdapterConfig(), torch.tensor([1, 2, 3]), seed=4)
     assert torch.equal(adapter_scores(BACKBONE, adapter)(WINDOWS), adapter_scores(BACKBONE, None)(WINDOWS))
@@ -84,7 +63,7 @@ def test_the_score_is_what_the_formula_says() -> None:
     """score = h E^T + (h B^T) a^T + b, item by item."""
     adapter = random_adapter(BACKBONE, [2, 5, 30])
     delta = low_rank_delta(adapter.lora, adapter.scaling)
-    states = encode(BACKBONE, torch.from_numpy(WINDOWS.items).long(), delta)
+    states = BACKBONE.encode(Contexts.of(WINDOWS), delta)
     expected = states @ BACKBONE.item_table().T
     for place, item in enumerate([2, 5, 30]):
         expected[:, item] += states @ adapter.b.T @ adapter.a[place] + adapter.bias[place]

@@ -21,7 +21,6 @@ from raie_engine.region_training import (
     touched_items,
     train_region,
     train_regions,
-    trained_positions,
 )
 from raie_engine.training import Schedule
 from raie_engine.windows import Windows
@@ -63,29 +62,6 @@ def without_time(result: TrainedRegion) -> TrainedRegion:
         for measured in (result.before, result.after)
     )
     return replace(result, seconds=0.0, before=before, after=after)
-
-
-def test_the_loss_reads_the_last_positions_of_each_window() -> None:
-    items = torch.tensor([[1, 2, 3, 0], [4, 5, 6, 7], [8, 0, 0, 0]])
-    target = torch.tensor([9, 10, 11])
-    places = torch.arange(12.0).reshape(3, 4, 1)  # the state of row i, position j is 4 i + j
-    states, following = trained_positions(places, items, target, positions=2)
-    assert states.flatten().tolist() == [1, 2, 6, 7, 8]
-    assert following.tolist() == [3, 9, 7, 10, 11]
-    states, following = trained_positions(places, items, target, positions=10)
-    assert states.flatten().tolist() == [0, 1, 2, 4, 5, 6, 7, 8]
-    assert following.tolist() == [2, 3, 9, 5, 6, 7, 10, 11]
-    states, following = trained_positions(places, items, target, positions=1)
-    assert following.tolist() == target.tolist()
-
-
-def test_with_as_many_positions_as_the_stride_an_item_is_a_target_once() -> None:
-    history = torch.arange(1, 14)  # 13 items: windows of 6 items and a target, from every third item on
-    starts = [0, 3, 6]
-    items = torch.stack([history[start : start + 6] for start in starts])
-    target = torch.stack([history[start + 6] for start in starts])
-    _, following = trained_positions(torch.zeros(3, 6, 1), items, target, positions=3)
-    assert sorted(following.tolist()) == list(range(5, 14))
 
 
 def test_the_touched_items_are_those_of_the_windows_once_and_never_padding() -> None:
