@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raie_engine.adapters import Adapter, fresh_adapter, item_parts, low_rank_delta
+from raie_engine.adapters import Adapter, AdapterDelta, fresh_adapter
 from raie_engine.backbones import Backbone, Contexts, load_backbone
 from raie_engine.config import AdapterConfig
 from raie_engine.cross_entropy import linear_cross_entropy
@@ -149,11 +149,12 @@ def fit_adapter(
     """The adapter after training on the task's new and replayed windows, and how many windows were passed."""
     parameters = {name: value.clone().requires_grad_() for name, value in adapter.parameters().items()}
     live = adapter.with_parameters(parameters)
-    delta, table = low_rank_delta(live.lora, live.scaling), backbone.item_table()[1:]
 
     def loss(contexts: Contexts, target: Tensor) -> Tensor:
+        delta, table, bias = scoring_parts(backbone, live)
         states, following = backbone.examples(contexts, target, task.positions, delta)
-        return linear_cross_entropy(states, table, following - 1, *item_parts(live, states))
+        ones = states.new_ones(len(states), 1)
+        return linear_cross_entropy(states, table[1:], following - 1, ones, bias[1:].unsqueeze(1))
 
     def validate() -> float:
         return quality(measure(backbone, live, task))
@@ -170,22 +171,32 @@ def fit_adapter(
     return adapter.with_parameters(result.parameters), result.passes
 
 
+def scoring_parts(backbone: Backbone, adapter: Adapter) -> tuple[AdapterDelta, Tensor, Tensor]:
+    """What a window is scored with under one adapter: what is added on the way, E_k [v, d] and b_k [v]."""
+    table = backbone.item_table()
+    delta = AdapterDelta.of(adapter, len(table) - 1)
+    assert delta.item_rows is not None
+    return (
+        delta,
+        table + delta.item_rows,
+        adapter.bias.new_zeros(len(table)).index_copy(0, adapter.touched, adapter.bias),
+    )
+
+
 def adapter_scores(backbone: Backbone, adapter: Adapter | None) -> Callable[[Windows], Tensor]:
     """Windows -> scores [n, v] under one adapter, or under the bare backbone, as a Router scores them.
 
     Padding and items that were appended after the adapter, or the backbone, was trained score minus infinity.
     """
-    table = backbone.item_table()
     visible = backbone.known_items if adapter is None else adapter.visible
-    delta = None if adapter is None else low_rank_delta(adapter.lora, adapter.scaling)
+    delta, table, bias = (
+        (None, backbone.item_table(), None) if adapter is None else scoring_parts(backbone, adapter)
+    )
 
     @torch.no_grad()
     def score(windows: Windows) -> Tensor:
         states = backbone.encode(Contexts.of(windows), delta)
-        scores = states @ table.T
-        if adapter is not None:
-            low, rows = item_parts(adapter, states)
-            scores[:, 1 : visible + 1] += low @ rows.T
+        scores = states @ table.T if bias is None else torch.addmm(bias, states, table.T)
         scores[:, visible + 1 :] = float("-inf")
         scores[:, 0] = float("-inf")
         return scores

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raie_engine.adapters import Adapter, item_parts
+from raie_engine.adapters import Adapter, item_parts, rows_read
 from raie_engine.backbones import Backbone, Contexts, Delta
 from raie_engine.errors import InputError
 from raie_engine.regions import RegionMap, RoutingSpace, assign
@@ -180,8 +180,26 @@ class Router:
         return scores.masked_fill_(unknown, float("-inf"))
 
     def _delta(self, slots: Tensor) -> Delta:
-        def delta(name: str, inputs: Tensor) -> Tensor:
-            down, up = self._stacked[name]
-            return torch.bmm(torch.bmm(inputs, down[slots]), up[slots])  # [n, L, inputs] -> [n, L, outputs]
+        present = {slot: self.adapters[region] for region, slot in self._slots.items() if (slots == slot).any()}
+        return _MixedDelta(self._stacked, present, slots)
 
-        return delta
+
+@dataclass(frozen=True, eq=False)
+class _MixedDelta:
+    """What the adapters add for the rows of one block; slots: [n], adapters: those that own a row, by slot."""
+
+    stacked: Mapping[str, tuple[Tensor, Tensor]]
+    adapters: Mapping[int, Adapter]
+    slots: Tensor
+
+    def layer(self, name: str, inputs: Tensor) -> Tensor:
+        down, up = self.stacked[name]
+        return torch.bmm(torch.bmm(inputs, down[self.slots]), up[self.slots])  # [n, L, inputs] -> [n, L, outputs]
+
+    def read(self, items: Tensor) -> Tensor | None:
+        added = None
+        for slot, adapter in self.adapters.items():
+            members = (self.slots == slot).view(-1, 1, 1)
+            rows = rows_read(adapter, items)  # of all rows of the block: a fixed shape
+            added = torch.where(members, rows, 0.0 if added is None else added)
+        return added

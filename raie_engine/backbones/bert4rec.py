@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from raie_engine.backbones.item_model import ItemModel, ModelShape
-from raie_engine.backbones.linear_layers import with_delta
 from raie_engine.backbones.protocol import Contexts, Delta
 from raie_engine.backbones.transformer import BlockLayers, small_matrices_
 
@@ -71,7 +70,7 @@ class Bert4Rec(ItemModel):
     def encode(self, contexts: Contexts, delta: Delta | None = None) -> Tensor:
         items = self._followed_by(contexts.left_justified(), torch.tensor(MASK))
         place = (items == MASK).long().argmax(dim=1)
-        states = with_delta(self, delta).filled_in(items)
+        states = self.under(delta).filled_in(items)
         return states[torch.arange(len(items)), place]
 
     def examples(
@@ -80,7 +79,7 @@ class Bert4Rec(ItemModel):
         contexts = contexts.left_justified()
         items = self._followed_by(contexts, target)
         masked = self._drawn(contexts.lengths.unsqueeze(1), items.shape[1], positions)
-        states = with_delta(self, delta).filled_in(items.masked_fill(masked, MASK))
+        states = self.under(delta).filled_in(items.masked_fill(masked, MASK))
         return states[masked], items[masked]
 
     def filled_in(self, items: Tensor) -> Tensor:

@@ -59,6 +59,7 @@ class ItemModel(nn.Module):
     reads_times: ClassVar[bool] = False
     reads_titles: ClassVar[bool] = False
     source: ClassVar[str | None] = None
+    delta: Delta | None = None
     appended: Tensor
 
     def __init__(self, shape: Any, dropout: float = 0.0) -> None:
@@ -73,8 +74,18 @@ class ItemModel(nn.Module):
         raise NotImplementedError(f"expected {type(self).__name__} to define `states` or `encode` and `examples`")
 
     def embedded(self, items: Tensor) -> Tensor:
-        """The rows of the item table: [n, L] -> [n, L, d]."""
-        return F.embedding(items, self.item_table())
+        """The rows of the item table, and what an adapter adds to them: [n, L] -> [n, L, d]."""
+        rows = F.embedding(items, self.item_table())
+        added = None if self.delta is None else self.delta.read(items)
+        return rows if added is None else rows + added
+
+    def under(self, delta: Delta | None) -> Self:
+        """The model over the same weights with what an adapter adds to the rows it reads and to its linear layers."""
+        if delta is None:
+            return self
+        model = with_delta(self, delta.layer)
+        model.__dict__["delta"] = delta
+        return model
 
     # --- What the engine asks of a backbone; each is described in protocol.py.
 
@@ -99,13 +110,13 @@ class ItemModel(nn.Module):
 
     def encode(self, contexts: Contexts, delta: Delta | None = None) -> Tensor:
         contexts = contexts.left_justified()
-        return last_states(with_delta(self, delta).states(contexts), contexts)
+        return last_states(self.under(delta).states(contexts), contexts)
 
     def examples(
         self, contexts: Contexts, target: Tensor, positions: int, delta: Delta | None = None
     ) -> tuple[Tensor, Tensor]:
         contexts = contexts.left_justified()
-        return trained_positions(with_delta(self, delta).states(contexts), contexts, target, positions)
+        return trained_positions(self.under(delta).states(contexts), contexts, target, positions)
 
     def with_item_rows(self, rows: Tensor, titles: Sequence[str] = ()) -> Self:
         return self._with_buffers(appended=rows)

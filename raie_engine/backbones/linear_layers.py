@@ -7,13 +7,17 @@ not: for two transformer blocks that takes 30 microseconds.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeVar
 
 from torch import Tensor, nn
 
-from raie_engine.backbones.protocol import Delta, Shape
+from raie_engine.backbones.protocol import Shape
 
-__all__ = ["linear_shapes", "with_delta"]
+__all__ = ["LayerDelta", "linear_shapes", "with_delta"]
+
+LayerDelta = Callable[[str, Tensor], Tensor]
+"""`Delta.layer`: the name and the input of a linear layer to what is added to its output."""
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -32,12 +36,12 @@ def _shape(module: nn.Module) -> Shape | None:
     return None
 
 
-def with_delta(module: M, delta: Delta | None) -> M:
-    """The module over the same weights whose linear layers add `delta`; None gives the module itself."""
-    return module if delta is None else _copied(module, delta, "")
+def with_delta(module: M, delta: LayerDelta) -> M:
+    """The module over the same weights whose linear layers add `delta`."""
+    return _copied(module, delta, "")
 
 
-def _copied(module: M, delta: Delta, prefix: str) -> M:
+def _copied(module: M, delta: LayerDelta, prefix: str) -> M:
     children = {
         name: _Shifted(child, f"{prefix}{name}", delta)
         if _shape(child) is not None
@@ -53,7 +57,7 @@ def _copied(module: M, delta: Delta, prefix: str) -> M:
 class _Shifted:
     """A linear layer and what an adapter adds to it. It has no `weight`: code that went around it must not pass."""
 
-    def __init__(self, layer: nn.Module, name: str, delta: Delta) -> None:
+    def __init__(self, layer: nn.Module, name: str, delta: LayerDelta) -> None:
         self.layer, self.name, self.delta = layer, name, delta
 
     def __call__(self, inputs: Tensor) -> Tensor:

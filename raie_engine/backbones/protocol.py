@@ -67,13 +67,17 @@ class Shape(NamedTuple):
 
 
 class Delta(Protocol):
-    """What an adapter adds to the output of the linear layer `name`, given that layer's input [n, .., inputs]."""
+    """What an adapter adds inside a backbone."""
 
-    def __call__(self, name: str, inputs: Tensor) -> Tensor: ...
+    def layer(self, name: str, inputs: Tensor) -> Tensor:
+        """To the output of the linear layer `name`, given that layer's input [n, .., inputs]."""
+
+    def read(self, items: Tensor) -> Tensor | None:
+        """To the rows that are read for items [n, L]: [n, L, d]; None where it adds nothing."""
 
 
 class Backbone(Protocol):
-    """A frozen next-item model; adapters reach its linear layers through `delta`, an argument and never hidden state.
+    """A frozen next-item model; adapters reach into it through `delta`, an argument and never hidden state.
 
     Where padding stands in a context, and what the other rows of a batch are, changes nothing that comes out.
     """

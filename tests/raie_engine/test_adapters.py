@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from raie_engine.adapters import Adapter, fresh_adapter, item_parts, low_rank_delta
+from raie_engine.adapters import Adapter, AdapterDelta, fresh_adapter, item_parts, rows_read
 from raie_engine.array_bytes import pack
 from raie_engine.backbones import Contexts
 from raie_engine.config import AdapterConfig
@@ -60,13 +60,17 @@ def test_a_seed_gives_one_fresh_adapter() -> None:
 
 
 def test_the_score_is_what_the_formula_says() -> None:
-    """score = h E^T + (h B^T) a^T + b, item by item."""
+    """E_k = E + a B, read and scored with; score = h E_k^T + b, item by item."""
     adapter = random_adapter(BACKBONE, [2, 5, 30])
-    delta = low_rank_delta(adapter.lora, adapter.scaling)
-    states = BACKBONE.encode(Contexts.of(WINDOWS), delta)
-    expected = states @ BACKBONE.item_table().T
+    table = BACKBONE.item_table().clone()
     for place, item in enumerate([2, 5, 30]):
-        expected[:, item] += states @ adapter.b.T @ adapter.a[place] + adapter.bias[place]
+        table[item] += adapter.a[place] @ adapter.b
+    edited = type(BACKBONE).from_bytes(*BACKBONE.to_bytes())
+    edited.items.weight.copy_(table)
+    states = edited.encode(Contexts.of(WINDOWS), AdapterDelta(adapter.lora, adapter.scaling))
+    expected = states @ table.T
+    for place, item in enumerate([2, 5, 30]):
+        expected[:, item] += adapter.bias[place]
     found = adapter_scores(BACKBONE, adapter)(WINDOWS)
     assert found[:, 0].isneginf().all()
     # 1e-4: single precision, scores of order ten.
@@ -80,6 +84,26 @@ def test_an_item_that_was_not_touched_gets_nothing() -> None:
     assert added.shape == (4, ITEMS)
     assert added[:, [item - 1 for item in range(1, 31) if item not in (2, 5, 30)]].abs().max() == 0
     assert (added[:, [1, 4, 29]] != 0).all()
+
+
+def test_rows_looked_up_are_those_of_the_whole_table() -> None:
+    adapter = random_adapter(BACKBONE, [2, 5, 30])
+    items = torch.from_numpy(WINDOWS.items).long()
+    whole = AdapterDelta.of(adapter, ITEMS).read(items)
+    assert whole is not None
+    torch.testing.assert_close(rows_read(adapter, items), whole, rtol=0, atol=1e-6)
+    untouched = ~torch.isin(items, torch.tensor([2, 5, 30]))
+    assert whole[untouched].abs().max() == 0
+    assert (whole[~untouched] != 0).all()
+
+
+def test_rows_of_an_older_kind_are_refused() -> None:
+    """They were scored with and not read: taken for these, they would score something else."""
+    blobs = random_adapter(BACKBONE, [2]).to_blobs()
+    facts = {"kind": "item_rows", "backbone": BACKBONE.digest, "visible": ITEMS}
+    arrays = {"touched": np.array([2]), "a": np.zeros((1, 3)), "b": np.zeros((3, 16)), "bias": np.zeros(1)}
+    with pytest.raises(DamagedArtifact, match="item_rows 2"):
+        Adapter.from_blobs(blobs | {"item_rows": pack(facts, arrays)})
 
 
 def test_an_adapter_without_touched_items_still_scores() -> None:
@@ -122,7 +146,7 @@ def item_rows(**changed: np.ndarray) -> bytes:
         "b": np.zeros((3, 16), np.float32),
         "bias": np.zeros(3, np.float32),
     }
-    return pack({"kind": "item_rows", "backbone": BACKBONE.digest, "visible": ITEMS}, arrays | changed)
+    return pack({"kind": "item_rows 2", "backbone": BACKBONE.digest, "visible": ITEMS}, arrays | changed)
 
 
 def config(**changed: object) -> Callable[[bytes], bytes]:

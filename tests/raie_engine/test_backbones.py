@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from raie_engine.adapters import low_rank_delta
+from raie_engine.adapters import AdapterDelta
 from raie_engine.backbone_training import train_backbone
 from raie_engine.backbones import Contexts, ItemModel, backbone_class, load_backbone
 from raie_engine.config import AdapterConfig, BackboneConfig, RegionConfig
@@ -196,17 +196,24 @@ def test_training_reads_the_last_positions_alone(backbone: ItemModel) -> None:
 def test_every_layer_that_carries_an_adapter_is_reached_whenever_the_model_is_read(backbone: ItemModel) -> None:
     reached: set[str] = set()
 
-    def delta(name: str, inputs: torch.Tensor) -> torch.Tensor:
-        assert inputs.shape[0] == len(CONTEXTS), "a router gives each window its own adapter"
-        reached.add(name)
-        return inputs.new_zeros(*inputs.shape[:-1], backbone.lora_targets[name].outputs)
+    class Zero:
+        def layer(self, name: str, inputs: torch.Tensor) -> torch.Tensor:
+            assert inputs.shape[0] == len(CONTEXTS), "a router gives each window its own adapter"
+            reached.add(name)
+            return inputs.new_zeros(*inputs.shape[:-1], backbone.lora_targets[name].outputs)
 
+        def read(self, items: torch.Tensor) -> torch.Tensor:
+            assert items.shape[0] == len(CONTEXTS)
+            reached.add("item rows")
+            return torch.zeros(*items.shape, backbone.dim)
+
+    everything = {"item rows", *backbone.lora_targets}
     with torch.inference_mode():
-        assert torch.equal(backbone.encode(CONTEXTS, delta), backbone.encode(CONTEXTS))
-    assert reached == set(backbone.lora_targets)
+        assert torch.equal(backbone.encode(CONTEXTS, Zero()), backbone.encode(CONTEXTS))
+    assert reached == everything
     reached.clear()
-    backbone.examples(CONTEXTS, torch.from_numpy(WINDOWS.target).long(), 3, delta)
-    assert reached == set(backbone.lora_targets)
+    backbone.examples(CONTEXTS, torch.from_numpy(WINDOWS.target).long(), 3, Zero())
+    assert reached == everything
 
 
 # --- Routing and isolation
@@ -425,7 +432,7 @@ def test_peft_loads_an_adapter_and_gives_the_same_states(backbone: ItemModel, tm
         copy = type(backbone).from_bytes(*backbone.to_bytes())
         wrapped = PeftModel.from_pretrained(copy, str(tmp_path)).eval()
         theirs = wrapped.base_model.model.encode(CONTEXTS)
-    ours = backbone.encode(CONTEXTS, low_rank_delta(adapter.lora, adapter.scaling))
+    ours = backbone.encode(CONTEXTS, AdapterDelta(adapter.lora, adapter.scaling))
     assert (ours - backbone.encode(CONTEXTS)).abs().max() > 0.1, "the test needs an adapter that does something"
     assert (ours - theirs).abs().max() == 0
 
