@@ -175,8 +175,12 @@ def fresh_adapter(
 ) -> Adapter:
     """An adapter that changes nothing yet, or continues `start`, with rows for the items `touched` [t] as well.
 
+    An item rank of 0 means an adapter without item rows, and it stays without them.
+
     Source: LoRA, arXiv 2106.09685: A random, B zero. The item rows are the other way round: a zero, B random.
     """
+    if not (config.item_rank if start is None else start.a.shape[1]):
+        touched = touched[:0]
     if start is not None:
         return _widened(start, touched, backbone)
     generator = torch.Generator().manual_seed(seed)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 from raie_engine.adapters import Adapter, fresh_adapter, item_parts, low_rank_delta
-from raie_engine.backbones import Backbone, encode, load_backbone
+from raie_engine.backbones import Backbone, Delta, encode, load_backbone
 from raie_engine.config import AdapterConfig
 from raie_engine.cross_entropy import linear_cross_entropy
 from raie_engine.evaluation import mean_metrics, ranks
@@ -29,9 +30,13 @@ __all__ = [
     "TrainedRegion",
     "adapter_scores",
     "fit_adapter",
+    "next_item_loss",
+    "one_thread",
+    "quality",
     "touched_items",
     "train_region",
     "train_regions",
+    "trainable",
     "trained_positions",
 ]
 
@@ -139,20 +144,15 @@ def fit_adapter(
     backbone: Backbone, adapter: Adapter, task: TrainTask, progress: Progress | None = None
 ) -> tuple[Adapter, int]:
     """The adapter after training on the task's new and replayed windows, and how many windows were passed."""
-    parameters = {name: value.clone().requires_grad_() for name, value in adapter.parameters().items()}
-    live = adapter.with_parameters(parameters)
-    delta, table = low_rank_delta(live.lora, live.scaling), backbone.item_table()[1:]
-
-    def loss(items: Tensor, target: Tensor) -> Tensor:
-        states, following = trained_positions(backbone.hidden(items, delta), items, target, task.positions)
-        return linear_cross_entropy(states, table, following - 1, *item_parts(live, states))
+    live = trainable(adapter)
+    parameters = live.parameters()
 
     def validate() -> float:
         return quality(measure(backbone, live, task))
 
     result = fit(
         parameters,
-        loss,
+        next_item_loss(backbone, live, task.positions),
         concatenate([task.new, task.replay]),
         task.schedule,
         validate=validate if len(task.validation) else None,
@@ -160,6 +160,30 @@ def fit_adapter(
         progress=progress,
     )
     return adapter.with_parameters(result.parameters), result.passes
+
+
+def trainable(adapter: Adapter) -> Adapter:
+    """The same adapter over copies of its tensors that record gradients."""
+    return adapter.with_parameters(
+        {k: v.detach().clone().requires_grad_() for k, v in adapter.parameters().items()}
+    )
+
+
+def next_item_loss(
+    backbone: Backbone, adapter: Adapter | None, positions: int, delta: Delta | None = None
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """The loss that every strategy trains on: cross-entropy over all items at the last positions of a window.
+
+    delta: what the layers add, where it is not the adapter's own LoRA.
+    """
+    delta = delta if adapter is None or delta else low_rank_delta(adapter.lora, adapter.scaling)
+
+    def loss(items: Tensor, target: Tensor) -> Tensor:
+        states, following = trained_positions(backbone.hidden(items, delta), items, target, positions)
+        rows = () if adapter is None else item_parts(adapter, states)
+        return linear_cross_entropy(states, backbone.item_table()[1:], following - 1, *rows)
+
+    return loss
 
 
 def trained_positions(states: Tensor, items: Tensor, target: Tensor, positions: int) -> tuple[Tensor, Tensor]:
@@ -174,14 +198,18 @@ def trained_positions(states: Tensor, items: Tensor, target: Tensor, positions: 
     return states[read], following[read]
 
 
-def adapter_scores(backbone: Backbone, adapter: Adapter | None) -> Callable[[Windows], Tensor]:
+def adapter_scores(
+    backbone: Backbone, adapter: Adapter | None, *, delta: Delta | None = None, visible: int | None = None
+) -> Callable[[Windows], Tensor]:
     """Windows -> scores [n, v] under one adapter, or under the bare backbone, as a Router scores them.
 
     Padding and items that were appended after the adapter, or the backbone, was trained score minus infinity.
+    delta: what the layers add, where it is not the adapter's own LoRA. visible: the last item row that is scored,
+    where another training than the adapter's has reached further.
     """
     table = backbone.item_table()
-    visible = backbone.known_items if adapter is None else adapter.visible
-    delta = None if adapter is None else low_rank_delta(adapter.lora, adapter.scaling)
+    visible = visible or (backbone.known_items if adapter is None else adapter.visible)
+    delta = delta if adapter is None or delta else low_rank_delta(adapter.lora, adapter.scaling)
 
     @torch.no_grad()
     def score(windows: Windows) -> Tensor:
@@ -218,15 +246,22 @@ def train_regions(tasks: Sequence[TrainTask], workers: int) -> Generator[Trained
 
 
 def _train_alone(task: TrainTask) -> TrainedRegion:
-    torch.set_num_threads(1)
-    return train_region(task)
+    with one_thread():
+        return train_region(task)
 
 
 def _on_one_thread(tasks: Iterable[TrainTask]) -> Iterator[TrainedRegion]:
+    with one_thread():
+        for task in tasks:
+            yield train_region(task)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """torch on one thread, and afterwards on as many as before."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        for task in tasks:
-            yield train_region(task)
+        yield
     finally:
         torch.set_num_threads(threads)

@@ -51,6 +51,13 @@ class Windows:
         """The windows of these rows (indices, mask or slice), in that order."""
         return Windows(self.items[rows], self.target[rows], self.user[rows], self.timestamp[rows])
 
+    def without_items_above(self, row: int) -> Windows:
+        """The windows as a model reads them whose item rows end here: later items passed over, as a target a miss."""
+        items = np.where(self.items > row, np.int32(PAD), self.items)
+        order = np.argsort(items == PAD, axis=1, kind="stable")
+        target = np.where(self.target > row, np.int32(PAD), self.target)
+        return Windows(np.take_along_axis(items, order, axis=1), target, self.user, self.timestamp)
+
     def to_bytes(self) -> bytes:
         """safetensors; equal windows give equal bytes."""
         arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in _DTYPES}

@@ -26,6 +26,7 @@ HOMES = {
     "boto3": ("registry/s3_store.py",),
     "botocore": ("registry/s3_store.py",),
     "click": ("cli/",),
+    "matplotlib": ("raie_engine/figures.py",),
     "mlflow": ("registry/mlflow_", "raie_engine/serving.py"),
     "peft": ("raie_engine/adapters.py",),
     "psycopg": (),

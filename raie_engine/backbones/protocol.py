@@ -57,6 +57,9 @@ class Backbone(Protocol):
     def with_item_rows(self, rows: Tensor) -> Backbone:
         """The same frozen model whose item table is the known items' rows and then `rows` [new items, d]."""
 
+    def to_bytes(self) -> tuple[bytes, bytes]:
+        """(canonical JSON configuration, safetensors weights); appended item rows are not among them."""
+
 
 def last_position(items: Tensor) -> Tensor:
     """Index of the last real item of each left-justified window: [n, L] -> [n]."""

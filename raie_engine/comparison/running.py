@@ -1,0 +1,190 @@
+"""Run a comparison: for every seed one set-up, for every contestant one edit after the other, some side by side.
+
+Whatever is finished lies in the work folder and is not done again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from raie_engine.comparison.cells import Cell, CellPlace, read_blobs, write_blobs
+from raie_engine.comparison.contestants import Contestant
+from raie_engine.comparison.course import Course, lessons
+from raie_engine.evaluation import ranks
+from raie_engine.model_view import Settings
+from raie_engine.named_blobs import view_of, with_parts
+from raie_engine.region_training import one_thread
+from raie_engine.setting_up import set_up
+from raie_engine.strategies import STRATEGIES, Learnt, Lesson
+from raie_engine.windows import Windows
+from raie_engine.worker_pool import side_by_side
+
+__all__ = ["Progress", "run"]
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is finished, and how much there is."""
+
+
+def run(
+    course: Course,
+    settings: Settings,
+    contestants: Sequence[Contestant],
+    seeds: Sequence[int],
+    work: Path,
+    *,
+    workers: int,
+    progress: Progress,
+    backbone: tuple[bytes, bytes] | None = None,
+) -> None:
+    """Bring every cell of the comparison into the work folder. backbone: a trained one, instead of one per seed.
+
+    Raises: EngineError for what a set-up or an edit refuses; WorkerLost.
+    """
+    pairs = [(seed, contestant) for seed in seeds for contestant in contestants]
+    _set_up_all(course, settings, pairs, seeds, work, workers, progress, backbone)
+    total = len(pairs) * (course.edits + 1)
+    done = sum(
+        CellPlace.of(work, one, seed).finished(edit) for seed, one in pairs for edit in range(course.edits + 1)
+    )
+    progress("cells", done, total)
+    courses = {seed: list(lessons(course, view_of(read_blobs(_base(work, seed))))) for seed in seeds}
+    for edit in range(course.edits + 1):
+        tasks = list(_tasks(course, courses, pairs, work, edit))
+        with closing(_each(_run_cell, tasks, workers)) as results:
+            for name, seed in results:
+                done += 1
+                progress(f"cells, {name}, seed {seed}, edit {edit}", done, total)
+
+
+def _each(function: Callable[[Any], Any], tasks: Sequence[Any], workers: int) -> Generator[Any]:
+    if workers > 1 and len(tasks) > 1:
+        yield from side_by_side(function, tasks, workers)
+        return
+    for task in tasks:
+        yield function(task)
+
+
+# --- Set-up
+
+
+@dataclass(frozen=True, eq=False)
+class _SetUpTask:
+    """path: where the set-up's blobs are to lie. trained: the file of a set-up whose backbone is used, or its bytes."""
+
+    path: Path
+    course: Course
+    settings: Settings
+    trained: Path | tuple[bytes, bytes] | None
+
+
+def _base(work: Path, seed: int, contestant: Contestant | None = None) -> Path:
+    place = contestant.place if contestant and contestant.options else ""
+    return work / f"seed-{seed}" / f"setup-{place}.blobs" if place else work / f"seed-{seed}" / "setup.blobs"
+
+
+def _set_up_all(
+    course: Course,
+    settings: Settings,
+    pairs: Sequence[tuple[int, Contestant]],
+    seeds: Sequence[int],
+    work: Path,
+    workers: int,
+    progress: Progress,
+    backbone: tuple[bytes, bytes] | None,
+) -> None:
+    """First each seed's own, which trains a backbone; then those with other options, which use it."""
+    first = [_SetUpTask(_base(work, seed), course, _seeded(settings, seed), backbone) for seed in seeds]
+    second = [
+        _SetUpTask(_base(work, seed, one), course, _seeded(settings, seed, one), _base(work, seed))
+        for seed, one in pairs
+        if one.options
+    ]
+    for stage, tasks in (("backbones", first), ("regions", second)):
+        waiting = [task for task in tasks if not task.path.exists()]
+        progress(stage, len(tasks) - len(waiting), len(tasks))
+        with closing(_each(_set_up, waiting, workers)) as results:
+            for done, _ in enumerate(results, start=len(tasks) - len(waiting) + 1):
+                progress(stage, done, len(tasks))
+
+
+def _seeded(settings: Settings, seed: int, contestant: Contestant | None = None) -> Settings:
+    engine = replace(settings.engine, seed=seed)
+    return replace(settings, engine=contestant.configured(engine) if contestant else engine)
+
+
+def _set_up(task: _SetUpTask) -> None:
+    trained = task.trained
+    if isinstance(trained, Path):
+        trained = view_of(read_blobs(trained)).backbone_bytes
+    checkpoint = task.path.with_suffix(".checkpoint")
+    with one_thread():
+        made = set_up(
+            task.course.interactions, task.course.ends[0], task.settings, backbone=trained, checkpoint=checkpoint
+        )
+    write_blobs(task.path, with_parts({}, made.parts))
+
+
+# --- Cells
+
+
+@dataclass(frozen=True, eq=False)
+class _CellTask:
+    """windows: those that judge after this lesson."""
+
+    name: str
+    strategy: str
+    seed: int
+    place: CellPlace
+    lesson: Lesson
+    windows: Windows
+
+
+def _tasks(
+    course: Course,
+    courses: dict[int, list[Lesson]],
+    pairs: Sequence[tuple[int, Contestant]],
+    work: Path,
+    edit: int,
+) -> Iterator[_CellTask]:
+    windows = course.windows.take(course.judges(edit))
+    bases = {_base(work, seed, one): (seed, one) for seed, one in pairs}
+    for path in bases:
+        base = view_of(read_blobs(path))
+        for seed, one in pairs:
+            place = CellPlace.of(work, one, seed)
+            if _base(work, seed, one) == path and not place.finished(edit):
+                lesson = replace(courses[seed][edit], base=base)
+                yield _CellTask(one.name, one.strategy, seed, place, lesson, windows)
+
+
+def _run_cell(task: _CellTask) -> tuple[str, int]:
+    strategy, lesson = STRATEGIES[task.strategy], task.lesson
+    with one_thread():
+        before = time.process_time()
+        if lesson.number:
+            learnt = strategy.learn(task.place.state(lesson.number - 1), lesson)
+        else:
+            learnt = strategy.begin({}, lesson)
+        seconds = time.process_time() - before
+        cell = _judged(task, learnt, seconds)
+    task.place.write(lesson.number, cell, learnt.state)
+    return task.name, task.seed
+
+
+def _judged(task: _CellTask, learnt: Learnt, seconds: float) -> Cell:
+    strategy, lesson = STRATEGIES[task.strategy], task.lesson
+    windows = task.windows.without_items_above(lesson.items)
+    regions = np.zeros(0, np.int32)
+    with torch.no_grad():
+        found = ranks(strategy.score(learnt.state, lesson), windows)
+        if strategy.regions:
+            regions = strategy.regions(learnt.state, lesson, windows).astype(np.int32)
+    return Cell(found.astype(np.int32), regions, learnt.touched, learnt.passes, learnt.parameters, seconds)
