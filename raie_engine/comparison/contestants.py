@@ -72,7 +72,10 @@ def contestants(asked: Sequence[str], *, ablations: bool = False) -> tuple[Conte
     found = [_contestant(text) for text in texts]
     if ablations:
         found += [_contestant(text, f"RAIE {name}") for name, text in ABLATIONS.items()]
-    return tuple({each.place: each for each in reversed(found)}.values())[::-1]
+    once: dict[str, Contestant] = {}
+    for each in found:
+        once.setdefault(each.place, each)
+    return tuple(once.values())
 
 
 def _contestant(text: str, name: str | None = None) -> Contestant:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from raie_engine.comparison.cells import Cell, CellPlace, read_blobs, write_blobs
 from raie_engine.comparison.contestants import Contestant
@@ -23,8 +22,7 @@ from raie_engine.model_view import Settings
 from raie_engine.named_blobs import view_of, with_parts
 from raie_engine.region_training import one_thread
 from raie_engine.setting_up import set_up
-from raie_engine.strategies import STRATEGIES, Learnt, Lesson
-from raie_engine.windows import Windows
+from raie_engine.strategies import Learnt, Lesson
 from raie_engine.worker_pool import side_by_side
 
 __all__ = ["Progress", "run"]
@@ -50,18 +48,14 @@ def run(
     """
     pairs = [(seed, contestant) for seed in seeds for contestant in contestants]
     _set_up_all(course, settings, pairs, seeds, work, workers, progress, backbone)
+    chains = [chain for seed in seeds for chain in _chains(course, contestants, work, seed)]
     total = len(pairs) * (course.edits + 1)
-    done = sum(
-        CellPlace.of(work, one, seed).finished(edit) for seed, one in pairs for edit in range(course.edits + 1)
-    )
+    done = total - sum(len(chain.waiting) for chain in chains)
     progress("cells", done, total)
-    courses = {seed: list(lessons(course, view_of(read_blobs(_base(work, seed))))) for seed in seeds}
-    for edit in range(course.edits + 1):
-        tasks = list(_tasks(course, courses, pairs, work, edit))
-        with closing(_each(_run_cell, tasks, workers)) as results:
-            for name, seed in results:
-                done += 1
-                progress(f"cells, {name}, seed {seed}, edit {edit}", done, total)
+    with closing(_cells(chains, workers)) as finished:
+        for chain, cells in finished:
+            done += cells
+            progress(f"cells, {chain}", done, total)
 
 
 def _each(function: Callable[[Any], Any], tasks: Sequence[Any], workers: int) -> Generator[Any]:
@@ -136,55 +130,59 @@ def _set_up(task: _SetUpTask) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class _CellTask:
-    """windows: those that judge after this lesson."""
+class _Chain:
+    """One contestant with one seed. lessons: from the set-up on. waiting: edits whose cell is not there yet, ascending."""
 
-    name: str
-    strategy: str
+    course: Course
+    contestant: Contestant
     seed: int
     place: CellPlace
-    lesson: Lesson
-    windows: Windows
+    lessons: tuple[Lesson, ...]
+    waiting: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.contestant.name}, seed {self.seed}"
 
 
-def _tasks(
-    course: Course,
-    courses: dict[int, list[Lesson]],
-    pairs: Sequence[tuple[int, Contestant]],
-    work: Path,
-    edit: int,
-) -> Iterator[_CellTask]:
-    windows = course.windows.take(course.judges(edit))
-    bases = {_base(work, seed, one): (seed, one) for seed, one in pairs}
-    for path in bases:
-        base = view_of(read_blobs(path))
-        for seed, one in pairs:
-            place = CellPlace.of(work, one, seed)
-            if _base(work, seed, one) == path and not place.finished(edit):
-                lesson = replace(courses[seed][edit], base=base)
-                yield _CellTask(one.name, one.strategy, seed, place, lesson, windows)
+def _chains(course: Course, contestants: Sequence[Contestant], work: Path, seed: int) -> Iterator[_Chain]:
+    """The chains of one seed in which something waits; they share all lessons but for what a set-up's options change."""
+    taught = list(lessons(course, view_of(read_blobs(_base(work, seed)))))
+    for one in contestants:
+        place = CellPlace.of(work, one, seed)
+        waiting = tuple(edit for edit in range(course.edits + 1) if not place.finished(edit))
+        if waiting:
+            base = view_of(read_blobs(_base(work, seed, one)))
+            yield _Chain(course, one, seed, place, tuple(replace(each, base=base) for each in taught), waiting)
 
 
-def _run_cell(task: _CellTask) -> tuple[str, int]:
-    strategy, lesson = STRATEGIES[task.strategy], task.lesson
+def _cells(chains: Sequence[_Chain], workers: int) -> Generator[tuple[str, int]]:
+    """Finish all cells; yields what was finished and how many cells that were."""
+    if workers > 1 and len(chains) > 1:
+        yield from side_by_side(_finish, chains, workers)
+        return
+    for chain in chains:
+        for edit in chain.waiting:
+            _finish(replace(chain, waiting=(edit,)))
+            yield f"{chain.name}, edit {edit}", 1
+
+
+def _finish(chain: _Chain) -> tuple[str, int]:
+    """Play the waiting edits of a chain, each from the state that the one before it left."""
+    strategy = chain.contestant.plays
     with one_thread():
-        before = time.process_time()
-        if lesson.number:
-            learnt = strategy.learn(task.place.state(lesson.number - 1), lesson)
-        else:
-            learnt = strategy.begin({}, lesson)
-        seconds = time.process_time() - before
-        cell = _judged(task, learnt, seconds)
-    task.place.write(lesson.number, cell, learnt.state)
-    return task.name, task.seed
+        for edit in chain.waiting:
+            lesson, started = chain.lessons[edit], time.process_time()
+            learnt = strategy.learn(chain.place.state(edit - 1), lesson) if edit else strategy.begin({}, lesson)
+            seconds = time.process_time() - started
+            chain.place.write(edit, _judged(chain, lesson, learnt, seconds), learnt.state)
+    return chain.name, len(chain.waiting)
 
 
-def _judged(task: _CellTask, learnt: Learnt, seconds: float) -> Cell:
-    strategy, lesson = STRATEGIES[task.strategy], task.lesson
-    windows = task.windows.without_items_above(lesson.items)
-    regions = np.zeros(0, np.int32)
-    with torch.no_grad():
-        found = ranks(strategy.score(learnt.state, lesson), windows)
-        if strategy.regions:
-            regions = strategy.regions(learnt.state, lesson, windows).astype(np.int32)
+def _judged(chain: _Chain, lesson: Lesson, learnt: Learnt, seconds: float) -> Cell:
+    strategy, course = chain.contestant.plays, chain.course
+    windows = course.windows.take(course.judges(lesson.number)).without_items_above(lesson.items)
+    found, regions = ranks(strategy.score(learnt.state, lesson), windows), np.zeros(0, np.int32)
+    if strategy.regions:
+        regions = strategy.regions(learnt.state, lesson, windows).astype(np.int32)
     return Cell(found.astype(np.int32), regions, learnt.touched, learnt.passes, learnt.parameters, seconds)
