@@ -131,7 +131,7 @@ def _set_up(task: _SetUpTask) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Chain:
-    """One contestant with one seed. lessons: from the set-up on. waiting: edits whose cell is not there yet, ascending."""
+    """One contestant with one seed. lessons: from the set-up on. waiting: edits without a cell, ascending."""
 
     course: Course
     contestant: Contestant
