@@ -137,6 +137,8 @@ _SECTIONS: Mapping[str, Section] = {
         "regions": _REGIONS,
         "alias": _ALIAS,
         "evaluate": ("cli.measuring:evaluate", "Measure a snapshot on a log."),
+        "drift": ("cli.drifting:drift", "Say which regions drift, and whether an edit is worth it."),
+        "compare": ("cli.comparing:compare", "Compare strategies over several edits of a log."),
         "recommend": ("cli.measuring:recommend", "Recommend items to users of a log."),
     },
     "Trust": {

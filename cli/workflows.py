@@ -17,10 +17,12 @@ from typing import Any
 
 from cli.errors import UsageError
 from raie_engine.content_parts import ContentParts, RegionFacts
+from raie_engine.drift_report import DriftReport, drift_report
 from raie_engine.editing import (
     SHARED,
     PreparedEdit,
     finish_edit,
+    new_windows,
     prepare_edit,
     region_tasks,
     shared_task,
@@ -111,12 +113,13 @@ def _finish_setup(
 
 @dataclass(frozen=True)
 class Planned:
-    """A plan for one edit and what it was made from."""
+    """A plan for one edit and what it was made from; drift: what it was confined to, if it was."""
 
     base: Snapshot
     view: ModelView
     interactions: Interactions
     prepared: PreparedEdit
+    drift: DriftReport | None
 
 
 def read_new(view: ModelView, log: Path) -> Interactions:
@@ -132,9 +135,18 @@ def read_new(view: ModelView, log: Path) -> Interactions:
 
 
 def planned(
-    registry: Registry, model: str, log: Path, until: str | None, seed: int | None, own: Path | None = None
+    registry: Registry,
+    model: str,
+    log: Path,
+    until: str | None,
+    seed: int | None,
+    *,
+    only_drifted: bool = False,
+    own: Path | None = None,
 ) -> Planned:
     """What an edit of the head on this log would do; changes nothing.
+
+    only_drifted: leave regions alone that predict the new windows as well as they did.
 
     Raises: EngineError, NothingToEdit among them; RegistryError; UsageError before the set-up.
     """
@@ -143,15 +155,18 @@ def planned(
         raise UsageError(f"model {model!r} has no snapshot to edit: run `raie setup` first")
     view = open_view(registry, base, own)
     interactions = read_new(view, log)
+    end = None if until is None else cut_time(interactions, until)
+    drift = drift_report(view, new_windows(view, interactions, end)) if only_drifted else None
     prepared = prepare_edit(
         view,
         base.id,
         interactions,
-        None if until is None else cut_time(interactions, until),
+        end,
         seed=view.settings.engine.seed if seed is None else seed,
         next_region_id=registry.next_region_id(model),
+        only=drift.drifted if drift else None,
     )
-    return Planned(base, view, interactions, prepared)
+    return Planned(base, view, interactions, prepared, drift)
 
 
 def apply_edit(

@@ -61,6 +61,11 @@ class Adapter:
     def scaling(self) -> float:
         return self.alpha / self.rank
 
+    def item_rows(self, items: int) -> Tensor:
+        """a_k B_k of all items, 0 for those not touched: [items + 1, d]."""
+        rows = self.a.new_zeros(items + 1, self.b.shape[1])
+        return rows.index_copy(0, self.touched, self.a @ self.b)
+
     def parameters(self) -> dict[str, Tensor]:
         """What training moves, by name."""
         return {**self.lora, "item.a": self.a, "item.b": self.b, "item.bias": self.bias}
@@ -178,8 +183,12 @@ def fresh_adapter(
 ) -> Adapter:
     """An adapter that changes nothing yet, or continues `start`, with rows for the items `touched` [t] as well.
 
+    An item rank of 0 means an adapter without item rows, and it stays without them.
+
     Source: LoRA, arXiv 2106.09685: A random, B zero. The item rows are the other way round: a zero, B random.
     """
+    if not (config.item_rank if start is None else start.a.shape[1]):
+        touched = touched[:0]
     if start is not None:
         return _widened(start, touched, backbone)
     generator = torch.Generator().manual_seed(seed)
@@ -226,14 +235,6 @@ class AdapterDelta:
     lora: Mapping[str, Tensor]
     scaling: float
     item_rows: Tensor | None = None
-
-    @staticmethod
-    def of(adapter: Adapter, items: int) -> AdapterDelta:
-        """All that the adapter adds, for a table of that many items and the padding."""
-        rows = adapter.a.new_zeros(items + 1, adapter.b.shape[1])
-        return AdapterDelta(
-            adapter.lora, adapter.scaling, rows.index_copy(0, adapter.touched, adapter.a @ adapter.b)
-        )
 
     def layer(self, name: str, inputs: Tensor) -> Tensor:
         """Of inputs [n, .., inputs] of a linear layer: [n, .., outputs]."""

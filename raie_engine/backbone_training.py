@@ -21,12 +21,17 @@ from raie_engine.region_training import adapter_scores
 from raie_engine.training import Progress, Schedule, Trained, fit, sampled_cross_entropy
 from raie_engine.windows import Windows
 
-__all__ = ["cold_item_rows", "configured_class", "train_backbone"]
+__all__ = ["cold_item_rows", "configured_class", "own_file", "train_backbone"]
 
 
 def configured_class(config: BackboneConfig) -> type[ItemModel]:
     """The class of the backbone that is to be trained. Raises: ConfigError for a file that holds none."""
-    return backbone_class(config.kind, Path(config.path) if config.kind == "file" else None)
+    return backbone_class(config.kind, own_file(config))
+
+
+def own_file(config: BackboneConfig) -> Path | None:
+    """The Python file of a backbone of the user's own; None for every other kind."""
+    return Path(config.path) if config.kind == "file" else None
 
 
 def train_backbone(

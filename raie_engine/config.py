@@ -176,7 +176,7 @@ class RegionConfig:
 class GateConfig:
     """Which gate decides Update, Expand or Add, its thresholds, and how an edit acts on the decisions.
 
-    policy: "radius", "paper" or "posterior".
+    policy: "radius", "paper" or "posterior"; "nearest" decides nothing: every window updates its nearest region.
     temperature: tau of equation 3.  high: T, the least p* that is not Add (paper gate).
     margin: delta_min of equation 4 (paper and posterior gates).
     movement: rate of the moving averages of equations 5 and 6.
@@ -201,8 +201,10 @@ class GateConfig:
     max_added: int = 4
 
     def __post_init__(self) -> None:
-        if self.policy not in ("radius", "paper", "posterior"):
-            raise ConfigError(f'gate.policy must be "radius", "paper" or "posterior", found {self.policy!r}')
+        if self.policy not in ("radius", "paper", "posterior", "nearest"):
+            raise ConfigError(
+                f'gate.policy must be "radius", "paper", "posterior" or "nearest", found {self.policy!r}'
+            )
         if self.policy == "paper" and self.high >= (1 + self.margin) / 2:
             # p* >= T forces delta >= 2T - 1, so no window could ever be an Expand.
             raise ConfigError(
@@ -231,16 +233,16 @@ class GateConfig:
 
 @dataclass(frozen=True)
 class AdapterConfig:
-    """Size of a region's adapter: LoRA rank and alpha, and the rank of its item rows."""
+    """Size of a region's adapter: LoRA rank and alpha, and the rank of its item rows; 0 leaves item rows out."""
 
     rank: int = 8
     alpha: int = 16
     item_rank: int = 8
 
     def __post_init__(self) -> None:
-        if min(self.rank, self.alpha, self.item_rank) < 1:
+        if min(self.rank, self.alpha) < 1 or self.item_rank < 0:
             raise ConfigError(
-                "adapter.rank, adapter.alpha and adapter.item_rank must be at least 1, "
+                "adapter.rank and adapter.alpha must be at least 1 and adapter.item_rank at least 0, "
                 f"found {self.rank}, {self.alpha} and {self.item_rank}"
             )
 

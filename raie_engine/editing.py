@@ -41,6 +41,7 @@ __all__ = [
     "PreparedEdit",
     "edited_backbone",
     "finish_edit",
+    "new_windows",
     "prepare_edit",
     "region_tasks",
     "shared_task",
@@ -119,10 +120,7 @@ def prepare_edit(
     routing space belongs to another backbone.
     """
     view.space.require_backbone(view.backbone.digest)
-    config, mark = view.settings.engine, view.watermark
-    windows = cut_windows(between(interactions, None, until), config.windows, after=mark.timestamp)
-    if not len(windows):
-        raise NothingToEdit(_nothing(interactions, mark, until, config.windows.min_length))
+    config, mark, windows = view.settings.engine, view.watermark, new_windows(view, interactions, until)
     catalogue, chunk = _grown(view.catalogue, interactions, until)
     item_rows = cold_item_rows(view.backbone, windows, len(catalogue.items), seed)
     vectors = view.space.project(encode_windows(view.backbone, windows))
@@ -151,6 +149,18 @@ def prepare_edit(
         late_rows(interactions, mark),
         judged_after,
     )
+
+
+def new_windows(view: ModelView, interactions: Interactions, until: int | None) -> Windows:
+    """The windows after the snapshot's watermark and up to `until` (epoch seconds).
+
+    Raises: NothingToEdit when there is none.
+    """
+    config, mark = view.settings.engine.windows, view.watermark
+    windows = cut_windows(between(interactions, None, until), config, after=mark.timestamp)
+    if not len(windows):
+        raise NothingToEdit(_nothing(interactions, mark, until, config.min_length))
+    return windows
 
 
 def _nothing(interactions: Interactions, mark: Watermark, until: int | None, least: int) -> str:

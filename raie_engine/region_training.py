@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 from raie_engine.adapters import Adapter, AdapterDelta, fresh_adapter
-from raie_engine.backbones import Backbone, Contexts, load_backbone
+from raie_engine.backbones import Backbone, Contexts, Delta, load_backbone
 from raie_engine.config import AdapterConfig
 from raie_engine.cross_entropy import linear_cross_entropy
 from raie_engine.evaluation import mean_metrics, ranks
@@ -29,10 +30,15 @@ __all__ = [
     "TrainedRegion",
     "adapter_scores",
     "fit_adapter",
+    "next_item_loss",
+    "one_thread",
+    "quality",
+    "scoring_parts",
     "task_backbone",
     "touched_items",
     "train_region",
     "train_regions",
+    "trainable",
 ]
 
 
@@ -147,21 +153,15 @@ def fit_adapter(
     backbone: Backbone, adapter: Adapter, task: TrainTask, progress: Progress | None = None
 ) -> tuple[Adapter, int]:
     """The adapter after training on the task's new and replayed windows, and how many windows were passed."""
-    parameters = {name: value.clone().requires_grad_() for name, value in adapter.parameters().items()}
-    live = adapter.with_parameters(parameters)
-
-    def loss(contexts: Contexts, target: Tensor) -> Tensor:
-        delta, table, bias = scoring_parts(backbone, live)
-        states, following = backbone.examples(contexts, target, task.positions, delta)
-        ones = states.new_ones(len(states), 1)
-        return linear_cross_entropy(states, table[1:], following - 1, ones, bias[1:].unsqueeze(1))
+    live = trainable(adapter)
+    parameters = live.parameters()
 
     def validate() -> float:
         return quality(measure(backbone, live, task))
 
     result = fit(
         parameters,
-        loss,
+        next_item_loss(backbone, live, task.positions),
         concatenate([task.new, task.replay]),
         task.schedule,
         validate=validate if len(task.validation) else None,
@@ -171,33 +171,61 @@ def fit_adapter(
     return adapter.with_parameters(result.parameters), result.passes
 
 
+def trainable(adapter: Adapter) -> Adapter:
+    """The same adapter over copies of its tensors that record gradients."""
+    return adapter.with_parameters(
+        {k: v.detach().clone().requires_grad_() for k, v in adapter.parameters().items()}
+    )
+
+
 def scoring_parts(backbone: Backbone, adapter: Adapter) -> tuple[AdapterDelta, Tensor, Tensor]:
     """What a window is scored with under one adapter: what is added on the way, E_k [v, d] and b_k [v]."""
     table = backbone.item_table()
-    delta = AdapterDelta.of(adapter, len(table) - 1)
-    assert delta.item_rows is not None
-    return (
-        delta,
-        table + delta.item_rows,
-        adapter.bias.new_zeros(len(table)).index_copy(0, adapter.touched, adapter.bias),
-    )
+    rows = adapter.item_rows(len(table) - 1)
+    bias = adapter.bias.new_zeros(len(table)).index_copy(0, adapter.touched, adapter.bias)
+    return AdapterDelta(adapter.lora, adapter.scaling, rows), table + rows, bias
 
 
-def adapter_scores(backbone: Backbone, adapter: Adapter | None) -> Callable[[Windows], Tensor]:
+def next_item_loss(
+    backbone: Backbone, adapter: Adapter | None, positions: int, delta: Delta | None = None
+) -> Callable[[Contexts, Tensor], Tensor]:
+    """The loss that every strategy trains on: cross-entropy over all items at the last positions of a window.
+
+    delta: what is added on the way, where it is not the adapter's own.
+    """
+
+    def loss(contexts: Contexts, target: Tensor) -> Tensor:
+        if adapter is None:
+            states, following = backbone.examples(contexts, target, positions, delta)
+            return linear_cross_entropy(states, backbone.item_table()[1:], following - 1)
+        own, table, bias = scoring_parts(backbone, adapter)
+        states, following = backbone.examples(contexts, target, positions, delta or own)
+        ones = states.new_ones(len(states), 1)
+        return linear_cross_entropy(states, table[1:], following - 1, ones, bias[1:].unsqueeze(1))
+
+    return loss
+
+
+def adapter_scores(
+    backbone: Backbone, adapter: Adapter | None, *, delta: Delta | None = None, visible: int | None = None
+) -> Callable[[Windows], Tensor]:
     """Windows -> scores [n, v] under one adapter, or under the bare backbone, as a Router scores them.
 
     Padding and items that were appended after the adapter, or the backbone, was trained score minus infinity.
+    delta: what is added on the way, where it is not the adapter's own. visible: the last item row that is scored, where
+    another training than the adapter's has reached further.
     """
-    visible = backbone.known_items if adapter is None else adapter.visible
-    delta, table, bias = (
-        (None, backbone.item_table(), None) if adapter is None else scoring_parts(backbone, adapter)
-    )
+    last = visible or (backbone.known_items if adapter is None else adapter.visible)
 
     @torch.no_grad()
     def score(windows: Windows) -> Tensor:
-        states = backbone.encode(Contexts.of(windows), delta)
-        scores = states @ table.T if bias is None else torch.addmm(bias, states, table.T)
-        scores[:, visible + 1 :] = float("-inf")
+        contexts = Contexts.of(windows)
+        if adapter is None:
+            scores = backbone.encode(contexts, delta) @ backbone.item_table().T
+        else:  # as it is now: training judges an adapter that it goes on to change
+            own, table, bias = scoring_parts(backbone, adapter)
+            scores = torch.addmm(bias, backbone.encode(contexts, delta or own), table.T)
+        scores[:, last + 1 :] = float("-inf")
         scores[:, 0] = float("-inf")
         return scores
 
@@ -225,15 +253,22 @@ def train_regions(tasks: Sequence[TrainTask], workers: int) -> Generator[Trained
 
 
 def _train_alone(task: TrainTask) -> TrainedRegion:
-    torch.set_num_threads(1)
-    return train_region(task)
+    with one_thread():
+        return train_region(task)
 
 
 def _on_one_thread(tasks: Iterable[TrainTask]) -> Iterator[TrainedRegion]:
+    with one_thread():
+        for task in tasks:
+            yield train_region(task)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """torch on one thread, and afterwards on as many as before."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        for task in tasks:
-            yield train_region(task)
+        yield
     finally:
         torch.set_num_threads(threads)

@@ -89,10 +89,14 @@ def _reached(model: ItemModel, contexts: Contexts) -> set[str]:
     """The linear layers that encoding calls; in inference mode, where torch has fast paths around its own layers."""
     reached: set[str] = set()
 
-    def delta(name: str, inputs: Tensor) -> Tensor:
-        reached.add(name)
-        return inputs.new_zeros(*inputs.shape[:-1], model.lora_targets[name].outputs)
+    class Nothing:
+        def layer(self, name: str, inputs: Tensor) -> Tensor:
+            reached.add(name)
+            return inputs.new_zeros(*inputs.shape[:-1], model.lora_targets[name].outputs)
+
+        def read(self, items: Tensor) -> Tensor | None:
+            return None
 
     with torch.inference_mode():
-        model.encode(contexts, delta)
+        model.encode(contexts, Nothing())
     return reached

@@ -75,6 +75,17 @@ def test_the_touched_items_are_those_of_the_windows_once_and_never_padding() -> 
     assert touched_items(windows.take(slice(0, 0))).tolist() == []
 
 
+def test_without_item_rows_an_adapter_learns_by_its_layers_alone_and_stays_without() -> None:
+    one = task(adapter=AdapterConfig(rank=4, alpha=8, item_rank=0))
+    result = train_region(one)
+    assert result.chosen == "trained"
+    assert result.after["NDCG@10"] > result.before["NDCG@10"]
+    adapter = Adapter.from_blobs(result.blobs)
+    assert adapter.touched.tolist() == []
+    again = train_region(task(current=result.blobs, adapter=AdapterConfig(rank=4, alpha=8, item_rank=3)))
+    assert Adapter.from_blobs(again.blobs).touched.tolist() == []
+
+
 def test_training_helps_and_leaves_the_backbone_as_it_was() -> None:
     backbone = load_backbone(*BACKBONE.to_bytes())
     one = task()
