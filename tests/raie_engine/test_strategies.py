@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load
 
-from raie_engine.adapters import Adapter, low_rank_delta
+from raie_engine.adapters import Adapter, AdapterDelta
 from raie_engine.catalogue import Catalogue
 from raie_engine.comparison.cells import read_blobs, write_blobs
 from raie_engine.comparison.course import Course, cut_course, lessons
@@ -26,6 +26,7 @@ from raie_engine.strategies.lsat import merged
 from raie_engine.strategies.lwf import TEMPERATURE, distilled
 from raie_engine.strategies.peso import proximal
 from raie_engine.strategies.random_regions import hashed_regions
+from raie_engine.windows import concatenate
 from tests.raie_engine.world import World, random_adapter, random_backbone, random_windows
 
 TRAINED = sorted(set(STRATEGIES) - {"never", "popularity", "markov"})
@@ -134,7 +135,7 @@ def _only(lesson: Lesson, touched: int) -> State:
     """The set-up's blobs with a gate that so many windows must reach that only the busiest regions are touched."""
     view = lesson.base
     settings = view.settings
-    windows = np.concatenate([lesson.new.items, lesson.validation.items])
+    windows = concatenate([lesson.new, lesson.validation])
     busy = np.sort(np.unique(view.router.assign(windows), return_counts=True)[1])[-touched]
     gate = replace(settings.engine.gate, min_windows=int(busy), policy="nearest")
     made = replace(settings, engine=replace(settings.engine, gate=gate))
@@ -171,8 +172,8 @@ def test_two_adapters_merge_into_their_weighted_sum() -> None:
     both = merged(long, short, 0.25)
     name, shape = next(iter(backbone.lora_targets.items()))
     inputs = torch.randn(3, 4, shape.inputs, generator=torch.Generator().manual_seed(0))
-    parts = [low_rank_delta(one.lora, one.scaling)(name, inputs) for one in (long, short)]
-    found = low_rank_delta(both.lora, both.scaling)(name, inputs)
+    parts = [AdapterDelta(one.lora, one.scaling).layer(name, inputs) for one in (long, short)]
+    found = AdapterDelta(both.lora, both.scaling).layer(name, inputs)
     assert torch.allclose(found, 0.25 * parts[0] + 0.75 * parts[1], atol=1e-6)
     assert both.touched.tolist() == [2, 5, 7, 9]
     assert torch.allclose(both.bias, torch.stack([0.25 * long.bias[0], 0.25 * long.bias[1] + 0.75 * short.bias[0],
