@@ -33,18 +33,30 @@ _workers_option = click.option(
 _seed_option = click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), metavar="N", help="Another seed than the set-up's."
 )
+_drifted_option = click.option(
+    "--only-drifted",
+    is_flag=True,
+    help="Leave regions alone that predict as well as before, as `raie drift` says.",
+)
 _force_option = click.option("--force", is_flag=True, help="Take it from a process that may still work on it.")
 
 
 @click.command()
 @log_argument
 @until_option
+@_drifted_option
 @_seed_option
 @_workers_option
 @json_option
 @in_workspace
 def plan(
-    workspace: Workspace, log: str, until: str | None, seed: int | None, workers: int, output: Output
+    workspace: Workspace,
+    log: str,
+    until: str | None,
+    only_drifted: bool,
+    seed: int | None,
+    workers: int,
+    output: Output,
 ) -> None:
     """Show what an edit would do, region by region; nothing changes.
 
@@ -53,18 +65,33 @@ def plan(
     \b
     Examples:
       raie edit plan ratings.dat --until 0.8
-      raie edit plan today.csv --json
+      raie edit plan today.csv --only-drifted --json
     """
-    _show_plan(workspace, log, until, seed, workers, output)
+    _show_plan(workspace, log, until, seed, workers, output, only_drifted=only_drifted)
 
 
 def _show_plan(
-    workspace: Workspace, log: str, until: str | None, seed: int | None, workers: int, output: Output
+    workspace: Workspace,
+    log: str,
+    until: str | None,
+    seed: int | None,
+    workers: int,
+    output: Output,
+    *,
+    only_drifted: bool,
 ) -> None:
     from cli.workflows import planned
     from raie_engine.estimate import estimated_seconds
 
-    found = planned(workspace.registry(), workspace.model, Path(log), until, seed)
+    found = planned(
+        workspace.registry(),
+        workspace.model,
+        Path(log),
+        until,
+        seed,
+        only_drifted=only_drifted,
+        own=workspace.backbone_file,
+    )
     seconds = estimated_seconds(found.view, found.prepared, workers)
     value = _plan_json(found) | {"estimated_seconds": round(seconds, 1)}
     output.show(value, lambda: draw_plan(value))
@@ -88,6 +115,7 @@ def _plan_json(found: Planned) -> dict[str, Any]:
         "late": prepared.late,
         "waiting_before": len(found.view.buffer),
         "waiting_after": prepared.plan.waiting,
+        "drifted": None if found.drift is None else list(found.drift.drifted),
         "left_out": len(prepared.plan.left),
         "regions": region_summary(found.view.region_map, prepared.plan),
     }
@@ -138,7 +166,10 @@ def draw_plan(value: Mapping[str, Any]) -> list[str]:
         f"waiting windows {value['waiting_before']:,} → {value['waiting_after']:,}; "
         f"new items {value['new_items']:,}; plan {short(value['plan'])}",
     ]
-    if value["left_out"]:
+    if value["drifted"] is not None:
+        drifted = ", ".join(map(str, value["drifted"])) or "none"
+        lines.append(f"drifted regions: {drifted}; {value['left_out']:,} windows of other regions are left out")
+    elif value["left_out"]:
         lines.append(f"{value['left_out']:,} windows reach regions that too few windows touch: left out")
     if value["late"]:
         lines.append(f"{accent('warning')} {value['late']:,} rows are older than the watermark and came too late")
@@ -153,6 +184,7 @@ def _duration(seconds: float) -> str:
 @log_argument
 @until_option
 @click.option("--dry-run", is_flag=True, help="Only show the plan, as `raie edit plan` does.")
+@_drifted_option
 @click.option("--reason", metavar="TEXT", default="", help="Why; it stays in the history.")
 @_seed_option
 @_workers_option
@@ -164,6 +196,7 @@ def apply(
     log: str,
     until: str | None,
     dry_run: bool,
+    only_drifted: bool,
     reason: str,
     seed: int | None,
     workers: int,
@@ -171,20 +204,34 @@ def apply(
 ) -> None:
     """Train the touched regions and commit a new snapshot.
 
-    Regions that the plan leaves alone keep their bytes. Interrupted, it goes on with `raie edit resume`.
+    Regions that the plan leaves alone keep their bytes. Interrupted, it goes on with `raie edit resume`. With
+    --only-drifted nothing is committed where nothing drifted; else the windows of stable regions are left out for good.
 
     \b
     Examples:
       raie edit apply ratings.dat --until 0.8 --reason "October"
       raie edit apply today.csv --dry-run
+      raie edit apply today.csv --only-drifted --reason "nightly"
     """
     if dry_run:
-        _show_plan(workspace, log, until, seed, workers, output)
+        _show_plan(workspace, log, until, seed, workers, output, only_drifted=only_drifted)
         return
     from cli.workflows import apply_edit, planned
 
     registry = workspace.registry()
-    found = planned(registry, workspace.model, Path(log), until, seed)
+    found = planned(
+        registry,
+        workspace.model,
+        Path(log),
+        until,
+        seed,
+        only_drifted=only_drifted,
+        own=workspace.backbone_file,
+    )
+    if found.drift is not None and not found.prepared.plan.touched:
+        nothing = "no region has drifted: nothing to edit, and nothing was changed"
+        output.show({"snapshot": None, "drifted": []}, lambda: [nothing])
+        return
     with progress_bars() as progress:
         _, snapshot = apply_edit(
             registry,
@@ -231,6 +278,7 @@ def resume(workspace: Workspace, edit: int, force: bool, workers: int, output: O
             work=workspace.work,
             workers=workers,
             progress=progress,
+            own=workspace.backbone_file,
         )
     _show_result(registry, workspace.model, snapshot, output)
 

@@ -18,9 +18,10 @@ from raie_engine.gating import Action
 from raie_engine.impact import compared_ranks, knowing_rows_of
 from raie_engine.interactions import Interactions, between, cut_time
 from raie_engine.model_view import ModelView
-from raie_engine.strategies import Score, global_lora, never_edit
+from raie_engine.region_training import adapter_scores
+from raie_engine.strategies import STRATEGIES, Score, lesson_of
 from raie_engine.synthetic import Truth
-from raie_engine.windows import Windows, cut_windows
+from raie_engine.windows import Windows, cut_windows, last_windows
 from registry import Digest, Registry, Snapshot
 from registry.three_way import changed_regions
 
@@ -57,24 +58,27 @@ def measured(
     until: str | None,
     *,
     strategies: bool,
+    own: Path | None = None,
 ) -> Measured:
     """The snapshot, the backbone never edited, and what else was asked for, on the same windows.
 
     Raises: InputError when the log holds no window after the snapshot's watermark.
     """
     snapshot = registry.resolve(model, ref)
-    view = open_view(registry, snapshot)
+    view = open_view(registry, snapshot, own)
     interactions = read_new(view, log)
     end = None if until is None else cut_time(interactions, until)
     mark, config = view.watermark.timestamp, view.settings.engine.windows
-    new = _known(cut_windows(between(interactions, None, end), config, after=mark), view)
+    new = _readable(cut_windows(between(interactions, None, end), config, after=mark), view)
     if not len(new):
         raise InputError(
             f"expected windows of {log} after the snapshot's watermark {mark}, found none: "
             "give a longer log, or an older snapshot with --ref"
         )
     other = None if against is None else registry.resolve(model, against)
-    scores = _models(registry, model, snapshot, view, other, strategies=strategies)
+    scores = _models(registry, snapshot, view, other)
+    if strategies:
+        scores |= _peers(registry, model, snapshot, interactions, view.own)
     found = {name: (ranks(score, new), ranks(score, view.holdout)) for name, score in scores.items()}
     models = {
         name: {"new": mean_metrics(on_new), "set-up": mean_metrics(on_setup)}
@@ -94,39 +98,33 @@ def measured(
     return replace(measured, against=other.id, comparison=plain(comparison))
 
 
-def _known(windows: Windows, view: ModelView) -> Windows:
+def _readable(windows: Windows, view: ModelView) -> Windows:
     """The windows, with items that the snapshot has never met passed over; as a target such an item is a miss."""
-    most = len(view.backbone.item_table()) - 1
-    items = np.where(windows.items > most, 0, windows.items)
-    order = np.argsort(items == 0, axis=1, kind="stable")
-    target = np.where(windows.target > most, 0, windows.target)
-    return Windows(np.take_along_axis(items, order, axis=1), target, windows.user, windows.timestamp)
+    return windows.without_items_above(len(view.backbone.item_table()) - 1)
 
 
-def _models(
-    registry: Registry,
-    model: str,
-    snapshot: Snapshot,
-    view: ModelView,
-    other: Snapshot | None,
-    *,
-    strategies: bool,
-) -> dict[str, Score]:
-    scores: dict[str, Score] = {"never edited": never_edit(view), snapshot.id[:12]: view.router.scores}
+def _models(registry: Registry, snapshot: Snapshot, view: ModelView, other: Snapshot | None) -> dict[str, Score]:
+    scores: dict[str, Score] = {"never edited": adapter_scores(view.backbone, None)}
+    scores[snapshot.id[:12]] = view.router.scores
     if other is not None and other.id != snapshot.id:
-        scores[other.id[:12]] = knowing_rows_of(open_view(registry, other).router, view.router).scores
-    if strategies:
-        edit = registry.edit(model, snapshot.edit)
-        if edit.kind != "edit" or edit.base is None:
-            raise UsageError(
-                f"expected a snapshot that an edit made, found one of kind {edit.kind}: name it with --ref"
-            )
-        base = open_view(registry, registry.resolve(model, edit.base))
-        prepared = PreparedEdit.from_bytes(registry.get(Digest(str(edit.plan_digest))))
-        passes = int(edit.report["passes"])
-        scores["global LoRA"] = global_lora(base, prepared, passes)
-        scores["global LoRA + replay"] = global_lora(base, prepared, passes, replay=True)
+        scores[other.id[:12]] = knowing_rows_of(open_view(registry, other, view.own).router, view.router).scores
     return scores
+
+
+def _peers(
+    registry: Registry, model: str, snapshot: Snapshot, interactions: Interactions, own: Path | None
+) -> dict[str, Score]:
+    """One adapter for all windows of the snapshot's edit, with and without replay."""
+    edit = registry.edit(model, snapshot.edit)
+    if edit.kind != "edit" or edit.base is None:
+        raise UsageError(
+            f"expected a snapshot that an edit made, found one of kind {edit.kind}: name it with --ref"
+        )
+    base = open_view(registry, registry.resolve(model, edit.base), own)
+    prepared = PreparedEdit.from_bytes(registry.get(Digest(str(edit.plan_digest))))
+    lesson = lesson_of(base, prepared, interactions)
+    peers = {"global LoRA": STRATEGIES["global-lora"], "global LoRA + replay": STRATEGIES["replay"]}
+    return {name: peer.score(peer.learn({}, lesson).state, lesson) for name, peer in peers.items()}
 
 
 def recommended(
@@ -139,25 +137,25 @@ def recommended(
     items: Sequence[str] | None,
     count: int,
     exclude_seen: bool,
+    own: Path | None = None,
 ) -> list[dict[str, Any]]:
     """The best items after each user's last items of the log, or after the given ones.
 
-    Raises: UnknownItem, InputError for ids no log has held.
+    Raises: UnknownItem, InputError for ids no log has held, and for items without times where the backbone reads times.
     """
-    view = open_view(registry, registry.resolve(model, ref))
+    view = open_view(registry, registry.resolve(model, ref), own)
     length = view.settings.engine.windows.length
     if log is None:
-        contexts = [view.catalogue.item_rows(list(items or ()))[-length:]]
+        windows = last_windows([view.catalogue.item_rows(list(items or ()))], length)
     else:
         interactions = read_new(view, log)
-        contexts = [_last(interactions, user, length) for user in interactions.catalogue.user_rows(users)]
-    rows = np.zeros((len(contexts), length), np.int32)
-    for number, context in enumerate(contexts):
-        rows[number, : len(context)] = context
-    nothing = np.zeros(len(rows), np.int32)
-    windows = _known(Windows(rows, nothing, nothing, nothing.astype(np.int64)), view)
+        theirs = [interactions.user == user for user in interactions.catalogue.user_rows(users)]
+        windows = last_windows(
+            [interactions.item[rows] for rows in theirs], length, [interactions.timestamp[rows] for rows in theirs]
+        )
+    windows = _readable(windows, view)
     best = view.router.top_k(windows, count, exclude_seen=exclude_seen)
-    regions = view.router.assign(windows.items)
+    regions = view.router.assign(windows)
     return [
         {
             "user": users[number] if log is not None else None,
@@ -172,12 +170,8 @@ def recommended(
                 )
             ],
         }
-        for number in range(len(rows))
+        for number in range(len(windows))
     ]
-
-
-def _last(interactions: Interactions, user: int, length: int) -> np.ndarray:
-    return np.asarray(interactions.item[interactions.user == user][-length:])
 
 
 def agreement(registry: Registry, model: str, number: int, truth: Truth) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -29,6 +30,13 @@ _OPTIONS = (
     ),
     click.option("--rating-column", metavar="NAME", help="Column of the ratings, if there is one."),
     click.option("--min-rating", type=float, metavar="R", help="Leave out interactions rated lower."),
+    click.option("--title-column", metavar="NAME", help="Column of the items' titles, if there is one.  [title]"),
+    click.option(
+        "--titles",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help="File of the items' titles, where they are not in LOG: item_id and title, or MovieLens' movies.dat.",
+    ),
     click.option(
         "--duplicates",
         type=click.Choice(["error", "drop", "keep"]),
@@ -49,23 +57,29 @@ def log_options(command: Callable[..., Any]) -> Callable[..., Any]:
         item_column: str | None,
         time_column: str | None,
         rating_column: str | None,
+        title_column: str | None,
+        titles: Path | None,
         min_rating: float | None,
         duplicates: str,
         **options: Any,
     ) -> Any:
         columns = {"user": user_column, "item": item_column, "timestamp": time_column, "rating": rating_column}
-        return command(*arguments, reading=_settings(columns, min_rating, duplicates), **options)
+        columns["title"] = title_column
+        return command(*arguments, reading=_settings(columns, titles, min_rating, duplicates), **options)
 
     for option in reversed(_OPTIONS):
         run = option(run)
     return run
 
 
-def _settings(columns: dict[str, str | None], min_rating: float | None, duplicates: str) -> LogSettings:
+def _settings(
+    columns: dict[str, str | None], titles: Path | None, min_rating: float | None, duplicates: str
+) -> LogSettings:
     from raie_engine.interactions import Columns
     from raie_engine.log_settings import LogSettings
 
     named = {name: column for name, column in columns.items() if column is not None}
     if min_rating is not None:
         named.setdefault("rating", "rating")
-    return LogSettings(Columns(**named), min_rating, duplicates)
+    # Absolute, because the next edit may be started somewhere else.
+    return LogSettings(Columns(**named), min_rating, duplicates, None if titles is None else str(titles.resolve()))

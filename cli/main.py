@@ -137,6 +137,8 @@ _SECTIONS: Mapping[str, Section] = {
         "regions": _REGIONS,
         "alias": _ALIAS,
         "evaluate": ("cli.measuring:evaluate", "Measure a snapshot on a log."),
+        "drift": ("cli.drifting:drift", "Say which regions drift, and whether an edit is worth it."),
+        "compare": ("cli.comparing:compare", "Compare strategies over several edits of a log."),
         "recommend": ("cli.measuring:recommend", "Recommend items to users of a log."),
     },
     "Trust": {
@@ -173,6 +175,7 @@ Environment:
   RAIE_DATABASE_URL  database, before the one in raie.toml
   RAIE_STORE         blob store, before the one in raie.toml
   RAIE_MODEL         model, before the one in raie.toml
+  RAIE_BACKBONE_FILE Python file of a backbone of your own, before the one in raie.toml
   RAIE_ACTOR         who acts, in the history (else the user of the system)
   RAIE_SIGNING_KEY   file of the private key, as --key
   RAIE_SIGNING_PASSPHRASE  its passphrase (else it is asked for)

@@ -64,7 +64,16 @@ def evaluate(
         raise UsageError(
             "expected --against REF with --record, found none: name what the alias serves, as production"
         )
-    found = measured(workspace.registry(), workspace.model, Path(log), ref, against, until, strategies=strategies)
+    found = measured(
+        workspace.registry(),
+        workspace.model,
+        Path(log),
+        ref,
+        against,
+        until,
+        strategies=strategies,
+        own=workspace.backbone_file,
+    )
     number = _recorded(workspace, found, reason) if record else None
     kept = [] if number is None else [f"recorded as evaluation {number}, against {short(found.against)}"]
     output.show(found.to_mapping() | {"evaluation": number}, lambda: [*draw_measured(found), *kept])
@@ -146,6 +155,7 @@ def recommend(
         items=None if items is None else [each.strip() for each in items.split(",")],
         count=count,
         exclude_seen=not keep_seen,
+        own=workspace.backbone_file,
     )
     output.show({"recommendations": found}, lambda: _drawn(found))
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from cli.errors import WorkspaceError
-from cli.workspace import ENVIRONMENT, find
+from cli.workspace import ENVIRONMENT, backbone_file, find
 from raie_engine.model_view import ModelView
 from registry import Registry, trust
 
@@ -21,11 +22,15 @@ def open_described(described: Mapping[str, Any]) -> ModelView:
     a snapshot without a trusted signature where an alias of the model requires one; RegistryError.
     """
     database, store = (os.environ.get(ENVIRONMENT[key]) for key in ("database", "store"))
-    registry = Registry.open(database, store) if database and store else find().registry()
+    if database and store:
+        registry, own = Registry.open(database, store), backbone_file(Path.cwd())
+    else:
+        workspace = find()
+        registry, own = workspace.registry(), workspace.backbone_file
     snapshot = trust.servable(registry, described["model"], described["id"])
     if snapshot.content.digest != described["digest"]:
         raise WorkspaceError(
             f"expected snapshot {snapshot.id[:12]} with content {described['digest'][:12]}, found "
             f"{snapshot.content.digest[:12]} in the registry: this MLflow model was changed after it was published"
         )
-    return ModelView(snapshot.content, registry.get)
+    return ModelView(snapshot.content, registry.get, own)

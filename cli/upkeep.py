@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -15,8 +16,6 @@ from cli.publishing import publish_end, publishes_end
 from cli.workspace import Workspace, actor, in_workspace
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from registry.maintenance import DamagedBlob, GcReport, VerifyReport
 
 __all__ = ["bring_up_to_date", "current", "gc", "upgrade", "verify"]
@@ -28,15 +27,9 @@ _LISTED = 20
 def bring_up_to_date(workspace: Workspace) -> str | None:
     """Bring the database to this program's schema, which the audit log tells; return the revision."""
     import migrations
-
-    return migrations.upgrade(workspace.database, tell=_tell_upgrade)
-
-
-def _tell_upgrade(connection: Connection, before: str | None, after: str | None) -> None:
     from registry import audit
 
-    who = actor()
-    audit.append(connection, actor=who, action="upgrade", subject="schema", source=before, target=after)
+    return migrations.upgrade(workspace.database, tell=partial(audit.append_upgrade, actor=actor()))
 
 
 @click.command()

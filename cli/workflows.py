@@ -17,10 +17,12 @@ from typing import Any
 
 from cli.errors import UsageError
 from raie_engine.content_parts import ContentParts, RegionFacts
+from raie_engine.drift_report import DriftReport, drift_report
 from raie_engine.editing import (
     SHARED,
     PreparedEdit,
     finish_edit,
+    new_windows,
     prepare_edit,
     region_tasks,
     shared_task,
@@ -41,9 +43,12 @@ Progress = Callable[[str, int, int], None]
 HEARTBEAT_S = 30.0
 
 
-def open_view(registry: Registry, snapshot: Snapshot) -> ModelView:
-    """The snapshot as engine values; every blob is fetched once asked for, and verified."""
-    return ModelView(snapshot.content, registry.get)
+def open_view(registry: Registry, snapshot: Snapshot, own: Path | None = None) -> ModelView:
+    """The snapshot as engine values; every blob is fetched once asked for, and verified.
+
+    own: the Python file of a backbone of the user's own.
+    """
+    return ModelView(snapshot.content, registry.get, own)
 
 
 def run_setup(
@@ -108,12 +113,13 @@ def _finish_setup(
 
 @dataclass(frozen=True)
 class Planned:
-    """A plan for one edit and what it was made from."""
+    """A plan for one edit and what it was made from; drift: what it was confined to, if it was."""
 
     base: Snapshot
     view: ModelView
     interactions: Interactions
     prepared: PreparedEdit
+    drift: DriftReport | None
 
 
 def read_new(view: ModelView, log: Path) -> Interactions:
@@ -128,25 +134,39 @@ def read_new(view: ModelView, log: Path) -> Interactions:
         raise InputError(f"{error} (a model's later logs are read with the options of its set-up)") from error
 
 
-def planned(registry: Registry, model: str, log: Path, until: str | None, seed: int | None) -> Planned:
+def planned(
+    registry: Registry,
+    model: str,
+    log: Path,
+    until: str | None,
+    seed: int | None,
+    *,
+    only_drifted: bool = False,
+    own: Path | None = None,
+) -> Planned:
     """What an edit of the head on this log would do; changes nothing.
+
+    only_drifted: leave regions alone that predict the new windows as well as they did.
 
     Raises: EngineError, NothingToEdit among them; RegistryError; UsageError before the set-up.
     """
     base = registry.head(model)
     if base is None:
         raise UsageError(f"model {model!r} has no snapshot to edit: run `raie setup` first")
-    view = open_view(registry, base)
+    view = open_view(registry, base, own)
     interactions = read_new(view, log)
+    end = None if until is None else cut_time(interactions, until)
+    drift = drift_report(view, new_windows(view, interactions, end)) if only_drifted else None
     prepared = prepare_edit(
         view,
         base.id,
         interactions,
-        None if until is None else cut_time(interactions, until),
+        end,
         seed=view.settings.engine.seed if seed is None else seed,
         next_region_id=registry.next_region_id(model),
+        only=drift.drifted if drift else None,
     )
-    return Planned(base, view, interactions, prepared)
+    return Planned(base, view, interactions, prepared, drift)
 
 
 def apply_edit(
@@ -191,6 +211,7 @@ def resume_edit(
     work: Path,
     workers: int,
     progress: Progress,
+    own: Path | None = None,
 ) -> Snapshot:
     """Finish an interrupted edit or set-up from what it has recorded; the result is that of an edit never stopped.
 
@@ -208,7 +229,7 @@ def resume_edit(
         return _finish_setup(
             registry, model, number, interactions, edit.parameters["until"], settings, work, progress
         )
-    view = open_view(registry, registry.resolve(model, str(edit.base)))
+    view = open_view(registry, registry.resolve(model, str(edit.base)), own)
     prepared = PreparedEdit.from_bytes(registry.get(Digest(str(edit.plan_digest))))
     return _train_and_commit(registry, model, number, view, prepared, work, workers, progress)
 
@@ -228,7 +249,7 @@ def _train_and_commit(
         trained = _trained(registry, model, number, view, prepared, folder, workers, progress)
         finished = finish_edit(view, prepared, [trained[region] for region in prepared.plan.touched])
         content = _uploaded(registry, finished.parts, view.content)  # type: ignore[arg-type]
-        candidate = ModelView(content, registry.get)
+        candidate = ModelView(content, registry.get, view.own)
         progress("judging the candidate", 0, 1)
         report = impact(view, candidate, prepared, finished, trained)
         progress("judging the candidate", 1, 1)

@@ -1,6 +1,7 @@
 """The workspace: a folder with a raie.toml that says where the database, the blobs and MLflow's records are.
 
-The environment comes before the file: RAIE_DATABASE_URL, RAIE_STORE, RAIE_MODEL, and RAIE_ACTOR for who acts.
+The environment comes before the file: RAIE_DATABASE_URL, RAIE_STORE, RAIE_MODEL, RAIE_BACKBONE_FILE, and RAIE_ACTOR for
+who acts.
 Every relative path, from either of them, starts at the folder of raie.toml.
 """
 
@@ -28,6 +29,7 @@ __all__ = [
     "FILE_NAME",
     "Workspace",
     "actor",
+    "backbone_file",
     "draft",
     "find",
     "in_workspace",
@@ -53,6 +55,7 @@ class Workspace:
 
     folder: absolute, holds raie.toml.  database: an SQLAlchemy URL, never printed because the environment's may
     carry a password.  store: a folder, file:// or s3:// URL.  engine: the [engine] table, not yet checked.
+    backbone_file: the Python file of a backbone of one's own, if there is one.
     """
 
     folder: Path
@@ -61,6 +64,7 @@ class Workspace:
     store: str
     tracking_uri: str
     engine: Mapping[str, Any] = field(default_factory=dict)
+    backbone_file: Path | None = None
 
     @property
     def work(self) -> Path:
@@ -121,14 +125,33 @@ def parse(text: str, file: Path) -> Workspace:
     if unknown := sorted(set(tracking) - {"tracking_uri"}):
         raise WorkspaceError(f"{file}: unknown key 'mlflow.{unknown[0]}'; known here: mlflow.tracking_uri")
     folder = file.resolve().parent
+    engine = _located(folder, _table(values, "engine", file))
     return Workspace(
         folder=folder,
         model=_chosen(values, "model", _MODEL, file),
         database=_at(folder, _chosen(values, "database", _DATABASE, file)),
         store=_store_at(folder, _chosen(values, "store", _STORE, file)),
         tracking_uri=_at(folder, _text(tracking, "tracking_uri", _TRACKING, file)),
-        engine=_table(values, "engine", file),
+        engine=engine,
+        backbone_file=backbone_file(folder, engine),
     )
+
+
+def backbone_file(folder: Path, engine: Mapping[str, Any] | None = None) -> Path | None:
+    """The Python file of a backbone of one's own: RAIE_BACKBONE_FILE, or what the [engine] table names."""
+    if named := os.environ.get("RAIE_BACKBONE_FILE"):
+        return folder / Path(named).expanduser()
+    backbone = (engine or {}).get("backbone")
+    own = isinstance(backbone, Mapping) and backbone.get("kind") == "file" and backbone.get("path")
+    return Path(own) if isinstance(own, str) and own else None
+
+
+def _located(folder: Path, engine: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The [engine] table with backbone.path, a folder or a file, taken relative to the workspace."""
+    backbone = engine.get("backbone")
+    if not isinstance(backbone, Mapping) or not isinstance(backbone.get("path"), str) or not backbone["path"]:
+        return engine
+    return {**engine, "backbone": {**backbone, "path": str(folder / Path(backbone["path"]).expanduser())}}
 
 
 def _chosen(values: Mapping[str, Any], key: str, otherwise: str, file: Path) -> str:

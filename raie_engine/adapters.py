@@ -1,9 +1,10 @@
 """A region's adapter: LoRA on every linear layer of the backbone, and what the region learnt about items.
 
-    score = h E^T + (h B_k^T) a_k^T + b_k        h: hidden state under the region's LoRA, E: the frozen item table
+    E_k = E + a_k B_k    score = h E_k^T + b_k    E: the frozen item table, h: hidden state under the region's LoRA
 
-E never changes, a_k and b_k are non-zero only for items of the region's own new windows, and the region scores only
-the item rows it was trained with. So nothing one region learns can reach another (method, section "isolation").
+The region reads its contexts through E_k too. E never changes, a_k and b_k are non-zero only for items of the region's
+own new windows, and the region scores only the item rows it was trained with. So nothing one region learns can reach
+another (method, section "isolation").
 The LoRA part is the format `peft` reads: `adapter_model.safetensors` and `adapter_config.json`.
 Legend: n windows, L positions, d hidden size, r rank, t touched items, v item rows (row 0 is padding).
 """
@@ -25,14 +26,16 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from raie_engine.array_bytes import pack, unpack
-from raie_engine.backbones import Backbone, Delta
+from raie_engine.backbones import Backbone
 from raie_engine.config import AdapterConfig
 from raie_engine.errors import DamagedArtifact, WrongBackbone
 from raie_engine.finite import require_finite
 
-__all__ = ["Adapter", "fresh_adapter", "item_parts", "low_rank_delta"]
+__all__ = ["Adapter", "AdapterDelta", "fresh_adapter", "item_parts", "rows_read"]
 
 PEFT_PREFIX = "base_model.model."
+ITEM_ROWS = "item_rows 2"
+"""Rows that are read and scored with; those of the first kind were scored with only, and would now say something else."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +60,11 @@ class Adapter:
     @property
     def scaling(self) -> float:
         return self.alpha / self.rank
+
+    def item_rows(self, items: int) -> Tensor:
+        """a_k B_k of all items, 0 for those not touched: [items + 1, d]."""
+        rows = self.a.new_zeros(items + 1, self.b.shape[1])
+        return rows.index_copy(0, self.touched, self.a @ self.b)
 
     def parameters(self) -> dict[str, Tensor]:
         """What training moves, by name."""
@@ -102,7 +110,7 @@ class Adapter:
         """Blobs by role: "lora" and "lora_config" as peft reads them, "item_rows" beside them."""
         lora = {PEFT_PREFIX + name: value.contiguous() for name, value in self.lora.items()}
         rows = {"touched": self.touched, "a": self.a, "b": self.b, "bias": self.bias}
-        facts = {"kind": "item_rows", "backbone": self.backbone_digest, "visible": self.visible}
+        facts = {"kind": ITEM_ROWS, "backbone": self.backbone_digest, "visible": self.visible}
         return {
             "lora": save_tensors(lora, metadata={"format": "pt"}),
             "lora_config": _peft_config(self),
@@ -118,7 +126,7 @@ class Adapter:
         try:
             config = json.loads(blobs["lora_config"])
             lora = {k.removeprefix(PEFT_PREFIX): v.clone() for k, v in load_tensors(blobs["lora"]).items()}
-            facts, rows = unpack(blobs["item_rows"], "item_rows", _ROW_TYPES)
+            facts, rows = unpack(blobs["item_rows"], ITEM_ROWS, _ROW_TYPES)
             adapter = Adapter(
                 backbone_digest=str(facts["backbone"]),
                 rank=int(config["r"]),
@@ -175,8 +183,12 @@ def fresh_adapter(
 ) -> Adapter:
     """An adapter that changes nothing yet, or continues `start`, with rows for the items `touched` [t] as well.
 
+    An item rank of 0 means an adapter without item rows, and it stays without them.
+
     Source: LoRA, arXiv 2106.09685: A random, B zero. The item rows are the other way round: a zero, B random.
     """
+    if not (config.item_rank if start is None else start.a.shape[1]):
+        touched = touched[:0]
     if start is not None:
         return _widened(start, touched, backbone)
     generator = torch.Generator().manual_seed(seed)
@@ -216,18 +228,38 @@ def _widened(start: Adapter, touched: Tensor, backbone: Backbone) -> Adapter:
     )
 
 
-def low_rank_delta(lora: Mapping[str, Tensor], scaling: float) -> Delta:
-    """What one adapter adds to the output of a layer, for inputs [n, L, inputs]."""
+@dataclass(frozen=True, eq=False)
+class AdapterDelta:
+    """What one adapter adds inside a backbone; item_rows: [v, d], zero for items it has not touched, None for no rows."""
 
-    def delta(name: str, inputs: Tensor) -> Tensor:
-        down = F.linear(inputs, lora[f"{name}.lora_A.weight"])  # [n, L, r]
-        return F.linear(down, lora[f"{name}.lora_B.weight"]) * scaling
+    lora: Mapping[str, Tensor]
+    scaling: float
+    item_rows: Tensor | None = None
 
-    return delta
+    def layer(self, name: str, inputs: Tensor) -> Tensor:
+        """Of inputs [n, .., inputs] of a linear layer: [n, .., outputs]."""
+        down = F.linear(inputs, self.lora[f"{name}.lora_A.weight"])  # [n, .., r]
+        return F.linear(down, self.lora[f"{name}.lora_B.weight"]) * self.scaling
+
+    def read(self, items: Tensor) -> Tensor | None:
+        """Of items [n, L]: [n, L, d]."""
+        return None if self.item_rows is None else F.embedding(items, self.item_rows)
+
+
+def rows_read(adapter: Adapter, items: Tensor) -> Tensor:
+    """What is added to the rows that are read for items [n, L], without a table of all items: [n, L, d]."""
+    if not len(adapter.touched):
+        return adapter.b.new_zeros(*items.shape, adapter.b.shape[1])
+    place = torch.searchsorted(adapter.touched, items).clamp(max=len(adapter.touched) - 1)
+    own = adapter.a[place] * (adapter.touched[place] == items).unsqueeze(-1)  # [n, L, r_i]
+    return own @ adapter.b
 
 
 def item_parts(adapter: Adapter, states: Tensor) -> tuple[Tensor, Tensor]:
-    """low [m, r_i + 1] and rows [v - 1, r_i + 1] whose product is what the item rows add to scores of items 1..v-1."""
+    """low [m, r_i + 1] and rows [v - 1, r_i + 1] whose product is what the item rows add to scores of items 1..v-1.
+
+    For rows of a batch that belong to different adapters, where E_k cannot be made for each.
+    """
     low = torch.cat([states @ adapter.b.T, states.new_ones(len(states), 1)], dim=1)
     own = torch.cat([adapter.a, adapter.bias.unsqueeze(1)], dim=1)  # [t, r_i + 1]
     rows = own.new_zeros(adapter.visible, own.shape[1]).index_copy(0, adapter.touched - 1, own)

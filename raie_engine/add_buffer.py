@@ -13,7 +13,7 @@ import numpy.typing as npt
 from raie_engine.array_bytes import pack, unpack
 from raie_engine.clustering import Floats
 from raie_engine.errors import DamagedArtifact, InputError, WrongBackbone
-from raie_engine.windows import Windows, concatenate
+from raie_engine.windows import Windows, concatenate, last_windows
 
 __all__ = ["AddBuffer"]
 
@@ -39,10 +39,9 @@ class AddBuffer:
         return len(self.windows)
 
     @classmethod
-    def empty(cls, length: int, dimensions: int, space: str) -> AddBuffer:
-        """A buffer that holds nothing, for windows of `length` items and vectors of `dimensions`."""
-        none = np.zeros(0, np.int32)
-        windows = Windows(np.zeros((0, length), np.int32), none, none, np.zeros(0, np.int64))
+    def empty(cls, length: int, dimensions: int, space: str, *, times: bool = False) -> AddBuffer:
+        """A buffer that holds nothing, for windows of `length` items, with times or not, and vectors of `dimensions`."""
+        windows = last_windows((), length, () if times else None)
         return cls(windows, np.zeros((0, dimensions), np.float32), space)
 
     def take(self, rows: npt.NDArray[Any]) -> AddBuffer:

@@ -5,22 +5,33 @@ Legend: n windows, L positions, d hidden size, v item rows (row 0 is padding).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from raie_engine.backbones import Backbone, SasRec, SasRecShape
+from raie_engine.backbones import Backbone, Contexts, ItemModel, backbone_class, require_contract
 from raie_engine.config import BackboneConfig
 from raie_engine.cross_entropy import linear_cross_entropy
-from raie_engine.errors import ConfigError, NothingToEdit
+from raie_engine.errors import NothingToEdit
 from raie_engine.evaluation import mean_metrics, ranks
-from raie_engine.region_training import adapter_scores, trained_positions
+from raie_engine.region_training import adapter_scores
 from raie_engine.training import Progress, Schedule, Trained, fit, sampled_cross_entropy
 from raie_engine.windows import Windows
 
-__all__ = ["cold_item_rows", "train_backbone"]
+__all__ = ["cold_item_rows", "configured_class", "own_file", "train_backbone"]
+
+
+def configured_class(config: BackboneConfig) -> type[ItemModel]:
+    """The class of the backbone that is to be trained. Raises: ConfigError for a file that holds none."""
+    return backbone_class(config.kind, own_file(config))
+
+
+def own_file(config: BackboneConfig) -> Path | None:
+    """The Python file of a backbone of the user's own; None for every other kind."""
+    return Path(config.path) if config.kind == "file" else None
 
 
 def train_backbone(
@@ -31,26 +42,26 @@ def train_backbone(
     *,
     positions: int,
     seed: int,
+    titles: Sequence[str] = (),
     checkpoint: Path | None = None,
     progress: Progress | None = None,
-) -> tuple[SasRec, Trained]:
+) -> tuple[ItemModel, Trained]:
     """A frozen backbone trained on `windows` until NDCG@10 on the later `validation` windows stops rising.
 
-    items: catalogue size.  positions: last positions of a window the loss reads (the stride of the windows).
+    items: catalogue size.  positions: last positions of a window the loss reads (the stride of the windows).  titles: of
+    the items, for a backbone that reads them.
 
-    Raises: NothingToEdit without windows; ConfigError for a kind that cannot be trained.
+    Raises: NothingToEdit without windows; ConfigError for a model folder or a file of one's own that holds no backbone.
     Source: arXiv 2309.07602 (full cross-entropy at all positions, temporal early stopping).
     """
     if not len(windows):
         raise NothingToEdit("expected set-up windows to train a backbone, found none; see `raie data describe`")
-    if config.kind != "sasrec":
-        raise ConfigError(f'backbone.kind must be "sasrec", found {config.kind!r}')
-    shape = SasRecShape(items, windows.items.shape[1], config.dim, config.layers, config.heads)
-    model = SasRec(shape, dropout=config.dropout, seed=seed)
+    model = configured_class(config).begin(config, items, windows.items.shape[1], titles=titles, seed=seed)
+    require_contract(model)
     negatives = config.negatives if items >= config.full_softmax_below else 0
 
-    def loss(rows: Tensor, target: Tensor) -> Tensor:
-        states, following = trained_positions(model.train().hidden(rows), rows, target, positions)
+    def loss(contexts: Contexts, target: Tensor) -> Tensor:
+        states, following = model.train().examples(contexts, target, positions)
         if negatives:
             drawn = torch.randint(1, items + 1, (negatives,))
             return sampled_cross_entropy(states, model.item_table(), following, drawn)
@@ -63,7 +74,7 @@ def train_backbone(
         config.epochs, config.batch, config.learning_rate, config.patience, config.weight_decay, seed
     )
     result = fit(
-        dict(model.named_parameters()),
+        {name: value for name, value in model.named_parameters() if value.requires_grad},
         loss,
         windows,
         schedule,
@@ -71,7 +82,7 @@ def train_backbone(
         checkpoint=checkpoint,
         progress=progress,
     )
-    return SasRec.from_bytes(*model.to_bytes()), result
+    return model.from_bytes(*model.to_bytes()), result
 
 
 def cold_item_rows(backbone: Backbone, windows: Windows, items: int, seed: int) -> Tensor:

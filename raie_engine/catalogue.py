@@ -7,8 +7,8 @@ that is stored with the snapshot.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -27,11 +27,13 @@ _CHUNK_FORMAT = 1
 class Catalogue:
     """Every user and item id the model has met, in order of first appearance in time; ids are text.
 
-    users: row u is users[u].  items: row i is items[i - 1].
+    users: row u is users[u].  items: row i is items[i - 1].  titles: of the items, in their order, "" where there is
+    none; without titles at its end, so that a catalogue without any holds ().
     """
 
     users: tuple[str, ...] = ()
     items: tuple[str, ...] = ()
+    titles: tuple[str, ...] = ()
 
     @cached_property
     def _user_rows(self) -> dict[str, int]:
@@ -70,11 +72,17 @@ class Catalogue:
         return Catalogue(
             self.users + tuple(dict.fromkeys(user for user in users if user not in self._user_rows)),
             self.items + tuple(dict.fromkeys(item for item in items if item not in self._item_rows)),
+            self.titles,
         )
+
+    def with_titles(self, titles: Mapping[str, str], since: int) -> Catalogue:
+        """The catalogue with the titles of its items from number `since`, counted from 0, on; older ones stay."""
+        known = (*self.titles, *("" for _ in range(since - len(self.titles))))[:since]
+        return replace(self, titles=_trimmed((*known, *(titles.get(item, "") for item in self.items[since:]))))
 
     def first(self, *, users: int, items: int) -> Catalogue:
         """The catalogue as it was when it held this many users and items."""
-        return Catalogue(self.users[:users], self.items[:items])
+        return Catalogue(self.users[:users], self.items[:items], _trimmed(self.titles[:items]))
 
     def chunk_since(self, older: Catalogue) -> bytes:
         """What was appended to `older`, as canonical JSON.
@@ -94,6 +102,8 @@ class Catalogue:
             "items": self.items[items:],
             "users": self.users[users:],
         }
+        if self.titles[items:]:
+            chunk["titles"] = self.titles[items:]
         return json.dumps(chunk, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
     @staticmethod
@@ -104,11 +114,13 @@ class Catalogue:
         """
         users: list[str] = []
         items: list[str] = []
+        titles: list[str] = []
         for number, data in enumerate(chunks, start=1):
             try:
                 chunk = json.loads(data)
                 start = chunk["first_user"], chunk["first_item"]
                 more_users, more_items = list(chunk["users"]), list(chunk["items"])
+                more_titles = list(chunk.get("titles", ()))
             except (ValueError, KeyError, TypeError) as error:
                 raise DamagedArtifact(
                     f"catalogue chunk {number} of {len(chunks)} is not one: {error!r}"
@@ -118,11 +130,20 @@ class Catalogue:
                     f"catalogue chunk {number} of {len(chunks)} must start at user {len(users)} and item "
                     f"{len(items) + 1}, found {start[0]} and {start[1]}: a chunk is missing or out of order"
                 )
+            titles += [""] * (len(items) - len(titles)) + more_titles
             users += more_users
             items += more_items
         if len(set(users)) < len(users) or len(set(items)) < len(items):
             raise DamagedArtifact("the catalogue's chunks hold an id twice: two rows would share one meaning")
-        return Catalogue(tuple(users), tuple(items))
+        if len(titles) > len(items):
+            raise DamagedArtifact("the catalogue's chunks hold more titles than items")
+        return Catalogue(tuple(users), tuple(items), _trimmed(tuple(titles)))
+
+
+def _trimmed(titles: tuple[str, ...]) -> tuple[str, ...]:
+    """The titles up to the last that is not empty."""
+    named = max((place for place, title in enumerate(titles, start=1) if title), default=0)
+    return titles[:named]
 
 
 def _unknown(kind: str, missing: Sequence[str], known: int) -> str:

@@ -26,6 +26,8 @@ __all__ = [
     "to_mapping",
 ]
 
+BACKBONES = ("sasrec", "bert4rec", "tisasrec", "causal_lm", "file")
+
 
 @dataclass(frozen=True)
 class WindowConfig:
@@ -36,12 +38,14 @@ class WindowConfig:
     min_length: shortest context that still makes a window; equal to length, only full windows count.
     context: "slice" cuts windows inside the new rows alone (as the paper); "history" lets the context reach
         back before the watermark while every target stays new.
+    times: windows hold the times of their items; set-up switches it on for a backbone that reads them.
     """
 
     length: int = 10
     stride: int = 5
     min_length: int = 10
     context: str = "slice"
+    times: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.min_length <= self.length:
@@ -56,9 +60,17 @@ class WindowConfig:
 class BackboneConfig:
     """The frozen next-item model and how it is trained.
 
-    kind: "sasrec".  dim: hidden size d.  layers, heads: of the transformer.  dropout: while the backbone trains.
+    kind: "sasrec", "bert4rec", "tisasrec", "causal_lm", or "file" for one of your own.
+    dim: hidden size d.  layers, heads: of the transformer.  dropout: while the backbone trains. A causal_lm brings its
+        own.
     negatives: sampled negatives per step where the catalogue holds full_softmax_below items or more.
     epochs: upper limit; training stops after `patience` epochs without a better validation NDCG@10.
+    mask_share: share of the places that may be masked that are (bert4rec).
+    intervals: classes of time between two items (tisasrec).
+    path: folder of the language model (causal_lm), or your Python file (file).
+    prompt: text in front of every window (causal_lm).
+    title_tokens: most tokens of an item's title, where the log has titles (causal_lm).
+    freeze_decoder: the item rows alone train at set-up (causal_lm).
     """
 
     kind: str = "sasrec"
@@ -73,8 +85,21 @@ class BackboneConfig:
     patience: int = 5
     full_softmax_below: int = 20_000
     negatives: int = 512
+    mask_share: float = 0.2
+    intervals: int = 64
+    path: str = ""
+    prompt: str = ""
+    title_tokens: int = 8
+    freeze_decoder: bool = False
 
     def __post_init__(self) -> None:
+        if self.kind not in BACKBONES:
+            raise ConfigError(f"backbone.kind must be one of {', '.join(BACKBONES)}, found {self.kind!r}")
+        if bool(self.path) != (self.kind in ("causal_lm", "file")):
+            raise ConfigError(
+                'backbone.path must name a model folder (kind "causal_lm") or a Python file (kind "file"), and be empty '
+                f"for every other kind; found kind {self.kind!r} with path {self.path!r}"
+            )
         if min(self.dim, self.layers, self.heads, self.batch, self.negatives) < 1 or self.epochs < 0:
             raise ConfigError(
                 "backbone.dim, layers, heads, batch and negatives must be at least 1 and backbone.epochs at least 0, "
@@ -89,6 +114,11 @@ class BackboneConfig:
             raise ConfigError(f"backbone.dim = {self.dim} must be a multiple of backbone.heads = {self.heads}")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"backbone.dropout must lie in [0, 1), found {self.dropout}")
+        if not 0 < self.mask_share <= 1 or self.intervals < 2 or self.title_tokens < 0:
+            raise ConfigError(
+                "backbone.mask_share must lie in (0, 1], backbone.intervals be at least 2 and backbone.title_tokens at "
+                f"least 0, found {self.mask_share}, {self.intervals} and {self.title_tokens}"
+            )
 
 
 @dataclass(frozen=True)
@@ -146,7 +176,7 @@ class RegionConfig:
 class GateConfig:
     """Which gate decides Update, Expand or Add, its thresholds, and how an edit acts on the decisions.
 
-    policy: "radius", "paper" or "posterior".
+    policy: "radius", "paper" or "posterior"; "nearest" decides nothing: every window updates its nearest region.
     temperature: tau of equation 3.  high: T, the least p* that is not Add (paper gate).
     margin: delta_min of equation 4 (paper and posterior gates).
     movement: rate of the moving averages of equations 5 and 6.
@@ -171,8 +201,10 @@ class GateConfig:
     max_added: int = 4
 
     def __post_init__(self) -> None:
-        if self.policy not in ("radius", "paper", "posterior"):
-            raise ConfigError(f'gate.policy must be "radius", "paper" or "posterior", found {self.policy!r}')
+        if self.policy not in ("radius", "paper", "posterior", "nearest"):
+            raise ConfigError(
+                f'gate.policy must be "radius", "paper", "posterior" or "nearest", found {self.policy!r}'
+            )
         if self.policy == "paper" and self.high >= (1 + self.margin) / 2:
             # p* >= T forces delta >= 2T - 1, so no window could ever be an Expand.
             raise ConfigError(
@@ -201,16 +233,16 @@ class GateConfig:
 
 @dataclass(frozen=True)
 class AdapterConfig:
-    """Size of a region's adapter: LoRA rank and alpha, and the rank of its item rows."""
+    """Size of a region's adapter: LoRA rank and alpha, and the rank of its item rows; 0 leaves item rows out."""
 
     rank: int = 8
     alpha: int = 16
     item_rank: int = 8
 
     def __post_init__(self) -> None:
-        if min(self.rank, self.alpha, self.item_rank) < 1:
+        if min(self.rank, self.alpha) < 1 or self.item_rank < 0:
             raise ConfigError(
-                "adapter.rank, adapter.alpha and adapter.item_rank must be at least 1, "
+                "adapter.rank and adapter.alpha must be at least 1 and adapter.item_rank at least 0, "
                 f"found {self.rank}, {self.alpha} and {self.item_rank}"
             )
 

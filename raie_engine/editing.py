@@ -41,6 +41,7 @@ __all__ = [
     "PreparedEdit",
     "edited_backbone",
     "finish_edit",
+    "new_windows",
     "prepare_edit",
     "region_tasks",
     "shared_task",
@@ -119,13 +120,10 @@ def prepare_edit(
     routing space belongs to another backbone.
     """
     view.space.require_backbone(view.backbone.digest)
-    config, mark = view.settings.engine, view.watermark
-    windows = cut_windows(between(interactions, None, until), config.windows, after=mark.timestamp)
-    if not len(windows):
-        raise NothingToEdit(_nothing(interactions, mark, until, config.windows.min_length))
+    config, mark, windows = view.settings.engine, view.watermark, new_windows(view, interactions, until)
     catalogue, chunk = _grown(view.catalogue, interactions, until)
     item_rows = cold_item_rows(view.backbone, windows, len(catalogue.items), seed)
-    vectors = view.space.project(encode_windows(view.backbone, windows.items))
+    vectors = view.space.project(encode_windows(view.backbone, windows))
     plan = make_plan(
         view.region_map,
         gate_from(config.gate).decide(view.region_map, vectors),
@@ -153,6 +151,18 @@ def prepare_edit(
     )
 
 
+def new_windows(view: ModelView, interactions: Interactions, until: int | None) -> Windows:
+    """The windows after the snapshot's watermark and up to `until` (epoch seconds).
+
+    Raises: NothingToEdit when there is none.
+    """
+    config, mark = view.settings.engine.windows, view.watermark
+    windows = cut_windows(between(interactions, None, until), config, after=mark.timestamp)
+    if not len(windows):
+        raise NothingToEdit(_nothing(interactions, mark, until, config.min_length))
+    return windows
+
+
 def _nothing(interactions: Interactions, mark: Watermark, until: int | None, least: int) -> str:
     new = len(between(interactions, mark.timestamp, until))
     return (
@@ -176,9 +186,17 @@ def _rows(view: ModelView, more: Tensor) -> Tensor:
     return torch.cat([*view.item_chunks, more])
 
 
+def _titles(view: ModelView, prepared: PreparedEdit) -> tuple[str, ...]:
+    """The titles of all appended items, for a backbone that reads them."""
+    if not view.backbone.reads_titles:
+        return ()
+    more = () if prepared.catalogue_chunk is None else (prepared.catalogue_chunk,)
+    return Catalogue.from_chunks((*view.catalogue_chunks, *more)).titles[view.backbone.known_items :]
+
+
 def edited_backbone(view: ModelView, prepared: PreparedEdit) -> Backbone:
     """The frozen backbone with the item rows that this edit appends."""
-    return view.backbone.with_item_rows(_rows(view, prepared.item_rows))
+    return view.backbone.with_item_rows(_rows(view, prepared.item_rows), _titles(view, prepared))
 
 
 @dataclass(frozen=True)
@@ -204,7 +222,7 @@ def _region_windows(view: ModelView, prepared: PreparedEdit, region: int, owner:
 
 
 def _all_region_windows(view: ModelView, prepared: PreparedEdit) -> dict[int, _RegionWindows]:
-    owner = assign(view.region_map, view.space.project(encode_windows(view.backbone, view.validation.items)))
+    owner = assign(view.region_map, view.space.project(encode_windows(view.backbone, view.validation)))
     return {region: _region_windows(view, prepared, region, owner) for region in prepared.plan.touched}
 
 
@@ -266,6 +284,8 @@ def _task(
         adapter=config.adapter,
         schedule=schedule,
         checkpoint=checkpoint,
+        titles=_titles(view, prepared),
+        own=view.own,
     )
 
 

@@ -6,10 +6,9 @@ import time
 from dataclasses import replace
 
 from raie_engine.adapters import fresh_adapter
-from raie_engine.backbones import load_backbone
 from raie_engine.editing import PreparedEdit, shared_task
 from raie_engine.model_view import ModelView
-from raie_engine.region_training import fit_adapter, touched_items
+from raie_engine.region_training import fit_adapter, task_backbone, touched_items
 
 __all__ = ["estimated_seconds"]
 
@@ -27,7 +26,7 @@ def estimated_seconds(view: ModelView, prepared: PreparedEdit, workers: int) -> 
     none = task.validation.take(slice(0, 0))
     trial = replace(task, new=task.new.take(few), replay=none, validation=none, retained=none)
     trial = replace(trial, schedule=replace(trial.schedule, epochs=1, patience=0))
-    backbone = load_backbone(*task.backbone).with_item_rows(task.item_rows)
+    backbone = task_backbone(task)
     begun = fresh_adapter(backbone, task.adapter, touched_items(trial.new), 0)
     fit_adapter(backbone, begun, trial)  # the first batch pays for warming up
     started = time.monotonic()

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from raie_engine.windows import Windows
 
-__all__ = ["Difference", "mean_metrics", "paired_difference", "ranks", "target_ranks"]
+__all__ = ["METRICS", "Difference", "mean_metrics", "paired_difference", "per_window", "ranks", "target_ranks"]
 
 CUTOFFS = (5, 10, 20)
+METRICS = tuple(f"{name}@{k}" for name in ("Recall", "NDCG") for k in CUTOFFS)
 DRAWN_COUNTS = 4_000_000  # bootstrap counts in memory at a time
 
 

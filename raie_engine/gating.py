@@ -24,6 +24,7 @@ __all__ = [
     "Action",
     "GateDecisions",
     "GatePolicy",
+    "NearestGate",
     "PaperGate",
     "PosteriorGate",
     "RadiusGate",
@@ -85,6 +86,23 @@ class RadiusGate:
         action = _by_angle(angle, region_map.radius[rows], region_map.max_radius[rows])
         nearest = region_map.ids[rows]
         return GateDecisions(action, np.where(action == Action.ADD, np.int32(-1), nearest), nearest, angle)
+
+
+@dataclass(frozen=True)
+class NearestGate:
+    """Every window updates the region whose centre is nearest; nothing is expanded or added.
+
+    What the other gates' decisions are worth is measured against it.
+    """
+
+    name: ClassVar[str] = "nearest"
+
+    def decide(self, region_map: RegionMap, vectors: Floats) -> GateDecisions:
+        """As `GatePolicy.decide`."""
+        check_vectors(vectors, region_map)
+        rows, cosines = nearest_centre(vectors, region_map.centres)
+        nearest = region_map.ids[rows]
+        return GateDecisions(np.full(len(rows), Action.UPDATE, np.int8), nearest, nearest, angles(cosines))
 
 
 @dataclass(frozen=True)
@@ -168,7 +186,9 @@ def gate_from(config: GateConfig) -> GatePolicy:
     """The gate that a configuration names. Raises: ConfigError when an operation can never happen."""
     if config.policy == "paper":
         return PaperGate(config.temperature, config.high, config.margin)
-    return PosteriorGate(config.margin) if config.policy == "posterior" else RadiusGate()
+    if config.policy == "posterior":
+        return PosteriorGate(config.margin)
+    return NearestGate() if config.policy == "nearest" else RadiusGate()
 
 
 def gate_parameters(gate: GatePolicy) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from raie_engine.catalogue import PAD, Catalogue
 from raie_engine.errors import DamagedArtifact, InputError
+from raie_engine.item_titles import read_titles
 from raie_engine.log_files import Codes, Columns, RawLog, read_raw
 from raie_engine.log_times import iso, parse_time
 from raie_engine.ordering import first_appearance, stable_order
@@ -75,12 +76,14 @@ def read_log(
     *,
     min_rating: float | None = None,
     duplicates: str = "error",
+    titles: str | Path | None = None,
     catalogue: Catalogue | None = None,
 ) -> Interactions:
     """Read a CSV, Parquet, JSONL or MovieLens .dat log.
 
     min_rating: keep rows rated at least this.  duplicates: what to do with rows of one user, item and second:
-    "error", "drop" (the first stays) or "keep".  catalogue: an older one whose ids keep their rows.
+    "error", "drop" (the first stays) or "keep".  titles: a file with the titles of the items; without one they are read
+    from the log's own column of titles, if one is named.  catalogue: an older one whose ids keep their rows and titles.
 
     Raises: InputError for anything in the file that cannot be used, with the row and the way out.
     """
@@ -101,7 +104,10 @@ def read_log(
     known = catalogue or Catalogue()
     user, users = _to_rows(user, raw.user, known.users)
     item, items = _to_rows(item, raw.item, known.items)
-    return Interactions(user, item + np.int32(PAD + 1), timestamp, Catalogue(users, items))
+    grown = Catalogue(users, items, known.titles)
+    if titles is not None or columns.title is not None:
+        grown = grown.with_titles(read_titles(titles or path, columns), since=len(known.items))
+    return Interactions(user, item + np.int32(PAD + 1), timestamp, grown)
 
 
 def _rated(raw: RawLog, min_rating: float, path: str | Path) -> NDArray[np.int64]:

@@ -25,22 +25,25 @@ from raie_engine.arrow import first_true, to_numpy
 from raie_engine.errors import InputError
 from raie_engine.log_times import seconds
 
-__all__ = ["Codes", "Columns", "RawLog", "read_raw"]
+__all__ = ["Codes", "Columns", "RawLog", "id_codes", "read_raw", "read_table"]
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 _HEAD_BYTES = 1 << 18
 _BLOCK_BYTES = 1 << 23  # each block has its own dictionary of ids: fewer blocks, less to merge
+_ID_ROLES = ("user", "item")
+_TEXT_ROLES = (*_ID_ROLES, "title")
 _DAT_NAMES = ("user_id", "item_id", "rating", "timestamp")
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Which column of the file is which; a rating column is needed only for a rating threshold."""
+    """Which column of the file is which; a rating column is needed only for a rating threshold, titles are optional."""
 
     user: str = "user_id"
     item: str = "item_id"
     timestamp: str = "timestamp"
     rating: str | None = None
+    title: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +71,24 @@ def read_raw(path: str | Path, columns: Columns, *, with_rating: bool) -> RawLog
         timestamps or ratings; and for values of the wrong type, each with the row it was found in.
     """
     path = Path(path)
+    wanted = {"user": columns.user, "item": columns.item, "time": columns.timestamp}
+    if with_rating:
+        wanted["rating"] = columns.rating or "rating"
+    table = read_table(path, wanted)
+    with _broken_as_input_error(path):
+        return RawLog(
+            user=id_codes(table["user"], f"{path}: {wanted['user']}", "user"),
+            item=id_codes(table["item"], f"{path}: {wanted['item']}", "item"),
+            timestamp=seconds(table["time"], f"{path}: {wanted['time']}"),
+            rating=_ratings(table["rating"], f"{path}: {wanted['rating']}") if with_rating else None,
+        )
+
+
+def read_table(path: Path, wanted: dict[str, str]) -> pa.Table:
+    """The columns of a file by role. wanted: their names by role, as in `Columns`.
+
+    Raises: InputError for a file that is missing, empty, of an unknown kind or broken, and for a missing column.
+    """
     read = _READERS.get(path.suffix.lower())
     if read is None:
         raise InputError(
@@ -80,19 +101,11 @@ def read_raw(path: str | Path, columns: Columns, *, with_rating: bool) -> RawLog
         )
     if path.stat().st_size == 0:
         raise InputError(f"{path}: expected interactions, found an empty file (0 bytes)")
-    wanted = {"user": columns.user, "item": columns.item, "time": columns.timestamp}
-    if with_rating:
-        wanted["rating"] = columns.rating or "rating"
     with _broken_as_input_error(path):
         table = read(path, wanted)
-        if table.num_rows == 0:
-            raise InputError(f"{path}: expected interactions, found a header and no rows")
-        return RawLog(
-            user=_id_codes(table["user"], f"{path}: {wanted['user']}", "user"),
-            item=_id_codes(table["item"], f"{path}: {wanted['item']}", "item"),
-            timestamp=seconds(table["time"], f"{path}: {wanted['time']}"),
-            rating=_ratings(table["rating"], f"{path}: {wanted['rating']}") if with_rating else None,
-        )
+    if table.num_rows == 0:
+        raise InputError(f"{path}: expected interactions, found a header and no rows")
+    return table
 
 
 @contextmanager
@@ -127,7 +140,7 @@ def _read_dat(path: Path, wanted: dict[str, str]) -> pa.Table:
 def _csv_table(path: Path, wanted: dict[str, str], reading: Any, parsing: Any) -> pa.Table:
     converting = pa.csv.ConvertOptions(
         include_columns=list(wanted.values()),
-        column_types={wanted["user"]: _TEXT, wanted["item"]: _TEXT},
+        column_types={wanted[role]: _TEXT for role in _TEXT_ROLES if role in wanted},
         # Only an empty field is missing: "NA" and "null" are ids like any other.
         null_values=[""],
         strings_can_be_null=True,
@@ -144,7 +157,7 @@ def _csv_table(path: Path, wanted: dict[str, str], reading: Any, parsing: Any) -
 def _read_parquet(path: Path, wanted: dict[str, str]) -> pa.Table:
     schema = pa.parquet.read_schema(path)
     _check_present(path, wanted, schema.names)
-    text = [wanted[role] for role in ("user", "item") if _is_text(schema.field(wanted[role]).type)]
+    text = [name for role, name in wanted.items() if role in _ID_ROLES and _is_text(schema.field(name).type)]
     file = pa.parquet.ParquetFile(path, read_dictionary=text)
     return file.read(list(wanted.values())).select(list(wanted.values())).rename_columns(list(wanted))
 
@@ -154,7 +167,7 @@ def _read_jsonl(path: Path, wanted: dict[str, str]) -> pa.Table:
         first = _json_object(path, 1, next((line for line in lines if line.strip()), ""))
     _check_present(path, wanted, list(first))
     # The first line fixes the types, so that a text that looks like a date stays the text it is.
-    fields = [(name, _json_type(first[name], is_id=role in ("user", "item"))) for role, name in wanted.items()]
+    fields = [(name, _json_type(first[name], is_id=role in _ID_ROLES)) for role, name in wanted.items()]
     parsing = pa.json.ParseOptions(explicit_schema=pa.schema(fields), unexpected_field_behavior="ignore")
     try:
         table = pa.json.read_json(path, parse_options=parsing)
@@ -221,7 +234,8 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def _id_codes(column: pa.ChunkedArray, where: str, role: str) -> Codes:
+def id_codes(column: pa.ChunkedArray, where: str, role: str) -> Codes:
+    """The ids of one column as codes. Raises: InputError for a row without one; where, role: for its message."""
     if pa.types.is_nested(column.type):
         raise InputError(f"{where}: expected one id per row, found {column.type}; flatten the column")
     if pa.types.is_dictionary(column.type) and not _is_text(column.type.value_type):

@@ -11,8 +11,11 @@ __all__ = ["LogSettings"]
 
 @dataclass(frozen=True)
 class LogSettings:
-    """Column names, the least rating that counts, and what to do with repeated rows: "error", "drop" or "keep"."""
+    """Column names, the least rating that counts, what to do with repeated rows ("error", "drop" or "keep"), and the
+    file of the items' titles, if there is one beside the log.
+    """
 
     columns: Columns = field(default_factory=Columns)
     min_rating: float | None = None
     duplicates: str = "error"
+    titles: str | None = None

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -88,18 +89,27 @@ def _unpack_item_rows(data: bytes) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class ModelView:
-    """Engine values of one snapshot. Every property may raise DamagedArtifact, and whatever `get` raises."""
+    """Engine values of one snapshot. Every property may raise DamagedArtifact, and whatever `get` raises.
+
+    own: the Python file of a backbone of the user's own; no other model needs it.
+    """
 
     content: ContentDigests
     get: Callable[[Any], bytes]
+    own: Path | None = None
 
     @cached_property
     def settings(self) -> Settings:
         return Settings.from_bytes(self._only("settings"))
 
     @cached_property
+    def catalogue_chunks(self) -> tuple[bytes, ...]:
+        """What the set-up and each edit appended to the catalogue, oldest first."""
+        return tuple(self.get(digest) for digest in self.content.shared["catalogue"])
+
+    @cached_property
     def catalogue(self) -> Catalogue:
-        return Catalogue.from_chunks([self.get(digest) for digest in self.content.shared["catalogue"]])
+        return Catalogue.from_chunks(self.catalogue_chunks)
 
     @cached_property
     def watermark(self) -> Watermark:
@@ -132,8 +142,11 @@ class ModelView:
     @cached_property
     def backbone(self) -> Backbone:
         """The frozen backbone with every appended item row."""
-        bare = load_backbone(*self.backbone_bytes)
-        return bare.with_item_rows(torch.cat(self.item_chunks)) if self.item_chunks else bare
+        bare = load_backbone(*self.backbone_bytes, self.own)
+        if not self.item_chunks:
+            return bare
+        titles = self.catalogue.titles[bare.known_items :] if bare.reads_titles else ()
+        return bare.with_item_rows(torch.cat(self.item_chunks), titles)
 
     @cached_property
     def space(self) -> RoutingSpace:

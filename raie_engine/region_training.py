@@ -1,6 +1,6 @@
 """One region, its new windows and its replay in; one adapter out. Tasks are picklable values, so any executor maps them.
 
-Legend: n windows, L positions, d hidden size, m real positions of a batch.
+Legend: n windows, L positions, d hidden size.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,12 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raie_engine.adapters import Adapter, fresh_adapter, item_parts, low_rank_delta
-from raie_engine.backbones import Backbone, encode, load_backbone
+from raie_engine.adapters import Adapter, AdapterDelta, fresh_adapter
+from raie_engine.backbones import Backbone, Contexts, Delta, load_backbone
 from raie_engine.config import AdapterConfig
 from raie_engine.cross_entropy import linear_cross_entropy
 from raie_engine.evaluation import mean_metrics, ranks
-from raie_engine.training import Progress, Schedule, fit, successors
+from raie_engine.training import Progress, Schedule, fit
 from raie_engine.windows import Windows, concatenate
 from raie_engine.worker_pool import side_by_side
 
@@ -29,10 +30,15 @@ __all__ = [
     "TrainedRegion",
     "adapter_scores",
     "fit_adapter",
+    "next_item_loss",
+    "one_thread",
+    "quality",
+    "scoring_parts",
+    "task_backbone",
     "touched_items",
     "train_region",
     "train_regions",
-    "trained_positions",
+    "trainable",
 ]
 
 
@@ -44,7 +50,8 @@ class TrainTask:
     that serves these windows now, None for the bare backbone. shared: blobs of the adapter trained on all touched
     regions of this edit, if there is one. new: windows of the edit; replay: windows of the region's past; validation:
     the edit's newest windows and retained: later windows of the past, neither of which is trained on. positions: last
-    positions of a window the loss reads.
+    positions of a window the loss reads. titles: of the new items, where the log has titles. own: the Python file of a
+    backbone of the user's own.
     """
 
     region: int
@@ -60,6 +67,8 @@ class TrainTask:
     adapter: AdapterConfig
     schedule: Schedule
     checkpoint: Path | None = None
+    titles: tuple[str, ...] = ()
+    own: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +99,7 @@ def train_region(task: TrainTask, progress: Progress | None = None) -> TrainedRe
     the backbone is frozen and all positions of a window train.
     """
     started = time.monotonic()
-    backbone = load_backbone(*task.backbone).with_item_rows(task.item_rows)
+    backbone = task_backbone(task)
     candidates = {"current": _read(task.current, backbone), "shared": _read(task.shared, backbone)}
     measured = {
         name: measure(backbone, adapter, task)
@@ -113,6 +122,11 @@ def train_region(task: TrainTask, progress: Progress | None = None) -> TrainedRe
         passes=passes,
         seconds=time.monotonic() - started,
     )
+
+
+def task_backbone(task: TrainTask) -> Backbone:
+    """The frozen backbone of a task, with the item rows that its edit appends."""
+    return load_backbone(*task.backbone, task.own).with_item_rows(task.item_rows, task.titles)
 
 
 def _read(blobs: Mapping[str, bytes] | None, backbone: Backbone) -> Adapter | None:
@@ -139,20 +153,15 @@ def fit_adapter(
     backbone: Backbone, adapter: Adapter, task: TrainTask, progress: Progress | None = None
 ) -> tuple[Adapter, int]:
     """The adapter after training on the task's new and replayed windows, and how many windows were passed."""
-    parameters = {name: value.clone().requires_grad_() for name, value in adapter.parameters().items()}
-    live = adapter.with_parameters(parameters)
-    delta, table = low_rank_delta(live.lora, live.scaling), backbone.item_table()[1:]
-
-    def loss(items: Tensor, target: Tensor) -> Tensor:
-        states, following = trained_positions(backbone.hidden(items, delta), items, target, task.positions)
-        return linear_cross_entropy(states, table, following - 1, *item_parts(live, states))
+    live = trainable(adapter)
+    parameters = live.parameters()
 
     def validate() -> float:
         return quality(measure(backbone, live, task))
 
     result = fit(
         parameters,
-        loss,
+        next_item_loss(backbone, live, task.positions),
         concatenate([task.new, task.replay]),
         task.schedule,
         validate=validate if len(task.validation) else None,
@@ -162,35 +171,61 @@ def fit_adapter(
     return adapter.with_parameters(result.parameters), result.passes
 
 
-def trained_positions(states: Tensor, items: Tensor, target: Tensor, positions: int) -> tuple[Tensor, Tensor]:
-    """(states [m, d], following items [m]) of the last `positions` real positions of each window.
+def trainable(adapter: Adapter) -> Adapter:
+    """The same adapter over copies of its tensors that record gradients."""
+    return adapter.with_parameters(
+        {k: v.detach().clone().requires_grad_() for k, v in adapter.parameters().items()}
+    )
 
-    With as many positions as the stride of the windows, an item is a target once, with its longest context.
+
+def scoring_parts(backbone: Backbone, adapter: Adapter) -> tuple[AdapterDelta, Tensor, Tensor]:
+    """What a window is scored with under one adapter: what is added on the way, E_k [v, d] and b_k [v]."""
+    table = backbone.item_table()
+    rows = adapter.item_rows(len(table) - 1)
+    bias = adapter.bias.new_zeros(len(table)).index_copy(0, adapter.touched, adapter.bias)
+    return AdapterDelta(adapter.lora, adapter.scaling, rows), table + rows, bias
+
+
+def next_item_loss(
+    backbone: Backbone, adapter: Adapter | None, positions: int, delta: Delta | None = None
+) -> Callable[[Contexts, Tensor], Tensor]:
+    """The loss that every strategy trains on: cross-entropy over all items at the last positions of a window.
+
+    delta: what is added on the way, where it is not the adapter's own.
     """
-    following = successors(items, target)
-    length = (items != 0).sum(dim=1, keepdim=True)
-    place = torch.arange(items.shape[1])
-    read = (place < length) & (place >= length - positions)
-    return states[read], following[read]
+
+    def loss(contexts: Contexts, target: Tensor) -> Tensor:
+        if adapter is None:
+            states, following = backbone.examples(contexts, target, positions, delta)
+            return linear_cross_entropy(states, backbone.item_table()[1:], following - 1)
+        own, table, bias = scoring_parts(backbone, adapter)
+        states, following = backbone.examples(contexts, target, positions, delta or own)
+        ones = states.new_ones(len(states), 1)
+        return linear_cross_entropy(states, table[1:], following - 1, ones, bias[1:].unsqueeze(1))
+
+    return loss
 
 
-def adapter_scores(backbone: Backbone, adapter: Adapter | None) -> Callable[[Windows], Tensor]:
+def adapter_scores(
+    backbone: Backbone, adapter: Adapter | None, *, delta: Delta | None = None, visible: int | None = None
+) -> Callable[[Windows], Tensor]:
     """Windows -> scores [n, v] under one adapter, or under the bare backbone, as a Router scores them.
 
     Padding and items that were appended after the adapter, or the backbone, was trained score minus infinity.
+    delta: what is added on the way, where it is not the adapter's own. visible: the last item row that is scored, where
+    another training than the adapter's has reached further.
     """
-    table = backbone.item_table()
-    visible = backbone.known_items if adapter is None else adapter.visible
-    delta = None if adapter is None else low_rank_delta(adapter.lora, adapter.scaling)
+    last = visible or (backbone.known_items if adapter is None else adapter.visible)
 
     @torch.no_grad()
     def score(windows: Windows) -> Tensor:
-        states = encode(backbone, torch.from_numpy(windows.items).long(), delta)
-        scores = states @ table.T
-        if adapter is not None:
-            low, rows = item_parts(adapter, states)
-            scores[:, 1 : visible + 1] += low @ rows.T
-        scores[:, visible + 1 :] = float("-inf")
+        contexts = Contexts.of(windows)
+        if adapter is None:
+            scores = backbone.encode(contexts, delta) @ backbone.item_table().T
+        else:  # as it is now: training judges an adapter that it goes on to change
+            own, table, bias = scoring_parts(backbone, adapter)
+            scores = torch.addmm(bias, backbone.encode(contexts, delta or own), table.T)
+        scores[:, last + 1 :] = float("-inf")
         scores[:, 0] = float("-inf")
         return scores
 
@@ -218,15 +253,22 @@ def train_regions(tasks: Sequence[TrainTask], workers: int) -> Generator[Trained
 
 
 def _train_alone(task: TrainTask) -> TrainedRegion:
-    torch.set_num_threads(1)
-    return train_region(task)
+    with one_thread():
+        return train_region(task)
 
 
 def _on_one_thread(tasks: Iterable[TrainTask]) -> Iterator[TrainedRegion]:
+    with one_thread():
+        for task in tasks:
+            yield train_region(task)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """torch on one thread, and afterwards on as many as before."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        for task in tasks:
-            yield train_region(task)
+        yield
     finally:
         torch.set_num_threads(threads)

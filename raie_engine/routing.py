@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raie_engine.adapters import Adapter, item_parts
-from raie_engine.backbones import Backbone, Delta, encode
+from raie_engine.adapters import Adapter, item_parts, rows_read
+from raie_engine.backbones import Backbone, Contexts, Delta
 from raie_engine.errors import InputError
 from raie_engine.regions import RegionMap, RoutingSpace, assign
 from raie_engine.windows import Windows
@@ -36,19 +36,24 @@ class TopItems:
     scores: np.ndarray
 
 
-def encode_windows(backbone: Backbone, items: np.ndarray, blocks: int = 16) -> np.ndarray:
-    """Encodings float32 [n, d] of item rows [n, L] by the bare frozen backbone.
+def encode_windows(backbone: Backbone, windows: Windows, blocks: int = 16) -> np.ndarray:
+    """Encodings float32 [n, d] of the contexts of windows by the bare frozen backbone.
 
     Items that it was not trained with are passed over: a window lies where its known items put it, before and after
     any edit, and windows of unknown items alone lie together. blocks: how many pass at a time.
     """
-    n, batch = len(items), blocks * BLOCK_ROWS
-    known = np.where(items > backbone.known_items, 0, items)
-    # Whole blocks: a window alone would take another path through the products and could differ in the last bit.
-    known = np.pad(known, ((0, -n % BLOCK_ROWS), (0, 0)))
-    with torch.inference_mode():
-        parts = [encode(backbone, torch.from_numpy(known[i : i + batch]).long()) for i in range(0, n, batch)]
-    return torch.cat(parts).numpy()[:n] if parts else np.zeros((0, backbone.dim), np.float32)
+    parts = []
+    for rows in _slices(len(windows), blocks * BLOCK_ROWS):
+        contexts = Contexts.of(windows.take(rows))
+        known = Contexts(contexts.items.masked_fill(contexts.items > backbone.known_items, 0), contexts.times)
+        # Whole blocks: a window alone would take another path through the products and could differ in the last bit.
+        with torch.inference_mode():
+            parts.append(backbone.encode(known.filled_up(BLOCK_ROWS)).numpy()[: len(contexts)])
+    return np.concatenate(parts) if parts else np.zeros((0, backbone.dim), np.float32)
+
+
+def _slices(n: int, size: int) -> Iterator[slice]:
+    return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,13 +86,13 @@ class Router:
                 "neighbours' adapters; train all regions with this model's settings"
             )
 
-    def vectors(self, items: np.ndarray) -> np.ndarray:
-        """Routing vectors [n, d], norm 1, of item rows [n, L]."""
-        return self.space.project(encode_windows(self.backbone, items))
+    def vectors(self, windows: Windows) -> np.ndarray:
+        """Routing vectors [n, d], norm 1, of the contexts of windows."""
+        return self.space.project(encode_windows(self.backbone, windows))
 
-    def assign(self, items: np.ndarray) -> np.ndarray:
-        """Region ids int32 [n] of item rows [n, L]."""
-        return assign(self.region_map, self.vectors(items))
+    def assign(self, windows: Windows) -> np.ndarray:
+        """Region ids int32 [n] of the contexts of windows."""
+        return assign(self.region_map, self.vectors(windows))
 
     def scores(self, windows: Windows, regions: np.ndarray | None = None) -> Tensor:
         """Scores [n, v] of every item; minus infinity for padding and for items a region does not know yet.
@@ -96,24 +101,23 @@ class Router:
 
         Raises: InputError for a region that is not in the map.
         """
-        regions = self.assign(windows.items) if regions is None else regions
+        regions = self.assign(windows) if regions is None else regions
         strangers = np.setdiff1d(regions, self.region_map.ids)
         if len(strangers):
             raise InputError(
                 f"expected regions of {self.region_map.ids.tolist()}, found {strangers.tolist()}; "
                 "route the windows with this snapshot"
             )
-        out = torch.empty(len(windows.items), self._items + 1)
-        for rows, items, slots in self._blocks(windows.items, regions):
-            out[rows] = self._block_scores(items, slots)[: len(out[rows])]
+        out = torch.empty(len(windows), self._items + 1)
+        for rows, contexts, slots in self._blocks(windows, regions):
+            out[rows] = self._block_scores(contexts, slots)[: len(out[rows])]
         return out
 
     def top_k(self, windows: Windows, k: int, *, exclude_seen: bool = True) -> TopItems:
         """The k best items per window; items of the context are left out unless `exclude_seen` is false."""
         k = min(k, self._items)
         rows, values = np.zeros((len(windows), k), np.int64), np.zeros((len(windows), k), np.float32)
-        for start in range(0, len(windows), TOP_ROWS):  # the scores of a million windows do not fit in memory
-            part = slice(start, start + TOP_ROWS)
+        for part in _slices(len(windows), TOP_ROWS):  # the scores of a million windows do not fit in memory
             scores = self.scores(windows.take(part))
             if exclude_seen:
                 scores.scatter_(1, torch.from_numpy(windows.items[part]).long(), float("-inf"))
@@ -150,19 +154,18 @@ class Router:
             stacked[name] = (down, up)
         return stacked
 
-    def _blocks(self, items: np.ndarray, regions: np.ndarray) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """(rows, item rows [BLOCK_ROWS, L], slots [BLOCK_ROWS]); the last block is filled up with padding."""
+    def _blocks(self, windows: Windows, regions: np.ndarray) -> Iterator[tuple[slice, Contexts, Tensor]]:
+        """(rows, contexts [BLOCK_ROWS, L], slots [BLOCK_ROWS]); the last block is filled up with padding."""
         slot_of = np.array([self._slots.get(int(region), 0) for region in self.region_map.ids])
         slots = slot_of[np.searchsorted(self.region_map.ids, regions)]
-        for start in range(0, len(items), BLOCK_ROWS):
-            rows = slice(start, min(start + BLOCK_ROWS, len(items)))
+        for rows in _slices(len(windows), BLOCK_ROWS):
             fill = BLOCK_ROWS - (rows.stop - rows.start)
-            block = np.pad(items[rows], ((0, fill), (0, 0)))
-            yield rows, torch.from_numpy(block).long(), torch.from_numpy(np.pad(slots[rows], (0, fill)))
+            contexts = Contexts.of(windows.take(rows)).filled_up(BLOCK_ROWS)
+            yield rows, contexts, torch.from_numpy(np.pad(slots[rows], (0, fill)))
 
     @torch.inference_mode()
-    def _block_scores(self, items: Tensor, slots: Tensor) -> Tensor:
-        states = encode(self.backbone, items, self._delta(slots) if self.adapters else None)
+    def _block_scores(self, contexts: Contexts, slots: Tensor) -> Tensor:
+        states = self.backbone.encode(contexts, self._delta(slots) if self.adapters else None)
         scores = torch.cat([states @ part for part in self._table_parts], dim=1)
         visible = torch.full((BLOCK_ROWS,), self.backbone.known_items)
         for region, slot in self._slots.items():
@@ -177,8 +180,26 @@ class Router:
         return scores.masked_fill_(unknown, float("-inf"))
 
     def _delta(self, slots: Tensor) -> Delta:
-        def delta(name: str, inputs: Tensor) -> Tensor:
-            down, up = self._stacked[name]
-            return torch.bmm(torch.bmm(inputs, down[slots]), up[slots])  # [n, L, inputs] -> [n, L, outputs]
+        present = {slot: self.adapters[region] for region, slot in self._slots.items() if (slots == slot).any()}
+        return _MixedDelta(self._stacked, present, slots)
 
-        return delta
+
+@dataclass(frozen=True, eq=False)
+class _MixedDelta:
+    """What the adapters add for the rows of one block; slots: [n], adapters: those that own a row, by slot."""
+
+    stacked: Mapping[str, tuple[Tensor, Tensor]]
+    adapters: Mapping[int, Adapter]
+    slots: Tensor
+
+    def layer(self, name: str, inputs: Tensor) -> Tensor:
+        down, up = self.stacked[name]
+        return torch.bmm(torch.bmm(inputs, down[self.slots]), up[self.slots])  # [n, L, inputs] -> [n, L, outputs]
+
+    def read(self, items: Tensor) -> Tensor | None:
+        added = None
+        for slot, adapter in self.adapters.items():
+            members = (self.slots == slot).view(-1, 1, 1)
+            rows = rows_read(adapter, items)  # of all rows of the block: a fixed shape
+            added = torch.where(members, rows, 0.0 if added is None else added)
+        return added

@@ -11,14 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd  # type: ignore[import-untyped]
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from raie_engine.catalogue import PAD, Catalogue
 from raie_engine.errors import InputError
 from raie_engine.model_view import ModelView
-from raie_engine.windows import Windows
+from raie_engine.windows import last_windows
 
 __all__ = ["SnapshotModel", "recommend"]
 
@@ -27,7 +26,8 @@ class SnapshotModel(PythonModel):  # type: ignore[misc]
     """One snapshot as MLflow serves it.
 
     open_described: from the snapshot's description (its id and digests) to the snapshot; it verifies every blob.
-    Input: a column `items` of histories of item ids, oldest first. Params: k, exclude_seen.
+    Input: a column `items` of histories of item ids, oldest first, and a column `times` of their epoch seconds for a
+    backbone that reads times. Params: k, exclude_seen.
     """
 
     def __init__(self, open_described: Callable[[Mapping[str, Any]], ModelView]) -> None:
@@ -50,22 +50,30 @@ class SnapshotModel(PythonModel):  # type: ignore[misc]
             raise InputError("expected a loaded model, found none: call load_context first")
         wanted = {"k": 10, "exclude_seen": True} | dict(params or {})
         histories = [[str(item) for item in history] for history in model_input["items"]]
-        return recommend(self._view, histories, int(wanted["k"]), bool(wanted["exclude_seen"]))
+        times = [list(each) for each in model_input["times"]] if "times" in model_input else None
+        return recommend(self._view, histories, int(wanted["k"]), bool(wanted["exclude_seen"]), times)
 
 
-def recommend(view: ModelView, histories: Sequence[Sequence[str]], k: int, exclude_seen: bool) -> pd.DataFrame:
-    """The k best next items of each history of external item ids, oldest first.
+def recommend(
+    view: ModelView,
+    histories: Sequence[Sequence[str]],
+    k: int,
+    exclude_seen: bool,
+    times: Sequence[Sequence[int]] | None = None,
+) -> pd.DataFrame:
+    """The k best next items of each history of external item ids, oldest first, at these times (epoch seconds).
 
-    Raises: InputError for a k below 1 or a history without any known item.
+    Raises: InputError for a k below 1, a history without any known item, or times that are not one for each item or
+    are missing for a backbone that reads them.
     """
     if k < 1:
         raise InputError(f"expected k of 1 or more, found {k}")
-    known = _known(view.catalogue, histories)
+    known, when = _known(view.catalogue, histories, times)
     for number, rows in enumerate(known):
         if not rows:
             raise InputError(f"expected at least one item the model knows in history {number}, found none")
-    windows = _last_windows(known, view.settings.engine.windows.length)
-    regions = view.router.assign(windows.items)
+    windows = last_windows(known, view.settings.engine.windows.length, when)
+    regions = view.router.assign(windows)
     # The router leaves out what the context holds; older items are left out here, so as many more are asked for.
     more = max((len(rows) for rows in known), default=0) if exclude_seen else 0
     top = view.router.top_k(windows, k + more, exclude_seen=exclude_seen)
@@ -84,17 +92,17 @@ def recommend(view: ModelView, histories: Sequence[Sequence[str]], k: int, exclu
     return pd.DataFrame(answers, columns=["items", "scores", "region", "ignored"])
 
 
-def _known(catalogue: Catalogue, histories: Sequence[Sequence[str]]) -> list[list[int]]:
-    """Per history the rows of the items that are in the catalogue, in the history's order."""
+def _known(
+    catalogue: Catalogue, histories: Sequence[Sequence[str]], times: Sequence[Sequence[int]] | None
+) -> tuple[list[list[int]], list[list[int]] | None]:
+    """Per history the rows of the items that are in the catalogue, in the history's order, and their times."""
     items = set(catalogue.items)
-    return [catalogue.item_rows([item for item in history if item in items]).tolist() for history in histories]
-
-
-def _last_windows(histories: Sequence[Sequence[int]], length: int) -> Windows:
-    """The last `length` items of each history as a context; there is no target."""
-    items = np.full((len(histories), length), PAD, np.int32)
-    for number, rows in enumerate(histories):
-        last = rows[-length:]
-        items[number, : len(last)] = last
-    nothing = np.zeros(len(histories), np.int32)
-    return Windows(items, nothing, nothing, nothing.astype(np.int64))
+    rows = [catalogue.item_rows([item for item in history if item in items]).tolist() for history in histories]
+    if times is None:
+        return rows, None
+    if [len(each) for each in times] != [len(history) for history in histories]:
+        raise InputError(
+            "expected one time for each item of each history, found more or fewer; give both or no times"
+        )
+    pairs = [zip(history, when, strict=True) for history, when in zip(histories, times, strict=True)]
+    return rows, [[int(time) for item, time in each if item in items] for each in pairs]

@@ -6,18 +6,19 @@ Legend: n windows, d hidden size, k regions.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from raie_engine.backbone_training import train_backbone
+from raie_engine.backbone_training import configured_class, own_file, train_backbone
+from raie_engine.backbones import Backbone, load_backbone
 from raie_engine.catalogue import Catalogue
 from raie_engine.clustering import KChoice
 from raie_engine.config import EngineConfig
 from raie_engine.content_parts import ContentParts, RegionFacts
-from raie_engine.errors import NothingToEdit
+from raie_engine.errors import NothingToEdit, WrongBackbone
 from raie_engine.evaluation import mean_metrics, ranks
 from raie_engine.interactions import Interactions, between, watermark
 from raie_engine.model_view import Settings
@@ -80,13 +81,18 @@ def set_up(
     until: int | None,
     settings: Settings,
     *,
+    backbone: tuple[bytes, bytes] | None = None,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> SetUp:
     """Train the backbone on the rows up to `until` (epoch seconds), fit the routing space and the regions.
 
-    Raises: NothingToEdit when the slice holds no window; InputError when there are fewer windows than regions.
+    backbone: (configuration, weights) of one that was trained on these rows already, to be used instead.
+
+    Raises: NothingToEdit when the slice holds no window; InputError when there are fewer windows than regions;
+    WrongBackbone for a backbone that knows other items.
     """
+    settings = _with_times(settings)
     config = settings.engine
     past = between(interactions, None, until)
     split = split_setup(cut_windows(past, config.windows), config.edit.holdout)
@@ -95,30 +101,20 @@ def set_up(
             f"expected windows of {config.windows.min_length} items and a target in the set-up slice, found none in "
             f"{len(past)} interactions; a later --until or a smaller windows.min_length gives some"
         )
-    model, trained = train_backbone(
-        split.train,
-        split.validation,
-        int(past.item.max()),
-        config.backbone,
-        positions=config.windows.stride,
-        seed=config.seed,
-        checkpoint=checkpoint,
-        progress=progress,
-    )
-    encodings = encode_windows(model, split.train.items)
+    model, scores = _frozen(past, split, config, backbone, checkpoint, progress)
+    encodings = encode_windows(model, split.train)
     space = fit_space(encodings, config.regions.remove_components, model.digest)
     vectors = space.project(encodings)
     choice = None if config.regions.regions else choose_regions(vectors, config.regions, config.seed)
     k = choice.k if choice else config.regions.regions
     region_map, owner = fit_regions(vectors, config.regions, config.seed, space.digest, k)
     model_config, weights = model.to_bytes()
+    buffer = AddBuffer.empty(config.windows.length, model.dim, space.digest, times=config.windows.times)
     parts = ContentParts(
         backbone={"config": model_config, "weights": weights},
         space=space.to_bytes(),
         appended={"catalogue": _catalogue_chunk(past)},
-        replaced=_shared(
-            past, until, split, settings, AddBuffer.empty(config.windows.length, model.dim, space.digest)
-        ),
+        replaced=_shared(past, until, split, settings, buffer),
         regions=_entries(region_map, split.train, owner, config),
     )
     report = {
@@ -126,13 +122,52 @@ def set_up(
         "windows": {name: len(value) for name, value in vars(split).items()},
         "backbone": {
             "digest": model.digest,
-            "epochs": len(trained.scores) - 1,
-            "validation": list(trained.scores),
+            "epochs": len(scores) - 1,
+            "validation": list(scores),
         },
         "regions": _choice(choice, region_map),
         "holdout": mean_metrics(ranks(adapter_scores(model, None), split.holdout)),
     }
     return SetUp(parts, _facts(region_map), report)
+
+
+def _with_times(settings: Settings) -> Settings:
+    """The settings under which windows hold times where the backbone reads them; later edits read these."""
+    engine = settings.engine
+    times = engine.windows.times or configured_class(engine.backbone).reads_times
+    return replace(settings, engine=replace(engine, windows=replace(engine.windows, times=times)))
+
+
+def _frozen(
+    past: Interactions,
+    split: SplitWindows,
+    config: EngineConfig,
+    given: tuple[bytes, bytes] | None,
+    checkpoint: Path | None,
+    progress: Progress | None,
+) -> tuple[Backbone, tuple[float, ...]]:
+    """The backbone, trained unless it is given, and its validation score before training and after every epoch."""
+    items = int(past.item.max())
+    if given is None:
+        model, trained = train_backbone(
+            split.train,
+            split.validation,
+            items,
+            config.backbone,
+            positions=config.windows.stride,
+            seed=config.seed,
+            titles=past.catalogue.titles,
+            checkpoint=checkpoint,
+            progress=progress,
+        )
+        return model, trained.scores
+    backbone = load_backbone(*given, own_file(config.backbone))
+    if backbone.known_items != items:
+        raise WrongBackbone(
+            f"expected a backbone that knows the {items} items of the set-up slice, found one that knows "
+            f"{backbone.known_items}; give the log and the --until that it was trained with"
+        )
+    return backbone, (mean_metrics(ranks(adapter_scores(backbone, None), split.validation))["NDCG@10"],)
 
 
 def _catalogue_chunk(past: Interactions) -> bytes:

@@ -112,10 +112,13 @@ class SyntheticConfig:
 
 
 def one_topic_in_five(seed: int = 42) -> SyntheticConfig:
-    """The log in which every topic is active in the first edit and exactly one of five drifts, by broadening."""
+    """The log in which every topic is active in the first edit and exactly one of five drifts, by broadening.
+
+    The others go on exactly as before: their items follow each other as they did.
+    """
     everywhere_stable = Drift(stable=(0, 1, 2, 3, 4))
     return SyntheticConfig(
-        seed=seed, first=Drift(stable=(1, 2, 3, 4), expand=(0,), share=1.0), second=everywhere_stable
+        seed=seed, changed=0.0, first=Drift(stable=(1, 2, 3, 4), expand=(0,), share=1.0), second=everywhere_stable
     )
 
 

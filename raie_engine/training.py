@@ -21,10 +21,11 @@ from safetensors.torch import save
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from raie_engine.backbones.protocol import Contexts
 from raie_engine.errors import NotFinite
 from raie_engine.windows import Windows
 
-__all__ = ["Schedule", "Trained", "fit", "sampled_cross_entropy", "successors"]
+__all__ = ["Schedule", "Trained", "fit", "sampled_cross_entropy"]
 
 
 @dataclass(frozen=True)
@@ -58,16 +59,6 @@ Progress = Callable[[int, float], None]
 """Called after every epoch with its number and its validation score."""
 
 
-def successors(items: Tensor, target: Tensor) -> Tensor:
-    """What each position should predict: the next item of the window, then its target; 0 after that. [n, L].
-
-    items: left-justified windows of at least one item.
-    """
-    following = F.pad(items[:, 1:], (0, 1))
-    following[torch.arange(len(items)), (items != 0).sum(dim=1) - 1] = target
-    return following
-
-
 def sampled_cross_entropy(states: Tensor, table: Tensor, target: Tensor, negatives: Tensor) -> Tensor:
     """Mean cross-entropy of `target` [m] among itself and the shared `negatives` [s], all item rows of table [v, d].
 
@@ -81,7 +72,7 @@ def sampled_cross_entropy(states: Tensor, table: Tensor, target: Tensor, negativ
 
 def fit(
     parameters: Mapping[str, Tensor],
-    loss: Callable[[Tensor, Tensor], Tensor],
+    loss: Callable[[Contexts, Tensor], Tensor],
     windows: Windows,
     schedule: Schedule,
     *,
@@ -89,7 +80,7 @@ def fit(
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> Trained:
-    """Train `parameters` in place on `loss(items [n, L], target [n])` and return the best of them.
+    """Train `parameters` in place on `loss(contexts, target [n])` and return the best of them.
 
     validate: higher is better; None keeps the last epoch. checkpoint: written after every epoch, removed at the end;
     one of another training, or an unreadable one, is not used.
@@ -125,18 +116,18 @@ def fit(
 
 
 def _train_epoch(
-    loss: Callable[[Tensor, Tensor], Tensor],
+    loss: Callable[[Contexts, Tensor], Tensor],
     optimiser: torch.optim.Optimizer,
     windows: Windows,
     schedule: Schedule,
     epoch: int,
 ) -> None:
-    items, target = torch.from_numpy(windows.items).long(), torch.from_numpy(windows.target).long()
+    contexts, target = Contexts.of(windows), torch.from_numpy(windows.target).long()
     order = torch.from_numpy(np.random.default_rng([schedule.seed, epoch]).permutation(len(target)))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed((schedule.seed * 1_000_003 + epoch) % 2**63)  # torch takes no longer seed
         for rows in order.split(schedule.batch):
-            value = loss(items[rows], target[rows])
+            value = loss(contexts.take(rows), target[rows])
             if not torch.isfinite(value):
                 raise NotFinite(f"expected a finite training loss, found {value.item()}; lower the learning rate")
             optimiser.zero_grad(set_to_none=True)

@@ -24,6 +24,7 @@ __all__ = [
     "Anchor",
     "ChainReport",
     "append",
+    "append_upgrade",
     "chain_head",
     "events",
     "line_of",
@@ -88,6 +89,11 @@ def append(
     connection.execute(insert(audit_events).values(asdict(event)))
     connection.execute(update(audit_head).values(event=event.id, hash=event.hash))
     return event
+
+
+def append_upgrade(connection: Connection, before: str | None, after: str | None, *, actor: str) -> None:
+    """Adds that the schema went from one revision to another, in the migration's own transaction."""
+    append(connection, actor=actor, action="upgrade", subject="schema", source=before, target=after)
 
 
 def chain_head(connection: Connection) -> str:

@@ -50,6 +50,7 @@ utc_time_created: '$created'
 """)
 
 _ITEMS = {"type": "array", "items": {"type": "string"}, "name": "items", "required": True}
+_TIMES = {"type": "array", "items": {"type": "long"}, "name": "times", "required": False}
 _SCORES = {"type": "array", "items": {"type": "double"}, "name": "scores", "required": True}
 _REGION = {"type": "long", "name": "region", "required": True}
 _IGNORED = {"type": "long", "name": "ignored", "required": True}
@@ -66,7 +67,7 @@ def model_files(model: str, snapshot: Mapping[str, Any], model_id: str, run_id: 
         mlflow=version("mlflow"),
         model_id=model_id,
         run_id=run_id,
-        inputs=json.dumps([_ITEMS]),
+        inputs=json.dumps([_ITEMS, _TIMES]),
         outputs=json.dumps([_ITEMS, _SCORES, _REGION, _IGNORED]),
         params=json.dumps([_K, _EXCLUDE_SEEN]),
         created=at,

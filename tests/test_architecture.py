@@ -27,6 +27,7 @@ HOMES = {
     "botocore": ("registry/s3_store.py",),
     "click": ("cli/",),
     "cryptography": ("registry/signing.py",),
+    "matplotlib": ("raie_engine/figures.py",),
     "mlflow": ("registry/mlflow_", "raie_engine/serving.py"),
     "peft": ("raie_engine/adapters.py",),
     "psycopg": (),

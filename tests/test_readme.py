@@ -24,7 +24,10 @@ from registry import errors as registry_errors
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 # In the order in which a reader meets them: the later pages go on in the README's workspace.
-TOLD = [README, *(ROOT / "docs" / name for name in ("method.md", "registry.md", "operating.md", "trust.md"))]
+TOLD = [
+    README,
+    *(ROOT / "docs" / name for name in ("method.md", "compare.md", "registry.md", "operating.md", "trust.md")),
+]
 PAGES = sorted({*TOLD, *ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")})
 PICTURES = sorted((ROOT / "docs").rglob("*.svg"))
 TREE = {context.command_path: command for command, context in commands()}

@@ -3,37 +3,68 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
-from raie_engine.backbones.protocol import Backbone, Delta, Shape, encode, item_scores, last_position
-from raie_engine.backbones.sasrec import SasRec, SasRecShape
+from raie_engine.backbones.bert4rec import Bert4Rec, Bert4RecShape
+from raie_engine.backbones.contract import require_contract
+from raie_engine.backbones.item_model import ItemModel, ModelShape
+from raie_engine.backbones.own_file import class_in_file, require_same_text
+from raie_engine.backbones.protocol import Backbone, Contexts, Delta, Shape
+from raie_engine.backbones.sasrec import SasRec
+from raie_engine.backbones.tisasrec import TiSasRec, TiSasRecShape
+from raie_engine.config import BACKBONES
 from raie_engine.errors import DamagedArtifact
 
 __all__ = [
     "Backbone",
+    "Bert4Rec",
+    "Bert4RecShape",
+    "Contexts",
     "Delta",
+    "ItemModel",
+    "ModelShape",
     "SasRec",
-    "SasRecShape",
     "Shape",
-    "encode",
-    "item_scores",
-    "last_position",
+    "TiSasRec",
+    "TiSasRecShape",
+    "backbone_class",
     "load_backbone",
+    "require_contract",
 ]
 
-KINDS = {"sasrec": SasRec.from_bytes}
+
+def backbone_class(kind: str, own: Path | None = None) -> type[ItemModel]:
+    """The class of this kind; that of the user's `own` Python file for the kind "file".
+
+    Raises: KeyError for a kind that is not there; ConfigError for a file without a backbone.
+    """
+    if kind == "causal_lm":
+        from raie_engine.backbones.causal_lm import CausalLm  # transformers takes seconds to import
+
+        return CausalLm
+    if kind == "file" and own is not None:
+        return class_in_file(own)
+    return {each.kind: each for each in (SasRec, Bert4Rec, TiSasRec)}[kind]
 
 
-def load_backbone(config: bytes, weights: bytes) -> Backbone:
+def load_backbone(config: bytes, weights: bytes, own: Path | None = None) -> Backbone:
     """The frozen backbone of these bytes, whichever kind its configuration names.
 
-    Raises: DamagedArtifact for an unknown kind or bytes that do not fit together.
+    own: the user's Python file, for a model that was set up with a backbone of the user's own.
+
+    Raises: DamagedArtifact for an unknown kind or bytes that do not fit together; WrongBackbone where `own` is not the
+    file that the model was set up with.
     """
     try:
-        kind = json.loads(config)["kind"]
-        read = KINDS[kind]
-    except (ValueError, TypeError, KeyError) as error:
-        known = ", ".join(sorted(KINDS))
+        fields = json.loads(config)
+        kind, source = fields["kind"], fields.get("source", "")
+        if kind not in BACKBONES:
+            raise KeyError(kind)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        known = ", ".join(BACKBONES)
         raise DamagedArtifact(
             f"expected the configuration of a backbone ({known}), found: {config[:80]!r}"
         ) from error
-    return read(config, weights)
+    if kind == "file":
+        require_same_text(own, str(source))
+    return backbone_class(kind, own).from_bytes(config, weights)

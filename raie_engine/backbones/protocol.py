@@ -1,16 +1,62 @@
-"""What the engine asks of a backbone, and what follows from it for every backbone alike.
+"""What the engine asks of a backbone: contexts in, hidden states out, and adapters as an argument.
 
-Legend: n windows, L positions, d hidden size, v item rows (row 0 is padding).
+Legend: n windows, L positions, d hidden size, m trained positions, v item rows (row 0 is padding).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
 
-__all__ = ["Backbone", "Delta", "Shape", "encode", "item_scores", "last_position"]
+from raie_engine.windows import Windows
+
+__all__ = ["Backbone", "Contexts", "Delta", "Shape"]
+
+
+@dataclass(frozen=True, eq=False)
+class Contexts:
+    """What a backbone reads of n windows.
+
+    items: int64 [n, L], oldest first; 0 is padding, wherever it stands. times: int64 [n, L], epoch seconds UTC of the
+    items, for a backbone that reads them.
+    """
+
+    items: Tensor
+    times: Tensor | None = None
+
+    @staticmethod
+    def of(windows: Windows) -> Contexts:
+        """The contexts of these windows, as tensors."""
+        times = None if windows.times is None else torch.from_numpy(windows.times).long()
+        return Contexts(torch.from_numpy(windows.items).long(), times)
+
+    def take(self, rows: Tensor) -> Contexts:
+        """The contexts of these rows."""
+        return Contexts(self.items[rows], None if self.times is None else self.times[rows])
+
+    def left_justified(self) -> Contexts:
+        """All padding moved behind the real items, whose order stays."""
+        order = (self.items == 0).to(torch.uint8).argsort(dim=1, stable=True)
+        times = None if self.times is None else self.times.gather(1, order)
+        return Contexts(self.items.gather(1, order), times)
+
+    def filled_up(self, size: int) -> Contexts:
+        """These contexts and then empty ones, up to a multiple of `size` in all."""
+        none = (0, 0, 0, -len(self) % size)
+        return Contexts(F.pad(self.items, none), None if self.times is None else F.pad(self.times, none))
+
+    @property
+    def lengths(self) -> Tensor:
+        """Real items of each context: [n]."""
+        return (self.items != 0).sum(dim=1)
+
+    def __len__(self) -> int:
+        return len(self.items)
 
 
 class Shape(NamedTuple):
@@ -21,13 +67,20 @@ class Shape(NamedTuple):
 
 
 class Delta(Protocol):
-    """What an adapter adds to the output of the linear layer `name`, given that layer's input [n, L, inputs]."""
+    """What an adapter adds inside a backbone."""
 
-    def __call__(self, name: str, inputs: Tensor) -> Tensor: ...
+    def layer(self, name: str, inputs: Tensor) -> Tensor:
+        """To the output of the linear layer `name`, given that layer's input [n, .., inputs]."""
+
+    def read(self, items: Tensor) -> Tensor | None:
+        """To the rows that are read for items [n, L]: [n, L, d]; None where it adds nothing."""
 
 
 class Backbone(Protocol):
-    """A next-item model; adapters reach its linear layers through `delta`, an argument and never hidden state."""
+    """A frozen next-item model; adapters reach into it through `delta`, an argument and never hidden state.
+
+    Where padding stands in a context, and what the other rows of a batch are, changes nothing that comes out.
+    """
 
     @property
     def dim(self) -> int: ...
@@ -48,29 +101,31 @@ class Backbone(Protocol):
     def lora_targets(self) -> dict[str, Shape]:
         """The linear layers an adapter may change, by module name."""
 
+    @property
+    def reads_titles(self) -> bool:
+        """Whether `with_item_rows` makes anything of titles."""
+
     def item_table(self) -> Tensor:
         """[v, d]: what a hidden state is multiplied with to score items."""
 
-    def hidden(self, items: Tensor, delta: Delta | None = None) -> Tensor:
-        """Item rows [n, L], left-justified, to hidden states [n, L, d]."""
+    def encode(self, contexts: Contexts, delta: Delta | None = None) -> Tensor:
+        """The hidden state that predicts the item after each context: [n, d]."""
 
-    def with_item_rows(self, rows: Tensor) -> Backbone:
-        """The same frozen model whose item table is the known items' rows and then `rows` [new items, d]."""
+    def examples(
+        self, contexts: Contexts, target: Tensor, positions: int, delta: Delta | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """What training on these windows reads: states [m, d], and the items [m] that each of them should predict.
 
+        target: [n], the items after the contexts.  positions: only the last `positions` items of a context and its
+        target are predicted; with as many as the stride of the windows, an item is predicted once, with its longest
+        context.  Whatever is random is drawn from torch's generator, which the training loop seeds.
+        """
 
-def last_position(items: Tensor) -> Tensor:
-    """Index of the last real item of each left-justified window: [n, L] -> [n]."""
-    return (items != 0).sum(dim=1).clamp(min=1) - 1
+    def with_item_rows(self, rows: Tensor, titles: Sequence[str] = ()) -> Backbone:
+        """The same frozen model whose item table is the known items' rows and then `rows` [new items, d].
 
+        titles: of the new items, for a backbone that reads them.
+        """
 
-def encode(backbone: Backbone, items: Tensor, delta: Delta | None = None) -> Tensor:
-    """The hidden state that predicts the next item: [n, L] -> [n, d]."""
-    states = backbone.hidden(items, delta)
-    return states[torch.arange(len(items)), last_position(items)]
-
-
-def item_scores(backbone: Backbone, states: Tensor) -> Tensor:
-    """Scores of every item row for hidden states [..., d]: [..., v]; padding scores minus infinity."""
-    scores = states @ backbone.item_table().T
-    scores[..., 0] = float("-inf")
-    return scores
+    def to_bytes(self) -> tuple[bytes, bytes]:
+        """(canonical JSON configuration, safetensors weights); appended item rows are not among them."""

@@ -75,7 +75,7 @@ def test_the_production_version_answers_as_the_router_of_its_snapshot_does(loade
     answers = loaded.predict(frame(items), params={"k": 5})
     expected = view.router.top_k(windows, 5)
     assert answers["items"].tolist() == [view.catalogue.item_ids(row.tolist()) for row in expected.rows]
-    assert answers["region"].tolist() == view.router.assign(windows.items).tolist()
+    assert answers["region"].tolist() == view.router.assign(windows).tolist()
     # Scores of another batch size pass through the same blocks.
     assert answers["scores"].tolist() == [[float(score) for score in row] for row in expected.scores]
     assert answers["ignored"].tolist() == [0] * 8

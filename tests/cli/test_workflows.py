@@ -213,8 +213,8 @@ def test_windows_routed_elsewhere_score_the_same_bits_after_an_edit(done: tuple[
     before, after = open_view(registry, made), open_view(registry, first)
     windows = before.holdout
     touched = [operation.change.region for operation in lineage.operations(registry, MODEL, first.edit)]
-    here = after.router.assign(windows.items)
-    elsewhere = (before.router.assign(windows.items) == here) & ~np.isin(here, touched)
+    here = after.router.assign(windows)
+    elsewhere = (before.router.assign(windows) == here) & ~np.isin(here, touched)
     assert elsewhere.any()
     scores = before.router.scores(windows)
     assert torch.equal(after.router.scores(windows)[elsewhere, : scores.shape[1]], scores[elsewhere])

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from raie_engine.adapters import Adapter, fresh_adapter, item_parts, low_rank_delta
+from raie_engine.adapters import Adapter, AdapterDelta, fresh_adapter, item_parts, rows_read
 from raie_engine.array_bytes import pack
-from raie_engine.backbones import encode
+from raie_engine.backbones import Contexts
 from raie_engine.config import AdapterConfig
 from raie_engine.errors import DamagedArtifact, WrongBackbone
 from raie_engine.region_training import adapter_scores
@@ -47,26 +46,6 @@ print(json.dumps({role: hashlib.sha256(data).hexdigest() for role, data in sorte
     assert json.loads(in_another_process(code)) == mine
 
 
-def test_peft_loads_the_blobs_and_gives_the_same_hidden_states(tmp_path: Path) -> None:
-    with warnings.catch_warnings():
-        # What peft's own imports warn of is not ours to fix.
-        warnings.simplefilter("ignore")
-        from peft import PeftModel
-
-        adapter, items = random_adapter(BACKBONE, [2]), torch.from_numpy(WINDOWS.items).long()
-        blobs = adapter.to_blobs()
-        (tmp_path / "adapter_model.safetensors").write_bytes(blobs["lora"])
-        (tmp_path / "adapter_config.json").write_bytes(blobs["lora_config"])
-        # A copy: peft puts its layers into the module that it is given.
-        wrapped = PeftModel.from_pretrained(random_backbone(), str(tmp_path)).eval()
-        theirs = wrapped.base_model.model.hidden(items)
-    ours = BACKBONE.hidden(items, low_rank_delta(adapter.lora, adapter.scaling))
-    bare = BACKBONE.hidden(items)
-    assert (ours - bare).abs().max() > 0.1, "the test needs an adapter that does something"
-    # 1e-5: the same products in the same order, but peft scales after another rounding.
-    torch.testing.assert_close(theirs, ours, rtol=0, atol=1e-5)
-
-
 def test_a_fresh_adapter_changes_no_score() -> None:
     adapter = fresh_adapter(BACKBONE, AdapterConfig(), torch.tensor([1, 2, 3]), seed=4)
     assert torch.equal(adapter_scores(BACKBONE, adapter)(WINDOWS), adapter_scores(BACKBONE, None)(WINDOWS))
@@ -81,13 +60,17 @@ def test_a_seed_gives_one_fresh_adapter() -> None:
 
 
 def test_the_score_is_what_the_formula_says() -> None:
-    """score = h E^T + (h B^T) a^T + b, item by item."""
+    """E_k = E + a B, read and scored with; score = h E_k^T + b, item by item."""
     adapter = random_adapter(BACKBONE, [2, 5, 30])
-    delta = low_rank_delta(adapter.lora, adapter.scaling)
-    states = encode(BACKBONE, torch.from_numpy(WINDOWS.items).long(), delta)
-    expected = states @ BACKBONE.item_table().T
+    table = BACKBONE.item_table().clone()
     for place, item in enumerate([2, 5, 30]):
-        expected[:, item] += states @ adapter.b.T @ adapter.a[place] + adapter.bias[place]
+        table[item] += adapter.a[place] @ adapter.b
+    edited = type(BACKBONE).from_bytes(*BACKBONE.to_bytes())
+    edited.items.weight.copy_(table)
+    states = edited.encode(Contexts.of(WINDOWS), AdapterDelta(adapter.lora, adapter.scaling))
+    expected = states @ table.T
+    for place, item in enumerate([2, 5, 30]):
+        expected[:, item] += adapter.bias[place]
     found = adapter_scores(BACKBONE, adapter)(WINDOWS)
     assert found[:, 0].isneginf().all()
     # 1e-4: single precision, scores of order ten.
@@ -101,6 +84,25 @@ def test_an_item_that_was_not_touched_gets_nothing() -> None:
     assert added.shape == (4, ITEMS)
     assert added[:, [item - 1 for item in range(1, 31) if item not in (2, 5, 30)]].abs().max() == 0
     assert (added[:, [1, 4, 29]] != 0).all()
+
+
+def test_rows_looked_up_are_those_of_the_whole_table() -> None:
+    adapter = random_adapter(BACKBONE, [2, 5, 30])
+    items = torch.from_numpy(WINDOWS.items).long()
+    whole = adapter.item_rows(ITEMS)[items]
+    torch.testing.assert_close(rows_read(adapter, items), whole, rtol=0, atol=1e-6)
+    untouched = ~torch.isin(items, torch.tensor([2, 5, 30]))
+    assert whole[untouched].abs().max() == 0
+    assert (whole[~untouched] != 0).all()
+
+
+def test_rows_of_an_older_kind_are_refused() -> None:
+    """They were scored with and not read: taken for these, they would score something else."""
+    blobs = random_adapter(BACKBONE, [2]).to_blobs()
+    facts = {"kind": "item_rows", "backbone": BACKBONE.digest, "visible": ITEMS}
+    arrays = {"touched": np.array([2]), "a": np.zeros((1, 3)), "b": np.zeros((3, 16)), "bias": np.zeros(1)}
+    with pytest.raises(DamagedArtifact, match="item_rows 2"):
+        Adapter.from_blobs(blobs | {"item_rows": pack(facts, arrays)})
 
 
 def test_an_adapter_without_touched_items_still_scores() -> None:
@@ -143,7 +145,7 @@ def item_rows(**changed: np.ndarray) -> bytes:
         "b": np.zeros((3, 16), np.float32),
         "bias": np.zeros(3, np.float32),
     }
-    return pack({"kind": "item_rows", "backbone": BACKBONE.digest, "visible": ITEMS}, arrays | changed)
+    return pack({"kind": "item_rows 2", "backbone": BACKBONE.digest, "visible": ITEMS}, arrays | changed)
 
 
 def config(**changed: object) -> Callable[[bytes], bytes]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from raie_engine.backbone_training import cold_item_rows, train_backbone
-from raie_engine.backbones import SasRec
+from raie_engine.backbones import Backbone
 from raie_engine.config import BackboneConfig
 from raie_engine.errors import ConfigError, NothingToEdit
 from raie_engine.training import Trained
@@ -19,7 +19,7 @@ NONE = random_windows(0, LENGTH, ITEMS)
 CONFIG = BackboneConfig(dim=16, layers=1, heads=2, batch=32, learning_rate=0.01, epochs=8, patience=0)
 
 
-def trained(config: BackboneConfig = CONFIG, **changed: object) -> tuple[SasRec, Trained]:
+def trained(config: BackboneConfig = CONFIG, **changed: object) -> tuple[Backbone, Trained]:
     options = {"positions": 3, "seed": 5} | changed
     return train_backbone(successor_windows(120, 0), successor_windows(40, 1), ITEMS, config, **options)
 
@@ -31,6 +31,7 @@ def test_training_learns_what_follows_what_and_freezes_the_model(negatives: int)
     # By chance the target of 30 items is among the first ten with an NDCG of about 0.15.
     assert result.scores[0] < 0.3
     assert max(result.scores) > 0.6
+    assert isinstance(model, torch.nn.Module)
     assert not any(parameter.requires_grad for parameter in model.parameters())
     assert not model.training
 

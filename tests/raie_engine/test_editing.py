@@ -118,7 +118,7 @@ def test_an_edit_leaves_the_regions_it_does_not_touch_byte_for_byte(world: World
 def test_windows_routed_to_untouched_regions_score_the_same_bits_after_an_edit(world: World) -> None:
     for before, edit in ((world.view, world.first), (world.first.view, world.second)):
         windows = world.view.holdout
-        old, new = before.router.assign(windows.items), edit.view.router.assign(windows.items)
+        old, new = before.router.assign(windows), edit.view.router.assign(windows)
         elsewhere = (old == new) & ~np.isin(new, edit.prepared.plan.touched)
         assert elsewhere.sum() > 3
         scores, now = before.router.scores(windows), edit.view.router.scores(windows)
@@ -163,8 +163,8 @@ def test_taking_back_the_first_edit_keeps_the_second_ones_regions_and_their_scor
     assert second
     for region in second:
         assert undone.content.regions[region] == head.regions[region]
-    here = undone.router.assign(windows.items)
-    kept = (here == world.second.view.router.assign(windows.items)) & np.isin(here, second)
+    here = undone.router.assign(windows)
+    kept = (here == world.second.view.router.assign(windows)) & np.isin(here, second)
     assert kept.sum() > 10
     assert torch.equal(undone.router.scores(windows)[kept], world.second.view.router.scores(windows)[kept])
 

@@ -16,6 +16,7 @@ from raie_engine.gating import (
     Action,
     GateDecisions,
     GatePolicy,
+    NearestGate,
     PaperGate,
     PosteriorGate,
     RadiusGate,
@@ -218,7 +219,20 @@ def test_without_the_normaliser_the_most_concentrated_region_would_take_its_neig
     assert (PosteriorGate().decide(region_map, vectors).region == 0).mean() > 0.95
 
 
-@pytest.mark.parametrize("gate", [RadiusGate(), PosteriorGate(), PaperGate(high=0.51)])
+def test_the_nearest_gate_updates_what_the_radius_gate_finds_nearest() -> None:
+    region_map = some_map(4, 8, 5)
+    vectors = some_vectors(region_map, 300, 6)
+    found, radius = (
+        gate_from(GateConfig(policy="nearest")).decide(region_map, vectors),
+        RadiusGate().decide(region_map, vectors),
+    )
+    assert found.count(Action.UPDATE) == len(vectors)
+    assert (found.region == radius.nearest).all()
+    assert (found.angle == radius.angle).all()
+    assert radius.count(Action.ADD) > 0
+
+
+@pytest.mark.parametrize("gate", [RadiusGate(), PosteriorGate(), PaperGate(high=0.51), NearestGate()])
 def test_every_gate_refuses_vectors_that_it_cannot_compare(gate: GatePolicy) -> None:
     region_map = some_map(3, 4, 0)
     with pytest.raises(WrongBackbone):

@@ -21,7 +21,6 @@ from raie_engine.region_training import (
     touched_items,
     train_region,
     train_regions,
-    trained_positions,
 )
 from raie_engine.training import Schedule
 from raie_engine.windows import Windows
@@ -65,29 +64,6 @@ def without_time(result: TrainedRegion) -> TrainedRegion:
     return replace(result, seconds=0.0, before=before, after=after)
 
 
-def test_the_loss_reads_the_last_positions_of_each_window() -> None:
-    items = torch.tensor([[1, 2, 3, 0], [4, 5, 6, 7], [8, 0, 0, 0]])
-    target = torch.tensor([9, 10, 11])
-    places = torch.arange(12.0).reshape(3, 4, 1)  # the state of row i, position j is 4 i + j
-    states, following = trained_positions(places, items, target, positions=2)
-    assert states.flatten().tolist() == [1, 2, 6, 7, 8]
-    assert following.tolist() == [3, 9, 7, 10, 11]
-    states, following = trained_positions(places, items, target, positions=10)
-    assert states.flatten().tolist() == [0, 1, 2, 4, 5, 6, 7, 8]
-    assert following.tolist() == [2, 3, 9, 5, 6, 7, 10, 11]
-    states, following = trained_positions(places, items, target, positions=1)
-    assert following.tolist() == target.tolist()
-
-
-def test_with_as_many_positions_as_the_stride_an_item_is_a_target_once() -> None:
-    history = torch.arange(1, 14)  # 13 items: windows of 6 items and a target, from every third item on
-    starts = [0, 3, 6]
-    items = torch.stack([history[start : start + 6] for start in starts])
-    target = torch.stack([history[start + 6] for start in starts])
-    _, following = trained_positions(torch.zeros(3, 6, 1), items, target, positions=3)
-    assert sorted(following.tolist()) == list(range(5, 14))
-
-
 def test_the_touched_items_are_those_of_the_windows_once_and_never_padding() -> None:
     windows = Windows(
         np.array([[5, 2, 0], [5, 5, 9]], np.int32),
@@ -97,6 +73,17 @@ def test_the_touched_items_are_those_of_the_windows_once_and_never_padding() -> 
     )
     assert touched_items(windows).tolist() == [2, 5, 7, 9]
     assert touched_items(windows.take(slice(0, 0))).tolist() == []
+
+
+def test_without_item_rows_an_adapter_learns_by_its_layers_alone_and_stays_without() -> None:
+    one = task(adapter=AdapterConfig(rank=4, alpha=8, item_rank=0))
+    result = train_region(one)
+    assert result.chosen == "trained"
+    assert result.after["NDCG@10"] > result.before["NDCG@10"]
+    adapter = Adapter.from_blobs(result.blobs)
+    assert adapter.touched.tolist() == []
+    again = train_region(task(current=result.blobs, adapter=AdapterConfig(rank=4, alpha=8, item_rank=3)))
+    assert Adapter.from_blobs(again.blobs).touched.tolist() == []
 
 
 def test_training_helps_and_leaves_the_backbone_as_it_was() -> None:

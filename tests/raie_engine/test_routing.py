@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from raie_engine.adapters import Adapter
-from raie_engine.backbones import SasRec, encode
+from raie_engine.backbones import Contexts, SasRec
 from raie_engine.config import RegionConfig
 from raie_engine.errors import DamagedArtifact, InputError, NotFinite, WrongBackbone
 from raie_engine.region_training import adapter_scores
@@ -26,7 +26,7 @@ CHUNKS = (torch.randn(2, 16, generator=torch.Generator().manual_seed(2)),)
 
 def router(adapters: dict[int, Adapter], chunks: tuple[torch.Tensor, ...] = ()) -> Router:
     """Four regions of the random windows, of which some have an adapter."""
-    encodings = encode_windows(BACKBONE, WINDOWS.items)
+    encodings = encode_windows(BACKBONE, WINDOWS)
     space = fit_space(encodings, 0, BACKBONE.digest)
     regions, _ = fit_regions(space.project(encodings), RegionConfig(), 0, space.digest, REGIONS)
     backbone = BACKBONE.with_item_rows(torch.cat(chunks)) if chunks else BACKBONE
@@ -35,7 +35,7 @@ def router(adapters: dict[int, Adapter], chunks: tuple[torch.Tensor, ...] = ()) 
 
 ADAPTERS = {0: random_adapter(BACKBONE, [1, 2, 3], seed=1), 2: random_adapter(BACKBONE, [9], seed=2)}
 ROUTER = router(ADAPTERS)
-OWNER = ROUTER.assign(WINDOWS.items)
+OWNER = ROUTER.assign(WINDOWS)
 
 
 def test_the_windows_of_this_test_reach_every_region() -> None:
@@ -160,18 +160,18 @@ def test_no_window_gives_no_row() -> None:
 
 
 def test_encodings_are_those_of_the_backbone_and_the_same_bits_in_every_batch() -> None:
-    together = encode_windows(BACKBONE, WINDOWS.items)
-    direct = encode(BACKBONE, torch.from_numpy(WINDOWS.items).long()).numpy()
+    together = encode_windows(BACKBONE, WINDOWS)
+    direct = BACKBONE.encode(Contexts.of(WINDOWS)).numpy()
     np.testing.assert_allclose(together, direct, atol=1e-5)
     for rows in (slice(0, 1), slice(3, 40), slice(60, 150)):
-        assert (encode_windows(BACKBONE, WINDOWS.items[rows]) == together[rows]).all()
-    assert (encode_windows(BACKBONE, WINDOWS.items, blocks=1) == together).all()
+        assert (encode_windows(BACKBONE, WINDOWS.take(rows)) == together[rows]).all()
+    assert (encode_windows(BACKBONE, WINDOWS, blocks=1) == together).all()
 
 
 def test_an_item_that_the_backbone_was_not_trained_with_moves_no_window() -> None:
     longer = BACKBONE.with_item_rows(torch.full((2, 16), 100.0))
     with_new = np.array([[1, 31, 2, 32, 0, 0], [1, 2, 0, 0, 0, 0]], np.int32)
-    encodings = encode_windows(longer, with_new)
+    encodings = encode_windows(longer, replace(WINDOWS.take(slice(0, 2)), items=with_new))
     assert (encodings[0] == encodings[1]).all()
 
 
@@ -187,7 +187,7 @@ def test_parts_of_another_backbone_make_no_router() -> None:
     with pytest.raises(WrongBackbone):
         replace(ROUTER, adapters={0: random_adapter(stranger, [1])})
     with pytest.raises(WrongBackbone):
-        replace(ROUTER, space=fit_space(encode_windows(BACKBONE, WINDOWS.items[:50]), 0, BACKBONE.digest))
+        replace(ROUTER, space=fit_space(encode_windows(BACKBONE, WINDOWS.take(slice(0, 50))), 0, BACKBONE.digest))
 
 
 def test_adapters_of_different_ranks_make_no_router() -> None:
@@ -209,7 +209,7 @@ def test_a_backbone_that_diverged_routes_nothing() -> None:
         broken.norm.weight.fill_(float("nan"))
     assert broken.digest != BACKBONE.digest
     with pytest.raises(NotFinite):
-        ROUTER.space.project(encode_windows(broken, WINDOWS.items))
+        ROUTER.space.project(encode_windows(broken, WINDOWS))
 
 
 def test_a_fresh_process_scores_the_same_bits(world: World, tmp_path: Path) -> None:

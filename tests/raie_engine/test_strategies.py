@@ -1,101 +1,254 @@
+"""Every strategy is a pure function of its state and the lesson, and learns what it claims to learn."""
+
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load
 
-from raie_engine.editing import SHARED
-from raie_engine.errors import NothingToEdit
+from raie_engine.adapters import Adapter, AdapterDelta
+from raie_engine.catalogue import Catalogue
+from raie_engine.comparison.cells import read_blobs, write_blobs
+from raie_engine.comparison.course import Course, cut_course, lessons
+from raie_engine.editing import prepare_edit
 from raie_engine.evaluation import mean_metrics, ranks
-from raie_engine.impact import compared, impact, knowing_rows_of
-from raie_engine.interactions import between
-from raie_engine.plan import without
-from raie_engine.strategies import global_lora, never_edit
-from raie_engine.windows import cut_windows
-from tests.raie_engine.world import World, small_settings
+from raie_engine.interactions import Interactions
+from raie_engine.named_blobs import named_blobs, view_of
+from raie_engine.strategies import STRATEGIES, Lesson, State
+from raie_engine.strategies.counting import FADE, transitions
+from raie_engine.strategies.e_bpr import editing_loss
+from raie_engine.strategies.lsat import merged
+from raie_engine.strategies.lwf import TEMPERATURE, distilled
+from raie_engine.strategies.peso import proximal
+from raie_engine.strategies.random_regions import hashed_regions
+from raie_engine.windows import concatenate
+from tests.raie_engine.world import World, random_adapter, random_backbone, random_windows
+
+TRAINED = sorted(set(STRATEGIES) - {"never", "popularity", "markov"})
 
 
-def test_the_backbone_that_is_never_edited_scores_the_same_after_every_edit(world: World) -> None:
-    windows, known = world.view.holdout, world.view.backbone.known_items
-    before = never_edit(world.view)(windows)
-    for later in (world.first.view, world.second.view):
-        scores = never_edit(later)(windows)
-        assert torch.equal(scores[:, : known + 1], before)
-        assert scores[:, known + 1 :].isneginf().all()
-        assert scores.shape[1] == len(later.catalogue.items) + 1
+@pytest.fixture(scope="module")
+def course(world: World) -> Course:
+    return cut_course(world.interactions, world.ends[0], None, 2, world.view.settings.engine)
 
 
-def test_one_adapter_for_all_learns_from_the_edit_and_can_recommend_its_new_items(world: World) -> None:
-    passes = 6 * len(world.first.prepared.windows)
-    score = global_lora(world.view, world.first.prepared, passes)
-    newest = world.first.prepared.windows.take(
-        world.first.prepared.windows.timestamp > world.first.prepared.judged_after
-    )
-    never = mean_metrics(ranks(never_edit(world.first.view), newest))
-    tuned = mean_metrics(ranks(score, newest))
-    assert tuned["NDCG@10"] > never["NDCG@10"]
-    assert score(newest)[:, 1:].isfinite().all()
+@pytest.fixture(scope="module")
+def taught(world: World, course: Course) -> list[Lesson]:
+    """The set-up and two lessons."""
+    return list(lessons(course, world.view))
 
 
-def test_replay_and_the_budget_change_what_is_trained_and_nothing_is_left_to_chance(world: World) -> None:
-    windows = world.view.holdout
-    first = [global_lora(world.view, world.first.prepared, 500)(windows) for _ in range(2)]
-    assert torch.equal(*first)
-    replayed = global_lora(world.view, world.first.prepared, 500, replay=True)(windows)
-    assert not torch.equal(first[0], replayed)
+@cache
+def _states(key: str, course: Course, first: Lesson, second: Lesson) -> tuple[State, State, State]:
+    """Before anything, after one lesson and after two."""
+    strategy = STRATEGIES[key]
+    begun = strategy.begin({}, first).state
+    once = strategy.learn(begun, first).state
+    return begun, once, strategy.learn(once, second).state
 
 
-def test_there_is_nothing_to_compare_with_where_an_edit_touched_nothing(world: World) -> None:
-    prepared = world.first.prepared
-    untouching = replace(prepared, plan=without(prepared.plan, prepared.plan.touched))
-    with pytest.raises(NothingToEdit, match="touches none"):
-        global_lora(world.view, untouching, 100)
+@pytest.mark.parametrize("key", STRATEGIES)
+def test_a_strategy_is_a_pure_function_and_scores_every_item_that_has_come(
+    key: str, course: Course, taught: list[Lesson], tmp_path: Path
+) -> None:
+    strategy, (first, second) = STRATEGIES[key], taught[1:]
+    digest = first.base.backbone.digest
+    _, once, twice = _states(key, course, first, second)
+    kept = dict(once)
+    again = strategy.learn(once, replace(second))
+    assert dict(again.state) == dict(twice)
+    assert dict(once) == kept
+    assert view_of(named_blobs(first.base)).backbone.digest == digest
+    write_blobs(tmp_path / "state", twice)
+    windows = course.windows.take(course.judges(2)).without_items_above(second.items)
+    scores = strategy.score(read_blobs(tmp_path / "state"), second)(windows)
+    assert torch.equal(scores, strategy.score(twice, second)(windows))
+    assert scores.shape == (len(windows), second.items + 1)
+    assert scores[:, 0].isneginf().all()
+    assert not scores.isnan().any()
 
 
-def test_the_impact_of_an_edit_is_measured_on_what_nobody_trained_on(world: World) -> None:
-    first = world.first
-    report = impact(world.view, first.view, first.prepared, first.finished, first.trained)
-    plan = first.prepared.plan
-    assert report["gate"]["update"] + report["gate"]["expand"] + report["gate"]["add"] == len(
-        first.prepared.windows
-    )
-    assert report["retention"]["windows"] == len(world.view.holdout)
-    assert report["retention"]["before"] == pytest.approx(world.made.report["holdout"])
-    newest = first.prepared.windows.take(first.prepared.windows.timestamp > first.prepared.judged_after)
-    assert report["adaptation"]["after"] == mean_metrics(ranks(first.view.router.scores, newest))
-    assert report["adaptation"]["before"] == mean_metrics(
-        ranks(knowing_rows_of(world.view.router, first.view.router).scores, newest)
-    )
-    assert report["untouched"] == sorted(set(range(5)) - set(plan.touched))
-    assert report["untouched_identical"] is True
-    assert report["rejected"] == list(first.finished.rejected)
-    assert {row["region"]: row["accepted"] for row in report["regions"]} == {
-        region: region not in first.finished.rejected for region in plan.touched
-    }
-    assert report["passes"] == sum(one.passes for one in first.trained.values())
-    assert SHARED in first.trained
-    assert report["waiting"] == len(first.view.buffer)
+@pytest.mark.parametrize("key", TRAINED)
+def test_what_trains_predicts_its_new_windows_better_and_can_recommend_a_new_item(
+    key: str, course: Course, taught: list[Lesson]
+) -> None:
+    strategy, (first, second) = STRATEGIES[key], taught[1:]
+    _, once, _ = _states(key, course, first, second)
+    before = mean_metrics(ranks(STRATEGIES["never"].score({}, first), first.new))["NDCG@10"]
+    after = mean_metrics(ranks(strategy.score(once, first), first.new))["NDCG@10"]
+    assert after > before
+    assert first.items > first.base.backbone.known_items
+    scores = strategy.score(once, first)(first.new)
+    assert scores[:, first.base.backbone.known_items + 1 :].isfinite().any()
+    learnt = strategy.learn({}, first)
+    assert learnt.passes > 0
+    assert learnt.parameters > 0
 
 
-def test_an_older_router_reads_new_items_and_recommends_none(world: World) -> None:
-    older = knowing_rows_of(world.view.router, world.first.view.router)
-    windows = world.first.prepared.windows
-    scores = older.scores(windows)
-    known = world.view.backbone.known_items
+@pytest.mark.parametrize("key", ["global-lora", "replay", "lwf", "lsat", "mole", "peso", "full", "random-regions"])
+def test_nobody_passes_more_windows_than_an_edit_of_all_regions_may(
+    key: str, course: Course, taught: list[Lesson]
+) -> None:
+    lesson, edit = taught[1], taught[1].config.edit
+    allowed = (edit.shared_epochs + edit.epochs) * (len(lesson.new) + len(lesson.replay))
+    # The replay of each region is rounded down, and so are the rounds of those who replay nothing.
+    assert STRATEGIES[key].learn({}, lesson).passes <= allowed + len(lesson.new)
+
+
+def test_raie_gets_the_windows_and_the_item_rows_that_all_others_get(world: World, taught: list[Lesson]) -> None:
+    first, second = taught[1:]
+    raie = STRATEGIES["raie"]
+    view, shown = first.base, torch.zeros(0, first.base.backbone.dim)
+    for lesson in (first, second):
+        prepared = prepare_edit(
+            view, "0" * 64, lesson.interactions, lesson.until, seed=lesson.config.seed, next_region_id=90
+        )
+        new = prepared.windows.timestamp <= prepared.judged_after
+        assert prepared.windows.take(new).digest == lesson.new.digest
+        assert prepared.windows.take(~new).digest == lesson.validation.digest
+        shown = torch.cat([shown, prepared.item_rows])
+        assert torch.equal(shown, lesson.item_rows)
+        view = view_of(raie.learn(named_blobs(view), lesson).state)
+
+
+def test_regions_that_an_edit_does_not_touch_keep_every_byte_and_their_ranks(
+    course: Course, taught: list[Lesson]
+) -> None:
+    raie, first = STRATEGIES["raie"], taught[1]
+    lesson = replace(first, base=view_of(_only(first, touched=1)))
+    learnt = raie.learn({}, lesson)
+    left = set(lesson.base.content.regions) - set(learnt.touched)
+    assert left
+    assert learnt.touched
+    before, after = named_blobs(lesson.base), learnt.state
+    own = [name for name in before if name.split("/")[0] == "region" and int(name.split("/")[1]) in left]
+    assert own
+    assert [name for name in own if before[name] != after[name]] == []
+
+
+def _only(lesson: Lesson, touched: int) -> State:
+    """The set-up's blobs with a gate that so many windows must reach that only the busiest regions are touched."""
+    view = lesson.base
+    settings = view.settings
+    windows = concatenate([lesson.new, lesson.validation])
+    busy = np.sort(np.unique(view.router.assign(windows), return_counts=True)[1])[-touched]
+    gate = replace(settings.engine.gate, min_windows=int(busy), policy="nearest")
+    made = replace(settings, engine=replace(settings.engine, gate=gate))
+    return {**named_blobs(view), "shared/settings/0": made.to_bytes()}
+
+
+def test_the_backbone_that_is_never_edited_reads_new_items_and_recommends_none(taught: list[Lesson]) -> None:
+    lesson = taught[2]
+    known = lesson.base.backbone.known_items
+    scores = STRATEGIES["never"].score({}, lesson)(lesson.base.holdout)
+    before = STRATEGIES["never"].score({}, taught[0])(lesson.base.holdout)
+    assert torch.equal(scores[:, : known + 1], before)
     assert scores[:, known + 1 :].isneginf().all()
-    kept = ~(windows.items > known).any(axis=1)
-    assert torch.equal(scores[kept, : known + 1], world.view.router.scores(windows.take(kept)))
 
 
-def test_routers_are_compared_on_the_same_windows(world: World) -> None:
-    settings = small_settings().engine
-    test = cut_windows(
-        between(world.interactions, None, world.ends[3]),
-        settings.windows,
-        after=world.second.view.watermark.timestamp,
+def test_every_expert_of_the_mixture_trains_and_so_does_its_gate(course: Course, taught: list[Lesson]) -> None:
+    mole, (first, second) = STRATEGIES["mole"], taught[1:]
+    _, once, twice = _states("mole", course, first, second)
+    gates = [load(state["gates"]) for state in (once, twice)]
+    experts, rank = len(first.base.content.regions), first.config.adapter.rank
+    lora = Adapter.from_blobs(once).lora
+    for name, gate in gates[0].items():
+        assert len(gate) == experts
+        per_expert = lora[f"{name}.lora_B.weight"].unflatten(1, (experts, rank))
+        assert per_expert.abs().amax(dim=(0, 2)).min() > 0, f"an expert of {name} never trained"
+    idle = mole.learn({}, replace(first, new=first.new.take(slice(0, 0)), base=first.base)).state
+    begun = load(idle["gates"])
+    assert all((gates[0][name] != begun[name]).any() for name in begun)
+
+
+def test_two_adapters_merge_into_their_weighted_sum() -> None:
+    backbone = random_backbone()
+    long, short = (random_adapter(backbone, rows, seed=seed) for rows, seed in (([2, 5, 9], 1), ([5, 7], 2)))
+    both = merged(long, short, 0.25)
+    name, shape = next(iter(backbone.lora_targets.items()))
+    inputs = torch.randn(3, 4, shape.inputs, generator=torch.Generator().manual_seed(0))
+    parts = [AdapterDelta(one.lora, one.scaling).layer(name, inputs) for one in (long, short)]
+    found = AdapterDelta(both.lora, both.scaling).layer(name, inputs)
+    assert torch.allclose(found, 0.25 * parts[0] + 0.75 * parts[1], atol=1e-6)
+    assert both.touched.tolist() == [2, 5, 7, 9]
+    assert torch.allclose(both.bias, torch.stack([0.25 * long.bias[0], 0.25 * long.bias[1] + 0.75 * short.bias[0],
+                                                  0.75 * short.bias[1], 0.25 * long.bias[2]]))  # fmt: skip
+    assert torch.allclose((both.a @ both.b)[0], 0.25 * (long.a @ long.b)[0], atol=1e-6)
+    both.require(backbone)
+
+
+def test_the_proximal_term_is_the_divergence_of_each_module_from_its_last_state() -> None:
+    before = {"one": torch.tensor([[0.0, 0.0]]), "two": torch.tensor([1.0])}
+    assert proximal(before, before).item() == 0
+    now = {"one": torch.tensor([[np.log(3.0), 0.0]]), "two": torch.tensor([5.0])}
+    expected = 0.75 * np.log(0.75 / 0.5) + 0.25 * np.log(0.25 / 0.5)  # one number alone is a distribution of one
+    assert proximal(now, before).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_distillation_costs_nothing_where_the_models_agree_and_else_the_divergence() -> None:
+    scores = torch.tensor([[0.0, 2.0, 1.0]])
+    assert distilled(scores, scores + 5).item() == pytest.approx(0, abs=1e-6)
+    then, now = torch.tensor([[0.0, 0.0]]), torch.tensor([[TEMPERATURE * np.log(3.0), 0.0]])
+    expected = TEMPERATURE**2 * (0.5 * np.log(0.5 / 0.75) + 0.5 * np.log(0.5 / 0.25))
+    assert distilled(now, then).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_editing_loss_compares_the_target_with_the_list_and_never_with_itself() -> None:
+    scores = torch.tensor([[1.0, 3.0, 2.0]])
+    expected = np.mean([np.log1p(np.exp(-(3.0 - each))) for each in (1.0, 2.0)])
+    assert editing_loss(scores, torch.tensor([1])).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_random_regions_have_the_shares_they_should_and_know_a_context_again() -> None:
+    windows = random_windows(20_000, 6, 500)
+    shares = np.array([0.5, 0.3, 0.2])
+    owner = hashed_regions(windows, shares, 1)
+    assert np.bincount(owner) / len(owner) == pytest.approx(shares, abs=0.02)
+    assert (owner == hashed_regions(windows, shares, 1)).all()
+    assert (owner != hashed_regions(windows, shares, 2)).mean() > 0.3
+
+
+# --- Counting, on a log written by hand: 0 takes 1 2 3 1 2, 1 takes 2 3 2.
+
+_BY_HAND = Interactions(
+    np.array([0, 0, 0, 0, 0, 1, 1, 1], np.int32),
+    np.array([1, 2, 3, 1, 2, 2, 3, 2], np.int32),
+    np.arange(8, dtype=np.int64),
+    Catalogue(("a", "b"), ("x", "y", "z")),
+)
+
+
+def test_transitions_count_what_follows_what_less_the_farther_it_is() -> None:
+    pairs, weight = transitions(_BY_HAND, 4)
+    found = {(int(pair) // 4, int(pair) % 4): float(count) for pair, count in zip(pairs, weight, strict=True)}
+    assert found == pytest.approx(
+        {
+            (1, 2): 2 + FADE**3,
+            (2, 3): 2,
+            (3, 1): 1,
+            (1, 3): FADE,
+            (2, 1): FADE,
+            (3, 2): 1 + FADE,
+            (1, 1): FADE**2,
+            (2, 2): FADE + FADE**2,
+        },
+        rel=1e-6,
     )
-    found = compared(world.view.router, world.view.router, world.view.holdout)
-    assert found["before"] == found["after"]
-    assert found["Recall@10 change"] == {"mean": 0, "low": 0, "high": 0}
-    assert compared(world.view.router, world.view.router, test.take(slice(0, 0))) == {"windows": 0}
+
+
+def test_counting_recommends_what_is_taken_most_and_what_follows_the_last_items(taught: list[Lesson]) -> None:
+    lesson = replace(taught[1], rows=_BY_HAND)
+    popular, markov = (STRATEGIES[key] for key in ("popularity", "markov"))
+    windows = random_windows(1, 3, 3)
+    windows = replace(windows, items=np.array([[3, 2, 0]], np.int32))
+    scores = popular.score(popular.learn({}, lesson).state, lesson)(windows)
+    assert scores[0, 1:4].tolist() == [2, 4, 2]
+    scores = markov.score(markov.learn({}, lesson).state, lesson)(windows)[0, 1:4]
+    after_two, after_three = np.array([FADE, FADE + FADE**2, 2]), np.array([1, 1 + FADE, 0])
+    expected = after_two / after_two.sum() + FADE * after_three / after_three.sum()
+    assert scores.tolist() == pytest.approx(expected.tolist(), abs=1e-5)

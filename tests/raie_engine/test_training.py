@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from raie_engine.backbones import Contexts
 from raie_engine.errors import NotFinite
-from raie_engine.training import Schedule, Trained, fit, sampled_cross_entropy, successors
+from raie_engine.training import Schedule, Trained, fit, sampled_cross_entropy
 from tests.raie_engine.world import random_windows
 
 ITEMS, LENGTH, DIM = 20, 4, 5
@@ -31,8 +32,8 @@ class Toy:
     def parameters(self) -> dict[str, Tensor]:
         return {"table": self.table, "scale": self.scale}
 
-    def loss(self, items: Tensor, target: Tensor) -> Tensor:
-        states = F.dropout(self.table[items].mean(dim=1) * self.scale, 0.3, training=True)
+    def loss(self, contexts: Contexts, target: Tensor) -> Tensor:
+        states = F.dropout(self.table[contexts.items].mean(dim=1) * self.scale, 0.3, training=True)
         return F.cross_entropy(states @ self.table.T, target)
 
     def score(self) -> float:
@@ -181,8 +182,8 @@ def test_no_epoch_trains_nothing() -> None:
 def test_a_loss_that_is_no_number_stops_the_training() -> None:
     model = Toy()
 
-    def loss(items: Tensor, target: Tensor) -> Tensor:
-        return model.loss(items, target) / 0
+    def loss(contexts: Contexts, target: Tensor) -> Tensor:
+        return model.loss(contexts, target) / 0
 
     with pytest.raises(NotFinite, match="lower the learning rate"):
         fit(model.parameters, loss, WINDOWS, SCHEDULE)
@@ -191,7 +192,7 @@ def test_a_loss_that_is_no_number_stops_the_training() -> None:
 def test_parameters_that_the_last_step_ruined_are_not_returned() -> None:
     weight = torch.zeros(3).requires_grad_()
 
-    def loss(items: Tensor, target: Tensor) -> Tensor:
+    def loss(contexts: Contexts, target: Tensor) -> Tensor:
         return weight.square().sum().sqrt()  # 0, with a gradient of 0 / 0
 
     schedule = Schedule(epochs=1, batch=len(WINDOWS), learning_rate=0.1)
@@ -219,13 +220,6 @@ def test_a_seed_decides_everything_and_another_seed_changes_it() -> None:
 def test_a_region_of_the_largest_seed_can_train() -> None:
     # 2**32 - 1 is the largest seed of the configuration; a region's own is 10,007 times as large.
     Toy().fit(replace(SCHEDULE, epochs=1, seed=(2**32 - 1) * 10_007 + 1_000))
-
-
-def test_each_position_predicts_the_next_item_and_the_last_one_the_target() -> None:
-    items = torch.tensor([[1, 2, 3, 4], [5, 6, 0, 0], [7, 0, 0, 0]])
-    following = successors(items, torch.tensor([9, 8, 3]))
-    assert following.tolist() == [[2, 3, 4, 9], [6, 8, 0, 0], [3, 0, 0, 0]]
-    assert items.tolist() == [[1, 2, 3, 4], [5, 6, 0, 0], [7, 0, 0, 0]], "the windows are left as they were"
 
 
 def test_all_other_items_as_negatives_give_the_full_cross_entropy() -> None:

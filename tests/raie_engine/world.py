@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from raie_engine.adapters import Adapter, fresh_adapter
-from raie_engine.backbones import Backbone, SasRec, SasRecShape
+from raie_engine.backbones import Backbone, ModelShape, SasRec
 from raie_engine.config import (
     AdapterConfig,
     BackboneConfig,
@@ -111,8 +111,8 @@ class Memory:
         backbone = {role: self.put(data) for role, data in parts.backbone.items()}
         return StoredContent(backbone, self.put(parts.space), shared, regions)
 
-    def view(self, content: StoredContent) -> ModelView:
-        return ModelView(content, self.blobs.__getitem__)
+    def view(self, content: StoredContent, own: Path | None = None) -> ModelView:
+        return ModelView(content, self.blobs.__getitem__, own)
 
     def write(self, content: StoredContent, folder: Path) -> None:
         """The content and all blobs as files, for another process."""
@@ -169,7 +169,7 @@ def edited(
         prepared,
         {shared.region: shared, **trained},
         finished,
-        memory.view(memory.content(finished.parts, content)),
+        memory.view(memory.content(finished.parts, content), view.own),
     )
 
 
@@ -208,7 +208,7 @@ def random_backbone(
     *, items: int = ITEMS, length: int = LENGTH, dim: int = 16, layers: int = 2, seed: int = 0
 ) -> SasRec:
     """A frozen SASRec whose every weight matters: as it is initialised, all states would be nearly equal."""
-    model = SasRec(SasRecShape(items, length, dim, layers, 2), seed=seed)
+    model = SasRec.fresh(ModelShape(items, length, dim, layers, 2), seed=seed)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():

@@ -1,0 +1,118 @@
+"""What `raie compare` computes: a log and its options become a finished comparison, and files that tell it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cli.errors import UsageError
+from cli.workflows import Progress, open_view, plain, read_new
+from cli.workspace import Workspace
+from raie_engine.comparison.contestants import Contestant, contestants
+from raie_engine.comparison.course import Course, cut_course
+from raie_engine.comparison.outcome import Outcome, outcome
+from raie_engine.comparison.running import run
+from raie_engine.comparison.tables import csv_text, markdown
+from raie_engine.config import from_mapping, to_mapping
+from raie_engine.figures import draw
+from raie_engine.interactions import Interactions, cut_time, read_log
+from raie_engine.log_settings import LogSettings
+from raie_engine.model_view import Settings
+
+__all__ = ["Asked", "compared", "write_files"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The options of one comparison. ref: a set-up whose backbone and settings are used, instead of the workspace's."""
+
+    log: Path
+    reading: LogSettings
+    strategies: str
+    ablations: bool
+    against: str | None
+    edits: int
+    seeds: tuple[int, ...]
+    until: str
+    end: str | None
+    ref: str | None
+
+
+def compared(workspace: Workspace, asked: Asked, *, workers: int, fresh: bool, progress: Progress) -> Outcome:
+    """Run what is not finished yet, and judge.
+
+    Raises: EngineError, UsageError, RegistryError.
+    """
+    chosen = _contestants(asked)
+    reference = _reference(chosen, asked.against)
+    interactions, settings, until, backbone = _start(workspace, asked)
+    end = None if asked.end is None else cut_time(interactions, asked.end)
+    course = cut_course(interactions, until, end, asked.edits, settings.engine)
+    work = workspace.work / "compare" / _key(course, interactions, settings, backbone)
+    if fresh:
+        shutil.rmtree(work, ignore_errors=True)
+    run(course, settings, chosen, asked.seeds, work, workers=workers, progress=progress, backbone=backbone)
+    by_key = {one.place: one.name for one in chosen}
+    names = {"never": by_key["never"], "joint": by_key.get("joint"), "reference": reference.name}
+    return outcome(asked.log.name, course, chosen, asked.seeds, work, **names)  # type: ignore[arg-type]
+
+
+def _contestants(asked: Asked) -> tuple[Contestant, ...]:
+    """Those asked for, and always the backbone that is never edited, which others are measured against."""
+    texts = [text for text in re.split(r",(?![^\[]*\])", asked.strategies) if text.strip()]
+    return contestants([*(text.strip() for text in texts), "never"], ablations=asked.ablations)
+
+
+def _reference(chosen: Sequence[Contestant], against: str | None) -> Contestant:
+    if against is None:
+        return next((one for one in chosen if one.place == "raie"), chosen[0])
+    (wanted,) = contestants([against])
+    for one in chosen:
+        if one.place == wanted.place:
+            return one
+    raise UsageError(f"expected --against to name one of --strategies, found {against!r}")
+
+
+def _start(workspace: Workspace, asked: Asked) -> tuple[Interactions, Settings, int, tuple[bytes, bytes] | None]:
+    """The log, how models are set up, where the set-up ends, and the backbone where there is one."""
+    if asked.ref is None:
+        settings = Settings(from_mapping(workspace.engine), asked.reading)
+        interactions = read_log(asked.log, **vars(asked.reading))
+        return interactions, settings, cut_time(interactions, asked.until), None
+    registry = workspace.registry()
+    snapshot = registry.resolve(workspace.model, asked.ref)
+    kind = registry.edit(workspace.model, snapshot.edit).kind
+    if kind != "setup":
+        raise UsageError(f"expected --ref to name a set-up's snapshot, found one of kind {kind}: try edit:1")
+    view = open_view(registry, snapshot)
+    return read_new(view, asked.log), view.settings, view.watermark.timestamp, view.backbone_bytes
+
+
+def _key(
+    course: Course, interactions: Interactions, settings: Settings, backbone: tuple[bytes, bytes] | None
+) -> str:
+    """What all cells of a comparison depend on, besides contestant and seed."""
+    engine = {name: value for name, value in to_mapping(settings.engine).items() if name != "seed"}
+    values = {"log": interactions.digest, "ends": course.ends, "engine": engine}
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
+    for part in backbone or ():
+        digest.update(part)
+    return digest.hexdigest()[:16]
+
+
+def write_files(found: Outcome, metric: str, folder: Path) -> list[Path]:
+    """The tables as Markdown, JSON and CSV, and the pictures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {
+        "comparison.md": markdown(found, metric),
+        "comparison.json": json.dumps(plain(found.to_mapping()), indent=1, ensure_ascii=False, allow_nan=False),
+        "comparison.csv": csv_text(found),
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return [*(folder / name for name in texts), *draw(found, metric, folder)]

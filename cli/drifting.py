@@ -1,0 +1,80 @@
+"""`raie drift`: which regions predict worse than they did, before anything is trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.log_options import log_argument, until_option
+from cli.output import Output, accent, faint, json_option, short, table
+from cli.records import degrees
+from cli.workspace import Workspace, in_workspace
+
+if TYPE_CHECKING:
+    from raie_engine.drift_report import DriftReport
+
+__all__ = ["drift"]
+
+
+@click.command()
+@log_argument
+@until_option
+@click.option(
+    "--ref", metavar="REF", default="head", show_default=True, help="Snapshot: head, an alias, edit:N or an id."
+)
+@json_option
+@in_workspace
+def drift(workspace: Workspace, log: str, until: str | None, ref: str, output: Output) -> None:
+    """Say which regions drift, and whether an edit is worth it.
+
+    Compares the loss on windows after the snapshot's watermark with the loss on held-out windows of its set-up. A region
+    has drifted where the mean loss of its users rose by more than three standard errors. How often that happens by chance
+    is measured on the same windows with old and new shuffled.
+
+    \b
+    Examples:
+      raie drift today.csv
+      raie drift log.csv --until 2024-05-30 --ref production --json
+    """
+    from cli.workflows import open_view, plain, read_new
+    from raie_engine.drift_report import drift_report
+    from raie_engine.editing import new_windows
+    from raie_engine.interactions import cut_time
+
+    registry = workspace.registry()
+    snapshot = registry.resolve(workspace.model, ref)
+    view = open_view(registry, snapshot)
+    interactions = read_new(view, Path(log))
+    end = None if until is None else cut_time(interactions, until)
+    found = drift_report(view, new_windows(view, interactions, end))
+    value = {"snapshot": snapshot.id, **plain(asdict(found)), "drifted": list(found.drifted)}
+    output.show(value, lambda: _drawn(snapshot.id, found))
+
+
+def _drawn(snapshot: str, found: DriftReport) -> Iterator[str]:
+    yield f"{accent(short(snapshot))}  {found.now:,} new windows, {found.before:,} held-out windows of the set-up"
+    yield ""
+    rows = [
+        (
+            each.region,
+            f"{each.windows:,}",
+            f"{each.share_before:.1%} → {each.share_now:.1%}",
+            f"{each.loss.before:.3f} → {each.loss.now:.3f}",
+            f"{each.loss.errors:+.1f}",
+            "-" if math.isnan(each.centre_shift) else degrees(each.centre_shift),
+            accent("edit") if each.edit else faint("leave"),
+        )
+        for each in found.regions
+    ]
+    headers = ("region", "windows", "share", "loss", "standard errors", "direction moved", "")
+    yield from table(headers, rows, right=(0, 1, 4))
+    yield ""
+    by_chance = "-" if math.isnan(found.false_alarms) else f"{found.false_alarms:.1%}"
+    yield (
+        f"{found.nowhere:,} new windows lie in no region; false alarms with old and new shuffled: {by_chance} of regions"
+    )

@@ -1,0 +1,109 @@
+"""BERT4Rec: a bidirectional transformer that fills in masked items; at inference a mask stands after the last item.
+
+Source: Sun et al., arXiv 1904.06690; layers and their order are those of BERT. Trained with cross-entropy over all items,
+as long as validation gains: Petrov and Macdonald, arXiv 2207.02808, found that most reports stopped far too early.
+Departs from them: masks fall on the last `positions` items of a window and its target, the ones that every backbone
+here is trained to predict, and each window has at least one; a masked item is always shown as the mask; scores have no
+bias per item, because item rows belong to adapters.
+Legend: n windows, L positions, d hidden size, m masked places.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from raie_engine.backbones.item_model import ItemModel, ModelShape
+from raie_engine.backbones.protocol import Contexts, Delta
+from raie_engine.backbones.transformer import BlockLayers, small_matrices_
+
+__all__ = ["Bert4Rec", "Bert4RecShape"]
+
+MASK = -1
+"""Stands for the mask among item rows."""
+
+
+@dataclass(frozen=True)
+class Bert4RecShape(ModelShape):
+    """mask_share: of the places that training may mask, how many it does."""
+
+    mask_share: float = 0.2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.mask_share <= 1:
+            raise ValueError(f"mask_share must lie in (0, 1], found {self.mask_share}")
+
+
+class Block(BlockLayers):
+    """Attention in both directions and feed-forward, each with a residual and then a norm."""
+
+    def forward(self, x: Tensor, real: Tensor) -> Tensor:
+        """real: [n, 1, 1, L], the places that may be read."""
+        query, key, value = self.queries_keys_values(x)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=real, dropout_p=self.attention_rate)
+        x = self.attention_norm(x + self.joined(mixed))
+        return self.feed_norm(x + self.fed(x))
+
+
+class Bert4Rec(ItemModel):
+    """The backbone `bert4rec`."""
+
+    kind: ClassVar[str] = "bert4rec"
+    shape_type = Bert4RecShape
+    shape: Bert4RecShape
+
+    def __init__(self, shape: Bert4RecShape, dropout: float = 0.0) -> None:
+        super().__init__(shape, dropout)
+        d = shape.dim
+        self.positions = nn.Embedding(shape.length + 1, d)  # one more, for the mask behind a full context
+        self.mask = nn.Parameter(torch.empty(1, d))
+        self.norm = nn.LayerNorm(d)
+        self.blocks = nn.ModuleList(Block(d, shape.heads, dropout) for _ in range(shape.layers))
+        self.head, self.head_norm = nn.Linear(d, d), nn.LayerNorm(d)
+        small_matrices_(self)
+
+    def encode(self, contexts: Contexts, delta: Delta | None = None) -> Tensor:
+        items = self._followed_by(contexts.left_justified(), torch.tensor(MASK))
+        place = (items == MASK).long().argmax(dim=1)
+        states = self.under(delta).filled_in(items)
+        return states[torch.arange(len(items)), place]
+
+    def examples(
+        self, contexts: Contexts, target: Tensor, positions: int, delta: Delta | None = None
+    ) -> tuple[Tensor, Tensor]:
+        contexts = contexts.left_justified()
+        items = self._followed_by(contexts, target)
+        masked = self._drawn(contexts.lengths.unsqueeze(1), items.shape[1], positions)
+        states = self.under(delta).filled_in(items.masked_fill(masked, MASK))
+        return states[masked], items[masked]
+
+    def filled_in(self, items: Tensor) -> Tensor:
+        """What stands at each place, of items [n, L + 1] with masks among them: [n, L + 1, d]."""
+        rows = torch.where((items == MASK).unsqueeze(2), self.mask, self.embedded(items.clamp(min=0)))
+        x = self.norm(rows + self.positions.weight[: items.shape[1]])
+        x = F.dropout(x, self.rate, self.training)
+        real = (items != 0)[:, None, None, :]
+        for block in self.blocks:
+            x = block(x, real)
+        out: Tensor = self.head_norm(F.gelu(self.head(x)))
+        return out
+
+    @staticmethod
+    def _followed_by(contexts: Contexts, last: Tensor) -> Tensor:
+        """Left-justified contexts with `last`, of each or of all, behind their last real item: [n, L + 1]."""
+        items = F.pad(contexts.items, (0, 1))
+        items[torch.arange(len(items)), contexts.lengths] = last
+        return items
+
+    def _drawn(self, length: Tensor, places: int, positions: int) -> Tensor:
+        """Which of the last `positions` places up to the target, at `length` [n, 1], are masked: [n, L + 1]."""
+        place = torch.arange(places)
+        candidate = (place <= length) & (place > length - positions) & (place > 0)
+        masked = candidate & (torch.rand(candidate.shape) < self.shape.mask_share)
+        # Where chance masks none, the target alone is: a window as it looks at inference.
+        return masked | ((place == length) & ~masked.any(dim=1, keepdim=True))

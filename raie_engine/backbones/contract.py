@@ -1,0 +1,102 @@
+"""What a backbone must keep to, tried on a few windows before any training: foreign code is checked, not trusted.
+
+A backbone that let a state see what it should predict would train to perfect scores and recommend nothing; one whose rows
+read each other would give another answer in another batch. Both are found here in milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from raie_engine.backbones.item_model import ItemModel
+from raie_engine.backbones.protocol import Contexts
+from raie_engine.errors import ConfigError
+
+__all__ = ["require_contract"]
+
+ROWS = 4
+
+
+def require_contract(model: ItemModel) -> None:
+    """Raises: ConfigError with the first thing that the model does not do as a backbone must."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            broken = next(_breaches(model), None)
+    except (
+        RuntimeError,
+        TypeError,
+        ValueError,
+        IndexError,
+        KeyError,
+        AttributeError,
+        NotImplementedError,
+    ) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(
+            f"expected {model.kind} of {type(model).__name__} to encode windows, found {type(error).__name__}: {reason}"
+        ) from error
+    finally:
+        model.train(training)
+    if broken:
+        raise ConfigError(f"expected a backbone (docs/backbones.md), found one {broken}")
+
+
+def _breaches(model: ItemModel) -> Iterator[str]:
+    contexts, target = _windows(model)
+    states = model.encode(contexts)
+    if states.shape != (ROWS, model.dim) or not bool(states.isfinite().all()):
+        yield f"whose states are {tuple(states.shape)} or not finite; `encode` gives [n, d] = [{ROWS}, {model.dim}]"
+        return
+    other = Contexts(contexts.items.flip(0), contexts.times)
+    other.items[0] = contexts.items[0]
+    if not torch.equal(model.encode(other)[0], states[0]):
+        yield "in which the state of a window depends on the other windows of its batch"
+    if type(model).examples is ItemModel.examples and not _causal(model, contexts):
+        yield "in which `states` at a position has read a later item; mask the future, or define `encode` and `examples`"
+    chosen, following = model.examples(contexts, target, model.length)
+    if chosen.shape != (len(following), model.dim) or not len(following) or bool((following < 1).any()):
+        yield f"whose `examples` gives states {tuple(chosen.shape)} for {len(following)} items of row 1 or later"
+    for name in sorted(set(model.lora_targets) - _reached(model, contexts)):
+        yield f"whose linear layer {name!r} is not called when a window is encoded, so no adapter reaches it"
+    if model.known_items > 1 and torch.equal(model.encode(_last_replaced(contexts)), states):
+        yield "whose states do not depend on the last item of a window"
+
+
+def _windows(model: ItemModel) -> tuple[Contexts, Tensor]:
+    """Full windows, as long as the model reads, of different items at different times."""
+    places = torch.arange(ROWS * model.length).view(ROWS, -1)
+    contexts = Contexts(places % model.known_items + 1, 1_000_000_000 + 86_400 * places)
+    return contexts, (places[:, -1] + 1) % model.known_items + 1
+
+
+def _last_replaced(contexts: Contexts) -> Contexts:
+    items = contexts.items.clone()
+    items[:, -1] = items[:, -1] % int(items.max()) + 1
+    return Contexts(items, contexts.times)
+
+
+def _causal(model: ItemModel, contexts: Contexts) -> bool:
+    before, after = (model.states(each)[:, :-1] for each in (contexts, _last_replaced(contexts)))
+    return torch.equal(before, after)
+
+
+def _reached(model: ItemModel, contexts: Contexts) -> set[str]:
+    """The linear layers that encoding calls; in inference mode, where torch has fast paths around its own layers."""
+    reached: set[str] = set()
+
+    class Nothing:
+        def layer(self, name: str, inputs: Tensor) -> Tensor:
+            reached.add(name)
+            return inputs.new_zeros(*inputs.shape[:-1], model.lora_targets[name].outputs)
+
+        def read(self, items: Tensor) -> Tensor | None:
+            return None
+
+    with torch.inference_mode():
+        model.encode(contexts, Nothing())
+    return reached

@@ -1,0 +1,65 @@
+"""The linear layers of any module, and the same module with an adapter's delta added to each of them.
+
+A forward hook or a variable that the layers look at would be hidden state: set before a call, forgotten after it, wrong
+when gradients recompute a part later. Here the module with the delta is a value. Its tree is copied, its weights are
+not: for two transformer blocks that takes 30 microseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from torch import Tensor, nn
+
+from raie_engine.backbones.protocol import Shape
+
+__all__ = ["LayerDelta", "linear_shapes", "with_delta"]
+
+LayerDelta = Callable[[str, Tensor], Tensor]
+"""`Delta.layer`: the name and the input of a linear layer to what is added to its output."""
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def linear_shapes(module: nn.Module) -> dict[str, Shape]:
+    """Every linear layer by its name, in the order of the module."""
+    named = ((name, _shape(each)) for name, each in module.named_modules())
+    return {name: shape for name, shape in named if shape is not None}
+
+
+def _shape(module: nn.Module) -> Shape | None:
+    if isinstance(module, nn.Linear):
+        return Shape(module.in_features, module.out_features)
+    if type(module).__name__ == "Conv1D":  # what GPT-2 calls its linear layers; weight [inputs, outputs]
+        return Shape(*module.weight.shape)  # type: ignore[misc]
+    return None
+
+
+def with_delta(module: M, delta: LayerDelta) -> M:
+    """The module over the same weights whose linear layers add `delta`."""
+    return _copied(module, delta, "")
+
+
+def _copied(module: M, delta: LayerDelta, prefix: str) -> M:
+    children = {
+        name: _Shifted(child, f"{prefix}{name}", delta)
+        if _shape(child) is not None
+        else _copied(child, delta, f"{prefix}{name}.")
+        for name, child in module._modules.items()
+        if child is not None
+    }
+    copied = object.__new__(type(module))
+    copied.__dict__ = {**module.__dict__, "_modules": {**module._modules, **children}}
+    return copied
+
+
+class _Shifted:
+    """A linear layer and what an adapter adds to it. It has no `weight`: code that went around it must not pass."""
+
+    def __init__(self, layer: nn.Module, name: str, delta: LayerDelta) -> None:
+        self.layer, self.name, self.delta = layer, name, delta
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        out: Tensor = self.layer(inputs) + self.delta(self.name, inputs)
+        return out

@@ -1,0 +1,105 @@
+"""TiSASRec: SASRec whose attention also knows how much time lies between two items.
+
+Source: Li, Wang and McAuley, "Time Interval Aware Self-Attention for Sequential Recommendation", WSDM 2020,
+doi 10.1145/3336191.3371786: every pair of positions has a key and a value for its interval, beside those of the absolute
+position, and heads and layers share them.
+Departs from the paper: intervals fall into classes of equal width on a logarithmic scale of seconds, not into multiples
+of a user's shortest interval. A logarithm tells minutes from months with few classes, and needs nothing that a window
+does not hold. The block around the attention is SASRec's.
+Legend: n windows, L positions, d hidden size, h heads, b interval classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from raie_engine.backbones.item_model import ItemModel, ModelShape
+from raie_engine.backbones.protocol import Contexts
+from raie_engine.backbones.transformer import BlockLayers, small_matrices_
+from raie_engine.errors import InputError
+
+__all__ = ["TiSasRec", "TiSasRecShape", "interval_classes"]
+
+LONGEST_S = 2.0**28
+"""Eight and a half years, in seconds: longer intervals are in the last class."""
+
+
+@dataclass(frozen=True)
+class TiSasRecShape(ModelShape):
+    """intervals: how many classes of time intervals are told apart."""
+
+    intervals: int = 64
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.intervals < 2:
+            raise ValueError(f"intervals must be at least 2, found {self.intervals}")
+
+
+def interval_classes(times: Tensor, classes: int) -> Tensor:
+    """The class of the interval between each two of times [n, L], in seconds: int64 [n, L, L]; no time at all is 0."""
+    apart = (times.unsqueeze(2) - times.unsqueeze(1)).abs().double()
+    share = torch.log1p(apart) / torch.log1p(torch.tensor(LONGEST_S, dtype=torch.double))
+    return (share * (classes - 1)).ceil().long().clamp(max=classes - 1)
+
+
+class Block(BlockLayers):
+    """Pre-norm attention over positions and intervals and feed-forward, each with a residual."""
+
+    def forward(self, x: Tensor, places: Tensor, intervals: Tensor, classes: Tensor) -> Tensor:
+        """places: keys and values of positions [2, L, d]. intervals: of intervals [2, b, d]. classes: [n, 1, L, L]."""
+        n, length, _ = x.shape
+        place_key, place_value = self._by_head(places)  # [h, L, d/h]
+        time_key, time_value = self._by_head(intervals)  # [h, b, d/h]
+        query, key, value = self.queries_keys_values(self.attention_norm(x))
+        classes = classes.expand(n, self.heads, length, length)
+        # q (k + p + t)^T without a key per pair: the products with all b intervals are made once and looked up.
+        scores = query @ (key + place_key).transpose(2, 3) + (query @ time_key.transpose(1, 2)).gather(3, classes)
+        future = torch.ones(length, length, dtype=torch.bool).triu(1)
+        share = (scores / query.shape[3] ** 0.5).masked_fill(future, float("-inf")).softmax(dim=3)
+        share = F.dropout(share, self.rate, self.training)
+        by_class = share.new_zeros(n, self.heads, length, intervals.shape[1]).scatter_add(3, classes, share)
+        x = x + self.joined(share @ (value + place_value) + by_class @ time_value)
+        return x + self.fed(self.feed_norm(x))
+
+    def _by_head(self, pair: Tensor) -> Tensor:
+        """[2, L, d] to [2, h, L, d/h]."""
+        return pair.view(2, pair.shape[1], self.heads, -1).transpose(1, 2)
+
+
+class TiSasRec(ItemModel):
+    """The backbone `tisasrec`."""
+
+    kind: ClassVar[str] = "tisasrec"
+    reads_times: ClassVar[bool] = True
+    shape_type = TiSasRecShape
+    shape: TiSasRecShape
+
+    def __init__(self, shape: TiSasRecShape, dropout: float = 0.0) -> None:
+        super().__init__(shape, dropout)
+        self.places = nn.Parameter(torch.empty(2, shape.length, shape.dim))
+        self.intervals = nn.Parameter(torch.empty(2, shape.intervals, shape.dim))
+        self.blocks = nn.ModuleList(Block(shape.dim, shape.heads, dropout) for _ in range(shape.layers))
+        self.norm = nn.LayerNorm(shape.dim)
+        small_matrices_(self)
+
+    def states(self, contexts: Contexts) -> Tensor:
+        items = contexts.items
+        if contexts.times is None:
+            raise InputError(
+                "expected windows with the times of their items, found none: this backbone reads time intervals; "
+                "cut the windows with windows.times = true, or give a log instead of a list of items"
+            )
+        classes = interval_classes(contexts.times, self.shape.intervals).unsqueeze(1)
+        places = F.dropout(self.places[:, : items.shape[1]], self.rate, self.training)
+        intervals = F.dropout(self.intervals, self.rate, self.training)
+        x = F.dropout(self.embedded(items) * self.dim**0.5, self.rate, self.training)
+        for block in self.blocks:
+            x = block(x, places, intervals, classes)
+        out: Tensor = self.norm(x)
+        return out

@@ -1,0 +1,55 @@
+"""The layers of one transformer block, which SASRec, BERT4Rec and TiSASRec put together in their own ways.
+
+Legend: n windows, L positions, d hidden size, h heads.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+__all__ = ["BlockLayers", "small_matrices_"]
+
+
+class BlockLayers(nn.Module):
+    """Linear layers and norms of attention and of a feed-forward of four times the size; a subclass is the block."""
+
+    def __init__(self, dim: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads, self.rate = heads, dropout
+        self.attention_norm, self.feed_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.query, self.key, self.value, self.output = (nn.Linear(dim, dim) for _ in range(4))
+        self.up, self.down = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
+
+    @property
+    def attention_rate(self) -> float:
+        """Dropout of the attention's weights: none unless the model trains."""
+        return self.rate if self.training else 0.0
+
+    def queries_keys_values(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """[n, L, d] to three of [n, h, L, d/h]."""
+        n, length, _ = x.shape
+        query, key, value = (
+            linear(x).view(n, length, self.heads, -1).transpose(1, 2)
+            for linear in (self.query, self.key, self.value)
+        )
+        return query, key, value
+
+    def joined(self, mixed: Tensor) -> Tensor:
+        """What the heads mixed [n, h, L, d/h] as the attention's result [n, L, d]."""
+        n, _, length, _ = mixed.shape
+        return F.dropout(self.output(mixed.transpose(1, 2).reshape(n, length, -1)), self.rate, self.training)
+
+    def fed(self, x: Tensor) -> Tensor:
+        """The feed-forward's result [n, L, d]."""
+        return F.dropout(self.down(F.gelu(self.up(x))), self.rate, self.training)
+
+
+def small_matrices_(model: nn.Module) -> None:
+    """Draw every matrix anew from N(0, 0.02), as BERT does, and leave row 0 of `model.items`, the padding, zero."""
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            nn.init.normal_(parameter, std=0.02)
+    with torch.no_grad():
+        model.items.weight[0] = 0  # type: ignore[union-attr,operator]

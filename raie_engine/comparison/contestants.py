@@ -1,0 +1,106 @@
+"""Who takes part in a comparison: a strategy, and where its engine options differ from those of all others."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from raie_engine.config import EngineConfig, from_mapping, to_mapping
+from raie_engine.errors import ConfigError
+from raie_engine.strategies import STRATEGIES, Strategy
+
+__all__ = ["ABLATIONS", "Contestant", "contestants"]
+
+ABLATIONS: Mapping[str, str] = {
+    "without regions": "raie[regions.regions=1,gate.policy=nearest]",
+    "without gate": "raie[gate.policy=nearest]",
+    "without replay": "raie[edit.replay_ratio=0]",
+    "without item rows": "raie[adapter.item_rank=0]",
+    "without shared delta": "raie[edit.shared_epochs=0]",
+    **{f"K = {k}": f"raie[regions.regions={k}]" for k in (2, 4, 8, 16)},
+}
+"""RAIE with one part taken out, and with other numbers of regions, by the name that tables show."""
+
+_SECTIONS = ("regions", "gate", "adapter", "edit")
+_SHARED = ("edit.holdout",)  # it decides which windows judge
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """name: as tables show it, once. strategy: its key. options: (dotted option, value) that differ from the others'."""
+
+    name: str
+    strategy: str
+    options: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def plays(self) -> Strategy:
+        """The strategy itself."""
+        return STRATEGIES[self.strategy]
+
+    @property
+    def place(self) -> str:
+        """A folder name that no other contestant has."""
+        if not self.options:
+            return self.strategy
+        text = json.dumps(self.options, sort_keys=True, separators=(",", ":"))
+        return f"{self.strategy}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+    def configured(self, config: EngineConfig) -> EngineConfig:
+        """The comparison's configuration with this contestant's options. Raises: ConfigError."""
+        values = to_mapping(config)
+        for name, value in self.options:
+            section, _, option = name.partition(".")
+            values[section] = {**values[section], option: value}
+        made: EngineConfig = from_mapping(values)
+        return made
+
+
+def contestants(asked: Sequence[str], *, ablations: bool = False) -> tuple[Contestant, ...]:
+    """Those asked for, each once, in their order; "all" is every strategy.
+
+    One is the name of a strategy, or a name with engine options: raie[gate.policy=paper,edit.replay_ratio=0.5].
+
+    Raises: ConfigError for an unknown strategy, or an option that must be the same for all.
+    """
+    texts = [text for each in asked for text in (STRATEGIES if each == "all" else [each])]
+    found = [_contestant(text) for text in texts]
+    if ablations:
+        found += [_contestant(text, f"RAIE {name}") for name, text in ABLATIONS.items()]
+    once: dict[str, Contestant] = {}
+    for each in found:
+        once.setdefault(each.place, each)
+    return tuple(once.values())
+
+
+def _contestant(text: str, name: str | None = None) -> Contestant:
+    match = re.fullmatch(r"\s*([\w-]+)\s*(?:\[(.*)\])?\s*", text)
+    if not match or match[1] not in STRATEGIES:
+        raise ConfigError(
+            f"expected strategies among {', '.join(STRATEGIES)}, or one with options as raie[gate.policy=paper], "
+            f"found {text!r}"
+        )
+    key, options = match[1], tuple(sorted(_option(part) for part in (match[2] or "").split(",") if part.strip()))
+    plain = STRATEGIES[key].name
+    shown = f"{plain} [{', '.join(f'{option}={value}' for option, value in options)}]" if options else plain
+    made = Contestant(name or shown, key, options)
+    made.configured(EngineConfig())  # an unknown option is told now, not in the middle of a night's run
+    return made
+
+
+def _option(text: str) -> tuple[str, Any]:
+    name, _, value = (part.strip() for part in text.partition("="))
+    if name.partition(".")[0] not in _SECTIONS or name in _SHARED or not value:
+        raise ConfigError(
+            f"expected an option of {', '.join(_SECTIONS)} with a value, as gate.policy=paper, found {text!r}; "
+            "windows, backbone and edit.holdout are the same for all that are compared"
+        )
+    try:
+        return name, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name, value  # a bare word is text

@@ -1,0 +1,167 @@
+"""A comparison as tables: what a terminal shows, the same as Markdown, and every number as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+
+from raie_engine.comparison.judging import MEASURES
+from raie_engine.comparison.outcome import Outcome, Played
+from raie_engine.evaluation import METRICS, Difference
+from raie_engine.log_times import iso
+
+__all__ = [
+    "Table",
+    "adapting_table",
+    "cost_table",
+    "csv_text",
+    "keeping_table",
+    "markdown",
+    "slices_table",
+    "untouched_lines",
+]
+
+Table = tuple[Sequence[str], list[list[str]]]
+"""Headers and rows."""
+
+_LEGEND = (
+    "prequential: each slice before any edit has learnt from it, the mean; final: the last slice, which nobody learns "
+    "from; change: the difference to {reference}, with its 95 % interval by user; retention: earlier slices after the "
+    "last edit; BWT: what later edits did to them; forgetting: how far they ended below their best; FWT: what earlier "
+    "edits gave to slices still ahead; plasticity: each slice right after its edit; intransigence: how far that is below "
+    "joint retraining. Retention to intransigence are measured on users whom nobody learns from."
+)
+
+
+def adapting_table(outcome: Outcome, metric: str) -> Table:
+    """One row per contestant, best prequential first, with intervals of the difference to the reference."""
+    headers, rows = ("strategy", "prequential", "change", "final", "change"), []
+    for one in _ordered(outcome, metric):
+        value, change = one.measured.value[metric], one.measured.change[metric]
+        cells = [one.contestant.name]
+        for measure in ("prequential", "final"):
+            compared = one.contestant.name != outcome.reference
+            cells += [number(value[measure].mean), interval(change[measure]) if compared else ""]
+        rows.append(cells)
+    return headers, rows
+
+
+def keeping_table(outcome: Outcome, metric: str) -> Table:
+    """What became of earlier slices, and how well each was learnt."""
+    measures = MEASURES[2:]
+    return ("strategy", *measures), [
+        [
+            one.contestant.name,
+            *(number(one.measured.value[metric][name].mean, signed=name in ("BWT", "FWT")) for name in measures),
+        ]
+        for one in _ordered(outcome, metric)
+    ]
+
+
+def cost_table(outcome: Outcome, metric: str) -> Table:
+    """What an edit costs, and where a contestant by its nature does not get what all others get."""
+    headers = ("strategy", "seconds", "passes", "trained numbers", "old windows", "where it differs")
+    rows = []
+    for one in _ordered(outcome, metric):
+        plays, cost = one.contestant.plays, one.cost
+        numbers = [f"{cost.seconds:.1f}", f"{cost.passes:,.0f}", f"{cost.parameters:,.0f}"]
+        rows.append([one.contestant.name, *numbers, "yes" if plays.replays else "no", plays.differs])
+    return headers, rows
+
+
+def slices_table(outcome: Outcome, metric: str) -> Table:
+    """Each slice before any edit has learnt from it."""
+    numbers = range(1, outcome.course.edits + 2)
+    headers = ("strategy", *(f"slice {slice_number}" for slice_number in numbers))
+    place = METRICS.index(metric)
+    return headers, [
+        [one.contestant.name, *(number(float(score)) for score in one.measured.ahead[place])]
+        for one in _ordered(outcome, metric)
+    ]
+
+
+def markdown(outcome: Outcome, metric: str) -> str:
+    """All tables as one page."""
+    ends = [iso(end) for end in outcome.course.ends]
+    seeds = ", ".join(map(str, outcome.seeds))
+    return "\n".join(
+        [
+            f"# Strategies compared on {outcome.log}",
+            "",
+            f"{metric}, ranking all items. Set-up until {ends[0]}, {outcome.course.edits} edits until {ends[-2]}, "
+            f"last slice until {ends[-1]}; seeds {seeds}.",
+            "",
+            *_drawn(adapting_table(outcome, metric)),
+            "",
+            *_drawn(keeping_table(outcome, metric)),
+            "",
+            _LEGEND.format(reference=outcome.reference),
+            "",
+            "Per edit, on one core:",
+            "",
+            *_drawn(cost_table(outcome, metric)),
+            "",
+            "Each slice before any edit has learnt from it:",
+            "",
+            *_drawn(slices_table(outcome, metric)),
+            *(["", *untouched] if (untouched := untouched_lines(outcome)) else []),
+            "",
+        ]
+    )
+
+
+def untouched_lines(outcome: Outcome) -> list[str]:
+    """For contestants with regions: whether windows of regions that an edit left alone kept their ranks."""
+    return [
+        f"{one.contestant.name}: {one.untouched[1]:,} of {one.untouched[0]:,} judging windows in untouched regions "
+        "changed their rank."
+        for one in outcome.played
+        if one.untouched is not None
+    ]
+
+
+def csv_text(outcome: Outcome) -> str:
+    """One row per contestant, metric and measure; measures named a[i][j] are the matrix."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(
+        ("strategy", "metric", "measure", "value", "low", "high", "change", "change_low", "change_high")
+    )
+    for one in outcome.played:
+        name = one.contestant.name
+        for place, metric in enumerate(METRICS):
+            for measure in MEASURES:
+                both = one.measured.value[metric][measure], one.measured.change[metric][measure]
+                writer.writerow(
+                    [name, metric, measure, *(_exact(x) for d in both for x in (d.mean, d.low, d.high))]
+                )
+            for i, row in enumerate(one.measured.matrix[place]):
+                for j, score in enumerate(row):
+                    writer.writerow([name, metric, f"a[{i}][{j}]", _exact(float(score)), *[""] * 5])
+    return file.getvalue()
+
+
+def number(value: float, *, signed: bool = False) -> str:
+    """Four decimals, or a dash where there is no number."""
+    return "-" if math.isnan(value) else f"{value:+.4f}" if signed else f"{value:.4f}"
+
+
+def interval(change: Difference) -> str:
+    """A difference with its interval."""
+    return "-" if math.isnan(change.mean) else f"{change.mean:+.4f} ({change.low:+.4f} to {change.high:+.4f})"
+
+
+def _exact(value: float) -> str:
+    return "" if math.isnan(value) else repr(value)
+
+
+def _ordered(outcome: Outcome, metric: str) -> list[Played]:
+    return sorted(outcome.played, key=lambda one: -one.measured.value[metric]["prequential"].mean)
+
+
+def _drawn(shown: Table) -> list[str]:
+    headers, rows = shown
+    rule = ["---", *["---:"] * (len(headers) - 1)]
+    return ["| " + " | ".join(cells) + " |" for cells in (headers, rule, *rows)]

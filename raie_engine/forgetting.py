@@ -1,0 +1,91 @@
+"""How a model that is edited again and again adapts and forgets, from its scores alone.
+
+a[i][j] is the score on slice j after edit i; edit 0 is the set-up. Slice 0 is the set-up's, slice j is what edit j learns
+from, and slice T + 1 is never learnt from. ahead[j - 1] = a[j - 1][j]: slice j, before any edit has learnt from it.
+Every function takes arrays with any axes in front, so that a bootstrap passes all its draws at once. Higher is better in
+all but forgetting and intransigence. Where nothing can be averaged the result is NaN.
+Legend: T edits; a [.., T + 1, T + 2], ahead [.., T + 1].
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "average_forgetting",
+    "backward_transfer",
+    "final",
+    "forward_transfer",
+    "intransigence",
+    "plasticity",
+    "prequential",
+    "retention",
+]
+
+Scores = npt.NDArray[np.float64]
+
+
+def backward_transfer(a: Scores) -> Scores:
+    """BWT = mean over j < T of (a[T][j] - a[j][j]): what the later edits did to the earlier slices.
+
+    Source: Lopez-Paz and Ranzato, arXiv 1706.08840. Departs from it: the set-up's slice counts as one of the earlier.
+    """
+    edits = a.shape[-2] - 1
+    return _mean(a[..., edits, :edits] - _learnt(a)[..., :edits])
+
+
+def average_forgetting(a: Scores) -> Scores:
+    """Mean over j < T of (max over l < T of a[l][j] - a[T][j]): how far below its best each earlier slice ended.
+
+    Source: Chaudhry et al., arXiv 1801.10112.
+    """
+    edits = a.shape[-2] - 1
+    if not edits:
+        return _mean(a[..., 0, :0])
+    return _mean(a[..., :edits, :edits].max(axis=-2) - a[..., edits, :edits])
+
+
+def retention(a: Scores) -> Scores:
+    """Mean over j < T of a[T][j]: what the model is worth on earlier slices in the end."""
+    edits = a.shape[-2] - 1
+    return _mean(a[..., edits, :edits])
+
+
+def forward_transfer(ahead: Scores, never: Scores) -> Scores:
+    """FWT = mean over j > 1 of (a[j - 1][j] - b[j]): what earlier edits gave to slices that were still ahead.
+
+    never [.., T + 1]: b, the backbone that was never edited.
+    """
+    return _mean((ahead - never)[..., 1:])
+
+
+def plasticity(a: Scores) -> Scores:
+    """Mean over j >= 1 of a[j][j]: how well each slice was learnt."""
+    return _mean(_learnt(a)[..., 1:])
+
+
+def intransigence(a: Scores, joint: Scores) -> Scores:
+    """Mean over j >= 1 of (joint[j][j] - a[j][j]): what was not learnt that retraining on everything learns."""
+    return plasticity(joint) - plasticity(a)
+
+
+def prequential(ahead: Scores) -> Scores:
+    """Mean over all slices of a[j - 1][j]: what production feels."""
+    return _mean(ahead)
+
+
+def final(ahead: Scores) -> Scores:
+    """a[T][T + 1]: the last slice, which no strategy ever learnt from."""
+    return ahead[..., -1]
+
+
+def _learnt(a: Scores) -> Scores:
+    """a[j][j]: [.., T + 1]."""
+    return np.diagonal(a, axis1=-2, axis2=-1)
+
+
+def _mean(values: Scores) -> Scores:
+    if not values.shape[-1]:
+        return np.full(values.shape[:-1], np.nan)
+    return np.asarray(values.mean(axis=-1))

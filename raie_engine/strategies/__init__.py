@@ -1,0 +1,39 @@
+"""The strategies that are compared, each a few lines over the one training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from raie_engine.strategies.counting import MARKOV, POPULARITY
+from raie_engine.strategies.e_bpr import E_BPR
+from raie_engine.strategies.full import FULL, JOINT
+from raie_engine.strategies.global_adapter import GLOBAL_LORA, REPLAY, WIDE_LORA
+from raie_engine.strategies.lesson import Learnt, Lesson, Score, State, Strategy, lesson_of
+from raie_engine.strategies.lsat import LSAT
+from raie_engine.strategies.lwf import LWF
+from raie_engine.strategies.mole import MOLE
+from raie_engine.strategies.never import NEVER
+from raie_engine.strategies.peso import PESO
+from raie_engine.strategies.random_regions import RANDOM_REGIONS
+from raie_engine.strategies.region_edits import RAIE
+
+__all__ = ["STRATEGIES", "Learnt", "Lesson", "Score", "State", "Strategy", "lesson_of"]
+
+STRATEGIES: Mapping[str, Strategy] = {
+    "raie": RAIE,
+    "never": NEVER,
+    "popularity": POPULARITY,
+    "markov": MARKOV,
+    "full": FULL,
+    "global-lora": GLOBAL_LORA,
+    "wide-lora": WIDE_LORA,
+    "replay": REPLAY,
+    "lwf": LWF,
+    "lsat": LSAT,
+    "mole": MOLE,
+    "e-bpr": E_BPR,
+    "peso": PESO,
+    "random-regions": RANDOM_REGIONS,
+    "joint": JOINT,
+}
+"""Every strategy by the name it is asked for with."""

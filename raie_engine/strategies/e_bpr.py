@@ -1,0 +1,43 @@
+"""E-BPR: one adapter that puts the item a user took above the ten that the model would recommend instead.
+
+    loss = - mean over the ten of log sigmoid(score of the target - score of the other)
+
+Source: Lai et al., Recommendation Editing, arXiv 2406.04553 (the editing form of BPR, arXiv 1205.2618).
+Departs from it: there a complaint names the item to push down, and the others of the list are the positives; a log
+holds no complaints, so each new window says that its target should have stood above the list.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from raie_engine.adapters import Adapter
+from raie_engine.backbones import Contexts
+from raie_engine.strategies.global_adapter import Loss, evolved, score
+from raie_engine.strategies.lesson import Learnt, Lesson, State, Strategy
+from raie_engine.strategies.tuning import item_scores
+
+__all__ = ["E_BPR", "editing_loss"]
+
+LIST_LENGTH = 10
+
+
+def editing_loss(scores: Tensor, target: Tensor) -> Tensor:
+    """How far the target [n] stands below the list that is recommended instead of it, for scores [n, v] of all items."""
+    others = scores.scatter(1, target.unsqueeze(1), float("-inf"))
+    listed = others.topk(min(LIST_LENGTH, scores.shape[1] - 1), dim=1).values  # [n, list]
+    return -F.logsigmoid(scores.gather(1, target.unsqueeze(1)) - listed).mean()
+
+
+def _learn(state: State, lesson: Lesson) -> Learnt:
+    def loss(live: Adapter) -> Loss:
+        def edit(contexts: Contexts, target: Tensor) -> Tensor:
+            return editing_loss(item_scores(lesson.backbone, live, contexts), target - 1)
+
+        return edit
+
+    return evolved(state, lesson, loss=loss)
+
+
+E_BPR = Strategy("E-BPR", "arXiv 2406.04553", _learn, score, differs="pairwise loss, at the last position alone")

@@ -1,0 +1,80 @@
+"""One adapter for all windows, which every edit trains on: alone, with replay, or as wide as all regions together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from torch import Tensor
+
+from raie_engine.adapters import Adapter, fresh_adapter
+from raie_engine.backbones import Contexts
+from raie_engine.config import AdapterConfig
+from raie_engine.region_training import adapter_scores, next_item_loss, touched_items, trainable
+from raie_engine.strategies.lesson import Learnt, Lesson, Score, State, Strategy
+from raie_engine.strategies.tuning import adapter_of, count, seen, tune
+from raie_engine.windows import Windows
+
+__all__ = ["GLOBAL_LORA", "REPLAY", "WIDE_LORA", "evolved", "score", "train_one"]
+
+Loss = Callable[[Contexts, Tensor], Tensor]
+
+
+def evolved(
+    state: State, lesson: Lesson, *, loss: Callable[[Adapter], Loss] | None = None, replays: bool = False
+) -> Learnt:
+    """The state's adapter, or a fresh one, after training on the lesson.
+
+    loss: of the live adapter, where it is not the loss that all share.
+    """
+    start = adapter_of(state, lesson.backbone)
+    adapter, passes = train_one(lesson, start, seen(lesson, replays=replays), loss=loss, retained=replays)
+    return Learnt(adapter.to_blobs(), passes, count(adapter.parameters()))
+
+
+def train_one(
+    lesson: Lesson,
+    start: Adapter | None,
+    windows: Windows,
+    *,
+    rows: Windows | None = None,
+    loss: Callable[[Adapter], Loss] | None = None,
+    retained: bool = False,
+    share: float = 1.0,
+    config: AdapterConfig | None = None,
+) -> tuple[Adapter, int]:
+    """One adapter, fresh or continuing `start`, trained on the windows, and how many were passed.
+
+    rows: the windows whose items get rows of their own; the new ones unless others are given. share: of the passes.
+    """
+    backbone, touched = lesson.backbone, touched_items(lesson.new if rows is None else rows)
+    live = trainable(fresh_adapter(backbone, config or lesson.config.adapter, touched, lesson.seed, start))
+    made = loss(live) if loss else next_item_loss(backbone, live, lesson.config.windows.stride)
+    score = adapter_scores(backbone, live)
+    passes = tune(live.parameters(), made, score, lesson, windows, retained=retained, share=share)
+    return live.with_parameters({name: value.detach() for name, value in live.parameters().items()}), passes
+
+
+def score(state: State, lesson: Lesson) -> Score:
+    """Scores under the state's adapter, or under the bare backbone before the first lesson."""
+    return adapter_scores(lesson.backbone, adapter_of(state, lesson.backbone))
+
+
+def _wide(state: State, lesson: Lesson) -> Learnt:
+    """An adapter with as much rank as all regions of the set-up have together."""
+    regions, one = len(lesson.base.content.regions), lesson.config.adapter
+    config = replace(one, rank=one.rank * regions, alpha=one.alpha * regions, item_rank=one.item_rank * regions)
+    start = adapter_of(state, lesson.backbone)
+    adapter, passes = train_one(lesson, start, lesson.new, config=config)
+    return Learnt(adapter.to_blobs(), passes, count(adapter.parameters()))
+
+
+GLOBAL_LORA = Strategy("global LoRA", "arXiv 2106.09685", evolved, score)
+WIDE_LORA = Strategy("global LoRA, total rank", "a LoRA as large as all regions together", _wide, score)
+REPLAY = Strategy(
+    "Replay",
+    "global LoRA and a sample of the past",
+    lambda state, lesson: evolved(state, lesson, replays=True),
+    score,
+    replays=True,
+)

@@ -1,0 +1,85 @@
+"""LSAT: a long-term LoRA that goes on with the past, a short-term one that begins anew in every edit; served merged.
+
+    merged = w long + (1 - w) short, on every layer and on the item rows
+
+Source: Shi et al., arXiv 2312.15599 (LoRA fusion by task arithmetic).
+Departs from it: w is chosen on the validation windows, among three.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from raie_engine.adapters import Adapter
+from raie_engine.evaluation import mean_metrics, ranks
+from raie_engine.region_training import adapter_scores
+from raie_engine.strategies.global_adapter import train_one
+from raie_engine.strategies.lesson import Learnt, Lesson, Score, State, Strategy
+from raie_engine.strategies.tuning import adapter_of, count
+
+__all__ = ["LSAT", "merged"]
+
+WEIGHTS = (0.5, 0.25, 0.75)
+
+
+def merged(long: Adapter, short: Adapter, weight: float) -> Adapter:
+    """weight x long + (1 - weight) x short: an adapter of both ranks together, whose item rows speak of both's items."""
+    parts = ((long, weight), (short, 1 - weight))
+    touched = torch.unique(torch.cat([long.touched, short.touched]))
+    places = [torch.searchsorted(touched, one.touched) for one, _ in parts]
+    lora = {}
+    for name in long.lora:
+        down = name.endswith("lora_A.weight")
+        each = [one.lora[name] * (1.0 if down else share) for one, share in parts]
+        lora[name] = torch.cat(each, dim=0 if down else 1)
+    a = [torch.zeros(len(touched), one.a.shape[1]) for one, _ in parts]
+    bias = torch.zeros(len(touched))
+    for (one, share), place, rows in zip(parts, places, a, strict=True):
+        rows[place] = one.a * share
+        bias[place] += one.bias * share
+    return replace(
+        long,
+        rank=long.rank + short.rank,
+        alpha=long.alpha + short.alpha,  # of two equally shaped adapters: the scaling stays
+        lora=lora,
+        touched=touched,
+        a=torch.cat(a, dim=1),
+        b=torch.cat([long.b, short.b]),
+        bias=bias,
+        visible=short.visible,
+    )
+
+
+def _learn(state: State, lesson: Lesson) -> Learnt:
+    start = adapter_of(_part(state, "long"), lesson.backbone)
+    share = len(lesson.new) / (len(lesson.new) + len(lesson.replay))
+    long, first = train_one(lesson, start, lesson.replay, rows=lesson.replay, retained=True, share=1 - share)
+    short, second = train_one(lesson, None, lesson.new, share=share)
+
+    def found(adapter: Adapter) -> float:
+        return mean_metrics(ranks(adapter_scores(lesson.backbone, adapter), lesson.validation))["NDCG@10"]
+
+    best = max((merged(long, short, weight) for weight in WEIGHTS), key=found)
+    blobs = {f"long/{role}": data for role, data in long.to_blobs().items()}
+    blobs |= {f"merged/{role}": data for role, data in best.to_blobs().items()}
+    return Learnt(blobs, first + second, count(long.parameters()) + count(short.parameters()))
+
+
+def _part(state: State, name: str) -> State:
+    return {role.removeprefix(f"{name}/"): data for role, data in state.items() if role.startswith(f"{name}/")}
+
+
+def _score(state: State, lesson: Lesson) -> Score:
+    return adapter_scores(lesson.backbone, adapter_of(_part(state, "merged"), lesson.backbone))
+
+
+LSAT = Strategy(
+    "LSAT",
+    "arXiv 2312.15599",
+    _learn,
+    _score,
+    replays=True,
+    differs="two adapters: one on the past, one on the new",
+)

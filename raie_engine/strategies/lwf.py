@@ -1,0 +1,54 @@
+"""LwF: one adapter that learns the new windows and keeps answering them as the frozen model before the edit did.
+
+    loss = cross-entropy + T^2 KL(softmax(scores before / T) || softmax(scores / T)), T = 2
+
+Source: Li and Hoiem, Learning without Forgetting, arXiv 1606.09282.
+Departs from the comparison in RAIE's published code, which distils over two candidates: here over all items that the
+model before the edit could recommend.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from raie_engine.adapters import Adapter
+from raie_engine.backbones import Contexts
+from raie_engine.region_training import next_item_loss
+from raie_engine.strategies.global_adapter import Loss, evolved, score
+from raie_engine.strategies.lesson import Learnt, Lesson, State, Strategy
+from raie_engine.strategies.tuning import adapter_of, item_scores
+
+__all__ = ["LWF", "distilled"]
+
+TEMPERATURE = 2.0
+
+
+def distilled(scores: Tensor, before: Tensor) -> Tensor:
+    """T^2 times the mean KL divergence of scores [m, v] from those of the model before: 0 where they agree."""
+    now, then = (F.log_softmax(each / TEMPERATURE, dim=1) for each in (scores, before))
+    return TEMPERATURE**2 * F.kl_div(now, then, reduction="batchmean", log_target=True)
+
+
+def _learn(state: State, lesson: Lesson) -> Learnt:
+    backbone, teacher = lesson.backbone, adapter_of(state, lesson.backbone)
+    known = backbone.known_items if teacher is None else teacher.visible
+
+    def loss(live: Adapter) -> Loss:
+        plain = next_item_loss(backbone, live, lesson.config.windows.stride)
+
+        def with_teacher(contexts: Contexts, target: Tensor) -> Tensor:
+            now = item_scores(backbone, live, contexts)
+            with torch.no_grad():
+                then = item_scores(backbone, teacher, contexts)
+            return plain(contexts, target) + distilled(now[:, :known], then[:, :known])
+
+        return with_teacher
+
+    return evolved(state, lesson, loss=loss)
+
+
+LWF = Strategy(
+    "LwF", "arXiv 1606.09282", _learn, score, differs="a second loss; the old model runs beside the new"
+)

@@ -1,0 +1,103 @@
+"""MoLE: LoRA experts side by side in every layer, mixed by a gate that is learnt with them.
+
+    delta(x) = sum over experts e of g_e(x) B_e A_e x,   g = softmax(W x)
+
+Source: Wu et al., Mixture of LoRA Experts, arXiv 2404.13628: a gate per layer, and a loss that keeps it from choosing one
+expert alone.
+Departs from it: the experts are trained here, together with the gate, instead of being taken from other tasks; the gate
+reads the layer's input at each position. (RAIE's published code trains neither.)
+Legend: n windows, L positions, e experts, r rank of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from raie_engine.adapters import Adapter, fresh_adapter, rows_read
+from raie_engine.backbones import Backbone, Contexts
+from raie_engine.region_training import adapter_scores, next_item_loss, touched_items, trainable
+from raie_engine.strategies.lesson import Learnt, Lesson, Score, State, Strategy
+from raie_engine.strategies.tuning import adapter_of, count, tune
+
+__all__ = ["MOLE", "MixedDelta"]
+
+BALANCE = 0.01
+"""Weight of the balance loss: enough to keep every expert in use, too little to level them."""
+
+
+@dataclass(frozen=True, eq=False)
+class MixedDelta:
+    """What the mixture adds inside a backbone; an adapter of rank e r holds all experts, one below the other.
+
+    gates: [e, inputs] by layer. shares: receives each layer's mean use of every expert, [e].
+    """
+
+    adapter: Adapter
+    gates: Mapping[str, Tensor]
+    shares: list[Tensor] | None = None
+
+    def layer(self, name: str, inputs: Tensor) -> Tensor:
+        """Of inputs [n, .., inputs] of a linear layer: [n, .., outputs]."""
+        share = F.linear(inputs, self.gates[name]).softmax(dim=-1)  # [n, .., e]
+        if self.shares is not None:
+            self.shares.append(share.flatten(0, -2).mean(dim=0))
+        down = F.linear(inputs, self.adapter.lora[f"{name}.lora_A.weight"])  # [n, .., e r]
+        experts = down.unflatten(-1, (share.shape[-1], -1)) * share.unsqueeze(-1)  # [n, .., e, r]
+        return F.linear(experts.flatten(-2), self.adapter.lora[f"{name}.lora_B.weight"]) * self.adapter.scaling
+
+    def read(self, items: Tensor) -> Tensor:
+        """Of items [n, L]: [n, L, d]. The experts share their item rows."""
+        return rows_read(self.adapter, items)
+
+
+def _learn(state: State, lesson: Lesson) -> Learnt:
+    live, gates = _begun(state, lesson)
+    shares: list[Tensor] = []
+    plain = next_item_loss(lesson.backbone, live, lesson.config.windows.stride, MixedDelta(live, gates, shares))
+
+    def loss(contexts: Contexts, target: Tensor) -> Tensor:
+        shares.clear()
+        value = plain(contexts, target)
+        use = torch.stack(shares)  # [layers, e], each row sums to 1
+        return value + BALANCE * (len(use[0]) * (use**2).sum(dim=1) - 1).mean()
+
+    parameters = {**live.parameters(), **{f"gate {name}": gate for name, gate in gates.items()}}
+    score = adapter_scores(lesson.backbone, live, delta=MixedDelta(live, gates))
+    passes = tune(parameters, loss, score, lesson, lesson.new, retained=False)
+    learnt = live.with_parameters({name: value.detach() for name, value in live.parameters().items()})
+    kept = {"gates": save_tensors({name: gate.detach() for name, gate in gates.items()})}
+    return Learnt({**learnt.to_blobs(), **kept}, passes, count(parameters))
+
+
+def _begun(state: State, lesson: Lesson) -> tuple[Adapter, dict[str, Tensor]]:
+    """Live experts and gates: those of the state, or as many fresh experts as the set-up has regions."""
+    experts, one = len(lesson.base.content.regions), lesson.config.adapter
+    config = replace(one, rank=one.rank * experts, alpha=one.alpha * experts)
+    start, gates = _read(state, lesson.backbone)
+    if not gates:
+        generator = torch.Generator().manual_seed(lesson.seed)
+        gates = {
+            name: 0.02 * torch.randn(experts, shape.inputs, generator=generator)
+            for name, shape in lesson.backbone.lora_targets.items()
+        }
+    adapter = fresh_adapter(lesson.backbone, config, touched_items(lesson.new), lesson.seed, start)
+    return trainable(adapter), {name: gate.clone().requires_grad_() for name, gate in gates.items()}
+
+
+def _read(state: State, backbone: Backbone) -> tuple[Adapter | None, dict[str, Tensor]]:
+    return adapter_of(state, backbone), load_tensors(state["gates"]) if state else {}
+
+
+def _score(state: State, lesson: Lesson) -> Score:
+    adapter, gates = _read(state, lesson.backbone)
+    return adapter_scores(lesson.backbone, adapter, delta=MixedDelta(adapter, gates) if adapter else None)
+
+
+MOLE = Strategy("MoLE", "arXiv 2404.13628", _learn, _score)

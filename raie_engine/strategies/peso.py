@@ -1,0 +1,45 @@
+"""PESO: one evolving LoRA that is held near its own last state.
+
+    loss = cross-entropy + 2 sum over modules g of KL(softmax(v_g) || softmax(v_g before))
+
+Source: Yoo et al., arXiv 2510.25093: a softmax-KL proximal term per module, with the weight 2 of their code.
+Departs from it: the item rows are modules too, because here an adapter has them.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from raie_engine.adapters import Adapter
+from raie_engine.region_training import next_item_loss
+from raie_engine.strategies.global_adapter import Loss, evolved, score
+from raie_engine.strategies.lesson import Learnt, Lesson, State, Strategy
+
+__all__ = ["PESO", "proximal"]
+
+WEIGHT = 2.0
+
+
+def proximal(live: dict[str, Tensor], before: dict[str, Tensor]) -> Tensor:
+    """Sum over modules of KL(softmax(now) || softmax(before)), each module's numbers as one distribution."""
+    terms = [
+        F.kl_div(
+            before[name].flatten().log_softmax(0), value.flatten().log_softmax(0), reduction="sum", log_target=True
+        )
+        for name, value in live.items()
+        if value.numel()
+    ]
+    return sum(terms, start=next(iter(live.values())).new_zeros(()))
+
+
+def _learn(state: State, lesson: Lesson) -> Learnt:
+    def loss(live: Adapter) -> Loss:
+        before = {name: value.detach().clone() for name, value in live.parameters().items()}
+        plain = next_item_loss(lesson.backbone, live, lesson.config.windows.stride)
+        return lambda contexts, target: plain(contexts, target) + WEIGHT * proximal(live.parameters(), before)
+
+    return evolved(state, lesson, loss=loss)
+
+
+PESO = Strategy("PESO", "arXiv 2510.25093", _learn, score)

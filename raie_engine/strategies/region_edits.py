@@ -1,0 +1,67 @@
+"""RAIE itself: the edits that `raie edit apply` makes, on a snapshot that lives in memory."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from raie_engine.editing import PreparedEdit, finish_edit, prepare_edit, region_tasks, shared_task
+from raie_engine.model_view import ModelView
+from raie_engine.named_blobs import named_blobs, view_of, with_parts
+from raie_engine.region_training import TrainedRegion, train_regions
+from raie_engine.strategies.lesson import Learnt, Lesson, Score, State, Strategy
+from raie_engine.strategies.tuning import task_size
+from raie_engine.windows import Windows
+
+__all__ = ["RAIE"]
+
+_NO_PARENT = "0" * 64
+
+
+def _view(state: State, lesson: Lesson) -> ModelView:
+    return view_of(state, lesson.base.own) if state else lesson.base
+
+
+def _learn(state: State, lesson: Lesson) -> Learnt:
+    view = _view(state, lesson)
+    prepared = prepare_edit(
+        view,
+        _NO_PARENT,
+        lesson.interactions,
+        lesson.until,
+        seed=lesson.config.seed,
+        next_region_id=max(view.content.regions) + 1,
+    )
+    results, parameters = _trained(view, prepared)
+    finished = finish_edit(view, prepared, [one for one in results if one.region >= 0])
+    after = with_parts(state or named_blobs(view), finished.parts)
+    touched = tuple(fact.region for fact in finished.facts)
+    return Learnt(after, sum(one.passes for one in results), parameters, touched)
+
+
+def _trained(view: ModelView, prepared: PreparedEdit) -> tuple[list[TrainedRegion], int]:
+    """All trainings of the edit, the shared one first, and how many numbers they trained."""
+    if not prepared.plan.touched:
+        return [], 0
+    together = [shared_task(view, prepared)] if view.settings.engine.edit.shared_epochs else []
+    results = list(train_regions(together, 1))
+    tasks = region_tasks(view, prepared, results[0].blobs if results else None)
+    return results + list(train_regions(tasks, 1)), sum(map(task_size, together + tasks))
+
+
+def _score(state: State, lesson: Lesson) -> Score:
+    return _view(state, lesson).router.scores
+
+
+def _regions(state: State, lesson: Lesson, windows: Windows) -> np.ndarray:
+    return _view(state, lesson).router.assign(windows)
+
+
+RAIE = Strategy(
+    "RAIE",
+    "arXiv 2603.00638",
+    _learn,
+    _score,
+    replays=True,
+    differs="trains what its plan touches; windows that belong nowhere wait",
+    regions=_regions,
+)

@@ -1,0 +1,88 @@
+"""The training that all strategies share: same loss, same stages, same stopping rule, over the one training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from raie_engine.adapters import Adapter, fresh_adapter
+from raie_engine.backbones import Backbone, Contexts
+from raie_engine.evaluation import mean_metrics, ranks
+from raie_engine.region_training import TrainTask, quality, scoring_parts, task_backbone, touched_items
+from raie_engine.strategies.lesson import Lesson, Score, State
+from raie_engine.training import Schedule, fit
+from raie_engine.windows import Windows, concatenate
+
+__all__ = ["adapter_of", "count", "item_scores", "seen", "task_size", "tune"]
+
+
+def tune(
+    parameters: Mapping[str, Tensor],
+    loss: Callable[[Contexts, Tensor], Tensor],
+    score: Score,
+    lesson: Lesson,
+    windows: Windows,
+    *,
+    retained: bool,
+    share: float = 1.0,
+) -> int:
+    """Train `parameters` in place on the windows and leave the best epoch's values; returns the windows passed.
+
+    Two stages, as an edit has them: of all regions together, then of each alone. An epoch is judged as an edit judges an
+    adapter, and the values before training stay unless another epoch is better. retained: whether past windows judge too.
+    share: of the sample passes that an edit may take; who replays nothing passes the new windows more often instead.
+    """
+    if not len(windows):
+        return 0
+    edit, passes = lesson.config.edit, 0
+    rounds = share * (len(lesson.new) + len(lesson.replay)) / len(windows)
+
+    def validate() -> float:
+        found = mean_metrics(ranks(score, lesson.validation))
+        old = mean_metrics(ranks(score, lesson.retained if retained else lesson.retained.take(slice(0, 0))))
+        return quality(found | {f"retained {name}": value for name, value in old.items()})
+
+    stages = (edit.shared_epochs, edit.shared_learning_rate), (edit.epochs, edit.learning_rate)
+    for stage, (epochs, learning_rate) in enumerate(stages):
+        schedule = Schedule(
+            round(epochs * rounds), edit.batch, learning_rate, edit.patience, seed=2 * lesson.seed + stage
+        )
+        judge = validate if len(lesson.validation) else None
+        passes += fit(parameters, loss, windows, schedule, validate=judge).passes
+    return passes
+
+
+def seen(lesson: Lesson, *, replays: bool) -> Windows:
+    """The windows a strategy trains on: the new ones, and its share of the past where it replays."""
+    return concatenate([lesson.new, lesson.replay]) if replays else lesson.new
+
+
+def adapter_of(state: State, backbone: Backbone) -> Adapter | None:
+    """The adapter that a state holds; None for the state before the first lesson."""
+    if not state:
+        return None
+    adapter = Adapter.from_blobs(state)
+    adapter.require(backbone)
+    return adapter
+
+
+def count(parameters: Mapping[str, Tensor]) -> int:
+    """How many numbers these are."""
+    return sum(value.numel() for value in parameters.values())
+
+
+def item_scores(backbone: Backbone, adapter: Adapter | None, contexts: Contexts) -> Tensor:
+    """Scores of items 1..v-1 after each context, with gradients: [n, v - 1]."""
+    if adapter is None:
+        return backbone.encode(contexts) @ backbone.item_table()[1:].T
+    delta, table, bias = scoring_parts(backbone, adapter)
+    return torch.addmm(bias[1:], backbone.encode(contexts, delta), table[1:].T)
+
+
+def task_size(task: TrainTask) -> int:
+    """How many numbers a region's task trains, begun from what serves its windows now."""
+    backbone = task_backbone(task)
+    start = adapter_of(task.current or {}, backbone)
+    return count(fresh_adapter(backbone, task.adapter, touched_items(task.new), 0, start).parameters())

@@ -1,0 +1,98 @@
+"""`raie drift` and edits of drifted regions alone, on a log in which exactly one topic in five drifts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cli.workspace import find
+from raie_engine.model_view import ModelView
+from raie_engine.synthetic import Drift, Truth, drifting_log, one_topic_in_five, write_csv
+from tests.cli.conftest import Raie
+from tests.cli.trained import command, state
+
+ENGINE = """
+[engine.backbone]
+dim = 16
+layers = 1
+heads = 2
+batch = 64
+learning_rate = 0.005
+epochs = 25
+patience = 4
+
+[engine.regions]
+regions = 5
+
+[engine.edit]
+shared_epochs = 1
+epochs = 1
+"""
+
+
+@pytest.fixture(scope="module")
+def truth(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Truth]:
+    """A workspace that was set up on the log, and the truth about the log."""
+    folder = tmp_path_factory.mktemp("drifting")
+    made = drifting_log(replace(one_topic_in_five(), users=600))
+    write_csv(made, folder / "log.csv")
+    command(folder, "init")
+    with (folder / "raie.toml").open("a", encoding="utf-8") as file:
+        file.write(ENGINE)
+    command(folder, "setup", str(folder / "log.csv"), "--until", made.truth.cuts["setup"])
+    return folder, made.truth
+
+
+def test_where_nothing_drifts_nothing_is_edited(truth: tuple[Path, Truth], raie: Raie, tmp_path: Path) -> None:
+    folder, known = truth
+    calm = drifting_log(replace(one_topic_in_five(), users=600, first=Drift(stable=(0, 1, 2, 3, 4))))
+    write_csv(calm, tmp_path / "calm.csv")  # its set-up slice is the same
+    arguments = ("apply", str(tmp_path / "calm.csv"), "--until", known.cuts["edit_1"], "--only-drifted")
+    before = state(folder)
+    ran = raie("--workspace", str(folder), "edit", *arguments)
+    assert (ran.code, ran.err) == (0, "")
+    assert "no region has drifted" in ran.out
+    assert raie("--workspace", str(folder), "edit", *arguments, "--json").json == {"snapshot": None, "drifted": []}
+    assert state(folder) == before
+
+
+def test_exactly_the_region_that_drifts_is_edited(truth: tuple[Path, Truth], raie: Raie) -> None:
+    folder, known = truth
+    log, until, here = str(folder / "log.csv"), known.cuts["edit_1"], ("--workspace", str(folder))
+    registry = find(folder).registry()
+    before = registry.head("recsys")
+    assert before is not None
+    (drifting,) = _regions_of_topic(ModelView(before.content, registry.get), known, 0)
+
+    report = raie(*here, "drift", log, "--until", until, "--json").json
+    assert report["drifted"] == [drifting]
+    assert {row["region"]: row["edit"] for row in report["regions"]} == {r: r == drifting for r in range(5)}
+    assert report["false_alarms"] < 0.02
+    shown = raie(*here, "drift", log, "--until", until).out
+    assert shown.count("leave") == 4
+    assert shown.count("edit") == 1
+
+    plan = raie(*here, "edit", "plan", log, "--until", until, "--only-drifted", "--json").json
+    touched = [row["region"] for row in plan["regions"] if row["action"] != "untouched"]
+    assert plan["drifted"] == touched == [drifting]
+    text = raie(*here, "edit", "apply", log, "--until", until, "--only-drifted", "--dry-run").out
+    assert f"drifted regions: {drifting};" in text
+
+    ran = raie(*here, "edit", "apply", log, "--until", until, "--only-drifted", "--workers", "1")
+    assert ran.code == 0, ran.err
+    after = registry.head("recsys")
+    assert after is not None
+    changed = [r for r in range(5) if before.content.regions[r] != after.content.regions[r]]
+    assert changed == [drifting]
+
+
+def _regions_of_topic(view: ModelView, truth: Truth, topic: int) -> set[int]:
+    """Regions most of whose set-up windows are of users of this topic."""
+    found = set()
+    for region in view.content.regions:
+        windows = view.replay(region)
+        if (truth.topic[truth.rows(windows, view.catalogue)] == topic).mean() > 0.5:
+            found.add(region)
+    return found

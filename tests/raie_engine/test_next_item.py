@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import torch
+
+from raie_engine.backbones import Contexts
+from raie_engine.backbones.next_item import last_states, successors, trained_positions
+
+
+def test_each_position_predicts_the_next_item_and_the_last_one_the_target() -> None:
+    items = torch.tensor([[1, 2, 3, 4], [5, 6, 0, 0], [7, 0, 0, 0]])
+    following = successors(Contexts(items), torch.tensor([9, 8, 3]))
+    assert following.tolist() == [[2, 3, 4, 9], [6, 8, 0, 0], [3, 0, 0, 0]]
+    assert items.tolist() == [[1, 2, 3, 4], [5, 6, 0, 0], [7, 0, 0, 0]], "the windows are left as they were"
+
+
+def test_the_state_that_predicts_the_next_item_is_that_of_the_last_real_one() -> None:
+    places = torch.arange(12.0).reshape(3, 4, 1)  # the state of row i, position j is 4 i + j
+    contexts = Contexts(torch.tensor([[1, 2, 3, 4], [5, 6, 0, 0], [0, 0, 0, 0]]))
+    assert last_states(places, contexts).flatten().tolist() == [3, 5, 8]
+
+
+def test_the_loss_reads_the_last_positions_of_each_window() -> None:
+    items = torch.tensor([[1, 2, 3, 0], [4, 5, 6, 7], [8, 0, 0, 0]])
+    target = torch.tensor([9, 10, 11])
+    places = torch.arange(12.0).reshape(3, 4, 1)  # the state of row i, position j is 4 i + j
+    states, following = trained_positions(places, Contexts(items), target, positions=2)
+    assert states.flatten().tolist() == [1, 2, 6, 7, 8]
+    assert following.tolist() == [3, 9, 7, 10, 11]
+    states, following = trained_positions(places, Contexts(items), target, positions=10)
+    assert states.flatten().tolist() == [0, 1, 2, 4, 5, 6, 7, 8]
+    assert following.tolist() == [2, 3, 9, 5, 6, 7, 10, 11]
+    states, following = trained_positions(places, Contexts(items), target, positions=1)
+    assert following.tolist() == target.tolist()
+
+
+def test_with_as_many_positions_as_the_stride_an_item_is_a_target_once() -> None:
+    history = torch.arange(1, 14)  # 13 items: windows of 6 items and a target, from every third item on
+    starts = [0, 3, 6]
+    items = torch.stack([history[start : start + 6] for start in starts])
+    target = torch.stack([history[start + 6] for start in starts])
+    _, following = trained_positions(torch.zeros(3, 6, 1), Contexts(items), target, positions=3)
+    assert sorted(following.tolist()) == list(range(5, 14))
