@@ -138,7 +138,8 @@ def test_another_seed_is_another_plan_and_the_same_seed_the_same(raie: Raie, rea
 def test_evaluate_measures_every_model_on_the_same_windows(raie: Raie, edited: Path) -> None:
     ran = raie("evaluate", LOG, "--against", "edit:1", "--json")
     assert (ran.code, ran.err) == (0, "")
-    assert set(ran.json) == {"snapshot", "new_windows", "setup_windows", "models", "change"}
+    told = {"snapshot", "new_windows", "setup_windows", "models", "change", "against", "comparison", "evaluation"}
+    assert set(ran.json) == told
     head, base = trained.head_of(edited)[:12], trained.opened(edited).resolve(MODEL, "edit:1").id[:12]
     assert list(ran.json["models"]) == ["never edited", head, base]
     assert all(set(part) == METRICS for model in ran.json["models"].values() for part in model.values())

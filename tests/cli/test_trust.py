@@ -160,11 +160,12 @@ def test_only_what_is_signed_by_a_trusted_key_is_promoted_and_loaded(
     warned = done(raie("policy", "set", "production", "--require-signed"))
     assert "cannot be loaded" in warned.err
     refused(raie("promote", "head"), 1, ["signature"])
-    refused(raie("lineage", "production"), 5, ["raie sign"])
+    refused(raie("recommend", "--items", "a", "--ref", "production"), 5, ["raie sign"])
+    done(raie("lineage", "production"))
     done(raie("keys", "trust", "release.pem.pub", "--name", "release", "--reason", "CI's key"))
     assert done(raie("sign", "head", "--json")).json["trusted_as"] == "release"
     done(raie("promote", "head"))
-    done(raie("lineage", "production"))
+    assert registry.resolve(MODEL, "production") == registry.head(MODEL)
     (key,) = done(raie("keys", "list", "--json")).json["keys"]
     assert (key["name"], key["trusted"], key["actor"], key["reason"]) == ("release", True, "ada", "CI's key")
     assert "1 checked" in done(raie("verify")).out
