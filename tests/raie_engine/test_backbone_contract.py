@@ -139,7 +139,6 @@ def test_a_model_with_a_delta_shares_its_weights_and_leaves_the_model_alone() ->
     assert torch.equal(shifted.states(items), before + 1)
     assert torch.equal(model.states(items), before)
     assert shifted.items.weight is model.items.weight
-    assert with_delta(model, None) is model
 
 
 # --- Files of one's own

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from raie_engine.adapters import low_rank_delta
+from raie_engine.adapters import AdapterDelta
 from raie_engine.backbone_training import train_backbone
 from raie_engine.backbones import Contexts, ItemModel, backbone_class, load_backbone, require_contract
 from raie_engine.config import BackboneConfig
@@ -139,7 +139,7 @@ def test_gpt_2_whose_linear_layers_are_of_another_kind_carries_adapters_too(tmp_
         (tmp_path / "adapter_config.json").write_bytes(blobs["lora_config"])
         copy = type(model).from_bytes(*model.to_bytes())
         theirs = PeftModel.from_pretrained(copy, str(tmp_path)).eval().base_model.model.encode(CONTEXTS)
-    ours = model.encode(CONTEXTS, low_rank_delta(adapter.lora, adapter.scaling))
+    ours = model.encode(CONTEXTS, AdapterDelta(adapter.lora, adapter.scaling))
     assert (ours - model.encode(CONTEXTS)).abs().max() > 0.1
     assert (ours - theirs).abs().max() == 0
 
