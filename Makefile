@@ -34,6 +34,10 @@ slow: $(STAMP)  ## The tests that take minutes
 bench: $(STAMP)  ## Timings, as ratios measured in one run
 	$(BIN)/pytest -m benchmark -s tests/benchmarks
 
+.PHONY: accuracy
+accuracy: $(STAMP)  ## Leave-one-out accuracy, hours: RATINGS=path KIND=sasrec; again, it goes on
+	$(BIN)/python -m tests.benchmarks.leave_one_out $(RATINGS) --kind $(or $(KIND),sasrec)
+
 .PHONY: lint
 lint: $(STAMP)  ## Check style and format
 	$(BIN)/ruff check

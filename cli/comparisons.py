@@ -89,7 +89,7 @@ def _start(workspace: Workspace, asked: Asked) -> tuple[Interactions, Settings, 
     kind = registry.edit(workspace.model, snapshot.edit).kind
     if kind != "setup":
         raise UsageError(f"expected --ref to name a set-up's snapshot, found one of kind {kind}: try edit:1")
-    view = open_view(registry, snapshot)
+    view = open_view(registry, snapshot, workspace.backbone_file)
     return read_new(view, asked.log), view.settings, view.watermark.timestamp, view.backbone_bytes
 
 

@@ -48,7 +48,7 @@ def drift(workspace: Workspace, log: str, until: str | None, ref: str, output: O
 
     registry = workspace.registry()
     snapshot = registry.resolve(workspace.model, ref)
-    view = open_view(registry, snapshot)
+    view = open_view(registry, snapshot, workspace.backbone_file)
     interactions = read_new(view, Path(log))
     end = None if until is None else cut_time(interactions, until)
     found = drift_report(view, new_windows(view, interactions, end))

@@ -220,6 +220,7 @@ def resume_edit(
     edit = registry.resume(model, number, actor=actor, force=force)
     if edit.kind == "setup":
         settings = Settings.from_bytes(edit.parameters["settings"].encode())
+        _require_own(settings, own)
         interactions = read_log(Path(edit.parameters["log"]), **vars(settings.log))
         if interactions.digest != edit.data_digest:
             raise UsageError(
@@ -232,6 +233,16 @@ def resume_edit(
     view = open_view(registry, registry.resolve(model, str(edit.base)), own)
     prepared = PreparedEdit.from_bytes(registry.get(Digest(str(edit.plan_digest))))
     return _train_and_commit(registry, model, number, view, prepared, work, workers, progress)
+
+
+def _require_own(settings: Settings, own: Path | None) -> None:
+    """A file that the registry alone names never runs: it must be the one that this workspace names too."""
+    backbone = settings.engine.backbone
+    if backbone.kind == "file" and (own is None or own.resolve() != Path(backbone.path).resolve()):
+        raise UsageError(
+            f"expected the backbone's Python file {backbone.path}, with which the set-up began, in raie.toml or "
+            f"RAIE_BACKBONE_FILE, found {own or 'none'}: name it there, or abort the set-up and begin it again"
+        )
 
 
 def _train_and_commit(

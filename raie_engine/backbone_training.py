@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from raie_engine.backbones import Backbone, Contexts, ItemModel, backbone_class, require_contract
+from raie_engine.backbones.own_file import foreign_code
 from raie_engine.config import BackboneConfig
 from raie_engine.cross_entropy import linear_cross_entropy
 from raie_engine.errors import NothingToEdit
@@ -56,7 +57,9 @@ def train_backbone(
     """
     if not len(windows):
         raise NothingToEdit("expected set-up windows to train a backbone, found none; see `raie data describe`")
-    model = configured_class(config).begin(config, items, windows.items.shape[1], titles=titles, seed=seed)
+    chosen = configured_class(config)
+    with foreign_code(f"backbone.kind {config.kind!r}"):
+        model = chosen.begin(config, items, windows.items.shape[1], titles=titles, seed=seed)
     require_contract(model)
     negatives = config.negatives if items >= config.full_softmax_below else 0
 

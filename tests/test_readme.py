@@ -26,7 +26,10 @@ README = ROOT / "README.md"
 # In the order in which a reader meets them: the later pages go on in the README's workspace.
 TOLD = [
     README,
-    *(ROOT / "docs" / name for name in ("method.md", "compare.md", "registry.md", "operating.md", "trust.md")),
+    *(
+        ROOT / "docs" / f"{name}.md"
+        for name in ("method", "compare", "registry", "operating", "trust", "backbones")
+    ),
 ]
 PAGES = sorted({*TOLD, *ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")})
 PICTURES = sorted((ROOT / "docs").rglob("*.svg"))

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from raie_engine.backbones.item_model import ItemModel
+from raie_engine.backbones.own_file import foreign_code
 from raie_engine.backbones.protocol import Contexts
 from raie_engine.errors import ConfigError
 
@@ -24,24 +25,9 @@ def require_contract(model: ItemModel) -> None:
     """Raises: ConfigError with the first thing that the model does not do as a backbone must."""
     training = model.training
     model.eval()
-    try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            broken = next(_breaches(model), None)
-    except (
-        RuntimeError,
-        TypeError,
-        ValueError,
-        IndexError,
-        KeyError,
-        AttributeError,
-        NotImplementedError,
-    ) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(
-            f"expected {model.kind} of {type(model).__name__} to encode windows, found {type(error).__name__}: {reason}"
-        ) from error
-    finally:
-        model.train(training)
+    with foreign_code(f"backbone.kind {model.kind!r}"), torch.no_grad(), torch.random.fork_rng(devices=[]):
+        broken = next(_breaches(model), None)
+    model.train(training)
     if broken:
         raise ConfigError(f"expected a backbone (docs/backbones.md), found one {broken}")
 

@@ -8,9 +8,10 @@ not: for two transformer blocks that takes 30 microseconds.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from torch import Tensor, nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from raie_engine.backbones.protocol import Shape
 
@@ -29,7 +30,8 @@ def linear_shapes(module: nn.Module) -> dict[str, Shape]:
 
 
 def _shape(module: nn.Module) -> Shape | None:
-    if isinstance(module, nn.Linear):
+    if isinstance(module, nn.Linear) and not isinstance(module, NonDynamicallyQuantizableLinear):
+        # The exception is the output of torch's own attention, which is never called, only its weights are read.
         return Shape(module.in_features, module.out_features)
     if type(module).__name__ == "Conv1D":  # what GPT-2 calls its linear layers; weight [inputs, outputs]
         return Shape(*module.weight.shape)  # type: ignore[misc]
@@ -55,7 +57,7 @@ def _copied(module: M, delta: LayerDelta, prefix: str) -> M:
 
 
 class _Shifted:
-    """A linear layer and what an adapter adds to it. It has no `weight`: code that went around it must not pass."""
+    """A linear layer and what an adapter adds to it."""
 
     def __init__(self, layer: nn.Module, name: str, delta: LayerDelta) -> None:
         self.layer, self.name, self.delta = layer, name, delta
@@ -63,3 +65,7 @@ class _Shifted:
     def __call__(self, inputs: Tensor) -> Tensor:
         out: Tensor = self.layer(inputs) + self.delta(self.name, inputs)
         return out
+
+    def __getattr__(self, name: str) -> NoReturn:
+        # Whatever read its `weight` would compute without the delta, and nobody would notice.
+        raise AttributeError(f"the linear layer {self.name!r} is used around its call, so no adapter reaches it")

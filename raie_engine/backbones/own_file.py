@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
 from raie_engine.backbones.item_model import ItemModel
 from raie_engine.errors import ConfigError, WrongBackbone
 
-__all__ = ["class_in_file", "require_same_text"]
+__all__ = ["class_in_file", "foreign_code", "require_same_text"]
 
 CLASS = "Backbone"
 
@@ -23,14 +25,15 @@ CLASS = "Backbone"
 def class_in_file(path: Path) -> type[ItemModel]:
     """The class `Backbone` of a Python file, which runs.
 
-    Raises: ConfigError where there is no such file or class; whatever the file itself raises.
+    Raises: ConfigError where there is no such file or class, or where the file fails.
     """
     text = _text(path)
     name = f"raie_backbone_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     module = ModuleType(name)
     module.__file__ = str(path)
     sys.modules[name] = module  # dataclasses and typing look a class's module up; the name is the text's own
-    exec(compile(text, str(path), "exec"), module.__dict__)
+    with foreign_code(str(path)):
+        exec(compile(text, str(path), "exec"), module.__dict__)
     found = getattr(module, CLASS, None)
     if not (isinstance(found, type) and issubclass(found, ItemModel)):
         raise ConfigError(
@@ -38,6 +41,30 @@ def class_in_file(path: Path) -> type[ItemModel]:
             f"{'no such name' if found is None else repr(found)}; see docs/backbones.md"
         )
     return type(CLASS, (found,), {"kind": "file", "source": text, "__module__": name})
+
+
+@contextmanager
+def foreign_code(what: str) -> Iterator[None]:
+    """What fails in here is the fault of code that is not ours, so it is told as a ConfigError about `what`."""
+    try:
+        yield
+    except (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        ImportError,
+        LookupError,
+        NameError,
+        OSError,
+        RuntimeError,
+        SyntaxError,
+        TypeError,
+        ValueError,
+    ) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(
+            f"expected {what} to be a backbone that runs, found {type(error).__name__}: {reason:.300}"
+        ) from error
 
 
 def require_same_text(path: Path | None, stored: str) -> None:

@@ -75,7 +75,23 @@ def test_a_kind_that_cannot_be_trained_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"heads": 3}, {"dim": 0}, {"dropout": 1.0}, {"epochs": -1}, {"negatives": 0}, {"batch": 0}]
+    "wrong",
+    [
+        {"heads": 3},
+        {"dim": 0},
+        {"dropout": 1.0},
+        {"epochs": -1},
+        {"negatives": 0},
+        {"batch": 0},
+        {"mask_share": 0.0},
+        {"mask_share": 1.5},
+        {"intervals": 1},
+        {"title_tokens": -1},
+        {"path": "a model, of a kind that has none"},
+        {"kind": "causal_lm"},
+        {"kind": "file"},
+    ],
+    ids=str,
 )
 def test_sizes_that_make_no_backbone_are_refused_when_they_are_read(wrong: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,7 +15,7 @@ from raie_engine.catalogue import Catalogue
 from raie_engine.config import WindowConfig
 from raie_engine.errors import DamagedArtifact, InputError
 from raie_engine.interactions import Interactions, between, cut_time, read_log
-from raie_engine.windows import Windows, concatenate, cut_windows
+from raie_engine.windows import Windows, concatenate, cut_windows, last_windows
 
 ML_1M = Path(__file__).resolve().parents[3] / "shared" / "data" / "ml-1m" / "ratings.dat"
 
@@ -86,8 +88,8 @@ LOGS = st.lists(
     st.tuples(st.integers(0, 4), st.integers(1, 9), st.integers(0, 40)), min_size=1, max_size=80
 ).map(log_of)  # fmt: skip
 CONFIGS = st.builds(
-    lambda length, stride, short, context: WindowConfig(length, stride, max(1, length - short), context),
-    st.integers(1, 6), st.integers(1, 7), st.integers(0, 6), st.sampled_from(["slice", "history"]),
+    lambda length, stride, short, *more: WindowConfig(length, stride, max(1, length - short), *more),
+    st.integers(1, 6), st.integers(1, 7), st.integers(0, 6), st.sampled_from(["slice", "history"]), st.booleans(),
 )  # fmt: skip
 
 
@@ -141,6 +143,45 @@ def test_windows_survive_bytes_and_being_split(log, config):
     half = len(windows) // 2
     parts = [windows.take(slice(0, half)), windows.take(np.arange(half, len(windows)))]
     assert concatenate(parts).digest == windows.digest
+    assert (windows.times is not None) == config.times
+
+
+def test_windows_cut_with_times_hold_the_time_of_each_item_and_are_otherwise_the_same():
+    config = WindowConfig(length=3, stride=2, min_length=1)
+    bare, timed = cut_windows(TWELVE, config), cut_windows(TWELVE, replace(config, times=True))
+    assert listed(timed) == listed(bare)
+    assert bare.times is None
+    assert timed.times.tolist() == [[10, 20, 30], [30, 40, 50], [50, 60, 0], [15, 25, 0]]
+    assert timed.digest != bare.digest
+
+
+def test_windows_without_times_keep_the_bytes_of_earlier_versions():
+    """Snapshots of the first version hold such windows, and edit plans their digests."""
+    windows = cut_windows(TWELVE, WindowConfig(length=3, stride=2, min_length=1))
+    assert windows.digest == "e199467be52482e4c2603d7ca764122c29a4edb892e8814663c94516d125c3ad"
+    assert Windows.from_bytes(windows.to_bytes()).times is None
+
+
+def test_items_that_nobody_knows_are_passed_over_with_their_times():
+    windows = cut_windows(TWELVE, WindowConfig(length=4, stride=3, min_length=1, times=True))
+    assert listed(windows)[:2] == [([1, 2, 3, 4], 5, 0, 50), ([4, 5, 6, 0], 7, 0, 70)]
+    known = windows.without_items_above(5)
+    assert listed(known)[:2] == [([1, 2, 3, 4], 5, 0, 50), ([4, 5, 0, 0], 0, 0, 70)]
+    assert known.times[:2].tolist() == [[10, 20, 30, 40], [40, 50, 0, 0]]
+    assert listed(replace(windows, times=None).without_items_above(5)) == listed(known)
+    # The last item of a context, and one in its middle.
+    middle = replace(windows, items=np.array([[9, 1, 8, 2]], np.int32), times=np.array([[1, 2, 3, 4]])).take([0])
+    assert middle.without_items_above(5).items.tolist() == [[1, 2, 0, 0]]
+    assert middle.without_items_above(5).times.tolist() == [[2, 4, 0, 0]]
+
+
+def test_the_last_items_of_a_history_are_a_context_without_a_target():
+    windows = last_windows([[1, 2, 3, 4], [5]], 3, [[10, 20, 30, 40], [50]])
+    assert windows.items.tolist() == [[2, 3, 4], [5, 0, 0]]
+    assert windows.times.tolist() == [[20, 30, 40], [50, 0, 0]]
+    assert windows.target.tolist() == [0, 0]
+    assert last_windows([], 3).items.shape == (0, 3)
+    assert last_windows([[1]], 3).times is None
 
 
 def test_bytes_that_hold_no_windows_and_parts_that_do_not_fit_are_refused():
@@ -149,6 +190,13 @@ def test_bytes_that_hold_no_windows_and_parts_that_do_not_fit_are_refused():
     parts = [cut_windows(TWELVE, WindowConfig(length, 1, 1)) for length in (2, 3)]
     with pytest.raises(InputError, match=r"lengths \[2, 3\]"):
         concatenate(parts)
+    mixed = [cut_windows(TWELVE, WindowConfig(2, 1, 1, times=times)) for times in (False, True)]
+    with pytest.raises(InputError, match="all hold times, or none"):
+        concatenate(mixed)
+    arrays = safetensors.numpy.load(mixed[1].to_bytes())
+    del arrays["user"]
+    with pytest.raises(DamagedArtifact, match="expected windows"):
+        Windows.from_bytes(safetensors.numpy.save(arrays))
 
 
 @pytest.mark.skipif(not ML_1M.is_file(), reason="MovieLens-1M is not beside this repository (shared/data/ml-1m)")

@@ -1,0 +1,154 @@
+"""Backbones through the commands: a file of one's own, times that are read, and titles for a language model."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cli.workflows import open_view
+from cli.workspace import find
+from raie_engine.errors import InputError
+from raie_engine.synthetic import SyntheticConfig, drifting_log, write_csv
+from tests.cli.conftest import Raie
+from tests.cli.trained import FIRST, MODEL, SETUP, command, opened, refused
+from tests.raie_engine.language_model import language_model
+
+ROOT = Path(__file__).resolve().parents[2]
+ENGINE = """
+[engine.regions]
+regions = 2
+
+[engine.gate]
+min_windows = 5
+
+[engine.edit]
+shared_epochs = 1
+epochs = 1
+
+[engine.backbone]
+dim = 8
+layers = 1
+heads = 1
+epochs = 1
+"""
+
+
+def workspace(folder: Path, backbone: str, *setup: str) -> Path:
+    """A workspace with a small log and a set-up of this backbone."""
+    write_csv(drifting_log(SyntheticConfig(users=100)), folder / "log.csv")
+    command(folder, "init")
+    with (folder / "raie.toml").open("a", encoding="utf-8") as file:
+        file.write(ENGINE + backbone)
+    command(folder, "setup", str(folder / "log.csv"), "--until", SETUP, *setup)
+    return folder
+
+
+def example(folder: Path) -> Path:
+    """The file of docs/backbones.md."""
+    (text,) = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs" / "backbones.md").read_text(), re.M | re.S)
+    (folder / "gru4rec.py").write_text(text)
+    return folder / "gru4rec.py"
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("own")
+    example(folder)
+    made = workspace(folder, 'kind = "file"\npath = "gru4rec.py"\n')
+    command(made, "edit", "apply", str(made / "log.csv"), "--until", FIRST, "--workers", "2")
+    return made
+
+
+ASK = ("recommend", "log.csv", "--user", "u00001", "--top", "3", "--json")
+
+
+def test_a_file_of_ones_own_goes_the_whole_way_in_several_processes(
+    own: Path, raie: Raie, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(own)
+    assert len(json.loads(raie(*ASK).out)["recommendations"][0]["items"]) == 3
+    assert raie("evaluate", "log.csv").code == 0
+    view = open_view(opened(own), opened(own).resolve(MODEL, "head"), find(own).backbone_file)
+    assert json.loads(view.backbone_bytes[0])["source"] == (own / "gru4rec.py").read_text()
+
+
+def test_a_changed_file_is_refused_and_the_old_one_named_elsewhere_serves(
+    own: Path, tmp_path: Path, raie: Raie, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(own, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    wanted = json.loads(raie(*ASK).out)
+    Path("gru4rec.py").rename(tmp_path / "kept.py")
+    refused(raie(*ASK), 5, ("sha256", "RAIE_BACKBONE_FILE"))
+    Path("gru4rec.py").write_text("raise SystemExit('it ran')")
+    refused(raie(*ASK), 5, ("stored code never runs",))
+    refused(raie("edit", "plan", "log.csv"), 5, ("stored code never runs",))
+    assert raie("verify").code == raie("log").code == raie("regions", "list").code == 0
+    monkeypatch.setenv("RAIE_BACKBONE_FILE", str(tmp_path / "kept.py"))
+    assert json.loads(raie(*ASK).out) == wanted
+
+
+def test_a_file_without_a_backbone_is_refused_before_anything_is_trained(
+    tmp_path: Path, raie: Raie, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_csv(drifting_log(SyntheticConfig(users=20)), Path("log.csv"))
+    raie("init")
+    with Path("raie.toml").open("a") as file:
+        file.write('[engine.backbone]\nkind = "file"\npath = "mine.py"\n')
+    refused(raie("setup", "log.csv"), 2, ("mine.py", "backbone.path"))
+    Path("mine.py").write_text("class Backbone:\n    pass\n")
+    refused(raie("setup", "log.csv"), 2, ("ItemModel", "docs/backbones.md"))
+    assert opened(tmp_path).head(MODEL) is None
+
+
+@pytest.mark.filterwarnings("ignore")  # MLflow's own imports warn
+def test_a_backbone_that_reads_times_gets_them_from_a_log_and_asks_for_them_elsewhere(
+    tmp_path: Path, raie: Raie, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = workspace(tmp_path, 'kind = "tisasrec"\n')
+    monkeypatch.chdir(folder)
+    found = json.loads(raie(*ASK).out)["recommendations"][0]
+    assert len(found["items"]) == 3
+    refused(raie("recommend", "--items", ",".join(found["context"])), 3, ("times", "log"))
+    view = open_view(opened(folder), opened(folder).resolve(MODEL, "head"))
+    assert view.settings.engine.windows.times
+    from raie_engine import serving
+
+    windows = view.holdout.take(slice(0, 3))
+    assert windows.times is not None
+    histories = [view.catalogue.item_ids(row[row > 0].tolist()) for row in windows.items]
+    times = [row[row > 0].tolist() for row in windows.times]
+    best = view.router.top_k(windows, 2)
+    served = serving.recommend(view, histories, 2, True, times)
+    assert served["items"].tolist() == [view.catalogue.item_ids(row.tolist()) for row in best.rows]
+    with pytest.raises(InputError, match="with the times of their items"):
+        serving.recommend(view, histories, 2, True)
+    with pytest.raises(InputError, match="one time for each item"):
+        serving.recommend(view, histories, 2, True, [each[1:] for each in times])
+
+
+def test_a_language_model_reads_titles_and_its_folder_is_not_needed_again(
+    tmp_path: Path, raie: Raie, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    language_model(tmp_path / "model")
+    made = drifting_log(SyntheticConfig(users=100))
+    write_csv(made, tmp_path / "log.csv")
+    ids = {line.split(",")[1] for line in (tmp_path / "log.csv").read_text().splitlines()[1:]}
+    (tmp_path / "items.csv").write_text("\n".join(["item_id,title", *(f"{each},the first film" for each in ids)]))
+    options = 'kind = "causal_lm"\npath = "model"\nprompt = "a user has seen"\ntitle_tokens = 2\n'
+    folder = workspace(tmp_path, options, "--titles", str(tmp_path / "items.csv"))
+    shutil.rmtree(tmp_path / "model")
+    monkeypatch.chdir(folder)
+    assert raie("edit", "apply", "log.csv", "--until", FIRST, "--workers", "1").code == 0
+    assert len(json.loads(raie(*ASK).out)["recommendations"][0]["items"]) == 3
+    view = open_view(opened(folder), opened(folder).resolve(MODEL, "head"))
+    assert set(view.catalogue.titles) == {"the first film"}
+    assert view.item_chunks
+    assert (view.backbone.appended_titles >= 0).all()  # type: ignore[attr-defined]
+    (tmp_path / "items.csv").unlink()
+    refused(raie("edit", "plan", "log.csv"), 3, ("items.csv",))
