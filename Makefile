@@ -34,6 +34,11 @@ slow: $(STAMP)  ## The tests that take minutes
 bench: $(STAMP)  ## Timings, as ratios measured in one run
 	$(BIN)/pytest -m benchmark -s tests/benchmarks
 
+.PHONY: crash
+crash: $(STAMP)  ## Kill and pause processes at random: N=10000 DATABASE=postgresql STORE=s3 SEED=1
+	$(BIN)/python -m tests.registry.crash -n $(or $(N),1000) --database $(or $(DATABASE),sqlite) \
+		--store $(or $(STORE),folder) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
+
 .PHONY: lint
 lint: $(STAMP)  ## Check style and format
 	$(BIN)/ruff check
