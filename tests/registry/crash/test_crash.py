@@ -8,7 +8,7 @@ import pytest
 
 from registry.fault_points import POINTS
 from tests.registry.crash.cases import OPERATIONS, PASSINGS, Case, cases_of, passings, run
-from tests.registry.crash.grounds import Ground, prepared
+from tests.registry.crash.grounds import Ground
 from tests.registry.crash.processes import Worker
 from tests.registry.crash.random_cases import random_case
 
@@ -22,19 +22,6 @@ def worker() -> Iterator[Worker]:
     worker = Worker()
     yield worker
     worker.close()
-
-
-@pytest.fixture(scope="module")
-def ground(request: pytest.FixtureRequest) -> Iterator[Ground]:
-    """A history to copy, in the database and the store that the parameter names."""
-    database, store = request.param.split("-")
-    server = request.getfixturevalue("postgres_server") if database == "postgresql" else None
-    environment = request.getfixturevalue("s3_server") if store == "s3" else {}
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        with prepared(server, environment) as found:
-            yield found
 
 
 def broken(cases: list[Case], ground: Ground, worker: Worker) -> str:
