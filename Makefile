@@ -32,7 +32,7 @@ slow: $(STAMP)  ## The tests that take minutes
 
 .PHONY: bench
 bench: $(STAMP)  ## Timings, as ratios measured in one run
-	$(BIN)/pytest -m benchmark -s tests/benchmarks
+	$(BIN)/pytest -m benchmark -s
 
 .PHONY: crash
 crash: $(STAMP)  ## Kill and pause processes at random: N=10000 DATABASE=postgresql STORE=s3 SEED=1

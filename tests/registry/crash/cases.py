@@ -9,8 +9,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from registry.audit import chain_head
-from registry.database import reading
 from tests.registry.crash.grounds import Ground
 from tests.registry.crash.history import broken_promises, leftovers
 from tests.registry.crash.processes import PATIENCE_S, Ended, Paused, Stop, Victim, Worker
@@ -113,17 +111,15 @@ def run(case: Case, ground: Ground, worker: Worker) -> Outcome:
     with ground.copy() as place:
         client = place.open()
         _leave_behind(client, case.steps)
-        with reading(client.registry.engine) as connection:
-            anchor = chain_head(connection)
         victim = Victim(place, case.steps, Stop(case.point, case.passing, case.dies and not case.rival))
         stopped, found = _disturb(victim, case, worker)
-        found += broken_promises(client, victim.told, anchor)
+        found += broken_promises(client, victim.told, ground.anchor)
         undone = case.steps[len(victim.told) :]
         if undone:
             found += _again(client, undone)
             # Whoever was killed after a rival undid what it had done cannot be told from one that had not begun.
             twice = {step.tag for step in undone if case.rival and step.kind != "edit"}
-            found += broken_promises(client, victim.told, anchor, twice)
+            found += broken_promises(client, victim.told, ground.anchor, twice)
         return Outcome(stopped, (*found, *leftovers(client)))
 
 

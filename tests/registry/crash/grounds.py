@@ -15,6 +15,8 @@ from sqlalchemy import make_url
 
 import migrations
 from registry import ArtifactStore, open_store
+from registry.audit import chain_head
+from registry.database import reading
 from registry.outbox import drain
 from tests.conftest import S3_NAME, memory, run_sql
 from tests.registry.building import MODEL, World
@@ -27,10 +29,14 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True)
 class Ground:
-    """A small history to copy, and the bytes of its blobs; server: the URL of PostgreSQL's maintenance database."""
+    """A small history to copy.
+
+    blobs: their bytes.  anchor: the end of its audit chain.  server: the URL of PostgreSQL's maintenance database.
+    """
 
     template: Place
     blobs: tuple[bytes, ...]
+    anchor: str
     server: str | None
 
     @contextmanager
@@ -61,7 +67,9 @@ def prepared(server: str | None, environment: Mapping[str, str]) -> Iterator[Gro
         client = place.open()
         _make_history(client)
         store = client.registry.store
-        yield Ground(place, tuple(store.get(blob.digest) for blob in store.iterate()), server)
+        with reading(client.registry.engine) as connection:
+            anchor = chain_head(connection)
+        yield Ground(place, tuple(store.get(blob.digest) for blob in store.iterate()), anchor, server)
 
 
 def _make_history(client: Client) -> None:

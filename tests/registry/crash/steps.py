@@ -29,7 +29,7 @@ from registry.maintenance import gc
 from registry.outbox import OutboxEvent, Progress, drain
 from tests.registry.building import MODEL, World, change
 
-__all__ = ["ALIAS", "Client", "Done", "Place", "Step", "entry", "leave_behind", "take"]
+__all__ = ["ALIAS", "REGIONS", "Client", "Done", "Place", "Step", "entry", "leave_behind", "take"]
 
 ALIAS = "production"
 REGIONS = 4
@@ -108,9 +108,8 @@ def entry(region: int, tag: str) -> dict[str, str]:
 
 def leave_behind(client: Client, tag: str, region: int) -> None:
     """An edit whose process is gone: begun, uploaded, its step recorded, and its lease run out."""
-    gone = World(Registry(client.registry.engine, client.registry.store))
-    edit = gone.registry.begin(MODEL, "edit", seed=1, actor="ada", reason=tag, parameters={"region": region})
-    _record(gone, edit)
+    gone = Registry(client.registry.engine, client.registry.store)
+    _record(World(gone), _begin(gone, Step("edit", tag, region)))
     _expire(client, Step("expire", ""))
 
 
@@ -133,9 +132,13 @@ def _edit_of(registry: Registry, step: Step) -> Edit:
     """The step's edit: the one that landed or that this process works on, one left behind, or else a new one."""
     mine = [edit for edit in registry.edits(MODEL) if edit.reason == step.tag and edit.state != "aborted"]
     if not mine:
-        about = {"region": step.number}
-        return registry.begin(MODEL, "edit", seed=1, actor="ada", reason=step.tag, parameters=about)
+        return _begin(registry, step)
     return registry.resume(MODEL, mine[0].number) if mine[0].state == "abandoned" else mine[0]
+
+
+def _begin(registry: Registry, step: Step) -> Edit:
+    about = {"region": step.number}
+    return registry.begin(MODEL, "edit", seed=1, actor="ada", reason=step.tag, parameters=about)
 
 
 def _finish(registry: Registry, edit: Edit, tag: str) -> Done:
@@ -151,6 +154,15 @@ def _record(world: World, edit: Edit) -> Content:
     content = world.changed(base, {region: edit.reason})
     world.registry.record_part(MODEL, edit.number, f"region {region}", dict(content.regions[region]))
     return content
+
+
+def _attempt(client: Client, step: Step) -> Done:
+    """An edit of a client that gives up where another one came first."""
+    edit = _begin(client.registry, step)
+    with suppress(CommitConflict):
+        return _finish(client.registry, edit, step.tag)
+    client.registry.abort(MODEL, edit.number, "the head moved")
+    return Done(step.tag, edit.number)
 
 
 def _undo(client: Client, step: Step) -> Done:
@@ -172,6 +184,14 @@ def _promote(client: Client, step: Step) -> Done:
         with suppress(AliasConflict):
             move = registry.promote(MODEL, ref, ALIAS, "ada", step.tag, served.get(ALIAS, ""))
             return Done(step.tag, move=move.id)
+
+
+def _claim(client: Client, step: Step) -> Done:
+    """A promotion of a client that believes the alias to be where the history left it, and gives up if it is not."""
+    with suppress(AliasConflict):
+        move = client.registry.promote(MODEL, f"edit:{step.number}", ALIAS, "ada", step.tag, f"edit:{REGIONS}")
+        return Done(step.tag, move=move.id)
+    return Done(step.tag)
 
 
 def _compose(client: Client, step: Step) -> Done:
@@ -230,6 +250,8 @@ def _expire(client: Client, step: Step) -> Done:
 
 _KINDS: Mapping[str, Callable[[Client, Step], Done]] = {
     "abort": _abort,
+    "attempt": _attempt,
+    "claim": _claim,
     "collect": _collect,
     "compose": _compose,
     "edit": _edit,
