@@ -48,6 +48,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "resume": Operation(tuple(Step("resume", f"resume {n}", n) for n in range(3)), ("resume.",)),
     "abort": Operation(tuple(Step("abort", f"abort {n}", n) for n in range(3)), ("abort.",)),
     "gc": Operation(tuple(Step("collect", f"collect {n}") for n in range(3)), ("gc.",)),
+    "expire": Operation(tuple(Step("expire", f"expire {region}", region) for region in range(3)), ("expire.",)),
     "outbox": Operation(tuple(Step("tell", f"tell {n}") for n in range(3)), ("outbox.",)),
 }
 """What is tested, by name: a new operation with points of its own is one more entry."""
@@ -56,7 +57,8 @@ RIVALS: Mapping[str, tuple[Step, ...]] = {
     "gc": (Step("collect", "rival gc"),),
     "commit": (Step("edit", "rival edit", 3),),
     "promotion": (Step("promote", "rival promotion"),),
-    "takeover": (Step("expire", "rival"), Step("resume", "rival resume")),
+    "takeover": (Step("lapse", "rival"), Step("resume", "rival resume")),
+    "expiry": (Step("expire", "rival expiry", 3), Step("collect", "rival gc")),
     "relay": (Step("tell", "rival relay"),),
 }
 """What another process does while one stands still."""

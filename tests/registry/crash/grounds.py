@@ -15,7 +15,7 @@ from sqlalchemy import make_url
 
 import migrations
 from registry import ArtifactStore, open_store
-from registry.audit import chain_head
+from registry.audit import Anchor, chain_head
 from registry.database import reading
 from registry.outbox import drain
 from tests.conftest import S3_NAME, memory, run_sql
@@ -36,7 +36,7 @@ class Ground:
 
     template: Place
     blobs: tuple[bytes, ...]
-    anchor: str
+    anchor: Anchor
     server: str | None
 
     @contextmanager
@@ -68,7 +68,8 @@ def prepared(server: str | None, environment: Mapping[str, str]) -> Iterator[Gro
         _make_history(client)
         store = client.registry.store
         with reading(client.registry.engine) as connection:
-            anchor = chain_head(connection)
+            number, _, hashed = chain_head(connection).partition(":")
+        anchor = Anchor(int(number), hashed, "the history")
         yield Ground(place, tuple(store.get(blob.digest) for blob in store.iterate()), anchor, server)
 
 

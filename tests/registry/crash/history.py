@@ -11,9 +11,9 @@ from sqlalchemy import Connection, select, text
 
 from registry import Content, Edit, LocalStore, Snapshot
 from registry import models as tables
-from registry.audit import events
+from registry.audit import Anchor, events
 from registry.database import reading
-from registry.lookup import edit_of, head_id, snapshot_of
+from registry.lookup import edit_of, head_id, select_snapshots, snapshot_of
 from registry.maintenance import gc, verify
 from registry.outbox import drain
 from registry.three_way import changed_regions
@@ -23,13 +23,15 @@ from tests.registry.crash.steps import Client, Done, Teller, entry
 __all__ = ["broken_promises", "leftovers"]
 
 
-def broken_promises(client: Client, told: Sequence[Done], anchor: str, twice: Collection[str] = ()) -> list[str]:
+def broken_promises(
+    client: Client, told: Sequence[Done], anchor: Anchor, twice: Collection[str] = ()
+) -> list[str]:
     """Of a registry at rest, some processes of which may have died.
 
     told: what was answered to those who did something.  anchor: an earlier end of the audit chain.  twice: the tags
     of what may be in the log more than once.
     """
-    report = verify(client.registry, anchor=anchor)
+    report = verify(client.registry, anchors=[anchor])
     found = [damage.problem for damage in report.damaged] + list(report.chain.problems + report.references)
     with reading(client.registry.engine) as connection:
         history = _History(connection)
@@ -49,7 +51,7 @@ class _History:
         self.moves = connection.execute(select(tables.alias_moves)).all()
         self.log = Counter(event.action for event in events(connection, MODEL))
         self.sent = Counter(connection.execute(select(tables.outbox_events.c.kind)).scalars())
-        self._snapshots = {row.id: snapshot_of(row) for row in connection.execute(select(tables.snapshots))}
+        self._snapshots = {row.id: snapshot_of(row) for row in connection.execute(select_snapshots())}
         self.line = list(self._line())
 
     def _line(self) -> Iterator[str]:

@@ -20,6 +20,7 @@ _NUMBERS: Mapping[str, tuple[int, ...]] = {
     "collect": (0,),
     "compose": tuple(range(REGIONS)),
     "edit": tuple(range(REGIONS)),
+    "expire": tuple(range(REGIONS)),
     "promote": tuple(range(_HISTORY + 1)),
     "resume": tuple(range(REGIONS)),
     "return": tuple(range(1, _HISTORY + 1)),
@@ -43,7 +44,9 @@ def random_case(seed: int, number: int, passed: Mapping[str, Mapping[str, int]])
         steps.insert(random.randint(0, len(steps)), _step(random, random.choice(sorted(_NUMBERS)), f"other {n}"))
     ending = random.choice(["crash", "pause", "pause and crash"])
     rival = RIVALS[random.choice(sorted(RIVALS))] if ending != "crash" else ()
-    rival = tuple(_step(random, "edit", "rival edit") if step.kind == "edit" else step for step in rival)
+    rival = tuple(
+        _step(random, step.kind, step.tag) if step.kind in ("edit", "expire") else step for step in rival
+    )
     return Case(tuple(steps), point, passing, rival, dies=ending != "pause")
 
 

@@ -23,8 +23,10 @@ from registry import (
     EditStateError,
     Registry,
     RollbackConflict,
+    SnapshotExpired,
     digest_of,
 )
+from registry.expiry import Rule, expire
 from registry.maintenance import gc
 from registry.outbox import OutboxEvent, Progress, drain
 from tests.registry.building import MODEL, World, change
@@ -97,8 +99,10 @@ class Teller:
 
 
 def take(client: Client, step: Step) -> Done:
-    """Does the step, or what is left of it."""
-    return _KINDS[step.kind](client, step)
+    """Does the step, or what is left of it; one that wants a snapshot which has expired is refused."""
+    with suppress(SnapshotExpired):
+        return _KINDS[step.kind](client, step)
+    return Done(step.tag)
 
 
 def entry(region: int, tag: str) -> dict[str, str]:
@@ -110,7 +114,7 @@ def leave_behind(client: Client, tag: str, region: int) -> None:
     """An edit whose process is gone: begun, uploaded, its step recorded, and its lease run out."""
     gone = Registry(client.registry.engine, client.registry.store)
     _record(World(gone), _begin(gone, Step("edit", tag, region)))
-    _expire(client, Step("expire", ""))
+    _lapse(client, Step("lapse", tag))
 
 
 def _edit(client: Client, step: Step) -> Done:
@@ -206,6 +210,13 @@ def _collect(client: Client, step: Step) -> Done:
     return Done(step.tag)
 
 
+def _expire(client: Client, step: Step) -> Done:
+    """Makes an edit, so that there is a snapshot more, and lets expire what is not in use."""
+    done = _edit(client, step)
+    expire(client.registry, MODEL, Rule(keep_last=1), actor="ada", reason=step.tag)
+    return done
+
+
 def _tell(client: Client, step: Step) -> Done:
     """Moves an alias of its own, so that there is something to tell, and tells whatever the outbox holds."""
     client.registry.promote(MODEL, "head", step.tag, "ada", step.tag)
@@ -240,7 +251,7 @@ def _abandoned(registry: Registry) -> Edit | None:
     return next((edit for edit in reversed(registry.edits(MODEL)) if edit.state == "abandoned"), None)
 
 
-def _expire(client: Client, step: Step) -> Done:
+def _lapse(client: Client, step: Step) -> Done:
     """Lets the heartbeats of every running edit and of every relay be long ago."""
     with client.registry.engine.begin() as connection:
         connection.execute(text("UPDATE edits SET lease_expires_at = 0 WHERE state = 'running'"))
@@ -256,6 +267,7 @@ _KINDS: Mapping[str, Callable[[Client, Step], Done]] = {
     "compose": _compose,
     "edit": _edit,
     "expire": _expire,
+    "lapse": _lapse,
     "promote": _promote,
     "resume": _resume,
     "return": _return,
