@@ -1,4 +1,4 @@
-"""Any sequence of edits, rollbacks, promotions, compositions and collections, against a dictionary that does the same.
+"""Any sequence of edits, rollbacks, promotions, compositions, expiries and collections, against dictionaries.
 
 A content is a dictionary: region -> the text of its adapter, "mark" -> the text of the watermark. The registry holds
 another model already, which nothing here may touch.
@@ -7,7 +7,7 @@ another model already, which nothing here may touch.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -33,9 +33,11 @@ from registry import (
     NotFound,
     RollbackConflict,
     Snapshot,
+    SnapshotExpired,
     digest_of,
 )
 from registry.database import reading
+from registry.expiry import Rule, expire
 from registry.lookup import version_row
 from registry.maintenance import gc, verify
 from tests.registry.building import MODEL, World, change
@@ -94,8 +96,9 @@ def undone(base: State, result: State, head: State) -> State | None:
 
 @dataclass(frozen=True)
 class Change:
-    """What an edit makes of what it stands on; actions: what it says it does, by region."""
+    """What an edit makes of what it stands on; before: that snapshot's id.  actions: what it says it does, by region."""
 
+    before: str
     base: State
     result: State
     actions: Mapping[int, str] = field(default_factory=dict)
@@ -111,8 +114,9 @@ class Machine(RuleBasedStateMachine):
         self.client = self.place.open()
         self.other = self.client.registry.head(MODEL)
         self.states: dict[str, State] = {}
-        self.head = ""
-        self.aliases: dict[str, str] = {}
+        self.line: list[str] = []
+        self.moves: dict[str, list[str]] = {}
+        self.expired: set[str] = set()
         self.running: dict[int, Change] = {}
         self.landed: dict[int, Change] = {}
         self.versions: dict[int, list[str]] = {}
@@ -123,8 +127,15 @@ class Machine(RuleBasedStateMachine):
         return World(self.client.registry, OURS)
 
     @property
+    def head(self) -> str:
+        return self.line[-1]
+
+    @property
     def now(self) -> State:
         return self.states[self.head]
+
+    def served(self, alias: str) -> str:
+        return self.moves[alias][-1] if alias in self.moves else ""
 
     # Steps
 
@@ -134,7 +145,9 @@ class Machine(RuleBasedStateMachine):
         self._put(["weights", "config", "space", "items", *state.values()])
         edit = self.client.registry.begin(OURS, "setup", seed=0, actor="ada")
         changes = [change(region, "setup") for region in range(3)]
-        self._land(self.client.registry.commit(OURS, edit.number, content_of(state), changes), Change({}, state))
+        self._land(
+            self.client.registry.commit(OURS, edit.number, content_of(state), changes), Change("", {}, state)
+        )
 
     @rule(what=WHAT, marks=st.booleans(), meanwhile=EDITS)
     def edit(self, what: set[int], marks: bool, meanwhile: list[set[int]]) -> None:
@@ -162,8 +175,9 @@ class Machine(RuleBasedStateMachine):
     @rule(which=st.integers(0, 99))
     def roll_back_to(self, which: int) -> None:
         target = nth(list(self.states), which)
-        snapshot = self.client.registry.rollback_to(OURS, target, "ada")
-        self._rolled_back(snapshot, self.states[target])
+        with self._refused_if(target in self.expired):
+            snapshot = self.client.registry.rollback_to(OURS, target, "ada")
+            self._rolled_back(snapshot, self.states[target])
 
     @rule(which=st.integers(0, 99))
     def roll_back_what_is_no_edit_of_the_head(self, which: int) -> None:
@@ -181,7 +195,8 @@ class Machine(RuleBasedStateMachine):
             with pytest.raises(RollbackConflict):
                 self.client.registry.rollback_edit(OURS, number, "ada")
         else:
-            self._rolled_back(self.client.registry.rollback_edit(OURS, number, "ada"), expected)
+            with self._refused_if(made.before in self.expired and expected != self.now):
+                self._rolled_back(self.client.registry.rollback_edit(OURS, number, "ada"), expected)
 
     @rule(edits=EDITS, which=st.integers(0, 9))
     def roll_back_an_edit_and_what_is_in_its_way(self, edits: list[set[int]], which: int) -> None:
@@ -193,6 +208,9 @@ class Machine(RuleBasedStateMachine):
         except RollbackConflict:
             assert undone(made.base, made.result, before) is None
             return
+        except SnapshotExpired:
+            assert self.expired & {edit.before for edit in since}
+            return
         # Which edits had to go is for the registry to say; that the change is gone, and what nobody touched is not.
         self._rolled_back(snapshot, self._state_of(snapshot.content))
         touched = differing(made.base, made.result) - {"mark"}
@@ -202,30 +220,45 @@ class Machine(RuleBasedStateMachine):
     @rule(which=st.integers(0, 99), alias=st.sampled_from(["production", "canary"]), believes=st.booleans())
     def promote(self, which: int, alias: str, believes: bool) -> None:
         """With what is true of the alias as the belief, or with what is not."""
-        target, found = nth(list(self.states), which), self.aliases.get(alias, "")
+        target, found = nth(list(self.states), which), self.served(alias)
         belief = found if believes else (self.head if not found else "")
-        if believes or target == found:
-            self.client.registry.promote(OURS, target, alias, "ada", expected=belief)
-            self.aliases[alias] = target
-        else:
-            with pytest.raises(AliasConflict):
+        with self._refused_if(target in self.expired):
+            if believes or target == found:
                 self.client.registry.promote(OURS, target, alias, "ada", expected=belief)
+                self._move(alias, target)
+            else:
+                with pytest.raises(AliasConflict):
+                    self.client.registry.promote(OURS, target, alias, "ada", expected=belief)
 
     @rule(alias=st.sampled_from(["production", "canary"]), which=st.integers(0, 9), version=st.integers(0, 9))
     def compose(self, alias: str, which: int, version: int) -> None:
         region = nth(sorted(self.versions), which)
         number = 1 + version % len(self.versions[region])
-        if alias not in self.aliases:
+        if alias not in self.moves:
             with pytest.raises(NotFound):
                 self.client.registry.promote_region(OURS, region, number, alias, "ada")
             return
-        served = self.states[self.aliases[alias]]
-        snapshot, move = self.client.registry.promote_region(OURS, region, number, alias, "ada")
-        expected = dict(served) | {region: self.versions[region][number - 1]}
+        served, text = self.states[self.served(alias)], self.versions[region][number - 1]
+        try:
+            snapshot, move = self.client.registry.promote_region(OURS, region, number, alias, "ada")
+        except SnapshotExpired:
+            assert text not in {self.states[kept].get(region) for kept in self.states.keys() - self.expired}
+            return
+        expected = dict(served) | {region: text}
         assert snapshot.content == content_of(expected)
         assert move.target == snapshot.id
-        assert (snapshot.id == self.aliases[alias]) == (expected == served)
-        self.states[snapshot.id], self.aliases[alias] = expected, snapshot.id
+        assert (snapshot.id == self.served(alias)) == (expected == served)
+        self.states[snapshot.id] = expected
+        self._move(alias, snapshot.id)
+
+    @rule(last=st.integers(1, 4))
+    def expire(self, last: int) -> None:
+        report = expire(self.client.registry, OURS, Rule(keep_last=last), actor="ada")
+        kept = {*self.line[-last:], *(edit.before for edit in self.running.values())}
+        kept |= {target for targets in self.moves.values() for target in targets[-last:]}
+        expired = self.states.keys() - kept - self.expired
+        assert {verdict.snapshot for verdict in report.expired} == expired
+        self.expired |= expired
 
     @rule()
     def collect(self) -> None:
@@ -246,12 +279,14 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def the_registry_says_what_the_dictionaries_say(self) -> None:
         registry = self.client.registry
-        if not self.head:
+        if not self.line:
             return
         head = registry.head(OURS)
         assert head is not None
         assert (head.id, head.content) == (self.head, content_of(self.now))
-        assert {alias.name: alias.snapshot for alias in registry.aliases(OURS)} == self.aliases
+        assert {alias.name: alias.snapshot for alias in registry.aliases(OURS)} == {
+            alias: targets[-1] for alias, targets in self.moves.items()
+        }
         states = {edit.number: edit.state for edit in registry.edits(OURS) if edit.kind != "compose"}
         closed = dict.fromkeys(self.landed, "committed")
         aborted = dict.fromkeys(states.keys() - closed.keys() - self.running.keys(), "aborted")
@@ -261,7 +296,8 @@ class Machine(RuleBasedStateMachine):
         with self.exit:
             registry = self.client.registry
             for snapshot, state in self.states.items():
-                assert registry.resolve(OURS, snapshot).content == content_of(state)
+                with self._refused_if(snapshot in self.expired):
+                    assert registry.resolve(OURS, snapshot).content == content_of(state)
             with reading(registry.engine) as connection:
                 for region, texts in self.versions.items():
                     for number, text in enumerate(texts, 1):
@@ -273,6 +309,14 @@ class Machine(RuleBasedStateMachine):
             assert verify(registry).ok
 
     # How a step is done
+
+    def _refused_if(self, expired: bool) -> AbstractContextManager[object]:
+        return pytest.raises(SnapshotExpired) if expired else nullcontext()
+
+    def _move(self, alias: str, target: str) -> None:
+        if target != self.served(alias):
+            self.moves.setdefault(alias, []).append(target)
+        self.expired.discard(target)
 
     def _one_of_the_last(self, edits: list[set[int]], which: int) -> int:
         """Makes edits, and names one of those that landed last."""
@@ -304,7 +348,7 @@ class Machine(RuleBasedStateMachine):
         if marks:
             changed["mark"] = self._put_new("mark")
         result = {key: text for key, text in base.items() if key not in actions} | changed
-        self.running[edit.number] = Change(base, result, actions)
+        self.running[edit.number] = Change(self.head, base, result, actions)
         return edit.number
 
     def _commit(self, number: int) -> None:
@@ -319,20 +363,22 @@ class Machine(RuleBasedStateMachine):
                 step()
             registry.abort(OURS, number)
         else:
-            self._land(step(), Change(self.now, expected))
+            self._land(step(), Change(self.head, self.now, expected))
 
     def _rolled_back(self, snapshot: Snapshot, expected: State) -> None:
         if expected == self.now:
             assert snapshot.id == self.head
         else:
-            self._land(snapshot, Change(self.now, expected))
+            self._land(snapshot, Change(self.head, self.now, expected))
 
     def _land(self, snapshot: Snapshot, made: Change) -> None:
         assert snapshot.content == content_of(made.result)
         edits = self.client.registry.edits(OURS)
         (number,) = (edit.number for edit in edits if edit.result == snapshot.id and edit.kind != "compose")
         self.landed[number] = made
-        self.head, self.states[snapshot.id] = snapshot.id, made.result
+        self.line.append(snapshot.id)
+        self.states[snapshot.id] = made.result
+        self.expired.discard(snapshot.id)
         for key in differing(made.base, made.result) & made.result.keys() - {"mark"}:
             known = self.versions.setdefault(key, [])
             if made.result[key] not in known:
