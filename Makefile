@@ -39,6 +39,10 @@ crash: $(STAMP)  ## Kill and pause processes at random: N=10000 DATABASE=postgre
 	$(BIN)/python -m tests.registry.crash -n $(or $(N),1000) --database $(or $(DATABASE),sqlite) \
 		--store $(or $(STORE),folder) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
 
+.PHONY: mutants
+mutants: $(STAMP)  ## Break the code in known ways and show which test finds each
+	$(BIN)/python -m tests.mutants $(if $(ONLY),--only "$(ONLY)")
+
 .PHONY: lint
 lint: $(STAMP)  ## Check style and format
 	$(BIN)/ruff check
