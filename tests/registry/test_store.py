@@ -149,6 +149,22 @@ def test_what_a_killed_upload_left_goes_when_it_is_old_and_not_before(tmp_path: 
     assert store.get(digest) == HELLO
 
 
+def test_an_upload_whose_file_is_taken_for_a_leftover_begins_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gc without a period of grace may run while somebody uploads."""
+    local, taken = LocalStore(tmp_path), list[str]()
+
+    def collect_once(point: str) -> None:
+        if point == "upload.written" and not taken:
+            taken.extend(local.discard_leftovers(time.time() + 1))
+
+    monkeypatch.setattr("registry.store.reach", collect_once)
+    assert local.get(local.put(HELLO)) == HELLO
+    assert len(taken) == 1
+    assert list((tmp_path / "incoming").iterdir()) == []
+
+
 def test_an_upload_in_parts_that_was_never_finished_is_aborted(s3_url: str) -> None:
     store = S3Store("models", s3_url.rpartition("/")[2])
     key = f"{store.prefix}/{blob_key(digest_of(HELLO))}"

@@ -1,0 +1,203 @@
+"""Faults that a test must find: each changes some text of the code, and names the tests that should fail then."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["MUTANTS", "ROOT", "Mutant"]
+
+ROOT = Path(__file__).resolve().parents[2]
+CRASH = "tests/registry/crash/test_crash.py"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """file: from the root of the project.  changes: pairs of old text, found once in the file, and new text.
+
+    tests: arguments of pytest.
+    """
+
+    name: str
+    file: str
+    changes: tuple[tuple[str, str], ...]
+    tests: tuple[str, ...]
+
+    def apply_to(self, root: Path) -> None:
+        """Changes the file below a root; raises ValueError where the text is not there exactly once."""
+        path = root / self.file
+        text = path.read_text(encoding="utf-8")
+        for old, new in self.changes:
+            if text.count(old) != 1:
+                raise ValueError(
+                    f"{self.name}: expected {old!r} once in {self.file}, found it {text.count(old)} times"
+                )
+            text = text.replace(old, new)
+        path.write_text(text, encoding="utf-8")
+
+
+MUTANTS = (
+    Mutant(
+        "SQL before upload",
+        "registry/blobs.py",
+        (
+            (
+                "        for one in waiting.values():\n",
+                "        done = write(engine, partial(_mark_live, digests=sorted(waiting)))\n"
+                "        for one in waiting.values():\n",
+            ),
+            (
+                '        reach("upload.verified")\n'
+                "        done = write(engine, partial(_mark_live, digests=sorted(waiting)))\n",
+                '        reach("upload.verified")\n',
+            ),
+        ),
+        (CRASH, "-k", "any_step and edit"),
+    ),
+    Mutant(
+        "half a commit: the head moves in a transaction of its own",
+        "registry/landing.py",
+        (
+            (
+                '        reach("land.head_moved")\n',
+                '        connection.commit()\n        reach("land.head_moved")\n',
+            ),
+        ),
+        (CRASH, "-k", "any_step and rollback"),
+    ),
+    Mutant(
+        "no compare-and-swap of the head",
+        "registry/landing.py",
+        (
+            (
+                "    if landing.moves_head and head_id(connection, model) != manifest.parent:\n        return None\n",
+                "",
+            ),
+            (", heads.c.snapshot == manifest.parent)", ",)"),
+        ),
+        ("tests/registry/test_races.py", "-k", "edits and sqlite"),
+    ),
+    Mutant(
+        "no compare-and-swap of an alias",
+        "registry/promotion.py",
+        (("        if wanted != found:\n", "        if False:\n"),),
+        ("tests/registry/test_races.py", "-k", "promotions and sqlite"),
+    ),
+    Mutant(
+        "a commit whose answer was lost lands again",
+        "registry/commit.py",
+        (("    if row is None or row.result is None:\n", "    if True:\n"),),
+        ("tests/registry/test_commit.py", "-k", "sqlite"),
+    ),
+    Mutant(
+        "naive gc: whatever no snapshot names",
+        "registry/maintenance.py",
+        (('    return "put while an open edit ran" if row.put_at >= oldest else None\n', "    return None\n"),),
+        (CRASH, "-k", "any_step and edit"),
+    ),
+    Mutant(
+        "a gc that takes what an open edit recorded",
+        "registry/maintenance.py",
+        (("    if row.digest in recorded:\n", "    if False:\n"),),
+        ("tests/registry/test_maintenance.py", "-k", "sqlite"),
+    ),
+    Mutant(
+        "a gc that does not look again before it marks",
+        "registry/maintenance.py",
+        (("[blob.digest for blob in _unneeded(connection, before, chunk)[0]]", "chunk"),),
+        ("tests/registry/test_maintenance.py", "-k", "sqlite"),
+    ),
+    Mutant(
+        "a gc that removes what an upload took back",
+        "registry/maintenance.py",
+        ((', _b.state == "deleting")', ",)"),),
+        ("tests/registry/test_maintenance.py", "-k", "sqlite"),
+    ),
+    Mutant(
+        "expiry of what an alias points to",
+        "registry/expiry.py",
+        (("    for row in connection.execute(now):\n", "    for row in ():\n"),),
+        ("tests/registry/test_expiry.py", "-k", "sqlite"),
+    ),
+    Mutant(
+        "no lease",
+        "registry/edits.py",
+        (
+            (
+                "    if edit.lease_owner != holder:\n        raise LeaseLost(",
+                "    if False:\n        raise LeaseLost(",
+            ),
+        ),
+        ("tests/registry/test_edits.py", "-k", "sqlite"),
+    ),
+    Mutant(
+        "no lease of an outbox event",
+        "registry/outbox.py",
+        (
+            (
+                "    free = or_(_e.lease_expires_at.is_(None), _e.lease_expires_at <= now)\n",
+                "    free = or_(_e.id.is_not(None), _e.lease_expires_at <= now)\n",
+            ),
+        ),
+        ("tests/registry/test_outbox.py", "-k", "sqlite"),
+    ),
+    Mutant(
+        "no fsync of a blob",
+        "registry/store.py",
+        (("        os.fsync(file.fileno())\n", ""),),
+        ("tests/registry/test_power_cut.py",),
+    ),
+    Mutant(
+        "no fsync of a blob's folder",
+        "registry/store.py",
+        (("            _sync_folder(target.parent)\n", ""),),
+        ("tests/registry/test_power_cut.py",),
+    ),
+    Mutant(
+        "no fsync of a new folder's name",
+        "registry/store.py",
+        (("            _sync_folder(one.parent)\n", "            pass\n"),),
+        ("tests/registry/test_power_cut.py",),
+    ),
+    Mutant(
+        "a rollback that forgets a region",
+        "registry/three_way.py",
+        (
+            (
+                "_with_entries(head, base, changed_regions(base, result))",
+                "_with_entries(head, base, sorted(changed_regions(base, result))[:1])",
+            ),
+        ),
+        ("tests/registry/test_three_way.py", "tests/registry/test_rollback.py"),
+    ),
+    Mutant(
+        "an audit event that was rewritten goes unnoticed",
+        "registry/audit.py",
+        (("    if _link(fields) != found:\n", "    if False:\n"),),
+        ("tests/registry/test_audit.py", "-k", "sqlite"),
+    ),
+    Mutant(
+        "an audit log that was rewritten to its end goes unnoticed",
+        "registry/audit.py",
+        (("    missing = set(anchors)\n", "    missing = set[Anchor]()\n"),),
+        ("tests/registry/test_audit.py", "-k", "sqlite"),
+    ),
+    Mutant(
+        "an audit event may be rewritten",
+        "migrations/triggers.py",
+        (('    yield f"CREATE TRIGGER {table}_no_update BEFORE UPDATE ON {table} {refuse}"\n', ""),),
+        ("tests/registry/test_audit.py", "-k", "sqlite"),
+    ),
+    Mutant(
+        "the gate of a promotion is skipped",
+        "registry/promotion.py",
+        (
+            (
+                "    admission.admit(connection, model, alias, target, found, "
+                "actor=actor, reason=reason, override=override)\n",
+                "",
+            ),
+        ),
+        ("tests/registry/test_admission.py",),
+    ),
+)

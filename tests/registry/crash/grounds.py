@@ -1,0 +1,108 @@
+"""Registries to break: each a fresh copy of one small history, on either database and either store."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import make_url
+
+import migrations
+from registry import ArtifactStore, open_store
+from registry.audit import Anchor, chain_head
+from registry.database import reading
+from registry.outbox import drain
+from tests.conftest import S3_NAME, memory, run_sql
+from tests.registry.building import MODEL, World
+from tests.registry.crash.steps import ALIAS, REGIONS, Client, Place, Step, Teller, take
+
+__all__ = ["Ground", "prepared"]
+
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A small history to copy.
+
+    blobs: their bytes.  anchor: the end of its audit chain.  server: the URL of PostgreSQL's maintenance database.
+    """
+
+    template: Place
+    blobs: tuple[bytes, ...]
+    anchor: Anchor
+    server: str | None
+
+    @contextmanager
+    def copy(self) -> Iterator[Place]:
+        """A registry with the history, which is gone afterwards."""
+        with _new_place(self.server, self.template.environment) as place:
+            if self.server is None:
+                shutil.copy(_database(self.template), _database(place))
+            else:
+                run_sql(self.server, f"CREATE DATABASE {_database(place)} TEMPLATE {_database(self.template)}")
+            store = open_store(place.store_url)
+            for data in self.blobs:
+                store.put(data)
+            shutil.copy(self.template.told, place.told)
+            yield place
+
+
+@contextmanager
+def prepared(server: str | None, environment: Mapping[str, str]) -> Iterator[Ground]:
+    """A model of four regions, an edit of each of the first three, and an alias; all of it was published.
+
+    server: of PostgreSQL, None for SQLite.  environment: in which boto3 finds S3, empty for a folder.
+    """
+    with _new_place(server, environment) as place:
+        if server is not None:
+            run_sql(server, f"CREATE DATABASE {_database(place)}")
+        migrations.upgrade(place.database_url)
+        client = place.open()
+        _make_history(client)
+        store = client.registry.store
+        with reading(client.registry.engine) as connection:
+            number, _, hashed = chain_head(connection).partition(":")
+        anchor = Anchor(int(number), hashed, "the history")
+        yield Ground(place, tuple(store.get(blob.digest) for blob in store.iterate()), anchor, server)
+
+
+def _make_history(client: Client) -> None:
+    World(client.registry).setup(REGIONS)
+    for region in range(REGIONS - 1):
+        take(client, Step("edit", f"history {region}", region))
+    client.registry.promote(MODEL, "head", ALIAS, "ada", "the history")
+    drain(client.registry.engine, Teller(client.told))
+
+
+@contextmanager
+def _new_place(server: str | None, environment: Mapping[str, str]) -> Iterator[Place]:
+    """Names for a registry that is not there yet; whatever was made under them is gone afterwards."""
+    name = f"crash_{os.getpid()}_{next(_numbers)}"
+    with tempfile.TemporaryDirectory(prefix="raie-crash-", dir=memory()) as folder:
+        url = f"sqlite:///{folder}/registry.db"
+        if server is not None:
+            url = make_url(server).set(database=name).render_as_string(hide_password=False)
+        store = f"s3://{S3_NAME}/{name}" if environment else f"{folder}/store"
+        place = Place(url, store, Path(folder, "told"), environment)
+        try:
+            yield place
+        finally:
+            if server is not None:
+                run_sql(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+            _empty(open_store(store))
+
+
+def _database(place: Place) -> str:
+    return str(make_url(place.database_url).database)
+
+
+def _empty(store: ArtifactStore) -> None:
+    for blob in list(store.iterate()):
+        store.delete(blob.digest)

@@ -1,0 +1,81 @@
+"""Whatever process dies or stands still at whatever step, and whoever works meanwhile: no promise is broken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from registry.fault_points import POINTS
+from tests.registry.crash.cases import OPERATIONS, PASSINGS, Case, cases_of, passings, run
+from tests.registry.crash.grounds import Ground
+from tests.registry.crash.processes import Worker
+from tests.registry.crash.random_cases import random_case
+
+ELSEWHERE = ["sqlite-s3", "postgresql-folder", "postgresql-s3"]
+OF_THE_FOLDER = {"upload.written", "upload.renamed"}
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[Worker]:
+    """A process that works while another one stands still."""
+    worker = Worker()
+    yield worker
+    worker.close()
+
+
+def broken(cases: list[Case], ground: Ground, worker: Worker) -> str:
+    """The cases that broke a promise, with what each broke, to be read."""
+    assert cases
+    found = []
+    for case in cases:
+        outcome = run(case, ground, worker)
+        lines = outcome.broken if outcome.stopped else ("it never came to the point", *outcome.broken)
+        if lines:
+            found.append("\n".join([str(case), *lines]))
+    return "\n\n".join(found)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("ground", ["sqlite-folder"], indirect=True)
+def test_a_crash_or_a_pause_at_any_step_breaks_no_promise(operation: str, ground: Ground, worker: Worker) -> None:
+    passed = passings(ground, OPERATIONS[operation].steps)
+    assert broken(cases_of(OPERATIONS[operation], passed), ground, worker) == ""
+
+
+@pytest.mark.parametrize("ground", ELSEWHERE, indirect=True)
+def test_nor_does_it_on_another_database_or_store(
+    ground: Ground, worker: Worker, request: pytest.FixtureRequest
+) -> None:
+    """Of all cases one for each point, the points dealt out between the three."""
+    cases = [case for case in every_case(ground) if case.passing == 1 + list(POINTS).index(case.point) % PASSINGS]
+    dealt = ELSEWHERE.index(request.node.callspec.params["ground"])
+    assert broken(cases[dealt :: 2 * len(ELSEWHERE) + 1], ground, worker) == ""
+
+
+@pytest.mark.parametrize("ground", ["sqlite-folder"], indirect=True)
+def test_a_random_case_follows_from_its_seed_and_number(ground: Ground, worker: Worker) -> None:
+    passed = {name: passings(ground, operation.steps) for name, operation in OPERATIONS.items()}
+    drawn = [random_case(11, number, passed) for number in range(20)]
+    assert drawn == [random_case(11, number, passed) for number in range(20)]
+    assert len(set(drawn)) == 20
+    assert [run(case, ground, worker).broken for case in drawn] == [()] * 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ground", ELSEWHERE, indirect=True)
+def test_nor_does_any_case_on_another_database_or_store(ground: Ground, worker: Worker) -> None:
+    assert broken(every_case(ground), ground, worker) == ""
+
+
+def every_case(ground: Ground) -> list[Case]:
+    found = []
+    for operation in OPERATIONS.values():
+        found += cases_of(operation, passings(ground, operation.steps))
+    return found
+
+
+@pytest.mark.parametrize("ground", ["sqlite-folder"], indirect=True)
+def test_the_operations_pass_every_point_three_times(ground: Ground) -> None:
+    passed = {case.point: case.passing for case in every_case(ground)}
+    assert passed == dict.fromkeys(POINTS, PASSINGS)
