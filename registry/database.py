@@ -20,6 +20,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
+from registry.deadline import timeout_of
 from registry.errors import (
     AccessDenied,
     CommitStateUnknown,
@@ -36,35 +37,45 @@ __all__ = ["check_schema", "chunked", "open_engine", "reading", "upsert", "write
 
 T = TypeVar("T")
 
-CONNECT_S = 5
-LOCK_WAIT_MS = 15_000
+SQLITE_TIMEOUT_S = 15.0
 _EXAMPLES = "such as sqlite:///raie.db or postgresql://user@host/name"
 WRITE_ATTEMPTS = 8
 IN_ONE_STATEMENT = 500
 _SERIALISATION = {"40001", "40P01"}
-_POSTGRES = {"55P03": DatabaseBusy, "53100": DatabaseFull, "25006": DatabaseFull}
+_POSTGRES = {"55P03": DatabaseBusy, "57014": DatabaseBusy, "53100": DatabaseFull, "25006": DatabaseFull}
 _DENIED = "42501"
 _SQLITE = {5: DatabaseBusy, 6: DatabaseBusy, 8: DatabaseFull, 13: DatabaseFull}
 _SQLITE_BROKEN = {10, 11, 14, 26}
 _ADVICE = {
     DatabaseUnreachable: "check that it runs, its address and its credentials",
-    DatabaseBusy: "another program holds its lock; try again when it has finished",
+    DatabaseBusy: "another program holds its lock, or it is slow; try again later, or add ?timeout=SECONDS to its URL",
     DatabaseFull: "free disk space or make it writable, then try again",
 }
 
 
-def open_engine(database_url: str) -> Engine:
+def open_engine(database_url: str, timeout_s: float | None = None) -> Engine:
     """An engine for `sqlite:///file` or `postgresql://...` that opens its connections lazily.
 
+    timeout_s: how long one statement is waited for where the URL has no `?timeout=`; None for 15 on SQLite, where
+    only a lock keeps anybody waiting, and 30 on PostgreSQL.
     Raises InvalidValue for any other URL. Every later failure of the database is a DatabaseUnreachable.
     """
     url = _parse(database_url)
+    if "timeout" in url.query:
+        timeout_s = timeout_of(url.query["timeout"])
+        url = url.difference_update_query(["timeout"])
     if url.drivername == "sqlite":
         engine = create_engine(url, poolclass=NullPool)
-        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "connect", _preparing_sqlite(timeout_s or SQLITE_TIMEOUT_S))
         event.listen(engine, "begin", _begin_sqlite)
     else:
-        engine = create_engine(url, poolclass=NullPool, connect_args=_postgres_arguments(url))
+        # psycopg takes a moment to import, and an SQLite file does not need it.
+        from registry import postgres
+
+        timeout_s = timeout_s or postgres.TIMEOUT_S
+        options = postgres.arguments(timeout_s, url.query)
+        engine = create_engine(url, poolclass=NullPool, connect_args=options)
+        event.listen(engine, "do_connect", postgres.connector(timeout_s))
     event.listen(engine, "handle_error", _translate_for(url))
     return engine
 
@@ -82,29 +93,20 @@ def _parse(database_url: str) -> URL:
     raise InvalidValue(f"Expected a database URL {_EXAMPLES}, found {url.drivername}:")
 
 
-def _postgres_arguments(url: URL) -> dict[str, Any]:
-    """Bounded waits: a dead host or a held lock becomes an error within seconds, not a hang."""
-    wanted = {
-        "connect_timeout": CONNECT_S,
-        "application_name": "raie",
-        "tcp_user_timeout": 15_000,
-        "keepalives_idle": 5,
-        "keepalives_interval": 3,
-        "keepalives_count": 3,
-        "options": f"-c lock_timeout={LOCK_WAIT_MS}",
-    }
-    return {key: value for key, value in wanted.items() if key not in url.query}
+def _preparing_sqlite(timeout_s: float) -> Callable[[Any, Any], None]:
+    def prepare(connection: Any, _record: Any) -> None:
+        # Without this the driver begins transactions itself, and a failed migration leaves half its tables.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        # The first one decides how long the others wait.
+        for pragma in (f"busy_timeout={1000 * timeout_s:.0f}", "journal_mode=WAL", "synchronous=FULL"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        # INSERT OR REPLACE deletes a row without firing its delete trigger unless triggers are recursive.
+        cursor.execute("PRAGMA recursive_triggers=ON")
+        cursor.close()
 
-
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    # Without this the driver begins transactions itself, and a failed migration leaves half its tables.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    for pragma in (f"busy_timeout={LOCK_WAIT_MS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        cursor.execute(f"PRAGMA {pragma}")
-    # INSERT OR REPLACE deletes a row without firing its delete trigger unless triggers are recursive.
-    cursor.execute("PRAGMA recursive_triggers=ON")
-    cursor.close()
+    return prepare
 
 
 def _begin_sqlite(connection: Connection) -> None:
