@@ -45,7 +45,10 @@ _SERIALISATION = {"40001", "40P01"}
 _POSTGRES = {"55P03": DatabaseBusy, "57014": DatabaseBusy, "53100": DatabaseFull, "25006": DatabaseFull}
 _DENIED = "42501"
 _SQLITE = {5: DatabaseBusy, 6: DatabaseBusy, 8: DatabaseFull, 13: DatabaseFull}
-_SQLITE_BROKEN = {10, 11, 14, 26}
+_SQLITE_IOERR = 10
+_SQLITE_BROKEN = {_SQLITE_IOERR, 11, 14, 26}
+_SQLITE_NO_ROOM_TO_OPEN = 4874
+"""SQLITE_IOERR_SHMSIZE: the disk has no room for the index of the write-ahead log, which every connection needs."""
 _ADVICE = {
     DatabaseUnreachable: "check that it runs, its address and its credentials",
     DatabaseBusy: "another program holds its lock, or it is slow; try again later, or add ?timeout=SECONDS to its URL",
@@ -160,9 +163,11 @@ def chunked(values: list[T], size: int = IN_ONE_STATEMENT) -> Iterator[list[T]]:
 def _commit(connection: Connection) -> None:
     try:
         connection.commit()
-    except (DatabaseBusy, DatabaseFull):
-        raise
     except DatabaseUnreachable as lost:
+        # SQLite may have written all of it before an I/O error.
+        half_written = getattr(lost.__cause__, "sqlite_errorcode", 0) & 0xFF == _SQLITE_IOERR
+        if isinstance(lost, DatabaseBusy | DatabaseFull) and not half_written:
+            raise
         raise CommitStateUnknown(
             f"Expected an answer to COMMIT, found none: it may have landed; delete nothing and retry ({lost})"
         ) from lost
@@ -215,6 +220,8 @@ def _kind(context: ExceptionContext) -> type[DatabaseUnreachable] | None:
     if isinstance(error, RegistryError):
         return None
     code = getattr(error, "sqlite_errorcode", None)
+    if code == _SQLITE_NO_ROOM_TO_OPEN:
+        return DatabaseFull
     if code is not None:
         return _SQLITE.get(code & 0xFF, DatabaseUnreachable if code & 0xFF in _SQLITE_BROKEN else None)
     state = getattr(error, "sqlstate", None)

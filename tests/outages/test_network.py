@@ -6,14 +6,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import Engine, text
 
 import migrations
-from registry import DatabaseUnreachable, Registry, open_store
-from registry.database import open_engine
+from registry import ArtifactStore, DatabaseUnreachable, Digest, Registry, open_store
+from registry.database import open_engine, reading
+from registry.maintenance import gc, verify
 from tests.outages import network
 from tests.outages.network import Scenario
 from tests.outages.outage import SECRET, STRAY, Outage, Work, collect, edit, load
@@ -123,6 +125,38 @@ def test_a_role_that_postgresql_refuses(
         )
         ended, again = outage.outcome(work, DatabaseUnreachable)
     report.add("PostgreSQL", refusal, work.__name__, ended, again)
+
+
+def test_gc_removes_no_further_object_once_its_connection_broke_and_its_locks_are_gone(
+    postgres_registry: Registry, results: Mapping[Work, str]
+) -> None:
+    digests = sorted(postgres_registry.put_all([bytes([number]) for number in range(5)]))
+    with pytest.raises(DatabaseUnreachable):
+        gc(
+            replace(postgres_registry, store=Cutting(postgres_registry.store, postgres_registry.engine)),
+            actor="ada",
+            grace_s=0,
+        )
+    assert [postgres_registry.store.exists(digest) for digest in digests] == [False, True, True, True, True]
+    assert load(postgres_registry) == results[load]
+    assert [blob.digest for blob in gc(postgres_registry, actor="ada", grace_s=0).removed] == digests
+    assert verify(postgres_registry).ok
+
+
+class Cutting:
+    """A store that works, while something cuts gc's connection as soon as the first object is gone."""
+
+    def __init__(self, store: ArtifactStore, engine: Engine) -> None:
+        self._store, self._engine = store, engine
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def delete(self, digest: Digest) -> None:
+        self._store.delete(digest)
+        with reading(self._engine) as connection:
+            others = "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            connection.execute(text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity {others}"))
 
 
 @contextmanager
