@@ -200,6 +200,9 @@ def _translate_for(url: URL) -> Callable[[ExceptionContext], RegistryError | Non
         kind = _kind(context)
         if kind is None:
             return None
+        if context.is_disconnect and context.execution_context is not None:
+            # SQLAlchemy leaves the cursor to the garbage collector, and a server-side one then complains.
+            context.execution_context.cursor.close()
         detail = _one_line(context.original_exception, url.password)
         in_a_file = kind is DatabaseUnreachable and url.drivername == "sqlite"
         advice = "check the file, its permissions and the space on its disk" if in_a_file else _ADVICE[kind]

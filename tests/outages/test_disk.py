@@ -5,14 +5,18 @@ from __future__ import annotations
 import contextlib
 import resource
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 import migrations
+from raie_engine.training import Schedule, fit
 from registry import (
     CommitStateUnknown,
     DatabaseBusy,
@@ -26,7 +30,8 @@ from registry.database import open_engine
 from registry.maintenance import verify
 from tests.outages.disk import full, read_only, small_disk
 from tests.outages.outage import STRAY, Outage, Work, collect, edit, load
-from tests.outages.report import Report
+from tests.outages.report import Report, attempt
+from tests.raie_engine.world import random_windows
 from tests.registry.building import World
 
 DATABASE, STORE = "registry.db", "store"
@@ -161,3 +166,31 @@ def test_a_quota_that_stops_a_commit_half_way_is_neither_success_nor_failure_and
     place: Path, results: Mapping[Work, str], report: Report
 ) -> None:
     outcome("SQLite", "quota", quota(36 * 1024), on(place, place), edit, CommitStateUnknown, results, report)
+
+
+def train(folder: Path) -> list[float]:
+    """A training of a few epochs that writes a checkpoint after each; the parameters."""
+    table = torch.ones(6, 4).requires_grad_()
+
+    def loss(items: Tensor, target: Tensor) -> Tensor:
+        return cross_entropy(table[items].mean(dim=1) @ table.T, target)
+
+    schedule = Schedule(epochs=3, batch=4, learning_rate=0.1, seed=1)
+    checkpoint = folder / "work" / "checkpoint.safetensors"
+    trained = fit({"table": table}, loss, random_windows(8, 3, 5), schedule, checkpoint=checkpoint)
+    return [float(value) for value in trained.parameters["table"].flatten()]
+
+
+@pytest.mark.parametrize("fault", [full, read_only], ids=["disk full", "read-only"])
+def test_a_checkpoint_that_cannot_be_written(
+    fault: Callable[[Path], AbstractContextManager[None]], disk: Path, tmp_path: Path, report: Report
+) -> None:
+    (disk / "work").mkdir()
+    with fault(disk):
+        ended = attempt(lambda: train(disk))
+    assert isinstance(ended.error, OSError)
+    assert ended.error.filename == str(disk / "work" / "checkpoint.safetensors")
+    assert ended.code == 6
+    assert list((disk / "work").iterdir()) == []
+    assert train(disk) == train(tmp_path)
+    report.add("checkpoint", {full: "disk full", read_only: "read-only"}[fault], "train", ended, "same result")
