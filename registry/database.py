@@ -56,17 +56,16 @@ _ADVICE = {
 }
 
 
-def open_engine(database_url: str, timeout_s: float | None = None) -> Engine:
+def open_engine(database_url: str, statement_s: float | None = None) -> Engine:
     """An engine for `sqlite:///file` or `postgresql://...` that opens its connections lazily.
 
-    timeout_s: how long one statement is waited for where the URL has no `?timeout=`; None for 15 on SQLite, where
-    only a lock keeps anybody waiting, and 30 on PostgreSQL.
+    `?timeout=SECONDS` in the URL says how long SQLite waits for a lock (15), and anybody for a statement of PostgreSQL;
+    statement_s: the latter where the URL does not say it, None for 30.
     Raises InvalidValue for any other URL. Every later failure of the database is a DatabaseUnreachable.
     """
     url = _parse(database_url)
-    if "timeout" in url.query:
-        timeout_s = timeout_of(url.query["timeout"])
-        url = url.difference_update_query(["timeout"])
+    timeout_s = timeout_of(url.query["timeout"]) if "timeout" in url.query else None
+    url = url.difference_update_query(["timeout"])
     if url.drivername == "sqlite":
         engine = create_engine(url, poolclass=NullPool)
         event.listen(engine, "connect", _preparing_sqlite(timeout_s or SQLITE_TIMEOUT_S))
@@ -75,7 +74,7 @@ def open_engine(database_url: str, timeout_s: float | None = None) -> Engine:
         # psycopg takes a moment to import, and an SQLite file does not need it.
         from registry import postgres
 
-        timeout_s = timeout_s or postgres.TIMEOUT_S
+        timeout_s = timeout_s or statement_s or postgres.TIMEOUT_S
         options = postgres.arguments(timeout_s, url.query)
         engine = create_engine(url, poolclass=NullPool, connect_args=options)
         event.listen(engine, "do_connect", postgres.connector(timeout_s))

@@ -154,6 +154,15 @@ def test_what_the_url_says_of_postgresql_comes_before_what_we_say(postgres_url: 
     assert found == ["nightly", "1234ms", "24s"]
 
 
+@pytest.mark.parametrize(("timeout", "shown"), [(None, "80s"), (10, "8s")])
+def test_a_migration_may_take_longer_than_other_statements_unless_the_url_says_otherwise(
+    postgres_url: str, timeout: float | None, shown: str
+) -> None:
+    url = postgres_url if timeout is None else with_timeout(postgres_url, timeout)
+    with reading(open_engine(url, statement_s=100)) as connection:
+        assert connection.execute(text("SHOW statement_timeout")).scalar() == shown
+
+
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon", "1e9"])
 @pytest.mark.parametrize("url", ["sqlite:///raie.db", "postgresql://ada@host/raie"])
 def test_a_timeout_that_is_none_is_refused(url: str, seconds: str) -> None:
