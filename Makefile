@@ -30,6 +30,10 @@ test: lint types $(STAMP)  ## Lint, check types, run the tests
 slow: $(STAMP)  ## The tests that take minutes
 	$(BIN)/pytest -m slow
 
+.PHONY: faults
+faults: $(STAMP)  ## Break the network and the disk in every way; a table of what came of it
+	$(BIN)/pytest -s tests/outages
+
 .PHONY: bench
 bench: $(STAMP)  ## Timings, as ratios measured in one run
 	$(BIN)/pytest -m benchmark -s

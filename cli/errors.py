@@ -89,5 +89,5 @@ def exit_code(error: BaseException) -> int | None:
         if isinstance(error, kind):
             return code
     if isinstance(error, OSError):
-        return UNREACHABLE if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else REFUSED
+        return UNREACHABLE if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS) else REFUSED
     return None

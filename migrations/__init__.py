@@ -19,6 +19,9 @@ __all__ = ["Tell", "configuration", "current", "downgrade", "upgrade"]
 
 Tell = Callable[[Connection, str | None, str | None], None]
 
+STATEMENT_S = 3600.0
+"""How long one statement of a migration may take: it may rewrite a large table."""
+
 
 def configuration(connection: Connection) -> Config:
     """Alembic's configuration for a connection; the scripts are the ones beside this file."""
@@ -50,7 +53,7 @@ def current(database_url: str) -> str | None:
 def _move(
     database_url: str, revision: str, run: Callable[[Config, str], None], tell: Tell | None = None
 ) -> str | None:
-    engine = open_engine(database_url)
+    engine = open_engine(database_url, statement_s=STATEMENT_S)
     if engine.dialect.name == "sqlite":
         Path(str(engine.url.database)).parent.mkdir(parents=True, exist_ok=True)
     with engine.connect() as connection:

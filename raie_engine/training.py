@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -170,7 +171,8 @@ class _State:
             partial.write_bytes(data)  # not save_file, which has an error of its own for a full disk
             os.replace(partial, path)  # a checkpoint is whole or is not there
         except OSError as error:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):  # where nothing can be written nothing can be removed either
+                partial.unlink(missing_ok=True)
             raise OSError(error.errno, error.strerror, str(path)) from error
 
 

@@ -20,6 +20,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
+from registry.deadline import timeout_of
 from registry.errors import (
     AccessDenied,
     CommitStateUnknown,
@@ -36,35 +37,47 @@ __all__ = ["check_schema", "chunked", "open_engine", "reading", "upsert", "write
 
 T = TypeVar("T")
 
-CONNECT_S = 5
-LOCK_WAIT_MS = 15_000
+SQLITE_TIMEOUT_S = 15.0
 _EXAMPLES = "such as sqlite:///raie.db or postgresql://user@host/name"
 WRITE_ATTEMPTS = 8
 IN_ONE_STATEMENT = 500
 _SERIALISATION = {"40001", "40P01"}
-_POSTGRES = {"55P03": DatabaseBusy, "53100": DatabaseFull, "25006": DatabaseFull}
+_POSTGRES = {"55P03": DatabaseBusy, "57014": DatabaseBusy, "53100": DatabaseFull, "25006": DatabaseFull}
 _DENIED = "42501"
 _SQLITE = {5: DatabaseBusy, 6: DatabaseBusy, 8: DatabaseFull, 13: DatabaseFull}
-_SQLITE_BROKEN = {10, 11, 14, 26}
+_SQLITE_IOERR = 10
+_SQLITE_BROKEN = {_SQLITE_IOERR, 11, 14, 26}
+_SQLITE_NO_ROOM_TO_OPEN = 4874
+"""SQLITE_IOERR_SHMSIZE: the disk has no room for the index of the write-ahead log, which every connection needs."""
 _ADVICE = {
     DatabaseUnreachable: "check that it runs, its address and its credentials",
-    DatabaseBusy: "another program holds its lock; try again when it has finished",
+    DatabaseBusy: "another program holds its lock, or it is slow; try again later, or add ?timeout=SECONDS to its URL",
     DatabaseFull: "free disk space or make it writable, then try again",
 }
 
 
-def open_engine(database_url: str) -> Engine:
+def open_engine(database_url: str, statement_s: float | None = None) -> Engine:
     """An engine for `sqlite:///file` or `postgresql://...` that opens its connections lazily.
 
+    `?timeout=SECONDS` in the URL says how long SQLite waits for a lock (15), and anybody for a statement of PostgreSQL;
+    statement_s: the latter where the URL does not say it, None for 30.
     Raises InvalidValue for any other URL. Every later failure of the database is a DatabaseUnreachable.
     """
     url = _parse(database_url)
+    timeout_s = timeout_of(url.query["timeout"]) if "timeout" in url.query else None
+    url = url.difference_update_query(["timeout"])
     if url.drivername == "sqlite":
         engine = create_engine(url, poolclass=NullPool)
-        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "connect", _preparing_sqlite(timeout_s or SQLITE_TIMEOUT_S))
         event.listen(engine, "begin", _begin_sqlite)
     else:
-        engine = create_engine(url, poolclass=NullPool, connect_args=_postgres_arguments(url))
+        # psycopg takes a moment to import, and an SQLite file does not need it.
+        from registry import postgres
+
+        timeout_s = timeout_s or statement_s or postgres.TIMEOUT_S
+        options = postgres.arguments(timeout_s, url.query)
+        engine = create_engine(url, poolclass=NullPool, connect_args=options)
+        event.listen(engine, "do_connect", postgres.connector(timeout_s))
     event.listen(engine, "handle_error", _translate_for(url))
     return engine
 
@@ -82,29 +95,20 @@ def _parse(database_url: str) -> URL:
     raise InvalidValue(f"Expected a database URL {_EXAMPLES}, found {url.drivername}:")
 
 
-def _postgres_arguments(url: URL) -> dict[str, Any]:
-    """Bounded waits: a dead host or a held lock becomes an error within seconds, not a hang."""
-    wanted = {
-        "connect_timeout": CONNECT_S,
-        "application_name": "raie",
-        "tcp_user_timeout": 15_000,
-        "keepalives_idle": 5,
-        "keepalives_interval": 3,
-        "keepalives_count": 3,
-        "options": f"-c lock_timeout={LOCK_WAIT_MS}",
-    }
-    return {key: value for key, value in wanted.items() if key not in url.query}
+def _preparing_sqlite(timeout_s: float) -> Callable[[Any, Any], None]:
+    def prepare(connection: Any, _record: Any) -> None:
+        # Without this the driver begins transactions itself, and a failed migration leaves half its tables.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        # The first one decides how long the others wait.
+        for pragma in (f"busy_timeout={1000 * timeout_s:.0f}", "journal_mode=WAL", "synchronous=FULL"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        # INSERT OR REPLACE deletes a row without firing its delete trigger unless triggers are recursive.
+        cursor.execute("PRAGMA recursive_triggers=ON")
+        cursor.close()
 
-
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    # Without this the driver begins transactions itself, and a failed migration leaves half its tables.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    for pragma in (f"busy_timeout={LOCK_WAIT_MS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        cursor.execute(f"PRAGMA {pragma}")
-    # INSERT OR REPLACE deletes a row without firing its delete trigger unless triggers are recursive.
-    cursor.execute("PRAGMA recursive_triggers=ON")
-    cursor.close()
+    return prepare
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -158,9 +162,11 @@ def chunked(values: list[T], size: int = IN_ONE_STATEMENT) -> Iterator[list[T]]:
 def _commit(connection: Connection) -> None:
     try:
         connection.commit()
-    except (DatabaseBusy, DatabaseFull):
-        raise
     except DatabaseUnreachable as lost:
+        # SQLite may have written all of it before an I/O error.
+        half_written = getattr(lost.__cause__, "sqlite_errorcode", 0) & 0xFF == _SQLITE_IOERR
+        if isinstance(lost, DatabaseBusy | DatabaseFull) and not half_written:
+            raise
         raise CommitStateUnknown(
             f"Expected an answer to COMMIT, found none: it may have landed; delete nothing and retry ({lost})"
         ) from lost
@@ -193,6 +199,9 @@ def _translate_for(url: URL) -> Callable[[ExceptionContext], RegistryError | Non
         kind = _kind(context)
         if kind is None:
             return None
+        if context.is_disconnect and context.execution_context is not None:
+            # SQLAlchemy leaves the cursor to the garbage collector, and a server-side one then complains.
+            context.execution_context.cursor.close()
         detail = _one_line(context.original_exception, url.password)
         in_a_file = kind is DatabaseUnreachable and url.drivername == "sqlite"
         advice = "check the file, its permissions and the space on its disk" if in_a_file else _ADVICE[kind]
@@ -213,6 +222,8 @@ def _kind(context: ExceptionContext) -> type[DatabaseUnreachable] | None:
     if isinstance(error, RegistryError):
         return None
     code = getattr(error, "sqlite_errorcode", None)
+    if code == _SQLITE_NO_ROOM_TO_OPEN:
+        return DatabaseFull
     if code is not None:
         return _SQLITE.get(code & 0xFF, DatabaseUnreachable if code & 0xFF in _SQLITE_BROKEN else None)
     state = getattr(error, "sqlstate", None)

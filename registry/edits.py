@@ -20,7 +20,7 @@ from registry import audit
 from registry.database import upsert
 from registry.errors import CommitConflict, EditStateError, InvalidValue, LeaseLost
 from registry.fault_points import reach
-from registry.lookup import edit_by_number, head_id, kept_snapshot, lock_model, require_model, text_of
+from registry.lookup import LEASE_S, edit_by_number, head_id, kept_snapshot, lock_model, require_model, text_of
 from registry.models import edit_parts, edits, models
 from registry.values import Edit, check_digest, check_name, parse_json
 
@@ -37,9 +37,6 @@ __all__ = [
     "require_lease",
     "resume",
 ]
-
-LEASE_S = 120.0
-"""A process that trains renews its lease several times in this time; one that was killed loses it soon after."""
 
 _KINDS = ("setup", "edit", "import", "merge", "split", "retire")
 
@@ -270,8 +267,8 @@ def record_part(
 
 
 def parts(connection: Connection, model: str, number: int) -> dict[str, Mapping[str, Any]]:
-    """The recorded results by key, in the order they were recorded."""
+    """The recorded results by key, sorted: a clock that went back would put them in another order."""
     require_model(connection, model)
     mine = (edit_parts.c.model == model, edit_parts.c.edit == number)
-    rows = connection.execute(select(edit_parts).where(*mine).order_by(edit_parts.c.created_at, edit_parts.c.key))
+    rows = connection.execute(select(edit_parts).where(*mine).order_by(edit_parts.c.key))
     return {row.key: parse_json(row.value) for row in rows}

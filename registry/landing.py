@@ -37,6 +37,7 @@ from registry.values import Content, Edit, Manifest, RegionChange, Snapshot, ent
 __all__ = ["Landing", "NewEdit", "land"]
 
 
+_TICK_S = 1e-6
 _TOLD = (
     "number",
     "kind",
@@ -94,9 +95,12 @@ def land(connection: Connection, holder: str, landing: Landing) -> Snapshot | No
     require_kept(connection, landing.sources)
     reach("land.locked")
     edit = _edit_that_lands(connection, holder, landing)
-    parent = None if manifest.parent is None else snapshot_by_id(connection, manifest.parent).content
+    before = None if manifest.parent is None else snapshot_by_id(connection, manifest.parent)
+    parent = None if before is None else before.content
     _require_changes(parent, manifest.content, landing.changes)
-    _insert_snapshot(connection, manifest, parent, edit.number, at)
+    # A snapshot is later than its parent, though the clock went back: the history is told in this order.
+    made_at = at if before is None else max(at, before.created_at + _TICK_S)
+    _insert_snapshot(connection, manifest, parent, edit.number, made_at)
     reach("land.snapshot_inserted")
     versions = _number_versions(connection, landing, parent, edit.number, at)
     reach("land.versions_inserted")

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, Select, func, select
 
 from registry.database import chunked
 from registry.errors import BlobCorrupt, InvalidValue, NotFound, SnapshotExpired
+from registry.leases import lease_is_over
 from registry.models import adapter_versions, aliases, edits, expired_snapshots, heads, models, snapshots
 from registry.times import iso
 from registry.values import (
@@ -33,6 +34,7 @@ from registry.values import (
 )
 
 __all__ = [
+    "LEASE_S",
     "check_alias",
     "edit_by_number",
     "edit_of",
@@ -54,6 +56,9 @@ __all__ = [
     "version_row",
     "versions_of",
 ]
+
+LEASE_S = 120.0
+"""A process that trains renews its lease several times in this time; one that was killed loses it soon after."""
 
 _PREFIX = re.compile(r"[0-9a-f]{4,64}")
 _EDIT = re.compile(r"edit:([0-9]{1,9})")
@@ -212,8 +217,9 @@ def edit_of(row: Row[Any]) -> Edit:
     del fields["proposal"]
     fields["parameters"] = parse_json(fields["parameters"])
     fields["report"] = parse_json(fields["report"])
-    if row.state == "running" and (row.lease_expires_at < time.time() or holder_is_gone(row.lease_owner)):
-        fields["state"] = "abandoned"
+    if row.state == "running":
+        over = lease_is_over(row.lease_expires_at, LEASE_S, time.time())
+        fields["state"] = "abandoned" if over or holder_is_gone(row.lease_owner) else "running"
     return Edit(**fields)
 
 

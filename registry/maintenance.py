@@ -289,9 +289,10 @@ def _remove(registry: Registry, batch: list[Collected]) -> list[Collected]:
         chosen = [blob for blob in batch if blob.digest in locked]
         reach("gc.removing")
         for blob in chosen:
+            # One row at a time: a connection that broke has lost the locks, which ends this before the next object.
+            connection.execute(delete(blobs).where(_b.digest == blob.digest))
             registry.store.delete(Digest(blob.digest))
             reach("gc.object_removed")
-        connection.execute(delete(blobs).where(_b.digest.in_(sorted(locked))))
         reach("gc.rows_removed")
         return chosen
 

@@ -20,11 +20,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Connection, Engine, Row, Select, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, func, insert, or_, select, update
 
 from registry.database import reading, write
 from registry.errors import DatabaseUnreachable, MlflowUnreachable
 from registry.fault_points import reach
+from registry.leases import latest_end
 from registry.models import outbox_events
 from registry.values import canonical_json
 
@@ -226,7 +227,7 @@ class _Relay:
         """Leases the oldest event that is first in its model; with its finished steps, or None for no event."""
 
         def step(connection: Connection) -> Row[Any] | None:
-            row = connection.execute(_claimable(self.clock(), skip)).first()
+            row = connection.execute(_claimable(self.clock(), self.lease_s, skip)).first()
             if row is not None:
                 values = {"lease_owner": self.owner, "lease_expires_at": self.clock() + self.lease_s}
                 connection.execute(
@@ -273,9 +274,14 @@ class _Relay:
 _FREE: Mapping[str, None] = {"lease_owner": None, "lease_expires_at": None}
 
 
-def _claimable(now: float, skip: set[str]) -> Select[Any]:
+def _leased(now: float, lease_s: float) -> ColumnElement[bool]:
+    """Whether a relay holds an event, as far as the clock can be believed."""
+    return (_e.lease_expires_at > now) & (_e.lease_expires_at <= latest_end(lease_s, now))
+
+
+def _claimable(now: float, lease_s: float, skip: set[str]) -> Select[Any]:
     first = select(func.min(_e.id)).where(_e.published_at.is_(None)).group_by(_e.model)
-    free = or_(_e.lease_expires_at.is_(None), _e.lease_expires_at <= now)
+    free = or_(_e.lease_expires_at.is_(None), ~_leased(now, lease_s))
     # published_at again: PostgreSQL evaluates only the outer conditions anew after it waited for a row.
     wanted = select(outbox_events).where(_e.id.in_(first), _e.published_at.is_(None), free, _e.model.not_in(skip))
     return wanted.order_by(_e.id).limit(1).with_for_update(skip_locked=True)
@@ -286,7 +292,7 @@ def requeue(engine: Engine) -> int:
 
     An event that a relay holds now is left to it.
     """
-    free = or_(_e.lease_expires_at.is_(None), _e.lease_expires_at <= time.time())
+    free = or_(_e.lease_expires_at.is_(None), ~_leased(time.time(), LEASE_S))
     again = update(outbox_events).where(_e.published_at.is_not(None), free)
     return write(engine, lambda c: c.execute(again.values(published_at=None, progress="{}", **_FREE)).rowcount)
 
@@ -300,7 +306,7 @@ def outbox_status(engine: Engine) -> OutboxStatus:
         func.count().filter(failing),
         func.min(_e.created_at).filter(pending),
         func.max(_e.published_at),
-        func.max(_e.lease_expires_at).filter(pending & (_e.lease_expires_at > time.time())),
+        func.max(_e.lease_expires_at).filter(pending & _leased(time.time(), LEASE_S)),
     ).select_from(outbox_events)
     with reading(engine) as connection:
         waiting, published, failed, oldest, newest, leased = connection.execute(counts).one()

@@ -15,8 +15,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
+from registry.deadline import timeout_of
 from registry.errors import BlobCorrupt, BlobMissing, InvalidValue, StoreFull, StoreUnreachable
 from registry.fault_points import reach
 from registry.values import Digest, check_digest, digest_of
@@ -86,6 +87,7 @@ class ArtifactStore(Protocol):
 def open_store(store_url: str) -> ArtifactStore:
     """The store of a folder's path, `file:///folder` or `s3://NAME/prefix`; raises InvalidValue for anything else.
 
+    `s3://NAME/prefix?timeout=SECONDS` says how long one request is waited for.
     The endpoint and the credentials of S3 come from boto3's own chain: AWS_ENDPOINT_URL, AWS_PROFILE and so on.
     """
     scheme, separator, rest = store_url.partition("://")
@@ -95,13 +97,22 @@ def open_store(store_url: str) -> ArtifactStore:
         return LocalStore(Path(store_url))
     if scheme == "file":
         return LocalStore(Path(unquote(urlsplit(store_url).path)))
-    if scheme == "s3" and rest.partition("/")[0]:
-        # boto3 takes longer to import than everything else here together, and a folder does not need it.
-        from registry.s3_store import S3Store
-
-        name, _, prefix = rest.partition("/")
-        return S3Store(name, prefix.strip("/"))
+    if scheme == "s3" and rest and rest[0] not in "/?":
+        return _s3_store(rest)
     raise InvalidValue(f"Expected a store as a folder, file:///folder or s3://NAME/prefix, found {scheme}://")
+
+
+def _s3_store(rest: str) -> ArtifactStore:
+    # boto3 takes longer to import than everything else here together, and a folder does not need it.
+    from registry.s3_store import TIMEOUT_S, S3Store
+
+    place, _, query = rest.partition("?")
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    seconds = timeout_of(options.pop("timeout", TIMEOUT_S))
+    if options:
+        raise InvalidValue(f"Expected s3://NAME/prefix?timeout=SECONDS, found ?{query}")
+    name, _, prefix = place.partition("/")
+    return S3Store(name, prefix.strip("/"), timeout_s=seconds)
 
 
 def blob_key(digest: Digest) -> str:

@@ -153,7 +153,7 @@ class Registry:
         reach("part.committed")
 
     def parts(self, model: str, number: int) -> dict[str, Mapping[str, Any]]:
-        """The results of an edit's finished steps by key, in the order they were recorded; raises NotFound."""
+        """The results of an edit's finished steps by key, sorted; raises NotFound."""
         with reading(self.engine) as connection:
             return edits.parts(connection, model, number)
 

@@ -28,7 +28,7 @@ from registry import (
 from registry.database import reading
 from registry.maintenance import verify
 from tests.registry.building import MODEL, World, change
-from tests.registry.proxy import AnswerLost
+from tests.registry.proxy import AnswerLost, Proxy
 
 
 @pytest.fixture
@@ -136,19 +136,15 @@ def test_an_answer_lost_at_commit_is_neither_success_nor_failure_and_a_retry_fin
     url = make_url(postgres_url)
     migrations.upgrade(postgres_url)
     World(Registry.open(postgres_url, s3_url)).setup()
-    with AnswerLost(f"{url.query['host']}/.s.PGSQL.5432") as proxy:
+    with Proxy(f"{url.query['host']}/.s.PGSQL.5432") as proxy:
         through = url.set(host="127.0.0.1", port=proxy.port, query={}).render_as_string(hide_password=False)
         world = World(Registry.open(through, s3_url))
         edit = world.begin()
         content = world.changed(world.head.content, {1: "a"})
-        world.registry.put(Manifest(MODEL, world.head.id, content).to_bytes())
-        # The commit's own transaction is the only one that writes now: the manifest is live already.
-        proxy.skip, proxy.armed = 1, True
-        with pytest.raises(CommitStateUnknown, match="retry") as unknown:
+        lost = AnswerLost(b"(?s)INSERT INTO snapshots.*COMMIT", lost=b"COMMIT\x00")
+        with proxy.failing(lost), pytest.raises(CommitStateUnknown, match="retry") as unknown:
             world.commit(edit, content, 1)
-        proxy.armed = False
         assert "\n" not in str(unknown.value)
-        assert proxy.lost == 1
         snapshot = world.commit(edit, content, 1)
     found = World(Registry.open(postgres_url, s3_url))
     assert found.head == snapshot

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import sqlite3
 import threading
 import time
 from pathlib import Path
@@ -20,7 +19,6 @@ from registry import (
     InvalidValue,
     Registry,
     SchemaMismatch,
-    database,
 )
 from registry.database import open_engine, reading, write
 from tests.conftest import free_port
@@ -44,13 +42,12 @@ def test_a_refused_port_is_one_line_within_seconds_and_without_the_password(tmp_
     assert time.monotonic() - begun < 8
 
 
-def test_a_host_that_swallows_packets_is_given_up_within_seconds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(database, "CONNECT_S", 2)
+def test_a_host_that_swallows_packets_is_given_up_within_seconds(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         begun = time.monotonic()
-        refusal(f"postgresql://ada:{SECRET}@127.0.0.1:{listener.getsockname()[1]}/raie", tmp_path)
+        refusal(
+            f"postgresql://ada:{SECRET}@127.0.0.1:{listener.getsockname()[1]}/raie?connect_timeout=2", tmp_path
+        )
         assert time.monotonic() - begun < 6
 
 
@@ -133,18 +130,48 @@ def test_a_reader_cannot_write_to_postgresql(postgres_url: str) -> None:
         connection.execute(text("UPDATE audit_head SET event = 7"))
 
 
-def test_a_locked_sqlite_file_is_one_line_after_a_bounded_wait(
-    local_registry: Registry, monkeypatch: pytest.MonkeyPatch
+def test_a_statement_that_takes_too_long_is_ended_by_the_server_which_says_so(postgres_url: str) -> None:
+    engine = open_engine(with_timeout(postgres_url, 0.5))
+    with reading(engine) as connection, pytest.raises(DatabaseBusy, match=r"statement timeout.*\?timeout=SECONDS"):
+        connection.execute(text("SELECT pg_sleep(30)"))
+
+
+def test_a_lock_that_another_transaction_keeps_is_waited_for_half_as_long(postgres_url: str) -> None:
+    migrations.upgrade(postgres_url)
+    lock = text("SELECT id FROM audit_head FOR UPDATE")
+    with open_engine(postgres_url).connect() as other:
+        other.execute(lock)
+        with pytest.raises(DatabaseBusy, match="lock timeout"):
+            write(open_engine(with_timeout(postgres_url, 1)), lambda connection: connection.execute(lock))
+
+
+def test_what_the_url_says_of_postgresql_comes_before_what_we_say(postgres_url: str) -> None:
+    options = {"application_name": "nightly", "options": "-c lock_timeout=1234"}
+    url = make_url(postgres_url).update_query_dict(options)
+    with reading(open_engine(url.render_as_string(hide_password=False))) as connection:
+        names = ("application_name", "lock_timeout", "statement_timeout")
+        found = [connection.execute(text(f"SHOW {name}")).scalar() for name in names]
+    assert found == ["nightly", "1234ms", "24s"]
+
+
+@pytest.mark.parametrize(("timeout", "shown"), [(None, "80s"), (10, "8s")])
+def test_a_migration_may_take_longer_than_other_statements_unless_the_url_says_otherwise(
+    postgres_url: str, timeout: float | None, shown: str
 ) -> None:
-    monkeypatch.setattr(database, "LOCK_WAIT_MS", 200)
-    other = sqlite3.connect(str(local_registry.engine.url.database), isolation_level=None)
-    try:
-        other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(DatabaseBusy, match="another program"):
-            local_registry.begin("recsys", "setup", seed=0, actor="ada")
-    finally:
-        other.close()
-    local_registry.begin("recsys", "setup", seed=0, actor="ada")
+    url = postgres_url if timeout is None else with_timeout(postgres_url, timeout)
+    with reading(open_engine(url, statement_s=100)) as connection:
+        assert connection.execute(text("SHOW statement_timeout")).scalar() == shown
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon", "1e9"])
+@pytest.mark.parametrize("url", ["sqlite:///raie.db", "postgresql://ada@host/raie"])
+def test_a_timeout_that_is_none_is_refused(url: str, seconds: str) -> None:
+    with pytest.raises(InvalidValue, match="timeout"):
+        open_engine(f"{url}?timeout={seconds}")
+
+
+def with_timeout(url: str, seconds: float) -> str:
+    return make_url(url).update_query_dict({"timeout": str(seconds)}).render_as_string(hide_password=False)
 
 
 def test_two_writers_that_deadlock_both_land(postgres_url: str) -> None:

@@ -233,7 +233,11 @@ def test_a_container_that_does_not_exist_is_not_a_missing_blob(s3_url: str) -> N
         open_store("s3://nowhere/prefix").get(digest_of(HELLO))
 
 
-@pytest.mark.parametrize("url", ["", "s3://", "ftp://host/x", "http://host", "a\0b"])
+@pytest.mark.parametrize(
+    "url",
+    ["", "s3://", "s3://?timeout=1", "s3://models?timeout=", "s3://models?timeout=0", "s3://models?retries=1",
+     "ftp://host/x", "http://host", "a\0b"],
+)  # fmt: skip
 def test_a_store_of_an_unknown_kind_is_refused(url: str) -> None:
     with pytest.raises(InvalidValue):
         open_store(url)
@@ -243,6 +247,7 @@ def test_a_store_is_a_path_a_file_url_or_a_container_with_a_prefix(tmp_path: Pat
     assert open_store(str(tmp_path)) == LocalStore(tmp_path)
     assert open_store(f"file://{tmp_path}/a%20b") == LocalStore(tmp_path / "a b")
     assert open_store("s3://models/team/recsys/") == S3Store("models", "team/recsys")
+    assert open_store("s3://models/team/recsys/?timeout=5") == S3Store("models", "team/recsys", timeout_s=5)
 
 
 def one_line(error: StoreError) -> bool:

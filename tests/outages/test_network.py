@@ -1,0 +1,194 @@
+"""Whatever the network does, an error comes soon and in one line, nothing is half there, and a retry ends well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from sqlalchemy import Engine, text
+
+import migrations
+from registry import ArtifactStore, DatabaseUnreachable, Digest, Registry, open_store
+from registry.database import open_engine, reading
+from registry.maintenance import gc, verify
+from tests.outages import network
+from tests.outages.network import Scenario
+from tests.outages.outage import SECRET, STRAY, Outage, Work, collect, edit, load
+from tests.outages.report import Report, attempt
+from tests.registry.building import World
+from tests.registry.proxy import Answered, Proxy, Recorded
+
+
+@pytest.fixture
+def s3_proxy(s3_server: dict[str, str]) -> Iterator[Proxy]:
+    where = urlsplit(s3_server["AWS_ENDPOINT_URL"])
+    with Proxy((str(where.hostname), int(where.port or 0))) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def s3_registry(sqlite_url: str, s3_url: str, s3_proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Registry:
+    """A registry that reaches its S3 server directly, with a model in it and an object that is nobody's."""
+    migrations.upgrade(sqlite_url)
+    registry = Registry.open(sqlite_url, s3_url)
+    World(registry).setup()
+    registry.store.put(STRAY)
+    # Whoever opens the store from here on goes through the proxy.
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{s3_proxy.port}")
+    return registry
+
+
+@pytest.fixture
+def postgres_registry(postgres_url: str, place: Path) -> Registry:
+    """A registry that reaches its PostgreSQL server directly, with a model in it."""
+    migrations.upgrade(postgres_url)
+    registry = Registry.open(postgres_url, str(place / "store"))
+    World(registry).setup()
+    return registry
+
+
+@pytest.mark.parametrize("scenario", network.S3, ids=str)
+def test_a_fault_between_us_and_s3(
+    scenario: Scenario,
+    s3_proxy: Proxy,
+    s3_registry: Registry,
+    s3_url: str,
+    results: Mapping[Work, str],
+    report: Report,
+) -> None:
+    after = replace(s3_registry, store=open_store(s3_url))
+    during = replace(after, store=open_store(s3_url + scenario.timeout)) if scenario.timeout else after
+    outage = Outage(scenario.around(s3_proxy), during, after, s3_registry, results)
+    ended, again = outage.outcome(scenario.work, scenario.expected)
+    report.add("S3", scenario.name, scenario.work.__name__, ended, again)
+
+
+@pytest.mark.parametrize("scenario", network.POSTGRES, ids=str)
+def test_a_fault_between_us_and_postgresql(
+    scenario: Scenario, postgres_registry: Registry, results: Mapping[Work, str], report: Report
+) -> None:
+    url = postgres_registry.engine.url
+    with Proxy(f"{url.query['host']}/.s.PGSQL.5432") as proxy:
+        far = url.set(host="127.0.0.1", port=proxy.port, password=SECRET, query={}).render_as_string(False)
+        during, after = (
+            replace(postgres_registry, engine=open_engine(far + options)) for options in (scenario.timeout, "")
+        )
+        outage = Outage(scenario.around(proxy), during, after, postgres_registry, results)
+        ended, again = outage.outcome(scenario.work, scenario.expected)
+    report.add("PostgreSQL", scenario.name, scenario.work.__name__, ended, again)
+
+
+def test_a_stale_list_costs_nothing_that_is_needed(
+    s3_proxy: Proxy, s3_registry: Registry, s3_url: str, results: Mapping[Work, str], report: Report
+) -> None:
+    through = replace(s3_registry, store=open_store(s3_url))
+    with s3_proxy.failing(old := Recorded(rb"list-type")):
+        list(through.store.iterate())
+    collect(s3_registry)
+    late = s3_registry.store.put(b"nobody's either")
+    edit(s3_registry)
+    with s3_proxy.failing(Answered(rb"list-type", instead=old.answers)):
+        ended = attempt(lambda: collect(through))
+    assert (ended.error, ended.result) == (None, "gone")
+    assert s3_registry.store.exists(late), "the old list does not name it"
+    assert load(through) == results[edit]
+    collect(through)
+    assert not s3_registry.store.exists(late)
+    report.add("S3", "stale list", "collect", ended, "same result")
+
+
+REFUSALS = {
+    "access denied": ("NOLOGIN", "LOGIN"),
+    "expired credentials": ("VALID UNTIL '2001-01-01'", "VALID UNTIL 'infinity'"),
+    "too many connections": ("CONNECTION LIMIT 0", "CONNECTION LIMIT -1"),
+}
+"""What a role of PostgreSQL is like while it is refused, and afterwards."""
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+@pytest.mark.parametrize("work", [edit, load])
+def test_a_role_that_postgresql_refuses(
+    refusal: str, work: Work, postgres_registry: Registry, results: Mapping[Work, str], report: Report
+) -> None:
+    refused, welcome = REFUSALS[refusal]
+    engine = postgres_registry.engine
+    with role(engine, refused) as name:
+        url = engine.url.set(username=name, password=SECRET)
+        its_own = replace(postgres_registry, engine=open_engine(url.render_as_string(hide_password=False)))
+        outage = Outage(
+            until(engine, f"ALTER ROLE {name} {welcome}"), its_own, its_own, postgres_registry, results
+        )
+        ended, again = outage.outcome(work, DatabaseUnreachable)
+    report.add("PostgreSQL", refusal, work.__name__, ended, again)
+
+
+def test_gc_removes_no_further_object_once_its_connection_broke_and_its_locks_are_gone(
+    postgres_registry: Registry, results: Mapping[Work, str]
+) -> None:
+    digests = sorted(postgres_registry.put_all([bytes([number]) for number in range(5)]))
+    with pytest.raises(DatabaseUnreachable):
+        gc(
+            replace(postgres_registry, store=Cutting(postgres_registry.store, postgres_registry.engine)),
+            actor="ada",
+            grace_s=0,
+        )
+    assert [postgres_registry.store.exists(digest) for digest in digests] == [False, True, True, True, True]
+    assert load(postgres_registry) == results[load]
+    assert [blob.digest for blob in gc(postgres_registry, actor="ada", grace_s=0).removed] == digests
+    assert verify(postgres_registry).ok
+
+
+class Cutting:
+    """A store that works, while something cuts gc's connection as soon as the first object is gone."""
+
+    def __init__(self, store: ArtifactStore, engine: Engine) -> None:
+        self._store, self._engine = store, engine
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def delete(self, digest: Digest) -> None:
+        self._store.delete(digest)
+        with reading(self._engine) as connection:
+            others = "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            connection.execute(text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity {others}"))
+
+
+@contextmanager
+def role(engine: Engine, attributes: str) -> Iterator[str]:
+    """A role of this test's own that may do everything and must give its password."""
+    name = f"role_{engine.url.database}"
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+
+        def run(statement: str) -> str:
+            found = connection.execute(text(statement))
+            return str(found.scalar()) if found.returns_rows else ""
+
+        rules = Path(run("SHOW hba_file"))
+        before = rules.read_text()
+        run(f"CREATE ROLE {name} LOGIN PASSWORD '{SECRET}'")
+        run(f"ALTER ROLE {name} {attributes}")
+        run(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {name}")
+        run(f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {name}")
+        rules.write_text(f"local all {name} scram-sha-256\n{before}")
+        run("SELECT pg_reload_conf()")
+        try:
+            yield name
+        finally:
+            rules.write_text(before)
+            run("SELECT pg_reload_conf()")
+            run(f"DROP OWNED BY {name}")
+            run(f"DROP ROLE {name}")
+
+
+@contextmanager
+def until(engine: Engine, statement: str) -> Iterator[None]:
+    """What is so is so until the block ends."""
+    yield
+    with engine.begin() as connection:
+        connection.execute(text(statement))
