@@ -119,10 +119,13 @@ def _seeds(text: str) -> tuple[int, ...]:
 def _drawn(found: Outcome, metric: str, files: list[Path]) -> Iterator[str]:
     from raie_engine.comparison.tables import adapting_table, cost_table, keeping_table, untouched_lines
 
-    yield f"{accent(metric)} on {found.log}, {found.course.edits} edits, seeds {', '.join(map(str, found.seeds))}"
-    for shown, left in ((adapting_table, 1), (keeping_table, 1), (cost_table, 1)):
+    edits, seeds = found.course.edits, ", ".join(map(str, found.seeds))
+    yield f"{accent(metric)} on {found.log}, {edits} edit{'s' * (edits > 1)}, seed{'s' * (len(found.seeds) > 1)} {seeds}"
+    for shown in (adapting_table, keeping_table, cost_table):
         headers, rows = shown(found, metric)
-        numbers = [column for column in range(left, len(headers)) if headers[column] != "where it differs"]
+        numbers = [
+            column for column, header in enumerate(headers) if header not in ("strategy", "where it differs")
+        ]
         yield ""
         yield from table(headers, rows, right=numbers)
     yield ""

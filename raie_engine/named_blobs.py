@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,29 +19,31 @@ Blobs = Mapping[str, bytes]
 """Bytes by name."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Names:
     """The content of a snapshot whose digests are names."""
 
-    backbone: dict[str, str] = field(default_factory=dict)
-    space: str = "space"
-    shared: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    regions: dict[int, dict[str, str]] = field(default_factory=dict)
+    backbone: Mapping[str, str]
+    space: str
+    shared: Mapping[str, tuple[str, ...]]
+    regions: Mapping[int, Mapping[str, str]]
 
 
 def view_of(blobs: Blobs, own: Path | None = None) -> ModelView:
     """The snapshot that these blobs are. own: the Python file of a backbone of the user's own."""
-    names = _Names()
+    backbone: dict[str, str] = {}
     chunks: dict[str, int] = {}
+    regions: dict[int, dict[str, str]] = {}
     for name in blobs:
         match name.split("/"):
             case ["backbone", role]:
-                names.backbone[role] = name
+                backbone[role] = name
             case ["shared", role, _]:
                 chunks[role] = chunks.get(role, 0) + 1
             case ["region", region, role]:
-                names.regions.setdefault(int(region), {})[role] = name
-    names.shared = {role: tuple(f"shared/{role}/{i}" for i in range(n)) for role, n in chunks.items()}
+                regions.setdefault(int(region), {})[role] = name
+    shared = {role: tuple(f"shared/{role}/{i}" for i in range(n)) for role, n in chunks.items()}
+    names = _Names(backbone, "space", shared, regions)
     return ModelView(names, blobs.__getitem__, own)
 
 

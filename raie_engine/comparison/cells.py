@@ -68,6 +68,7 @@ class CellPlace:
 
     @staticmethod
     def of(work: Path, contestant: Contestant, seed: int) -> CellPlace:
+        """The place of a contestant with this seed in a work folder."""
         return CellPlace(work / f"seed-{seed}" / contestant.place)
 
     def finished(self, edit: int) -> bool:

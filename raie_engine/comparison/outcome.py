@@ -14,6 +14,7 @@ from raie_engine.comparison.contestants import Contestant
 from raie_engine.comparison.course import Course
 from raie_engine.comparison.judging import DRAWS, Measured, measured, totals
 from raie_engine.evaluation import METRICS, Difference, paired_difference
+from raie_engine.log_times import iso
 
 __all__ = ["Cost", "Outcome", "Played", "RegionGain", "outcome"]
 
@@ -164,7 +165,8 @@ def _slices(course: Course) -> list[dict[str, Any]]:
     return [
         {
             "slice": number,
-            "until": end,
+            "until": iso(end),
+            "until_epoch": end,
             "windows": int((course.slice == number).sum()),
             "judging": int((course.judging & (course.slice == number)).sum()),
         }

@@ -10,7 +10,6 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -58,14 +57,6 @@ def run(
             progress(f"cells, {chain}", done, total)
 
 
-def _each(function: Callable[[Any], Any], tasks: Sequence[Any], workers: int) -> Generator[Any]:
-    if workers > 1 and len(tasks) > 1:
-        yield from side_by_side(function, tasks, workers)
-        return
-    for task in tasks:
-        yield function(task)
-
-
 # --- Set-up
 
 
@@ -101,12 +92,22 @@ def _set_up_all(
         for seed, one in pairs
         if one.options
     ]
+    epochs = settings.engine.backbone.epochs
     for stage, tasks in (("backbones", first), ("regions", second)):
         waiting = [task for task in tasks if not task.path.exists()]
         progress(stage, len(tasks) - len(waiting), len(tasks))
-        with closing(_each(_set_up, waiting, workers)) as results:
-            for done, _ in enumerate(results, start=len(tasks) - len(waiting) + 1):
-                progress(stage, done, len(tasks))
+        if workers > 1 and len(waiting) > 1:
+            with closing(side_by_side(_set_up, waiting, workers)) as results:
+                for done, _ in enumerate(results, start=len(tasks) - len(waiting) + 1):
+                    progress(stage, done, len(tasks))
+            continue
+        for task in waiting:
+            _set_up(task, _each_epoch(progress, f"{stage} of seed {task.settings.engine.seed}", epochs))
+        progress(stage, len(tasks), len(tasks))
+
+
+def _each_epoch(progress: Progress, stage: str, epochs: int) -> Callable[[int, float], None]:
+    return lambda epoch, score: progress(f"{stage}, validation NDCG@10 {score:.4f}", epoch, epochs)
 
 
 def _seeded(settings: Settings, seed: int, contestant: Contestant | None = None) -> Settings:
@@ -114,14 +115,19 @@ def _seeded(settings: Settings, seed: int, contestant: Contestant | None = None)
     return replace(settings, engine=contestant.configured(engine) if contestant else engine)
 
 
-def _set_up(task: _SetUpTask) -> None:
+def _set_up(task: _SetUpTask, progress: Callable[[int, float], None] | None = None) -> None:
     trained = task.trained
     if isinstance(trained, Path):
         trained = view_of(read_blobs(trained)).backbone_bytes
     checkpoint = task.path.with_suffix(".checkpoint")
     with one_thread():
         made = set_up(
-            task.course.interactions, task.course.ends[0], task.settings, backbone=trained, checkpoint=checkpoint
+            task.course.interactions,
+            task.course.ends[0],
+            task.settings,
+            backbone=trained,
+            checkpoint=checkpoint,
+            progress=progress,
         )
     write_blobs(task.path, with_parts({}, made.parts))
 

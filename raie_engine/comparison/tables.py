@@ -43,7 +43,7 @@ def adapting_table(outcome: Outcome, metric: str) -> Table:
         cells = [one.contestant.name]
         for measure in ("prequential", "final"):
             compared = one.contestant.name != outcome.reference
-            cells += [number(value[measure].mean), interval(change[measure]) if compared else ""]
+            cells += [_number(value[measure].mean), _interval(change[measure]) if compared else ""]
         rows.append(cells)
     return headers, rows
 
@@ -54,7 +54,7 @@ def keeping_table(outcome: Outcome, metric: str) -> Table:
     return ("strategy", *measures), [
         [
             one.contestant.name,
-            *(number(one.measured.value[metric][name].mean, signed=name in ("BWT", "FWT")) for name in measures),
+            *(_number(one.measured.value[metric][name].mean, signed=name in ("BWT", "FWT")) for name in measures),
         ]
         for one in _ordered(outcome, metric)
     ]
@@ -77,7 +77,7 @@ def slices_table(outcome: Outcome, metric: str) -> Table:
     headers = ("strategy", *(f"slice {slice_number}" for slice_number in numbers))
     place = METRICS.index(metric)
     return headers, [
-        [one.contestant.name, *(number(float(score)) for score in one.measured.ahead[place])]
+        [one.contestant.name, *(_number(float(score)) for score in one.measured.ahead[place])]
         for one in _ordered(outcome, metric)
     ]
 
@@ -90,7 +90,7 @@ def markdown(outcome: Outcome, metric: str) -> str:
         [
             f"# Strategies compared on {outcome.log}",
             "",
-            f"{metric}, ranking all items. Set-up until {ends[0]}, {outcome.course.edits} edits until {ends[-2]}, "
+            f"{metric}, ranking all items. Set-up until {ends[0]}, edits until {ends[-2]}, "
             f"last slice until {ends[-1]}; seeds {seeds}.",
             "",
             *_drawn(adapting_table(outcome, metric)),
@@ -143,12 +143,12 @@ def csv_text(outcome: Outcome) -> str:
     return file.getvalue()
 
 
-def number(value: float, *, signed: bool = False) -> str:
+def _number(value: float, *, signed: bool = False) -> str:
     """Four decimals, or a dash where there is no number."""
     return "-" if math.isnan(value) else f"{value:+.4f}" if signed else f"{value:.4f}"
 
 
-def interval(change: Difference) -> str:
+def _interval(change: Difference) -> str:
     """A difference with its interval."""
     return "-" if math.isnan(change.mean) else f"{change.mean:+.4f} ({change.low:+.4f} to {change.high:+.4f})"
 

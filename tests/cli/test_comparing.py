@@ -52,7 +52,7 @@ def test_a_set_ups_backbone_is_used_where_it_is_named(compared: Path, raie: Raie
     command = ("--workspace", str(compared), "compare", str(compared / LOG), "--ref", "head", "--edits", "1")
     ran = raie(*command, "--strategies", "never", "--out", str(tmp_path / "out"), "--json")
     assert ran.code == 0, ran.err
-    assert ran.json["slices"][0]["until"] == 1714435200
+    assert ran.json["slices"][0]["until"] == SETUP
 
 
 @pytest.mark.parametrize(

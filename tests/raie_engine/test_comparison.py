@@ -161,6 +161,9 @@ def test_an_interrupted_comparison_ends_as_one_that_was_never_stopped(
     )
     assert [done for stage, done in seen if stage == "cells"] == list(range(cells // 2, cells + 1))
     assert ("backbones", len(SEEDS)) in seen
+    assert [done for stage, done in seen if stage == "backbones"] == [len(SEEDS)] * 2, (
+        "no backbone is trained again"
+    )
     for one in WHO:
         for seed in SEEDS:
             assert_same(CellPlace.of(tmp_path, one, seed), CellPlace.of(work, one, seed))
