@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raie_engine.backbones import Contexts, ModelShape, SasRec, load_backbone
+from raie_engine.log_settings import LogSettings
+from raie_engine.model_view import Settings
 from tests.raie_engine.world import random_backbone
 
 LENGTH, ITEMS = 6, 30
@@ -58,3 +60,25 @@ def test_models_of_earlier_versions_keep_their_bytes_and_their_digest() -> None:
     assert config == b'{"dim":16,"heads":2,"items":30,"kind":"sasrec","layers":2,"length":6}'
     assert model.digest == "d017392b3d97aa25ccb35e3f1b139f505ef169ff24ac5cb5714d68fb79a98b12"
     assert load_backbone(config, weights).digest == model.digest
+
+
+SETTINGS = b"""{"engine":{"adapter":{"alpha":16,"item_rank":8,"rank":8},"backbone":{"batch":256,"dim":64,"dropout":0.2,
+"epochs":200,"full_softmax_below":20000,"heads":2,"kind":"sasrec","layers":2,"learning_rate":0.001,"negatives":512,
+"patience":5,"weight_decay":0.0},"edit":{"batch":256,"epochs":4,"holdout":0.1,"learning_rate":0.0003,"max_replay":10000,
+"patience":2,"replay_ratio":1.0,"shared_epochs":6,"shared_learning_rate":0.001},"gate":{"buffer":200,"expand_share":0.2,
+"high":0.5,"margin":0.05,"max_added":4,"min_region":50,"min_windows":20,"movement":0.2,"policy":"radius",
+"prior_strength":5.0,"temperature":0.05},"regions":{"max_quantile":0.99,"max_regions":8,"min_share":0.02,
+"points_per_centre":1600,"quantile":0.9,"regions":0,"remove_components":0,"restarts":5,"slack":1.1},"seed":7,
+"windows":{"context":"slice","length":10,"min_length":10,"stride":5}},"log":{"columns":{"item":"item_id","rating":null,
+"timestamp":"timestamp","user":"user_id"},"duplicates":"error","min_rating":null}}"""
+
+
+def test_the_settings_of_earlier_versions_can_be_read_and_ask_for_nothing_new() -> None:
+    settings = Settings.from_bytes(SETTINGS)
+    assert (settings.engine.seed, settings.engine.backbone.kind, settings.engine.gate.expand_share) == (
+        7,
+        "sasrec",
+        0.2,
+    )
+    assert not settings.engine.windows.times
+    assert settings.log == LogSettings()
