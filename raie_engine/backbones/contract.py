@@ -19,6 +19,7 @@ from raie_engine.errors import ConfigError
 __all__ = ["require_contract"]
 
 ROWS = 4
+ROWS_READ = "the rows of the item table"
 
 
 def require_contract(model: ItemModel) -> None:
@@ -47,7 +48,10 @@ def _breaches(model: ItemModel) -> Iterator[str]:
     chosen, following = model.examples(contexts, target, model.length)
     if chosen.shape != (len(following), model.dim) or not len(following) or bool((following < 1).any()):
         yield f"whose `examples` gives states {tuple(chosen.shape)} for {len(following)} items of row 1 or later"
-    for name in sorted(set(model.lora_targets) - _reached(model, contexts)):
+    reached = _reached(model, contexts)
+    if ROWS_READ not in reached:
+        yield "that reads items around `embedded`, so neither new items nor an adapter's item rows reach it"
+    for name in sorted(set(model.lora_targets) - reached):
         yield f"whose linear layer {name!r} is not called when a window is encoded, so no adapter reaches it"
     if model.known_items > 1 and torch.equal(model.encode(_last_replaced(contexts)), states):
         yield "whose states do not depend on the last item of a window"
@@ -72,7 +76,10 @@ def _causal(model: ItemModel, contexts: Contexts) -> bool:
 
 
 def _reached(model: ItemModel, contexts: Contexts) -> set[str]:
-    """The linear layers that encoding calls; in inference mode, where torch has fast paths around its own layers."""
+    """What encoding calls of an adapter: linear layers, and the rows it reads.
+
+    In inference mode, where torch has fast paths around its own layers.
+    """
     reached: set[str] = set()
 
     class Nothing:
@@ -81,6 +88,7 @@ def _reached(model: ItemModel, contexts: Contexts) -> set[str]:
             return inputs.new_zeros(*inputs.shape[:-1], model.lora_targets[name].outputs)
 
         def read(self, items: Tensor) -> Tensor | None:
+            reached.add(ROWS_READ)
             return None
 
     with torch.inference_mode():

@@ -11,7 +11,10 @@ import pytest
 
 from cli.workflows import open_view
 from cli.workspace import find
+from raie_engine.config import BackboneConfig, EngineConfig
 from raie_engine.errors import InputError
+from raie_engine.log_settings import LogSettings
+from raie_engine.model_view import Settings
 from raie_engine.synthetic import SyntheticConfig, drifting_log, write_csv
 from tests.cli.conftest import Raie
 from tests.cli.trained import FIRST, MODEL, SETUP, command, opened, refused
@@ -104,6 +107,19 @@ def test_a_file_without_a_backbone_is_refused_before_anything_is_trained(
     Path("mine.py").write_text("class Backbone:\n    pass\n")
     refused(raie("setup", "log.csv"), 2, ("ItemModel", "docs/backbones.md"))
     assert opened(tmp_path).head(MODEL) is None
+
+
+def test_a_set_up_of_the_registry_never_makes_a_file_run_that_this_workspace_does_not_name(
+    tmp_path: Path, raie: Raie, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    raie("init")
+    (tmp_path / "theirs.py").write_text("raise SystemExit('it ran')")
+    backbone = BackboneConfig(kind="file", path=str(tmp_path / "theirs.py"))
+    settings = Settings(EngineConfig(backbone=backbone), LogSettings()).to_bytes().decode()
+    parameters = {"log": str(tmp_path / "log.csv"), "until": None, "settings": settings}
+    opened(tmp_path).begin(MODEL, "setup", seed=1, actor="ada", reason="", parameters=parameters)
+    refused(raie("edit", "resume", "1", "--force"), 2, ("theirs.py", "raie.toml"))
 
 
 @pytest.mark.filterwarnings("ignore")  # MLflow's own imports warn

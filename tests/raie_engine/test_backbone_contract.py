@@ -67,6 +67,11 @@ class GoesAroundItsLayer(Plain):
         return nn.functional.linear(self.embedded(contexts.items).cumsum(dim=1), self.out.weight)
 
 
+class ReadsAroundTheTable(Plain):
+    def states(self, contexts: Contexts) -> Tensor:
+        return self.out(self.items(contexts.items).cumsum(dim=1))
+
+
 class IsTooWide(Plain):
     def states(self, contexts: Contexts) -> Tensor:
         return super().states(contexts).repeat(1, 1, 2)
@@ -96,6 +101,7 @@ BROKEN = {
     ReadsItsBatch: "depends on the other windows",
     HasAnIdleLayer: "'idle' is not called",
     GoesAroundItsLayer: "'out' is used around its call",
+    ReadsAroundTheTable: "around `embedded`",
     IsTooWide: r"whose states are \(4, 32\)",
     ForgetsTheLastItem: "do not depend on the last item",
     IsInfinite: "not finite",
