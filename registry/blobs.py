@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from functools import partial
+from itertools import count
 
 from sqlalchemy import Connection, Engine, case, select, update
 
@@ -22,6 +23,7 @@ from registry.values import Digest, digest_of
 
 __all__ = ["keep_blobs", "put", "put_all", "require_live"]
 
+_ATTEMPTS = 5
 _b = blobs.c
 
 
@@ -36,7 +38,7 @@ def put(engine: Engine, store: ArtifactStore, data: bytes) -> Digest:
 def put_all(engine: Engine, store: ArtifactStore, data: Sequence[bytes]) -> list[Digest]:
     """The same for many blobs at once, with two transactions for all of them; the digests in the same order."""
     digests = [digest_of(one) for one in data]
-    waiting = dict(zip(digests, data, strict=True))
+    waiting, attempts = dict(zip(digests, data, strict=True)), count(1)
     while waiting:
         # One order for everybody: two uploads of the same blobs could otherwise wait for each other.
         sizes = [(digest, len(waiting[digest])) for digest in sorted(waiting)]
@@ -47,12 +49,10 @@ def put_all(engine: Engine, store: ArtifactStore, data: Sequence[bytes]) -> list
                 del waiting[digest]
         if not waiting:
             break
-        for one in waiting.values():
-            digest = store.put(one)
-            reach("upload.stored")
-            store.get(digest)
+        last = next(attempts) == _ATTEMPTS
+        there = sorted(digest for digest, one in waiting.items() if _store(store, one, last=last))
         reach("upload.verified")
-        done = write(engine, partial(_mark_live, digests=sorted(waiting)))
+        done = write(engine, partial(_mark_live, digests=there))
         waiting = {digest: one for digest, one in waiting.items() if digest not in done}
         reach("upload.live")
     return digests
@@ -90,6 +90,22 @@ def _claim(connection: Connection, sizes: Sequence[tuple[Digest, int]]) -> list[
     for chunk in chunked([digest for digest, _ in sizes]):
         found += connection.execute(select(_b.digest).where(_b.digest.in_(chunk), _b.state == "live")).scalars()
     return found
+
+
+def _store(store: ArtifactStore, data: bytes, *, last: bool) -> bool:
+    """Puts bytes and reads them back; False where a gc without a period of grace took them in between.
+
+    last: whether it is not to be believed any more that a gc did. Raises BlobMissing then.
+    """
+    digest = store.put(data)
+    reach("upload.stored")
+    try:
+        store.get(digest)
+    except BlobMissing:
+        if last:
+            raise
+        return False
+    return True
 
 
 def _mark_live(connection: Connection, digests: list[Digest]) -> set[Digest]:

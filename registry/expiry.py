@@ -11,6 +11,7 @@ expiry that was killed is finished by the next one. The blobs themselves are lef
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -50,7 +51,7 @@ class Rule:
     keep_days: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.keep_last < 1 or not self.keep_days >= 0:
+        if self.keep_last < 1 or not 0 <= self.keep_days < math.inf:
             raise InvalidValue(f"Expected to keep the last 1 or more and 0 or more days, found {self}")
 
     def __str__(self) -> str:

@@ -94,6 +94,6 @@ def test_gc_says_what_it_keeps_and_why(raie: Raie, registry: Registry) -> None:
     assert reasons == {"an open edit recorded it"}
 
 
-@pytest.mark.parametrize("text", ["-1", "nan", "x"])
+@pytest.mark.parametrize("text", ["-1", "nan", "inf", "x"])
 def test_days_that_are_none_are_refused(raie: Raie, workspace: Workspace, text: str) -> None:
     assert raie("expire", "--keep-days", text, "--yes").code == 2

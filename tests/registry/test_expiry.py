@@ -138,7 +138,7 @@ def test_the_base_of_an_open_edit_is_kept_until_it_is_closed(world: World) -> No
     assert expired(run(world)) == [3]
 
 
-@pytest.mark.parametrize("rule", [(0, 1.0), (-1, 1.0), (1, -1.0), (1, float("nan"))])
+@pytest.mark.parametrize("rule", [(0, 1.0), (-1, 1.0), (1, -1.0), (1, float("nan")), (1, float("inf"))])
 def test_a_rule_that_keeps_less_than_nothing_is_refused(rule: tuple[int, float]) -> None:
     with pytest.raises(InvalidValue, match="Expected to keep"):
         Rule(*rule)

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from migrations import triggers
-from registry import BlobMissing, Digest, InvalidValue, LocalStore, Registry, audit, digest_of, maintenance
+from registry import BlobMissing, Digest, InvalidValue, LocalStore, Registry, audit, blobs, digest_of, maintenance
 from registry.audit import parse_anchor
 from registry.database import reading, write
 from registry.edits import LEASE_S
@@ -263,6 +263,33 @@ def test_an_upload_that_meets_a_gc_at_any_step_ends_with_the_blob_in_the_store(
     assert world.registry.get(digest) == b"wanted again"
     assert rows(world)[digest] == "live"
     assert verify(world.registry).ok
+
+
+@pytest.mark.parametrize("point", ["upload.claimed", "upload.stored", "upload.verified"])
+def test_an_upload_that_is_overtaken_by_a_gc_at_any_step_begins_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    overtaken: list[str] = []
+
+    def reach(reached: str) -> None:
+        if reached == point and not overtaken:
+            overtaken.append(reached)
+            # An upload is too young for every other gc.
+            overtaken.extend(collect(world))
+
+    monkeypatch.setattr(blobs, "reach", reach)
+    digest = world.blob("wanted")
+    assert overtaken == [point, digest]
+    assert world.registry.get(digest) == b"wanted"
+    assert rows(world)[digest] == "live"
+
+
+def test_a_store_that_keeps_nothing_is_not_taken_for_a_gc(
+    local_registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LocalStore, "_write", lambda store, data, target: None)
+    with pytest.raises(BlobMissing):
+        local_registry.put(b"lost")
 
 
 def test_a_gc_that_is_killed_has_told_of_everything_that_it_removed(
