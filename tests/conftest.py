@@ -97,12 +97,19 @@ def database_url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def s3_server() -> Iterator[dict[str, str]]:
+def s3_folder() -> Iterator[Path]:
+    """The folder that the S3 server serves: its containers are the folders in it, and keys are paths."""
+    with tempfile.TemporaryDirectory(prefix="raie-s3-", dir=_memory(), ignore_cleanup_errors=True) as folder:
+        (Path(folder) / "data" / S3_NAME).mkdir(parents=True)
+        yield Path(folder) / "data"
+
+
+@pytest.fixture(scope="session")
+def s3_server(s3_folder: Path) -> Iterator[dict[str, str]]:
     """The environment in which boto3 finds an S3 server; the server runs while the session does."""
-    rclone = Path(sys.executable).parent / "rclone"
-    folder, port = Path(tempfile.mkdtemp(prefix="raie-s3-", dir=_memory())), free_port()
-    (folder / "data" / S3_NAME).mkdir(parents=True)
-    command = [rclone, "serve", "s3", folder / "data", "--addr", f"127.0.0.1:{port}", "--auth-key", "key,secret"]
+    rclone, port = Path(sys.executable).parent / "rclone", free_port()
+    folder = s3_folder.parent
+    command = [rclone, "serve", "s3", s3_folder, "--addr", f"127.0.0.1:{port}", "--auth-key", "key,secret"]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [*command, "--config", os.devnull], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
@@ -122,7 +129,6 @@ def s3_server() -> Iterator[dict[str, str]]:
     finally:
         process.terminate()
         process.wait(10)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def free_port() -> int:
