@@ -7,7 +7,6 @@ neither waits long for the store nor fails by it, and the next command keeps wha
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -34,14 +33,9 @@ def publishes_end(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def publish_end(workspace: Workspace) -> None:
     """Keep the chain's end in the store, if the store answers soon."""
-    thread = threading.Thread(target=_publish, args=[workspace], daemon=True, name="publish the audit chain's end")
-    thread.start()
-    thread.join(WAIT_S)
-
-
-def _publish(workspace: Workspace) -> None:
     from registry import RegistryError
     from registry.anchors import publish
+    from registry.deadline import Deadline
 
-    with suppress(RegistryError):
-        publish(workspace.registry())
+    with suppress(RegistryError, TimeoutError):
+        Deadline(WAIT_S).run(lambda: publish(workspace.registry()))

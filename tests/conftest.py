@@ -106,12 +106,19 @@ def database_url(request: pytest.FixtureRequest) -> str:
 
 
 @contextmanager
-def running_s3() -> Iterator[dict[str, str]]:
-    """The environment in which boto3 finds an S3 server, while the server runs."""
-    rclone = Path(sys.executable).parent / "rclone"
-    folder, port = Path(tempfile.mkdtemp(prefix="raie-s3-", dir=memory())), free_port()
-    (folder / "data" / S3_NAME).mkdir(parents=True)
-    command = [rclone, "serve", "s3", folder / "data", "--addr", f"127.0.0.1:{port}", "--auth-key", "key,secret"]
+def s3_containers() -> Iterator[Path]:
+    """The folder that an S3 server serves: its containers are the folders in it, and keys are paths."""
+    with tempfile.TemporaryDirectory(prefix="raie-s3-", dir=memory(), ignore_cleanup_errors=True) as folder:
+        (Path(folder) / "data" / S3_NAME).mkdir(parents=True)
+        yield Path(folder) / "data"
+
+
+@contextmanager
+def running_s3(served: Path) -> Iterator[dict[str, str]]:
+    """The environment in which boto3 finds an S3 server of such a folder, while the server runs."""
+    rclone, port = Path(sys.executable).parent / "rclone", free_port()
+    folder = served.parent
+    command = [rclone, "serve", "s3", served, "--addr", f"127.0.0.1:{port}", "--auth-key", "key,secret"]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [*command, "--config", os.devnull], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
@@ -131,13 +138,19 @@ def running_s3() -> Iterator[dict[str, str]]:
     finally:
         process.terminate()
         process.wait(10)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
-def s3_server() -> Iterator[dict[str, str]]:
+def s3_folder() -> Iterator[Path]:
+    """The folder that the S3 server serves."""
+    with s3_containers() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def s3_server(s3_folder: Path) -> Iterator[dict[str, str]]:
     """The environment in which boto3 finds an S3 server; the server runs while the session does."""
-    with running_s3() as environment:
+    with running_s3(s3_folder) as environment:
         yield environment
 
 

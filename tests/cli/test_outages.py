@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import make_url
 
 from cli.workspace import find
+from registry import Registry
 from tests.cli import history
 from tests.cli.conftest import Raie
 from tests.cli.history import MODEL
@@ -40,7 +41,7 @@ def test_commands_while_postgresql_is_in_trouble(
 ) -> None:
     monkeypatch.setenv("RAIE_DATABASE_URL", postgres_url)
     assert raie("init").code == 0
-    make_history()
+    make_history(find().registry())
     url = make_url(postgres_url)
     with Proxy(f"{url.query['host']}/.s.PGSQL.5432") as proxy:
         far = url.set(host="127.0.0.1", port=proxy.port, password=SECRET, query={"timeout": "1"})
@@ -56,12 +57,11 @@ def test_commands_while_s3_is_in_trouble(
     with Proxy((str(where.hostname), int(where.port or 0))) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.port}")
         assert raie("init", "--store", f"{s3_url}?timeout=1").code == 0
-        make_history()
+        make_history(find().registry())
         check(raie, proxy, FAULTS[fault], [LOOK, ROLL_BACK])
 
 
-def make_history() -> None:
-    registry = find().registry()
+def make_history(registry: Registry) -> None:
     history.set_up(registry)
     history.edit(registry, [1])
 

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-import migrations
 from raie_engine.training import Schedule, fit
 from registry import (
     CommitStateUnknown,
@@ -28,13 +27,12 @@ from registry import (
 )
 from registry.database import open_engine
 from registry.maintenance import verify
+from tests.outages.conftest import DATABASE, STORE, Copy
 from tests.outages.disk import full, read_only, small_disk
-from tests.outages.outage import STRAY, Outage, Work, collect, edit, load
+from tests.outages.outage import Outage, Work, collect, edit, load
 from tests.outages.report import Report, attempt
 from tests.raie_engine.world import random_windows
 from tests.registry.building import World
-
-DATABASE, STORE = "registry.db", "store"
 
 
 @pytest.fixture
@@ -43,58 +41,50 @@ def disk(place: Path) -> Iterator[Path]:
         yield folder
 
 
-def on(database: Path, store: Path) -> Registry:
-    """A registry with a model in it, and an object that is nobody's; the folders are made."""
-    url = f"sqlite:///{database / DATABASE}"
-    migrations.upgrade(url)
-    registry = Registry.open(url, str(store / STORE))
-    World(registry).setup()
-    registry.store.put(STRAY)
-    return registry
+Check = Callable[[str, str, AbstractContextManager[object], Registry, Work, type[Exception] | None], None]
 
 
-def outcome(
-    where: str,
-    what: str,
-    fault: AbstractContextManager[object],
-    registry: Registry,
-    work: Work,
-    expected: type[Exception] | None,
-    results: Mapping[Work, str],
-    report: Report,
-) -> None:
-    ended, again = Outage(fault, registry, registry, registry, results).outcome(work, expected)
-    report.add(where, what, work.__name__, ended, again)
-    assert list((registry.store.root / "incoming").iterdir()) == [], "half a blob"  # type: ignore[attr-defined]
+@pytest.fixture
+def check(results: Mapping[Work, str], report: Report) -> Check:
+    """Lets something go wrong, somewhere and by some name, while a registry does some work."""
+
+    def run(
+        where: str,
+        name: str,
+        fault: AbstractContextManager[object],
+        registry: Registry,
+        work: Work,
+        expected: type[Exception] | None,
+    ) -> None:
+        ended, again = Outage(fault, registry, registry, registry, results).outcome(work, expected)
+        report.add(where, name, work.__name__, ended, again)
+        assert list((registry.store.root / "incoming").iterdir()) == [], "half a blob"  # type: ignore[attr-defined]
+
+    return run
 
 
 @pytest.mark.parametrize(("work", "expected"), [(edit, StoreFull), (load, None), (collect, None)])
 def test_a_full_disk_below_the_store(
-    disk: Path,
-    place: Path,
-    work: Work,
-    expected: type[Exception] | None,
-    results: Mapping[Work, str],
-    report: Report,
+    copy: Copy, check: Check, disk: Path, place: Path, work: Work, expected: type[Exception] | None
 ) -> None:
-    outcome("folder", "disk full", full(disk), on(place, disk), work, expected, results, report)
+    check("folder", "disk full", full(disk), copy(place, disk), work, expected)
 
 
 @pytest.mark.parametrize("free", [0, 64 * 1024], ids=["full", "a little room"])
 @pytest.mark.parametrize("work", [edit, load])
 def test_a_full_disk_below_the_database(
-    disk: Path, place: Path, work: Work, free: int, results: Mapping[Work, str], report: Report
+    copy: Copy, check: Check, disk: Path, place: Path, work: Work, free: int
 ) -> None:
     # Even a reader needs room for the index of the write-ahead log.
     expected = None if work is load and free else DatabaseFull
-    what = f"disk full but for {free} bytes" if free else "disk full"
-    outcome("SQLite", what, full(disk, free), on(disk, place), work, expected, results, report)
+    name = f"disk full but for {free} bytes" if free else "disk full"
+    check("SQLite", name, full(disk, free), copy(disk, place), work, expected)
 
 
 def test_a_disk_that_fills_at_any_moment_of_an_edit_leaves_the_old_head_or_the_new_one(
-    disk: Path, place: Path
+    copy: Copy, disk: Path, place: Path
 ) -> None:
-    world = World(on(disk, place))
+    world = World(copy(disk, place))
     heads = [world.head.id]
     for number, free in enumerate(range(0, 192 * 1024, 12 * 1024)):
         with full(disk, free), contextlib.suppress(DatabaseFull, CommitStateUnknown):
@@ -106,30 +96,28 @@ def test_a_disk_that_fills_at_any_moment_of_an_edit_leaves_the_old_head_or_the_n
     assert len(heads) > 1, "the disk never had room"
 
 
-@pytest.mark.parametrize(
-    ("what", "work", "expected"),
-    [
-        (STORE, edit, StoreUnreachable),
-        (STORE, collect, StoreUnreachable),
-        (STORE, load, None),
-        (DATABASE, edit, DatabaseFull),
-        (DATABASE, load, None),
-        ("", edit, DatabaseUnreachable),
-        ("", load, DatabaseUnreachable),
-    ],
-)
+READ_ONLY = [
+    (STORE, "folder", edit, StoreUnreachable),
+    (STORE, "folder", collect, StoreUnreachable),
+    (STORE, "folder", load, None),
+    (DATABASE, "SQLite", edit, DatabaseFull),
+    (DATABASE, "SQLite", load, None),
+    ("", "SQLite, with its folder", edit, DatabaseUnreachable),
+    ("", "SQLite, with its folder", load, DatabaseUnreachable),
+]
+
+
+@pytest.mark.parametrize(("what", "where", "work", "expected"), READ_ONLY)
 def test_what_is_read_only(
+    copy: Copy,
+    check: Check,
     place: Path,
     what: str,
+    where: str,
     work: Work,
     expected: type[Exception] | None,
-    results: Mapping[Work, str],
-    report: Report,
 ) -> None:
-    registry = on(place, place)
-    name = {STORE: "folder", DATABASE: "SQLite", "": "SQLite"}[what]
-    told = "read-only" if what else "read-only folder"
-    outcome(name, told, read_only(place / what), registry, work, expected, results, report)
+    check(where, "read-only", read_only(place / what), copy(place, place), work, expected)
 
 
 @contextmanager
@@ -142,13 +130,10 @@ def locked(database: Path) -> Iterator[None]:
 
 @pytest.mark.parametrize(("work", "expected"), [(edit, DatabaseBusy), (load, None)])
 def test_a_file_that_another_program_keeps_locked_for_longer_than_we_wait(
-    place: Path, work: Work, expected: type[Exception] | None, results: Mapping[Work, str], report: Report
+    copy: Copy, check: Check, place: Path, work: Work, expected: type[Exception] | None
 ) -> None:
-    registry = on(place, place)
-    hasty = replace(registry, engine=open_engine(f"sqlite:///{place / DATABASE}?timeout=0.2"))
-    outcome(
-        "SQLite", "locked by another program", locked(place / DATABASE), hasty, work, expected, results, report
-    )
+    hasty = replace(copy(place, place), engine=open_engine(f"sqlite:///{place / DATABASE}?timeout=0.2"))
+    check("SQLite", "locked by another program", locked(place / DATABASE), hasty, work, expected)
 
 
 @contextmanager
@@ -163,9 +148,9 @@ def quota(size: int) -> Iterator[None]:
 
 
 def test_a_quota_that_stops_a_commit_half_way_is_neither_success_nor_failure_and_a_retry_finds_out(
-    place: Path, results: Mapping[Work, str], report: Report
+    copy: Copy, check: Check, place: Path
 ) -> None:
-    outcome("SQLite", "quota", quota(36 * 1024), on(place, place), edit, CommitStateUnknown, results, report)
+    check("SQLite", "quota", quota(36 * 1024), copy(place, place), edit, CommitStateUnknown)
 
 
 def train(folder: Path) -> list[float]:

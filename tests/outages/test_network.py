@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,44 +13,23 @@ from urllib.parse import urlsplit
 import pytest
 from sqlalchemy import Engine, text
 
-import migrations
 from registry import ArtifactStore, DatabaseUnreachable, Digest, Registry, open_store
 from registry.database import open_engine, reading
 from registry.maintenance import gc, verify
 from tests.outages import network
 from tests.outages.network import Scenario
-from tests.outages.outage import SECRET, STRAY, Outage, Work, collect, edit, load
+from tests.outages.outage import SECRET, Outage, Work, collect, edit, load
 from tests.outages.report import Report, attempt
-from tests.registry.building import World
 from tests.registry.proxy import Answered, Proxy, Recorded
 
 
 @pytest.fixture
-def s3_proxy(s3_server: dict[str, str]) -> Iterator[Proxy]:
-    where = urlsplit(s3_server["AWS_ENDPOINT_URL"])
+def s3_proxy(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """Between S3 and whoever opens a store there from here on."""
+    where = urlsplit(os.environ["AWS_ENDPOINT_URL"])
     with Proxy((str(where.hostname), int(where.port or 0))) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.port}")
         yield proxy
-
-
-@pytest.fixture
-def s3_registry(sqlite_url: str, s3_url: str, s3_proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Registry:
-    """A registry that reaches its S3 server directly, with a model in it and an object that is nobody's."""
-    migrations.upgrade(sqlite_url)
-    registry = Registry.open(sqlite_url, s3_url)
-    World(registry).setup()
-    registry.store.put(STRAY)
-    # Whoever opens the store from here on goes through the proxy.
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{s3_proxy.port}")
-    return registry
-
-
-@pytest.fixture
-def postgres_registry(postgres_url: str, place: Path) -> Registry:
-    """A registry that reaches its PostgreSQL server directly, with a model in it."""
-    migrations.upgrade(postgres_url)
-    registry = Registry.open(postgres_url, str(place / "store"))
-    World(registry).setup()
-    return registry
 
 
 @pytest.mark.parametrize("scenario", network.S3, ids=str)
@@ -84,21 +64,20 @@ def test_a_fault_between_us_and_postgresql(
 
 
 def test_a_stale_list_costs_nothing_that_is_needed(
-    s3_proxy: Proxy, s3_registry: Registry, s3_url: str, results: Mapping[Work, str], report: Report
+    s3_registry: Registry, s3_url: str, s3_proxy: Proxy, results: Mapping[Work, str], report: Report
 ) -> None:
     through = replace(s3_registry, store=open_store(s3_url))
     with s3_proxy.failing(old := Recorded(rb"list-type")):
-        list(through.store.iterate())
-    collect(s3_registry)
-    late = s3_registry.store.put(b"nobody's either")
-    edit(s3_registry)
+        assert collect(through) == "gone"
+    late = through.store.put(b"nobody's either")
+    edit(through)
     with s3_proxy.failing(Answered(rb"list-type", instead=old.answers)):
         ended = attempt(lambda: collect(through))
     assert (ended.error, ended.result) == (None, "gone")
-    assert s3_registry.store.exists(late), "the old list does not name it"
+    assert through.store.exists(late), "the old list does not name it"
     assert load(through) == results[edit]
     collect(through)
-    assert not s3_registry.store.exists(late)
+    assert not through.store.exists(late)
     report.add("S3", "stale list", "collect", ended, "same result")
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 
 from registry.fault_points import POINTS
-from tests.conftest import running_postgres, running_s3
+from tests.conftest import running_postgres, running_s3, s3_containers
 from tests.registry.crash.cases import OPERATIONS, Case, passings, run
 from tests.registry.crash.grounds import Ground, prepared
 from tests.registry.crash.processes import Worker
@@ -55,7 +55,9 @@ def _arguments() -> argparse.Namespace:
 def _ground(database: str, store: str) -> Iterator[Ground]:
     with ExitStack() as servers:
         server = servers.enter_context(running_postgres()) if database == "postgresql" else None
-        environment = servers.enter_context(running_s3()) if store == "s3" else {}
+        environment = (
+            servers.enter_context(running_s3(servers.enter_context(s3_containers()))) if store == "s3" else {}
+        )
         yield servers.enter_context(prepared(server, environment))
 
 
