@@ -200,4 +200,34 @@ MUTANTS = (
         ),
         ("tests/registry/test_admission.py",),
     ),
+    Mutant(
+        "a protected alias is loaded unchecked",
+        "registry/transaction.py",
+        (("            admission.admit_load(connection, model, ref, found)\n", ""),),
+        ("tests/registry/test_admission.py", "-k", "not postgresql"),
+    ),
+    Mutant(
+        "an edit that was replayed counts as judged",
+        "registry/evidence.py",
+        (("edits.c.proposal == content, ", ""),),
+        ("tests/registry/test_admission.py", "-k", "not postgresql"),
+    ),
+    Mutant(
+        "an author approves",
+        "registry/policy.py",
+        (("    others = facts.approvers - facts.authors\n", "    others = facts.approvers\n"),),
+        ("tests/registry/test_admission.py", "-k", "not postgresql"),
+    ),
+    Mutant(
+        "a signature is passed over",
+        "registry/admission.py",
+        ((" or any(gate.name == SIGNATURE for gate in failed)", ""),),
+        ("tests/registry/test_admission.py", "-k", "not postgresql"),
+    ),
+    Mutant(
+        "a trigger that asks another table of the same name",
+        "migrations/guards.py",
+        ((" SET search_path = {schema}, pg_temp", ""),),
+        ("tests/registry/test_grants.py",),
+    ),
 )
