@@ -63,7 +63,7 @@ MUTANTS = (
                 '        connection.commit()\n        reach("land.head_moved")\n',
             ),
         ),
-        (CRASH, "-k", "any_step and rollback"),
+        (CRASH, "-k", "any_step and edit"),
     ),
     Mutant(
         "no compare-and-swap of the head",
