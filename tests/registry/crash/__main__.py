@@ -12,10 +12,10 @@ from contextlib import ExitStack, closing, contextmanager
 
 from registry.fault_points import POINTS
 from tests.conftest import running_postgres, running_s3, s3_containers
-from tests.registry.crash.cases import OPERATIONS, Case, passings, run
+from tests.registry.crash.cases import Case, run
 from tests.registry.crash.grounds import Ground, prepared
 from tests.registry.crash.processes import Worker
-from tests.registry.crash.random_cases import random_case
+from tests.registry.crash.random_cases import passings, random_case
 
 _SHOW_EVERY_S = 10.0
 _ENDINGS = ("crash", "pause", "pause and crash")
@@ -26,7 +26,7 @@ def main() -> int:
     wanted = _arguments()
     print(f"{wanted.n} cases on {wanted.database} and {wanted.store}, SEED={wanted.seed}", flush=True)
     with _ground(wanted.database, wanted.store) as ground, closing(Worker()) as worker:
-        passed = {name: passings(ground, operation.steps) for name, operation in OPERATIONS.items()}
+        passed = passings(ground)
         counts, broken = Counter[tuple[str, str]](), 0
         for number in _shown([wanted.only] if wanted.only is not None else range(wanted.n)):
             case = random_case(wanted.seed, number, passed)

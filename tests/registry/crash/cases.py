@@ -5,16 +5,16 @@ A case says all of it, so that it can be repeated. What it finds is a list of br
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from registry.fault_points import POINTS
 from tests.registry.crash.grounds import Ground
 from tests.registry.crash.history import broken_promises, leftovers
-from tests.registry.crash.processes import PATIENCE_S, Ended, Paused, Stop, Victim, Worker
+from tests.registry.crash.processes import PATIENCE_S, Paused, Stop, Victim, Worker
 from tests.registry.crash.steps import Client, Step, leave_behind, take
 
-__all__ = ["OPERATIONS", "PASSINGS", "RIVALS", "Case", "Operation", "Outcome", "cases_of", "passings", "run"]
+__all__ = ["OPERATIONS", "PASSINGS", "RIVALS", "Case", "Operation", "Outcome", "cases_of", "run"]
 
 PASSINGS = 3
 _BLOCKED_S = 0.03
@@ -38,7 +38,7 @@ OPERATIONS: Mapping[str, Operation] = {
         ("begin.", "upload.", "part.", "commit.", "land."),
     ),
     "rollback": Operation(
-        (Step("undo", "undo 2", 2), Step("undo", "undo 3", 3), Step("return", "to 1", 1)), ("rollback.", "land.")
+        (Step("undo", "undo 2", 2), Step("undo", "undo 3", 3), Step("return", "to 1", 1)), ("rollback.",)
     ),
     "promote": Operation(tuple(Step("promote", f"promote {edit}", edit) for edit in (1, 2, 3)), ("promote.",)),
     "compose": Operation(
@@ -78,22 +78,11 @@ class Case:
     dies: bool
 
 
-def passings(ground: Ground, steps: tuple[Step, ...]) -> Counter[str]:
-    """How often a process that does these steps undisturbed reaches each point."""
-    with ground.copy() as place:
-        _leave_behind(place.open(), steps)
-        victim = Victim(place, steps)
-        ended = victim.wait()
-        victim.kill()
-    assert isinstance(ended, Ended), victim.error
-    return ended.passings
-
-
-def cases_of(operation: Operation, passed: Mapping[str, int]) -> list[Case]:
+def cases_of(operation: Operation) -> list[Case]:
     """Every point of the operation x crash and pause x the first three passings; the rivals take turns."""
     cases = []
-    for point in (point for point in passed if point.startswith(operation.points)):
-        for passing in range(1, min(passed[point], PASSINGS) + 1):
+    for point in (point for point in POINTS if point.startswith(operation.points)):
+        for passing in range(1, PASSINGS + 1):
             rival = list(RIVALS.values())[len(cases) // 2 % len(RIVALS)]
             steps = operation.steps[:passing]
             cases += [Case(steps, point, passing, (), dies=True), Case(steps, point, passing, rival, dies=False)]
@@ -112,7 +101,7 @@ def run(case: Case, ground: Ground, worker: Worker) -> Outcome:
     """What was promised and is not so, after the crash or pause and after everything was done again."""
     with ground.copy() as place:
         client = place.open()
-        _leave_behind(client, case.steps)
+        leave_behind(client, case.steps)
         victim = Victim(place, case.steps, Stop(case.point, case.passing, case.dies and not case.rival))
         stopped, found = _disturb(victim, case, worker)
         found += broken_promises(client, victim.told, ground.anchor)
@@ -151,10 +140,3 @@ def _again(client: Client, steps: Sequence[Step]) -> list[str]:
         except Exception as error:
             found.append(f"{step} failed when it was done again: {error!r}")
     return found
-
-
-def _leave_behind(client: Client, steps: Sequence[Step]) -> None:
-    """The edits that the steps will find left behind by other processes."""
-    for step in steps:
-        if step.kind in ("resume", "abort"):
-            leave_behind(client, f"left before {step.tag}", step.number)

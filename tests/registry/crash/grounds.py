@@ -47,11 +47,11 @@ class Ground:
                 shutil.copy(_database(self.template), _database(place))
             else:
                 run_sql(self.server, f"CREATE DATABASE {_database(place)} TEMPLATE {_database(self.template)}")
-            store = open_store(place.store_url)
-            for data in self.blobs:
-                store.put(data)
             shutil.copy(self.template.told, place.told)
-            yield place
+            with _emptied_afterwards(open_store(place.store_url)) as store:
+                for data in self.blobs:
+                    store.put(data)
+                yield place
 
 
 @contextmanager
@@ -65,12 +65,12 @@ def prepared(server: str | None, environment: Mapping[str, str]) -> Iterator[Gro
             run_sql(server, f"CREATE DATABASE {_database(place)}")
         migrations.upgrade(place.database_url)
         client = place.open()
-        _make_history(client)
-        store = client.registry.store
-        with reading(client.registry.engine) as connection:
-            number, _, hashed = chain_head(connection).partition(":")
-        anchor = Anchor(int(number), hashed, "the history")
-        yield Ground(place, tuple(store.get(blob.digest) for blob in store.iterate()), anchor, server)
+        with _emptied_afterwards(client.registry.store) as store:
+            _make_history(client)
+            with reading(client.registry.engine) as connection:
+                number, _, hashed = chain_head(connection).partition(":")
+            anchor = Anchor(int(number), hashed, "the history")
+            yield Ground(place, tuple(store.get(blob.digest) for blob in store.iterate()), anchor, server)
 
 
 def _make_history(client: Client) -> None:
@@ -96,13 +96,14 @@ def _new_place(server: str | None, environment: Mapping[str, str]) -> Iterator[P
         finally:
             if server is not None:
                 run_sql(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-            _empty(open_store(store))
 
 
 def _database(place: Place) -> str:
     return str(make_url(place.database_url).database)
 
 
-def _empty(store: ArtifactStore) -> None:
+@contextmanager
+def _emptied_afterwards(store: ArtifactStore) -> Iterator[ArtifactStore]:
+    yield store
     for blob in list(store.iterate()):
         store.delete(blob.digest)

@@ -5,13 +5,16 @@ A case follows from the seed and its number alone, so that one that breaks a pro
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from random import Random
 
 from tests.registry.crash.cases import OPERATIONS, PASSINGS, RIVALS, Case
-from tests.registry.crash.steps import REGIONS, Step
+from tests.registry.crash.grounds import Ground
+from tests.registry.crash.processes import Ended, Victim
+from tests.registry.crash.steps import REGIONS, Step, leave_behind
 
-__all__ = ["random_case"]
+__all__ = ["passings", "random_case"]
 
 _OTHERS = 3
 _HISTORY = REGIONS
@@ -30,8 +33,23 @@ _NUMBERS: Mapping[str, tuple[int, ...]] = {
 """A step's kind -> the numbers it may have: regions, or edits of the history that every case begins with."""
 
 
+def passings(ground: Ground) -> dict[str, Counter[str]]:
+    """Operation -> point -> how often a process that does the operation's steps undisturbed passes it."""
+    return {name: _passings(ground, operation.steps) for name, operation in OPERATIONS.items()}
+
+
+def _passings(ground: Ground, steps: tuple[Step, ...]) -> Counter[str]:
+    with ground.copy() as place:
+        leave_behind(place.open(), steps)
+        victim = Victim(place, steps)
+        ended = victim.wait()
+        victim.kill()
+    assert isinstance(ended, Ended), victim.error
+    return ended.passings
+
+
 def random_case(seed: int, number: int, passed: Mapping[str, Mapping[str, int]]) -> Case:
-    """The case of this number; passed: operation -> point -> how often its steps pass it.
+    """The case of this number; passed: as `passings` says.
 
     Not every case comes as far as its point: another step may have left nothing to do for the one that passes it.
     """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,11 +110,13 @@ def entry(region: int, tag: str) -> dict[str, str]:
     return {part: digest_of(f"{part} {region} {tag}".encode()) for part in ("state", "lora")}
 
 
-def leave_behind(client: Client, tag: str, region: int) -> None:
-    """An edit whose process is gone: begun, uploaded, its step recorded, and its lease run out."""
-    gone = Registry(client.registry.engine, client.registry.store)
-    _record(World(gone), _begin(gone, Step("edit", tag, region)))
-    _lapse(client, Step("lapse", tag))
+def leave_behind(client: Client, steps: Sequence[Step]) -> None:
+    """The edits of processes that are gone which some steps look for: begun, their steps recorded, their leases over."""
+    for step in steps:
+        if step.kind in ("resume", "abort"):
+            gone = Registry(client.registry.engine, client.registry.store)
+            _record(World(gone), _begin(gone, Step("edit", f"left before {step.tag}", step.number)))
+            _lapse(client, step)
 
 
 def _edit(client: Client, step: Step) -> Done:

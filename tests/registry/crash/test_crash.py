@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
 from registry.fault_points import POINTS
-from tests.registry.crash.cases import OPERATIONS, PASSINGS, Case, cases_of, passings, run
+from tests.registry.crash.cases import OPERATIONS, PASSINGS, Case, cases_of, run
 from tests.registry.crash.grounds import Ground
 from tests.registry.crash.processes import Worker
-from tests.registry.crash.random_cases import random_case
+from tests.registry.crash.random_cases import passings, random_case
 
 ELSEWHERE = ["sqlite-s3", "postgresql-folder", "postgresql-s3"]
-OF_THE_FOLDER = {"upload.written", "upload.renamed"}
+OF_THE_FOLDER = ("upload.written", "upload.renamed")
+SHOWN = 3
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +27,7 @@ def worker() -> Iterator[Worker]:
 
 
 def broken(cases: list[Case], ground: Ground, worker: Worker) -> str:
-    """The cases that broke a promise, with what each broke, to be read."""
+    """The first cases that broke a promise, with what each broke, to be read."""
     assert cases
     found = []
     for case in cases:
@@ -33,33 +35,34 @@ def broken(cases: list[Case], ground: Ground, worker: Worker) -> str:
         lines = outcome.broken if outcome.stopped else ("it never came to the point", *outcome.broken)
         if lines:
             found.append("\n".join([str(case), *lines]))
+        if len(found) == SHOWN:
+            break
     return "\n\n".join(found)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("ground", ["sqlite-folder"], indirect=True)
 def test_a_crash_or_a_pause_at_any_step_breaks_no_promise(operation: str, ground: Ground, worker: Worker) -> None:
-    passed = passings(ground, OPERATIONS[operation].steps)
-    assert broken(cases_of(OPERATIONS[operation], passed), ground, worker) == ""
+    assert broken(cases_of(OPERATIONS[operation]), ground, worker) == ""
 
 
 @pytest.mark.parametrize("ground", ELSEWHERE, indirect=True)
 def test_nor_does_it_on_another_database_or_store(
     ground: Ground, worker: Worker, request: pytest.FixtureRequest
 ) -> None:
-    """Of all cases one for each point, the points dealt out between the three."""
-    cases = [case for case in every_case(ground) if case.passing == 1 + list(POINTS).index(case.point) % PASSINGS]
+    """Some of the cases of one passing each; the slow test below takes them all."""
     dealt = ELSEWHERE.index(request.node.callspec.params["ground"])
-    assert broken(cases[dealt :: 2 * len(ELSEWHERE) + 1], ground, worker) == ""
+    cases = [case for case in every_case(ground) if case.passing == 1 + dealt]
+    assert broken(cases[4 * dealt :: 19], ground, worker) == ""
 
 
 @pytest.mark.parametrize("ground", ["sqlite-folder"], indirect=True)
 def test_a_random_case_follows_from_its_seed_and_number(ground: Ground, worker: Worker) -> None:
-    passed = {name: passings(ground, operation.steps) for name, operation in OPERATIONS.items()}
+    passed = passings(ground)
     drawn = [random_case(11, number, passed) for number in range(20)]
     assert drawn == [random_case(11, number, passed) for number in range(20)]
     assert len(set(drawn)) == 20
-    assert [run(case, ground, worker).broken for case in drawn] == [()] * 20
+    assert [run(case, ground, worker).broken for case in drawn[:8]] == [()] * 8
 
 
 @pytest.mark.slow
@@ -69,13 +72,11 @@ def test_nor_does_any_case_on_another_database_or_store(ground: Ground, worker: 
 
 
 def every_case(ground: Ground) -> list[Case]:
-    found = []
-    for operation in OPERATIONS.values():
-        found += cases_of(operation, passings(ground, operation.steps))
-    return found
+    """Those of the folder's own steps only where the store is one."""
+    cases = [case for operation in OPERATIONS.values() for case in cases_of(operation)]
+    return [case for case in cases if not (ground.template.environment and case.point in OF_THE_FOLDER)]
 
 
-@pytest.mark.parametrize("ground", ["sqlite-folder"], indirect=True)
-def test_the_operations_pass_every_point_three_times(ground: Ground) -> None:
-    passed = {case.point: case.passing for case in every_case(ground)}
-    assert passed == dict.fromkeys(POINTS, PASSINGS)
+def test_every_point_is_one_of_an_operation() -> None:
+    tested = [case.point for operation in OPERATIONS.values() for case in cases_of(operation)]
+    assert Counter(tested) == dict.fromkeys(POINTS, 2 * PASSINGS)
