@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NewType
 
@@ -233,7 +233,7 @@ class RegionChange:
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object."""
-        return asdict(self) | {"centre": list(self.centre), "metrics": dict(self.metrics)}
+        return {**vars(self), "centre": list(self.centre), "metrics": dict(self.metrics)}
 
 
 @dataclass(frozen=True)
