@@ -212,10 +212,13 @@ def check_schema(engine: Engine) -> None:
             raise SchemaMismatch("Expected a registry in this database, found none; run `raie db upgrade`")
         found = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
     if found != [SCHEMA_REVISION]:
-        raise SchemaMismatch(
-            f"Expected the database at revision {SCHEMA_REVISION}, found {', '.join(found) or 'none'}; "
-            "run `raie db upgrade`, or install the raie that wrote it if it is newer"
+        named = ", ".join(found) or "none"
+        # Revisions are numbered, so that a newer one is known for newer where its script is not there.
+        newer = named > SCHEMA_REVISION and bool(found)
+        advice = (
+            "it is newer: install the raie that wrote it, or a later one" if newer else "run `raie db upgrade`"
         )
+        raise SchemaMismatch(f"Expected the database at revision {SCHEMA_REVISION}, found {named}; {advice}")
 
 
 def _translate_for(url: URL) -> Callable[[ExceptionContext], RegistryError | None]:
