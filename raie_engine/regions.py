@@ -60,13 +60,15 @@ class RegionMap:
 
     def __post_init__(self) -> None:
         k = len(self.ids)
+        with np.errstate(over="ignore", invalid="ignore"):
+            norms = np.linalg.norm(self.centres, axis=-1)
         problems = {
             "at least one region": k > 0,
             "ascending region ids": bool((np.diff(self.ids) > 0).all()),
             "one row per region in every array": all(
                 len(getattr(self, f.name)) == k for f in fields(self) if f.name != "space"
             ),
-            "centres of norm 1": bool((np.abs(np.linalg.norm(self.centres, axis=-1) - 1) < 1e-4).all()),
+            "centres of norm 1": bool((np.abs(norms - 1) < 1e-4).all()),
             "0 <= R <= R_max <= pi": bool(
                 (
                     (self.radius >= 0) & (self.radius <= self.max_radius) & (self.max_radius <= np.float32(np.pi))

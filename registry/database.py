@@ -18,7 +18,7 @@ from typing import Any, TypeAlias, TypeVar
 from sqlalchemy import URL, Connection, Engine, NullPool, Table, create_engine, event, inspect, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, OperationalError
 
 from registry.deadline import timeout_of
 from registry.errors import (
@@ -228,6 +228,11 @@ def _translate_for(url: URL) -> Callable[[ExceptionContext], RegistryError | Non
     def translate(context: ExceptionContext) -> RegistryError | None:
         if getattr(context.original_exception, "sqlstate", None) == _DENIED:
             return _denial(shown, context.original_exception)
+        if _is_unfit(context):
+            detail = _one_line(context.original_exception, url.password)
+            return InvalidValue(
+                f"Expected names and numbers that the database can hold, found: {detail}; correct them"
+            )
         kind = _kind(context)
         if kind is None:
             return None
@@ -247,6 +252,12 @@ def _denial(shown: str, error: Any) -> AccessDenied:
     return AccessDenied(
         f"Expected the right to do this in the database {shown}, found: {found}; ask its owner for the role that has it"
     )
+
+
+def _is_unfit(context: ExceptionContext) -> bool:
+    """Whether a value cannot be stored: half a character, a NUL on PostgreSQL, a number of more than 64 bits."""
+    unfit = isinstance(context.original_exception, UnicodeEncodeError | OverflowError)
+    return unfit or isinstance(context.sqlalchemy_exception, DataError)
 
 
 def _kind(context: ExceptionContext) -> type[DatabaseUnreachable] | None:

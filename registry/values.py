@@ -81,7 +81,11 @@ def check_name(text: Any, what: str) -> str:
 
 
 def _brief(value: Any) -> str:
-    text = ascii(value)
+    try:
+        text = ascii(value)
+    except (ValueError, RecursionError):
+        # A number of thousands of digits, or lists in lists without end.
+        text = f"a {type(value).__name__} without a short form"
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
