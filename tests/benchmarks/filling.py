@@ -223,7 +223,11 @@ def _edit_rows(
         _region_rows(rows, planned, manifest, position, change, known[change.region])
     rows.audit(planned, "commit", f"edit:{edit.number}", manifest.parent, manifest.id)
     landing = Landing(manifest, edit.number, planned.changes, manifest.content.digest)
-    rows.tell(planned, SNAPSHOT_COMMITTED, landings._payload(edit, landing, known) | {"audit_head": rows.hash})
+    rows.tell(
+        planned,
+        SNAPSHOT_COMMITTED,
+        landings._payload(edit, landing, known) | {"audit_head": f"{rows.event}:{rows.hash}"},
+    )
 
 
 def _region_rows(

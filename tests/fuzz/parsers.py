@@ -22,7 +22,7 @@ import pyarrow.parquet
 import torch
 
 from raie_engine.adapters import Adapter, fresh_adapter
-from raie_engine.backbones import SasRec, SasRecShape, load_backbone
+from raie_engine.backbones import Contexts, ModelShape, SasRec, load_backbone
 from raie_engine.catalogue import Catalogue
 from raie_engine.config import AdapterConfig, EngineConfig
 from raie_engine.edit_plan import EditPlan, Operation, region_summary
@@ -41,7 +41,7 @@ from registry.values import Content, Manifest, digest_of
 __all__ = ["PARSERS", "REFUSALS", "Parser", "refused"]
 
 REFUSALS = (EngineError, RegistryError)
-SHAPE = SasRecShape(items=6, length=4, dim=8, layers=1, heads=2)
+SHAPE = ModelShape(items=6, length=4, dim=8, layers=1, heads=2)
 FEW = np.arange(3, dtype=np.int32)
 
 
@@ -125,7 +125,7 @@ def _map() -> RegionMap:
 
 
 def _adapter() -> dict[str, bytes]:
-    backbone = SasRec(SHAPE).eval().requires_grad_(False)
+    backbone = SasRec.fresh(SHAPE).eval().requires_grad_(False)
     return fresh_adapter(backbone, AdapterConfig(), torch.tensor([1, 4]), 0).to_blobs()
 
 
@@ -136,7 +136,7 @@ def _read_adapter(lora_config: bytes, item_rows: bytes, lora: bytes) -> None:
 def _read_backbone(data: bytes) -> None:
     config, _, weights = data.partition(b"\n")
     backbone = load_backbone(config, put_together(weights))
-    backbone.hidden(torch.ones(1, min(backbone.length, 4), dtype=torch.int64))
+    backbone.encode(Contexts(torch.ones(1, min(backbone.length, 4), dtype=torch.int64)))
 
 
 def _read_plan(data: bytes) -> None:
@@ -183,7 +183,7 @@ def _time(data: bytes) -> object:
 
 
 _SPACE = RoutingSpace(np.ones(2, np.float32), np.ones((1, 2), np.float32), "backbone")
-_BACKBONE = SasRec(SHAPE).to_bytes()
+_BACKBONE = SasRec.fresh(SHAPE).to_bytes()
 
 _BLOBS = _adapter()
 

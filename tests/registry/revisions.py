@@ -1,8 +1,8 @@
 """The database's revisions, and a history of each to put into a database that was brought there.
 
-A new revision needs one file: `samples/NNNN.json`, rows of the tables that it adds, by table, in an order in which they
-can be inserted; an empty object where it adds none. They are as a registry of that revision wrote them, and never change.
-The first one holds the texts of its blobs, too.
+A new revision needs one file: `samples/NNNN.json`, the rows that a registry of that revision added to the history of the
+revisions before it, by table, in an order in which they can be inserted; an empty object where it added none. They never
+change afterwards. The first one holds the texts of its blobs, too.
 """
 
 from __future__ import annotations

@@ -32,6 +32,7 @@ def rows(registry: Registry) -> dict[str, list[Any]]:
         return {
             table.name: sorted(map(tuple, connection.execute(select(table))), key=repr)
             for table in metadata.sorted_tables
+            if table.name != "identity"  # every registry has a random name of its own
         }
 
 
