@@ -51,6 +51,10 @@ mutants: $(STAMP)  ## Break the code in known ways and show which test finds eac
 accuracy: $(STAMP)  ## Leave-one-out accuracy, hours: RATINGS=path KIND=sasrec; again, it goes on
 	$(BIN)/python -m tests.benchmarks.leave_one_out $(RATINGS) --kind $(or $(KIND),sasrec)
 
+.PHONY: scale
+scale: $(STAMP)  ## A registry of 1,000,000 adapter versions on both databases; SCALE_MODELS=10 fills a tenth
+	$(BIN)/pytest -m scale -s tests/benchmarks
+
 .PHONY: lint
 lint: $(STAMP)  ## Check style and format
 	$(BIN)/ruff check

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -16,6 +17,7 @@ from click.shell_completion import shell_complete
 
 from cli import errors
 from cli.lazy import LazyGroup, Section
+from cli.output import harmless, one_line
 
 __all__ = ["main", "raie", "run"]
 
@@ -233,8 +235,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as ended:
         return ended.exit_code
     except click.ClickException as error:
-        error.show()
-        return error.exit_code
+        return _misused(error)
     except (click.Abort, KeyboardInterrupt, EOFError):
         return _fail("interrupted", errors.INTERRUPTED)
     except BrokenPipeError:
@@ -243,12 +244,20 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _report(error)
 
 
+def _misused(error: click.ClickException) -> int:
+    """Say how the command is used; the message repeats what was typed, or what a file held."""
+    shown = io.StringIO()
+    error.show(shown)
+    click.echo(harmless(shown.getvalue()), nl=False, err=True)
+    return error.exit_code
+
+
 def _report(error: Exception) -> int:
     """Say what went wrong in one line; more only where RAIE_DEBUG asks for it."""
     if os.environ.get("RAIE_DEBUG") == "1":
         traceback.print_exc()
     code = errors.exit_code(error)
-    words = " ".join(_words(error).split())
+    words = one_line(" ".join(_words(error).split()))
     if code is None:
         bug = f"unexpected {type(error).__name__}: {words}: this is a bug; RAIE_DEBUG=1 shows where"
         return _fail(bug, errors.REFUSED)

@@ -10,7 +10,7 @@ import click
 
 from cli.errors import UsageError
 from cli.log_options import log_argument, until_option
-from cli.output import Output, accent, json_option, short, table
+from cli.output import Output, accent, json_option, one_line, short, table
 from cli.publishing import publish_end
 from cli.workspace import Workspace, actor, in_workspace
 
@@ -164,9 +164,11 @@ def _drawn(found: list[dict[str, Any]]) -> list[str]:
     lines = []
     for each in found:
         lines.append(
-            f"{accent(each['user'] or 'history')}  region {each['region']}, after {', '.join(each['context'])}"
+            f"{accent(one_line(each['user']) or 'history')}  region {each['region']}, after "
+            f"{', '.join(map(one_line, each['context']))}"
         )
         lines += [
-            f"  {rank:>2}  {best['item']}  {best['score']:.3f}" for rank, best in enumerate(each["items"], start=1)
+            f"  {rank:>2}  {one_line(best['item'])}  {best['score']:.3f}"
+            for rank, best in enumerate(each["items"], start=1)
         ]
     return lines

@@ -21,6 +21,7 @@ __all__ = [
     "TextOutput",
     "accent",
     "faint",
+    "harmless",
     "iso",
     "json_option",
     "one_line",
@@ -32,7 +33,10 @@ __all__ = [
     "when",
 ]
 
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+# What moves a terminal's cursor or turns the direction of text, and halves of characters that have no UTF-8.
+_HIDDEN = r"\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+_UNPRINTABLE = re.compile(rf"[\x00-\x1f{_HIDDEN}]+")
+_NOT_OURS = re.compile(rf"(\x1b\[(?:0|1|2|3[0-7])m)|[\x00-\x09\x0b-\x1f{_HIDDEN}]")
 
 
 class Output(Protocol):
@@ -58,7 +62,8 @@ class JsonOutput:
 
     def show(self, value: Mapping[str, Any], draw: Callable[[], Iterable[str]]) -> None:
         """Print the value with its keys in the order the command gave them."""
-        say(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+        say(re.sub(f"[{_HIDDEN}]", lambda hidden: f"\\u{ord(hidden[0]):04x}", text))
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -72,9 +77,14 @@ def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def say(line: str) -> None:
-    """Print one line on stdout."""
-    click.echo(line)
+def say(line: str, *, err: bool = False) -> None:
+    """Print one line, on stdout or on stderr."""
+    click.echo(harmless(line), err=err)
+
+
+def harmless(text: str) -> str:
+    """The text without anything that could steer a terminal, but for new lines and our own colours."""
+    return _NOT_OURS.sub(lambda found: found[1] or " ", text)
 
 
 def iso(epoch: float) -> str:

@@ -181,7 +181,7 @@ def gc(
     doomed = len(found.removed) + len(found.leftovers) + (len(found.strays) if strays else 0)
     if not dry_run and doomed:
         for line in _doomed(found):
-            click.echo(line, err=True)
+            say(line, err=True)
         ask(f"Delete {doomed} objects for good?", yes=yes)
         found = maintenance.gc(registry, actor=actor(), reason=reason, grace_s=grace * _DAY_S, strays=strays)
     value = {

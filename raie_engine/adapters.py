@@ -30,6 +30,7 @@ from raie_engine.backbones import Backbone
 from raie_engine.config import AdapterConfig
 from raie_engine.errors import DamagedArtifact, WrongBackbone
 from raie_engine.finite import require_finite
+from raie_engine.json_bytes import parse_json
 
 __all__ = ["Adapter", "AdapterDelta", "fresh_adapter", "item_parts", "rows_read"]
 
@@ -124,9 +125,9 @@ class Adapter:
         Raises: DamagedArtifact for bytes that are not such an adapter; NotFinite.
         """
         try:
-            config = json.loads(blobs["lora_config"])
+            config = parse_json(blobs["lora_config"], "an adapter's configuration")
+            facts, rows = unpack(blobs["item_rows"], ITEM_ROWS, _ROW_TYPES, _ROW_AXES)
             lora = {k.removeprefix(PEFT_PREFIX): v.clone() for k, v in load_tensors(blobs["lora"]).items()}
-            facts, rows = unpack(blobs["item_rows"], ITEM_ROWS, _ROW_TYPES)
             adapter = Adapter(
                 backbone_digest=str(facts["backbone"]),
                 rank=int(config["r"]),
@@ -149,17 +150,19 @@ def _require_whole(adapter: Adapter) -> None:
     """Raises: DamagedArtifact where the item rows contradict each other, before one is scored as another item's."""
     touched = adapter.touched
     t = touched.numel()
-    ascending = touched.dim() == 1 and bool((touched.diff() > 0).all())
+    ascending = bool((touched.diff() > 0).all())
     inside = t == 0 or (int(touched[0]) >= 1 and int(touched[-1]) <= adapter.visible)
-    fits = adapter.a.dim() == 2 and len(adapter.a) == t and adapter.bias.shape == (t,)
-    if not (ascending and inside and fits and adapter.rank > 0):
+    single = all(value.dtype == torch.float32 for value in adapter.lora.values())
+    if not (ascending and inside and single and adapter.rank > 0):
         raise DamagedArtifact(
-            f"expected item rows of {t} ascending items up to {adapter.visible}, found a {tuple(adapter.a.shape)}, "
-            f"bias {tuple(adapter.bias.shape)} and rank {adapter.rank}; restore the blob"
+            f"expected rows of {t} ascending items up to {adapter.visible} and tensors of 32-bit floats, found "
+            f"items {touched.tolist()!s:.40}, {sorted({str(v.dtype) for v in adapter.lora.values()})} and rank "
+            f"{adapter.rank}; restore the blob"
         )
 
 
 _ROW_TYPES = {"touched": np.int64, "a": np.float32, "b": np.float32, "bias": np.float32}
+_ROW_AXES = {"touched": "t", "a": "tr", "b": "rd", "bias": "t"}
 
 
 def _peft_config(adapter: Adapter) -> bytes:

@@ -65,11 +65,12 @@ class AddBuffer:
     @classmethod
     def from_bytes(cls, data: bytes) -> AddBuffer:
         """The buffer that `to_bytes` wrote. Raises: DamagedArtifact."""
-        header, arrays = unpack(data, "add_buffer", {"vectors": np.float32, "windows": np.uint8})
+        dtypes = {"vectors": np.float32, "windows": np.uint8}
+        header, arrays = unpack(data, "add_buffer", dtypes, {"vectors": "md", "windows": "b"})
         windows = Windows.from_bytes(arrays["windows"].tobytes())
         if len(windows) != len(arrays["vectors"]):
             raise DamagedArtifact("expected one vector per waiting window; restore the blob")
-        return cls(windows, arrays["vectors"], str(header["space"]))
+        return cls(windows, arrays["vectors"], str(header.get("space")))
 
     @cached_property
     def digest(self) -> str:

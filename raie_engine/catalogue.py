@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raie_engine.errors import DamagedArtifact, InputError, UnknownItem
+from raie_engine.json_bytes import parse_json
 
 __all__ = ["PAD", "Catalogue"]
 
@@ -117,11 +118,11 @@ class Catalogue:
         titles: list[str] = []
         for number, data in enumerate(chunks, start=1):
             try:
-                chunk = json.loads(data)
+                chunk = parse_json(data, "a chunk")
                 start = chunk["first_user"], chunk["first_item"]
-                more_users, more_items = list(chunk["users"]), list(chunk["items"])
-                more_titles = list(chunk.get("titles", ()))
-            except (ValueError, KeyError, TypeError) as error:
+                more_users, more_items = _ids(chunk["users"]), _ids(chunk["items"])
+                more_titles = _ids(chunk.get("titles", []))
+            except (DamagedArtifact, KeyError, TypeError, AttributeError) as error:
                 raise DamagedArtifact(
                     f"catalogue chunk {number} of {len(chunks)} is not one: {error!r}"
                 ) from error
@@ -146,9 +147,15 @@ def _trimmed(titles: tuple[str, ...]) -> tuple[str, ...]:
     return titles[:named]
 
 
+def _ids(values: object) -> list[str]:
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise TypeError("expected a list of texts")
+    return values
+
+
 def _unknown(kind: str, missing: Sequence[str], known: int) -> str:
     more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
     return (
-        f"{kind} {missing[0]!r}{more} not in the catalogue of {known} {kind}s; ids are compared as text, "
+        f"{kind} {missing[0]!r:.80}{more} not in the catalogue of {known} {kind}s; ids are compared as text, "
         f"and a new {kind} is learnt by an edit on a log that holds it"
     )

@@ -66,6 +66,7 @@ _ARRAYS = {
     "buffer_action": np.int8,
     "buffer_region": np.int32,
 }
+_AXES = {name: "m" if name.startswith("buffer") else "n" for name in _ARRAYS}
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +146,7 @@ class EditPlan:
     @classmethod
     def from_bytes(cls, data: bytes) -> EditPlan:
         """The plan that `to_bytes` wrote. Raises: DamagedArtifact."""
-        header, arrays = unpack(data, "edit_plan", _ARRAYS)
+        header, arrays = unpack(data, "edit_plan", _ARRAYS, _AXES)
         del header["kind"]
         try:
             operations = tuple(
@@ -153,7 +154,9 @@ class EditPlan:
                 for each in header.pop("operations")
             )
             values: dict[str, Any] = {**header, **arrays}
-            return cls(operations=operations, **values)
+            plan = cls(operations=operations, **values)
+            _require_types(plan)
+            return plan
         except (KeyError, TypeError, ValueError) as error:
             raise DamagedArtifact(f"expected an edit plan, found another header ({error}); plan again") from error
 
@@ -161,6 +164,26 @@ class EditPlan:
     def digest(self) -> str:
         """sha256 of `to_bytes`: the plan's identity."""
         return hashlib.sha256(self.to_bytes()).hexdigest()
+
+
+_NUMBERS = {"int": (int,), "float": (int, float), "float | None": (int, float, type(None))}
+
+
+def _require_types(plan: EditPlan) -> None:
+    """Raises: TypeError for a header whose values are of other types than the plan's."""
+    texts = (plan.parent, plan.space, plan.region_map, plan.windows, plan.buffer, plan.gate)
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("a digest or a name that is no text")
+    if type(plan.seed) is not int or not isinstance(plan.parameters, Mapping):
+        raise TypeError("a seed that is no whole number, or parameters that are no object")
+    for operation in plan.operations:
+        numbers = [(getattr(operation, f.name), _NUMBERS[str(f.type)]) for f in _NUMBER_FIELDS]
+        numbers += [(coordinate, _NUMBERS["float"]) for coordinate in operation.centre]
+        if not all(type(number) in kinds for number, kinds in numbers):
+            raise TypeError(f"an operation that holds something else than numbers: {operation!s:.80}")
+
+
+_NUMBER_FIELDS = [field for field in dataclasses.fields(Operation) if field.type in _NUMBERS]
 
 
 def region_summary(region_map: RegionMap, plan: EditPlan) -> list[dict[str, Any]]:

@@ -82,7 +82,9 @@ class PreparedEdit:
     def from_bytes(data: bytes) -> PreparedEdit:
         """The inverse of `to_bytes`. Raises: DamagedArtifact."""
         kinds = dict.fromkeys(("plan", "windows", "catalogue"), np.uint8)
-        header, arrays = unpack(data, "prepared_edit", {**kinds, "vectors": np.float32, "item_rows": np.float32})
+        dtypes = {**kinds, "vectors": np.float32, "item_rows": np.float32}
+        axes = {"plan": "p", "windows": "w", "catalogue": "c", "vectors": "nd", "item_rows": "ie"}
+        header, arrays = unpack(data, "prepared_edit", dtypes, axes)
         try:
             mark, late = Watermark(**header["watermark"]), int(header["late"])
             judged_after = int(header["judged_after"])

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from raie_engine.catalogue import PAD, Catalogue
 from raie_engine.errors import DamagedArtifact, InputError
 from raie_engine.item_titles import read_titles
+from raie_engine.json_bytes import parse_json
 from raie_engine.log_files import Codes, Columns, RawLog, read_raw
 from raie_engine.log_times import iso, parse_time
 from raie_engine.ordering import first_appearance, stable_order
@@ -229,8 +230,8 @@ class Watermark:
 
         Raises: DamagedArtifact for bytes that are no watermark.
         """
+        values = parse_json(data, "a watermark")
         try:
-            values = json.loads(data)
             return Watermark(timestamp=int(values["timestamp"]), rows=int(values["rows"]))
         except (ValueError, KeyError, TypeError) as error:
             raise DamagedArtifact(

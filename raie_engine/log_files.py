@@ -32,6 +32,7 @@ _HEAD_BYTES = 1 << 18
 _BLOCK_BYTES = 1 << 23  # each block has its own dictionary of ids: fewer blocks, less to merge
 _ID_ROLES = ("user", "item")
 _TEXT_ROLES = (*_ID_ROLES, "title")
+_FREE_ROWS, _FREE_BYTES = 1_000_000, 1 << 28  # what any parquet file may unpack to, however small it is
 _DAT_NAMES = ("user_id", "item_id", "rating", "timestamp")
 
 
@@ -112,11 +113,11 @@ def read_table(path: Path, wanted: dict[str, str]) -> pa.Table:
 def _broken_as_input_error(path: Path) -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OSError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, UnicodeError) as error:
         kind = path.suffix.lower().lstrip(".")
         reason = " ".join(str(error).split())
         raise InputError(
-            f"{path}: expected a readable {kind} log, found: {reason}; repair or convert the file"
+            f"{path}: expected a readable {kind} log, found: {reason:.300}; repair or convert the file"
         ) from error
 
 
@@ -159,7 +160,23 @@ def _read_parquet(path: Path, wanted: dict[str, str]) -> pa.Table:
     _check_present(path, wanted, schema.names)
     text = [name for role, name in wanted.items() if role in _ID_ROLES and _is_text(schema.field(name).type)]
     file = pa.parquet.ParquetFile(path, read_dictionary=text)
+    _require_plausible(path, file.metadata)
     return file.read(list(wanted.values())).select(list(wanted.values())).rename_columns(list(wanted))
+
+
+def _require_plausible(path: Path, metadata: Any) -> None:
+    """Refuses a small file that would fill the memory: a few bytes of run lengths can stand for any number of rows.
+
+    A row of a log takes more than a tenth of a byte, and pages shrink to a twentieth where they are compressed.
+    """
+    size = path.stat().st_size
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    unpacked = sum(group.total_byte_size for group in groups)
+    if metadata.num_rows > _FREE_ROWS + 10 * size or unpacked > _FREE_BYTES + 200 * size:
+        raise InputError(
+            f"{path}: expected a log, found {size:,} bytes that stand for {metadata.num_rows:,} rows or {unpacked:,} "
+            "bytes; write it anew, from the data that it was made of"
+        )
 
 
 def _read_jsonl(path: Path, wanted: dict[str, str]) -> pa.Table:
@@ -192,7 +209,7 @@ def _check_present(path: Path, wanted: dict[str, str], present: Any) -> None:
     for role, name in wanted.items():
         if name not in present:
             raise InputError(
-                f"{path}: expected a column {name!r} for the {role}, found {', '.join(present)}; "
+                f"{path}: expected a column {name!r} for the {role}, found {', '.join(present):.300}; "
                 f"name the right one with --{role}-column"
             )
 
@@ -200,7 +217,7 @@ def _check_present(path: Path, wanted: dict[str, str], present: Any) -> None:
 def _json_object(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         value = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: expected one JSON object per line, found in line {number}: {error}") from error
     if not isinstance(value, dict):
         raise InputError(f"{path}: expected one JSON object per line, found in line {number}: {line.strip()[:60]}")

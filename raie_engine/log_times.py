@@ -21,6 +21,7 @@ __all__ = ["iso", "parse_time", "seconds"]
 
 # 5138-11-16 in seconds; 1973-03-03 in milliseconds: no log of seconds reaches it, every one of milliseconds does.
 _MOST_SECONDS = 100_000_000_000
+_MOST_DIGITS = 18  # more do not fit 64 bits
 _NUMBER = r"^[+-]?\d+(\.\d*)?([eE][+]?\d+)?$"
 _DATE = r"^\d{4}-\d\d-\d\d([ T]\d\d(:\d\d(:\d\d(\.\d+)?)?)?(Z|[+-]\d\d(:?\d\d)?)?)?$"
 _ZONE = r"[ T].*(Z|[+-]\d\d(:?\d\d)?)$"
@@ -56,8 +57,13 @@ def _epoch_seconds(values: Any, where: str) -> NDArray[np.int64]:
         if not np.isfinite(numbers).all():
             row = int(np.argmin(np.isfinite(numbers)))
             raise _bad(where, str(numbers[row]), row)
-        return np.asarray(np.floor(np.clip(numbers, -1e18, 1e18)), dtype=np.int64)
+        return _whole(numbers)
     return _from_text(pc.utf8_trim_whitespace(values.cast(pa.string())), where)
+
+
+def _whole(numbers: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Fractions cut off; what is beyond any time stays so and fits an integer."""
+    return np.asarray(np.floor(np.clip(numbers, -1e18, 1e18)), dtype=np.int64)
 
 
 def _from_text(texts: Any, where: str) -> NDArray[np.int64]:
@@ -69,7 +75,7 @@ def _from_text(texts: Any, where: str) -> NDArray[np.int64]:
     zoned = pc.and_(date, pc.match_substring_regex(texts, _ZONE))
     plain = pc.and_(date, pc.invert(zoned))
     times = np.zeros(len(texts), dtype=np.int64)
-    times[rows_true(number)] = np.floor(to_numpy(texts.filter(number).cast(pa.float64())))
+    times[rows_true(number)] = _whole(to_numpy(texts.filter(number).cast(pa.float64())))
     for mask, kind in ((zoned, pa.timestamp("us", "UTC")), (plain, pa.timestamp("us"))):
         times[rows_true(mask)] = _instants(texts.filter(mask).cast(kind))
     return times
@@ -94,7 +100,7 @@ def _bad(where: str, found: str, index: int) -> InputError:
 def parse_time(text: str) -> int | None:
     """An ISO date or datetime (UTC where it names no zone) or whole number as epoch seconds; else None."""
     text = text.strip()
-    if text.isdecimal():
+    if text.isdecimal() and len(text) <= _MOST_DIGITS:
         return int(text)
     try:
         moment = datetime.fromisoformat(text)

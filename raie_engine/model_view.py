@@ -13,19 +13,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from raie_engine.adapters import Adapter
+from raie_engine.array_bytes import load_arrays
 from raie_engine.backbones import Backbone, load_backbone
 from raie_engine.catalogue import Catalogue
 from raie_engine.config import EngineConfig, from_mapping, to_mapping
 from raie_engine.errors import DamagedArtifact
 from raie_engine.finite import require_finite
 from raie_engine.interactions import Columns, Watermark
+from raie_engine.json_bytes import parse_json
 from raie_engine.log_settings import LogSettings
 from raie_engine.plan import AddBuffer
 from raie_engine.regions import RegionMap, RoutingSpace
@@ -52,8 +53,8 @@ class Settings:
     @staticmethod
     def from_bytes(data: bytes) -> Settings:
         """The inverse of `to_bytes`. Raises: DamagedArtifact, ConfigError."""
+        values = parse_json(data, "the settings of a model")
         try:
-            values = json.loads(data)
             log = dict(values["log"])
             return Settings(from_mapping(values["engine"]), LogSettings(Columns(**log.pop("columns")), **log))
         except (ValueError, KeyError, TypeError) as error:
@@ -79,10 +80,8 @@ def pack_item_rows(rows: Tensor) -> bytes:
 
 
 def _unpack_item_rows(data: bytes) -> Tensor:
-    try:
-        rows = load_tensors(data)["rows"]
-    except (SafetensorError, KeyError) as error:
-        raise DamagedArtifact(f"expected appended item rows, found bytes that do not parse: {error}") from error
+    arrays = load_arrays(data, "appended item rows", {"rows": np.float32}, {"rows": "id"})
+    rows = torch.from_numpy(arrays["rows"])
     require_finite({"rows": rows}, "appended item rows")
     return rows
 

@@ -60,13 +60,15 @@ class RegionMap:
 
     def __post_init__(self) -> None:
         k = len(self.ids)
+        with np.errstate(over="ignore", invalid="ignore"):
+            norms = np.linalg.norm(self.centres, axis=-1)
         problems = {
             "at least one region": k > 0,
             "ascending region ids": bool((np.diff(self.ids) > 0).all()),
             "one row per region in every array": all(
                 len(getattr(self, f.name)) == k for f in fields(self) if f.name != "space"
             ),
-            "centres of norm 1": bool((np.abs(np.linalg.norm(self.centres, axis=-1) - 1) < 1e-4).all()),
+            "centres of norm 1": bool((np.abs(norms - 1) < 1e-4).all()),
             "0 <= R <= R_max <= pi": bool(
                 (
                     (self.radius >= 0) & (self.radius <= self.max_radius) & (self.max_radius <= np.float32(np.pi))
@@ -117,6 +119,8 @@ class RegionMap:
         read = [_read_state(states[region], region, space) for region in sorted(states)]
         if not read:
             raise DamagedArtifact("expected at least one region's state, found none")
+        if len({row["centres"].shape for row in read}) != 1:
+            raise DamagedArtifact("expected the regions' centres in one space, found other numbers of dimensions")
         stack = {name: np.concatenate([row[name] for row in read]) for name in _STATE_ARRAYS}
         return cls(ids=np.array(sorted(states), np.int32), space=space, **stack)
 
@@ -128,6 +132,7 @@ _STATE_ARRAYS = {
     "concentration": np.float32,
     "count": np.int64,
 }
+_STATE_AXES = {name: "1d" if name == "centres" else "1" for name in _STATE_ARRAYS}
 
 
 def region_state(region_map: RegionMap, region: int) -> bytes:
@@ -140,7 +145,7 @@ def region_state(region_map: RegionMap, region: int) -> bytes:
 
 
 def _read_state(data: bytes, region: int, space: str) -> dict[str, npt.NDArray[np.generic]]:
-    header, arrays = unpack(data, "region", dict(_STATE_ARRAYS))
+    header, arrays = unpack(data, "region", dict(_STATE_ARRAYS), _STATE_AXES)
     if header.get("region") != region:
         raise DamagedArtifact(f"expected the state of region {region}, found that of {header.get('region')}")
     if header.get("space") != space:

@@ -63,8 +63,9 @@ class RoutingSpace:
     @classmethod
     def from_bytes(cls, data: bytes) -> RoutingSpace:
         """The space that `to_bytes` wrote. Raises: DamagedArtifact."""
-        header, arrays = unpack(data, "routing_space", {"mean": np.float32, "components": np.float32})
-        return cls(arrays["mean"], arrays["components"], str(header["backbone"]))
+        dtypes = {"mean": np.float32, "components": np.float32}
+        header, arrays = unpack(data, "routing_space", dtypes, {"mean": "d", "components": "cd"})
+        return cls(arrays["mean"], arrays["components"], str(header.get("backbone")))
 
     @cached_property
     def digest(self) -> str:

@@ -12,19 +12,20 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
+from raie_engine.array_bytes import load_arrays
 from raie_engine.catalogue import PAD
 from raie_engine.config import WindowConfig
-from raie_engine.errors import DamagedArtifact, InputError
+from raie_engine.errors import InputError
 from raie_engine.interactions import Interactions, between
 from raie_engine.ordering import stable_order
 
 __all__ = ["Windows", "concatenate", "cut_windows", "last_windows"]
 
 _DTYPES = {"items": np.int32, "target": np.int32, "user": np.int32, "timestamp": np.int64, "times": np.int64}
+_AXES = {"items": "nL", "target": "n", "user": "n", "timestamp": "n", "times": "nL"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,14 +78,7 @@ class Windows:
 
         Raises: DamagedArtifact for bytes that hold no windows.
         """
-        try:
-            arrays = safetensors.numpy.load(data)
-            held = [name for name in _DTYPES if name in arrays or name != "times"]
-            return Windows(**{name: arrays[name].astype(_DTYPES[name], copy=False) for name in held})
-        except (safetensors.SafetensorError, KeyError) as error:
-            raise DamagedArtifact(
-                f"expected windows as safetensors, found bytes that do not parse: {error}"
-            ) from error
+        return Windows(**load_arrays(data, "windows", _DTYPES, _AXES, optional=("times",)))
 
     @cached_property
     def digest(self) -> str:

@@ -7,6 +7,7 @@ rewrites the whole chain still changes its end: what was kept of it outside the 
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -176,7 +177,7 @@ def _link(fields: dict[str, Any]) -> str:
 def parse_anchor(text: str, place: str = "the anchor") -> Anchor:
     """The anchor that `chain_head` gave as `number:hash`; raises InvalidValue for any other text."""
     number, separator, hashed = text.partition(":")
-    if not separator or not number.isascii() or not number.isdigit():
+    if not separator or not re.fullmatch(r"[0-9]{1,18}", number):
         raise InvalidValue(f"Expected an anchor as number:hash, found {ascii(text)[:100]}")
     return Anchor(int(number), hashed, place)
 

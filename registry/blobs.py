@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import count
 
-from sqlalchemy import Connection, Engine, case, select, update
+from sqlalchemy import Connection, case, select, update
 
-from registry.database import chunked, upsert, write
+from registry.database import Database, chunked, upsert, write
 from registry.errors import BlobCorrupt, BlobMissing
 from registry.fault_points import reach
 from registry.models import blobs, snapshot_blobs
@@ -27,22 +27,22 @@ _ATTEMPTS = 5
 _b = blobs.c
 
 
-def put(engine: Engine, store: ArtifactStore, data: bytes) -> Digest:
+def put(database: Database, store: ArtifactStore, data: bytes) -> Digest:
     """Stores bytes durably, reads them back, and records them as live; a damaged object is healed.
 
     Raises StoreFull, StoreUnreachable, DatabaseUnreachable, and BlobCorrupt where the store does not keep bytes.
     """
-    return put_all(engine, store, [data])[0]
+    return put_all(database, store, [data])[0]
 
 
-def put_all(engine: Engine, store: ArtifactStore, data: Sequence[bytes]) -> list[Digest]:
+def put_all(database: Database, store: ArtifactStore, data: Sequence[bytes]) -> list[Digest]:
     """The same for many blobs at once, with two transactions for all of them; the digests in the same order."""
     digests = [digest_of(one) for one in data]
     waiting, attempts = dict(zip(digests, data, strict=True)), count(1)
     while waiting:
         # One order for everybody: two uploads of the same blobs could otherwise wait for each other.
         sizes = [(digest, len(waiting[digest])) for digest in sorted(waiting)]
-        live = write(engine, partial(_claim, sizes=sizes))
+        live = write(database, partial(_claim, sizes=sizes))
         reach("upload.claimed")
         for digest in live:
             if _readable(store, digest):
@@ -52,7 +52,7 @@ def put_all(engine: Engine, store: ArtifactStore, data: Sequence[bytes]) -> list
         last = next(attempts) == _ATTEMPTS
         there = sorted(digest for digest, one in waiting.items() if _store(store, one, last=last))
         reach("upload.verified")
-        done = write(engine, partial(_mark_live, digests=there))
+        done = write(database, partial(_mark_live, digests=there))
         waiting = {digest: one for digest, one in waiting.items() if digest not in done}
         reach("upload.live")
     return digests

@@ -16,23 +16,27 @@ def canonical_json(value: Any) -> bytes:
 
     Raises InvalidValue for NaN, infinity, lone surrogates, keys that are not text and types JSON does not have.
     """
-    _check_keys(value)
     try:
+        _check_keys([value])
         text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
         return text.encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidValue(f"Expected a value with a JSON form, found one without: {error}") from error
 
 
+_LEAVES = {str, int, float, bool, type(None)}
+
+
 def _check_keys(value: Any) -> None:
     """Refuses keys that are not text: json would turn 1 and "1" into the same key and lose one of them."""
     if isinstance(value, Mapping):
-        for key, item in value.items():
+        for key in value:
             if not isinstance(key, str):
-                raise InvalidValue(f"Expected text as every JSON key, found {key!r}")
-            _check_keys(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
+                raise InvalidValue(f"Expected text as every JSON key, found {key!r:.80}")
+        value = value.values()
+    # A manifest is mostly leaves, and asking each whether it is a Mapping takes as long as all the rest.
+    for item in value:
+        if type(item) not in _LEAVES and isinstance(item, list | tuple | Mapping):
             _check_keys(item)
 
 

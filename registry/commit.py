@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, select
 
 from registry import blobs
-from registry.database import reading, write
+from registry.database import Database, reading, write
 from registry.errors import BlobMissing, CommitConflict, EditStateError, IncompatibleRegions
 from registry.fault_points import reach
 from registry.landing import Landing, land
@@ -31,7 +31,7 @@ LANDING_ATTEMPTS = 200
 
 
 def commit(
-    engine: Engine,
+    database: Database,
     store: ArtifactStore,
     holder: str,
     model: str,
@@ -46,35 +46,37 @@ def commit(
     LeaseLost, EditStateError, and CommitStateUnknown.
     """
     for _ in range(LANDING_ATTEMPTS):
-        with reading(engine) as connection:
+        with reading(database) as connection:
             landed = _landed(connection, model, number, content)
             if landed is not None:
                 return landed
             manifest = _manifest(connection, model, number, content)
         reach("commit.planned")
         landing = Landing(manifest, number, tuple(changes), content.digest, report)
-        snapshot = land_on_head(engine, store, holder, landing)
+        snapshot = land_on_head(database, store, holder, landing)
         if snapshot is not None:
             return snapshot
     raise CommitConflict(f"Expected edit {number} to land within {LANDING_ATTEMPTS} attempts; retry", None, None)
 
 
-def land_on_head(engine: Engine, store: ArtifactStore, holder: str, landing: Landing) -> Snapshot | None:
+def land_on_head(database: Database, store: ArtifactStore, holder: str, landing: Landing) -> Snapshot | None:
     """Uploads the manifest and lands it; None where the head moved, or gc took the manifest, in between."""
-    blobs.put(engine, store, landing.manifest.to_bytes())
+    blobs.put(database, store, landing.manifest.to_bytes())
     reach("land.uploaded")
-    landed = write_unless_collected(engine, landing, lambda connection: land(connection, holder, landing))
+    landed = write_unless_collected(database, landing, lambda connection: land(connection, holder, landing))
     reach("land.committed")
     return landed
 
 
-def write_unless_collected(engine: Engine, landing: Landing, step: Callable[[Connection], T | None]) -> T | None:
+def write_unless_collected(
+    database: Database, landing: Landing, step: Callable[[Connection], T | None]
+) -> T | None:
     """The result of a transaction that needs the landing's manifest; None where gc took that since its upload.
 
     No edit runs for a rollback or a composition, so nothing but its age keeps their manifest from gc.
     """
     try:
-        return write(engine, step)
+        return write(database, step)
     except BlobMissing as lost:
         if lost.digest != landing.manifest.id:
             raise

@@ -1,8 +1,8 @@
 """How a database is reached: engines, transactions, and errors of one line.
 
 A read sees one moment; a write is one transaction that is retried where the database says it certainly did not
-land, and whose lost answer at COMMIT is told apart from a failure. Connections are opened for one transaction and
-closed after it, so a Registry can be used across a fork and owns nothing that must be closed.
+land, and whose lost answer at COMMIT is told apart from a failure. A connection is opened for one transaction, or for
+those of one call, and closed after it, so a Registry can be used across a fork and owns nothing that must be closed.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, NullPool, Table, create_engine, event, inspect, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, OperationalError
 
 from registry.deadline import timeout_of
 from registry.errors import (
@@ -33,9 +33,12 @@ from registry.errors import (
 )
 from registry.models import SCHEMA_REVISION
 
-__all__ = ["check_schema", "chunked", "open_engine", "reading", "upsert", "write"]
+__all__ = ["Database", "check_schema", "chunked", "connected", "open_engine", "reading", "upsert", "write"]
 
 T = TypeVar("T")
+
+Database: TypeAlias = Engine | Connection
+"""Where a transaction runs: on a connection of its own, or on the one that a whole call shares."""
 
 SQLITE_TIMEOUT_S = 15.0
 _EXAMPLES = "such as sqlite:///raie.db or postgresql://user@host/name"
@@ -118,16 +121,23 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 @contextmanager
-def reading(engine: Engine) -> Iterator[Connection]:
-    """A connection on which every query sees the database at one moment."""
-    options: dict[str, Any] = {"reads": True}
-    if engine.dialect.name == "postgresql":
-        options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-    with engine.connect().execution_options(**options) as connection:
+def connected(engine: Engine) -> Iterator[Connection]:
+    """One connection for all the transactions of a call, which takes it where it takes an engine.
+
+    To open and close one takes longer than a commit: SQLite empties its log when the last connection is closed.
+    """
+    with engine.connect() as connection:
         yield connection
 
 
-def write(engine: Engine, step: Callable[[Connection], T]) -> T:
+@contextmanager
+def reading(database: Database) -> Iterator[Connection]:
+    """A connection on which every query sees the database at one moment."""
+    with _on(database, reads=True) as connection:
+        yield connection
+
+
+def write(database: Database, step: Callable[[Connection], T]) -> T:
     """The result of step(connection), run in one transaction and committed.
 
     The step may run more than once: a serialisation failure or deadlock certainly did not land and is retried.
@@ -135,7 +145,7 @@ def write(engine: Engine, step: Callable[[Connection], T]) -> T:
     """
     for attempt in range(WRITE_ATTEMPTS):
         try:
-            with engine.connect() as connection:
+            with _on(database, reads=False) as connection:
                 result = step(connection)
                 _commit(connection)
                 return result
@@ -146,6 +156,25 @@ def write(engine: Engine, step: Callable[[Connection], T]) -> T:
     raise DatabaseBusy(
         f"Expected a transaction to land within {WRITE_ATTEMPTS} attempts, found a conflict in each"
     )
+
+
+@contextmanager
+def _on(database: Database, *, reads: bool) -> Iterator[Connection]:
+    """A connection for one transaction: a new one, or the one that is given, in no transaction afterwards."""
+    options: dict[str, Any] = {"reads": reads}
+    if database.dialect.name == "postgresql":
+        level = "REPEATABLE READ" if reads else "READ COMMITTED"
+        options |= {"isolation_level": level, "postgresql_readonly": reads}
+    if isinstance(database, Engine):
+        with database.connect() as connection:
+            yield connection.execution_options(**options)
+        return
+    try:
+        yield database.execution_options(**options)
+    finally:
+        # Where the connection is broken, the error that showed it says more than that of this rollback.
+        with suppress(DatabaseUnreachable):
+            database.rollback()
 
 
 def upsert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
@@ -183,10 +212,13 @@ def check_schema(engine: Engine) -> None:
             raise SchemaMismatch("Expected a registry in this database, found none; run `raie db upgrade`")
         found = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
     if found != [SCHEMA_REVISION]:
-        raise SchemaMismatch(
-            f"Expected the database at revision {SCHEMA_REVISION}, found {', '.join(found) or 'none'}; "
-            "run `raie db upgrade`, or install the raie that wrote it if it is newer"
+        named = ", ".join(found) or "none"
+        # Revisions are numbered, so that a newer one is known for newer where its script is not there.
+        newer = named > SCHEMA_REVISION and bool(found)
+        advice = (
+            "it is newer: install the raie that wrote it, or a later one" if newer else "run `raie db upgrade`"
         )
+        raise SchemaMismatch(f"Expected the database at revision {SCHEMA_REVISION}, found {named}; {advice}")
 
 
 def _translate_for(url: URL) -> Callable[[ExceptionContext], RegistryError | None]:
@@ -196,6 +228,11 @@ def _translate_for(url: URL) -> Callable[[ExceptionContext], RegistryError | Non
     def translate(context: ExceptionContext) -> RegistryError | None:
         if getattr(context.original_exception, "sqlstate", None) == _DENIED:
             return _denial(shown, context.original_exception)
+        if _is_unfit(context):
+            detail = _one_line(context.original_exception, url.password)
+            return InvalidValue(
+                f"Expected names and numbers that the database can hold, found: {detail}; correct them"
+            )
         kind = _kind(context)
         if kind is None:
             return None
@@ -215,6 +252,12 @@ def _denial(shown: str, error: Any) -> AccessDenied:
     return AccessDenied(
         f"Expected the right to do this in the database {shown}, found: {found}; ask its owner for the role that has it"
     )
+
+
+def _is_unfit(context: ExceptionContext) -> bool:
+    """Whether a value cannot be stored: half a character, a NUL on PostgreSQL, a number of more than 64 bits."""
+    unfit = isinstance(context.original_exception, UnicodeEncodeError | OverflowError)
+    return unfit or isinstance(context.sqlalchemy_exception, DataError)
 
 
 def _kind(context: ExceptionContext) -> type[DatabaseUnreachable] | None:

@@ -132,8 +132,7 @@ def insert_edit(
     check_author(actor, reason)
     now = time.time()
     counted = update(models).where(models.c.name == model).values(last_edit=models.c.last_edit + 1)
-    connection.execute(counted)
-    number = int(connection.execute(select(models.c.last_edit).where(models.c.name == model)).scalar_one())
+    number = int(connection.execute(counted.returning(models.c.last_edit)).scalar_one())
     row = {
         "model": model,
         "number": number,

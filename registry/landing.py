@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from registry import audit, outbox
 from registry.blobs import keep_blobs
-from registry.database import chunked, upsert
+from registry.database import upsert
 from registry.edits import insert_edit, require_lease
 from registry.errors import CommitConflict, InvalidValue
 from registry.fault_points import reach
@@ -29,10 +29,11 @@ from registry.lookup import (
     select_snapshots,
     snapshot_by_id,
     text_of,
+    wanted_entries,
 )
 from registry.models import adapter_versions, edits, expired_snapshots, heads, operations, snapshots
 from registry.three_way import changed_regions
-from registry.values import Content, Edit, Manifest, RegionChange, Snapshot, entry_digest
+from registry.values import Content, Edit, Manifest, RegionChange, RegionEntry, Snapshot, entry_digest
 
 __all__ = ["Landing", "NewEdit", "land"]
 
@@ -188,33 +189,23 @@ def _number_versions(
     """The version of every region that the changes name and the content holds; new entries get the next number."""
     manifest, regions = landing.manifest, landing.manifest.content.regions
     named = {change.region: change for change in landing.changes if change.region in regions}
-    known = _known_versions(connection, manifest.model, sorted(named))
-    free = next_region_id(connection, manifest.model)
-    versions, rows = {}, []
-    for region, change in sorted(named.items()):
-        digest = entry_digest(regions[region])
-        mine = known.get(region, {})
-        versions[region] = mine.get(digest, len(mine) + 1)
-        if digest in mine:
-            continue
-        if region < free and (parent is None or region not in parent.regions):
-            raise CommitConflict(
-                f"Expected an id of {free} or more for a new region, found {region}, which was taken before; "
-                "plan the edit again",
-                manifest.parent,
-                manifest.parent,
-            )
+    known, newest = _known_versions(connection, manifest.model, {region: regions[region] for region in named})
+    new = sorted(named.keys() - known.keys())
+    _require_free(connection, manifest, [r for r in new if parent is None or r not in parent.regions])
+    versions, rows = dict(known), []
+    for region in new:
+        versions[region] = newest.get(region, 0) + 1
         rows.append(
             {
                 "model": manifest.model,
                 "region": region,
                 "version": versions[region],
-                "entry_digest": digest,
+                "entry_digest": entry_digest(regions[region]),
                 "entry": text_of(dict(regions[region])),
                 "edit": edit,
                 "snapshot": manifest.id,
                 "created_at": at,
-                "change": text_of(change.to_json()),
+                "change": text_of(named[region].to_json()),
             }
         )
     if rows:
@@ -222,15 +213,29 @@ def _number_versions(
     return versions
 
 
-def _known_versions(connection: Connection, model: str, regions: list[int]) -> dict[int, dict[str, int]]:
-    """Region -> entry digest -> version, of every version these regions ever had."""
-    table = adapter_versions.c
-    known: dict[int, dict[str, int]] = {}
-    for chunk in chunked(regions):
-        query = select(table.region, table.entry_digest, table.version)
-        for row in connection.execute(query.where(table.model == model, table.region.in_(chunk))):
-            known.setdefault(row.region, {})[row.entry_digest] = row.version
-    return known
+def _require_free(connection: Connection, manifest: Manifest, added: list[int]) -> None:
+    """Raises CommitConflict where a region that the parent does not have has an id that was taken before."""
+    free = next_region_id(connection, manifest.model) if added else 0
+    if added and added[0] < free:
+        raise CommitConflict(
+            f"Expected an id of {free} or more for a new region, found {added[0]}, which was taken before; "
+            "plan the edit again",
+            manifest.parent,
+            manifest.parent,
+        )
+
+
+def _known_versions(
+    connection: Connection, model: str, entries: Mapping[int, RegionEntry]
+) -> tuple[dict[int, int], dict[int, int]]:
+    """Region -> the version that has this entry already, and region -> its newest version."""
+    table, wanted = adapter_versions.c, wanted_entries(connection, entries)
+    mine = (table.model == model, table.region == wanted.c.region)
+    same = select(table.version).where(*mine, table.entry_digest == wanted.c.digest).scalar_subquery()
+    last = select(func.max(table.version)).where(*mine).scalar_subquery()
+    rows = connection.execute(select(wanted.c.region, same.label("same"), last.label("last"))).all()
+    known = {row.region: row.same for row in rows if row.same is not None}
+    return known, {row.region: row.last for row in rows if row.last is not None}
 
 
 def _insert_operations(connection: Connection, landing: Landing, edit: int, versions: Mapping[int, int]) -> None:

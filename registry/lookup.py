@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import CTE, JSON, Connection, Row, Select, and_, column, func, literal, select
 
 from registry.database import chunked
 from registry.errors import BlobCorrupt, InvalidValue, NotFound, SnapshotExpired
@@ -55,6 +55,7 @@ __all__ = [
     "version_of",
     "version_row",
     "versions_of",
+    "wanted_entries",
 ]
 
 LEASE_S = 120.0
@@ -262,15 +263,22 @@ def versions_of(
     connection: Connection, model: str, entries: Mapping[int, RegionEntry]
 ) -> dict[int, AdapterVersion]:
     """The version of each region that has this entry; a region without one is absent."""
-    table, found = adapter_versions.c, dict[int, AdapterVersion]()
-    wanted = {region: entry_digest(entry) for region, entry in entries.items()}
-    for chunk in chunked(sorted(wanted)):
-        digests = [wanted[region] for region in chunk]
-        mine = (table.model == model, table.region.in_(chunk), table.entry_digest.in_(digests))
-        for row in connection.execute(select(adapter_versions).where(*mine)):
-            if wanted[row.region] == row.entry_digest:
-                found[row.region] = version_of(row)
-    return found
+    table, wanted = adapter_versions.c, wanted_entries(connection, entries)
+    mine = and_(table.model == model, table.region == wanted.c.region, table.entry_digest == wanted.c.digest)
+    # An outer join makes every planner begin with what is wanted, not with all versions of the model.
+    query = select(adapter_versions).select_from(wanted.outerjoin(adapter_versions, mine))
+    return {row.region: version_of(row) for row in connection.execute(query) if row.region is not None}
+
+
+def wanted_entries(connection: Connection, entries: Mapping[int, RegionEntry]) -> CTE:
+    """The regions with their entries' digests as a table of a statement, each to be looked up in an index.
+
+    One parameter holds them all: two lists with IN would make the database try every region with every digest.
+    """
+    pairs = [[region, entry_digest(entry)] for region, entry in sorted(entries.items())]
+    rows = func.json_array_elements if connection.dialect.name == "postgresql" else func.json_each
+    pair = rows(literal(pairs, JSON)).table_valued(column("value", JSON), name="pair").c.value
+    return select(pair[0].as_integer().label("region"), pair[1].as_string().label("digest")).cte("wanted")
 
 
 def operation_of(row: Row[Any]) -> Operation:

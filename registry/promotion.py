@@ -13,11 +13,11 @@ import time
 from dataclasses import dataclass
 from functools import partial
 
-from sqlalchemy import Connection, Engine, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from registry import admission, audit, blobs, outbox
 from registry.commit import LANDING_ATTEMPTS, write_unless_collected
-from registry.database import reading
+from registry.database import Database, reading
 from registry.edits import check_author
 from registry.errors import AliasConflict, BlobMissing, IncompatibleRegions, NotFound, SnapshotExpired
 from registry.evidence import Candidate
@@ -116,7 +116,7 @@ def rehearse_region(
 
 
 def promote_region(
-    engine: Engine,
+    database: Database,
     store: ArtifactStore,
     holder: str,
     model: str,
@@ -134,7 +134,7 @@ def promote_region(
     """
     check_author(actor, reason)
     for _ in range(LANDING_ATTEMPTS):
-        with reading(engine) as connection:
+        with reading(database) as connection:
             current, landing = _composition(connection, model, region, version, alias, actor, reason)
             # Also what a retry finds whose first try landed although its answer was lost.
             if landing.manifest.content == current.content:
@@ -146,13 +146,13 @@ def promote_region(
                     connection, model, alias, candidate, current.id, actor=actor, reason=reason, override=False
                 )
         reach("compose.planned")
-        blobs.put(engine, store, landing.manifest.to_bytes())
+        blobs.put(database, store, landing.manifest.to_bytes())
         reach("compose.uploaded")
         step = partial(_land_on_alias, holder=holder, alias=alias, landing=landing, override=override)
         try:
-            moved = write_unless_collected(engine, landing, step)
+            moved = write_unless_collected(database, landing, step)
         except BlobMissing as lost:
-            _require_version(engine, model, region, version, lost)
+            _require_version(database, model, region, version, lost)
             raise
         reach("compose.committed")
         if moved is not None:
@@ -193,9 +193,9 @@ def _composition(
     return current, Landing(Manifest(model, current.id, content), new, changes, content.digest, moves_head=False)
 
 
-def _require_version(engine: Engine, model: str, region: int, version: int, lost: BlobMissing) -> None:
+def _require_version(database: Database, model: str, region: int, version: int, lost: BlobMissing) -> None:
     """Raises SnapshotExpired where a version's blob is missing because the snapshot that brought it expired."""
-    with reading(engine) as connection:
+    with reading(database) as connection:
         source = snapshot_by_id(connection, version_row(connection, model, region, version).snapshot)
     if source.expired is not None:
         raise SnapshotExpired(

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Engine, literal, select
+from sqlalchemy import Connection, literal, select
 
 from registry.commit import LANDING_ATTEMPTS, land_on_head
-from registry.database import chunked, reading
+from registry.database import Database, chunked, reading
 from registry.edits import check_author
 from registry.errors import CommitConflict, EditStateError, IncompatibleRegions, RollbackConflict
 from registry.fault_points import reach
@@ -42,23 +42,23 @@ _Undo = Callable[[Connection, Snapshot], _Undone]
 
 
 def rollback_to(
-    engine: Engine, store: ArtifactStore, holder: str, model: str, ref: str, actor: str, reason: str
+    database: Database, store: ArtifactStore, holder: str, model: str, ref: str, actor: str, reason: str
 ) -> Snapshot:
     """Commits a snapshot with exactly the content of an older one; the head where it has that content already.
 
     Raises NotFound, and SnapshotExpired.
     """
-    with reading(engine) as connection:
+    with reading(database) as connection:
         target = kept_snapshot(connection, resolve_id(connection, model, ref))
 
     def undo(_connection: Connection, _head: Snapshot) -> _Undone:
         return _Undone(target.content, {"to": target.id}, (target.id,))
 
-    return _land(engine, store, holder, model, undo, actor, reason)
+    return _land(database, store, holder, model, undo, actor, reason)
 
 
 def rollback_edit(
-    engine: Engine,
+    database: Database,
     store: ArtifactStore,
     holder: str,
     model: str,
@@ -78,15 +78,15 @@ def rollback_edit(
         before = tuple(_before(connection, model, one) for one in numbers)
         return _Undone(content, {"edits": numbers}, before)
 
-    return _land(engine, store, holder, model, undo, actor, reason)
+    return _land(database, store, holder, model, undo, actor, reason)
 
 
 def _land(
-    engine: Engine, store: ArtifactStore, holder: str, model: str, undo: _Undo, actor: str, reason: str
+    database: Database, store: ArtifactStore, holder: str, model: str, undo: _Undo, actor: str, reason: str
 ) -> Snapshot:
     check_author(actor, reason)
     for _ in range(LANDING_ATTEMPTS):
-        with reading(engine) as connection:
+        with reading(database) as connection:
             head = snapshot_by_id(connection, resolve_id(connection, model, "head"))
             undone = undo(connection, head)
             content = undone.content
@@ -99,7 +99,7 @@ def _land(
         new = NewEdit("rollback", head.id, actor, reason, undone.parameters)
         manifest = Manifest(model, head.id, content)
         landing = Landing(manifest, new, changes, content.digest, sources=undone.sources)
-        snapshot = land_on_head(engine, store, holder, landing)
+        snapshot = land_on_head(database, store, holder, landing)
         if snapshot is not None:
             return snapshot
     raise CommitConflict(f"Expected the rollback to land within {LANDING_ATTEMPTS} attempts; retry", None, None)

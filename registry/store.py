@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 from registry.deadline import timeout_of
 from registry.errors import BlobCorrupt, BlobMissing, InvalidValue, StoreFull, StoreUnreachable
@@ -91,15 +91,24 @@ def open_store(store_url: str) -> ArtifactStore:
     The endpoint and the credentials of S3 come from boto3's own chain: AWS_ENDPOINT_URL, AWS_PROFILE and so on.
     """
     scheme, separator, rest = store_url.partition("://")
-    if not store_url or "\0" in store_url:
-        raise InvalidValue("Expected a store as a folder or s3://NAME/prefix, found an empty or unprintable text")
     if not separator:
-        return LocalStore(Path(store_url))
+        return _folder(store_url)
     if scheme == "file":
-        return LocalStore(Path(unquote(urlsplit(store_url).path)))
+        _, slash, path = rest.partition("/")
+        return _folder(unquote(slash + path, errors="surrogateescape"))
     if scheme == "s3" and rest and rest[0] not in "/?":
         return _s3_store(rest)
     raise InvalidValue(f"Expected a store as a folder, file:///folder or s3://NAME/prefix, found {scheme}://")
+
+
+def _folder(path: str) -> LocalStore:
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        path = ""
+    if not path or "\0" in path:
+        raise InvalidValue("Expected a store as a folder or s3://NAME/prefix, found an empty or unprintable text")
+    return LocalStore(Path(path))
 
 
 def _s3_store(rest: str) -> ArtifactStore:
@@ -112,6 +121,9 @@ def _s3_store(rest: str) -> ArtifactStore:
     if options:
         raise InvalidValue(f"Expected s3://NAME/prefix?timeout=SECONDS, found ?{query}")
     name, _, prefix = place.partition("/")
+    # A server that keeps objects as files would take them for folders above.
+    if not prefix.isprintable() or not {".", ".."}.isdisjoint(prefix.split("/")):
+        raise InvalidValue(f"Expected a printable prefix without . and .. as a part, found {ascii(prefix)[:80]}")
     return S3Store(name, prefix.strip("/"), timeout_s=seconds)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Engine, select
 
 from registry import admission, blobs, commit, edits, lookup, promotion, rollback
-from registry.database import check_schema, open_engine, reading, write
+from registry.database import check_schema, connected, open_engine, reading, write
 from registry.fault_points import reach
 from registry.models import aliases as aliases_table
 from registry.models import edits as edits_table
@@ -197,7 +197,8 @@ class Registry:
         that differs from the base needs a RegionChange. Raises CommitConflict, BlobMissing for a blob that was not
         put, InvalidValue, IncompatibleRegions for another backbone, LeaseLost, EditStateError, CommitStateUnknown.
         """
-        return commit.commit(self.engine, self.store, self.holder, model, number, content, changes, report or {})
+        with connected(self.engine) as database:
+            return commit.commit(database, self.store, self.holder, model, number, content, changes, report or {})
 
     # Rolling back
 
@@ -206,7 +207,8 @@ class Registry:
 
         Raises NotFound, and SnapshotExpired where the older one's blobs may be gone.
         """
-        return rollback.rollback_to(self.engine, self.store, self.holder, model, ref, actor, reason)
+        with connected(self.engine) as database:
+            return rollback.rollback_to(database, self.store, self.holder, model, ref, actor, reason)
 
     def rollback_edit(
         self, model: str, number: int, actor: str, reason: str = "", cascade: bool = False
@@ -217,7 +219,8 @@ class Registry:
         which cascade undoes too, EditStateError for an edit with nothing to undo, and SnapshotExpired for one whose
         base expired.
         """
-        return rollback.rollback_edit(self.engine, self.store, self.holder, model, number, actor, reason, cascade)
+        with connected(self.engine) as database:
+            return rollback.rollback_edit(database, self.store, self.holder, model, number, actor, reason, cascade)
 
     # Aliases
 
@@ -258,9 +261,10 @@ class Registry:
         Raises NotFound, PromotionRefused, IncompatibleRegions for a version of another space or catalogue, and
         SnapshotExpired where its blobs went with a snapshot that expired.
         """
-        return promotion.promote_region(
-            self.engine, self.store, self.holder, model, region, version, alias, actor, reason, override
-        )
+        with connected(self.engine) as database:
+            return promotion.promote_region(
+                database, self.store, self.holder, model, region, version, alias, actor, reason, override
+            )
 
     def aliases(self, model: str) -> list[Alias]:
         """The model's aliases by name; raises NotFound."""

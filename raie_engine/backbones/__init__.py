@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from raie_engine.backbones.bert4rec import Bert4Rec, Bert4RecShape
@@ -14,6 +13,7 @@ from raie_engine.backbones.sasrec import SasRec
 from raie_engine.backbones.tisasrec import TiSasRec, TiSasRecShape
 from raie_engine.config import BACKBONES
 from raie_engine.errors import DamagedArtifact
+from raie_engine.json_bytes import parse_json
 
 __all__ = [
     "Backbone",
@@ -55,12 +55,12 @@ def load_backbone(config: bytes, weights: bytes, own: Path | None = None) -> Bac
     Raises: DamagedArtifact for an unknown kind or bytes that do not fit together; WrongBackbone where `own` is not the
     file that the model was set up with.
     """
+    fields = parse_json(config, "the configuration of a backbone")
     try:
-        fields = json.loads(config)
         kind, source = fields["kind"], fields.get("source", "")
         if kind not in BACKBONES:
             raise KeyError(kind)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (TypeError, KeyError, AttributeError) as error:
         known = ", ".join(BACKBONES)
         raise DamagedArtifact(
             f"expected the configuration of a backbone ({known}), found: {config[:80]!r}"

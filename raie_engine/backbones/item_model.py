@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, ClassVar, Self
 
 import torch
@@ -21,12 +21,14 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from raie_engine.backbones.declared_sizes import UNFIT, require_outline
 from raie_engine.backbones.linear_layers import linear_shapes, with_delta
 from raie_engine.backbones.next_item import last_states, trained_positions
 from raie_engine.backbones.protocol import Contexts, Delta, Shape
 from raie_engine.config import BackboneConfig
 from raie_engine.errors import DamagedArtifact
 from raie_engine.finite import require_finite
+from raie_engine.json_bytes import parse_json
 
 __all__ = ["ItemModel", "ModelShape"]
 
@@ -42,8 +44,9 @@ class ModelShape:
     heads: int
 
     def __post_init__(self) -> None:
-        if min(self.items, self.length, self.dim, self.layers, self.heads) < 1 or self.dim % self.heads:
-            raise ValueError(f"sizes must be at least 1 and dim a multiple of heads, found {self}")
+        sizes = (self.items, self.length, self.dim, self.layers, self.heads)
+        if not all(type(size) is int for size in sizes) or min(sizes) < 1 or self.dim % self.heads:
+            raise ValueError(f"sizes must be whole numbers from 1 on and dim a multiple of heads, found {self}")
 
 
 class ItemModel(nn.Module):
@@ -166,13 +169,16 @@ class ItemModel(nn.Module):
 
         Raises: DamagedArtifact where the bytes are not such a configuration or do not hold its weights; NotFinite.
         """
+        fields = parse_json(config, "the configuration of a backbone")
         try:
-            fields = dict(json.loads(config))
-            del fields["kind"]
-            fields.pop("source", None)
-            model = cls.fresh(cls.shape_type(**fields))
-            model.load_state_dict(load_tensors(weights))
-        except (ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
+            fields = {name: value for name, value in fields.items() if name not in ("kind", "source")}
+            shape, tensors = cls.shape_type(**fields), load_tensors(weights)
+            # A user's own class may want real numbers while it is made.
+            if cls.source is None:
+                require_outline(partial(cls, shape), fields, tensors)
+            model = cls.fresh(shape)
+            model.load_state_dict(tensors)
+        except (*UNFIT, SafetensorError) as error:
             reason = " ".join(str(error).split())
             raise DamagedArtifact(
                 f"expected the configuration and weights of a backbone of kind {cls.kind!r}, found: {reason:.200}"

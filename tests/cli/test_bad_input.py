@@ -149,7 +149,8 @@ def test_a_database_of_another_revision_is_refused_by_every_command(raie: Raie, 
     with trained.opened(ready).engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     for command in (["log"], ["edit", "plan", LOG], ["recommend", "--items", "t0-core-00"], ["verify"]):
-        refused(raie(*command), 1, ["9999", "raie db upgrade"])
+        refused(raie(*command), 1, ["9999", "install the raie that wrote it"])
+    refused(raie("db", "upgrade"), 1, ["9999", "install a newer raie"])
 
 
 COMMANDS = [

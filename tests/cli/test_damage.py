@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
+from raie_engine.adapters import ITEM_ROWS
 from raie_engine.array_bytes import pack, unpack
 from raie_engine.model_view import ModelView
 from raie_engine.regions import region_state
@@ -131,7 +132,7 @@ def test_an_adapter_of_another_backbone_is_refused(raie: Raie, edited: Path) -> 
     registry = trained.opened(edited)
     content = head(registry).content
     kinds = {"touched": np.int64, "a": np.float32, "b": np.float32, "bias": np.float32}
-    facts, rows = unpack(registry.get(content.regions[0]["item_rows"]), "item_rows", kinds)
+    facts, rows = unpack(registry.get(content.regions[0]["item_rows"]), ITEM_ROWS, kinds)
     stranger = registry.put(pack({**facts, "backbone": "f" * 64}, rows))
     regions = {**content.regions, 0: {**content.regions[0], "item_rows": stranger}}
     edit = registry.begin(MODEL, "import", seed=1, actor="ada")

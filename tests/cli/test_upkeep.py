@@ -10,6 +10,7 @@ from cli.workspace import Workspace, find
 from migrations import downgrade
 from registry import Registry
 from tests.cli.conftest import Raie
+from tests.registry.revisions import REVISIONS
 
 
 def test_init_makes_a_workspace_that_the_next_command_works_in(raie: Raie, tmp_path: Path) -> None:
@@ -68,18 +69,19 @@ def test_what_init_makes_is_not_taken_by_git_add(raie: Raie, tmp_path: Path) -> 
     assert (tmp_path / ".raie" / ".gitignore").read_text() == "*\n"
 
 
-def test_a_database_of_another_revision_is_refused_with_the_command_that_mends_it(
+def test_a_database_of_an_older_revision_is_refused_with_the_command_that_mends_it(
     raie: Raie, workspace: Workspace
 ) -> None:
     raie("--workspace", "fresh", "init")
     fresh = find(Path("fresh"))
-    downgrade(fresh.database, "base")
-    ran = raie("--workspace", "fresh", "log")
-    assert ran.code == 1
-    assert "raie db upgrade" in ran.err
-    assert "raie db upgrade" in raie("--workspace", "fresh", "db", "current").out
-    assert raie("--workspace", "fresh", "db", "upgrade").code == 0
-    assert raie("--workspace", "fresh", "log").code == 0
+    for revision in ["base", *REVISIONS[:-1]]:
+        downgrade(fresh.database, revision)
+        ran = raie("--workspace", "fresh", "log")
+        assert ran.code == 1
+        assert "raie db upgrade" in ran.err
+        assert "raie db upgrade" in raie("--workspace", "fresh", "db", "current").out
+        assert raie("--workspace", "fresh", "db", "upgrade").code == 0
+        assert raie("--workspace", "fresh", "log").code == 0
     assert "already" in raie("--workspace", "fresh", "db", "upgrade").out
 
 

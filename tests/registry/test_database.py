@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, make_url, text
+from sqlalchemy import Connection, event, make_url, text
 from sqlalchemy.exc import IntegrityError
 
 import migrations
@@ -20,8 +20,9 @@ from registry import (
     Registry,
     SchemaMismatch,
 )
-from registry.database import open_engine, reading, write
+from registry.database import connected, open_engine, reading, write
 from tests.conftest import free_port
+from tests.registry.building import MODEL, World
 
 SECRET = "hunter2-very-secret"
 
@@ -91,12 +92,17 @@ def test_a_database_without_a_registry_says_to_upgrade(database_url: str, tmp_pa
         Registry.open(database_url, str(tmp_path / "store"))
 
 
-@pytest.mark.parametrize("revision", ["0000", "9999"])
-def test_a_database_of_another_revision_says_what_to_do(database_url: str, tmp_path: Path, revision: str) -> None:
+@pytest.mark.parametrize(
+    ("revision", "advice"),
+    [("0000", "run `raie db upgrade`$"), ("9999", "it is newer: install the raie that wrote it")],
+)
+def test_a_database_of_another_revision_says_what_to_do(
+    database_url: str, tmp_path: Path, revision: str, advice: str
+) -> None:
     migrations.upgrade(database_url)
     with open_engine(database_url).begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = :found"), {"found": revision})
-    with pytest.raises(SchemaMismatch, match=rf"found {revision}.*raie db upgrade"):
+    with pytest.raises(SchemaMismatch, match=rf"found {revision}; {advice}"):
         Registry.open(database_url, str(tmp_path / "store"))
 
 
@@ -212,3 +218,28 @@ def test_no_connection_stays_open_between_calls(postgres_url: str, tmp_path: Pat
     query = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
     with reading(registry.engine) as connection:
         assert connection.execute(query).scalar_one() == 1
+
+
+def test_a_rollback_opens_one_connection_for_all_its_transactions(any_database: Registry) -> None:
+    world = World(any_database)
+    world.setup()
+    world.edit(1, text="a")
+    opened: list[object] = []
+    event.listen(any_database.engine, "connect", lambda *found: opened.append(found))
+    any_database.rollback_edit(MODEL, 2, "ada")
+    any_database.rollback_to(MODEL, "edit:2", "ada")
+    assert len(opened) == 2
+
+
+def test_a_shared_connection_reads_one_moment_and_writes_in_the_next_transaction(any_database: Registry) -> None:
+    query, add = text("SELECT event FROM audit_head"), text("UPDATE audit_head SET event = event + 1")
+    with connected(any_database.engine) as shared:
+        with reading(shared) as connection:
+            before = connection.execute(query).scalar_one()
+            write(any_database.engine, lambda c: c.execute(add))
+            assert connection.execute(query).scalar_one() == before
+        with pytest.raises(IntegrityError):
+            write(shared, lambda c: c.execute(text("INSERT INTO audit_head (id, event, hash) VALUES (1, 0, 'x')")))
+        write(shared, lambda c: c.execute(add))
+        with reading(shared) as connection:
+            assert connection.execute(query).scalar_one() == before + 2

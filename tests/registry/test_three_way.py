@@ -105,7 +105,8 @@ def test_an_undo_touches_no_region_that_the_edit_did_not(trio: tuple[Content, ..
 @given(related(3))
 def test_rows_that_later_edits_refer_to_are_never_taken_from_under_them(trio: tuple[Content, ...]) -> None:
     base, result, head = trio
-    assume(head != result and not contested_regions(base, result, head))
+    if head == result or contested_regions(base, result, head):
+        return
     left = revert(base, result, head)
     for part in APPEND_ONLY:
         assert left.shared.get(part) == head.shared.get(part)

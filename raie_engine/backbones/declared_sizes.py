@@ -1,0 +1,52 @@
+"""Sizes that a configuration declares are believed only where the weights have them: no memory is taken before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["UNFIT", "require_outline"]
+
+UNFIT = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError, RuntimeError)
+"""What a constructor may raise for a configuration that is none."""
+
+_ROOM_BYTES = 1 << 28
+"""For what a model keeps beside its weights, such as masks and rotations."""
+_REPEATED = ("layer", "expert")
+"""In the names of sizes that count modules: each has weights of its own."""
+
+
+def require_outline(
+    make: Callable[[], nn.Module], fields: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> None:
+    """Compares a model's outline, which has shapes and no numbers, with the weights that it should be filled with.
+
+    make: the model of these fields of its configuration.
+    Raises: ValueError where they differ; whatever `make` raises.
+    """
+    for name, value in _whole_numbers(fields):
+        if any(word in name for word in _REPEATED) and value > len(tensors):
+            raise ValueError(f"{name} declared as {value}, and {len(tensors)} tensors of weights")
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        outline = make()
+    wanted = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in outline.state_dict().items()}
+    found = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in tensors.items()}
+    wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+    if wrong:
+        name = wrong[0]
+        raise ValueError(f"{name} declared as {wanted.get(name, 'nothing')}, and {found.get(name, 'nothing')}")
+    beside = sum(tensor.numel() * tensor.element_size() for tensor in outline.buffers())
+    if beside > _ROOM_BYTES + sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()):
+        raise ValueError(f"sizes for which the model would keep {beside:,} bytes beside its weights")
+
+
+def _whole_numbers(fields: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    """Every whole number of a configuration with its name, those of objects in it too."""
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            yield from _whole_numbers(value)
+        elif isinstance(value, int):
+            yield name, value

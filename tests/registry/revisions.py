@@ -1,0 +1,46 @@
+"""The database's revisions, and a history of each to put into a database that was brought there.
+
+A new revision needs one file: `samples/NNNN.json`, the rows that a registry of that revision added to the history of the
+revisions before it, by table, in an order in which they can be inserted; an empty object where it added none. They never
+change afterwards. The first one holds the texts of its blobs, too.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+
+import migrations
+from registry.database import open_engine
+
+__all__ = ["BLOBS", "REVISIONS", "SAMPLES", "filled"]
+
+SCRIPTS = ScriptDirectory(str(Path(migrations.__file__).parent))
+REVISIONS = [script.revision for script in SCRIPTS.walk_revisions()][::-1]
+"""Oldest first."""
+BLOBS = "blobs of the store"
+SAMPLES = {
+    path.stem: json.loads(path.read_text(encoding="utf-8"))
+    for path in (Path(__file__).parent / "samples").glob("*.json")
+}
+
+
+def filled(url: str, revision: str) -> None:
+    """Brings an empty database to a revision, each sample inserted at its own one."""
+    for step in REVISIONS[: REVISIONS.index(revision) + 1]:
+        migrations.upgrade(url, step)
+        with open_engine(url).begin() as connection:
+            _insert(connection, step)
+
+
+def _insert(connection: Connection, revision: str) -> None:
+    for table, rows in SAMPLES[revision].items():
+        if table == "audit_head":  # the one row that a revision makes itself
+            connection.execute(text("DELETE FROM audit_head"))
+        for row in rows if table != BLOBS else []:
+            names = ", ".join(row)
+            values = ", ".join(f":{name}" for name in row)
+            connection.execute(text(f"INSERT INTO {table} ({names}) VALUES ({values})"), row)

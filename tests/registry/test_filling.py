@@ -1,0 +1,52 @@
+"""The benchmarks measure a registry that was filled in bulk: it must be the one that the registry would have made."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+import migrations
+from registry import Registry
+from registry.database import reading
+from registry.models import metadata
+from tests.benchmarks.filling import ACTOR, ALIAS, Layout, Planned, fill, history_of
+
+SMALL = Layout(models=2, regions=4, snapshots=11, changes=2)
+
+
+def apply(registry: Registry, planned: Planned) -> None:
+    registry.put_all(planned.blobs)
+    kind = "setup" if planned.number == 1 else "edit"
+    edit = registry.begin(planned.model, kind, seed=planned.number, actor=ACTOR, reason="drift")
+    registry.commit(planned.model, edit.number, planned.content, planned.changes)
+    if planned.promoted:
+        registry.promote(planned.model, "head", ALIAS, ACTOR, "drift")
+
+
+def rows(registry: Registry) -> dict[str, list[Any]]:
+    with reading(registry.engine) as connection:
+        return {
+            table.name: sorted(map(tuple, connection.execute(select(table))), key=repr)
+            for table in metadata.sorted_tables
+            if table.name != "identity"  # every registry has a random name of its own
+        }
+
+
+def test_what_is_filled_in_bulk_is_what_the_registry_writes_row_by_row(
+    any_database: Registry, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = f"sqlite:///{place / 'committed.db'}"
+    migrations.upgrade(other)
+    committed = Registry.open(other, str(place / "store"))
+    for number in range(SMALL.models):
+        for planned in history_of(SMALL, number):
+            monkeypatch.setattr(time, "time", lambda planned=planned: planned.at)
+            apply(committed, planned)
+    fill(any_database.engine, SMALL, range(SMALL.models))
+    filled, expected = rows(any_database), rows(committed)
+    for table in expected:
+        assert filled[table] == expected[table], table
