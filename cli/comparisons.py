@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cli.errors import UsageError
@@ -23,6 +23,7 @@ from raie_engine.figures import draw
 from raie_engine.interactions import Interactions, cut_time, read_log
 from raie_engine.log_settings import LogSettings
 from raie_engine.model_view import Settings
+from raie_engine.setting_up import with_times
 
 __all__ = ["Asked", "compared", "write_files"]
 
@@ -81,7 +82,7 @@ def _reference(chosen: Sequence[Contestant], against: str | None) -> Contestant:
 def _start(workspace: Workspace, asked: Asked) -> tuple[Interactions, Settings, int, tuple[bytes, bytes] | None]:
     """The log, how models are set up, where the set-up ends, and the backbone where there is one."""
     if asked.ref is None:
-        settings = Settings(from_mapping(workspace.engine), asked.reading)
+        settings = with_times(Settings(from_mapping(workspace.engine), asked.reading))
         interactions = read_log(asked.log, **vars(asked.reading))
         return interactions, settings, cut_time(interactions, asked.until), None
     registry = workspace.registry()
@@ -90,7 +91,17 @@ def _start(workspace: Workspace, asked: Asked) -> tuple[Interactions, Settings, 
     if kind != "setup":
         raise UsageError(f"expected --ref to name a set-up's snapshot, found one of kind {kind}: try edit:1")
     view = open_view(registry, snapshot, workspace.backbone_file)
-    return read_new(view, asked.log), view.settings, view.watermark.timestamp, view.backbone_bytes
+    backbone = view.backbone.to_bytes()  # read before any file that the registry alone names could run
+    settings = _located(view.settings, workspace.backbone_file)
+    return read_new(view, asked.log), settings, view.watermark.timestamp, backbone
+
+
+def _located(settings: Settings, own: Path | None) -> Settings:
+    """The settings with the place where a file of the user's own lies here; at the set-up it may have been another."""
+    engine = settings.engine
+    if engine.backbone.kind != "file":
+        return settings
+    return replace(settings, engine=replace(engine, backbone=replace(engine.backbone, path=str(own))))
 
 
 def _key(

@@ -29,7 +29,7 @@ from raie_engine.routing import encode_windows
 from raie_engine.training import Progress
 from raie_engine.windows import Windows, cut_windows
 
-__all__ = ["SetUp", "SplitWindows", "keep_sample", "newest", "set_up", "split_setup"]
+__all__ = ["SetUp", "SplitWindows", "keep_sample", "newest", "set_up", "split_setup", "with_times"]
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def set_up(
     Raises: NothingToEdit when the slice holds no window; InputError when there are fewer windows than regions;
     WrongBackbone for a backbone that knows other items.
     """
-    settings = _with_times(settings)
+    settings = with_times(settings)
     config = settings.engine
     past = between(interactions, None, until)
     split = split_setup(cut_windows(past, config.windows), config.edit.holdout)
@@ -131,7 +131,7 @@ def set_up(
     return SetUp(parts, _facts(region_map), report)
 
 
-def _with_times(settings: Settings) -> Settings:
+def with_times(settings: Settings) -> Settings:
     """The settings under which windows hold times where the backbone reads them; later edits read these."""
     engine = settings.engine
     times = engine.windows.times or configured_class(engine.backbone).reads_times

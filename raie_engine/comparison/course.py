@@ -103,11 +103,13 @@ def lessons(course: Course, base: ModelView) -> Iterator[Lesson]:
         cut_windows(between(everything, None, course.ends[0]), config.windows), config.edit.holdout
     ).train
     learnt = everything.timestamp <= past.timestamp.max()  # the newest rows of the set-up are held out
+    frozen = base.backbone
+    titles = everything.catalogue.titles[frozen.known_items :] if frozen.reads_titles else ()
     none, added = past.take(slice(0, 0)), torch.zeros(0, base.backbone.dim)
     yield Lesson(base, 0, everything, course.ends[0], none, none, past, _rows(everything, learnt), added)
     for number, (start, stop) in enumerate(pairwise(course.ends[:-1]), start=1):
         windows = cut_windows(between(everything, None, stop), config.windows, after=start)
-        backbone = base.backbone.with_item_rows(added) if len(added) else base.backbone
+        backbone = base.backbone.with_item_rows(added, titles[: len(added)]) if len(added) else base.backbone
         added = torch.cat([added, cold_item_rows(backbone, windows, course.items_by(number), config.seed)])
         judged_after = int(np.quantile(windows.timestamp, 1 - config.edit.holdout))
         new = windows.timestamp <= judged_after

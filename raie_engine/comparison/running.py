@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from raie_engine.backbone_training import own_file
 from raie_engine.comparison.cells import Cell, CellPlace, read_blobs, write_blobs
 from raie_engine.comparison.contestants import Contestant
 from raie_engine.comparison.course import Course, lessons
@@ -47,7 +48,8 @@ def run(
     """
     pairs = [(seed, contestant) for seed in seeds for contestant in contestants]
     _set_up_all(course, settings, pairs, seeds, work, workers, progress, backbone)
-    chains = [chain for seed in seeds for chain in _chains(course, contestants, work, seed)]
+    own = own_file(settings.engine.backbone)
+    chains = [chain for seed in seeds for chain in _chains(course, contestants, work, seed, own)]
     total = len(pairs) * (course.edits + 1)
     done = total - sum(len(chain.waiting) for chain in chains)
     progress("cells", done, total)
@@ -151,14 +153,16 @@ class _Chain:
         return f"{self.contestant.name}, seed {self.seed}"
 
 
-def _chains(course: Course, contestants: Sequence[Contestant], work: Path, seed: int) -> Iterator[_Chain]:
+def _chains(
+    course: Course, contestants: Sequence[Contestant], work: Path, seed: int, own: Path | None
+) -> Iterator[_Chain]:
     """The chains of one seed in which something waits; they share all lessons but for what a set-up's options change."""
-    taught = list(lessons(course, view_of(read_blobs(_base(work, seed)))))
+    taught = list(lessons(course, view_of(read_blobs(_base(work, seed)), own)))
     for one in contestants:
         place = CellPlace.of(work, one, seed)
         waiting = tuple(edit for edit in range(course.edits + 1) if not place.finished(edit))
         if waiting:
-            base = view_of(read_blobs(_base(work, seed, one)))
+            base = view_of(read_blobs(_base(work, seed, one)), own)
             yield _Chain(course, one, seed, place, tuple(replace(each, base=base) for each in taught), waiting)
 
 

@@ -33,7 +33,7 @@ def _fine_tune(state: State, lesson: Lesson) -> Learnt:
     model, rows = _restored(state, lesson)
     model.requires_grad_(True)
     parameters = {**dict(model.named_parameters()), APPENDED: rows.clone().requires_grad_()}
-    live: Backbone = model.with_item_rows(parameters[APPENDED])  # type: ignore[operator]
+    live: Backbone = model.with_item_rows(parameters[APPENDED], lesson.titles)  # type: ignore[operator]
     loss = next_item_loss(live, None, lesson.config.windows.stride)
     score = adapter_scores(live, None, visible=lesson.items)
     passes = tune(parameters, loss, score, lesson, lesson.new, retained=False)
@@ -45,7 +45,7 @@ def _fine_tuned_score(state: State, lesson: Lesson) -> Score:
     if not state:
         return adapter_scores(lesson.backbone, None)
     model, rows = _restored(state, lesson)
-    live: Backbone = model.with_item_rows(rows)  # type: ignore[operator]
+    live: Backbone = model.with_item_rows(rows, lesson.titles)  # type: ignore[operator]
     return adapter_scores(live, None, visible=lesson.items)
 
 
@@ -58,6 +58,7 @@ def _retrain(state: State, lesson: Lesson) -> Learnt:
         config.backbone,
         positions=config.windows.stride,
         seed=config.seed,
+        titles=lesson.interactions.catalogue.titles[: lesson.items],
     )
     settings, weights = model.to_bytes()
     return Learnt({"config": settings, "weights": weights}, trained.passes, count(dict(model.named_parameters())))

@@ -64,10 +64,14 @@ class Lesson:
     @cached_property
     def backbone(self) -> Backbone:
         """The frozen backbone, with a row for every item that has come."""
+        return self.base.backbone.with_item_rows(self.item_rows, self.titles)
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """Of the items that have come since the set-up, for a backbone that reads them."""
         frozen = self.base.backbone
         last = frozen.known_items + len(self.item_rows)
-        titles = self.interactions.catalogue.titles[frozen.known_items : last] if frozen.reads_titles else ()
-        return frozen.with_item_rows(self.item_rows, titles)
+        return self.interactions.catalogue.titles[frozen.known_items : last] if frozen.reads_titles else ()
 
     @property
     def items(self) -> int:

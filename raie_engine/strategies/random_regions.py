@@ -94,6 +94,8 @@ def _task(
         region=region,
         backbone=lesson.base.backbone_bytes,
         item_rows=lesson.item_rows,
+        titles=lesson.titles,
+        own=lesson.base.own,
         current=current,
         shared=shared,
         new=part.new,

@@ -66,6 +66,24 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+COMPARE = ("compare", "log.csv", "--until", SETUP, "--edits", "1", "--json", "--strategies")
+STRATEGIES = "raie,full,joint,mole,lwf,lsat,random-regions"
+
+
+def test_strategies_are_compared_over_a_file_of_ones_own_wherever_it_lies(
+    own: Path, tmp_path: Path, raie: Raie, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(own, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    found = json.loads(raie(*COMPARE, STRATEGIES).out)
+    assert len(found["strategies"]) == len(STRATEGIES.split(",")) + 1
+    Path("gru4rec.py").rename(tmp_path / "kept.py")
+    refused(raie(*COMPARE, "raie", "--ref", "edit:1"), 5, ("RAIE_BACKBONE_FILE",))
+    monkeypatch.setenv("RAIE_BACKBONE_FILE", str(tmp_path / "kept.py"))
+    ran = raie(*COMPARE, "raie", "--ref", "edit:1", "--workers", "2", "--seeds", "1,2")
+    assert ran.code == 0, ran.err
+
+
 ASK = ("recommend", "log.csv", "--user", "u00001", "--top", "3", "--json")
 
 
@@ -131,6 +149,7 @@ def test_a_backbone_that_reads_times_gets_them_from_a_log_and_asks_for_them_else
     found = json.loads(raie(*ASK).out)["recommendations"][0]
     assert len(found["items"]) == 3
     refused(raie("recommend", "--items", ",".join(found["context"])), 3, ("times", "log"))
+    assert len(json.loads(raie(*COMPARE, STRATEGIES).out)["strategies"]) == len(STRATEGIES.split(",")) + 1
     view = open_view(opened(folder), opened(folder).resolve(MODEL, "head"))
     assert view.settings.engine.windows.times
     from raie_engine import serving
@@ -158,8 +177,10 @@ def test_a_language_model_reads_titles_and_its_folder_is_not_needed_again(
     (tmp_path / "items.csv").write_text("\n".join(["item_id,title", *(f"{each},the first film" for each in ids)]))
     options = 'kind = "causal_lm"\npath = "model"\nprompt = "a user has seen"\ntitle_tokens = 2\n'
     folder = workspace(tmp_path, options, "--titles", str(tmp_path / "items.csv"))
-    shutil.rmtree(tmp_path / "model")
     monkeypatch.chdir(folder)
+    compared = json.loads(raie(*COMPARE, "raie,full,joint,mole", "--titles", "items.csv").out)["strategies"]
+    assert [one["strategy"] for one in compared] == ["raie", "full", "joint", "mole", "never"]
+    shutil.rmtree(tmp_path / "model")
     assert raie("edit", "apply", "log.csv", "--until", FIRST, "--workers", "1").code == 0
     assert len(json.loads(raie(*ASK).out)["recommendations"][0]["items"]) == 3
     view = open_view(opened(folder), opened(folder).resolve(MODEL, "head"))
