@@ -28,6 +28,7 @@ PLAN = {
     "windows",
     "judged",
     "decided",
+    "drifted",
     "new_items",
     "late",
     "waiting_before",
