@@ -15,7 +15,7 @@ from sqlalchemy import make_url
 import migrations
 from registry import LocalStore, Registry
 from registry.database import open_engine
-from tests.conftest import S3_NAME, _run_sql
+from tests.conftest import S3_NAME, run_sql
 from tests.outages.outage import STRAY, WORKS, Work
 from tests.outages.report import Report
 from tests.registry.building import World
@@ -90,7 +90,7 @@ def s3_registry(made: Path, place: Path, s3_client: Any, s3_folder: Path, s3_url
 def postgres_made(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """A database of PostgreSQL with a model, to be copied, and the store that belongs to it."""
     name, store = "outages", tmp_path_factory.mktemp("outages") / STORE
-    _run_sql(postgres_server, f"CREATE DATABASE {name}")
+    run_sql(postgres_server, f"CREATE DATABASE {name}")
     url = _named(postgres_server, name)
     migrations.upgrade(url)
     World(Registry.open(url, str(store))).setup()
@@ -102,10 +102,10 @@ def postgres_registry(postgres_server: str, postgres_made: tuple[str, Path], pla
     """A copy of that registry."""
     template, store = postgres_made
     copy = f"copy_{place.name.replace('-', '_')}"
-    _run_sql(postgres_server, f"CREATE DATABASE {copy} TEMPLATE {template}")
+    run_sql(postgres_server, f"CREATE DATABASE {copy} TEMPLATE {template}")
     shutil.copytree(store, place / STORE)
     yield Registry(open_engine(_named(postgres_server, copy)), LocalStore(place / STORE))
-    _run_sql(postgres_server, f"DROP DATABASE {copy} WITH (FORCE)")
+    run_sql(postgres_server, f"DROP DATABASE {copy} WITH (FORCE)")
 
 
 def _named(server: str, database: str) -> str:

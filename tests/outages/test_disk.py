@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from raie_engine.backbones.protocol import Contexts
 from raie_engine.training import Schedule, fit
 from registry import (
     CommitStateUnknown,
@@ -157,8 +158,8 @@ def train(folder: Path) -> list[float]:
     """A training of a few epochs that writes a checkpoint after each; the parameters."""
     table = torch.ones(6, 4).requires_grad_()
 
-    def loss(items: Tensor, target: Tensor) -> Tensor:
-        return cross_entropy(table[items].mean(dim=1) @ table.T, target)
+    def loss(contexts: Contexts, target: Tensor) -> Tensor:
+        return cross_entropy(table[contexts.items].mean(dim=1) @ table.T, target)
 
     schedule = Schedule(epochs=3, batch=4, learning_rate=0.1, seed=1)
     checkpoint = folder / "work" / "checkpoint.safetensors"
