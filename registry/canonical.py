@@ -18,8 +18,7 @@ def canonical_json(value: Any) -> bytes:
     """
     try:
         _check_keys([value])
-        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-        return text.encode()
+        return _ENCODER.encode(value).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidValue(f"Expected a value with a JSON form, found one without: {error}") from error
 
@@ -46,7 +45,7 @@ def parse_json(data: bytes | str) -> Any:
     Raises InvalidValue.
     """
     try:
-        return json.loads(data, parse_constant=_refuse_constant, object_pairs_hook=_unique_pairs)
+        return _DECODER.decode(data if isinstance(data, str) else data.decode())
     except (ValueError, RecursionError) as error:
         raise InvalidValue(f"Expected a JSON document, found bytes that do not parse: {error}") from error
 
@@ -60,3 +59,8 @@ def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise ValueError("an object repeats a key")
     return found
+
+
+# Made once: json.dumps and json.loads make theirs anew for every value, which takes as long as a small value does.
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_unique_pairs)
