@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc as garbage
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +22,18 @@ from tests.outages.network import Scenario
 from tests.outages.outage import SECRET, Outage, Work, collect, edit, load
 from tests.outages.report import Report, attempt
 from tests.registry.proxy import Answered, Proxy, Recorded
+
+# A request that was given up leaves its socket to the thread that still waits for an answer, and to the collector.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
+)
+
+
+@pytest.fixture(autouse=True)
+def sockets_collected_here() -> Iterator[None]:
+    """So that no later test, of another file, is told of a socket that one of these left."""
+    yield
+    garbage.collect()
 
 
 @pytest.fixture
