@@ -30,8 +30,7 @@ def race(place: Place, *runners: tuple[Step, ...], line: Stop | None = None) -> 
 
 
 def test_edits_of_different_regions_all_land_one_on_the_other(ground: Ground) -> None:
-    with ground.copy() as place:
-        client = place.open()
+    with ground.copy() as (place, client):
         runners = [(Step("attempt", f"mine {region}", region),) for region in range(REGIONS)]
         told = race(place, *runners, line=BEFORE_IT_LANDS)
         assert all(done.snapshot for done in told)
@@ -41,8 +40,7 @@ def test_edits_of_different_regions_all_land_one_on_the_other(ground: Ground) ->
 
 
 def test_of_edits_of_one_region_one_lands_and_the_others_are_told(ground: Ground) -> None:
-    with ground.copy() as place:
-        client = place.open()
+    with ground.copy() as (place, client):
         told = race(place, *[(Step("attempt", f"runner {n}", 1),) for n in range(4)], line=BEFORE_IT_LANDS)
         (landed,) = (done for done in told if done.snapshot)
         assert landed.snapshot == client.registry.resolve(MODEL, "head").id
@@ -52,8 +50,7 @@ def test_of_edits_of_one_region_one_lands_and_the_others_are_told(ground: Ground
 
 
 def test_of_promotions_that_believe_the_same_one_moves_the_alias_and_the_others_are_told(ground: Ground) -> None:
-    with ground.copy() as place:
-        client = place.open()
+    with ground.copy() as (place, client):
         runners = [(Step("attempt", f"edit {n}", n), Step("claim", f"claim {n}", 1 + n)) for n in range(3)]
         told = race(place, *runners, line=WHEN_IT_HAS_LANDED)
         (moved,) = (done for done in told if done.move)
@@ -64,8 +61,7 @@ def test_of_promotions_that_believe_the_same_one_moves_the_alias_and_the_others_
 
 
 def test_nothing_is_lost_where_several_commit_promote_and_collect_at_once(ground: Ground) -> None:
-    with ground.copy() as place:
-        client = place.open()
+    with ground.copy() as (place, client):
         told = race(
             place,
             *(tuple(Step("edit", f"{who} {n}", n % REGIONS) for n in range(5)) for who in ("ada", "bob")),
@@ -81,8 +77,7 @@ def test_nothing_is_lost_where_several_commit_promote_and_collect_at_once(ground
 
 @pytest.mark.benchmark
 def test_four_processes_of_150_commits(ground: Ground) -> None:
-    with ground.copy() as place:
-        client = place.open()
+    with ground.copy() as (place, client):
         told = race(
             place,
             *(tuple(Step("attempt", f"{region} {n}", region) for n in range(150)) for region in range(REGIONS)),

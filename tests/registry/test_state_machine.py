@@ -110,8 +110,7 @@ class Machine(RuleBasedStateMachine):
     def __init__(self, ground: Ground) -> None:
         super().__init__()
         self.exit = ExitStack()
-        self.place = self.exit.enter_context(ground.copy())
-        self.client = self.place.open()
+        self.place, self.client = self.exit.enter_context(ground.copy())
         self.other = self.client.registry.head(MODEL)
         self.states: dict[str, State] = {}
         self.line: list[str] = []

@@ -99,8 +99,7 @@ class Outcome:
 
 def run(case: Case, ground: Ground, worker: Worker) -> Outcome:
     """What was promised and is not so, after the crash or pause and after everything was done again."""
-    with ground.copy() as place:
-        client = place.open()
+    with ground.copy() as (place, client):
         leave_behind(client, case.steps)
         victim = Victim(place, case.steps, Stop(case.point, case.passing, case.dies and not case.rival))
         stopped, found = _disturb(victim, case, worker)

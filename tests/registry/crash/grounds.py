@@ -14,9 +14,9 @@ from pathlib import Path
 from sqlalchemy import make_url
 
 import migrations
-from registry import ArtifactStore, open_store
+from registry import ArtifactStore, Registry, open_store
 from registry.audit import Anchor, chain_head
-from registry.database import reading
+from registry.database import open_engine, reading
 from registry.outbox import drain
 from tests.conftest import S3_NAME, memory, run_sql
 from tests.registry.building import MODEL, World
@@ -40,8 +40,8 @@ class Ground:
     server: str | None
 
     @contextmanager
-    def copy(self) -> Iterator[Place]:
-        """A registry with the history, which is gone afterwards."""
+    def copy(self) -> Iterator[tuple[Place, Client]]:
+        """A registry with the history, which is gone afterwards, and a client of it."""
         with _new_place(self.server, self.template.environment) as place:
             if self.server is None:
                 shutil.copy(_database(self.template), _database(place))
@@ -51,7 +51,7 @@ class Ground:
             with _emptied_afterwards(open_store(place.store_url)) as store:
                 for data in self.blobs:
                     store.put(data)
-                yield place
+                yield place, Client(Registry(open_engine(place.database_url), store), place.told)
 
 
 @contextmanager

@@ -39,8 +39,8 @@ def passings(ground: Ground) -> dict[str, Counter[str]]:
 
 
 def _passings(ground: Ground, steps: tuple[Step, ...]) -> Counter[str]:
-    with ground.copy() as place:
-        leave_behind(place.open(), steps)
+    with ground.copy() as (place, client):
+        leave_behind(client, steps)
         victim = Victim(place, steps)
         ended = victim.wait()
         victim.kill()
