@@ -1,16 +1,14 @@
 """Any sequence of edits, rollbacks, promotions, compositions, expiries and collections, against dictionaries.
 
-A content is a dictionary: region -> the text of its adapter, "mark" -> the text of the watermark. The registry holds
-another model already, which nothing here may touch.
+What the dictionaries say is in `dictionaries.py`. The registry holds another model already, which nothing here may touch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -28,13 +26,11 @@ from registry import (
     AliasConflict,
     CommitConflict,
     Content,
-    Digest,
     EditStateError,
     NotFound,
     RollbackConflict,
     Snapshot,
     SnapshotExpired,
-    digest_of,
 )
 from registry.database import reading
 from registry.expiry import Rule, expire
@@ -43,6 +39,7 @@ from registry.maintenance import gc, verify
 from tests.registry.building import MODEL, World, change
 from tests.registry.crash.grounds import Ground
 from tests.registry.crash.history import leftovers
+from tests.registry.dictionaries import Change, State, content_of, differing, entry_of, replayed, undone, with_keys
 
 T = TypeVar("T")
 
@@ -62,46 +59,6 @@ RETIRE, NEW = 4, 5
 WHAT = st.sets(st.integers(0, NEW), max_size=3)
 EDITS = st.lists(WHAT, min_size=1, max_size=3)
 """What an edit does: RETIRE a region, make a NEW one, or update the region of that place in the order."""
-
-State = Mapping[Any, str]
-"""region -> text, and "mark" -> text."""
-
-
-def differing(older: State, newer: State) -> set[Any]:
-    return {key for key in older.keys() | newer.keys() if older.get(key) != newer.get(key)}
-
-
-def with_keys(target: State, source: State, keys: set[Any]) -> State:
-    """The target with these keys as the source has them, absent where it has none."""
-    kept = {key: value for key, value in target.items() if key not in keys}
-    return kept | {key: source[key] for key in keys if key in source}
-
-
-def replayed(base: State, mine: State, head: State) -> State | None:
-    """The head with my changes; None where both changed the same."""
-    clash = differing(base, mine) & differing(base, head)
-    if mine["mark"] == head["mark"]:
-        clash -= {"mark"}
-    return None if clash else with_keys(head, mine, differing(base, mine))
-
-
-def undone(base: State, result: State, head: State) -> State | None:
-    """The head without a change; None where a later one is in its way."""
-    touched = differing(base, result)
-    later = touched & differing(result, head)
-    if later - {"mark"} & differing(base, head):
-        return None
-    return with_keys(head, base, touched - (later & {"mark"}))
-
-
-@dataclass(frozen=True)
-class Change:
-    """What an edit makes of what it stands on; before: that snapshot's id.  actions: what it says it does, by region."""
-
-    before: str
-    base: State
-    result: State
-    actions: Mapping[int, str] = field(default_factory=dict)
 
 
 class Machine(RuleBasedStateMachine):
@@ -390,22 +347,6 @@ class Machine(RuleBasedStateMachine):
 
 def nth(values: Sequence[T], which: int) -> T:
     return values[which % len(values)]
-
-
-def entry_of(text: str) -> dict[str, Digest]:
-    return {part: digest_of(f"{part} {text}".encode()) for part in ("state", "lora")}
-
-
-def content_of(state: State) -> Content:
-    def named(text: str) -> Digest:
-        return digest_of(text.encode())
-
-    return Content(
-        backbone={"weights": named("weights"), "config": named("config")},
-        space=named("space"),
-        shared={"catalogue": (named("items"),), "watermark": (named(state["mark"]),)},
-        regions={key: entry_of(text) for key, text in state.items() if key != "mark"},
-    )
 
 
 def run_machine(ground: Ground, how: settings) -> None:
