@@ -245,7 +245,8 @@ def _resume(client: Client, step: Step) -> Done:
 def _abort(client: Client, step: Step) -> Done:
     edit = _abandoned(client.registry)
     if edit is not None:
-        client.registry.abort(MODEL, edit.number, step.tag)
+        with suppress(EditStateError):  # the rival took it, or closed it, since
+            client.registry.abort(MODEL, edit.number, step.tag)
     return Done(step.tag)
 
 
