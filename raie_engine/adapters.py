@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ from raie_engine.config import AdapterConfig
 from raie_engine.errors import DamagedArtifact, WrongBackbone
 from raie_engine.finite import require_finite
 from raie_engine.json_bytes import parse_json
+from raie_engine.transitions import Transitions
 
 __all__ = ["Adapter", "AdapterDelta", "fresh_adapter", "item_parts", "rows_read"]
 
@@ -45,7 +46,8 @@ class Adapter:
 
     lora: tensors `<layer>.lora_A.weight` [r, inputs] and `<layer>.lora_B.weight` [outputs, r].
     touched: int64 [t], the item rows a_k and b_k speak of, ascending. a: [t, r_i]. b: B_k [r_i, d]. bias: [t].
-    visible: item rows 1..visible are scored; rows appended later do not exist for this region.
+    visible: item rows 1..visible are scored; rows appended later do not exist for this region. transitions: what followed
+    what, where the adapter counts it beside what it learnt.
     """
 
     backbone_digest: str
@@ -57,10 +59,21 @@ class Adapter:
     b: Tensor
     bias: Tensor
     visible: int
+    transitions: Transitions | None = None
 
     @property
     def scaling(self) -> float:
         return self.alpha / self.rank
+
+    def beside_transitions(self, scores: Tensor, items: np.ndarray) -> Tensor:
+        """The scores [n, v] of contexts [n, L], joined with what followed what where the adapter counts that.
+
+        Only the items that the adapter sees take part: rows appended later change no bit of theirs.
+        """
+        if self.transitions is None:
+            return scores
+        seen = self.transitions.joined(scores[:, : self.visible + 1].contiguous(), items)
+        return torch.cat([seen, scores[:, self.visible + 1 :]], dim=1)
 
     def item_rows(self, items: int) -> Tensor:
         """a_k B_k of all items, 0 for those not touched: [items + 1, d]."""
@@ -73,17 +86,8 @@ class Adapter:
 
     def with_parameters(self, values: Mapping[str, Tensor]) -> Adapter:
         """The same adapter with other values; the names are those of `parameters`."""
-        return Adapter(
-            backbone_digest=self.backbone_digest,
-            rank=self.rank,
-            alpha=self.alpha,
-            lora={name: values[name] for name in self.lora},
-            touched=self.touched,
-            a=values["item.a"],
-            b=values["item.b"],
-            bias=values["item.bias"],
-            visible=self.visible,
-        )
+        lora = {name: values[name] for name in self.lora}
+        return replace(self, lora=lora, a=values["item.a"], b=values["item.b"], bias=values["item.bias"])
 
     def require(self, backbone: Backbone) -> None:
         """Raises: WrongBackbone unless the adapter was trained on exactly this backbone; DamagedArtifact where it says
@@ -108,7 +112,7 @@ class Adapter:
             )
 
     def to_blobs(self) -> dict[str, bytes]:
-        """Blobs by role: "lora" and "lora_config" as peft reads them, "item_rows" beside them."""
+        """Blobs by role: "lora" and "lora_config" as peft reads them, "item_rows" and, if any, "transitions"."""
         lora = {PEFT_PREFIX + name: value.contiguous() for name, value in self.lora.items()}
         rows = {"touched": self.touched, "a": self.a, "b": self.b, "bias": self.bias}
         facts = {"kind": ITEM_ROWS, "backbone": self.backbone_digest, "visible": self.visible}
@@ -116,6 +120,7 @@ class Adapter:
             "lora": save_tensors(lora, metadata={"format": "pt"}),
             "lora_config": _peft_config(self),
             "item_rows": pack(facts, {name: value.numpy() for name, value in rows.items()}),
+            **({} if self.transitions is None else {"transitions": self.transitions.to_bytes()}),
         }
 
     @staticmethod
@@ -128,14 +133,19 @@ class Adapter:
             config = parse_json(blobs["lora_config"], "an adapter's configuration")
             facts, rows = unpack(blobs["item_rows"], ITEM_ROWS, _ROW_TYPES, _ROW_AXES)
             lora = {k.removeprefix(PEFT_PREFIX): v.clone() for k, v in load_tensors(blobs["lora"]).items()}
+            counted = Transitions.from_bytes(blobs["transitions"]) if "transitions" in blobs else None
             adapter = Adapter(
                 backbone_digest=str(facts["backbone"]),
                 rank=int(config["r"]),
                 alpha=int(config["lora_alpha"]),
                 lora=lora,
                 visible=int(facts["visible"]),
+                transitions=counted,
                 # Cloned, because a product's last bits depend on how its inputs lie in memory.
-                **{name: torch.from_numpy(value).clone() for name, value in rows.items()},
+                touched=torch.from_numpy(rows["touched"]).clone(),
+                a=torch.from_numpy(rows["a"]).clone(),
+                b=torch.from_numpy(rows["b"]).clone(),
+                bias=torch.from_numpy(rows["bias"]).clone(),
             )
         except (SafetensorError, KeyError, ValueError, TypeError) as error:
             raise DamagedArtifact(
@@ -153,6 +163,11 @@ def _require_whole(adapter: Adapter) -> None:
     ascending = bool((touched.diff() > 0).all())
     inside = t == 0 or (int(touched[0]) >= 1 and int(touched[-1]) <= adapter.visible)
     single = all(value.dtype == torch.float32 for value in adapter.lora.values())
+    if adapter.transitions is not None and adapter.transitions.rows != adapter.visible + 1:
+        raise DamagedArtifact(
+            f"expected transitions of {adapter.visible} items beside the adapter, found {adapter.transitions.rows - 1}; "
+            "restore the blob"
+        )
     if not (ascending and inside and single and adapter.rank > 0):
         raise DamagedArtifact(
             f"expected rows of {t} ascending items up to {adapter.visible} and tensors of 32-bit floats, found "
@@ -215,19 +230,16 @@ def fresh_adapter(
 
 
 def _widened(start: Adapter, touched: Tensor, backbone: Backbone) -> Adapter:
-    """`start` with zero rows for items it had not touched."""
+    """`start` with zero rows for items it had not touched; it counts nothing yet."""
     union = torch.unique(torch.cat([start.touched, touched]))
     kept = torch.searchsorted(union, start.touched)
-    return Adapter(
-        backbone_digest=start.backbone_digest,
-        rank=start.rank,
-        alpha=start.alpha,
-        lora=start.lora,
+    return replace(
+        start,
         touched=union,
         a=torch.zeros(len(union), start.a.shape[1]).index_copy(0, kept, start.a),
-        b=start.b,
         bias=torch.zeros(len(union)).index_copy(0, kept, start.bias),
         visible=len(backbone.item_table()) - 1,
+        transitions=None,
     )
 
 

@@ -8,8 +8,8 @@ Legend: n new windows, m windows that waited in the Add buffer, d hidden size.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from raie_engine.regions import RegionMap, assign, region_state
 from raie_engine.routing import encode_windows
 from raie_engine.setting_up import keep_sample
 from raie_engine.training import Schedule
+from raie_engine.transitions import count_transitions
 from raie_engine.windows import Windows, concatenate, cut_windows
 
 __all__ = [
@@ -203,9 +204,10 @@ def edited_backbone(view: ModelView, prepared: PreparedEdit) -> Backbone:
 
 @dataclass(frozen=True)
 class _RegionWindows:
-    """What one region trains on and is judged on."""
+    """What one region trains on and is judged on; replay: the part of its past that it trains on."""
 
     new: Windows
+    past: Windows
     replay: Windows
     validation: Windows
     retained: Windows
@@ -220,12 +222,22 @@ def _region_windows(view: ModelView, prepared: PreparedEdit, region: int, owner:
     edit = view.settings.engine.edit
     past = view.replay(region) if region in view.content.regions else new.take(slice(0, 0))
     replay = keep_sample(past, int(edit.replay_ratio * len(new)), [prepared.plan.seed, region])
-    return _RegionWindows(new, replay, windows.take(judged), view.validation.take(owner == region))
+    return _RegionWindows(new, past, replay, windows.take(judged), view.validation.take(owner == region))
 
 
 def _all_region_windows(view: ModelView, prepared: PreparedEdit) -> dict[int, _RegionWindows]:
     owner = assign(view.region_map, view.space.project(encode_windows(view.backbone, view.validation)))
     return {region: _region_windows(view, prepared, region, owner) for region in prepared.plan.touched}
+
+
+def _transitions(view: ModelView, prepared: PreparedEdit, each: Iterable[_RegionWindows]) -> bytes | None:
+    """What followed what in the new and in all past windows of the touched regions."""
+    share, stride = view.settings.engine.adapter.transition_share, view.settings.engine.windows.stride
+    windows = [part for one in each for part in (one.new, one.past)]
+    if not share or not windows:
+        return None
+    rows = len(view.backbone.item_table()) + len(prepared.item_rows)
+    return count_transitions(concatenate(windows), stride, share, rows).to_bytes()
 
 
 def shared_task(view: ModelView, prepared: PreparedEdit, checkpoint: Path | None = None) -> TrainTask:
@@ -235,24 +247,27 @@ def shared_task(view: ModelView, prepared: PreparedEdit, checkpoint: Path | None
     pooled = _RegionWindows(
         *(
             concatenate([getattr(one, name) for one in each])
-            for name in ("new", "replay", "validation", "retained")
+            for name in ("new", "past", "replay", "validation", "retained")
         )
     )
     schedule = _schedule(view, edit.shared_epochs, edit.shared_learning_rate, prepared.plan.seed, SHARED)
-    return _task(view, prepared, SHARED, pooled, schedule, None, None, checkpoint)
+    counted = _transitions(view, prepared, [pooled])
+    return replace(_task(view, prepared, SHARED, pooled, schedule, None, None, checkpoint), transitions=counted)
 
 
 def region_tasks(
     view: ModelView, prepared: PreparedEdit, shared: Mapping[str, bytes] | None, folder: Path | None = None
 ) -> list[TrainTask]:
     """One task per touched region; a new region begins with the adapter of its nearest one. folder: checkpoints."""
-    edit, plan = view.settings.engine.edit, prepared.plan
+    edit, plan, each = view.settings.engine.edit, prepared.plan, _all_region_windows(view, prepared)
+    counted = _transitions(view, prepared, each.values())
     tasks = []
-    for region, windows in _all_region_windows(view, prepared).items():
+    for region, windows in each.items():
         schedule = _schedule(view, edit.epochs, edit.learning_rate, plan.seed, region)
         current = view.adapter_blobs(plan.operation(region).nearest)
         checkpoint = None if folder is None else folder / f"region-{region}.safetensors"
-        tasks.append(_task(view, prepared, region, windows, schedule, current, shared, checkpoint))
+        task = _task(view, prepared, region, windows, schedule, current, shared, checkpoint)
+        tasks.append(replace(task, transitions=counted))
     return tasks
 
 

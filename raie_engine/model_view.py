@@ -35,7 +35,8 @@ from raie_engine.windows import Windows
 
 __all__ = ["ADAPTER_ROLES", "ContentDigests", "ModelView", "Settings", "pack_item_rows"]
 
-ADAPTER_ROLES = ("lora", "lora_config", "item_rows")
+ADAPTER_ROLES = ("lora", "lora_config", "item_rows", "transitions")
+OPTIONAL_ROLES = frozenset({"transitions"})
 
 
 @dataclass(frozen=True)
@@ -159,12 +160,13 @@ class ModelView:
     def adapter_blobs(self, region: int) -> dict[str, bytes] | None:
         """The blobs of a region's adapter; None for a region that still answers with the bare backbone."""
         entry = self.content.regions[region]
-        if "lora" not in entry:
+        found = {role: entry[role] for role in ADAPTER_ROLES if role in entry}
+        if "lora" not in found:
             return None
-        missing = sorted(set(ADAPTER_ROLES) - set(entry))
+        missing = sorted(set(ADAPTER_ROLES) - OPTIONAL_ROLES - set(found))
         if missing:
-            raise DamagedArtifact(f"expected {', '.join(ADAPTER_ROLES)} of region {region}, found no {missing[0]}")
-        return {role: self.get(entry[role]) for role in ADAPTER_ROLES}
+            raise DamagedArtifact(f"expected a whole adapter of region {region}, found no {missing[0]}")
+        return {role: self.get(digest) for role, digest in found.items()}
 
     def replay(self, region: int) -> Windows:
         """Past windows of a region, kept to be replayed when it trains."""

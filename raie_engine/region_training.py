@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from raie_engine.config import AdapterConfig
 from raie_engine.cross_entropy import linear_cross_entropy
 from raie_engine.evaluation import mean_metrics, ranks
 from raie_engine.training import Progress, Schedule, fit
+from raie_engine.transitions import Transitions
 from raie_engine.windows import Windows, concatenate
 from raie_engine.worker_pool import side_by_side
 
@@ -50,8 +51,8 @@ class TrainTask:
     that serves these windows now, None for the bare backbone. shared: blobs of the adapter trained on all touched
     regions of this edit, if there is one. new: windows of the edit; replay: windows of the region's past; validation:
     the edit's newest windows and retained: later windows of the past, neither of which is trained on. positions: last
-    positions of a window the loss reads. titles: of the new items, where the log has titles. own: the Python file of a
-    backbone of the user's own.
+    positions of a window the loss reads. transitions: what followed what, for the trained adapter to count. titles: of
+    the new items, where the log has titles. own: the Python file of a backbone of the user's own.
     """
 
     region: int
@@ -67,6 +68,7 @@ class TrainTask:
     adapter: AdapterConfig
     schedule: Schedule
     checkpoint: Path | None = None
+    transitions: bytes | None = None
     titles: tuple[str, ...] = ()
     own: Path | None = None
 
@@ -108,7 +110,9 @@ def train_region(task: TrainTask, progress: Progress | None = None) -> TrainedRe
     }
     start = candidates[max(measured, key=lambda name: quality(measured[name]))]
     begun = fresh_adapter(backbone, task.adapter, touched_items(task.new), task.schedule.seed, start)
-    candidates["trained"], passes = fit_adapter(backbone, begun, task, progress)
+    trained, passes = fit_adapter(backbone, begun, task, progress)
+    counted = None if task.transitions is None else Transitions.from_bytes(task.transitions)
+    candidates["trained"] = replace(trained, transitions=counted)
     measured["trained"] = measure(backbone, candidates["trained"], task)
     chosen = max(measured, key=lambda name: quality(measured[name])) if len(task.validation) else "trained"
     adapter = candidates[chosen]
@@ -211,7 +215,8 @@ def adapter_scores(
 ) -> Callable[[Windows], Tensor]:
     """Windows -> scores [n, v] under one adapter, or under the bare backbone, as a Router scores them.
 
-    Padding and items that were appended after the adapter, or the backbone, was trained score minus infinity.
+    Padding and items that were appended after the adapter, or the backbone, was trained score minus infinity. Scores are
+    to be compared within a window: logits, or log probabilities where the adapter counts transitions.
     delta: what is added on the way, where it is not the adapter's own. visible: the last item row that is scored, where
     another training than the adapter's has reached further.
     """
@@ -227,7 +232,7 @@ def adapter_scores(
             scores = torch.addmm(bias, backbone.encode(contexts, delta or own), table.T)
         scores[:, last + 1 :] = float("-inf")
         scores[:, 0] = float("-inf")
-        return scores
+        return scores if adapter is None else adapter.beside_transitions(scores, windows.items)
 
     return score
 

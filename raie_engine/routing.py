@@ -177,7 +177,13 @@ class Router:
                 visible[members] = adapter.visible
         unknown = torch.arange(self._items + 1) > visible.unsqueeze(1)
         unknown[:, 0] = True
-        return scores.masked_fill_(unknown, float("-inf"))
+        scores.masked_fill_(unknown, float("-inf"))
+        for region, slot in self._slots.items():
+            members = slots == slot
+            if members.any():
+                items = contexts.items[members].numpy()
+                scores[members] = self.adapters[region].beside_transitions(scores[members], items)
+        return scores
 
     def _delta(self, slots: Tensor) -> Delta:
         present = {slot: self.adapters[region] for region, slot in self._slots.items() if (slots == slot).any()}

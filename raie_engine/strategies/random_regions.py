@@ -19,6 +19,7 @@ from raie_engine.setting_up import keep_sample
 from raie_engine.strategies.lesson import Learnt, Lesson, Score, State, Strategy
 from raie_engine.strategies.tuning import adapter_of, task_size
 from raie_engine.training import Schedule
+from raie_engine.transitions import count_transitions
 from raie_engine.windows import Windows, concatenate
 
 __all__ = ["RANDOM_REGIONS", "hashed_regions"]
@@ -42,6 +43,7 @@ class _Parts:
     """The windows of one region in a lesson."""
 
     new: Windows
+    past: Windows
     replay: Windows
     validation: Windows
     retained: Windows
@@ -53,15 +55,16 @@ def _regions(state: State, lesson: Lesson, windows: Windows) -> np.ndarray:
 
 def _parts(lesson: Lesson) -> dict[int, _Parts]:
     """The parts of every region that enough new windows reach."""
-    ratio = lesson.config.edit.replay_ratio
+    edit = lesson.config.edit
     every = (lesson.new, lesson.past, lesson.validation, lesson.retained)
     owners = [_regions({}, lesson, windows) for windows in every]
     parts = {}
     for region in lesson.base.region_map.ids.tolist():
         new, past, *judged = (windows.take(owner == region) for windows, owner in zip(every, owners, strict=True))
         if len(new) + len(judged[0]) >= lesson.config.gate.min_windows:
-            replay = keep_sample(past, int(ratio * len(new)), [lesson.seed, region])
-            parts[region] = _Parts(new, replay, *judged)
+            kept = keep_sample(past, edit.max_replay, [lesson.seed, region])
+            replay = keep_sample(kept, int(edit.replay_ratio * len(new)), [lesson.seed, region])
+            parts[region] = _Parts(new, kept, replay, *judged)
     return parts
 
 
@@ -69,12 +72,15 @@ def _learn(state: State, lesson: Lesson) -> Learnt:
     parts = _parts(lesson)
     if not parts:
         return Learnt(state)
-    names = ("new", "replay", "validation", "retained")
+    names = ("new", "past", "replay", "validation", "retained")
     pooled = _Parts(*(concatenate([getattr(one, name) for one in parts.values()]) for name in names))
-    together = [_task(lesson, SHARED, pooled, None, None)] if lesson.config.edit.shared_epochs else []
+    share, stride = lesson.config.adapter.transition_share, lesson.config.windows.stride
+    seen = concatenate([pooled.new, pooled.past])
+    counted = count_transitions(seen, stride, share, lesson.items + 1).to_bytes() if share else None
+    together = [_task(lesson, SHARED, pooled, None, None, counted)] if lesson.config.edit.shared_epochs else []
     results = list(train_regions(together, 1))
     shared = results[0].blobs if results else None
-    tasks = [_task(lesson, region, part, _blobs(state, region), shared) for region, part in parts.items()]
+    tasks = [_task(lesson, region, part, _blobs(state, region), shared, counted) for region, part in parts.items()]
     alone = list(train_regions(tasks, 1))
     after = {f"{one.region}/{role}": data for one in alone for role, data in one.blobs.items()}
     passes = sum(one.passes for one in results + alone)
@@ -87,6 +93,7 @@ def _task(
     part: _Parts,
     current: Mapping[str, bytes] | None,
     shared: Mapping[str, bytes] | None,
+    transitions: bytes | None,
 ) -> TrainTask:
     edit = lesson.config.edit
     together = region == SHARED
@@ -102,6 +109,7 @@ def _task(
         replay=part.replay,
         validation=part.validation,
         retained=part.retained,
+        transitions=transitions,
         positions=lesson.config.windows.stride,
         adapter=lesson.config.adapter,
         schedule=Schedule(
@@ -144,5 +152,6 @@ RANDOM_REGIONS = Strategy(
     _learn,
     _score,
     replays=True,
+    differs="counts what followed what",
     regions=_regions,
 )

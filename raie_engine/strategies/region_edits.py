@@ -62,6 +62,6 @@ RAIE = Strategy(
     _learn,
     _score,
     replays=True,
-    differs="trains what its plan touches; windows that belong nowhere wait",
+    differs="trains what its plan touches; windows that belong nowhere wait; counts what followed what",
     regions=_regions,
 )

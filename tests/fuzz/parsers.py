@@ -34,6 +34,7 @@ from raie_engine.log_settings import LogSettings
 from raie_engine.model_view import Settings
 from raie_engine.plan import AddBuffer
 from raie_engine.regions import RegionMap, RoutingSpace, region_state
+from raie_engine.transitions import Transitions, count_transitions
 from raie_engine.windows import Windows
 from registry.errors import RegistryError
 from registry.values import Content, Manifest, digest_of
@@ -129,6 +130,10 @@ def _adapter() -> dict[str, bytes]:
     return fresh_adapter(backbone, AdapterConfig(), torch.tensor([1, 4]), 0).to_blobs()
 
 
+def _read_transitions(data: bytes) -> None:
+    Transitions.from_bytes(data).after(_windows().items)
+
+
 def _read_adapter(lora_config: bytes, item_rows: bytes, lora: bytes) -> None:
     Adapter.from_blobs({"lora_config": lora_config, "item_rows": item_rows, "lora": lora}).to_blobs()
 
@@ -206,6 +211,7 @@ PARSERS: Mapping[str, Parser] = {
     "item_rows": _packed(
         lambda data: _read_adapter(_BLOBS["lora_config"], data, _BLOBS["lora"]), _BLOBS["item_rows"]
     ),
+    "transitions": _packed(_read_transitions, count_transitions(_windows(), 2, 0.3, 7).to_bytes()),
     "backbone": Parser(_read_backbone, (join(_BACKBONE[0], laid_open(_BACKBONE[1])),)),
     "region": _packed(lambda data: RegionMap.from_states({0: data}, "space").digest, region_state(_map(), 0)),
     "routing space": _packed(lambda data: RoutingSpace.from_bytes(data).digest, _SPACE.to_bytes()),

@@ -16,7 +16,13 @@ from raie_engine.backbones import Contexts
 from raie_engine.config import AdapterConfig
 from raie_engine.errors import DamagedArtifact, WrongBackbone
 from raie_engine.region_training import adapter_scores
-from tests.raie_engine.world import in_another_process, random_adapter, random_backbone, random_windows
+from tests.raie_engine.world import (
+    in_another_process,
+    random_adapter,
+    random_backbone,
+    random_windows,
+    with_transitions,
+)
 
 ITEMS, LENGTH = 30, 6
 BACKBONE = random_backbone()
@@ -44,6 +50,31 @@ print(json.dumps({role: hashlib.sha256(data).hexdigest() for role, data in sorte
 """
     mine = {role: hashlib.sha256(data).hexdigest() for role, data in sorted(blobs.items())}
     assert json.loads(in_another_process(code)) == mine
+
+
+def test_what_followed_what_comes_back_and_is_part_of_every_score() -> None:
+    bare = random_adapter(BACKBONE, [2, 5, 30])
+    adapter = with_transitions(bare)
+    again = Adapter.from_blobs(adapter.to_blobs())
+    assert again.to_blobs() == adapter.to_blobs()
+    assert adapter.to_blobs().keys() - bare.to_blobs().keys() == {"transitions"}
+    scores, alone = (adapter_scores(BACKBONE, each)(WINDOWS) for each in (again, bare))
+    assert adapter.transitions is not None
+    torch.testing.assert_close(scores, adapter.transitions.joined(alone, WINDOWS.items))
+    assert not torch.equal(scores.argsort(), alone.argsort())
+
+
+def test_counts_of_other_items_than_the_adapter_sees_are_refused() -> None:
+    blobs = random_adapter(BACKBONE, [2]).to_blobs()
+    longer = BACKBONE.with_item_rows(torch.ones(2, 16))
+    others = with_transitions(random_adapter(longer, [2])).to_blobs()
+    with pytest.raises(DamagedArtifact, match="transitions of 30 items beside the adapter, found 32"):
+        Adapter.from_blobs(blobs | {"transitions": others["transitions"]})
+
+
+def test_an_adapter_that_trains_on_counts_nothing_until_it_is_told_what_to() -> None:
+    start = with_transitions(random_adapter(BACKBONE, [5]))
+    assert fresh_adapter(BACKBONE, AdapterConfig(), torch.tensor([7]), 0, start).transitions is None
 
 
 def test_a_fresh_adapter_changes_no_score() -> None:

@@ -22,7 +22,8 @@ from raie_engine.model_view import ModelView, Settings
 from raie_engine.region_training import TrainedRegion
 from raie_engine.regions import region_state
 from raie_engine.setting_up import keep_sample, newest, set_up, split_setup
-from raie_engine.windows import Windows
+from raie_engine.transitions import Transitions, count_transitions
+from raie_engine.windows import Windows, concatenate
 from tests.raie_engine.world import (
     SEED,
     Edited,
@@ -291,6 +292,36 @@ def test_a_region_replays_its_own_past_in_the_stated_ratio(world: World) -> None
             assert all(row.tobytes() in past for row in task.replay.items)
         else:
             assert len(task.replay) == 0
+
+
+def test_an_edit_counts_what_followed_what_in_its_new_and_past_windows(world: World) -> None:
+    view, edited = world.first.view, world.second
+    touched = edited.prepared.plan.touched
+    tasks = region_tasks(view, edited.prepared, None)
+    past = [view.replay(region) for region in touched if region in view.content.regions]
+    windows = concatenate([*(task.new for task in tasks), *past])
+    rows = len(view.backbone.item_table()) + len(edited.prepared.item_rows)
+    counted = count_transitions(windows, view.settings.engine.windows.stride, 0.3, rows)
+    for task in [shared_task(view, edited.prepared), *tasks]:
+        assert task.transitions is not None
+        found = Transitions.from_bytes(task.transitions)
+        assert found.following.tolist() == counted.following.tolist()
+        np.testing.assert_allclose(found.weight, counted.weight, rtol=1e-6)
+    changed = [region for region, one in edited.trained.items() if region >= 0 and one.chosen != "current"]
+    assert changed
+    for region in set(changed) - set(edited.finished.rejected):
+        blobs = edited.view.adapter_blobs(region)
+        assert blobs is not None
+        assert blobs["transitions"] == tasks[0].transitions
+
+
+def test_a_share_of_0_counts_nothing(world: World) -> None:
+    view, settings = world.first.view, world.first.view.settings
+    engine = replace(settings.engine, adapter=replace(settings.engine.adapter, transition_share=0.0))
+    digest = world.memory.put(replace(settings, engine=engine).to_bytes())
+    content = replace(view.content, shared={**view.content.shared, "settings": (digest,)})
+    tasks = region_tasks(world.memory.view(content), world.second.prepared, None)
+    assert {task.transitions for task in tasks} == {None}
 
 
 def test_a_new_region_starts_from_its_nearest_regions_adapter(world: World) -> None:

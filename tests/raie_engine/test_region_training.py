@@ -23,6 +23,7 @@ from raie_engine.region_training import (
     train_regions,
 )
 from raie_engine.training import Schedule
+from raie_engine.transitions import count_transitions
 from raie_engine.windows import Windows
 from tests.raie_engine.world import (
     ITEMS,
@@ -161,6 +162,15 @@ def test_without_held_out_windows_the_trained_adapter_is_taken() -> None:
     assert result.chosen == "trained"
     assert result.passes == 3 * 80
     assert math.isnan(result.after["NDCG@10"])
+
+
+def test_the_trained_adapter_counts_what_the_task_says_and_the_kept_one_what_it_did() -> None:
+    counted = count_transitions(successor_windows(60, 0), 2, 0.3, ITEMS + 1).to_bytes()
+    first = train_region(task(transitions=counted))
+    assert (first.chosen, first.blobs["transitions"]) == ("trained", counted)
+    other = count_transitions(random_windows(20, LENGTH, ITEMS, seed=1), 2, 0.9, ITEMS + 1).to_bytes()
+    kept = train_region(task(current=first.blobs, transitions=other, schedule=replace(task().schedule, epochs=0)))
+    assert (kept.chosen, kept.blobs["transitions"]) == ("current", counted)
 
 
 def test_forgetting_counts_against_an_adapter() -> None:

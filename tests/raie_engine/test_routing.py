@@ -16,7 +16,14 @@ from raie_engine.region_training import adapter_scores
 from raie_engine.regions import fit_regions, fit_space
 from raie_engine.routing import BLOCK_ROWS, Router, encode_windows
 from raie_engine.windows import Windows
-from tests.raie_engine.world import World, in_another_process, random_adapter, random_backbone, random_windows
+from tests.raie_engine.world import (
+    World,
+    in_another_process,
+    random_adapter,
+    random_backbone,
+    random_windows,
+    with_transitions,
+)
 
 ITEMS, LENGTH, REGIONS = 30, 6, 4
 BACKBONE = random_backbone()
@@ -33,7 +40,10 @@ def router(adapters: dict[int, Adapter], chunks: tuple[torch.Tensor, ...] = ()) 
     return Router(backbone, chunks, space, regions, adapters)
 
 
-ADAPTERS = {0: random_adapter(BACKBONE, [1, 2, 3], seed=1), 2: random_adapter(BACKBONE, [9], seed=2)}
+ADAPTERS = {
+    0: with_transitions(random_adapter(BACKBONE, [1, 2, 3], seed=1)),
+    2: random_adapter(BACKBONE, [9], seed=2),
+}
 ROUTER = router(ADAPTERS)
 OWNER = ROUTER.assign(WINDOWS)
 

@@ -34,6 +34,7 @@ from raie_engine.model_view import ModelView, Settings
 from raie_engine.region_training import TrainedRegion, train_regions
 from raie_engine.setting_up import SetUp, set_up
 from raie_engine.synthetic import SyntheticConfig, SyntheticLog, drifting_log, write_csv
+from raie_engine.transitions import count_transitions
 from raie_engine.windows import Windows
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "random_windows",
     "small_settings",
     "successor_windows",
+    "with_transitions",
 ]
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -227,6 +229,12 @@ def random_adapter(backbone: Backbone, touched: list[int], *, seed: int = 0, ran
             for name, value in adapter.parameters().items()
         }
     )
+
+
+def with_transitions(adapter: Adapter, *, seed: int = 0) -> Adapter:
+    """The adapter with counts of random windows beside it."""
+    windows = random_windows(200, LENGTH, adapter.visible, seed=seed)
+    return replace(adapter, transitions=count_transitions(windows, 3, 0.3, adapter.visible + 1))
 
 
 def random_windows(n: int, length: int, items: int, *, seed: int = 0, users: int = 5) -> Windows:
