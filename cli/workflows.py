@@ -258,7 +258,7 @@ def _train_and_commit(
     folder = _folder(work, model, number)
     with _kept_alive(registry, model, number):
         trained = _trained(registry, model, number, view, prepared, folder, workers, progress)
-        finished = finish_edit(view, prepared, [trained[region] for region in prepared.plan.touched])
+        finished = finish_edit(view, prepared, list(trained.values()))
         content = _uploaded(registry, finished.parts, view.content)  # type: ignore[arg-type]
         candidate = ModelView(content, registry.get, view.own)
         progress("judging the candidate", 0, 1)

@@ -254,7 +254,9 @@ class AdapterDelta:
     def layer(self, name: str, inputs: Tensor) -> Tensor:
         """Of inputs [n, .., inputs] of a linear layer: [n, .., outputs]."""
         down = F.linear(inputs, self.lora[f"{name}.lora_A.weight"])  # [n, .., r]
-        return F.linear(down, self.lora[f"{name}.lora_B.weight"]) * self.scaling
+        return F.linear(
+            down, self.lora[f"{name}.lora_B.weight"] * self.scaling
+        )  # scaling B is less work than the output
 
     def read(self, items: Tensor) -> Tensor | None:
         """Of items [n, L]: [n, L, d]."""

@@ -242,7 +242,7 @@ class AdapterConfig:
     rank: int = 8
     alpha: int = 16
     item_rank: int = 64
-    transition_share: float = 0.3
+    transition_share: float = 0.4
 
     def __post_init__(self) -> None:
         if not 0 <= self.transition_share < 1:

@@ -8,6 +8,7 @@ Legend: n new windows, m windows that waited in the Add buffer, d hidden size.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from raie_engine.edit_plan import EditPlan
 from raie_engine.errors import DamagedArtifact, NothingToEdit
 from raie_engine.gating import Action, gate_from
 from raie_engine.interactions import Interactions, Watermark, between, late_rows, watermark
-from raie_engine.model_view import ADAPTER_ROLES, ModelView, pack_item_rows
+from raie_engine.model_view import ADAPTER_ROLES, SHARED_PREFIX, ModelView, pack_item_rows
 from raie_engine.plan import apply_plan, make_plan, next_buffer, without
 from raie_engine.region_training import TrainedRegion, TrainTask
 from raie_engine.regions import RegionMap, assign, region_state
@@ -252,7 +253,22 @@ def shared_task(view: ModelView, prepared: PreparedEdit, checkpoint: Path | None
     )
     schedule = _schedule(view, edit.shared_epochs, edit.shared_learning_rate, prepared.plan.seed, SHARED)
     counted = _transitions(view, prepared, [pooled])
-    return replace(_task(view, prepared, SHARED, pooled, schedule, None, None, checkpoint), transitions=counted)
+    return replace(
+        _task(view, prepared, SHARED, pooled, schedule, _last_shared(view, prepared.plan), None, checkpoint),
+        transitions=counted,
+    )
+
+
+def _last_shared(view: ModelView, plan: EditPlan) -> dict[str, bytes] | None:
+    """The shared adapter of an earlier edit that most of the plan's windows know; None where there was none."""
+    windows: Counter[str] = Counter()
+    region_of: dict[str, int] = {}
+    for region in plan.touched:
+        digest = view.content.regions.get(region, {}).get(SHARED_PREFIX + "lora")
+        if digest is not None:
+            windows[digest] += plan.operation(region).windows
+            region_of.setdefault(digest, region)
+    return view.shared_blobs(region_of[max(windows, key=windows.__getitem__)]) if windows else None
 
 
 def region_tasks(
@@ -328,7 +344,10 @@ def finish_edit(view: ModelView, prepared: PreparedEdit, trained: Sequence[Train
     plan = without(prepared.plan, rejected)
     region_map = apply_plan(view.region_map, plan)
     buffer = next_buffer(plan, view.buffer, prepared.windows, prepared.vectors)
-    regions = {region: _entry(view, prepared, plan, region_map, by_region[region]) for region in plan.touched}
+    shared = by_region.get(SHARED)
+    regions = {
+        region: _entry(view, prepared, plan, region_map, by_region[region], shared) for region in plan.touched
+    }
     chunks = {"catalogue": prepared.catalogue_chunk}
     chunks["item_rows"] = pack_item_rows(prepared.item_rows) if len(prepared.item_rows) else None
     parts = ContentParts(
@@ -345,7 +364,12 @@ def _gained(trained: TrainedRegion) -> bool:
 
 
 def _entry(
-    view: ModelView, prepared: PreparedEdit, plan: EditPlan, region_map: RegionMap, trained: TrainedRegion
+    view: ModelView,
+    prepared: PreparedEdit,
+    plan: EditPlan,
+    region_map: RegionMap,
+    trained: TrainedRegion,
+    shared: TrainedRegion | None,
 ) -> dict[str, bytes]:
     region, edit = trained.region, view.settings.engine.edit
     rows, waited = plan.rows(region)
@@ -354,7 +378,8 @@ def _entry(
     past = [view.replay(region)] if region in view.content.regions else []
     replay = keep_sample(concatenate([*past, learnt]), edit.max_replay, [plan.seed, region, 1])
     adapter = {role: trained.blobs[role] for role in ADAPTER_ROLES if role in trained.blobs}
-    return {"state": region_state(region_map, region), "replay": replay.to_bytes(), **adapter}
+    pinned = {SHARED_PREFIX + role: data for role, data in (shared.blobs if shared else {}).items()}
+    return {"state": region_state(region_map, region), "replay": replay.to_bytes(), **adapter, **pinned}
 
 
 def _facts(plan: EditPlan, region: int, trained: TrainedRegion) -> RegionFacts:

@@ -33,10 +33,12 @@ from raie_engine.regions import RegionMap, RoutingSpace
 from raie_engine.routing import Router
 from raie_engine.windows import Windows
 
-__all__ = ["ADAPTER_ROLES", "ContentDigests", "ModelView", "Settings", "pack_item_rows"]
+__all__ = ["ADAPTER_ROLES", "SHARED_PREFIX", "ContentDigests", "ModelView", "Settings", "pack_item_rows"]
 
 ADAPTER_ROLES = ("lora", "lora_config", "item_rows", "transitions")
 OPTIONAL_ROLES = frozenset({"transitions"})
+SHARED_PREFIX = "shared_"
+"""Before the roles of the shared adapter that a region's own began from; the next shared one goes on from it."""
 
 
 @dataclass(frozen=True)
@@ -159,13 +161,20 @@ class ModelView:
 
     def adapter_blobs(self, region: int) -> dict[str, bytes] | None:
         """The blobs of a region's adapter; None for a region that still answers with the bare backbone."""
+        return self._adapter(region, "")
+
+    def shared_blobs(self, region: int) -> dict[str, bytes] | None:
+        """The blobs of the shared adapter that a region's own began from; None before its first edit."""
+        return self._adapter(region, SHARED_PREFIX)
+
+    def _adapter(self, region: int, prefix: str) -> dict[str, bytes] | None:
         entry = self.content.regions[region]
-        found = {role: entry[role] for role in ADAPTER_ROLES if role in entry}
+        found = {role: entry[prefix + role] for role in ADAPTER_ROLES if prefix + role in entry}
         if "lora" not in found:
             return None
         missing = sorted(set(ADAPTER_ROLES) - OPTIONAL_ROLES - set(found))
         if missing:
-            raise DamagedArtifact(f"expected a whole adapter of region {region}, found no {missing[0]}")
+            raise DamagedArtifact(f"expected a whole adapter of region {region}, found no {prefix}{missing[0]}")
         return {role: self.get(digest) for role, digest in found.items()}
 
     def replay(self, region: int) -> Windows:

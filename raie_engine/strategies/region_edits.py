@@ -32,7 +32,7 @@ def _learn(state: State, lesson: Lesson) -> Learnt:
         next_region_id=max(view.content.regions) + 1,
     )
     results, parameters = _trained(view, prepared)
-    finished = finish_edit(view, prepared, [one for one in results if one.region >= 0])
+    finished = finish_edit(view, prepared, results)
     after = with_parts(state or named_blobs(view), finished.parts)
     touched = tuple(fact.region for fact in finished.facts)
     return Learnt(after, sum(one.passes for one in results), parameters, touched)

@@ -294,6 +294,30 @@ def test_a_region_replays_its_own_past_in_the_stated_ratio(world: World) -> None
             assert len(task.replay) == 0
 
 
+def test_the_shared_adapter_goes_on_from_the_one_that_its_regions_know(world: World) -> None:
+    assert shared_task(world.view, world.first.prepared).current is None
+    shared, touched = world.first.trained[SHARED].blobs, {fact.region for fact in world.first.finished.facts}
+    assert shared
+    for region in world.first.view.content.regions:
+        assert world.first.view.shared_blobs(region) == (shared if region in touched else None)
+    assert not touched & set(world.second.prepared.plan.touched)
+    assert shared_task(world.first.view, world.second.prepared).current is None
+    assert shared_task(world.first.view, world.first.prepared).current == shared
+
+
+def test_of_several_shared_adapters_the_one_that_most_windows_know_goes_on(world: World) -> None:
+    plan, content = world.first.prepared.plan, world.first.view.content
+    known = [region for region in plan.touched if "shared_lora" in content.regions.get(region, {})]
+    few, *many = sorted(known, key=lambda region: plan.operation(region).windows)
+    assert many
+    mine, other = (each.trained[SHARED].blobs for each in (world.first, world.second))
+    digests = {f"shared_{role}": world.memory.put(data) for role, data in other.items()}
+    for changed, expected in (([few], mine), (many, other)):
+        regions = {region: {**content.regions[region], **digests} for region in changed}
+        view = world.memory.view(replace(content, regions={**content.regions, **regions}))
+        assert shared_task(view, world.first.prepared).current == expected
+
+
 def test_an_edit_counts_what_followed_what_in_its_new_and_past_windows(world: World) -> None:
     view, edited = world.first.view, world.second
     touched = edited.prepared.plan.touched

@@ -164,7 +164,7 @@ def edited(
     (shared,) = train_regions([shared_task(view, prepared)], 1)
     trained = {one.region: one for one in train_regions(region_tasks(view, prepared, shared.blobs), workers)}
     trained = as_if_judged(prepared.plan, trained)
-    finished = finish_edit(view, prepared, [trained[region] for region in prepared.plan.touched])
+    finished = finish_edit(view, prepared, [shared, *trained.values()])
     content = view.content
     assert isinstance(content, StoredContent)
     return Edited(
