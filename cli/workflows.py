@@ -18,20 +18,18 @@ from typing import Any
 from cli.errors import UsageError
 from raie_engine.content_parts import ContentParts, RegionFacts
 from raie_engine.drift_report import DriftReport, drift_report
+from raie_engine.edit_tasks import region_tasks, shared_task
 from raie_engine.editing import (
-    SHARED,
     PreparedEdit,
     finish_edit,
     new_windows,
     prepare_edit,
-    region_tasks,
-    shared_task,
 )
 from raie_engine.errors import EngineError, InputError
 from raie_engine.impact import impact
 from raie_engine.interactions import Interactions, cut_time, read_log
 from raie_engine.model_view import ModelView, Settings
-from raie_engine.region_training import TrainedRegion, train_regions
+from raie_engine.region_training import SHARED, TrainedRegion, train_regions
 from raie_engine.setting_up import set_up
 from registry import Content, Digest, RegionChange, Registry, RegistryError, Snapshot
 

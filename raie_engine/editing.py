@@ -1,17 +1,15 @@
 """An edit: new interactions and a snapshot in, the parts of the next snapshot out.
 
-prepare reads, routes and decides; tasks say what is to be trained; finish puts the results together. Nothing here
-writes anywhere, so every step can be repeated, resumed elsewhere or thrown away.
+prepare reads, routes and decides; `edit_tasks.py` says what is to be trained; finish puts the results together.
+Nothing here writes anywhere, so every step can be repeated, resumed elsewhere or thrown away.
 Legend: n new windows, m windows that waited in the Add buffer, d hidden size.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,28 +27,22 @@ from raie_engine.gating import Action, gate_from
 from raie_engine.interactions import Interactions, Watermark, between, late_rows, watermark
 from raie_engine.model_view import ADAPTER_ROLES, SHARED_PREFIX, ModelView, pack_item_rows
 from raie_engine.plan import apply_plan, make_plan, next_buffer, without
-from raie_engine.region_training import TrainedRegion, TrainTask
-from raie_engine.regions import RegionMap, assign, region_state
+from raie_engine.region_training import SHARED, TrainedRegion
+from raie_engine.regions import RegionMap, region_state
 from raie_engine.routing import encode_windows
 from raie_engine.setting_up import keep_sample
-from raie_engine.training import Schedule
-from raie_engine.transitions import count_transitions
 from raie_engine.windows import Windows, concatenate, cut_windows
 
 __all__ = [
-    "SHARED",
     "FinishedEdit",
     "PreparedEdit",
+    "appended_rows",
+    "appended_titles",
     "edited_backbone",
     "finish_edit",
     "new_windows",
     "prepare_edit",
-    "region_tasks",
-    "shared_task",
 ]
-
-SHARED = -1
-"""The region id under which the adapter of all touched regions trains; no region ever has it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,12 +177,12 @@ def _grown(known: Catalogue, interactions: Interactions, until: int | None) -> t
     return catalogue, catalogue.chunk_since(known) if grown else None
 
 
-def _rows(view: ModelView, more: Tensor) -> Tensor:
+def appended_rows(view: ModelView, more: Tensor) -> Tensor:
     """All appended item rows, those of this edit last."""
     return torch.cat([*view.item_chunks, more])
 
 
-def _titles(view: ModelView, prepared: PreparedEdit) -> tuple[str, ...]:
+def appended_titles(view: ModelView, prepared: PreparedEdit) -> tuple[str, ...]:
     """The titles of all appended items, for a backbone that reads them."""
     if not view.backbone.reads_titles:
         return ()
@@ -200,126 +192,7 @@ def _titles(view: ModelView, prepared: PreparedEdit) -> tuple[str, ...]:
 
 def edited_backbone(view: ModelView, prepared: PreparedEdit) -> Backbone:
     """The frozen backbone with the item rows that this edit appends."""
-    return view.backbone.with_item_rows(_rows(view, prepared.item_rows), _titles(view, prepared))
-
-
-@dataclass(frozen=True)
-class _RegionWindows:
-    """What one region trains on and is judged on; replay: the part of its past that it trains on."""
-
-    new: Windows
-    past: Windows
-    replay: Windows
-    validation: Windows
-    retained: Windows
-
-
-def _region_windows(view: ModelView, prepared: PreparedEdit, region: int, owner: np.ndarray) -> _RegionWindows:
-    """owner: regions [.] of the view's validation windows."""
-    rows, waited = prepared.plan.rows(region)
-    windows = concatenate([view.buffer.windows.take(waited), prepared.windows.take(rows)])
-    judged = windows.timestamp > prepared.judged_after
-    new = windows.take(~judged)
-    edit = view.settings.engine.edit
-    past = view.replay(region) if region in view.content.regions else new.take(slice(0, 0))
-    replay = keep_sample(past, int(edit.replay_ratio * len(new)), [prepared.plan.seed, region])
-    return _RegionWindows(new, past, replay, windows.take(judged), view.validation.take(owner == region))
-
-
-def _all_region_windows(view: ModelView, prepared: PreparedEdit) -> dict[int, _RegionWindows]:
-    owner = assign(view.region_map, view.space.project(encode_windows(view.backbone, view.validation)))
-    return {region: _region_windows(view, prepared, region, owner) for region in prepared.plan.touched}
-
-
-def _transitions(view: ModelView, prepared: PreparedEdit, each: Iterable[_RegionWindows]) -> bytes | None:
-    """What followed what in the new and in all past windows of the touched regions."""
-    share, stride = view.settings.engine.adapter.transition_share, view.settings.engine.windows.stride
-    windows = [part for one in each for part in (one.new, one.past)]
-    if not share or not windows:
-        return None
-    rows = len(view.backbone.item_table()) + len(prepared.item_rows)
-    return count_transitions(concatenate(windows), stride, share, rows).to_bytes()
-
-
-def shared_task(view: ModelView, prepared: PreparedEdit, checkpoint: Path | None = None) -> TrainTask:
-    """The task of the adapter that trains on all touched regions together; the regions continue from it."""
-    edit = view.settings.engine.edit
-    each = list(_all_region_windows(view, prepared).values())
-    pooled = _RegionWindows(
-        *(
-            concatenate([getattr(one, name) for one in each])
-            for name in ("new", "past", "replay", "validation", "retained")
-        )
-    )
-    schedule = _schedule(view, edit.shared_epochs, edit.shared_learning_rate, prepared.plan.seed, SHARED)
-    counted = _transitions(view, prepared, [pooled])
-    return replace(
-        _task(view, prepared, SHARED, pooled, schedule, _last_shared(view, prepared.plan), None, checkpoint),
-        transitions=counted,
-    )
-
-
-def _last_shared(view: ModelView, plan: EditPlan) -> dict[str, bytes] | None:
-    """The shared adapter of an earlier edit that most of the plan's windows know; None where there was none."""
-    windows: Counter[str] = Counter()
-    region_of: dict[str, int] = {}
-    for region in plan.touched:
-        digest = view.content.regions.get(region, {}).get(SHARED_PREFIX + "lora")
-        if digest is not None:
-            windows[digest] += plan.operation(region).windows
-            region_of.setdefault(digest, region)
-    return view.shared_blobs(region_of[max(windows, key=windows.__getitem__)]) if windows else None
-
-
-def region_tasks(
-    view: ModelView, prepared: PreparedEdit, shared: Mapping[str, bytes] | None, folder: Path | None = None
-) -> list[TrainTask]:
-    """One task per touched region; a new region begins with the adapter of its nearest one. folder: checkpoints."""
-    edit, plan, each = view.settings.engine.edit, prepared.plan, _all_region_windows(view, prepared)
-    counted = _transitions(view, prepared, each.values())
-    tasks = []
-    for region, windows in each.items():
-        schedule = _schedule(view, edit.epochs, edit.learning_rate, plan.seed, region)
-        current = view.adapter_blobs(plan.operation(region).nearest)
-        checkpoint = None if folder is None else folder / f"region-{region}.safetensors"
-        task = _task(view, prepared, region, windows, schedule, current, shared, checkpoint)
-        tasks.append(replace(task, transitions=counted))
-    return tasks
-
-
-def _schedule(view: ModelView, epochs: int, learning_rate: float, seed: int, region: int) -> Schedule:
-    edit = view.settings.engine.edit
-    return Schedule(epochs, edit.batch, learning_rate, edit.patience, seed=seed * 10_007 + region + 1)
-
-
-def _task(
-    view: ModelView,
-    prepared: PreparedEdit,
-    region: int,
-    windows: _RegionWindows,
-    schedule: Schedule,
-    current: Mapping[str, bytes] | None,
-    shared: Mapping[str, bytes] | None,
-    checkpoint: Path | None,
-) -> TrainTask:
-    config = view.settings.engine
-    return TrainTask(
-        region=region,
-        backbone=view.backbone_bytes,
-        item_rows=_rows(view, prepared.item_rows),
-        current=current,
-        shared=shared,
-        new=windows.new,
-        replay=windows.replay,
-        validation=windows.validation,
-        retained=windows.retained,
-        positions=config.windows.stride,
-        adapter=config.adapter,
-        schedule=schedule,
-        checkpoint=checkpoint,
-        titles=_titles(view, prepared),
-        own=view.own,
-    )
+    return view.backbone.with_item_rows(appended_rows(view, prepared.item_rows), appended_titles(view, prepared))
 
 
 @dataclass(frozen=True, eq=False)

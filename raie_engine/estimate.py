@@ -6,7 +6,8 @@ import time
 from dataclasses import replace
 
 from raie_engine.adapters import fresh_adapter
-from raie_engine.editing import PreparedEdit, shared_task
+from raie_engine.edit_tasks import trial_task
+from raie_engine.editing import PreparedEdit
 from raie_engine.model_view import ModelView
 from raie_engine.region_training import fit_adapter, task_backbone, touched_items
 
@@ -17,7 +18,7 @@ def estimated_seconds(view: ModelView, prepared: PreparedEdit, workers: int) -> 
     """Seconds the training will take at most, measured on one batch; validation and upload come on top."""
     if not prepared.plan.touched:
         return 0.0
-    task = shared_task(view, prepared)
+    task = trial_task(view, prepared)
     edit = view.settings.engine.edit
     count = len(task.new) + len(task.replay)
     if not count:

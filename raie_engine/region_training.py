@@ -27,6 +27,7 @@ from raie_engine.windows import Windows, concatenate
 from raie_engine.worker_pool import side_by_side
 
 __all__ = [
+    "SHARED",
     "TrainTask",
     "TrainedRegion",
     "adapter_scores",
@@ -41,6 +42,10 @@ __all__ = [
     "train_regions",
     "trainable",
 ]
+
+
+SHARED = -1
+"""The region id under which the adapter of all touched regions trains; no region ever has it."""
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raie_engine.editing import SHARED
-from raie_engine.region_training import TrainTask, adapter_scores, train_regions
+from raie_engine.region_training import SHARED, TrainTask, adapter_scores, train_regions
 from raie_engine.setting_up import keep_sample
 from raie_engine.strategies.lesson import Learnt, Lesson, Score, State, Strategy
 from raie_engine.strategies.tuning import adapter_of, task_size

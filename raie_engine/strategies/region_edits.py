@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from raie_engine.editing import PreparedEdit, finish_edit, prepare_edit, region_tasks, shared_task
+from raie_engine.edit_tasks import region_tasks, shared_task
+from raie_engine.editing import PreparedEdit, finish_edit, prepare_edit
 from raie_engine.model_view import ModelView
 from raie_engine.named_blobs import named_blobs, view_of, with_parts
 from raie_engine.region_training import TrainedRegion, train_regions

@@ -14,12 +14,13 @@ import torch
 from raie_engine.array_bytes import pack
 from raie_engine.backbones import load_backbone
 from raie_engine.catalogue import Catalogue
-from raie_engine.editing import SHARED, PreparedEdit, finish_edit, prepare_edit, region_tasks, shared_task
+from raie_engine.edit_tasks import region_tasks, shared_task
+from raie_engine.editing import PreparedEdit, finish_edit, prepare_edit
 from raie_engine.errors import ConfigError, DamagedArtifact, NothingToEdit
 from raie_engine.gating import Action
 from raie_engine.interactions import Interactions
 from raie_engine.model_view import ModelView, Settings
-from raie_engine.region_training import TrainedRegion
+from raie_engine.region_training import SHARED, TrainedRegion
 from raie_engine.regions import region_state
 from raie_engine.setting_up import keep_sample, newest, set_up, split_setup
 from raie_engine.transitions import Transitions, count_transitions

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from raie_engine.editing import SHARED
 from raie_engine.evaluation import mean_metrics, ranks
 from raie_engine.impact import compared, impact, knowing_rows_of
 from raie_engine.interactions import between
+from raie_engine.region_training import SHARED
 from raie_engine.windows import cut_windows
 from tests.raie_engine.world import World, small_settings
 

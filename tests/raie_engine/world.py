@@ -27,7 +27,8 @@ from raie_engine.config import (
 )
 from raie_engine.content_parts import ContentParts
 from raie_engine.edit_plan import EditPlan
-from raie_engine.editing import FinishedEdit, PreparedEdit, finish_edit, prepare_edit, region_tasks, shared_task
+from raie_engine.edit_tasks import region_tasks, shared_task
+from raie_engine.editing import FinishedEdit, PreparedEdit, finish_edit, prepare_edit
 from raie_engine.interactions import Interactions, read_log
 from raie_engine.log_settings import LogSettings
 from raie_engine.model_view import ModelView, Settings
