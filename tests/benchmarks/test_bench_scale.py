@@ -3,7 +3,7 @@
 The tenth is filled and measured, then the rest is added to the same database and measured again: 100 models of 100
 regions and 1,000 snapshots, ten regions per edit. Everything is durable: the databases lie on a disk and sync. A
 second test measures what one model costs that is wide (10,000 regions), deep (10,000 edits), or as the engine writes
-it (five blobs per region, centres of 64 dimensions). SCALE_MODELS=20 fills less.
+it (ten blobs per region, centres of 64 dimensions). SCALE_MODELS=20 fills less.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ pytestmark = pytest.mark.scale
 
 MODELS = int(os.environ.get("SCALE_MODELS", "100"))
 WHOLE = Layout(models=MODELS, regions=100, snapshots=1000, changes=10)
-ENGINE = ("state", "replay", "lora", "lora_config", "item_rows")
+ADAPTER = ("lora", "lora_config", "item_rows", "transitions")
+ENGINE = ("state", "replay", *ADAPTER, *(f"shared_{role}" for role in ADAPTER))
 SHAPES = {
     "as the engine writes it": Layout(1, 100, 1000, 10, ENGINE, 64),
     "deep": Layout(1, 100, 10_000, 10),
