@@ -1,0 +1,91 @@
+"""The wall time of an edit beside that of a full fine-tune on the same new windows: ratios, printed, never asserted.
+
+In the log one of five regions drifts. Nobody stops early, so that both pass as many windows: the edit replays old ones,
+and the fine-tune passes the new ones more often instead. An edit trains its regions side by side on two processes; the
+fine-tune has two threads.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from raie_engine.config import EngineConfig
+from raie_engine.drift_report import drift_report
+from raie_engine.edit_tasks import region_tasks, shared_task
+from raie_engine.editing import finish_edit, new_windows, prepare_edit
+from raie_engine.interactions import Interactions, read_log
+from raie_engine.log_settings import LogSettings
+from raie_engine.model_view import ModelView, Settings
+from raie_engine.region_training import train_regions
+from raie_engine.setting_up import set_up
+from raie_engine.strategies.full import FULL
+from raie_engine.strategies.lesson import lesson_of
+from raie_engine.synthetic import drifting_log, one_topic_in_five, write_csv
+from tests.benchmarks.measuring import columns
+from tests.raie_engine.world import Memory
+
+pytestmark = pytest.mark.benchmark
+
+CORES = 2
+
+
+@dataclass(frozen=True)
+class _Took:
+    seconds: float
+    passes: int
+
+
+def test_an_edit_against_a_full_fine_tune(tmp_path: Path) -> None:
+    view, interactions, until = _world(tmp_path)
+    full, edit = _fine_tune(view, interactions, until), _edit(view, interactions, until)
+    started = time.perf_counter()
+    drifted = drift_report(view, new_windows(view, interactions, until)).drifted
+    looked = time.perf_counter() - started
+    few = _edit(view, interactions, until, drifted)
+    few = replace(few, seconds=few.seconds + looked)
+    rows = [
+        (name, f"{took.seconds:.1f}", f"{took.passes:,}", f"{took.seconds / full.seconds:.2f}", goal)
+        for name, took, goal in (
+            ("full fine-tune", full, ""),
+            ("edit", edit, "0.5"),
+            (f"edit of drifted regions {list(drifted)}, found too", few, "0.2"),
+        )
+    ]
+    print("\n" + columns(("", "seconds", "passes", "ratio", "goal"), rows))
+
+
+def _world(folder: Path) -> tuple[ModelView, Interactions, int]:
+    log = drifting_log(one_topic_in_five())
+    write_csv(log, folder / "log.csv")
+    interactions = read_log(folder / "log.csv")
+    ends = dict(zip(log.truth.names, log.truth.ends.tolist(), strict=True))
+    engine = EngineConfig()
+    settings = Settings(replace(engine, edit=replace(engine.edit, patience=0)), LogSettings())
+    memory = Memory()
+    made = set_up(interactions, ends["setup"], settings)
+    return memory.view(memory.content(made.parts)), interactions, ends["edit_1"]
+
+
+def _edit(view: ModelView, interactions: Interactions, until: int, only: Collection[int] | None = None) -> _Took:
+    started = time.perf_counter()
+    prepared = prepare_edit(view, "0" * 64, interactions, until, seed=1, next_region_id=100, only=only)
+    trained = list(train_regions([shared_task(view, prepared)], 1))
+    trained += train_regions(region_tasks(view, prepared, trained[0].blobs), CORES)
+    finish_edit(view, prepared, trained)
+    return _Took(time.perf_counter() - started, sum(one.passes for one in trained))
+
+
+def _fine_tune(view: ModelView, interactions: Interactions, until: int) -> _Took:
+    prepared = prepare_edit(view, "0" * 64, interactions, until, seed=1, next_region_id=100)
+    lesson = lesson_of(view, prepared, interactions)
+    torch.set_num_threads(CORES)
+    started = time.perf_counter()
+    passes = FULL.learn({}, lesson).passes
+    torch.set_num_threads(1)
+    return _Took(time.perf_counter() - started, passes)
