@@ -70,12 +70,15 @@ def test_one_large_model(durable: Registry, shape: str) -> None:
 
 
 def _filled(registry: Registry, layout: Layout, models: range) -> None:
-    """Fills a registry, lets the database count its rows as a running one does by itself, and checks samples."""
+    """Fills a registry, lets the database settle as a running one does by itself, and checks samples."""
     begun = time.monotonic()
     fill(registry.engine, layout, models)
-    if registry.engine.dialect.name == "postgresql":
-        with registry.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.exec_driver_sql("VACUUM ANALYZE")
+    postgresql = registry.engine.dialect.name == "postgresql"
+    settle = ("VACUUM ANALYZE", "CHECKPOINT") if postgresql else ("PRAGMA wal_checkpoint(TRUNCATE)",)
+    with registry.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for statement in settle:
+            connection.exec_driver_sql(statement)
+    os.sync()  # gigabytes that still wait for the disk would be paid for by the first commits that sync
     print(f"filled in {time.monotonic() - begun:.0f} s, {_size(registry) / 2**30:.2f} GiB")
     _check(registry, layout, models)
 
