@@ -73,14 +73,21 @@ def _filled(registry: Registry, layout: Layout, models: range) -> None:
     """Fills a registry, lets the database settle as a running one does by itself, and checks samples."""
     begun = time.monotonic()
     fill(registry.engine, layout, models)
-    postgresql = registry.engine.dialect.name == "postgresql"
-    settle = ("VACUUM ANALYZE", "CHECKPOINT") if postgresql else ("PRAGMA wal_checkpoint(TRUNCATE)",)
-    with registry.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        for statement in settle:
-            connection.exec_driver_sql(statement)
+    _settle(registry)
     os.sync()  # gigabytes that still wait for the disk would be paid for by the first commits that sync
     print(f"filled in {time.monotonic() - begun:.0f} s, {_size(registry) / 2**30:.2f} GiB")
     _check(registry, layout, models)
+
+
+def _settle(registry: Registry) -> None:
+    if registry.engine.dialect.name == "sqlite":
+        raw = registry.engine.raw_connection()  # around SQLAlchemy, which would begin a transaction
+        raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        raw.close()
+        return
+    with registry.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("VACUUM ANALYZE")
+        connection.exec_driver_sql("CHECKPOINT")
 
 
 def _size(registry: Registry) -> int:
