@@ -265,7 +265,8 @@ def _pair(registry: Registry, model: str, older: str, newer: str | None) -> tupl
     from registry import lineage
 
     if newer is not None:
-        return lineage.find(registry, model, older), lineage.find(registry, model, newer)
+        first, second = lineage.find_all(registry, model, [older, newer])
+        return first, second
     number = re.fullmatch(r"[0-9]{1,9}", older)
     after = lineage.find(registry, model, f"edit:{older}" if number else older)
     if after.parent is None:

@@ -5,6 +5,7 @@ Everything here answers from the database alone; no blob is read. Each function 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,7 @@ __all__ = [
     "adapter_versions",
     "diff",
     "find",
+    "find_all",
     "history",
     "operations",
     "region_history",
@@ -83,8 +85,13 @@ def find(registry: Registry, model: str, ref: str) -> Snapshot:
 
     Raises NotFound, and InvalidValue for a prefix of several.
     """
+    return find_all(registry, model, [ref])[0]
+
+
+def find_all(registry: Registry, model: str, refs: Sequence[str]) -> list[Snapshot]:
+    """As `find`, of several references at one moment."""
     with reading(registry.engine) as connection:
-        return snapshot_by_id(connection, resolve_id(connection, model, ref))
+        return [snapshot_by_id(connection, resolve_id(connection, model, ref)) for ref in refs]
 
 
 def history(registry: Registry, model: str, limit: int | None = None) -> list[Entry]:

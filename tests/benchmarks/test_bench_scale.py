@@ -149,7 +149,7 @@ def _model(layout: Layout, sample: int) -> str:
 
 def _diff(registry: Registry, model: str, layout: Layout, generator: random.Random) -> Callable[[], object]:
     older, newer = sorted(generator.sample(range(1, layout.snapshots + 1), 2))
-    return lambda: lineage.diff(registry.resolve(model, f"edit:{older}"), registry.resolve(model, f"edit:{newer}"))
+    return lambda: lineage.diff(*lineage.find_all(registry, model, [f"edit:{older}", f"edit:{newer}"]))
 
 
 def _committing(registry: Registry, layout: Layout, touched: int) -> Callable[[int], Callable[[], object]]:

@@ -77,6 +77,7 @@ def test_a_difference_names_regions_and_shared_parts(world: World) -> None:
     found = lineage.diff(older, newer)
     assert (found.added, found.removed, found.changed) == ((3,), (), (1,))
     assert (found.shared, found.backbone, found.space) == (("watermark",), (), False)
+    assert lineage.find_all(world.registry, MODEL, [older.id, newer.id[:12]]) == [older, newer]
     back = lineage.diff(newer, older)
     assert (back.added, back.removed, back.changed) == ((), (3,), (1,))
     same = lineage.diff(newer, newer)
