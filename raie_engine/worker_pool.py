@@ -18,9 +18,11 @@ from typing import Any, TypeVar
 
 from raie_engine.errors import WorkerLost
 
-__all__ = ["side_by_side"]
+__all__ = ["side_by_side", "uninterrupted"]
 
 T = TypeVar("T")
+
+_STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 def side_by_side(function: Callable[[Any], T], tasks: Sequence[Any], workers: int) -> Generator[T]:
@@ -37,7 +39,7 @@ def side_by_side(function: Callable[[Any], T], tasks: Sequence[Any], workers: in
         at_once.callback(held.close)
         at_once.callback(pool.shutdown, wait=False, cancel_futures=True)
         try:
-            with _uninterrupted():
+            with uninterrupted():
                 futures = [pool.submit(function, task) for task in tasks]
             for future in as_completed(futures):
                 yield future.result()
@@ -62,13 +64,25 @@ def _live_by(lifeline: Connection) -> None:
 
 
 @contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Processes begun in here never see Ctrl-C, which a terminal sends to all: the parent alone decides."""
+def uninterrupted() -> Iterator[None]:
+    """Processes begun in here never see Ctrl-C, which a terminal sends to all: the parent alone decides.
+
+    A process half begun would complain of its parent, so what arrives meanwhile is heard afterwards. To block a signal
+    is not enough for that: another thread takes it, and Python tells the main one.
+    """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    heard: list[int] = []
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    handlers = {}
+    if threading.current_thread() is threading.main_thread():
+        handlers = {number: signal.signal(number, lambda got, _: heard.append(got)) for number in _STOPS}
     try:
         yield
     finally:
+        for number, handler in handlers.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for late in heard:
+            signal.raise_signal(late)

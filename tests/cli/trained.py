@@ -31,7 +31,7 @@ regions = 3
 
 [engine.edit]
 shared_epochs = 2
-epochs = 24
+epochs = 60
 patience = 0
 """
 
