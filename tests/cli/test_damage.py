@@ -27,10 +27,10 @@ APPLY = ["edit", "apply", LOG, "--until", SECOND, "--workers", "1"]
 EVALUATE = ["evaluate", LOG]
 
 
-def blobs(content: Content) -> dict[str, Digest]:
-    """Every blob of a content by its role; of a list of chunks the last, of regions those of region 0."""
+def blobs(content: Content, number: int = 0) -> dict[str, Digest]:
+    """Every blob of a content by its role; of a list of chunks the last, of regions those of one, called region 0."""
     shared = {role: digests[-1] for role, digests in content.shared.items()}
-    region = {f"region 0 {role}": digest for role, digest in content.regions[0].items()}
+    region = {f"region 0 {role}": digest for role, digest in content.regions[number].items()}
     backbone = {f"backbone {role}": digest for role, digest in content.backbone.items()}
     return {**backbone, "space": content.space, **shared, **region}
 
@@ -103,10 +103,11 @@ def test_a_damaged_blob_is_refused_by_whatever_reads_it_and_named_by_verify(
     registry = trained.opened(edited)
     before = head(registry)
     snapshots = {edit.result: registry.resolve(MODEL, str(edit.result)) for edit in registry.edits(MODEL)}
-    named_by = blobs(head(registry).content)
-    digest = named_by[role]
+    content = head(registry).content
+    digest = blobs(content)[role]
     # Two roles may have the same bytes: where training found nothing better a region's adapter is the shared one.
-    readers = [command for one, same in named_by.items() if same == digest for command in READERS[one]]
+    roles = {one for number in content.regions for one, same in blobs(content, number).items() if same == digest}
+    readers = [command for one in roles for command in READERS[one]]
     DAMAGES[damage](blob_file(edited, digest))
     for command in (RECOMMEND, PLAN, EVALUATE, APPLY):
         if command in readers:
