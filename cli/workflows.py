@@ -19,12 +19,7 @@ from cli.errors import UsageError
 from raie_engine.content_parts import ContentParts, RegionFacts
 from raie_engine.drift_report import DriftReport, drift_report
 from raie_engine.edit_tasks import region_tasks, shared_task
-from raie_engine.editing import (
-    PreparedEdit,
-    finish_edit,
-    new_windows,
-    prepare_edit,
-)
+from raie_engine.editing import PreparedEdit, finish_edit, new_windows, prepare_edit
 from raie_engine.errors import EngineError, InputError
 from raie_engine.impact import impact
 from raie_engine.interactions import Interactions, cut_time, read_log

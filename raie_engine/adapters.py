@@ -133,6 +133,8 @@ class Adapter:
             config = parse_json(blobs["lora_config"], "an adapter's configuration")
             facts, rows = unpack(blobs["item_rows"], ITEM_ROWS, _ROW_TYPES, _ROW_AXES)
             lora = {k.removeprefix(PEFT_PREFIX): v.clone() for k, v in load_tensors(blobs["lora"]).items()}
+            # Cloned, because a product's last bits depend on how its inputs lie in memory.
+            own = {name: torch.from_numpy(value).clone() for name, value in rows.items()}
             counted = Transitions.from_bytes(blobs["transitions"]) if "transitions" in blobs else None
             adapter = Adapter(
                 backbone_digest=str(facts["backbone"]),
@@ -141,11 +143,10 @@ class Adapter:
                 lora=lora,
                 visible=int(facts["visible"]),
                 transitions=counted,
-                # Cloned, because a product's last bits depend on how its inputs lie in memory.
-                touched=torch.from_numpy(rows["touched"]).clone(),
-                a=torch.from_numpy(rows["a"]).clone(),
-                b=torch.from_numpy(rows["b"]).clone(),
-                bias=torch.from_numpy(rows["bias"]).clone(),
+                touched=own["touched"],
+                a=own["a"],
+                b=own["b"],
+                bias=own["bias"],
             )
         except (SafetensorError, KeyError, ValueError, TypeError) as error:
             raise DamagedArtifact(
@@ -254,9 +255,8 @@ class AdapterDelta:
     def layer(self, name: str, inputs: Tensor) -> Tensor:
         """Of inputs [n, .., inputs] of a linear layer: [n, .., outputs]."""
         down = F.linear(inputs, self.lora[f"{name}.lora_A.weight"])  # [n, .., r]
-        return F.linear(
-            down, self.lora[f"{name}.lora_B.weight"] * self.scaling
-        )  # scaling B is less work than the output
+        up = self.lora[f"{name}.lora_B.weight"] * self.scaling  # less to scale than the output
+        return F.linear(down, up)
 
     def read(self, items: Tensor) -> Tensor | None:
         """Of items [n, L]: [n, L, d]."""

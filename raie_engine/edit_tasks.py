@@ -6,8 +6,8 @@ Legend: n windows.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +20,14 @@ from raie_engine.regions import assign
 from raie_engine.routing import encode_windows
 from raie_engine.setting_up import keep_sample
 from raie_engine.training import Schedule
-from raie_engine.transitions import count_transitions
+from raie_engine.transitions import transitions_of
 from raie_engine.windows import Windows, concatenate
 
-__all__ = ["region_tasks", "shared_task", "trial_task"]
+__all__ = ["RegionWindows", "pooled", "region_tasks", "shared_task", "trial_task"]
 
 
 @dataclass(frozen=True)
-class _RegionWindows:
+class RegionWindows:
     """What one region trains on and is judged on; replay: the part of its past that it trains on."""
 
     new: Windows
@@ -37,7 +37,7 @@ class _RegionWindows:
     retained: Windows
 
 
-def _region_windows(view: ModelView, prepared: PreparedEdit, region: int, owner: np.ndarray) -> _RegionWindows:
+def _region_windows(view: ModelView, prepared: PreparedEdit, region: int, owner: np.ndarray) -> RegionWindows:
     """owner: regions [.] of the view's validation windows."""
     rows, waited = prepared.plan.rows(region)
     windows = concatenate([view.buffer.windows.take(waited), prepared.windows.take(rows)])
@@ -46,47 +46,49 @@ def _region_windows(view: ModelView, prepared: PreparedEdit, region: int, owner:
     edit = view.settings.engine.edit
     past = view.replay(region) if region in view.content.regions else new.take(slice(0, 0))
     replay = keep_sample(past, int(edit.replay_ratio * len(new)), [prepared.plan.seed, region])
-    return _RegionWindows(new, past, replay, windows.take(judged), view.validation.take(owner == region))
+    return RegionWindows(new, past, replay, windows.take(judged), view.validation.take(owner == region))
 
 
-def _all_region_windows(view: ModelView, prepared: PreparedEdit) -> dict[int, _RegionWindows]:
+def _all_region_windows(view: ModelView, prepared: PreparedEdit) -> dict[int, RegionWindows]:
     owner = assign(view.region_map, view.space.project(encode_windows(view.backbone, view.validation)))
     return {region: _region_windows(view, prepared, region, owner) for region in prepared.plan.touched}
 
 
-def _transitions(view: ModelView, prepared: PreparedEdit, each: Iterable[_RegionWindows]) -> bytes | None:
+def pooled(each: Sequence[RegionWindows]) -> RegionWindows:
+    """The windows of several regions together.  Raises: InputError for none."""
+    names = [field.name for field in fields(RegionWindows)]
+    return RegionWindows(*(concatenate([getattr(one, name) for one in each]) for name in names))
+
+
+def _transitions(view: ModelView, prepared: PreparedEdit, each: Iterable[RegionWindows]) -> bytes | None:
     """What followed what in the new and in all past windows of the touched regions."""
-    share, stride = view.settings.engine.adapter.transition_share, view.settings.engine.windows.stride
-    windows = [part for one in each for part in (one.new, one.past)]
-    if not share or not windows:
-        return None
     rows = len(view.backbone.item_table()) + len(prepared.item_rows)
-    return count_transitions(concatenate(windows), stride, share, rows).to_bytes()
+    return transitions_of([part for one in each for part in (one.new, one.past)], view.settings.engine, rows)
 
 
 def shared_task(view: ModelView, prepared: PreparedEdit, checkpoint: Path | None = None) -> TrainTask:
     """The task of the adapter that trains on all touched regions together; the regions continue from it."""
-    windows = _pooled(view, prepared)
-    task, counted = _shared_task(view, prepared, windows), _transitions(view, prepared, [windows])
-    return replace(task, current=_last_shared(view, prepared.plan), transitions=counted, checkpoint=checkpoint)
+    windows = _touched_windows(view, prepared)
+    return replace(
+        _shared_task(view, prepared, windows),
+        current=_last_shared(view, prepared.plan),
+        transitions=_transitions(view, prepared, [windows]),
+        checkpoint=checkpoint,
+    )
 
 
 def trial_task(view: ModelView, prepared: PreparedEdit) -> TrainTask:
     """The shared task for an adapter that begins anew and counts nothing, which takes as long and reads no adapter."""
-    return _shared_task(view, prepared, _pooled(view, prepared))
+    return _shared_task(view, prepared, _touched_windows(view, prepared))
 
 
-def _pooled(view: ModelView, prepared: PreparedEdit) -> _RegionWindows:
-    """The windows of all touched regions together."""
-    each = list(_all_region_windows(view, prepared).values())
-    names = ("new", "past", "replay", "validation", "retained")
-    return _RegionWindows(*(concatenate([getattr(one, name) for one in each]) for name in names))
+def _touched_windows(view: ModelView, prepared: PreparedEdit) -> RegionWindows:
+    return pooled(list(_all_region_windows(view, prepared).values()))
 
 
-def _shared_task(view: ModelView, prepared: PreparedEdit, windows: _RegionWindows) -> TrainTask:
+def _shared_task(view: ModelView, prepared: PreparedEdit, windows: RegionWindows) -> TrainTask:
     edit = view.settings.engine.edit
-    schedule = _schedule(view, edit.shared_epochs, edit.shared_learning_rate, prepared.plan.seed, SHARED)
-    return _task(view, prepared, SHARED, windows, schedule, None, None, None)
+    return _task(view, prepared, SHARED, windows, edit.shared_epochs, edit.shared_learning_rate)
 
 
 def _last_shared(view: ModelView, plan: EditPlan) -> dict[str, bytes] | None:
@@ -105,48 +107,44 @@ def region_tasks(
     view: ModelView, prepared: PreparedEdit, shared: Mapping[str, bytes] | None, folder: Path | None = None
 ) -> list[TrainTask]:
     """One task per touched region; a new region begins with the adapter of its nearest one. folder: checkpoints."""
-    edit, plan, each = view.settings.engine.edit, prepared.plan, _all_region_windows(view, prepared)
+    edit, each = view.settings.engine.edit, _all_region_windows(view, prepared)
     counted = _transitions(view, prepared, each.values())
-    tasks = []
-    for region, windows in each.items():
-        schedule = _schedule(view, edit.epochs, edit.learning_rate, plan.seed, region)
-        current = view.adapter_blobs(plan.operation(region).nearest)
-        checkpoint = None if folder is None else folder / f"region-{region}.safetensors"
-        task = _task(view, prepared, region, windows, schedule, current, shared, checkpoint)
-        tasks.append(replace(task, transitions=counted))
-    return tasks
-
-
-def _schedule(view: ModelView, epochs: int, learning_rate: float, seed: int, region: int) -> Schedule:
-    edit = view.settings.engine.edit
-    return Schedule(epochs, edit.batch, learning_rate, edit.patience, seed=seed * 10_007 + region + 1)
+    return [
+        replace(
+            _task(view, prepared, region, windows, edit.epochs, edit.learning_rate),
+            current=view.adapter_blobs(prepared.plan.operation(region).nearest),
+            shared=shared,
+            transitions=counted,
+            checkpoint=None if folder is None else folder / f"region-{region}.safetensors",
+        )
+        for region, windows in each.items()
+    ]
 
 
 def _task(
-    view: ModelView,
-    prepared: PreparedEdit,
-    region: int,
-    windows: _RegionWindows,
-    schedule: Schedule,
-    current: Mapping[str, bytes] | None,
-    shared: Mapping[str, bytes] | None,
-    checkpoint: Path | None,
+    view: ModelView, prepared: PreparedEdit, region: int, windows: RegionWindows, epochs: int, learning_rate: float
 ) -> TrainTask:
+    """The task of an adapter that begins anew and counts nothing."""
     config = view.settings.engine
     return TrainTask(
         region=region,
         backbone=view.backbone_bytes,
         item_rows=appended_rows(view, prepared.item_rows),
-        current=current,
-        shared=shared,
+        current=None,
+        shared=None,
         new=windows.new,
         replay=windows.replay,
         validation=windows.validation,
         retained=windows.retained,
         positions=config.windows.stride,
         adapter=config.adapter,
-        schedule=schedule,
-        checkpoint=checkpoint,
+        schedule=Schedule(
+            epochs,
+            config.edit.batch,
+            learning_rate,
+            config.edit.patience,
+            seed=prepared.plan.seed * 10_007 + region + 1,
+        ),
         titles=appended_titles(view, prepared),
         own=view.own,
     )

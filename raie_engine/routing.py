@@ -179,10 +179,10 @@ class Router:
         unknown[:, 0] = True
         scores.masked_fill_(unknown, float("-inf"))
         for region, slot in self._slots.items():
-            members = slots == slot
-            if members.any():
+            adapter, members = self.adapters[region], slots == slot
+            if adapter.transitions is not None and members.any():
                 items = contexts.items[members].numpy()
-                scores[members] = self.adapters[region].beside_transitions(scores[members], items)
+                scores[members] = adapter.beside_transitions(scores[members], items)
         return scores
 
     def _delta(self, slots: Tensor) -> Delta:

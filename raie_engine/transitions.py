@@ -11,6 +11,7 @@ Legend: n windows, L positions, v item rows (row 0 is padding), p pairs of items
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,10 +20,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from raie_engine.array_bytes import pack, unpack
+from raie_engine.config import EngineConfig
 from raie_engine.errors import DamagedArtifact
-from raie_engine.windows import Windows
+from raie_engine.windows import Windows, concatenate
 
-__all__ = ["FADE", "REACH", "Transitions", "count_transitions"]
+__all__ = ["FADE", "REACH", "Transitions", "count_transitions", "transitions_of"]
 
 REACH = 3
 """How many places apart two items may be to count as a pair."""
@@ -113,3 +115,11 @@ def count_transitions(windows: Windows, positions: int, share: float, v: int) ->
     real = (first > 0) & (following > 0)  # a target that no model knows is PAD
     start = np.searchsorted(first[real], np.arange(v + 1))
     return Transitions(share, start.astype(np.int64), following[real], weight[real].astype(np.float32))
+
+
+def transitions_of(parts: Sequence[Windows], config: EngineConfig, v: int) -> bytes | None:
+    """The bytes of what followed what in all these windows; None where the configuration counts nothing."""
+    share = config.adapter.transition_share
+    if not share or not parts:
+        return None
+    return count_transitions(concatenate(parts), config.windows.stride, share, v).to_bytes()

@@ -7,19 +7,19 @@ set-up. What RAIE gains over this is what preference regions are worth beyond ex
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from raie_engine.edit_tasks import RegionWindows, pooled
 from raie_engine.region_training import SHARED, TrainTask, adapter_scores, train_regions
 from raie_engine.setting_up import keep_sample
 from raie_engine.strategies.lesson import Learnt, Lesson, Score, State, Strategy
 from raie_engine.strategies.tuning import adapter_of, task_size
 from raie_engine.training import Schedule
-from raie_engine.transitions import count_transitions
-from raie_engine.windows import Windows, concatenate
+from raie_engine.transitions import transitions_of
+from raie_engine.windows import Windows
 
 __all__ = ["RANDOM_REGIONS", "hashed_regions"]
 
@@ -37,22 +37,11 @@ def hashed_regions(windows: Windows, shares: np.ndarray, seed: int) -> np.ndarra
     return np.searchsorted(np.cumsum(shares)[:-1], place, side="right")
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """The windows of one region in a lesson."""
-
-    new: Windows
-    past: Windows
-    replay: Windows
-    validation: Windows
-    retained: Windows
-
-
 def _regions(state: State, lesson: Lesson, windows: Windows) -> np.ndarray:
     return hashed_regions(windows, lesson.base.region_map.weights, lesson.config.seed)
 
 
-def _parts(lesson: Lesson) -> dict[int, _Parts]:
+def _parts(lesson: Lesson) -> dict[int, RegionWindows]:
     """The parts of every region that enough new windows reach."""
     edit = lesson.config.edit
     every = (lesson.new, lesson.past, lesson.validation, lesson.retained)
@@ -63,7 +52,7 @@ def _parts(lesson: Lesson) -> dict[int, _Parts]:
         if len(new) + len(judged[0]) >= lesson.config.gate.min_windows:
             kept = keep_sample(past, edit.max_replay, [lesson.seed, region])
             replay = keep_sample(kept, int(edit.replay_ratio * len(new)), [lesson.seed, region])
-            parts[region] = _Parts(new, kept, replay, *judged)
+            parts[region] = RegionWindows(new, kept, replay, *judged)
     return parts
 
 
@@ -71,12 +60,9 @@ def _learn(state: State, lesson: Lesson) -> Learnt:
     parts = _parts(lesson)
     if not parts:
         return Learnt(state)
-    names = ("new", "past", "replay", "validation", "retained")
-    pooled = _Parts(*(concatenate([getattr(one, name) for one in parts.values()]) for name in names))
-    share, stride = lesson.config.adapter.transition_share, lesson.config.windows.stride
-    seen = concatenate([pooled.new, pooled.past])
-    counted = count_transitions(seen, stride, share, lesson.items + 1).to_bytes() if share else None
-    together = [_task(lesson, SHARED, pooled, None, None, counted)] if lesson.config.edit.shared_epochs else []
+    whole = pooled(list(parts.values()))
+    counted = transitions_of([whole.new, whole.past], lesson.config, lesson.items + 1)
+    together = [_task(lesson, SHARED, whole, None, None, counted)] if lesson.config.edit.shared_epochs else []
     results = list(train_regions(together, 1))
     shared = results[0].blobs if results else None
     tasks = [_task(lesson, region, part, _blobs(state, region), shared, counted) for region, part in parts.items()]
@@ -89,7 +75,7 @@ def _learn(state: State, lesson: Lesson) -> Learnt:
 def _task(
     lesson: Lesson,
     region: int,
-    part: _Parts,
+    part: RegionWindows,
     current: Mapping[str, bytes] | None,
     shared: Mapping[str, bytes] | None,
     transitions: bytes | None,

@@ -45,16 +45,18 @@ def test_an_edit_against_a_full_fine_tune(tmp_path: Path) -> None:
     view, interactions, until = _world(tmp_path)
     full, edit = _fine_tune(view, interactions, until), _edit(view, interactions, until)
     started = time.perf_counter()
-    drifted = drift_report(view, new_windows(view, interactions, until)).drifted
+    report = drift_report(view, new_windows(view, interactions, until))
     looked = time.perf_counter() - started
-    few = _edit(view, interactions, until, drifted)
+    # The one of five that drifts; whether its rise is past three standard errors is not what is measured here.
+    drifting = max(report.regions, key=lambda each: each.loss.errors)
+    few = _edit(view, interactions, until, [drifting.region])
     few = replace(few, seconds=few.seconds + looked)
     rows = [
         (name, f"{took.seconds:.1f}", f"{took.passes:,}", f"{took.seconds / full.seconds:.2f}", goal)
         for name, took, goal in (
             ("full fine-tune", full, ""),
             ("edit", edit, "0.5"),
-            (f"edit of drifted regions {list(drifted)}, found too", few, "0.2"),
+            (f"drift report, and edit of region {drifting.region} alone", few, "0.2"),
         )
     ]
     print("\n" + columns(("", "seconds", "passes", "ratio", "goal"), rows))
