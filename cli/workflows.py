@@ -24,7 +24,7 @@ from raie_engine.errors import EngineError, InputError
 from raie_engine.impact import impact
 from raie_engine.interactions import Interactions, cut_time, read_log
 from raie_engine.model_view import ModelView, Settings
-from raie_engine.region_training import SHARED, TrainedRegion, train_regions
+from raie_engine.region_training import SHARED, TrainedRegion, trainers
 from raie_engine.setting_up import set_up
 from registry import Content, Digest, RegionChange, Registry, RegistryError, Snapshot
 
@@ -291,14 +291,14 @@ def _trained(
                 done[result.region] = result
                 progress(what, len(done), total)
 
-    if SHARED not in done and together:
-        record(
-            train_regions([shared_task(view, prepared, folder / "shared.safetensors")], 1),
-            "all touched regions together",
-        )
-    shared = done[SHARED].blobs if SHARED in done else None
-    tasks = [task for task in region_tasks(view, prepared, shared, folder) if task.region not in done]
-    record(train_regions(tasks, workers), "regions")
+    with trainers(min(workers, len(set(prepared.plan.touched) - done.keys()))) as train:
+        if SHARED not in done and together:
+            record(
+                train([shared_task(view, prepared, folder / "shared.safetensors")]), "all touched regions together"
+            )
+        shared = done[SHARED].blobs if SHARED in done else None
+        tasks = [task for task in region_tasks(view, prepared, shared, folder) if task.region not in done]
+        record(train(tasks), "regions")
     return done
 
 

@@ -22,7 +22,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from raie_engine.array_bytes import pack, unpack
@@ -31,6 +31,7 @@ from raie_engine.config import AdapterConfig
 from raie_engine.errors import DamagedArtifact, WrongBackbone
 from raie_engine.finite import require_finite
 from raie_engine.json_bytes import parse_json
+from raie_engine.lora_linear import lora_linear
 from raie_engine.transitions import Transitions
 
 __all__ = ["Adapter", "AdapterDelta", "fresh_adapter", "item_parts", "rows_read"]
@@ -246,17 +247,22 @@ def _widened(start: Adapter, touched: Tensor, backbone: Backbone) -> Adapter:
 
 @dataclass(frozen=True, eq=False)
 class AdapterDelta:
-    """What one adapter adds inside a backbone; item_rows: [v, d], zero for items it has not touched, None for no rows."""
+    """What one adapter changes inside a backbone.
+
+    item_rows: [v, d], zero for items it has not touched; None for no rows.
+    """
 
     lora: Mapping[str, Tensor]
     scaling: float
     item_rows: Tensor | None = None
 
-    def layer(self, name: str, inputs: Tensor) -> Tensor:
-        """Of inputs [n, .., inputs] of a linear layer: [n, .., outputs]."""
-        down = F.linear(inputs, self.lora[f"{name}.lora_A.weight"])  # [n, .., r]
-        up = self.lora[f"{name}.lora_B.weight"] * self.scaling  # less to scale than the output
-        return F.linear(down, up)
+    def linear(self, name: str, layer: nn.Module, inputs: Tensor) -> Tensor:
+        down, up = self.lora[f"{name}.lora_A.weight"], self.lora[f"{name}.lora_B.weight"]
+        if up.requires_grad and isinstance(layer, nn.Linear):
+            return lora_linear(inputs, layer.weight, layer.bias, down, up, self.scaling)
+        # An adapter that does not train: bit for bit as peft computes it.
+        out: Tensor = layer(inputs) + F.linear(F.linear(inputs, down), up * self.scaling)
+        return out
 
     def read(self, items: Tensor) -> Tensor | None:
         """Of items [n, L]: [n, L, d]."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from raie_engine.evaluation import mean_metrics, ranks
 from raie_engine.training import Progress, Schedule, fit
 from raie_engine.transitions import Transitions
 from raie_engine.windows import Windows, concatenate
-from raie_engine.worker_pool import side_by_side
+from raie_engine.worker_pool import begun
 
 __all__ = [
     "SHARED",
@@ -41,6 +41,7 @@ __all__ = [
     "train_region",
     "train_regions",
     "trainable",
+    "trainers",
 ]
 
 
@@ -249,17 +250,36 @@ def measure(backbone: Backbone, adapter: Adapter | None, task: TrainTask) -> dic
     return mean_metrics(ranks(score, task.validation)) | {f"retained {name}": v for name, v in retained.items()}
 
 
-def train_regions(tasks: Sequence[TrainTask], workers: int) -> Generator[TrainedRegion]:
-    """Train every task and yield each result as it is ready; the results do not depend on `workers`.
+@contextmanager
+def trainers(workers: int) -> Iterator[Callable[[Sequence[TrainTask]], Generator[TrainedRegion]]]:
+    """A function that trains tasks, several on so many processes, which begin at once, and a single one in this process.
 
-    Each task runs on one thread, so that its bytes are the same alone or beside others.
+    It yields each result as it is ready. Each task runs on one thread, so that its bytes are the same alone or beside
+    others, and the results do not depend on `workers`.
 
     Raises: WorkerLost when the system ends a worker, for instance because memory is short.
     """
-    if workers <= 1 or len(tasks) <= 1:
-        yield from _on_one_thread(tasks)
+    if workers <= 1:
+        yield _on_one_thread
         return
-    yield from side_by_side(_train_alone, tasks, workers)
+    with begun(workers, _an_optimiser) as ready:
+
+        def train(tasks: Sequence[TrainTask]) -> Generator[TrainedRegion]:
+            alone = len(tasks) <= 1
+            return _on_one_thread(tasks) if alone else ready.side_by_side(_train_alone, tasks)
+
+        yield train
+
+
+def train_regions(tasks: Sequence[TrainTask], workers: int) -> Generator[TrainedRegion]:
+    """Train every task as `trainers` do."""
+    with trainers(min(workers, len(tasks))) as train:
+        yield from train(tasks)
+
+
+def _an_optimiser() -> None:
+    """The first one imports for most of a second."""
+    torch.optim.AdamW([torch.zeros(1, requires_grad=True)])
 
 
 def _train_alone(task: TrainTask) -> TrainedRegion:
@@ -267,7 +287,7 @@ def _train_alone(task: TrainTask) -> TrainedRegion:
         return train_region(task)
 
 
-def _on_one_thread(tasks: Iterable[TrainTask]) -> Iterator[TrainedRegion]:
+def _on_one_thread(tasks: Sequence[TrainTask]) -> Generator[TrainedRegion]:
     with one_thread():
         for task in tasks:
             yield train_region(task)

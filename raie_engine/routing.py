@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from raie_engine.adapters import Adapter, item_parts, rows_read
 from raie_engine.backbones import Backbone, Contexts, Delta
@@ -192,15 +192,17 @@ class Router:
 
 @dataclass(frozen=True, eq=False)
 class _MixedDelta:
-    """What the adapters add for the rows of one block; slots: [n], adapters: those that own a row, by slot."""
+    """What the adapters change for the rows of one block; slots: [n], adapters: those that own a row, by slot."""
 
     stacked: Mapping[str, tuple[Tensor, Tensor]]
     adapters: Mapping[int, Adapter]
     slots: Tensor
 
-    def layer(self, name: str, inputs: Tensor) -> Tensor:
+    def linear(self, name: str, layer: nn.Module, inputs: Tensor) -> Tensor:
         down, up = self.stacked[name]
-        return torch.bmm(torch.bmm(inputs, down[self.slots]), up[self.slots])  # [n, L, inputs] -> [n, L, outputs]
+        added = torch.bmm(torch.bmm(inputs, down[self.slots]), up[self.slots])  # [n, L, inputs] -> [n, L, outputs]
+        out: Tensor = layer(inputs) + added
+        return out
 
     def read(self, items: Tensor) -> Tensor | None:
         added = None

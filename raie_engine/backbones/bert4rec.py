@@ -5,7 +5,7 @@ as long as validation gains: Petrov and Macdonald, arXiv 2207.02808, found that 
 Departs from them: masks fall on the last `positions` items of a window and its target, the ones that every backbone
 here is trained to predict, and each window has at least one; a masked item is always shown as the mask; scores have no
 bias per item, because item rows belong to adapters.
-Legend: n windows, L positions, d hidden size, m masked places.
+Legend: n windows, L positions, p places of each window, d hidden size, m masked places.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from raie_engine.backbones.item_model import ItemModel, ModelShape
+from raie_engine.backbones.next_item import at_places, last_places
 from raie_engine.backbones.protocol import Contexts, Delta
 from raie_engine.backbones.transformer import BlockLayers, small_matrices_
 
@@ -42,11 +43,11 @@ class Bert4RecShape(ModelShape):
 class Block(BlockLayers):
     """Attention in both directions and feed-forward, each with a residual and then a norm."""
 
-    def forward(self, x: Tensor, real: Tensor) -> Tensor:
+    def forward(self, x: Tensor, real: Tensor, places: Tensor | None = None) -> Tensor:
         """real: [n, 1, 1, L], the places that may be read."""
-        query, key, value = self.queries_keys_values(x)
+        query, key, value = self.queries_keys_values(x, places)
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=real, dropout_p=self.attention_rate)
-        x = self.attention_norm(x + self.joined(mixed))
+        x = self.attention_norm(at_places(x, places) + self.joined(mixed))
         return self.feed_norm(x + self.fed(x))
 
 
@@ -68,29 +69,31 @@ class Bert4Rec(ItemModel):
         small_matrices_(self)
 
     def encode(self, contexts: Contexts, delta: Delta | None = None) -> Tensor:
-        items = self._followed_by(contexts.left_justified(), torch.tensor(MASK))
-        place = (items == MASK).long().argmax(dim=1)
-        states = self.under(delta).filled_in(items)
-        return states[torch.arange(len(items)), place]
+        contexts = contexts.left_justified()
+        items = self._followed_by(contexts, torch.tensor(MASK))
+        return self.under(delta).filled_in(items, contexts.lengths.unsqueeze(1)).squeeze(1)
 
     def examples(
         self, contexts: Contexts, target: Tensor, positions: int, delta: Delta | None = None
     ) -> tuple[Tensor, Tensor]:
         contexts = contexts.left_justified()
         items = self._followed_by(contexts, target)
-        masked = self._drawn(contexts.lengths.unsqueeze(1), items.shape[1], positions)
-        states = self.under(delta).filled_in(items.masked_fill(masked, MASK))
-        return states[masked], items[masked]
+        places, real = last_places(contexts.lengths + 1, min(positions, items.shape[1]))
+        chosen = self._drawn(real & (places > 0))
+        masked = torch.zeros_like(items, dtype=torch.bool).scatter(1, places, chosen)
+        states = self.under(delta).filled_in(items.masked_fill(masked, MASK), places)
+        return states[chosen], at_places(items, places)[chosen]
 
-    def filled_in(self, items: Tensor) -> Tensor:
-        """What stands at each place, of items [n, L + 1] with masks among them: [n, L + 1, d]."""
+    def filled_in(self, items: Tensor, places: Tensor) -> Tensor:
+        """What stands at places [n, p] of items [n, L + 1] with masks among them: [n, p, d]."""
         rows = torch.where((items == MASK).unsqueeze(2), self.mask, self.embedded(items.clamp(min=0)))
         x = self.norm(rows + self.positions.weight[: items.shape[1]])
         x = F.dropout(x, self.rate, self.training)
         real = (items != 0)[:, None, None, :]
-        for block in self.blocks:
+        *lower, last = self.blocks
+        for block in lower:
             x = block(x, real)
-        out: Tensor = self.head_norm(F.gelu(self.head(x)))
+        out: Tensor = self.head_norm(F.gelu(self.head(last(x, real, places))))
         return out
 
     @staticmethod
@@ -100,10 +103,9 @@ class Bert4Rec(ItemModel):
         items[torch.arange(len(items)), contexts.lengths] = last
         return items
 
-    def _drawn(self, length: Tensor, places: int, positions: int) -> Tensor:
-        """Which of the last `positions` places up to the target, at `length` [n, 1], are masked: [n, L + 1]."""
-        place = torch.arange(places)
-        candidate = (place <= length) & (place > length - positions) & (place > 0)
+    def _drawn(self, candidate: Tensor) -> Tensor:
+        """Which of the candidates [n, p], whose last is the target, are masked."""
         masked = candidate & (torch.rand(candidate.shape) < self.shape.mask_share)
         # Where chance masks none, the target alone is: a window as it looks at inference.
-        return masked | ((place == length) & ~masked.any(dim=1, keepdim=True))
+        masked[:, -1] |= ~masked.any(dim=1)
+        return masked

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from raie_engine.backbones.item_model import ItemModel
 from raie_engine.backbones.own_file import foreign_code
@@ -83,9 +83,10 @@ def _reached(model: ItemModel, contexts: Contexts) -> set[str]:
     reached: set[str] = set()
 
     class Nothing:
-        def layer(self, name: str, inputs: Tensor) -> Tensor:
+        def linear(self, name: str, layer: nn.Module, inputs: Tensor) -> Tensor:
             reached.add(name)
-            return inputs.new_zeros(*inputs.shape[:-1], model.lora_targets[name].outputs)
+            out: Tensor = layer(inputs)
+            return out
 
         def read(self, items: Tensor) -> Tensor | None:
             reached.add(ROWS_READ)

@@ -1,7 +1,7 @@
 """What every backbone of this package shares: an item table, bytes, a digest, and adapters on its linear layers.
 
 A backbone is a subclass that is plain PyTorch: it builds its layers and says what state each position of a context has.
-Legend: n windows, L positions, d hidden size, m trained positions, v item rows (row 0 is padding).
+Legend: n windows, L positions, p places of a window, d hidden size, m trained positions, v item rows (row 0 is padding).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from raie_engine.backbones.declared_sizes import UNFIT, require_outline
 from raie_engine.backbones.linear_layers import linear_shapes, with_delta
-from raie_engine.backbones.next_item import last_states, trained_positions
+from raie_engine.backbones.next_item import at_places, last_places, successors
 from raie_engine.backbones.protocol import Contexts, Delta, Shape
 from raie_engine.config import BackboneConfig
 from raie_engine.errors import DamagedArtifact
@@ -76,6 +76,10 @@ class ItemModel(nn.Module):
         """[n, L, d] of left-justified contexts: state j has read the items 0..j and predicts the next one."""
         raise NotImplementedError(f"expected {type(self).__name__} to define `states` or `encode` and `examples`")
 
+    def states_at(self, contexts: Contexts, places: Tensor) -> Tensor:
+        """The states at `places` [n, p] alone: [n, p, d]. A subclass may leave out what only other places need."""
+        return at_places(self.states(contexts), places)
+
     def embedded(self, items: Tensor) -> Tensor:
         """The rows of the item table, and what an adapter adds to them: [n, L] -> [n, L, d]."""
         rows = F.embedding(items, self.item_table())
@@ -83,10 +87,10 @@ class ItemModel(nn.Module):
         return rows if added is None else rows + added
 
     def under(self, delta: Delta | None) -> Self:
-        """The model over the same weights with what an adapter adds to the rows it reads and to its linear layers."""
+        """The model over the same weights with what an adapter changes in the rows it reads and its linear layers."""
         if delta is None:
             return self
-        model = with_delta(self, delta.layer)
+        model = with_delta(self, delta.linear)
         model.__dict__["delta"] = delta
         return model
 
@@ -113,13 +117,16 @@ class ItemModel(nn.Module):
 
     def encode(self, contexts: Contexts, delta: Delta | None = None) -> Tensor:
         contexts = contexts.left_justified()
-        return last_states(self.under(delta).states(contexts), contexts)
+        places, _ = last_places(contexts.lengths, 1)
+        return self.under(delta).states_at(contexts, places).squeeze(1)
 
     def examples(
         self, contexts: Contexts, target: Tensor, positions: int, delta: Delta | None = None
     ) -> tuple[Tensor, Tensor]:
         contexts = contexts.left_justified()
-        return trained_positions(self.under(delta).states(contexts), contexts, target, positions)
+        places, real = last_places(contexts.lengths, min(positions, contexts.items.shape[1]))
+        following = at_places(successors(contexts, target), places)
+        return self.under(delta).states_at(contexts, places)[real], following[real]
 
     def with_item_rows(self, rows: Tensor, titles: Sequence[str] = ()) -> Self:
         return self._with_buffers(appended=rows)

@@ -1,4 +1,4 @@
-"""The linear layers of any module, and the same module with an adapter's delta added to each of them.
+"""The linear layers of any module, and the same module with an adapter's delta on each of them.
 
 A forward hook or a variable that the layers look at would be hidden state: set before a call, forgotten after it, wrong
 when gradients recompute a part later. Here the module with the delta is a value. Its tree is copied, its weights are
@@ -15,10 +15,10 @@ from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from raie_engine.backbones.protocol import Shape
 
-__all__ = ["LayerDelta", "linear_shapes", "with_delta"]
+__all__ = ["LinearDelta", "linear_shapes", "with_delta"]
 
-LayerDelta = Callable[[str, Tensor], Tensor]
-"""`Delta.layer`: the name and the input of a linear layer to what is added to its output."""
+LinearDelta = Callable[[str, nn.Module, Tensor], Tensor]
+"""`Delta.linear`: the name of a linear layer, the layer and its input to its output under an adapter."""
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -38,12 +38,12 @@ def _shape(module: nn.Module) -> Shape | None:
     return None
 
 
-def with_delta(module: M, delta: LayerDelta) -> M:
-    """The module over the same weights whose linear layers add `delta`."""
+def with_delta(module: M, delta: LinearDelta) -> M:
+    """The module over the same weights whose linear layers are called through `delta`."""
     return _copied(module, delta, "")
 
 
-def _copied(module: M, delta: LayerDelta, prefix: str) -> M:
+def _copied(module: M, delta: LinearDelta, prefix: str) -> M:
     children = {
         name: _Shifted(child, f"{prefix}{name}", delta)
         if _shape(child) is not None
@@ -57,14 +57,13 @@ def _copied(module: M, delta: LayerDelta, prefix: str) -> M:
 
 
 class _Shifted:
-    """A linear layer and what an adapter adds to it."""
+    """A linear layer under an adapter."""
 
-    def __init__(self, layer: nn.Module, name: str, delta: LayerDelta) -> None:
+    def __init__(self, layer: nn.Module, name: str, delta: LinearDelta) -> None:
         self.layer, self.name, self.delta = layer, name, delta
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        out: Tensor = self.layer(inputs) + self.delta(self.name, inputs)
-        return out
+        return self.delta(self.name, self.layer, inputs)
 
     def __getattr__(self, name: str) -> NoReturn:
         # Whatever read its `weight` would compute without the delta, and nobody would notice.

@@ -1,6 +1,7 @@
-"""Which item each position of a window should predict, for backbones whose state j has read the items 0..j alone.
+"""Which places of a context training and scoring read, and which item each of them should predict.
 
-Legend: n windows, L positions, d hidden size, m trained positions.
+For backbones whose state j has read the items 0..j alone.
+Legend: n windows, L positions, p places of each window.
 """
 
 from __future__ import annotations
@@ -11,12 +12,21 @@ from torch.nn import functional as F  # noqa: N812
 
 from raie_engine.backbones.protocol import Contexts
 
-__all__ = ["last_states", "successors", "trained_positions"]
+__all__ = ["at_places", "last_places", "successors"]
 
 
-def last_states(states: Tensor, contexts: Contexts) -> Tensor:
-    """The state [n, d] at the last real item of each left-justified context, of states [n, L, d]."""
-    return states[torch.arange(len(states)), contexts.lengths.clamp(min=1) - 1]
+def at_places(values: Tensor, places: Tensor | None) -> Tensor:
+    """What stands at `places` [n, p] of values [n, L, ..]: [n, p, ..]; without places, all of them."""
+    return values if places is None else values[torch.arange(len(values)).unsqueeze(1), places]
+
+
+def last_places(lengths: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The last `count` places of left-justified sequences with `lengths` [n] items: [n, p], and which of them exist.
+
+    Of a shorter sequence the first ones do not: they stand for place 0.
+    """
+    places = lengths.unsqueeze(1) - count + torch.arange(count)
+    return places.clamp(min=0), places >= 0
 
 
 def successors(contexts: Contexts, target: Tensor) -> Tensor:
@@ -27,11 +37,3 @@ def successors(contexts: Contexts, target: Tensor) -> Tensor:
     following = F.pad(contexts.items[:, 1:], (0, 1))
     following[torch.arange(len(target)), contexts.lengths - 1] = target
     return following
-
-
-def trained_positions(states: Tensor, contexts: Contexts, target: Tensor, positions: int) -> tuple[Tensor, Tensor]:
-    """(states [m, d], following items [m]) of the last `positions` real positions of each left-justified context."""
-    length = contexts.lengths.unsqueeze(1)
-    place = torch.arange(contexts.items.shape[1])
-    read = (place < length) & (place >= length - positions)
-    return states[read], successors(contexts, target)[read]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from raie_engine.windows import Windows
@@ -67,13 +67,13 @@ class Shape(NamedTuple):
 
 
 class Delta(Protocol):
-    """What an adapter adds inside a backbone."""
+    """What an adapter changes inside a backbone."""
 
-    def layer(self, name: str, inputs: Tensor) -> Tensor:
-        """To the output of the linear layer `name`, given that layer's input [n, .., inputs]."""
+    def linear(self, name: str, layer: nn.Module, inputs: Tensor) -> Tensor:
+        """What the linear layer `name` gives of its inputs [n, .., inputs] under the adapter: [n, .., outputs]."""
 
     def read(self, items: Tensor) -> Tensor | None:
-        """To the rows that are read for items [n, L]: [n, L, d]; None where it adds nothing."""
+        """What it adds to the rows that are read for items [n, L]: [n, L, d]; None where it adds nothing."""
 
 
 class Backbone(Protocol):

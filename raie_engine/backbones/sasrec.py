@@ -3,17 +3,19 @@
 Source: Kang and McAuley, arXiv 1808.09781; the loss is that of Klenitskiy and Vasilev, arXiv 2309.07602.
 Departs from them: windows are left-justified, so a prefix of a window looks exactly like a shorter window, causal
 attention needs no padding mask, and a left-padded window gives the same states as a right-padded one.
-Legend: n windows, L positions, d hidden size.
+Legend: n windows, L positions, p places of each window, d hidden size.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from raie_engine.backbones.item_model import ItemModel, ModelShape
+from raie_engine.backbones.next_item import at_places
 from raie_engine.backbones.protocol import Contexts
 from raie_engine.backbones.transformer import BlockLayers, small_matrices_
 
@@ -23,10 +25,13 @@ __all__ = ["SasRec"]
 class Block(BlockLayers):
     """Pre-norm attention and feed-forward, each with a residual."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        query, key, value = self.queries_keys_values(self.attention_norm(x))
-        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True, dropout_p=self.attention_rate)
-        x = x + self.joined(mixed)
+    def forward(self, x: Tensor, places: Tensor | None = None) -> Tensor:
+        query, key, value = self.queries_keys_values(self.attention_norm(x), places)
+        past = None if places is None else torch.arange(x.shape[1]) <= places[:, None, :, None]  # [n, 1, p, L]
+        mixed = F.scaled_dot_product_attention(
+            query, key, value, attn_mask=past, is_causal=past is None, dropout_p=self.attention_rate
+        )
+        x = at_places(x, places) + self.joined(mixed)
         return x + self.fed(self.feed_norm(x))
 
 
@@ -44,10 +49,17 @@ class SasRec(ItemModel):
         small_matrices_(self)
 
     def states(self, contexts: Contexts) -> Tensor:
+        return self._read(contexts, None)
+
+    def states_at(self, contexts: Contexts, places: Tensor) -> Tensor:
+        return self._read(contexts, places)
+
+    def _read(self, contexts: Contexts, places: Tensor | None) -> Tensor:
         items = contexts.items
         x = self.embedded(items) * self.dim**0.5 + self.positions.weight[: items.shape[1]]
         x = F.dropout(x, self.rate, self.training)
-        for block in self.blocks:
+        *lower, last = self.blocks
+        for block in lower:
             x = block(x)
-        out: Tensor = self.norm(x)
+        out: Tensor = self.norm(last(x, places))
         return out

@@ -6,7 +6,7 @@ position, and heads and layers share them.
 Departs from the paper: intervals fall into classes of equal width on a logarithmic scale of seconds, not into multiples
 of a user's shortest interval. A logarithm tells minutes from months with few classes, and needs nothing that a window
 does not hold. The block around the attention is SASRec's.
-Legend: n windows, L positions, d hidden size, h heads, b interval classes.
+Legend: n windows, L positions, p places of each window, d hidden size, h heads, b interval classes.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from raie_engine.backbones.item_model import ItemModel, ModelShape
+from raie_engine.backbones.next_item import at_places
 from raie_engine.backbones.protocol import Contexts
 from raie_engine.backbones.transformer import BlockLayers, small_matrices_
 from raie_engine.errors import InputError
@@ -51,20 +52,22 @@ def interval_classes(times: Tensor, classes: int) -> Tensor:
 class Block(BlockLayers):
     """Pre-norm attention over positions and intervals and feed-forward, each with a residual."""
 
-    def forward(self, x: Tensor, places: Tensor, intervals: Tensor, classes: Tensor) -> Tensor:
-        """places: keys and values of positions [2, L, d]. intervals: of intervals [2, b, d]. classes: [n, 1, L, L]."""
-        n, length, _ = x.shape
-        place_key, place_value = self._by_head(places)  # [h, L, d/h]
+    def forward(
+        self, x: Tensor, positions: Tensor, intervals: Tensor, classes: Tensor, places: Tensor | None = None
+    ) -> Tensor:
+        """positions: keys and values of positions [2, L, d]. intervals: of intervals [2, b, d]. classes: [n, L, L]."""
+        place_key, place_value = self._by_head(positions)  # [h, L, d/h]
         time_key, time_value = self._by_head(intervals)  # [h, b, d/h]
-        query, key, value = self.queries_keys_values(self.attention_norm(x))
-        classes = classes.expand(n, self.heads, length, length)
+        query, key, value = self.queries_keys_values(self.attention_norm(x), places)
+        classes = at_places(classes, places).unsqueeze(1).expand(-1, self.heads, -1, -1)  # [n, h, p, L]
         # q (k + p + t)^T without a key per pair: the products with all b intervals are made once and looked up.
         scores = query @ (key + place_key).transpose(2, 3) + (query @ time_key.transpose(1, 2)).gather(3, classes)
-        future = torch.ones(length, length, dtype=torch.bool).triu(1)
+        asking = torch.arange(x.shape[1]) if places is None else places[:, None]  # [L] or [n, 1, p]
+        future = torch.arange(x.shape[1]) > asking.unsqueeze(-1)
         share = (scores / query.shape[3] ** 0.5).masked_fill(future, float("-inf")).softmax(dim=3)
         share = F.dropout(share, self.rate, self.training)
-        by_class = share.new_zeros(n, self.heads, length, intervals.shape[1]).scatter_add(3, classes, share)
-        x = x + self.joined(share @ (value + place_value) + by_class @ time_value)
+        by_class = share.new_zeros(*share.shape[:3], intervals.shape[1]).scatter_add(3, classes, share)
+        x = at_places(x, places) + self.joined(share @ (value + place_value) + by_class @ time_value)
         return x + self.fed(self.feed_norm(x))
 
     def _by_head(self, pair: Tensor) -> Tensor:
@@ -89,17 +92,24 @@ class TiSasRec(ItemModel):
         small_matrices_(self)
 
     def states(self, contexts: Contexts) -> Tensor:
+        return self._read(contexts, None)
+
+    def states_at(self, contexts: Contexts, places: Tensor) -> Tensor:
+        return self._read(contexts, places)
+
+    def _read(self, contexts: Contexts, places: Tensor | None) -> Tensor:
         items = contexts.items
         if contexts.times is None:
             raise InputError(
                 "expected windows with the times of their items, found none: this backbone reads time intervals; "
                 "cut the windows with windows.times = true, or give a log instead of a list of items"
             )
-        classes = interval_classes(contexts.times, self.shape.intervals).unsqueeze(1)
-        places = F.dropout(self.places[:, : items.shape[1]], self.rate, self.training)
+        classes = interval_classes(contexts.times, self.shape.intervals)
+        positions = F.dropout(self.places[:, : items.shape[1]], self.rate, self.training)
         intervals = F.dropout(self.intervals, self.rate, self.training)
         x = F.dropout(self.embedded(items) * self.dim**0.5, self.rate, self.training)
-        for block in self.blocks:
-            x = block(x, places, intervals, classes)
-        out: Tensor = self.norm(x)
+        *lower, last = self.blocks
+        for block in lower:
+            x = block(x, positions, intervals, classes)
+        out: Tensor = self.norm(last(x, positions, intervals, classes, places))
         return out

@@ -1,6 +1,6 @@
 """The layers of one transformer block, which SASRec, BERT4Rec and TiSASRec put together in their own ways.
 
-Legend: n windows, L positions, d hidden size, h heads.
+Legend: n windows, L positions, p places of each window, d hidden size, h heads.
 """
 
 from __future__ import annotations
@@ -9,11 +9,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from raie_engine.backbones.next_item import at_places
+
 __all__ = ["BlockLayers", "small_matrices_"]
 
 
 class BlockLayers(nn.Module):
-    """Linear layers and norms of attention and of a feed-forward of four times the size; a subclass is the block."""
+    """Linear layers and norms of attention and of a feed-forward of four times the size; a subclass is the block.
+
+    The last block of a model is asked for the states at some places alone: every position is read, but only those ask
+    and are fed forward.
+    """
 
     def __init__(self, dim: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -27,22 +33,18 @@ class BlockLayers(nn.Module):
         """Dropout of the attention's weights: none unless the model trains."""
         return self.rate if self.training else 0.0
 
-    def queries_keys_values(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """[n, L, d] to three of [n, h, L, d/h]."""
-        n, length, _ = x.shape
-        query, key, value = (
-            linear(x).view(n, length, self.heads, -1).transpose(1, 2)
-            for linear in (self.query, self.key, self.value)
-        )
+    def queries_keys_values(self, x: Tensor, places: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Of [n, L, d]: queries [n, h, p, d/h] at the places [n, p], keys and values [n, h, L, d/h]."""
+        pairs = (self.query, at_places(x, places)), (self.key, x), (self.value, x)
+        query, key, value = (linear(read).unflatten(2, (self.heads, -1)).transpose(1, 2) for linear, read in pairs)
         return query, key, value
 
     def joined(self, mixed: Tensor) -> Tensor:
-        """What the heads mixed [n, h, L, d/h] as the attention's result [n, L, d]."""
-        n, _, length, _ = mixed.shape
-        return F.dropout(self.output(mixed.transpose(1, 2).reshape(n, length, -1)), self.rate, self.training)
+        """What the heads mixed [n, h, p, d/h] as the attention's result [n, p, d]."""
+        return F.dropout(self.output(mixed.transpose(1, 2).flatten(2)), self.rate, self.training)
 
     def fed(self, x: Tensor) -> Tensor:
-        """The feed-forward's result [n, L, d]."""
+        """The feed-forward's result [n, p, d]."""
         return F.dropout(self.down(F.gelu(self.up(x))), self.rate, self.training)
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from raie_engine.adapters import Adapter, fresh_adapter, rows_read
@@ -34,7 +34,7 @@ BALANCE = 0.01
 
 @dataclass(frozen=True, eq=False)
 class MixedDelta:
-    """What the mixture adds inside a backbone; an adapter of rank e r holds all experts, one below the other.
+    """What the mixture changes inside a backbone; an adapter of rank e r holds all experts, one below the other.
 
     gates: [e, inputs] by layer. shares: receives each layer's mean use of every expert, [e].
     """
@@ -43,14 +43,15 @@ class MixedDelta:
     gates: Mapping[str, Tensor]
     shares: list[Tensor] | None = None
 
-    def layer(self, name: str, inputs: Tensor) -> Tensor:
-        """Of inputs [n, .., inputs] of a linear layer: [n, .., outputs]."""
+    def linear(self, name: str, layer: nn.Module, inputs: Tensor) -> Tensor:
         share = F.linear(inputs, self.gates[name]).softmax(dim=-1)  # [n, .., e]
         if self.shares is not None:
             self.shares.append(share.flatten(0, -2).mean(dim=0))
         down = F.linear(inputs, self.adapter.lora[f"{name}.lora_A.weight"])  # [n, .., e r]
         experts = down.unflatten(-1, (share.shape[-1], -1)) * share.unsqueeze(-1)  # [n, .., e, r]
-        return F.linear(experts.flatten(-2), self.adapter.lora[f"{name}.lora_B.weight"]) * self.adapter.scaling
+        up = self.adapter.lora[f"{name}.lora_B.weight"] * self.adapter.scaling
+        out: Tensor = layer(inputs) + F.linear(experts.flatten(-2), up)
+        return out
 
     def read(self, items: Tensor) -> Tensor:
         """Of items [n, L]: [n, L, d]. The experts share their item rows."""

@@ -141,7 +141,7 @@ def test_torchs_own_attention_carries_no_adapter_and_the_layers_beside_it_do() -
 def test_a_model_with_a_delta_shares_its_weights_and_leaves_the_model_alone() -> None:
     model, items = Plain.fresh(SHAPE).eval(), Contexts(torch.tensor([[1, 2, 3]]))
     before = model.states(items)
-    shifted = with_delta(model, lambda name, inputs: torch.ones_like(inputs))
+    shifted = with_delta(model, lambda name, layer, inputs: layer(inputs) + 1)
     assert torch.equal(shifted.states(items), before + 1)
     assert torch.equal(model.states(items), before)
     assert shifted.items.weight is model.items.weight

@@ -1,9 +1,21 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
-from raie_engine.backbones import Contexts
-from raie_engine.backbones.next_item import last_states, successors, trained_positions
+from raie_engine.backbones import Contexts, ItemModel, ModelShape
+from raie_engine.backbones.next_item import at_places, last_places, successors
+
+
+class Numbered(ItemModel):
+    """The state of row i, position j is i L + j."""
+
+    def __init__(self) -> None:
+        super().__init__(ModelShape(items=20, length=6, dim=1, layers=1, heads=1))
+
+    def states(self, contexts: Contexts) -> Tensor:
+        n, length = contexts.items.shape
+        return torch.arange(float(n * length)).reshape(n, length, 1)
 
 
 def test_each_position_predicts_the_next_item_and_the_last_one_the_target() -> None:
@@ -16,20 +28,20 @@ def test_each_position_predicts_the_next_item_and_the_last_one_the_target() -> N
 def test_the_state_that_predicts_the_next_item_is_that_of_the_last_real_one() -> None:
     places = torch.arange(12.0).reshape(3, 4, 1)  # the state of row i, position j is 4 i + j
     contexts = Contexts(torch.tensor([[1, 2, 3, 4], [5, 6, 0, 0], [0, 0, 0, 0]]))
-    assert last_states(places, contexts).flatten().tolist() == [3, 5, 8]
+    last, _ = last_places(contexts.lengths, 1)
+    assert at_places(places, last).flatten().tolist() == [3, 5, 8]
 
 
 def test_the_loss_reads_the_last_positions_of_each_window() -> None:
     items = torch.tensor([[1, 2, 3, 0], [4, 5, 6, 7], [8, 0, 0, 0]])
     target = torch.tensor([9, 10, 11])
-    places = torch.arange(12.0).reshape(3, 4, 1)  # the state of row i, position j is 4 i + j
-    states, following = trained_positions(places, Contexts(items), target, positions=2)
+    states, following = Numbered().examples(Contexts(items), target, 2)
     assert states.flatten().tolist() == [1, 2, 6, 7, 8]
     assert following.tolist() == [3, 9, 7, 10, 11]
-    states, following = trained_positions(places, Contexts(items), target, positions=10)
+    states, following = Numbered().examples(Contexts(items), target, 10)
     assert states.flatten().tolist() == [0, 1, 2, 4, 5, 6, 7, 8]
     assert following.tolist() == [2, 3, 9, 5, 6, 7, 10, 11]
-    states, following = trained_positions(places, Contexts(items), target, positions=1)
+    states, following = Numbered().examples(Contexts(items), target, 1)
     assert following.tolist() == target.tolist()
 
 
@@ -38,5 +50,5 @@ def test_with_as_many_positions_as_the_stride_an_item_is_a_target_once() -> None
     starts = [0, 3, 6]
     items = torch.stack([history[start : start + 6] for start in starts])
     target = torch.stack([history[start + 6] for start in starts])
-    _, following = trained_positions(torch.zeros(3, 6, 1), Contexts(items), target, positions=3)
+    _, following = Numbered().examples(Contexts(items), target, 3)
     assert sorted(following.tolist()) == list(range(5, 14))

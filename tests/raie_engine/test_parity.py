@@ -159,7 +159,7 @@ def test_bert4rec_has_the_loss_of_transformers_bert_on_the_same_masks(
     filled: list[Tensor] = []
     model_filled = model.filled_in
     torch.manual_seed(4)
-    model.filled_in = lambda items: (filled.append(items), model_filled(items))[1]  # type: ignore[method-assign]
+    model.filled_in = lambda items, places: (filled.append(items), model_filled(items, places))[1]  # type: ignore[method-assign]
     states, masked = model.examples(contexts, TARGET, LENGTH)
     del model.filled_in
     (items,) = filled

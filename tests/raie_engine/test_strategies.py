@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load
+from torch import nn
 
 from raie_engine.adapters import Adapter, AdapterDelta
 from raie_engine.catalogue import Catalogue
@@ -172,9 +173,10 @@ def test_two_adapters_merge_into_their_weighted_sum() -> None:
     both = merged(long, short, 0.25)
     name, shape = next(iter(backbone.lora_targets.items()))
     inputs = torch.randn(3, 4, shape.inputs, generator=torch.Generator().manual_seed(0))
-    parts = [AdapterDelta(one.lora, one.scaling).layer(name, inputs) for one in (long, short)]
-    found = AdapterDelta(both.lora, both.scaling).layer(name, inputs)
-    assert torch.allclose(found, 0.25 * parts[0] + 0.75 * parts[1], atol=1e-6)
+    layer = nn.Linear(*shape)
+    parts = [AdapterDelta(one.lora, one.scaling).linear(name, layer, inputs) for one in (long, short)]
+    found = AdapterDelta(both.lora, both.scaling).linear(name, layer, inputs)
+    assert torch.allclose(found, 0.25 * parts[0] + 0.75 * parts[1], atol=1e-5)
     assert both.touched.tolist() == [2, 5, 7, 9]
     assert torch.allclose(both.bias, torch.stack([0.25 * long.bias[0], 0.25 * long.bias[1] + 0.75 * short.bias[0],
                                                   0.75 * short.bias[1], 0.25 * long.bias[2]]))  # fmt: skip
