@@ -18,7 +18,8 @@ from torch import nn
 
 from raie_engine.adapters import AdapterDelta
 from raie_engine.backbone_training import train_backbone
-from raie_engine.backbones import Contexts, ItemModel, backbone_class, load_backbone
+from raie_engine.backbones import Bert4Rec, Contexts, ItemModel, backbone_class, load_backbone
+from raie_engine.backbones.next_item import at_places
 from raie_engine.config import AdapterConfig, BackboneConfig, RegionConfig
 from raie_engine.errors import DamagedArtifact, EngineError, NotFinite
 from raie_engine.interactions import read_log
@@ -170,6 +171,20 @@ def test_a_shorter_window_is_encoded_as_it_is_among_longer_ones(backbone: ItemMo
     # 1e-5: products of another shape may sum in another order.
     narrow = Contexts(items, times)
     torch.testing.assert_close(backbone.encode(padded), backbone.encode(narrow), rtol=0, atol=1e-5)
+
+
+def test_states_at_some_places_are_those_among_all_places(backbone: ItemModel) -> None:
+    contexts = CONTEXTS.left_justified()
+    places = torch.from_numpy(
+        np.random.default_rng(0).integers(0, contexts.lengths.numpy()[:, None], (len(WINDOWS), 2))
+    )
+    if isinstance(backbone, Bert4Rec):
+        every = torch.arange(LENGTH).expand(len(WINDOWS), LENGTH)
+        states, chosen = (backbone.filled_in(contexts.items, each) for each in (every, places))
+    else:
+        states, chosen = backbone.states(contexts), backbone.states_at(contexts, places)
+    # 1e-5: products of another shape may sum in another order.
+    torch.testing.assert_close(chosen, at_places(states, places), rtol=0, atol=1e-5)
 
 
 def test_what_is_predicted_is_never_read(backbone: ItemModel) -> None:
