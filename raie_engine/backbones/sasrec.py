@@ -48,13 +48,10 @@ class SasRec(ItemModel):
         self.norm = nn.LayerNorm(shape.dim)
         small_matrices_(self)
 
-    def states(self, contexts: Contexts) -> Tensor:
-        return self._read(contexts, None)
-
     def states_at(self, contexts: Contexts, places: Tensor) -> Tensor:
-        return self._read(contexts, places)
+        return self.states(contexts, places)
 
-    def _read(self, contexts: Contexts, places: Tensor | None) -> Tensor:
+    def states(self, contexts: Contexts, places: Tensor | None = None) -> Tensor:
         items = contexts.items
         x = self.embedded(items) * self.dim**0.5 + self.positions.weight[: items.shape[1]]
         x = F.dropout(x, self.rate, self.training)

@@ -91,13 +91,10 @@ class TiSasRec(ItemModel):
         self.norm = nn.LayerNorm(shape.dim)
         small_matrices_(self)
 
-    def states(self, contexts: Contexts) -> Tensor:
-        return self._read(contexts, None)
-
     def states_at(self, contexts: Contexts, places: Tensor) -> Tensor:
-        return self._read(contexts, places)
+        return self.states(contexts, places)
 
-    def _read(self, contexts: Contexts, places: Tensor | None) -> Tensor:
+    def states(self, contexts: Contexts, places: Tensor | None = None) -> Tensor:
         items = contexts.items
         if contexts.times is None:
             raise InputError(
