@@ -28,7 +28,7 @@ _workers_option = click.option(
     type=click.IntRange(min=1),
     default=lambda: os.cpu_count() or 1,
     show_default="one per core",
-    help="Regions that train side by side; the result does not depend on it.",
+    help="Cores that train side by side; the result does not depend on it.",
 )
 _seed_option = click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), metavar="N", help="Another seed than the set-up's."

@@ -24,8 +24,9 @@ from raie_engine.errors import EngineError, InputError
 from raie_engine.impact import impact
 from raie_engine.interactions import Interactions, cut_time, read_log
 from raie_engine.model_view import ModelView, Settings
-from raie_engine.region_training import SHARED, TrainedRegion, trainers
+from raie_engine.region_training import SHARED, TrainedRegion, train_regions
 from raie_engine.setting_up import set_up
+from raie_engine.worker_pool import foreseen
 from registry import Content, Digest, RegionChange, Registry, RegistryError, Snapshot
 
 __all__ = ["Progress", "apply_edit", "open_view", "plain", "planned", "read_new", "resume_edit", "run_setup"]
@@ -291,14 +292,14 @@ def _trained(
                 done[result.region] = result
                 progress(what, len(done), total)
 
-    with trainers(min(workers, len(set(prepared.plan.touched) - done.keys()))) as train:
-        if SHARED not in done and together:
-            record(
-                train([shared_task(view, prepared, folder / "shared.safetensors")]), "all touched regions together"
-            )
-        shared = done[SHARED].blobs if SHARED in done else None
-        tasks = [task for task in region_tasks(view, prepared, shared, folder) if task.region not in done]
-        record(train(tasks), "regions")
+    if min(workers, len(prepared.plan.touched)) > 1:
+        foreseen()
+    if SHARED not in done and together:
+        task = shared_task(view, prepared, folder / "shared.safetensors")
+        record(train_regions([task], workers), "all touched regions together")
+    shared = done[SHARED].blobs if SHARED in done else None
+    tasks = [task for task in region_tasks(view, prepared, shared, folder) if task.region not in done]
+    record(train_regions(tasks, workers), "regions")
     return done
 
 

@@ -27,6 +27,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from raie_engine.array_bytes import pack, unpack
 from raie_engine.backbones import Backbone
+from raie_engine.backbones.linear_layers import last_layers
 from raie_engine.config import AdapterConfig
 from raie_engine.errors import DamagedArtifact, WrongBackbone
 from raie_engine.finite import require_finite
@@ -85,10 +86,19 @@ class Adapter:
         """What training moves, by name."""
         return {**self.lora, "item.a": self.a, "item.b": self.b, "item.bias": self.bias}
 
+    def last_parameters(self) -> dict[str, Tensor]:
+        """Those nearest to the scores: of the linear layers behind the last block but one, and the bias of each item."""
+        layers = {name: name.rsplit(".lora_", 1)[0] for name in self.lora}
+        last = last_layers(layers.values())
+        return {name: self.lora[name] for name in self.lora if layers[name] in last} | {"item.bias": self.bias}
+
     def with_parameters(self, values: Mapping[str, Tensor]) -> Adapter:
-        """The same adapter with other values; the names are those of `parameters`."""
-        lora = {name: values[name] for name in self.lora}
-        return replace(self, lora=lora, a=values["item.a"], b=values["item.b"], bias=values["item.bias"])
+        """The same adapter with other values for some of `parameters`."""
+        all_values = {**self.parameters(), **values}
+        lora = {name: all_values[name] for name in self.lora}
+        return replace(
+            self, lora=lora, a=all_values["item.a"], b=all_values["item.b"], bias=all_values["item.bias"]
+        )
 
     def require(self, backbone: Backbone) -> None:
         """Raises: WrongBackbone unless the adapter was trained on exactly this backbone; DamagedArtifact where it says
@@ -249,18 +259,19 @@ def _widened(start: Adapter, touched: Tensor, backbone: Backbone) -> Adapter:
 class AdapterDelta:
     """What one adapter changes inside a backbone.
 
-    item_rows: [v, d], zero for items it has not touched; None for no rows.
+    item_rows: [v, d], zero for items it has not touched; None for no rows. merged: one product per linear layer, as
+    `lora_linear.py` has it for training, where peft makes three; the last bits differ.
     """
 
     lora: Mapping[str, Tensor]
     scaling: float
     item_rows: Tensor | None = None
+    merged: bool = False
 
     def linear(self, name: str, layer: nn.Module, inputs: Tensor) -> Tensor:
         down, up = self.lora[f"{name}.lora_A.weight"], self.lora[f"{name}.lora_B.weight"]
-        if up.requires_grad and isinstance(layer, nn.Linear):
+        if self.merged and isinstance(layer, nn.Linear):
             return lora_linear(inputs, layer.weight, layer.bias, down, up, self.scaling)
-        # An adapter that does not train: bit for bit as peft computes it.
         out: Tensor = layer(inputs) + F.linear(F.linear(inputs, down), up * self.scaling)
         return out
 

@@ -265,9 +265,9 @@ class EditConfig:
     holdout: share of the newest windows, of the set-up and of every edit, that are kept to judge by.
     """
 
-    shared_epochs: int = 6
+    shared_epochs: int = 3
     shared_learning_rate: float = 1e-3
-    epochs: int = 4
+    epochs: int = 2
     learning_rate: float = 3e-4
     batch: int = 256
     patience: int = 2

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from raie_engine.config import EditConfig
 from raie_engine.edit_plan import EditPlan
 from raie_engine.editing import PreparedEdit, appended_rows, appended_titles
 from raie_engine.model_view import SHARED_PREFIX, ModelView
@@ -23,7 +24,9 @@ from raie_engine.training import Schedule
 from raie_engine.transitions import transitions_of
 from raie_engine.windows import Windows, concatenate
 
-__all__ = ["RegionWindows", "pooled", "region_tasks", "shared_task", "trial_task"]
+__all__ = ["RegionWindows", "adapter_schedule", "pooled", "region_tasks", "shared_task", "trial_task"]
+
+PART = 128  # windows: at d = 64 smaller parts lose more on one thread than they gain on several
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def shared_task(view: ModelView, prepared: PreparedEdit, checkpoint: Path | None
     """The task of the adapter that trains on all touched regions together; the regions continue from it."""
     windows = _touched_windows(view, prepared)
     return replace(
-        _shared_task(view, prepared, windows),
+        _task(view, prepared, SHARED, windows),
         current=_last_shared(view, prepared.plan),
         transitions=_transitions(view, prepared, [windows]),
         checkpoint=checkpoint,
@@ -79,16 +82,11 @@ def shared_task(view: ModelView, prepared: PreparedEdit, checkpoint: Path | None
 
 def trial_task(view: ModelView, prepared: PreparedEdit) -> TrainTask:
     """The shared task for an adapter that begins anew and counts nothing, which takes as long and reads no adapter."""
-    return _shared_task(view, prepared, _touched_windows(view, prepared))
+    return _task(view, prepared, SHARED, _touched_windows(view, prepared))
 
 
 def _touched_windows(view: ModelView, prepared: PreparedEdit) -> RegionWindows:
     return pooled(list(_all_region_windows(view, prepared).values()))
-
-
-def _shared_task(view: ModelView, prepared: PreparedEdit, windows: RegionWindows) -> TrainTask:
-    edit = view.settings.engine.edit
-    return _task(view, prepared, SHARED, windows, edit.shared_epochs, edit.shared_learning_rate)
 
 
 def _last_shared(view: ModelView, plan: EditPlan) -> dict[str, bytes] | None:
@@ -107,11 +105,11 @@ def region_tasks(
     view: ModelView, prepared: PreparedEdit, shared: Mapping[str, bytes] | None, folder: Path | None = None
 ) -> list[TrainTask]:
     """One task per touched region; a new region begins with the adapter of its nearest one. folder: checkpoints."""
-    edit, each = view.settings.engine.edit, _all_region_windows(view, prepared)
+    each = _all_region_windows(view, prepared)
     counted = _transitions(view, prepared, each.values())
     return [
         replace(
-            _task(view, prepared, region, windows, edit.epochs, edit.learning_rate),
+            _task(view, prepared, region, windows),
             current=view.adapter_blobs(prepared.plan.operation(region).nearest),
             shared=shared,
             transitions=counted,
@@ -121,9 +119,20 @@ def region_tasks(
     ]
 
 
-def _task(
-    view: ModelView, prepared: PreparedEdit, region: int, windows: RegionWindows, epochs: int, learning_rate: float
-) -> TrainTask:
+def adapter_schedule(edit: EditConfig, region: int, seed: int) -> Schedule:
+    """How long and how fast a region's adapter trains, or the shared one. seed: of the edit.
+
+    Batches of the shared one pass in parts, because nothing else trains meanwhile.
+    """
+    seed = seed * 10_007 + region + 1
+    if region == SHARED:
+        return Schedule(
+            edit.shared_epochs, edit.batch, edit.shared_learning_rate, edit.patience, seed=seed, part=PART
+        )
+    return Schedule(edit.epochs, edit.batch, edit.learning_rate, edit.patience, seed=seed)
+
+
+def _task(view: ModelView, prepared: PreparedEdit, region: int, windows: RegionWindows) -> TrainTask:
     """The task of an adapter that begins anew and counts nothing."""
     config = view.settings.engine
     return TrainTask(
@@ -138,13 +147,7 @@ def _task(
         retained=windows.retained,
         positions=config.windows.stride,
         adapter=config.adapter,
-        schedule=Schedule(
-            epochs,
-            config.edit.batch,
-            learning_rate,
-            config.edit.patience,
-            seed=prepared.plan.seed * 10_007 + region + 1,
-        ),
+        schedule=adapter_schedule(config.edit, region, prepared.plan.seed),
         titles=appended_titles(view, prepared),
         own=view.own,
     )

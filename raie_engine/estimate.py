@@ -9,29 +9,36 @@ from raie_engine.adapters import fresh_adapter
 from raie_engine.edit_tasks import trial_task
 from raie_engine.editing import PreparedEdit
 from raie_engine.model_view import ModelView
-from raie_engine.region_training import fit_adapter, task_backbone, touched_items
+from raie_engine.region_training import TrainTask, fit_adapter, one_thread, task_backbone, touched_items
 
 __all__ = ["estimated_seconds"]
 
+BATCHES = 4  # the first of an epoch passes its parts one after the other
+
 
 def estimated_seconds(view: ModelView, prepared: PreparedEdit, workers: int) -> float:
-    """Seconds the training will take at most, measured on one batch; validation and upload come on top."""
+    """Seconds the training will take at most, measured on a few batches; validation and upload come on top."""
     if not prepared.plan.touched:
         return 0.0
-    task = trial_task(view, prepared)
-    edit = view.settings.engine.edit
-    count = len(task.new) + len(task.replay)
-    if not count:
-        return 0.0
-    few = slice(0, task.schedule.batch)
-    none = task.validation.take(slice(0, 0))
+    edit, task = view.settings.engine.edit, trial_task(view, prepared)
+    passes = len(task.new) + len(task.replay)
+    side_by_side = min(workers, len(prepared.plan.touched))
+    together = edit.shared_epochs * _seconds_per_pass(task, workers) if edit.shared_epochs else 0.0
+    # Only whether there is a shared adapter matters here: on top of one, less is trained.
+    alone = replace(task, shared={} if edit.shared_epochs else None, schedule=replace(task.schedule, part=0))
+    return passes * (together + edit.epochs * _seconds_per_pass(alone, 1) / side_by_side)
+
+
+def _seconds_per_pass(task: TrainTask, threads: int) -> float:
+    """How long one window of the task takes to pass, measured on its first batches."""
+    few, none = slice(0, BATCHES * task.schedule.batch), task.validation.take(slice(0, 0))
     trial = replace(task, new=task.new.take(few), replay=none, validation=none, retained=none)
-    trial = replace(trial, schedule=replace(trial.schedule, epochs=1, patience=0))
+    trial = replace(trial, schedule=replace(trial.schedule, epochs=2, patience=0))
+    if not len(trial.new):
+        return 0.0
     backbone = task_backbone(task)
     begun = fresh_adapter(backbone, task.adapter, touched_items(trial.new), 0)
-    fit_adapter(backbone, begun, trial)  # the first batch pays for warming up
-    started = time.monotonic()
-    fit_adapter(backbone, begun, trial)
-    one = (time.monotonic() - started) / max(len(trial.new), 1)
-    together = edit.epochs / max(1, min(workers, len(prepared.plan.touched)))
-    return one * count * (edit.shared_epochs + together)
+    times = []
+    with one_thread():
+        fit_adapter(backbone, begun, trial, lambda epoch, score: times.append(time.monotonic()), threads)
+    return (times[1] - times[0]) / len(trial.new)  # the first epoch pays for warming up

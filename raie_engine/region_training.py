@@ -24,7 +24,7 @@ from raie_engine.evaluation import mean_metrics, ranks
 from raie_engine.training import Progress, Schedule, fit
 from raie_engine.transitions import Transitions
 from raie_engine.windows import Windows, concatenate
-from raie_engine.worker_pool import begun
+from raie_engine.worker_pool import side_by_side
 
 __all__ = [
     "SHARED",
@@ -41,7 +41,7 @@ __all__ = [
     "train_region",
     "train_regions",
     "trainable",
-    "trainers",
+    "trained_parameters",
 ]
 
 
@@ -97,11 +97,11 @@ class TrainedRegion:
     seconds: float
 
 
-def train_region(task: TrainTask, progress: Progress | None = None) -> TrainedRegion:
+def train_region(task: TrainTask, progress: Progress | None = None, threads: int = 1) -> TrainedRegion:
     """Train one region and keep the best of its current, the shared and the newly trained adapter.
 
     The best is judged on windows none of them was trained on; the current one stays unless another is better. Without
-    validation windows nothing can be judged, and the trained one is taken.
+    validation windows nothing can be judged, and the trained one is taken. threads: of parts of a batch, side by side.
 
     Source: equation 7; idea 4 of the method for the shared adapter and the publication gate. Departs from the paper:
     the backbone is frozen and all positions of a window train.
@@ -114,9 +114,10 @@ def train_region(task: TrainTask, progress: Progress | None = None) -> TrainedRe
         for name, adapter in candidates.items()
         if name == "current" or adapter is not None
     }
-    start = candidates[max(measured, key=lambda name: quality(measured[name]))]
+    # Where nothing tells them apart, from the shared one, which has seen the new windows.
+    start = candidates[max(reversed(measured), key=lambda name: quality(measured[name]))]
     begun = fresh_adapter(backbone, task.adapter, touched_items(task.new), task.schedule.seed, start)
-    trained, passes = fit_adapter(backbone, begun, task, progress)
+    trained, passes = fit_adapter(backbone, begun, task, progress, threads)
     counted = None if task.transitions is None else Transitions.from_bytes(task.transitions)
     candidates["trained"] = replace(trained, transitions=counted)
     measured["trained"] = measure(backbone, candidates["trained"], task)
@@ -159,12 +160,21 @@ def touched_items(windows: Windows) -> Tensor:
     return torch.from_numpy(rows[rows != 0]).long()
 
 
+def trained_parameters(adapter: Adapter, task: TrainTask) -> dict[str, Tensor]:
+    """Of an adapter, what the task trains: all of it, but on top of a shared adapter only what is nearest to the scores.
+
+    Departs from the paper, where every adapter is trained whole: the shared one has learnt what holds for all regions,
+    and the last block and a bias per item lose nothing by themselves (docs/research.md) and cost half as much.
+    """
+    return adapter.parameters() if task.shared is None else adapter.last_parameters()
+
+
 def fit_adapter(
-    backbone: Backbone, adapter: Adapter, task: TrainTask, progress: Progress | None = None
+    backbone: Backbone, adapter: Adapter, task: TrainTask, progress: Progress | None = None, threads: int = 1
 ) -> tuple[Adapter, int]:
     """The adapter after training on the task's new and replayed windows, and how many windows were passed."""
-    live = trainable(adapter)
-    parameters = live.parameters()
+    live = trainable(adapter, trained_parameters(adapter, task))
+    parameters = trained_parameters(live, task)
 
     def validate() -> float:
         return quality(measure(backbone, live, task))
@@ -177,23 +187,25 @@ def fit_adapter(
         validate=validate if len(task.validation) else None,
         checkpoint=task.checkpoint,
         progress=progress,
+        threads=threads,
     )
     return adapter.with_parameters(result.parameters), result.passes
 
 
-def trainable(adapter: Adapter) -> Adapter:
-    """The same adapter over copies of its tensors that record gradients."""
-    return adapter.with_parameters(
-        {k: v.detach().clone().requires_grad_() for k, v in adapter.parameters().items()}
-    )
+def trainable(adapter: Adapter, parameters: Mapping[str, Tensor] | None = None) -> Adapter:
+    """The same adapter over copies of these of its tensors, or of all, that record gradients."""
+    moved = adapter.parameters() if parameters is None else parameters
+    return adapter.with_parameters({k: v.detach().clone().requires_grad_() for k, v in moved.items()})
 
 
-def scoring_parts(backbone: Backbone, adapter: Adapter) -> tuple[AdapterDelta, Tensor, Tensor]:
+def scoring_parts(
+    backbone: Backbone, adapter: Adapter, *, merged: bool = False
+) -> tuple[AdapterDelta, Tensor, Tensor]:
     """What a window is scored with under one adapter: what is added on the way, E_k [v, d] and b_k [v]."""
     table = backbone.item_table()
     rows = adapter.item_rows(len(table) - 1)
     bias = adapter.bias.new_zeros(len(table)).index_copy(0, adapter.touched, adapter.bias)
-    return AdapterDelta(adapter.lora, adapter.scaling, rows), table + rows, bias
+    return AdapterDelta(adapter.lora, adapter.scaling, rows, merged), table + rows, bias
 
 
 def next_item_loss(
@@ -208,7 +220,7 @@ def next_item_loss(
         if adapter is None:
             states, following = backbone.examples(contexts, target, positions, delta)
             return linear_cross_entropy(states, backbone.item_table()[1:], following - 1)
-        own, table, bias = scoring_parts(backbone, adapter)
+        own, table, bias = scoring_parts(backbone, adapter, merged=True)
         states, following = backbone.examples(contexts, target, positions, delta or own)
         ones = states.new_ones(len(states), 1)
         return linear_cross_entropy(states, table[1:], following - 1, ones, bias[1:].unsqueeze(1))
@@ -250,47 +262,25 @@ def measure(backbone: Backbone, adapter: Adapter | None, task: TrainTask) -> dic
     return mean_metrics(ranks(score, task.validation)) | {f"retained {name}": v for name, v in retained.items()}
 
 
-@contextmanager
-def trainers(workers: int) -> Iterator[Callable[[Sequence[TrainTask]], Generator[TrainedRegion]]]:
-    """A function that trains tasks, several on so many processes, which begin at once, and a single one in this process.
+def train_regions(tasks: Sequence[TrainTask], workers: int) -> Generator[TrainedRegion]:
+    """Train every task, several on so many processes, a single one on as many threads of this process.
 
-    It yields each result as it is ready. Each task runs on one thread, so that its bytes are the same alone or beside
-    others, and the results do not depend on `workers`.
+    Yields each result as it is ready. The results do not depend on `workers`: each task, or each part of its batches,
+    runs on one thread, so that its bytes are the same alone or beside others.
 
     Raises: WorkerLost when the system ends a worker, for instance because memory is short.
     """
-    if workers <= 1:
-        yield _on_one_thread
+    if workers > 1 and len(tasks) > 1:
+        yield from side_by_side(_train_alone, tasks, workers)
         return
-    with begun(workers, _an_optimiser) as ready:
-
-        def train(tasks: Sequence[TrainTask]) -> Generator[TrainedRegion]:
-            alone = len(tasks) <= 1
-            return _on_one_thread(tasks) if alone else ready.side_by_side(_train_alone, tasks)
-
-        yield train
-
-
-def train_regions(tasks: Sequence[TrainTask], workers: int) -> Generator[TrainedRegion]:
-    """Train every task as `trainers` do."""
-    with trainers(min(workers, len(tasks))) as train:
-        yield from train(tasks)
-
-
-def _an_optimiser() -> None:
-    """The first one imports for most of a second."""
-    torch.optim.AdamW([torch.zeros(1, requires_grad=True)])
+    with one_thread():
+        for task in tasks:
+            yield train_region(task, threads=workers)
 
 
 def _train_alone(task: TrainTask) -> TrainedRegion:
     with one_thread():
         return train_region(task)
-
-
-def _on_one_thread(tasks: Sequence[TrainTask]) -> Generator[TrainedRegion]:
-    with one_thread():
-        for task in tasks:
-            yield train_region(task)
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """One training loop for the backbone, for region adapters and for every strategy they are compared with.
 
 The loop knows parameters, a loss over a batch and a validation score. An epoch's shuffle and dropout depend on the
-seed and the epoch alone, so a run resumed from its checkpoint ends with the same bytes as one never stopped.
+seed and the epoch alone, so a run resumed from its checkpoint ends with the same bytes as one never stopped. Parts of a
+batch may pass side by side on several threads; the sum of their gradients is the same on any number of them.
 Legend: n windows, L positions, d hidden size, v item rows (row 0 is padding), m real positions of a batch.
 """
 
@@ -10,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,6 +36,7 @@ class Schedule:
     """How long and how fast to train.
 
     patience: epochs without a better validation score before training stops; 0, or no validation, never stops early.
+    part: windows of a batch that pass at a time; 0 for all of them.
     """
 
     epochs: int
@@ -42,6 +45,7 @@ class Schedule:
     patience: int = 0
     weight_decay: float = 0.0
     seed: int = 0
+    part: int = 0
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,9 @@ class Trained:
 Progress = Callable[[int, float], None]
 """Called after every epoch with its number and its validation score."""
 
+Loss = Callable[[Contexts, Tensor], Tensor]
+"""The mean loss of contexts and the items [n] after them."""
+
 
 def sampled_cross_entropy(states: Tensor, table: Tensor, target: Tensor, negatives: Tensor) -> Tensor:
     """Mean cross-entropy of `target` [m] among itself and the shared `negatives` [s], all item rows of table [v, d].
@@ -73,18 +80,19 @@ def sampled_cross_entropy(states: Tensor, table: Tensor, target: Tensor, negativ
 
 def fit(
     parameters: Mapping[str, Tensor],
-    loss: Callable[[Contexts, Tensor], Tensor],
+    loss: Loss,
     windows: Windows,
     schedule: Schedule,
     *,
     validate: Callable[[], float] | None = None,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
+    threads: int = 1,
 ) -> Trained:
-    """Train `parameters` in place on `loss(contexts, target [n])` and return the best of them.
+    """Train `parameters` in place on `loss` and return the best of them.
 
     validate: higher is better; None keeps the last epoch. checkpoint: written after every epoch, removed at the end;
-    one of another training, or an unreadable one, is not used.
+    one of another training, or an unreadable one, is not used. threads: how many parts of a batch pass side by side.
 
     Raises: NotFinite when the loss or a parameter stops being a number; the parameters are then worthless.
     """
@@ -97,7 +105,7 @@ def fit(
         state = _State([validate() if validate else 0.0], _copy(parameters))
     while not state.finished(schedule, judged=validate is not None):
         epoch = len(state.scores)
-        _train_epoch(loss, optimiser, windows, schedule, epoch)
+        _train_epoch(list(parameters.values()), loss, optimiser, windows, schedule, epoch, threads)
         state.advance(parameters, validate)
         if checkpoint is not None:
             state.save(parameters, optimiser, checkpoint, identity)
@@ -117,23 +125,39 @@ def fit(
 
 
 def _train_epoch(
-    loss: Callable[[Contexts, Tensor], Tensor],
+    parameters: Sequence[Tensor],
+    loss: Loss,
     optimiser: torch.optim.Optimizer,
     windows: Windows,
     schedule: Schedule,
     epoch: int,
+    threads: int,
 ) -> None:
     contexts, target = Contexts.of(windows), torch.from_numpy(windows.target).long()
     order = torch.from_numpy(np.random.default_rng([schedule.seed, epoch]).permutation(len(target)))
-    with torch.random.fork_rng(devices=[]):
+
+    def gradients(rows: Tensor, share: float) -> Sequence[Tensor]:
+        value = loss(contexts.take(rows), target[rows])
+        if not torch.isfinite(value):
+            raise NotFinite(f"expected a finite training loss, found {value.item()}; lower the learning rate")
+        return torch.autograd.grad(value * share, parameters, materialize_grads=True)
+
+    with torch.random.fork_rng(devices=[]), ThreadPoolExecutor(threads, initializer=_single) as pool:
         torch.manual_seed((schedule.seed * 1_000_003 + epoch) % 2**63)  # torch takes no longer seed
+        side_by_side = False
         for rows in order.split(schedule.batch):
-            value = loss(contexts.take(rows), target[rows])
-            if not torch.isfinite(value):
-                raise NotFinite(f"expected a finite training loss, found {value.item()}; lower the learning rate")
-            optimiser.zero_grad(set_to_none=True)
-            value.backward()
+            before, parts = torch.get_rng_state(), rows.split(schedule.part or len(rows))
+            each = pool.map if side_by_side else map
+            found = each(gradients, parts, [len(part) / len(rows) for part in parts])
+            for parameter, *of_parts in zip(parameters, *found, strict=True):
+                parameter.grad = sum(of_parts[1:], of_parts[0])
             optimiser.step()
+            # Parts that draw from torch's generator do so one after the other; the first batch shows whether they do.
+            side_by_side = threads > 1 and torch.equal(before, torch.get_rng_state())
+
+
+def _single() -> None:
+    torch.set_num_threads(1)
 
 
 @dataclass

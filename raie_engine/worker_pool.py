@@ -7,58 +7,37 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, closing, contextmanager, suppress
-from multiprocessing import get_context
+from contextlib import closing, contextmanager
+from multiprocessing import forkserver, get_context, resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 from raie_engine.errors import WorkerLost
 
-__all__ = ["Workers", "begun", "side_by_side", "uninterrupted"]
+__all__ = ["foreseen", "side_by_side", "uninterrupted"]
 
 T = TypeVar("T")
 
 _STOPS = (signal.SIGINT, signal.SIGTERM)
+_FORKED = sys.platform == "linux"  # elsewhere what torch stands on may not survive a fork
+_NEEDED = "raie_engine.worker_imports"
 
 
-class Workers:
-    """Processes that have begun; `side_by_side` gives them work."""
+def foreseen() -> None:
+    """Let what workers need be imported already, in the process they are to be forked from, while this one goes on.
 
-    def __init__(self, pool: ProcessPoolExecutor) -> None:
-        self._pool = pool
-
-    def side_by_side(self, function: Callable[[Any], T], tasks: Iterable[Any]) -> Generator[T]:
-        """function(task) for every task, each result as it is ready.
-
-        Raises: WorkerLost when the system ends a worker, for instance because memory is short.
-        """
-        try:
-            with uninterrupted():
-                futures = [self._pool.submit(function, task) for task in tasks]
-            for future in as_completed(futures):
-                yield future.result()
-        except BrokenProcessPool as error:
-            raise WorkerLost(
-                "expected all training processes to finish, found one that was killed, most likely for lack of "
-                "memory; resume the edit with fewer workers"
-            ) from error
-
-
-@contextmanager
-def begun(workers: int, first: Callable[[], object]) -> Iterator[Workers]:
-    """So many new processes, which import the module of `first` and call it while their parent does something else.
-
-    Left by an error, or by a generator that is closed, it stops them in the middle of their tasks.
+    Only Linux forks them; elsewhere each worker imports for itself.
     """
-    with _pool(workers) as pool:
-        with uninterrupted(), suppress(BrokenProcessPool):  # who gives work to a broken pool is told
-            for _ in range(workers):
-                pool.submit(first)
-        yield Workers(pool)
+    if _FORKED:
+        resource_tracker.ensure_running()  # the server would, and would let through what is held back for itself
+        with uninterrupted():
+            forkserver.set_forkserver_preload([_NEEDED])
+            forkserver.ensure_running()
 
 
 def side_by_side(function: Callable[[Any], T], tasks: Sequence[Any], workers: int) -> Generator[T]:
@@ -68,20 +47,24 @@ def side_by_side(function: Callable[[Any], T], tasks: Sequence[Any], workers: in
 
     Raises: WorkerLost when the system ends a worker, for instance because memory is short.
     """
-    with _pool(min(workers, len(tasks))) as pool:
-        yield from Workers(pool).side_by_side(function, tasks)
-
-
-@contextmanager
-def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    context = get_context("spawn")
+    foreseen()
+    context = get_context("forkserver" if _FORKED else "spawn")
     lifeline, held = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_live_by, initargs=(lifeline,))
-    with closing(lifeline), closing(held), pool, ExitStack() as at_once:
-        at_once.callback(held.close)
-        at_once.callback(pool.shutdown, wait=False, cancel_futures=True)
-        yield pool
-        at_once.pop_all()
+    pool = ProcessPoolExecutor(
+        min(workers, len(tasks)), mp_context=context, initializer=_live_by, initargs=(lifeline,)
+    )
+    # The lifeline is cut before the pool is waited for: nobody wants what workers still do, not even that they end well.
+    with closing(lifeline), pool, closing(held):
+        try:
+            with uninterrupted():
+                futures = [pool.submit(function, task) for task in tasks]
+            for future in as_completed(futures):
+                yield future.result()
+        except BrokenProcessPool as error:
+            raise WorkerLost(
+                "expected all training processes to finish, found one that was killed, most likely for lack of "
+                "memory; resume the edit with fewer workers"
+            ) from error
 
 
 def _live_by(lifeline: Connection) -> None:

@@ -7,7 +7,8 @@ not: for two transformer blocks that takes 30 microseconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from typing import NoReturn, TypeVar
 
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from raie_engine.backbones.protocol import Shape
 
-__all__ = ["LinearDelta", "linear_shapes", "with_delta"]
+__all__ = ["LinearDelta", "last_layers", "linear_shapes", "with_delta"]
 
 LinearDelta = Callable[[str, nn.Module, Tensor], Tensor]
 """`Delta.linear`: the name of a linear layer, the layer and its input to its output under an adapter."""
@@ -27,6 +28,14 @@ def linear_shapes(module: nn.Module) -> dict[str, Shape]:
     """Every linear layer by its name, in the order of the module."""
     named = ((name, _shape(each)) for name, each in module.named_modules())
     return {name: shape for name, shape in named if shape is not None}
+
+
+def last_layers(names: Iterable[str]) -> frozenset[str]:
+    """Of the names of linear layers, those in the last of numbered blocks and those outside of all blocks."""
+    numbers = {name: re.search(r"(?:^|\.)(\d+)\.", name) for name in names}
+    block = {name: None if number is None else int(number[1]) for name, number in numbers.items()}
+    last = max((number for number in block.values() if number is not None), default=None)
+    return frozenset(name for name, number in block.items() if number in (None, last))
 
 
 def _shape(module: nn.Module) -> Shape | None:

@@ -22,7 +22,7 @@ ABLATIONS: Mapping[str, str] = {
     "without replay": "raie[edit.replay_ratio=0]",
     "without item rows": "raie[adapter.item_rank=0]",
     "without transitions": "raie[adapter.transition_share=0]",
-    "without shared delta": "raie[edit.shared_epochs=0]",
+    "without shared delta": "raie[edit.shared_epochs=0,edit.epochs=5]",  # as many passes
     **{f"K = {k}": f"raie[regions.regions={k}]" for k in (2, 4, 8, 16)},
 }
 """RAIE with one part taken out, and with other numbers of regions, by the name that tables show."""

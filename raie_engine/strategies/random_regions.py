@@ -12,12 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raie_engine.edit_tasks import RegionWindows, pooled
+from raie_engine.edit_tasks import RegionWindows, adapter_schedule, pooled
 from raie_engine.region_training import SHARED, TrainTask, adapter_scores, train_regions
 from raie_engine.setting_up import keep_sample
 from raie_engine.strategies.lesson import Learnt, Lesson, Score, State, Strategy
 from raie_engine.strategies.tuning import adapter_of, task_size
-from raie_engine.training import Schedule
 from raie_engine.transitions import transitions_of
 from raie_engine.windows import Windows
 
@@ -80,8 +79,6 @@ def _task(
     shared: Mapping[str, bytes] | None,
     transitions: bytes | None,
 ) -> TrainTask:
-    edit = lesson.config.edit
-    together = region == SHARED
     return TrainTask(
         region=region,
         backbone=lesson.base.backbone_bytes,
@@ -97,13 +94,7 @@ def _task(
         transitions=transitions,
         positions=lesson.config.windows.stride,
         adapter=lesson.config.adapter,
-        schedule=Schedule(
-            edit.shared_epochs if together else edit.epochs,
-            edit.batch,
-            edit.shared_learning_rate if together else edit.learning_rate,
-            edit.patience,
-            seed=lesson.seed * 10_007 + region + 1,
-        ),
+        schedule=adapter_schedule(lesson.config.edit, region, lesson.seed),
     )
 
 

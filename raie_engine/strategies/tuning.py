@@ -10,7 +10,14 @@ from torch import Tensor
 from raie_engine.adapters import Adapter, fresh_adapter
 from raie_engine.backbones import Backbone, Contexts
 from raie_engine.evaluation import mean_metrics, ranks
-from raie_engine.region_training import TrainTask, quality, scoring_parts, task_backbone, touched_items
+from raie_engine.region_training import (
+    TrainTask,
+    quality,
+    scoring_parts,
+    task_backbone,
+    touched_items,
+    trained_parameters,
+)
 from raie_engine.strategies.lesson import Lesson, Score, State
 from raie_engine.training import Schedule, fit
 from raie_engine.windows import Windows, concatenate
@@ -77,7 +84,7 @@ def item_scores(backbone: Backbone, adapter: Adapter | None, contexts: Contexts)
     """Scores of items 1..v-1 after each context, with gradients: [n, v - 1]."""
     if adapter is None:
         return backbone.encode(contexts) @ backbone.item_table()[1:].T
-    delta, table, bias = scoring_parts(backbone, adapter)
+    delta, table, bias = scoring_parts(backbone, adapter, merged=True)
     return torch.addmm(bias[1:], backbone.encode(contexts, delta), table[1:].T)
 
 
@@ -85,4 +92,5 @@ def task_size(task: TrainTask) -> int:
     """How many numbers a region's task trains, begun from what serves its windows now."""
     backbone = task_backbone(task)
     start = adapter_of(task.current or {}, backbone)
-    return count(fresh_adapter(backbone, task.adapter, touched_items(task.new), 0, start).parameters())
+    adapter = fresh_adapter(backbone, task.adapter, touched_items(task.new), 0, start)
+    return count(trained_parameters(adapter, task))

@@ -22,11 +22,12 @@ from raie_engine.editing import finish_edit, new_windows, prepare_edit
 from raie_engine.interactions import Interactions, read_log
 from raie_engine.log_settings import LogSettings
 from raie_engine.model_view import ModelView, Settings
-from raie_engine.region_training import trainers
+from raie_engine.region_training import train_regions
 from raie_engine.setting_up import set_up
 from raie_engine.strategies.full import FULL
 from raie_engine.strategies.lesson import lesson_of
 from raie_engine.synthetic import drifting_log, one_topic_in_five, write_csv
+from raie_engine.worker_pool import foreseen
 from tests.benchmarks.measuring import columns
 from tests.raie_engine.world import Memory
 
@@ -77,9 +78,10 @@ def _world(folder: Path) -> tuple[ModelView, Interactions, int]:
 def _edit(view: ModelView, interactions: Interactions, until: int, only: Collection[int] | None = None) -> _Took:
     started = time.perf_counter()
     prepared = prepare_edit(view, "0" * 64, interactions, until, seed=1, next_region_id=100, only=only)
-    with trainers(min(CORES, len(prepared.plan.touched))) as train:
-        trained = list(train([shared_task(view, prepared)]))
-        trained += train(region_tasks(view, prepared, trained[0].blobs))
+    if len(prepared.plan.touched) > 1:
+        foreseen()
+    trained = list(train_regions([shared_task(view, prepared)], CORES))
+    trained += train_regions(region_tasks(view, prepared, trained[0].blobs), CORES)
     finish_edit(view, prepared, trained)
     return _Took(time.perf_counter() - started, sum(one.passes for one in trained))
 

@@ -23,7 +23,7 @@ from raie_engine.backbones import (
     load_backbone,
     require_contract,
 )
-from raie_engine.backbones.linear_layers import linear_shapes, with_delta
+from raie_engine.backbones.linear_layers import last_layers, linear_shapes, with_delta
 from raie_engine.config import BackboneConfig
 from raie_engine.errors import ConfigError, WrongBackbone
 from tests.raie_engine.world import random_windows
@@ -247,3 +247,18 @@ def test_a_file_without_a_backbone_is_refused(own: Path, text: str, told: str) -
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"backbone\.path"):
         begun(tmp_path / "nowhere.py")
+
+
+@pytest.mark.parametrize(
+    ("names", "last"),
+    [
+        (["blocks.0.up", "blocks.1.up", "blocks.1.down", "head"], ["blocks.1.up", "blocks.1.down", "head"]),
+        (["layers.9.q", "layers.10.q"], ["layers.10.q"]),
+        (["decoder.layers.0.experts.3.up", "decoder.layers.1.experts.0.up"], ["decoder.layers.1.experts.0.up"]),
+        (["0.up", "1.up"], ["1.up"]),
+        (["out", "conv2d"], ["out", "conv2d"]),
+        ([], []),
+    ],
+)
+def test_the_last_layers_are_those_of_the_last_block_and_those_outside(names: list[str], last: list[str]) -> None:
+    assert last_layers(names) == set(last)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from raie_engine.adapters import Adapter, fresh_adapter
-from raie_engine.backbones import load_backbone
+from raie_engine.backbones import Bert4RecShape, ModelShape, backbone_class, load_backbone
 from raie_engine.config import AdapterConfig
 from raie_engine.errors import WorkerLost, WrongBackbone
 from raie_engine.region_training import (
@@ -155,6 +155,25 @@ def test_the_shared_adapter_is_taken_where_it_is_better_and_training_goes_on_fro
     assert stays.blobs == shared
     goes_on = train_region(task(shared=shared))
     assert goes_on.after["NDCG@10"] >= stays.after["NDCG@10"]
+
+
+def test_on_top_of_the_shared_adapter_a_region_trains_its_last_block_and_the_biases_alone() -> None:
+    shared = Adapter.from_blobs(train_region(task()).blobs)
+    own = Adapter.from_blobs(train_region(task(shared=shared.to_blobs(), validation=NONE, retained=NONE)).blobs)
+    before, after = shared.parameters(), own.parameters()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    last = {name for name in before if name.startswith("blocks.1.")}
+    assert len(last) == len(shared.lora) / 2
+    assert moved == last | {"item.bias"}
+
+
+@pytest.mark.parametrize("kind", ["sasrec", "bert4rec"])
+def test_one_adapter_is_the_same_on_any_number_of_threads(kind: str) -> None:
+    """BERT4Rec draws what it masks."""
+    shape = {"sasrec": ModelShape, "bert4rec": Bert4RecShape}[kind](ITEMS, LENGTH, 16, 2, 2)
+    backbone = backbone_class(kind).fresh(shape, seed=0).eval()
+    alone = task(backbone=backbone.to_bytes(), schedule=replace(task().schedule, part=8))
+    assert without_time(train_region(alone, threads=3)) == without_time(train_region(alone))
 
 
 def test_without_held_out_windows_the_trained_adapter_is_taken() -> None:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import itertools
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +26,8 @@ SCHEDULE = Schedule(epochs=5, batch=8, learning_rate=0.05, seed=3)
 class Toy:
     """A bag of items with dropout: the smallest model whose training depends on order and on random numbers."""
 
-    def __init__(self) -> None:
+    def __init__(self, dropout: float = 0.3) -> None:
+        self.dropout = dropout
         generator = torch.Generator().manual_seed(0)
         self.table = torch.randn(ITEMS + 1, DIM, generator=generator).requires_grad_()
         self.scale = torch.ones(DIM).requires_grad_()
@@ -33,7 +37,7 @@ class Toy:
         return {"table": self.table, "scale": self.scale}
 
     def loss(self, contexts: Contexts, target: Tensor) -> Tensor:
-        states = F.dropout(self.table[contexts.items].mean(dim=1) * self.scale, 0.3, training=True)
+        states = F.dropout(self.table[contexts.items].mean(dim=1) * self.scale, self.dropout, training=True)
         return F.cross_entropy(states @ self.table.T, target)
 
     def score(self) -> float:
@@ -240,3 +244,44 @@ def test_a_sampled_negative_that_is_the_target_is_no_negative() -> None:
     assert loss.item() == 0
     assert states.grad is not None
     assert states.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("part", [1, 3, 8, 100])
+def test_parts_of_a_batch_give_the_same_bits_on_any_number_of_threads(part: int, dropout: float) -> None:
+    schedule = replace(SCHEDULE, part=part)
+    one = Toy(dropout).fit(schedule)
+    for threads in (2, 3):
+        assert_same(one, Toy(dropout).fit(schedule, threads=threads))
+
+
+@pytest.mark.parametrize("part", [1, 3, 5])
+def test_a_batch_in_parts_teaches_what_the_whole_batch_does(part: int) -> None:
+    whole, parts = (Toy(0.0).fit(replace(SCHEDULE, part=size), validated=False) for size in (0, part))
+    for name, value in whole.parameters.items():
+        torch.testing.assert_close(parts.parameters[name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_parts_pass_side_by_side_unless_they_draw_at_random() -> None:
+    def threads_of(dropout: float) -> set[str]:
+        model, seen = Toy(dropout), set()
+
+        def loss(contexts: Contexts, target: Tensor) -> Tensor:
+            seen.add(threading.current_thread().name)
+            time.sleep(0.01)  # long enough for another thread to take the other part
+            return model.loss(contexts, target)
+
+        fit(model.parameters, loss, WINDOWS, replace(SCHEDULE, epochs=1, part=4), threads=2)
+        return seen
+
+    assert len(threads_of(0.3)) == 1
+    assert len(threads_of(0.0)) == 3  # this one with the first batch, and then two
+
+
+def test_a_loss_that_is_no_number_is_told_from_any_thread() -> None:
+    def loss(contexts: Contexts, target: Tensor) -> Tensor:
+        return contexts.items.sum() * model.scale.sum() * (float("nan") if next(calls) > 6 else 1.0)
+
+    model, calls = Toy(), itertools.count()
+    with pytest.raises(NotFinite, match="lower the learning rate"):
+        fit(model.parameters, loss, WINDOWS, replace(SCHEDULE, part=4), threads=2)
