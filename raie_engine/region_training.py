@@ -163,8 +163,8 @@ def touched_items(windows: Windows) -> Tensor:
 def trained_parameters(adapter: Adapter, task: TrainTask) -> dict[str, Tensor]:
     """Of an adapter, what the task trains: all of it, but on top of a shared adapter only what is nearest to the scores.
 
-    Departs from the paper, where every adapter is trained whole: the shared one has learnt what holds for all regions,
-    and the last block and a bias per item lose nothing by themselves (docs/research.md) and cost half as much.
+    Departs from the paper, where every adapter is trained whole: the shared one has learnt what holds for all regions.
+    Beyond that the last block and a bias per item gain as much, in two thirds of the time (docs/research.md).
     """
     return adapter.parameters() if task.shared is None else adapter.last_parameters()
 

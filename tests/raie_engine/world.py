@@ -162,7 +162,7 @@ def edited(
     prepared = prepare_edit(
         view, "0" * 64, interactions, until, seed=seed, next_region_id=max(view.content.regions) + 1
     )
-    (shared,) = train_regions([shared_task(view, prepared)], 1)
+    (shared,) = train_regions([shared_task(view, prepared)], workers)
     trained = {one.region: one for one in train_regions(region_tasks(view, prepared, shared.blobs), workers)}
     trained = as_if_judged(prepared.plan, trained)
     finished = finish_edit(view, prepared, [shared, *trained.values()])
