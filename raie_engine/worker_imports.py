@@ -8,4 +8,5 @@ import torch
 
 import raie_engine.region_training  # noqa: F401
 
+__all__ = []
 torch.optim.AdamW([torch.zeros(1, requires_grad=True)])

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from multiprocessing import forkserver, get_context
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
@@ -27,6 +27,8 @@ __all__ = ["PATIENCE_S", "Stop", "Victim", "Worker", "context"]
 
 PATIENCE_S = 60.0
 """How long a process may take for anything before it counts as hung."""
+IMPORTED = [__name__, "registry.s3_store", "psycopg", "sqlite3", "pytest"]
+"""What the server imports."""
 
 
 @dataclass(frozen=True)
@@ -124,8 +126,10 @@ class Worker:
 
 def context() -> ForkServerContext:
     """Processes are forked from a server without threads: a lock that a thread holds in a fork is held for ever."""
-    found = get_context("forkserver")
-    found.set_forkserver_preload([__name__, "registry.s3_store", "psycopg", "sqlite3", "pytest"])
+    found, running = get_context("forkserver"), forkserver._forkserver  # type: ignore[attr-defined]
+    if running._preload_modules != IMPORTED:
+        running._stop()  # there is one for all, and an edit may have begun it with other imports
+    found.set_forkserver_preload(IMPORTED)
     return found
 
 
