@@ -292,13 +292,14 @@ def _trained(
                 done[result.region] = result
                 progress(what, len(done), total)
 
-    if min(workers, len(prepared.plan.touched)) > 1:
+    waiting = set(prepared.plan.touched) - done.keys()
+    if min(workers, len(waiting)) > 1:
         foreseen()
     if SHARED not in done and together:
         task = shared_task(view, prepared, folder / "shared.safetensors")
         record(train_regions([task], workers), "all touched regions together")
     shared = done[SHARED].blobs if SHARED in done else None
-    tasks = [task for task in region_tasks(view, prepared, shared, folder) if task.region not in done]
+    tasks = [task for task in region_tasks(view, prepared, shared, folder) if task.region in waiting]
     record(train_regions(tasks, workers), "regions")
     return done
 

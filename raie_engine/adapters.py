@@ -87,10 +87,11 @@ class Adapter:
         return {**self.lora, "item.a": self.a, "item.b": self.b, "item.bias": self.bias}
 
     def last_parameters(self) -> dict[str, Tensor]:
-        """Those nearest to the scores: of the linear layers behind the last block but one, and the bias of each item."""
-        layers = {name: name.rsplit(".lora_", 1)[0] for name in self.lora}
-        last = last_layers(layers.values())
-        return {name: self.lora[name] for name in self.lora if layers[name] in last} | {"item.bias": self.bias}
+        """Those nearest to the scores: of the last block and of layers outside of blocks, and the bias of each item."""
+        last = last_layers(map(_layer, self.lora))
+        return {name: value for name, value in self.lora.items() if _layer(name) in last} | {
+            "item.bias": self.bias
+        }
 
     def with_parameters(self, values: Mapping[str, Tensor]) -> Adapter:
         """The same adapter with other values for some of `parameters`."""
@@ -192,6 +193,11 @@ _ROW_TYPES = {"touched": np.int64, "a": np.float32, "b": np.float32, "bias": np.
 _ROW_AXES = {"touched": "t", "a": "tr", "b": "rd", "bias": "t"}
 
 
+def _layer(name: str) -> str:
+    """The linear layer that a LoRA tensor of this name stands on."""
+    return name.rsplit(".lora_", 1)[0]
+
+
 def _peft_config(adapter: Adapter) -> bytes:
     """`adapter_config.json`, canonical: peft's own writer orders target modules differently in every process."""
     config: dict[str, Any] = {
@@ -203,7 +209,7 @@ def _peft_config(adapter: Adapter) -> bytes:
         "inference_mode": True,
         "task_type": None,
         "base_model_name_or_path": adapter.backbone_digest,
-        "target_modules": sorted({name.rsplit(".lora_", 1)[0] for name in adapter.lora}),
+        "target_modules": sorted(set(map(_layer, adapter.lora))),
     }
     return json.dumps(config, sort_keys=True, separators=(",", ":")).encode()
 

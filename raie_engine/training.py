@@ -142,7 +142,10 @@ def _train_epoch(
             raise NotFinite(f"expected a finite training loss, found {value.item()}; lower the learning rate")
         return torch.autograd.grad(value * share, parameters, materialize_grads=True)
 
-    with torch.random.fork_rng(devices=[]), ThreadPoolExecutor(threads, initializer=_single) as pool:
+    with (
+        torch.random.fork_rng(devices=[]),
+        ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+    ):
         torch.manual_seed((schedule.seed * 1_000_003 + epoch) % 2**63)  # torch takes no longer seed
         side_by_side = False
         for rows in order.split(schedule.batch):
@@ -154,10 +157,6 @@ def _train_epoch(
             optimiser.step()
             # Parts that draw from torch's generator do so one after the other; the first batch shows whether they do.
             side_by_side = threads > 1 and torch.equal(before, torch.get_rng_state())
-
-
-def _single() -> None:
-    torch.set_num_threads(1)
 
 
 @dataclass
