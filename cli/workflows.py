@@ -150,7 +150,11 @@ def planned(
     view = open_view(registry, base, own)
     interactions = read_new(view, log)
     end = None if until is None else cut_time(interactions, until)
-    drift = drift_report(view, new_windows(view, interactions, end)) if only_drifted else None
+    vectors = drift = None
+    if only_drifted:
+        windows = new_windows(view, interactions, end)
+        vectors = view.router.vectors(windows)
+        drift = drift_report(view, windows, vectors)
     prepared = prepare_edit(
         view,
         base.id,
@@ -159,6 +163,7 @@ def planned(
         seed=view.settings.engine.seed if seed is None else seed,
         next_region_id=registry.next_region_id(model),
         only=drift.drifted if drift else None,
+        vectors=vectors,
     )
     return Planned(base, view, interactions, prepared, drift)
 

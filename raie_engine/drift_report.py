@@ -17,6 +17,7 @@ import torch
 from raie_engine.drift import LossDrift, loss_drift
 from raie_engine.gating import Action, gate_from
 from raie_engine.model_view import ModelView
+from raie_engine.region_training import adapter_scores
 from raie_engine.regions import angles, assign
 from raie_engine.routing import Router
 from raie_engine.windows import Windows, concatenate
@@ -62,17 +63,25 @@ class DriftReport:
 
 
 def drift_report(
-    view: ModelView, windows: Windows, *, least_errors: float = LEAST_ERRORS, shuffles: int = 200
+    view: ModelView,
+    windows: Windows,
+    vectors: np.ndarray | None = None,
+    *,
+    least_errors: float = LEAST_ERRORS,
+    shuffles: int = 200,
 ) -> DriftReport:
     """Compare the new `windows` with the set-up's held-out ones, under the snapshot's own adapters.
 
-    least_errors: standard errors by which a region's mean loss must rise to count as drift. shuffles: how often the
-    periods are shuffled to count false alarms.
+    vectors: routing vectors [n, d] of the new windows, where they are known already. least_errors: standard errors by
+    which a region's mean loss must rise to count as drift. shuffles: how often the periods are shuffled to count false
+    alarms.
     """
     config = view.settings.engine
     older = concatenate([view.validation, view.holdout])
     both = concatenate([older, windows.without_items_above(len(view.backbone.item_table()) - 1)])
-    vectors, now = view.router.vectors(both), np.arange(len(both)) >= len(older)
+    now = np.arange(len(both)) >= len(older)
+    newer = view.router.vectors(windows) if vectors is None else vectors
+    vectors = np.concatenate([view.router.vectors(older), newer])
     region = assign(view.region_map, vectors)
     owner, period, loss = _by_user(region, both.user, now, target_losses(view.router, both, region))
 
@@ -90,23 +99,25 @@ def drift_report(
 def target_losses(router: Router, windows: Windows, regions: np.ndarray) -> np.ndarray:
     """Cross-entropy float64 [n] of each window's target, in nats; regions: [n].
 
-    An item that its region cannot recommend costs as much as a blind guess among all items.
+    An item that its region cannot recommend costs as much as a blind guess among all items. Windows of one region pass
+    together, which is several times as fast as the router's own blocks.
     """
-    blind = math.log(len(router.backbone.item_table()) - 1)
-    parts = []
-    for start in range(0, len(windows), BATCH):
-        part = slice(start, start + BATCH)
-        scores = router.scores(windows.take(part), regions[part]).double()
-        own = scores.gather(1, torch.from_numpy(windows.target[part]).long().unsqueeze(1)).squeeze(1)
-        loss = torch.logsumexp(scores, dim=1) - own
-        parts.append(torch.where(own.isneginf(), blind, loss).numpy())
-    return np.concatenate(parts) if parts else np.zeros(0)
+    blind, losses = math.log(len(router.backbone.item_table()) - 1), np.zeros(len(windows))
+    for region in np.unique(regions).tolist():
+        score = adapter_scores(router.backbone, router.adapters.get(region))
+        here = np.flatnonzero(regions == region)
+        for rows in np.split(here, range(BATCH, len(here), BATCH)):
+            scores = score(windows.take(rows)).double()
+            own = scores.gather(1, torch.from_numpy(windows.target[rows]).long().unsqueeze(1)).squeeze(1)
+            loss = torch.logsumexp(scores, dim=1) - own
+            losses[rows] = torch.where(own.isneginf(), blind, loss).numpy()
+    return losses
 
 
 def _by_user(
     region: np.ndarray, user: np.ndarray, now: np.ndarray, loss: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Region, period and mean loss of every user in a region and period: three arrays [m]."""
+    """Region, period and mean loss of every user in a region and period: three arrays [m], by region."""
     key = np.stack([region, user, now.astype(np.int32)])
     (owner, _, period), place = np.unique(key, axis=1, return_inverse=True)
     place = place.ravel()
@@ -130,10 +141,10 @@ def _false_alarms(
 
 
 def _shuffled(owner: np.ndarray, period: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """The periods [m], handed out anew among the users of each region."""
-    order = np.lexsort((generator.random(len(owner)), owner))
+    """The periods [m], handed out anew among the users of each region; owner: ascending."""
+    order = np.argsort(owner + generator.random(len(owner)))
     shuffled = np.empty_like(period)
-    shuffled[order] = period[np.argsort(owner, kind="stable")]
+    shuffled[order] = period
     return shuffled
 
 

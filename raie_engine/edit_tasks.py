@@ -24,7 +24,15 @@ from raie_engine.training import Schedule
 from raie_engine.transitions import transitions_of
 from raie_engine.windows import Windows, concatenate
 
-__all__ = ["RegionWindows", "adapter_schedule", "pooled", "region_tasks", "shared_task", "trial_task"]
+__all__ = [
+    "RegionWindows",
+    "adapter_schedule",
+    "own_epochs",
+    "pooled",
+    "region_tasks",
+    "shared_task",
+    "trial_task",
+]
 
 PART = 128  # windows: at d = 64 smaller parts lose more on one thread than they gain on several
 
@@ -119,8 +127,16 @@ def region_tasks(
     ]
 
 
-def adapter_schedule(edit: EditConfig, region: int, seed: int) -> Schedule:
-    """How long and how fast a region's adapter trains, or the shared one. seed: of the edit.
+def own_epochs(edit: EditConfig, touched: int) -> int:
+    """For how many epochs each of so many touched regions trains by itself.
+
+    None where one is touched alone: the shared adapter has then trained on the same windows, and is the region's own.
+    """
+    return 0 if touched == 1 and edit.shared_epochs else edit.epochs
+
+
+def adapter_schedule(edit: EditConfig, region: int, seed: int, touched: int) -> Schedule:
+    """How long and how fast a region's adapter trains, or the shared one. seed: of the edit. touched: regions it touches.
 
     Batches of the shared one pass in parts, because nothing else trains meanwhile.
     """
@@ -129,7 +145,7 @@ def adapter_schedule(edit: EditConfig, region: int, seed: int) -> Schedule:
         return Schedule(
             edit.shared_epochs, edit.batch, edit.shared_learning_rate, edit.patience, seed=seed, part=PART
         )
-    return Schedule(edit.epochs, edit.batch, edit.learning_rate, edit.patience, seed=seed)
+    return Schedule(own_epochs(edit, touched), edit.batch, edit.learning_rate, edit.patience, seed=seed)
 
 
 def _task(view: ModelView, prepared: PreparedEdit, region: int, windows: RegionWindows) -> TrainTask:
@@ -147,7 +163,7 @@ def _task(view: ModelView, prepared: PreparedEdit, region: int, windows: RegionW
         retained=windows.retained,
         positions=config.windows.stride,
         adapter=config.adapter,
-        schedule=adapter_schedule(config.edit, region, prepared.plan.seed),
+        schedule=adapter_schedule(config.edit, region, prepared.plan.seed, len(prepared.plan.touched)),
         titles=appended_titles(view, prepared),
         own=view.own,
     )

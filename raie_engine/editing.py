@@ -107,10 +107,12 @@ def prepare_edit(
     seed: int,
     next_region_id: int,
     only: Collection[int] | None = None,
+    vectors: np.ndarray | None = None,
 ) -> PreparedEdit:
     """Cut the new windows, route them, let the gate decide, and plan; pure, so equal arguments plan equally.
 
-    interactions: read with the snapshot's catalogue, so that known ids keep their rows. until: epoch seconds.
+    interactions: read with the snapshot's catalogue, so that known ids keep their rows. until: epoch seconds. vectors:
+    routing vectors [n, d] of the new windows, where they are known already.
 
     Raises: NothingToEdit when no window lies between the watermark and `until`; WrongBackbone for a snapshot whose
     routing space belongs to another backbone.
@@ -119,7 +121,8 @@ def prepare_edit(
     config, mark, windows = view.settings.engine, view.watermark, new_windows(view, interactions, until)
     catalogue, chunk = _grown(view.catalogue, interactions, until)
     item_rows = cold_item_rows(view.backbone, windows, len(catalogue.items), seed)
-    vectors = view.space.project(encode_windows(view.backbone, windows))
+    if vectors is None:
+        vectors = view.space.project(encode_windows(view.backbone, windows))
     plan = make_plan(
         view.region_map,
         gate_from(config.gate).decide(view.region_map, vectors),

@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 from raie_engine.adapters import fresh_adapter
-from raie_engine.edit_tasks import trial_task
+from raie_engine.edit_tasks import own_epochs, trial_task
 from raie_engine.editing import PreparedEdit
 from raie_engine.model_view import ModelView
 from raie_engine.region_training import TrainTask, fit_adapter, one_thread, task_backbone, touched_items
@@ -24,9 +24,12 @@ def estimated_seconds(view: ModelView, prepared: PreparedEdit, workers: int) -> 
     passes = len(task.new) + len(task.replay)
     side_by_side = min(workers, len(prepared.plan.touched))
     together = edit.shared_epochs * _seconds_per_pass(task, workers) if edit.shared_epochs else 0.0
+    epochs = own_epochs(edit, len(prepared.plan.touched))
+    if not epochs:
+        return passes * together
     # Only whether there is a shared adapter matters here: on top of one, less is trained.
     alone = replace(task, shared={} if edit.shared_epochs else None, schedule=replace(task.schedule, part=0))
-    return passes * (together + edit.epochs * _seconds_per_pass(alone, 1) / side_by_side)
+    return passes * (together + epochs * _seconds_per_pass(alone, 1) / side_by_side)
 
 
 def _seconds_per_pass(task: TrainTask, threads: int) -> float:

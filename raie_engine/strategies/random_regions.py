@@ -61,10 +61,17 @@ def _learn(state: State, lesson: Lesson) -> Learnt:
         return Learnt(state)
     whole = pooled(list(parts.values()))
     counted = transitions_of([whole.new, whole.past], lesson.config, lesson.items + 1)
-    together = [_task(lesson, SHARED, whole, None, None, counted)] if lesson.config.edit.shared_epochs else []
+    together = (
+        [_task(lesson, SHARED, whole, None, None, counted, touched=len(parts))]
+        if lesson.config.edit.shared_epochs
+        else []
+    )
     results = list(train_regions(together, 1))
     shared = results[0].blobs if results else None
-    tasks = [_task(lesson, region, part, _blobs(state, region), shared, counted) for region, part in parts.items()]
+    tasks = [
+        _task(lesson, region, part, _blobs(state, region), shared, counted, touched=len(parts))
+        for region, part in parts.items()
+    ]
     alone = list(train_regions(tasks, 1))
     after = {f"{one.region}/{role}": data for one in alone for role, data in one.blobs.items()}
     passes = sum(one.passes for one in results + alone)
@@ -78,6 +85,8 @@ def _task(
     current: Mapping[str, bytes] | None,
     shared: Mapping[str, bytes] | None,
     transitions: bytes | None,
+    *,
+    touched: int,
 ) -> TrainTask:
     return TrainTask(
         region=region,
@@ -94,7 +103,7 @@ def _task(
         transitions=transitions,
         positions=lesson.config.windows.stride,
         adapter=lesson.config.adapter,
-        schedule=adapter_schedule(lesson.config.edit, region, lesson.seed),
+        schedule=adapter_schedule(lesson.config.edit, region, lesson.seed, touched),
     )
 
 

@@ -37,6 +37,7 @@ def test_the_report_compares_every_new_window_with_the_held_out_ones(world: Worl
     assert found.false_alarms < 0.05
     assert set(found.drifted) <= set(world.view.region_map.ids.tolist())
     assert found == drift_report(world.view, windows)
+    assert found == drift_report(world.view, windows, world.view.router.vectors(windows))
 
 
 def test_windows_that_predict_as_they_did_are_no_drift_and_worse_ones_are(world: World) -> None:

@@ -14,13 +14,14 @@ import torch
 from raie_engine.array_bytes import pack
 from raie_engine.backbones import load_backbone
 from raie_engine.catalogue import Catalogue
-from raie_engine.edit_tasks import region_tasks, shared_task
-from raie_engine.editing import PreparedEdit, finish_edit, prepare_edit
+from raie_engine.edit_tasks import own_epochs, region_tasks, shared_task
+from raie_engine.editing import PreparedEdit, finish_edit, new_windows, prepare_edit
 from raie_engine.errors import ConfigError, DamagedArtifact, NothingToEdit
 from raie_engine.gating import Action
 from raie_engine.interactions import Interactions
 from raie_engine.model_view import ModelView, Settings
-from raie_engine.region_training import SHARED, TrainedRegion
+from raie_engine.plan import without
+from raie_engine.region_training import SHARED, TrainedRegion, train_regions
 from raie_engine.regions import region_state
 from raie_engine.setting_up import keep_sample, newest, set_up, split_setup
 from raie_engine.transitions import Transitions, count_transitions
@@ -369,6 +370,26 @@ def test_an_edit_may_leave_regions_alone_that_still_predict_well(world: World) -
     only = world.first.prepared.plan.touched[:1]
     prepared = prepare(world.view, world.interactions, world.ends[1], only=only)
     assert set(prepared.plan.touched) - set(prepared.plan.added) == set(only)
+
+
+def test_a_region_that_is_edited_alone_keeps_what_the_shared_adapter_learnt_for_it(world: World) -> None:
+    region = world.first.prepared.plan.touched[0]
+    prepared = prepare(world.view, world.interactions, world.ends[1], only=[region])
+    prepared = replace(prepared, plan=without(prepared.plan, prepared.plan.added))
+    assert prepared.plan.touched == (region,)
+    (shared,) = train_regions([shared_task(world.view, prepared)], 1)
+    (alone,) = train_regions(region_tasks(world.view, prepared, shared.blobs), 1)
+    assert shared.passes
+    assert not alone.passes
+    assert alone.chosen == "current" or alone.blobs == shared.blobs
+    edit = world.view.settings.engine.edit
+    assert own_epochs(edit, 2) == own_epochs(replace(edit, shared_epochs=0), 1) == edit.epochs
+
+
+def test_routing_vectors_that_are_known_already_change_no_plan(world: World) -> None:
+    windows = new_windows(world.view, world.interactions, world.ends[1])
+    prepared = prepare(world.view, world.interactions, world.ends[1], vectors=world.view.router.vectors(windows))
+    assert prepared.to_bytes() == world.first.prepared.to_bytes()
 
 
 def test_an_edit_that_touches_nothing_still_moves_the_watermark(world: World) -> None:
