@@ -235,18 +235,18 @@ class GateConfig:
 class AdapterConfig:
     """Size of a region's adapter.
 
-    rank, alpha: of the LoRA. item_rank: of its item rows; 0 leaves them out. transition_share: share of what followed
-    what in a score, beside what was learnt; 0 counts nothing.
+    rank, alpha: of the LoRA. item_rank: of its item rows; 0 leaves them out. transition_weight: of what
+    followed what in a score, beside what was learnt; 0 counts nothing.
     """
 
     rank: int = 8
     alpha: int = 16
     item_rank: int = 64
-    transition_share: float = 0.4
+    transition_weight: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 <= self.transition_share < 1:
-            raise ConfigError(f"adapter.transition_share must lie in [0, 1), found {self.transition_share}")
+        if not 0 <= self.transition_weight < math.inf:
+            raise ConfigError(f"adapter.transition_weight must be at least 0, found {self.transition_weight}")
         if min(self.rank, self.alpha) < 1 or self.item_rank < 0:
             raise ConfigError(
                 "adapter.rank and adapter.alpha must be at least 1 and adapter.item_rank at least 0, "

@@ -234,7 +234,7 @@ def adapter_scores(
     """Windows -> scores [n, v] under one adapter, or under the bare backbone, as a Router scores them.
 
     Padding and items that were appended after the adapter, or the backbone, was trained score minus infinity. Scores are
-    to be compared within a window: logits, or log probabilities where the adapter counts transitions.
+    logits, to be compared within a window.
     delta: what is added on the way, where it is not the adapter's own. visible: the last item row that is scored, where
     another training than the adapter's has reached further.
     """

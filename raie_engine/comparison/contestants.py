@@ -21,7 +21,7 @@ ABLATIONS: Mapping[str, str] = {
     "without gate": "raie[gate.policy=nearest]",
     "without replay": "raie[edit.replay_ratio=0]",
     "without item rows": "raie[adapter.item_rank=0]",
-    "without transitions": "raie[adapter.transition_share=0]",
+    "without transitions": "raie[adapter.transition_weight=0]",
     "without shared delta": "raie[edit.shared_epochs=0,edit.epochs=5]",  # as many passes
     **{f"K = {k}": f"raie[regions.regions={k}]" for k in (2, 4, 8, 16)},
 }

@@ -341,9 +341,9 @@ def test_an_edit_counts_what_followed_what_in_its_new_and_past_windows(world: Wo
         assert blobs["transitions"] == tasks[0].transitions
 
 
-def test_a_share_of_0_counts_nothing(world: World) -> None:
+def test_a_weight_of_0_counts_nothing(world: World) -> None:
     view, settings = world.first.view, world.first.view.settings
-    engine = replace(settings.engine, adapter=replace(settings.engine.adapter, transition_share=0.0))
+    engine = replace(settings.engine, adapter=replace(settings.engine.adapter, transition_weight=0.0))
     digest = world.memory.put(replace(settings, engine=engine).to_bytes())
     content = replace(view.content, shared={**view.content.shared, "settings": (digest,)})
     tasks = region_tasks(world.memory.view(content), world.second.prepared, None)

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from raie_engine.array_bytes import pack
 from raie_engine.errors import DamagedArtifact
-from raie_engine.transitions import FADE, PRIOR, REACH, Transitions, count_transitions
+from raie_engine.transitions import BACK, FADE, PRIOR, REACH, Transitions, count_transitions
 from raie_engine.windows import Windows
 from tests.raie_engine.world import random_windows
 
 ITEMS, LENGTH = 8, 6
 V = ITEMS + 1
-SHARE = 0.3
+WEIGHT = 0.3
 
 
 def windows_of(*histories: tuple[list[int], int]) -> Windows:
@@ -37,6 +37,7 @@ def counted_one_by_one(windows: Windows, positions: int) -> dict[tuple[int, int]
         for second in range(max(1, len(history) - positions), len(history)):
             for first in range(max(0, second - REACH), second):
                 counts[history[first], history[second]] += FADE ** (second - first - 1)
+                counts[history[second], history[first]] += BACK * FADE ** (second - first - 1)
     return counts
 
 
@@ -53,7 +54,7 @@ def said_one_by_one(counts: dict[tuple[int, int], float], items: list[int]) -> n
 def test_counting_all_at_once_says_what_counting_one_by_one_says(
     windows: Windows, positions: int, items: list[int]
 ) -> None:
-    found = count_transitions(windows, positions, SHARE, V).after(windows_of((items, 1)).items)
+    found = count_transitions(windows, positions, WEIGHT, V).after(windows_of((items, 1)).items)
     expected = said_one_by_one(counted_one_by_one(windows, positions), items)
     np.testing.assert_allclose(found[0].numpy(), expected, rtol=1e-5, atol=1e-7)
 
@@ -61,28 +62,32 @@ def test_counting_all_at_once_says_what_counting_one_by_one_says(
 @given(some_windows, st.permutations(range(12)))
 def test_the_order_of_windows_changes_nothing(windows: Windows, order: list[int]) -> None:
     other = windows.take(np.array([row for row in order if row < len(windows)], np.int64))
-    again = count_transitions(other, 3, SHARE, V)
-    np.testing.assert_allclose(again.weight, count_transitions(windows, 3, SHARE, V).weight, rtol=1e-6)
-    assert again.following.tolist() == count_transitions(windows, 3, SHARE, V).following.tolist()
+    again = count_transitions(other, 3, WEIGHT, V)
+    np.testing.assert_allclose(again.share, count_transitions(windows, 3, WEIGHT, V).share, rtol=1e-6)
+    assert again.following.tolist() == count_transitions(windows, 3, WEIGHT, V).following.tolist()
 
 
 def test_windows_that_overlap_read_each_item_once() -> None:
     whole = windows_of(([1, 2, 3, 4, 5, 6], 7))
-    two = windows_of(([1, 2, 3, 4], 5), ([2, 3, 4, 5, 6], 7))
-    long, short = count_transitions(whole, 6, SHARE, V), count_transitions(two, 2, SHARE, V)
-    ends = windows_of(([1, 2, 3], 4), ([2, 3, 4, 5], 6)).items
-    np.testing.assert_array_equal(long.after(ends[1:]), short.after(ends[1:]))
+    three = windows_of(([1, 2], 3), ([1, 2, 3, 4], 5), ([2, 3, 4, 5, 6], 7))
+    assert count_transitions(whole, 6, WEIGHT, V).to_bytes() == count_transitions(three, 2, WEIGHT, V).to_bytes()
 
 
-def test_scores_and_counts_join_as_probabilities() -> None:
-    counts = count_transitions(windows_of(([1], 2), ([1], 3)), 1, SHARE, V)
+def test_counts_multiply_the_probabilities_that_scores_stand_for() -> None:
+    counts = count_transitions(windows_of(([1], 2), ([1], 3)), 1, WEIGHT, V)
     scores = torch.randn(1, V, generator=torch.Generator().manual_seed(1))
     scores[:, 0] = float("-inf")
-    items = windows_of(([1], 5)).items
-    p = counts.joined(scores, items).exp()
-    expected = (1 - SHARE) * scores.softmax(dim=1)
-    expected[0, 2:4] += SHARE * 1 / (2 + PRIOR) / sum(FADE**back for back in range(REACH))
-    torch.testing.assert_close(p, expected)
+    p = counts.joined(scores, windows_of(([1], 5)).items).softmax(dim=1)
+    expected = scores.softmax(dim=1)
+    expected[0, 2:4] *= 1 + WEIGHT * V * 1 / (2 + PRIOR) / sum(FADE**back for back in range(REACH))
+    torch.testing.assert_close(p, expected / expected.sum())
+
+
+def test_a_pair_says_less_about_what_came_first() -> None:
+    counts = count_transitions(windows_of(([1], 2)), 1, WEIGHT, V)
+    forth, back = counts.after(windows_of(([1], 5), ([2], 5)).items)
+    assert 0 < back[1] < forth[2]
+    assert forth.count_nonzero() == back.count_nonzero() == 1
 
 
 def test_what_is_not_to_be_recommended_stays_so_however_often_it_followed() -> None:
@@ -93,13 +98,13 @@ def test_what_is_not_to_be_recommended_stays_so_however_often_it_followed() -> N
 
 
 def test_a_score_too_small_for_a_probability_is_still_a_score() -> None:
-    counts = count_transitions(windows_of(([1], 2)), 1, SHARE, V)
+    counts = count_transitions(windows_of(([1], 2)), 1, WEIGHT, V)
     scores = torch.tensor([[float("-inf"), *([0.0] * (ITEMS - 1)), -1e4]])
     assert counts.joined(scores, windows_of(([3], 5)).items)[0, -1].isfinite()
 
 
 def test_items_that_the_counts_do_not_know_say_nothing() -> None:
-    counts = count_transitions(windows_of(([1], 2)), 1, SHARE, V)
+    counts = count_transitions(windows_of(([1], 2)), 1, WEIGHT, V)
     known, more = windows_of(([1], 2)), windows_of(([1], 2))
     more.items[0, 1] = V + 3
     assert counts.after(known.items)[0, 2] > 0
@@ -108,7 +113,7 @@ def test_items_that_the_counts_do_not_know_say_nothing() -> None:
 
 def test_a_row_says_the_same_bits_alone_and_among_others() -> None:
     windows = random_windows(70, LENGTH, ITEMS, seed=1)
-    counts = count_transitions(random_windows(200, LENGTH, ITEMS, seed=2), 3, SHARE, V)
+    counts = count_transitions(random_windows(200, LENGTH, ITEMS, seed=2), 3, WEIGHT, V)
     scores = torch.randn(70, V, generator=torch.Generator().manual_seed(3))
     among = counts.joined(scores, windows.items)
     for row in range(70):
@@ -117,9 +122,9 @@ def test_a_row_says_the_same_bits_alone_and_among_others() -> None:
 
 def test_bytes_bring_the_counts_back_and_equal_counts_give_equal_bytes() -> None:
     windows = random_windows(50, LENGTH, ITEMS, seed=1)
-    counts = count_transitions(windows, 3, SHARE, V)
+    counts = count_transitions(windows, 3, WEIGHT, V)
     again = Transitions.from_bytes(counts.to_bytes())
-    assert again.to_bytes() == counts.to_bytes() == count_transitions(windows, 3, SHARE, V).to_bytes()
+    assert again.to_bytes() == counts.to_bytes() == count_transitions(windows, 3, WEIGHT, V).to_bytes()
     assert torch.equal(again.after(windows.items), counts.after(windows.items))
 
 
@@ -131,10 +136,11 @@ def test_bytes_bring_the_counts_back_and_equal_counts_give_equal_bytes() -> None
         {"start": np.zeros(0, np.int64)},
         {"following": np.array([1, 9], np.int32)},
         {"following": np.array([0, 1], np.int32)},
-        {"weight": np.array([0.5, np.nan], np.float32)},
-        {"weight": np.array([0.5, -0.5], np.float32)},
-        {"share": 1.0},
-        {"share": float("0")},
+        {"share": np.array([0.5, np.nan], np.float32)},
+        {"share": np.array([0.5, -0.5], np.float32)},
+        {"share": np.array([0.5, 1.5], np.float32)},
+        {"weight": -0.5},
+        {"weight": float("0")},
     ],
 )
 def test_counts_that_contradict_themselves_are_damage(change: dict[str, np.ndarray | float]) -> None:
@@ -144,11 +150,11 @@ def test_counts_that_contradict_themselves_are_damage(change: dict[str, np.ndarr
         Transitions.from_bytes(replace(good, **change).to_bytes())  # type: ignore[arg-type]
 
 
-def test_counts_without_a_share_are_damage() -> None:
+def test_counts_without_a_weight_are_damage() -> None:
     arrays = {
         "start": np.zeros(2, np.int64),
         "following": np.zeros(0, np.int32),
-        "weight": np.zeros(0, np.float32),
+        "share": np.zeros(0, np.float32),
     }
     with pytest.raises(DamagedArtifact):
         Transitions.from_bytes(pack({"kind": "transitions"}, arrays))
