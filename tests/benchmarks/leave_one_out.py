@@ -32,7 +32,9 @@ LENGTH, STRIDE = 200, 100
 CONFIGS = {
     "sasrec": BackboneConfig(dim=64, layers=2, heads=2, batch=64, patience=10),
     "tisasrec": BackboneConfig(kind="tisasrec", dim=64, layers=2, heads=2, batch=64, patience=10),
-    "bert4rec": BackboneConfig(kind="bert4rec", dim=64, layers=2, heads=2, batch=64, patience=30, epochs=500),
+    "bert4rec": BackboneConfig(
+        kind="bert4rec", dim=64, layers=2, heads=2, batch=64, patience=30, epochs=500, mask_share=0.4
+    ),
 }
 
 
