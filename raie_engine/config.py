@@ -61,8 +61,8 @@ class BackboneConfig:
     """The frozen next-item model and how it is trained.
 
     kind: "sasrec", "bert4rec", "tisasrec", "causal_lm", or "file" for one of your own.
-    dim: hidden size d.  layers, heads: of the transformer.  dropout: while the backbone trains; a causal_lm brings its
-        own, and bert4rec, which masks items instead, has none.
+    dim: hidden size d.  layers, heads: of the transformer.  dropout: while the backbone trains. A causal_lm brings its
+        own.
     negatives: sampled negatives per step where the catalogue holds full_softmax_below items or more.
     epochs: upper limit; training stops after `patience` epochs without a better validation NDCG@10.
     mask_share: share of the places that may be masked that are (bert4rec).

@@ -3,17 +3,15 @@
 Source: Sun et al., arXiv 1904.06690; layers and their order are those of BERT. Trained with cross-entropy over all items,
 as long as validation gains: Petrov and Macdonald, arXiv 2207.02808, found that most reports stopped far too early.
 Departs from them: masks fall on the last `positions` items of a window and its target, the ones that every backbone
-here is trained to predict, and each window has at least one; a masked item is always shown as the mask; nothing is
-dropped out, because masks do that work already (docs/research.md); scores have no bias per item, because item rows belong
-to adapters.
+here is trained to predict, and each window has at least one; a masked item is always shown as the mask; scores have no
+bias per item, because item rows belong to adapters.
 Legend: n windows, L positions, p places of each window, d hidden size, m masked places.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +21,6 @@ from raie_engine.backbones.item_model import ItemModel, ModelShape
 from raie_engine.backbones.next_item import at_places, last_places
 from raie_engine.backbones.protocol import Contexts, Delta
 from raie_engine.backbones.transformer import BlockLayers, small_matrices_
-from raie_engine.config import BackboneConfig
 
 __all__ = ["Bert4Rec", "Bert4RecShape"]
 
@@ -70,13 +67,6 @@ class Bert4Rec(ItemModel):
         self.blocks = nn.ModuleList(Block(d, shape.heads, dropout) for _ in range(shape.layers))
         self.head, self.head_norm = nn.Linear(d, d), nn.LayerNorm(d)
         small_matrices_(self)
-
-    @classmethod
-    def begin(
-        cls, config: BackboneConfig, items: int, length: int, *, titles: Sequence[str] = (), seed: int = 0
-    ) -> Self:
-        """As any other, but for dropout."""
-        return super().begin(replace(config, dropout=0.0), items, length, titles=titles, seed=seed)
 
     def encode(self, contexts: Contexts, delta: Delta | None = None) -> Tensor:
         contexts = contexts.left_justified()

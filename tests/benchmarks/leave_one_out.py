@@ -33,7 +33,7 @@ CONFIGS = {
     "sasrec": BackboneConfig(dim=64, layers=2, heads=2, batch=64, patience=10),
     "tisasrec": BackboneConfig(kind="tisasrec", dim=64, layers=2, heads=2, batch=64, patience=10),
     "bert4rec": BackboneConfig(
-        kind="bert4rec", dim=64, layers=2, heads=2, batch=64, patience=30, epochs=500, mask_share=0.4
+        kind="bert4rec", dim=64, layers=2, heads=2, batch=64, dropout=0.1, mask_share=0.4, patience=30, epochs=500
     ),
 }
 

@@ -18,7 +18,7 @@ from torch import nn
 
 from raie_engine.adapters import AdapterDelta
 from raie_engine.backbone_training import train_backbone
-from raie_engine.backbones import Bert4Rec, Contexts, ItemModel, SasRec, backbone_class, load_backbone
+from raie_engine.backbones import Bert4Rec, Contexts, ItemModel, backbone_class, load_backbone
 from raie_engine.backbones.next_item import at_places
 from raie_engine.config import AdapterConfig, BackboneConfig, RegionConfig
 from raie_engine.errors import DamagedArtifact, EngineError, NotFinite
@@ -522,8 +522,3 @@ def test_windows_hold_times_and_new_items_hold_titles_where_the_backbone_reads_t
         found = view.backbone.appended_titles  # type: ignore[attr-defined]
         assert found.shape[0] == len(view.item_chunks[0])
         assert (found >= 0).any() == bool(kind.titles)
-
-
-def test_bert4rec_masks_items_and_drops_nothing_out() -> None:
-    asked = BackboneConfig(kind="bert4rec", dropout=0.5)
-    assert [Bert4Rec.begin(asked, ITEMS, LENGTH).rate, SasRec.begin(asked, ITEMS, LENGTH).rate] == [0.0, 0.5]
