@@ -326,13 +326,14 @@ def test_an_edit_counts_what_followed_what_in_its_new_and_past_windows(world: Wo
     tasks = region_tasks(view, edited.prepared, None)
     past = [view.replay(region) for region in touched if region in view.content.regions]
     windows = concatenate([*(task.new for task in tasks), *past])
-    rows = len(view.backbone.item_table()) + len(edited.prepared.item_rows)
-    counted = count_transitions(windows, view.settings.engine.windows.stride, 0.3, rows)
+    rows, engine = len(view.backbone.item_table()) + len(edited.prepared.item_rows), view.settings.engine
+    counted = count_transitions(windows, engine.windows.stride, engine.adapter.transition_weight, rows)
     for task in [shared_task(view, edited.prepared), *tasks]:
         assert task.transitions is not None
         found = Transitions.from_bytes(task.transitions)
         assert found.following.tolist() == counted.following.tolist()
-        np.testing.assert_allclose(found.weight, counted.weight, rtol=1e-6)
+        assert found.weight == counted.weight
+        np.testing.assert_allclose(found.share, counted.share, rtol=1e-6)
     changed = [region for region, one in edited.trained.items() if region >= 0 and one.chosen != "current"]
     assert changed
     for region in set(changed) - set(edited.finished.rejected):
