@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import TypeVar
+
 from hypothesis import strategies as st
 
 from registry import Content, Digest, digest_of
+from registry.values import APPEND_ONLY
 
-__all__ = ["contents", "digests", "related"]
+__all__ = ["contents", "digests", "disjoint", "related"]
+
+Key, Value = TypeVar("Key"), TypeVar("Value")
 
 _FEW = [digest_of(bytes([number])) for number in range(6)]
 
@@ -47,3 +54,30 @@ def related(count: int) -> st.SearchStrategy[tuple[Content, ...]]:
         lambda parts, entries: Content({"weights": _FEW[0]}, _FEW[1], parts, entries), shared(), regions()
     )
     return st.tuples(*[one] * count)
+
+
+@st.composite
+def disjoint(draw: st.DrawFn) -> tuple[Content, Content, Content]:
+    """A content and two that came of it, of which neither changed what the other did; one may read further than the other
+    in a list of chunks.
+    """
+    base, one, other = draw(related(3))
+    regions = draw(st.sets(st.integers(0, 3)))
+    singles = draw(st.sets(st.sampled_from(["watermark", "add_buffer"])))
+    more = {part: tuple(draw(st.lists(digests(), max_size=3))) for part in sorted(APPEND_ONLY)}
+
+    def later(content: Content, regions: set[int], singles: set[str]) -> Content:
+        grown = {
+            part: base.shared.get(part, ()) + more[part][: draw(st.integers(0, 3))] for part in sorted(APPEND_ONLY)
+        }
+        shared = _taken(base.shared, content.shared, singles) | {part: new for part, new in grown.items() if new}
+        return replace(base, shared=shared, regions=_taken(base.regions, content.regions, regions))
+
+    rest = {"watermark", "add_buffer"} - singles
+    return base, later(one, regions, singles), later(other, set(range(4)) - regions, rest)
+
+
+def _taken(base: Mapping[Key, Value], later: Mapping[Key, Value], keys: Collection[Key]) -> dict[Key, Value]:
+    """The base with what stands under these keys as it is later, absent where it is not there."""
+    kept = {key: value for key, value in base.items() if key not in keys}
+    return kept | {key: value for key, value in later.items() if key in keys}
