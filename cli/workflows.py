@@ -153,7 +153,7 @@ def planned(
     vectors = drift = None
     if only_drifted:
         windows = new_windows(view, interactions, end)
-        vectors = view.router.vectors(windows)
+        vectors = view.vectors(windows)
         drift = drift_report(view, windows, vectors)
     prepared = prepare_edit(
         view,

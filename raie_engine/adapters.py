@@ -74,7 +74,7 @@ class Adapter:
         """
         if self.transitions is None:
             return scores
-        seen = self.transitions.joined(scores[:, : self.visible + 1].contiguous(), items)
+        seen = self.transitions.joined(scores[:, : self.visible + 1], items)
         return torch.cat([seen, scores[:, self.visible + 1 :]], dim=1)
 
     def item_rows(self, items: int) -> Tensor:

@@ -235,8 +235,8 @@ class GateConfig:
 class AdapterConfig:
     """Size of a region's adapter.
 
-    rank, alpha: of the LoRA. item_rank: of its item rows; 0 leaves them out. transition_weight: of what
-    followed what in a score, beside what was learnt; 0 counts nothing.
+    rank, alpha: of the LoRA. item_rank: of its item rows; 0 leaves them out. transition_weight: of what followed what
+    in a score, beside what was learnt; 0 counts nothing.
     """
 
     rank: int = 8

@@ -18,7 +18,6 @@ from raie_engine.editing import PreparedEdit, appended_rows, appended_titles
 from raie_engine.model_view import SHARED_PREFIX, ModelView
 from raie_engine.region_training import SHARED, TrainTask
 from raie_engine.regions import assign
-from raie_engine.routing import encode_windows
 from raie_engine.setting_up import keep_sample
 from raie_engine.training import Schedule
 from raie_engine.transitions import transitions_of
@@ -61,7 +60,7 @@ def _region_windows(view: ModelView, prepared: PreparedEdit, region: int, owner:
 
 
 def _all_region_windows(view: ModelView, prepared: PreparedEdit) -> dict[int, RegionWindows]:
-    owner = assign(view.region_map, view.space.project(encode_windows(view.backbone, view.validation)))
+    owner = assign(view.region_map, view.vectors(view.validation))
     return {region: _region_windows(view, prepared, region, owner) for region in prepared.plan.touched}
 
 

@@ -29,7 +29,6 @@ from raie_engine.model_view import ADAPTER_ROLES, SHARED_PREFIX, ModelView, pack
 from raie_engine.plan import apply_plan, make_plan, next_buffer, without
 from raie_engine.region_training import SHARED, TrainedRegion
 from raie_engine.regions import RegionMap, region_state
-from raie_engine.routing import encode_windows
 from raie_engine.setting_up import keep_sample
 from raie_engine.windows import Windows, concatenate, cut_windows
 
@@ -122,7 +121,7 @@ def prepare_edit(
     catalogue, chunk = _grown(view.catalogue, interactions, until)
     item_rows = cold_item_rows(view.backbone, windows, len(catalogue.items), seed)
     if vectors is None:
-        vectors = view.space.project(encode_windows(view.backbone, windows))
+        vectors = view.vectors(windows)
     plan = make_plan(
         view.region_map,
         gate_from(config.gate).decide(view.region_map, vectors),

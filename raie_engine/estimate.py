@@ -23,25 +23,23 @@ def estimated_seconds(view: ModelView, prepared: PreparedEdit, workers: int) -> 
     edit, task = view.settings.engine.edit, trial_task(view, prepared)
     passes = len(task.new) + len(task.replay)
     side_by_side = min(workers, len(prepared.plan.touched))
-    together = edit.shared_epochs * _seconds_per_pass(task, workers) if edit.shared_epochs else 0.0
-    epochs = own_epochs(edit, len(prepared.plan.touched))
-    if not epochs:
-        return passes * together
     # Only whether there is a shared adapter matters here: on top of one, less is trained.
     alone = replace(task, shared={} if edit.shared_epochs else None, schedule=replace(task.schedule, part=0))
-    return passes * (together + epochs * _seconds_per_pass(alone, 1) / side_by_side)
+    together = _seconds_per_window(task, edit.shared_epochs, workers)
+    by_itself = _seconds_per_window(alone, own_epochs(edit, len(prepared.plan.touched)), 1)
+    return passes * (together + by_itself / side_by_side)
 
 
-def _seconds_per_pass(task: TrainTask, threads: int) -> float:
-    """How long one window of the task takes to pass, measured on its first batches."""
+def _seconds_per_window(task: TrainTask, epochs: int, threads: int) -> float:
+    """How long one window of the task takes to pass so many times, measured on its first batches."""
     few, none = slice(0, BATCHES * task.schedule.batch), task.validation.take(slice(0, 0))
     trial = replace(task, new=task.new.take(few), replay=none, validation=none, retained=none)
     trial = replace(trial, schedule=replace(trial.schedule, epochs=2, patience=0))
-    if not len(trial.new):
+    if not epochs or not len(trial.new):
         return 0.0
     backbone = task_backbone(task)
     begun = fresh_adapter(backbone, task.adapter, touched_items(trial.new), 0)
     times = []
     with one_thread():
         fit_adapter(backbone, begun, trial, lambda epoch, score: times.append(time.monotonic()), threads)
-    return (times[1] - times[0]) / len(trial.new)  # the first epoch pays for warming up
+    return epochs * (times[1] - times[0]) / len(trial.new)  # the first epoch pays for warming up

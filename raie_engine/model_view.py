@@ -30,7 +30,7 @@ from raie_engine.json_bytes import parse_json
 from raie_engine.log_settings import LogSettings
 from raie_engine.plan import AddBuffer
 from raie_engine.regions import RegionMap, RoutingSpace
-from raie_engine.routing import Router
+from raie_engine.routing import Router, encode_windows
 from raie_engine.windows import Windows
 
 __all__ = ["ADAPTER_ROLES", "SHARED_PREFIX", "ContentDigests", "ModelView", "Settings", "pack_item_rows"]
@@ -158,6 +158,10 @@ class ModelView:
     def region_map(self) -> RegionMap:
         states = {region: self.get(entry["state"]) for region, entry in self.content.regions.items()}
         return RegionMap.from_states(states, self.space.digest)
+
+    def vectors(self, windows: Windows) -> np.ndarray:
+        """Routing vectors [n, d] of the contexts of windows; reads no adapter."""
+        return self.space.project(encode_windows(self.backbone, windows))
 
     def adapter_blobs(self, region: int) -> dict[str, bytes] | None:
         """The blobs of a region's adapter; None for a region that still answers with the bare backbone."""

@@ -110,9 +110,10 @@ def count_transitions(windows: Windows, positions: int, weight: float, v: int) -
     for apart in range(1, REACH + 1):
         row, column = np.nonzero(last - apart >= 0)
         second = last[row, column]
-        first, then = whole[row, second - apart].astype(np.int64), whole[row, second].astype(np.int64)
-        keys += [first * v + then, then * v + first]
-        values += [np.full(len(row), FADE ** (apart - 1)), np.full(len(row), BACK * FADE ** (apart - 1))]
+        earlier, later = whole[row, second - apart].astype(np.int64), whole[row, second].astype(np.int64)
+        fade = np.full(len(row), FADE ** (apart - 1))
+        keys += [earlier * v + later, later * v + earlier]
+        values += [fade, BACK * fade]
     pairs, place = np.unique(np.concatenate(keys), return_inverse=True)
     count = np.bincount(place, np.concatenate(values), minlength=len(pairs))
     first, following = pairs // v, (pairs % v).astype(np.int32)

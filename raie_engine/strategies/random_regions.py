@@ -7,6 +7,7 @@ set-up. What RAIE gains over this is what preference regions are worth beyond ex
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import torch
@@ -61,17 +62,11 @@ def _learn(state: State, lesson: Lesson) -> Learnt:
         return Learnt(state)
     whole = pooled(list(parts.values()))
     counted = transitions_of([whole.new, whole.past], lesson.config, lesson.items + 1)
-    together = (
-        [_task(lesson, SHARED, whole, None, None, counted, touched=len(parts))]
-        if lesson.config.edit.shared_epochs
-        else []
-    )
+    task = partial(_task, lesson, transitions=counted, touched=len(parts))
+    together = [task(SHARED, whole, None, None)] if lesson.config.edit.shared_epochs else []
     results = list(train_regions(together, 1))
     shared = results[0].blobs if results else None
-    tasks = [
-        _task(lesson, region, part, _blobs(state, region), shared, counted, touched=len(parts))
-        for region, part in parts.items()
-    ]
+    tasks = [task(region, part, _blobs(state, region), shared) for region, part in parts.items()]
     alone = list(train_regions(tasks, 1))
     after = {f"{one.region}/{role}": data for one in alone for role, data in one.blobs.items()}
     passes = sum(one.passes for one in results + alone)
@@ -84,8 +79,8 @@ def _task(
     part: RegionWindows,
     current: Mapping[str, bytes] | None,
     shared: Mapping[str, bytes] | None,
-    transitions: bytes | None,
     *,
+    transitions: bytes | None,
     touched: int,
 ) -> TrainTask:
     return TrainTask(

@@ -58,7 +58,7 @@ def test_an_edit_against_a_full_fine_tune(users: int, tmp_path: Path) -> None:
     full, edit = _fine_tune(view, interactions, until), _edit(view, interactions, until)
     started = time.perf_counter()
     windows = new_windows(view, interactions, until)
-    vectors = view.router.vectors(windows)
+    vectors = view.vectors(windows)
     report = drift_report(view, windows, vectors)
     # The one of five that drifts; whether its rise is past three standard errors is not what is measured here.
     drifting = max(report.regions, key=lambda each: each.loss.errors)
