@@ -100,10 +100,15 @@ class BackboneConfig:
                 'backbone.path must name a model folder (kind "causal_lm") or a Python file (kind "file"), and be empty '
                 f"for every other kind; found kind {self.kind!r} with path {self.path!r}"
             )
-        if min(self.dim, self.layers, self.heads, self.batch, self.negatives) < 1 or self.epochs < 0:
+        if min(self.dim, self.layers, self.heads, self.batch, self.negatives) < 1:
             raise ConfigError(
-                "backbone.dim, layers, heads, batch and negatives must be at least 1 and backbone.epochs at least 0, "
-                f"found {self.dim}, {self.layers}, {self.heads}, {self.batch}, {self.negatives} and {self.epochs}"
+                "backbone.dim, layers, heads, batch and negatives must be at least 1, "
+                f"found {self.dim}, {self.layers}, {self.heads}, {self.batch} and {self.negatives}"
+            )
+        if min(self.epochs, self.patience) < 0:
+            raise ConfigError(
+                "backbone.epochs and backbone.patience must be at least 0, "
+                f"found {self.epochs} and {self.patience}"
             )
         if self.learning_rate <= 0 or self.weight_decay < 0:
             raise ConfigError(

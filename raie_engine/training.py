@@ -91,8 +91,9 @@ def fit(
 ) -> Trained:
     """Train `parameters` in place on `loss` and return the best of them.
 
-    validate: higher is better; None keeps the last epoch. checkpoint: written after every epoch, removed at the end;
-    one of another training, or an unreadable one, is not used. threads: how many parts of a batch pass side by side.
+    validate: higher is better; None keeps the last epoch. checkpoint: written after every epoch and left to whoever
+    named it, so that a finished training is not done again; one of another training, or an unreadable one, is not
+    used. threads: how many parts of a batch pass side by side.
 
     Raises: NotFinite when the loss or a parameter stops being a number; the parameters are then worthless.
     """
@@ -116,8 +117,6 @@ def fit(
         raise NotFinite(
             "expected finite parameters, found NaN or infinity after training; lower the learning rate"
         )
-    if checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(state.best[name])

@@ -5,6 +5,7 @@ Whatever is finished lies in the work folder and is not done again.
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
@@ -121,17 +122,18 @@ def _set_up(task: _SetUpTask, progress: Callable[[int, float], None] | None = No
     trained = task.trained
     if isinstance(trained, Path):
         trained = view_of(read_blobs(trained)).backbone_bytes
-    checkpoint = task.path.with_suffix(".checkpoint")
+    training = task.path.with_suffix(".training")
     with one_thread():
         made = set_up(
             task.course.interactions,
             task.course.ends[0],
             task.settings,
             backbone=trained,
-            checkpoint=checkpoint,
+            checkpoint=training / "backbone.safetensors",
             progress=progress,
         )
     write_blobs(task.path, with_parts({}, made.parts))
+    shutil.rmtree(training, ignore_errors=True)
 
 
 # --- Cells

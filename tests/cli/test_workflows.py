@@ -379,6 +379,16 @@ def test_a_set_up_killed_while_it_trains_goes_on_where_it_was(
     assert steps[0] == 4
 
 
+def test_a_set_up_killed_once_it_has_trained_does_not_train_again(
+    empty: Place, done: tuple[Place, list[Snapshot]]
+) -> None:
+    report: Any = done[0].registry.edit(MODEL, 1).report
+    kill_at(empty, "backbone", report["backbone"]["epochs"], lambda: True)
+    steps: list[int] = []
+    assert empty.resume(1, lambda _, step, total: steps.append(step)).id == done[1][0].id
+    assert steps == []
+
+
 def test_a_set_up_does_not_go_on_with_another_log(empty: Place, tmp_path: Path) -> None:
     moved = replace(empty, log=tmp_path / "moved.csv")
     moved.log.write_bytes(empty.log.read_bytes())

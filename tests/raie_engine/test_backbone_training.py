@@ -62,6 +62,9 @@ def test_a_backbone_killed_while_it_trains_ends_with_the_same_digest(tmp_path: P
     assert epochs == [4, 5]
     assert model.digest == uninterrupted.digest
     assert result.scores == whole.scores
+    again, _ = trained(config, checkpoint=path, progress=lambda epoch, _: epochs.append(epoch))
+    assert epochs == [4, 5], "what has trained to its end is only read"
+    assert again.digest == uninterrupted.digest
 
 
 def test_without_windows_there_is_no_backbone() -> None:
@@ -81,6 +84,7 @@ def test_a_kind_that_cannot_be_trained_is_refused() -> None:
         {"dim": 0},
         {"dropout": 1.0},
         {"epochs": -1},
+        {"patience": -1},
         {"negatives": 0},
         {"batch": 0},
         {"mask_share": 0.0},

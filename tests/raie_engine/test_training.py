@@ -85,7 +85,13 @@ def test_training_killed_after_any_epoch_ends_with_the_same_bits(
     assert resumed == list(range(epoch + 1, 6))
     assert_same(result, uninterrupted)
     assert torch.equal(model.table.detach(), uninterrupted.parameters["table"])
-    assert not path.exists(), "a finished training leaves no checkpoint behind"
+
+
+def test_a_finished_training_is_not_done_again(tmp_path: Path) -> None:
+    path, epochs = tmp_path / "checkpoint", []
+    once = Toy().fit(path=path)
+    assert_same(Toy().fit(path=path, progress=lambda number, _: epochs.append(number)), once)
+    assert epochs == []
 
 
 def test_training_killed_twice_ends_with_the_same_bits(tmp_path: Path) -> None:
