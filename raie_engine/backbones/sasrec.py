@@ -28,8 +28,9 @@ class Block(BlockLayers):
     def forward(self, x: Tensor, places: Tensor | None = None) -> Tensor:
         query, key, value = self.queries_keys_values(self.attention_norm(x), places)
         past = None if places is None else torch.arange(x.shape[1]) <= places[:, None, :, None]  # [n, 1, p, L]
+        rate = self.rate if self.training else 0.0
         mixed = F.scaled_dot_product_attention(
-            query, key, value, attn_mask=past, is_causal=past is None, dropout_p=self.attention_rate
+            query, key, value, attn_mask=past, is_causal=past is None, dropout_p=rate
         )
         x = at_places(x, places) + self.joined(mixed)
         return x + self.fed(self.feed_norm(x))

@@ -28,11 +28,6 @@ class BlockLayers(nn.Module):
         self.query, self.key, self.value, self.output = (nn.Linear(dim, dim) for _ in range(4))
         self.up, self.down = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
 
-    @property
-    def attention_rate(self) -> float:
-        """Dropout of the attention's weights: none unless the model trains."""
-        return self.rate if self.training else 0.0
-
     def queries_keys_values(self, x: Tensor, places: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Of [n, L, d]: queries [n, h, p, d/h] at the places [n, p], keys and values [n, h, L, d/h]."""
         pairs = (self.query, at_places(x, places)), (self.key, x), (self.value, x)
