@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from raie_engine.config import EditConfig
 from raie_engine.edit_plan import EditPlan
@@ -30,6 +31,7 @@ __all__ = [
     "pooled",
     "region_tasks",
     "shared_task",
+    "task_of",
     "trial_task",
 ]
 
@@ -149,11 +151,37 @@ def adapter_schedule(edit: EditConfig, region: int, seed: int, touched: int) -> 
 
 def _task(view: ModelView, prepared: PreparedEdit, region: int, windows: RegionWindows) -> TrainTask:
     """The task of an adapter that begins anew and counts nothing."""
+    return task_of(
+        view,
+        region,
+        windows,
+        item_rows=appended_rows(view, prepared.item_rows),
+        titles=appended_titles(view, prepared),
+        seed=prepared.plan.seed,
+        touched=len(prepared.plan.touched),
+    )
+
+
+def task_of(
+    view: ModelView,
+    region: int,
+    windows: RegionWindows,
+    *,
+    item_rows: Tensor,
+    titles: tuple[str, ...],
+    seed: int,
+    touched: int,
+) -> TrainTask:
+    """The task of an adapter that begins anew and counts nothing, of one region or of all together.
+
+    item_rows: [new items, d] of all items that came since the set-up, titles: theirs. seed: of the edit. touched: regions
+    that it touches.
+    """
     config = view.settings.engine
     return TrainTask(
         region=region,
         backbone=view.backbone_bytes,
-        item_rows=appended_rows(view, prepared.item_rows),
+        item_rows=item_rows,
         current=None,
         shared=None,
         new=windows.new,
@@ -162,7 +190,7 @@ def _task(view: ModelView, prepared: PreparedEdit, region: int, windows: RegionW
         retained=windows.retained,
         positions=config.windows.stride,
         adapter=config.adapter,
-        schedule=adapter_schedule(config.edit, region, prepared.plan.seed, len(prepared.plan.touched)),
-        titles=appended_titles(view, prepared),
+        schedule=adapter_schedule(config.edit, region, seed, touched),
+        titles=titles,
         own=view.own,
     )

@@ -12,20 +12,27 @@ from typing import Any
 
 from raie_engine.config import EngineConfig, from_mapping, to_mapping
 from raie_engine.errors import ConfigError
-from raie_engine.strategies import STRATEGIES, Strategy
+from raie_engine.strategies import STRATEGIES, Strategy, strategy_named
 
 __all__ = ["ABLATIONS", "Contestant", "contestants"]
 
+_ALL_KEPT = "edit.max_replay=1000000"  # or each number of regions would count in as many more old windows
+
 ABLATIONS: Mapping[str, str] = {
-    "without regions": "raie[regions.regions=1,gate.policy=nearest]",
-    "without gate": "raie[gate.policy=nearest]",
+    "without regions": f"raie[regions.regions=1,gate.policy=nearest,edit.shared_epochs=5,{_ALL_KEPT}]",
+    "without routing gate": "raie[gate.policy=nearest]",
     "without replay": "raie[edit.replay_ratio=0]",
     "without item rows": "raie[adapter.item_rank=0]",
     "without transitions": "raie[adapter.transition_weight=0]",
-    "without shared delta": "raie[edit.shared_epochs=0,edit.epochs=5]",  # as many passes
-    **{f"K = {k}": f"raie[regions.regions={k}]" for k in (2, 4, 8, 16)},
+    "without shared delta": "raie[edit.shared_epochs=0,edit.epochs=5,edit.learning_rate=0.001]",
+    "that keeps all windows": f"raie[{_ALL_KEPT}]",
+    **{f"K = {k}": f"raie[regions.regions={k},{_ALL_KEPT}]" for k in (2, 4, 8, 16)},
 }
-"""RAIE with one part taken out, and with other numbers of regions, by the name that tables show."""
+"""RAIE with one part taken out, and with other numbers of regions, by the name that tables show.
+
+Without regions or without the shared adapter there are as many passes, at the shared adapter's rate. Other numbers of
+regions are to be held against RAIE that keeps all windows.
+"""
 
 _SECTIONS = ("regions", "gate", "adapter", "edit")
 _SHARED = ("edit.holdout",)  # it decides which windows judge
@@ -42,7 +49,9 @@ class Contestant:
     @property
     def plays(self) -> Strategy:
         """The strategy itself."""
-        return STRATEGIES[self.strategy]
+        strategy = strategy_named(self.strategy)
+        assert strategy is not None, "no contestant is made of another name"
+        return strategy
 
     @property
     def place(self) -> str:
@@ -65,7 +74,8 @@ class Contestant:
 def contestants(asked: Sequence[str], *, ablations: bool = False) -> tuple[Contestant, ...]:
     """Those asked for, each once, in their order; "all" is every strategy.
 
-    One is the name of a strategy, or a name with engine options: raie[gate.policy=paper,edit.replay_ratio=0.5].
+    One is the name of a strategy, such a name and "+counts", or a name with engine options:
+    raie[gate.policy=paper,edit.replay_ratio=0.5].
 
     Raises: ConfigError for an unknown strategy, or an option that must be the same for all.
     """
@@ -80,15 +90,16 @@ def contestants(asked: Sequence[str], *, ablations: bool = False) -> tuple[Conte
 
 
 def _contestant(text: str, name: str | None = None) -> Contestant:
-    match = re.fullmatch(r"\s*([\w-]+)\s*(?:\[(.*)\])?\s*", text)
-    if not match or match[1] not in STRATEGIES:
+    match = re.fullmatch(r"\s*([\w+-]+)\s*(?:\[(.*)\])?\s*", text)
+    strategy = strategy_named(match[1]) if match else None
+    if not match or strategy is None:
         raise ConfigError(
-            f"expected strategies among {', '.join(STRATEGIES)}, or one with options as raie[gate.policy=paper], "
-            f"found {text!r}"
+            f"expected strategies among {', '.join(STRATEGIES)}, one that trains with counts beside it as replay+counts, "
+            f"or one with options as raie[gate.policy=paper], found {text!r}"
         )
     key, options = match[1], tuple(sorted(_option(part) for part in (match[2] or "").split(",") if part.strip()))
-    plain = STRATEGIES[key].name
-    shown = f"{plain} [{', '.join(f'{option}={value}' for option, value in options)}]" if options else plain
+    listed = ", ".join(f"{option}={value}" for option, value in options)
+    shown = f"{strategy.name} [{listed}]" if options else strategy.name
     made = Contestant(name or shown, key, options)
     made.configured(EngineConfig())  # an unknown option is told now, not in the middle of a night's run
     return made

@@ -16,8 +16,11 @@ from raie_engine.strategies.never import NEVER
 from raie_engine.strategies.peso import PESO
 from raie_engine.strategies.random_regions import RANDOM_REGIONS
 from raie_engine.strategies.region_edits import RAIE
+from raie_engine.strategies.with_counts import with_counts
 
-__all__ = ["STRATEGIES", "Learnt", "Lesson", "Score", "State", "Strategy", "lesson_of"]
+__all__ = ["STRATEGIES", "Learnt", "Lesson", "Score", "State", "Strategy", "lesson_of", "strategy_named"]
+
+_COUNTED = "+counts"
 
 STRATEGIES: Mapping[str, Strategy] = {
     "raie": RAIE,
@@ -37,3 +40,11 @@ STRATEGIES: Mapping[str, Strategy] = {
     "joint": JOINT,
 }
 """Every strategy by the name it is asked for with."""
+
+
+def strategy_named(name: str) -> Strategy | None:
+    """One of STRATEGIES, or one that does not count by itself with the counts that RAIE has: "replay+counts"."""
+    plain = STRATEGIES.get(name.removesuffix(_COUNTED))
+    if plain is None or not name.endswith(_COUNTED):
+        return plain
+    return None if plain in (RAIE, RANDOM_REGIONS, MARKOV, POPULARITY) else with_counts(plain)

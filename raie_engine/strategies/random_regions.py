@@ -1,28 +1,30 @@
 """Random regions: what an edit does to its regions, done to regions that mean nothing.
 
 Every window belongs to the region that a hash of its items says; the regions are as many and as large as those of the
-set-up. What RAIE gains over this is what preference regions are worth beyond extra capacity.
+set-up. They keep old windows, and their shared adapter goes on from the last one, as in an edit. What RAIE gains over
+this is what preference regions are worth beyond extra capacity.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from raie_engine.edit_tasks import RegionWindows, adapter_schedule, pooled
+from raie_engine.edit_tasks import RegionWindows, pooled, task_of
 from raie_engine.region_training import SHARED, TrainTask, adapter_scores, train_regions
 from raie_engine.setting_up import keep_sample
 from raie_engine.strategies.lesson import Learnt, Lesson, Score, State, Strategy
 from raie_engine.strategies.tuning import adapter_of, task_size
 from raie_engine.transitions import transitions_of
-from raie_engine.windows import Windows
+from raie_engine.windows import Windows, concatenate
 
 __all__ = ["RANDOM_REGIONS", "hashed_regions"]
 
+KEPT = "kept"
 _MIXER = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -41,7 +43,7 @@ def _regions(state: State, lesson: Lesson, windows: Windows) -> np.ndarray:
     return hashed_regions(windows, lesson.base.region_map.weights, lesson.config.seed)
 
 
-def _parts(lesson: Lesson) -> dict[int, RegionWindows]:
+def _parts(state: State, lesson: Lesson) -> dict[int, RegionWindows]:
     """The parts of every region that enough new windows reach."""
     edit = lesson.config.edit
     every = (lesson.new, lesson.past, lesson.validation, lesson.retained)
@@ -50,56 +52,52 @@ def _parts(lesson: Lesson) -> dict[int, RegionWindows]:
     for region in lesson.base.region_map.ids.tolist():
         new, past, *judged = (windows.take(owner == region) for windows, owner in zip(every, owners, strict=True))
         if len(new) + len(judged[0]) >= lesson.config.gate.min_windows:
-            kept = keep_sample(past, edit.max_replay, [lesson.seed, region])
+            kept = _kept(state, region, past, lesson)
             replay = keep_sample(kept, int(edit.replay_ratio * len(new)), [lesson.seed, region])
             parts[region] = RegionWindows(new, kept, replay, *judged)
     return parts
 
 
+def _kept(state: State, region: int, past: Windows, lesson: Lesson) -> Windows:
+    """The past windows that the region has kept, as RAIE's keep theirs: of the set-up's, and then of new ones too."""
+    if f"{KEPT}/{region}" in state:
+        return Windows.from_bytes(state[f"{KEPT}/{region}"])
+    return keep_sample(past, lesson.config.edit.max_replay, [lesson.config.seed, region])
+
+
 def _learn(state: State, lesson: Lesson) -> Learnt:
-    parts = _parts(lesson)
+    parts = _parts(state, lesson)
     if not parts:
         return Learnt(state)
     whole = pooled(list(parts.values()))
     counted = transitions_of([whole.new, whole.past], lesson.config, lesson.items + 1)
-    task = partial(_task, lesson, transitions=counted, touched=len(parts))
-    together = [task(SHARED, whole, None, None)] if lesson.config.edit.shared_epochs else []
+
+    def task(region: int, part: RegionWindows, current: State | None, shared: State | None) -> TrainTask:
+        made = task_of(
+            lesson.base,
+            region,
+            part,
+            item_rows=lesson.item_rows,
+            titles=lesson.titles,
+            seed=lesson.seed,
+            touched=len(parts),
+        )
+        return replace(made, current=current, shared=shared, transitions=counted)
+
+    together = [task(SHARED, whole, _blobs(state, SHARED), None)] if lesson.config.edit.shared_epochs else []
     results = list(train_regions(together, 1))
     shared = results[0].blobs if results else None
     tasks = [task(region, part, _blobs(state, region), shared) for region, part in parts.items()]
     alone = list(train_regions(tasks, 1))
-    after = {f"{one.region}/{role}": data for one in alone for role, data in one.blobs.items()}
+    after = {f"{one.region}/{role}": data for one in results + alone for role, data in one.blobs.items()}
+    kept = {f"{KEPT}/{region}": _keeps(part, region, lesson).to_bytes() for region, part in parts.items()}
     passes = sum(one.passes for one in results + alone)
-    return Learnt({**state, **after}, passes, sum(map(task_size, together + tasks)), tuple(parts))
+    return Learnt({**state, **after, **kept}, passes, sum(map(task_size, together + tasks)), tuple(parts))
 
 
-def _task(
-    lesson: Lesson,
-    region: int,
-    part: RegionWindows,
-    current: Mapping[str, bytes] | None,
-    shared: Mapping[str, bytes] | None,
-    *,
-    transitions: bytes | None,
-    touched: int,
-) -> TrainTask:
-    return TrainTask(
-        region=region,
-        backbone=lesson.base.backbone_bytes,
-        item_rows=lesson.item_rows,
-        titles=lesson.titles,
-        own=lesson.base.own,
-        current=current,
-        shared=shared,
-        new=part.new,
-        replay=part.replay,
-        validation=part.validation,
-        retained=part.retained,
-        transitions=transitions,
-        positions=lesson.config.windows.stride,
-        adapter=lesson.config.adapter,
-        schedule=adapter_schedule(lesson.config.edit, region, lesson.seed, touched),
-    )
+def _keeps(part: RegionWindows, region: int, lesson: Lesson) -> Windows:
+    """The windows that a region keeps after an edit."""
+    return keep_sample(concatenate([part.past, part.new]), lesson.config.edit.max_replay, [lesson.seed, region, 1])
 
 
 def _blobs(state: State, region: int) -> Mapping[str, bytes] | None:

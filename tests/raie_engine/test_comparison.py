@@ -109,6 +109,12 @@ def test_contestants_are_named_once_and_carry_their_options() -> None:
     assert one.place != other.place
 
 
+def test_a_strategy_with_counts_takes_options_too() -> None:
+    (one,) = contestants(["replay+counts[adapter.transition_weight=0.3]"])
+    assert one.name == "Replay + counts [adapter.transition_weight=0.3]"
+    assert one.plays.differs == "counts what followed what"
+
+
 def test_all_means_every_strategy_and_every_ablation_is_a_configuration() -> None:
     every = contestants(["all"], ablations=True)
     assert [one.strategy for one in every][: len(STRATEGIES)] == list(STRATEGIES)
@@ -120,6 +126,7 @@ def test_all_means_every_strategy_and_every_ablation_is_a_configuration() -> Non
     ("text", "message"),
     [
         ("rai", "found 'rai'"),
+        ("raie+counts", r"found 'raie\+counts'"),
         ("raie[windows.length=5]", "the same for all"),
         ("raie[edit.holdout=0.5]", "the same for all"),
         ("raie[gate.policy]", "with a value"),

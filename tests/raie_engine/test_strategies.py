@@ -20,17 +20,26 @@ from raie_engine.editing import prepare_edit
 from raie_engine.evaluation import mean_metrics, ranks
 from raie_engine.interactions import Interactions
 from raie_engine.named_blobs import named_blobs, view_of
-from raie_engine.strategies import STRATEGIES, Lesson, State
+from raie_engine.region_training import SHARED
+from raie_engine.strategies import STRATEGIES, Lesson, State, Strategy, strategy_named
 from raie_engine.strategies.counting import FADE, transitions
 from raie_engine.strategies.e_bpr import editing_loss
 from raie_engine.strategies.lsat import merged
 from raie_engine.strategies.lwf import TEMPERATURE, distilled
 from raie_engine.strategies.peso import proximal
 from raie_engine.strategies.random_regions import hashed_regions
-from raie_engine.windows import concatenate
+from raie_engine.transitions import Transitions, transitions_of
+from raie_engine.windows import Windows, concatenate
 from tests.raie_engine.world import World, random_adapter, random_backbone, random_windows
 
-TRAINED = sorted(set(STRATEGIES) - {"never", "popularity", "markov"})
+NAMED = [*STRATEGIES, "replay+counts", "full+counts"]
+TRAINED = sorted(set(NAMED) - {"never", "popularity", "markov"})
+
+
+def named(key: str) -> Strategy:
+    strategy = strategy_named(key)
+    assert strategy is not None
+    return strategy
 
 
 @pytest.fixture(scope="module")
@@ -47,17 +56,17 @@ def taught(world: World, course: Course) -> list[Lesson]:
 @cache
 def _states(key: str, course: Course, first: Lesson, second: Lesson) -> tuple[State, State, State]:
     """Before anything, after one lesson and after two."""
-    strategy = STRATEGIES[key]
+    strategy = named(key)
     begun = strategy.begin({}, first).state
     once = strategy.learn(begun, first).state
     return begun, once, strategy.learn(once, second).state
 
 
-@pytest.mark.parametrize("key", STRATEGIES)
+@pytest.mark.parametrize("key", NAMED)
 def test_a_strategy_is_a_pure_function_and_scores_every_item_that_has_come(
     key: str, course: Course, taught: list[Lesson], tmp_path: Path
 ) -> None:
-    strategy, (first, second) = STRATEGIES[key], taught[1:]
+    strategy, (first, second) = named(key), taught[1:]
     digest = first.base.backbone.digest
     _, once, twice = _states(key, course, first, second)
     kept = dict(once)
@@ -78,7 +87,7 @@ def test_a_strategy_is_a_pure_function_and_scores_every_item_that_has_come(
 def test_what_trains_predicts_its_new_windows_better_and_can_recommend_a_new_item(
     key: str, course: Course, taught: list[Lesson]
 ) -> None:
-    strategy, (first, second) = STRATEGIES[key], taught[1:]
+    strategy, (first, second) = named(key), taught[1:]
     _, once, _ = _states(key, course, first, second)
     before = mean_metrics(ranks(STRATEGIES["never"].score({}, first), first.new))["NDCG@10"]
     after = mean_metrics(ranks(strategy.score(once, first), first.new))["NDCG@10"]
@@ -213,6 +222,59 @@ def test_random_regions_have_the_shares_they_should_and_know_a_context_again() -
     assert np.bincount(owner) / len(owner) == pytest.approx(shares, abs=0.02)
     assert (owner == hashed_regions(windows, shares, 1)).all()
     assert (owner != hashed_regions(windows, shares, 2)).mean() > 0.3
+
+
+def test_random_regions_keep_old_windows_as_an_edit_does(course: Course, taught: list[Lesson]) -> None:
+    first, second = taught[1:]
+    random, most = STRATEGIES["random-regions"], 30
+    engine = replace(first.config, edit=replace(first.config.edit, max_replay=most))
+    base = view_of(
+        {**named_blobs(first.base), "shared/settings/0": replace(first.base.settings, engine=engine).to_bytes()}
+    )
+    state = random.learn({}, replace(first, base=base)).state
+    kept = {name: Windows.from_bytes(data) for name, data in state.items() if name.startswith("kept/")}
+    assert kept
+    for windows in kept.values():
+        assert len(windows) == most
+        recent = windows.timestamp > course.ends[0]
+        assert 0 < recent.sum() < most, "of the set-up's windows and of new ones"
+    others = {**state, **{name: windows.take(slice(0, 5)).to_bytes() for name, windows in kept.items()}}
+    lesson = replace(second, base=base)
+    assert dict(random.learn(state, lesson).state) != dict(random.learn(others, lesson).state)
+
+
+def test_the_shared_adapter_of_random_regions_goes_on_from_the_last_one(taught: list[Lesson]) -> None:
+    first, second = taught[1:]
+    random = STRATEGIES["random-regions"]
+    once = random.learn({}, first).state
+    anew = {name: data for name, data in once.items() if not name.startswith(f"{SHARED}/")}
+    assert len(anew) < len(once)
+    assert random.learn(once, second).state[f"{SHARED}/lora"] != random.learn(anew, second).state[f"{SHARED}/lora"]
+
+
+def test_counts_beside_a_strategy_multiply_what_it_says_and_are_those_of_all_its_windows(
+    course: Course, taught: list[Lesson]
+) -> None:
+    lesson = taught[1]
+    plain, counted = named("replay"), named("replay+counts")
+    learnt, beside = plain.learn({}, lesson), counted.learn({}, lesson)
+    assert (beside.passes, beside.parameters) == (learnt.passes, learnt.parameters)
+    windows = course.windows.take(course.judges(1)).without_items_above(lesson.items)
+    every = transitions_of([lesson.new, lesson.past], lesson.config, lesson.items + 1)
+    assert every is not None
+    expected = Transitions.from_bytes(every).joined(plain.score(learnt.state, lesson)(windows), windows.items)
+    assert torch.equal(counted.score(beside.state, lesson)(windows), expected)
+    uncounted = replace(lesson.config, adapter=replace(lesson.config.adapter, transition_weight=0.0))
+    settings = replace(lesson.base.settings, engine=uncounted)
+    base = view_of({**named_blobs(lesson.base), "shared/settings/0": settings.to_bytes()})
+    assert dict(counted.learn({}, replace(lesson, base=base)).state) == dict(learnt.state)
+
+
+@pytest.mark.parametrize(
+    "key", ["raie+counts", "random-regions+counts", "markov+counts", "nobody+counts", "+counts"]
+)
+def test_what_counts_by_itself_does_not_count_twice(key: str) -> None:
+    assert strategy_named(key) is None
 
 
 # --- Counting, on a log written by hand: 0 takes 1 2 3 1 2, 1 takes 2 3 2.
