@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -168,12 +168,26 @@ def draw_plan(value: Mapping[str, Any]) -> list[str]:
     ]
     if value["drifted"] is not None:
         drifted = ", ".join(map(str, value["drifted"])) or "none"
-        lines.append(f"drifted regions: {drifted}; {value['left_out']:,} windows of other regions are left out")
+        lines.append(
+            f"drifted regions: {drifted}; {value['left_out']:,} windows of untouched regions are left out"
+        )
     elif value["left_out"]:
         lines.append(f"{value['left_out']:,} windows reach regions that too few windows touch: left out")
     if value["late"]:
         lines.append(f"{accent('warning')} {value['late']:,} rows are older than the watermark and came too late")
+    if value["drifted"] is not None and all(each["action"] == "untouched" for each in value["regions"]):
+        return [*lines, f"{_nothing_to_edit(value['drifted'])}, and `raie edit apply` would change nothing"]
     return [*lines, f"training takes about {_duration(value['estimated_seconds'])}"]
+
+
+def _nothing_to_edit(drifted: Sequence[int]) -> str:
+    """Why a plan that is confined to the drifted regions touches none."""
+    if not drifted:
+        return "no region has drifted: nothing to edit"
+    return (
+        f"drifted regions: {', '.join(map(str, drifted))}; but of each, fewer than gate.min_windows new windows are "
+        "Update or Expand: nothing to edit"
+    )
 
 
 def _duration(seconds: float) -> str:
@@ -205,7 +219,8 @@ def apply(
     """Train the touched regions and commit a new snapshot.
 
     Regions that the plan leaves alone keep their bytes. Interrupted, it goes on with `raie edit resume`. With
-    --only-drifted nothing is committed where nothing drifted; else the windows of stable regions are left out for good.
+    --only-drifted nothing is committed where nothing drifted, or no drifted region has gate.min_windows windows that are
+    Update or Expand; else the windows of untouched regions are left out for good.
 
     \b
     Examples:
@@ -229,8 +244,9 @@ def apply(
         own=workspace.backbone_file,
     )
     if found.drift is not None and not found.prepared.plan.touched:
-        nothing = "no region has drifted: nothing to edit, and nothing was changed"
-        output.show({"snapshot": None, "drifted": []}, lambda: [nothing])
+        drifted = list(found.drift.drifted)
+        nothing = f"{_nothing_to_edit(drifted)}, and nothing was changed"
+        output.show({"snapshot": None, "drifted": drifted}, lambda: [nothing])
         return
     with progress_bars() as progress:
         _, snapshot = apply_edit(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +31,7 @@ _METRICS = ("Recall@5", "Recall@10", "Recall@20", "NDCG@5", "NDCG@10", "NDCG@20"
     show_default=True,
     metavar="NAME,...",
     help="raie, never, popularity, markov, full, global-lora, wide-lora, replay, lwf, lsat, mole, e-bpr, peso, "
-    "random-regions, joint; any with engine options in brackets.",
+    "random-regions, joint; any with engine options in brackets; one that trains, with counts beside it: replay+counts.",
 )
 @click.option(
     "--ablations", is_flag=True, help="RAIE with one part taken out, and with other numbers of regions, too."
@@ -52,7 +53,7 @@ _METRICS = ("Recall@5", "Recall@10", "Recall@20", "NDCG@5", "NDCG@10", "NDCG@20"
     type=click.Choice(_METRICS),
     default="Recall@10",
     show_default=True,
-    help="To show; files hold all.",
+    help="Of tables, pictures and regions' gains; all else is written in every metric.",
 )
 @click.option(
     "--out",
@@ -100,7 +101,9 @@ def compare(
     """
     from cli.comparisons import Asked, compared, write_files
 
-    asked = Asked(Path(log), reading, strategies, ablations, against, edits, _seeds(seeds), until, end, ref)
+    asked = Asked(
+        Path(log), reading, strategies, ablations, against, edits, _seeds(seeds), until, end, ref, metric
+    )
     with progress_bars() as progress:
         found = compared(workspace, asked, workers=workers, fresh=fresh, progress=progress)
     from cli.workflows import plain
@@ -117,17 +120,19 @@ def _seeds(text: str) -> tuple[int, ...]:
 
 
 def _drawn(found: Outcome, metric: str, files: list[Path]) -> Iterator[str]:
-    from raie_engine.comparison.tables import adapting_table, cost_table, keeping_table, untouched_lines
+    from raie_engine.comparison.tables import headed_tables, legend, untouched_lines
 
-    edits, seeds = found.course.edits, ", ".join(map(str, found.seeds))
-    yield f"{accent(metric)} on {found.log}, {edits} edit{'s' * (edits > 1)}, seed{'s' * (len(found.seeds) > 1)} {seeds}"
-    for shown in (adapting_table, keeping_table, cost_table):
-        headers, rows = shown(found, metric)
+    edits, seeds, log = found.course.edits, ", ".join(map(str, found.seeds)), found.origin.log
+    yield f"{accent(metric)} on {log}, {edits} edit{'s' * (edits > 1)}, seed{'s' * (len(found.seeds) > 1)} {seeds}"
+    for heading, (headers, rows) in headed_tables(found, metric):
         numbers = [
             column for column, header in enumerate(headers) if header not in ("strategy", "where it differs")
         ]
         yield ""
+        yield heading
         yield from table(headers, rows, right=numbers)
+    yield ""
+    yield from map(faint, textwrap.wrap(legend(found), 100))
     yield ""
     yield from untouched_lines(found)
     yield faint(f"{len(files)} files in {files[0].parent}")

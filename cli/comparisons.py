@@ -9,16 +9,18 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from cli.errors import UsageError
 from cli.workflows import Progress, open_view, plain, read_new
 from cli.workspace import Workspace
+from raie_engine.backbone_training import configured_class
 from raie_engine.comparison.contestants import Contestant, contestants
 from raie_engine.comparison.course import Course, cut_course
-from raie_engine.comparison.outcome import Outcome, outcome
+from raie_engine.comparison.outcome import Origin, Outcome, outcome
 from raie_engine.comparison.running import run
 from raie_engine.comparison.tables import csv_text, markdown
-from raie_engine.config import from_mapping, to_mapping
+from raie_engine.config import BackboneConfig, EngineConfig, from_mapping, to_mapping
 from raie_engine.figures import draw
 from raie_engine.interactions import Interactions, cut_time, read_log
 from raie_engine.log_settings import LogSettings
@@ -30,7 +32,9 @@ __all__ = ["Asked", "compared", "write_files"]
 
 @dataclass(frozen=True)
 class Asked:
-    """The options of one comparison. ref: a set-up whose backbone and settings are used, instead of the workspace's."""
+    """The options of one comparison. ref: a set-up whose backbone and settings are used, instead of the workspace's.
+    metric: of the regions' gains; every other measure is there in all metrics.
+    """
 
     log: Path
     reading: LogSettings
@@ -42,6 +46,7 @@ class Asked:
     until: str
     end: str | None
     ref: str | None
+    metric: str
 
 
 def compared(workspace: Workspace, asked: Asked, *, workers: int, fresh: bool, progress: Progress) -> Outcome:
@@ -60,7 +65,8 @@ def compared(workspace: Workspace, asked: Asked, *, workers: int, fresh: bool, p
     run(course, settings, chosen, asked.seeds, work, workers=workers, progress=progress, backbone=backbone)
     by_key = {one.place: one.name for one in chosen}
     names = {"never": by_key["never"], "joint": by_key.get("joint"), "reference": reference.name}
-    return outcome(asked.log.name, course, chosen, asked.seeds, work, **names)  # type: ignore[arg-type]
+    origin = Origin(asked.log.name, interactions.digest, _shared(settings.engine))
+    return outcome(origin, course, chosen, asked.seeds, work, **names, metric=asked.metric)  # type: ignore[arg-type]
 
 
 def _contestants(asked: Asked) -> tuple[Contestant, ...]:
@@ -72,10 +78,10 @@ def _contestants(asked: Asked) -> tuple[Contestant, ...]:
 def _reference(chosen: Sequence[Contestant], against: str | None) -> Contestant:
     if against is None:
         return next((one for one in chosen if one.place == "raie"), chosen[0])
-    (wanted,) = contestants([against])
-    for one in chosen:
-        if one.place == wanted.place:
-            return one
+    wanted = {one.place for one in contestants([against])}  # "all" is many
+    found = [one for one in chosen if one.place in wanted]
+    if len(wanted) == len(found) == 1:
+        return found[0]
     raise UsageError(f"expected --against to name one of --strategies, found {against!r}")
 
 
@@ -108,12 +114,44 @@ def _key(
     course: Course, interactions: Interactions, settings: Settings, backbone: tuple[bytes, bytes] | None
 ) -> str:
     """What all cells of a comparison depend on, besides contestant and seed."""
-    engine = {name: value for name, value in to_mapping(settings.engine).items() if name != "seed"}
-    values = {"log": interactions.digest, "ends": course.ends, "engine": engine}
+    values = {"log": interactions.digest, "ends": course.ends, "engine": _shared(settings.engine)}
+    values |= _read_besides(settings.engine.backbone, interactions.catalogue.titles, given=backbone is not None)
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
     for part in backbone or ():
         digest.update(part)
     return digest.hexdigest()[:16]
+
+
+def _shared(engine: EngineConfig) -> dict[str, Any]:
+    """The options that all seeds of a comparison share."""
+    return {name: value for name, value in to_mapping(engine).items() if name != "seed"}
+
+
+def _read_besides(config: BackboneConfig, titles: Sequence[str], *, given: bool) -> dict[str, Any]:
+    """What a backbone is made from besides the log's rows and the options; nothing, for a kind that reads no more.
+
+    given: a trained backbone is used, whose bytes hold what its folder held.
+    """
+    chosen = configured_class(config)
+    found: dict[str, Any] = {}
+    if chosen.reads_titles:
+        found["titles"] = titles
+    if chosen.source is not None:
+        found["source"] = chosen.source
+    if config.kind == "causal_lm" and not given:
+        found["folder"] = _contents(Path(config.path))
+    return found
+
+
+def _contents(folder: Path) -> dict[str, str]:
+    """sha256 of every file below a model folder, by its name; but for hidden ones, which no model reads."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if path.is_file() and not any(part.startswith(".") for part in name.parts):
+            with path.open("rb") as file:
+                found[name.as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
 
 
 def write_files(found: Outcome, metric: str, folder: Path) -> list[Path]:

@@ -34,7 +34,8 @@ def drift(workspace: Workspace, log: str, until: str | None, ref: str, output: O
 
     Compares the loss on windows after the snapshot's watermark with the loss on held-out windows of its set-up. A region
     has drifted where the mean loss of its users rose by more than three standard errors. How often that happens by chance
-    is measured on the same windows with old and new shuffled.
+    is measured on the same windows with old and new shuffled. A region that no new window reached is listed too; a dash
+    stands for what cannot be told of it.
 
     \b
     Examples:
@@ -63,9 +64,9 @@ def _drawn(snapshot: str, found: DriftReport) -> Iterator[str]:
         (
             each.region,
             f"{each.windows:,}",
-            f"{each.share_before:.1%} → {each.share_now:.1%}",
-            f"{each.loss.before:.3f} → {each.loss.now:.3f}",
-            f"{each.loss.errors:+.1f}",
+            f"{_known(each.share_before, '.1%')} → {_known(each.share_now, '.1%')}",
+            f"{_known(each.loss.before, '.3f')} → {_known(each.loss.now, '.3f')}",
+            _known(each.loss.errors, "+.1f"),
             "-" if math.isnan(each.centre_shift) else degrees(each.centre_shift),
             accent("edit") if each.edit else faint("leave"),
         )
@@ -74,7 +75,12 @@ def _drawn(snapshot: str, found: DriftReport) -> Iterator[str]:
     headers = ("region", "windows", "share", "loss", "standard errors", "direction moved", "")
     yield from table(headers, rows, right=(0, 1, 4))
     yield ""
-    by_chance = "-" if math.isnan(found.false_alarms) else f"{found.false_alarms:.1%}"
+    by_chance = _known(found.false_alarms, ".1%")
     yield (
         f"{found.nowhere:,} new windows lie in no region; false alarms with old and new shuffled: {by_chance} of regions"
     )
+
+
+def _known(value: float, form: str) -> str:
+    """The number in this format, or a dash where it is not known."""
+    return format(value, form) if math.isfinite(value) else "-"

@@ -6,6 +6,8 @@ does.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,12 +16,18 @@ import numpy.typing as npt
 from raie_engine.clustering import Ints
 from raie_engine.errors import InputError, NotFinite
 
-__all__ = ["LossDrift", "loss_drift"]
+__all__ = ["UNTOLD", "LossDrift", "loss_drift"]
+
+UNTOLD = -math.inf
+"""Standard errors of a rise where nothing can be told: below every number, so that no such region ranks first."""
 
 
 @dataclass(frozen=True)
 class LossDrift:
-    """One region's mean loss before and now (nats per target), and the rise in standard errors."""
+    """One region's mean loss before and now (nats per target; NaN without windows), and the rise in standard errors.
+
+    errors: UNTOLD with fewer than two windows on either side.
+    """
 
     region: int
     before: float
@@ -34,14 +42,15 @@ def loss_drift(
     now_region: Ints,
     now_loss: npt.NDArray[np.floating],
     *,
+    regions: Iterable[int] | None = None,
     least_errors: float = 3.0,
     least_rise: float = 0.0,
 ) -> tuple[LossDrift, ...]:
-    """Compare the loss of held-out older windows with that of new ones, region by region (of those with new
-    windows).
+    """Compare the loss of held-out older windows with that of new ones, region by region.
 
-    A region drifted when its mean loss rose by more than `least_rise` and `least_errors` standard errors
-    (Welch's); with fewer than two windows on either side nothing can be told, and it counts as drifted.
+    regions: the ids to compare; without them those with new windows. A region drifted when its mean loss rose by more
+    than `least_rise` and `least_errors` standard errors (Welch's). With fewer than two windows on either side nothing
+    can be told, and it counts as drifted; not so a region without new windows, which lost nothing.
 
     Raises: InputError for arrays of different lengths, NotFinite for losses that are not finite.
     Departs from the paper: arXiv 2603.00638 edits every region that receives a window.
@@ -58,7 +67,7 @@ def loss_drift(
             least_errors,
             least_rise,
         )
-        for region in np.unique(now_region)
+        for region in (np.unique(now_region) if regions is None else regions)
     )
 
 
@@ -69,11 +78,14 @@ def _compare(
     least_errors: float,
     least_rise: float,
 ) -> LossDrift:
-    mean_now = float(now.mean(dtype=np.float64))
+    mean_before, mean_now = _mean(before), _mean(now)
     if min(len(before), len(now)) < 2:
-        return LossDrift(region, float(before.mean()) if len(before) else mean_now, mean_now, 0.0, True)
-    mean_before = float(before.mean(dtype=np.float64))
+        return LossDrift(region, mean_before, mean_now, UNTOLD, drifted=len(now) > 0)
     variance = before.var(ddof=1, dtype=np.float64) / len(before) + now.var(ddof=1, dtype=np.float64) / len(now)
     rise = mean_now - mean_before
     errors = rise / max(float(np.sqrt(variance)), 1e-12)
     return LossDrift(region, mean_before, mean_now, errors, rise > least_rise and errors > least_errors)
+
+
+def _mean(losses: npt.NDArray[np.floating]) -> float:
+    return float(losses.mean(dtype=np.float64)) if len(losses) else math.nan

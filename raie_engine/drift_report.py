@@ -32,7 +32,7 @@ LEAST_ERRORS = 3.0
 @dataclass(frozen=True)
 class RegionDrift:
     """One region. windows: new ones. share_before, share_now: of all windows. centre_shift: radians between the mean
-    directions of its older and its new windows. edit: whether an edit is recommended.
+    directions of its older and its new windows; NaN without windows of both. edit: whether an edit is recommended.
     """
 
     region: int
@@ -47,7 +47,8 @@ class RegionDrift:
 @dataclass(frozen=True)
 class DriftReport:
     """before, now: windows compared. nowhere: new windows that the gate would add. false_alarms: the share of regions
-    that count as drifted on shuffled periods; NaN where no region has two users in each.
+    that count as drifted on shuffled periods; NaN where no region has two users in each. regions: every one of the map,
+    those that no new window reached among them.
     """
 
     before: int
@@ -85,7 +86,14 @@ def drift_report(
     region = assign(view.region_map, vectors)
     owner, period, loss = _by_user(region, both.user, now, target_losses(view.router, both, region))
 
-    found = loss_drift(owner[~period], loss[~period], owner[period], loss[period], least_errors=least_errors)
+    found = loss_drift(
+        owner[~period],
+        loss[~period],
+        owner[period],
+        loss[period],
+        regions=view.region_map.ids.tolist(),
+        least_errors=least_errors,
+    )
     decided = gate_from(config.gate).decide(view.region_map, vectors[now]).action
     return DriftReport(
         before=len(older),
@@ -152,12 +160,13 @@ def _region(loss: LossDrift, region: np.ndarray, now: np.ndarray, vectors: np.nd
     here = region == loss.region
     windows = int((here & now).sum())
     older, newer = (_direction(vectors[here & period]) for period in (~now, now))
+    shift = float(angles(older @ newer))
     return RegionDrift(
         region=loss.region,
         windows=windows,
         share_before=float(here[~now].mean()) if (~now).any() else math.nan,
         share_now=float(here[now].mean()),
-        centre_shift=float(angles(older @ newer)),
+        centre_shift=math.nan if math.isnan(shift) else shift,  # one NaN, so that equal reports compare equal
         loss=loss,
         edit=loss.drifted and windows >= least,
     )

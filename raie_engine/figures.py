@@ -55,7 +55,7 @@ def _figures(outcome: Outcome, metric: str) -> Iterator[tuple[str, Figure]]:
     yield "cost", _cost(outcome, shown)
     for one in outcome.played:
         if one.regions and one.contestant.name == outcome.reference:
-            yield "regions", _regions(one)
+            yield "regions", _regions(one, outcome.seeds[0])
 
 
 def _colour(outcome: Outcome, one: Played) -> str:
@@ -147,8 +147,8 @@ def _cost(outcome: Outcome, shown: Sequence[Played]) -> Figure:
     return figure
 
 
-def _regions(one: Played) -> Figure:
-    """What each region gained over the backbone that is never edited, on slices still ahead."""
+def _regions(one: Played, seed: int) -> Figure:
+    """What each region gained over the backbone that is never edited, on slices still ahead; seed: the first."""
     rows = sorted(one.regions, key=lambda each: each.gain.mean)
     figure = Figure(figsize=(6.4, 0.34 * len(rows) + 1.3))
     axes = figure.subplots()
@@ -156,8 +156,8 @@ def _regions(one: Played) -> Figure:
         axes.errorbar(each.gain.mean, place, xerr=_arms(each.gain), fmt="o", ms=5, color=_CHOSEN, elinewidth=1)
     axes.axvline(0, color="#c9ced6", lw=1, zorder=0)
     axes.set_yticks(range(len(rows)), [f"region {each.region}  ({each.windows:,} windows)" for each in rows])
-    axes.set_xlabel("Recall@10, gain over the backbone that is never edited")
-    axes.set_title(f"{one.contestant.name}, region by region")
+    axes.set_xlabel(f"{rows[0].metric}, gain over the backbone that is never edited")
+    axes.set_title(f"{one.contestant.name}, region by region, first seed ({seed})")
     axes.tick_params(left=False)
     return figure
 

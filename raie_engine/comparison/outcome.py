@@ -16,7 +16,18 @@ from raie_engine.comparison.judging import DRAWS, Measured, measured, totals
 from raie_engine.evaluation import METRICS, Difference, paired_difference
 from raie_engine.log_times import iso
 
-__all__ = ["Cost", "Outcome", "Played", "RegionGain", "outcome"]
+__all__ = ["Cost", "Origin", "Outcome", "Played", "RegionGain", "outcome"]
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """What was compared on. log: its file's name. digest: of its interactions. engine: the options that all share, as
+    plain values; a seed is not among them, because every seed of the comparison takes its place.
+    """
+
+    log: str
+    digest: str
+    engine: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -31,11 +42,12 @@ class Cost:
 @dataclass(frozen=True)
 class RegionGain:
     """One region of the last edit's map, or before: windows ahead that fell into it, and the gain there over the
-    backbone that is never edited.
+    backbone that is never edited, in one metric.
     """
 
     region: int
     windows: int
+    metric: str
     gain: Difference
 
 
@@ -58,7 +70,7 @@ class Played:
 class Outcome:
     """All contestants in their order; reference: the name of the one that the others are compared with."""
 
-    log: str
+    origin: Origin
     course: Course
     seeds: tuple[int, ...]
     reference: str
@@ -67,7 +79,9 @@ class Outcome:
     def to_mapping(self) -> dict[str, Any]:
         """Plain values; NaN where a measure does not exist."""
         return {
-            "log": self.log,
+            "log": self.origin.log,
+            "log_digest": self.origin.digest,
+            "engine": dict(self.origin.engine),
             "seeds": list(self.seeds),
             "reference": self.reference,
             "slices": _slices(self.course),
@@ -76,7 +90,7 @@ class Outcome:
 
 
 def outcome(
-    log: str,
+    origin: Origin,
     course: Course,
     contestants: Sequence[Contestant],
     seeds: Sequence[int],
@@ -85,8 +99,9 @@ def outcome(
     never: str,
     joint: str | None,
     reference: str,
+    metric: str,
 ) -> Outcome:
-    """Read every cell and judge. never, joint, reference: names of contestants."""
+    """Read every cell and judge. never, joint, reference: names of contestants. metric: of the regions' gains."""
     cells = {one.name: [_cells(course, work, one, seed) for seed in seeds] for one in contestants}
 
     def judged(of_each: Mapping[str, Sequence[Sequence[Cell]]], draws: int) -> dict[str, Measured]:
@@ -102,11 +117,11 @@ def outcome(
             tuple(seed[one.name] for seed in alone),
             _cost(cells[one.name]),
             _untouched(course, cells[one.name]),
-            _gains(course, cells[one.name][0], cells[never][0]),
+            _gains(course, cells[one.name][0], cells[never][0], metric),
         )
         for one in contestants
     )
-    return Outcome(log, course, tuple(seeds), reference, played)
+    return Outcome(origin, course, tuple(seeds), reference, played)
 
 
 def _cells(course: Course, work: Path, one: Contestant, seed: int) -> list[Cell]:
@@ -144,7 +159,7 @@ def _untouched(course: Course, cells: Sequence[Sequence[Cell]]) -> tuple[int, in
     return count, changed
 
 
-def _gains(course: Course, cells: Sequence[Cell], never: Sequence[Cell]) -> tuple[RegionGain, ...]:
+def _gains(course: Course, cells: Sequence[Cell], never: Sequence[Cell], metric: str) -> tuple[RegionGain, ...]:
     if not len(cells[0].regions):
         return ()
     parts = []
@@ -155,9 +170,10 @@ def _gains(course: Course, cells: Sequence[Cell], never: Sequence[Cell]) -> tupl
         parts.append((cells[edit].regions[ahead], never[edit].ranks[ahead], cells[edit].ranks[ahead], users))
     region, before, after, user = (np.concatenate(column) for column in zip(*parts, strict=True))
     return tuple(
-        RegionGain(int(each), int(here.sum()), paired_difference(before[here], after[here], user[here]))
+        RegionGain(int(each), int(here.sum()), metric, difference)
         for each in np.unique(region)
         for here in [region == each]
+        for difference in [paired_difference(before[here], after[here], user[here], metric=metric)]
     )
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 
-from raie_engine.comparison.judging import MEASURES
+from raie_engine.comparison.judging import MEASURES, Measured
 from raie_engine.comparison.outcome import Outcome, Played
 from raie_engine.evaluation import METRICS, Difference
 from raie_engine.log_times import iso
@@ -17,7 +18,9 @@ __all__ = [
     "adapting_table",
     "cost_table",
     "csv_text",
+    "headed_tables",
     "keeping_table",
+    "legend",
     "markdown",
     "slices_table",
     "untouched_lines",
@@ -26,13 +29,32 @@ __all__ = [
 Table = tuple[Sequence[str], list[list[str]]]
 """Headers and rows."""
 
+_Numbers = tuple[str, str, Sequence[float]]
+"""Metric, measure, and up to six numbers: value, low and high, then the same of its difference to the reference."""
+
 _LEGEND = (
     "prequential: each slice before any edit has learnt from it, the mean; final: the last slice, which nobody learns "
     "from; change: the difference to {reference}, with its 95 % interval by user; retention: earlier slices after the "
     "last edit; BWT: what later edits did to them; forgetting: how far they ended below their best; FWT: what earlier "
     "edits gave to slices still ahead; plasticity: each slice right after its edit; intransigence: how far that is below "
-    "joint retraining. Retention to intransigence are measured on users whom nobody learns from."
+    "joint retraining. Prequential, final and FWT are measured on all windows of a slice, the others on windows that "
+    "nobody ever learns from. Costs are means per edit: seconds of one core, for learning alone; passes, windows that "
+    "went through training; trained numbers, the parameters that were trained; old windows, whether some are replayed."
 )
+
+
+def legend(outcome: Outcome) -> str:
+    """What the columns of all tables mean, in one paragraph."""
+    return _LEGEND.format(reference=outcome.reference)
+
+
+def headed_tables(outcome: Outcome, metric: str) -> tuple[tuple[str, Table], ...]:
+    """The tables that everybody sees, each with its heading."""
+    return (
+        ("Adapting: slices that no edit has learnt from yet", adapting_table(outcome, metric)),
+        ("Keeping: how well slices were learnt, and what became of them", keeping_table(outcome, metric)),
+        ("Cost of an edit, on one core", cost_table(outcome, metric)),
+    )
 
 
 def adapting_table(outcome: Outcome, metric: str) -> Table:
@@ -85,25 +107,18 @@ def slices_table(outcome: Outcome, metric: str) -> Table:
 def markdown(outcome: Outcome, metric: str) -> str:
     """All tables as one page."""
     ends = [iso(end) for end in outcome.course.ends]
-    seeds = ", ".join(map(str, outcome.seeds))
+    seeds, tables = ", ".join(map(str, outcome.seeds)), headed_tables(outcome, metric)
     return "\n".join(
         [
-            f"# Strategies compared on {outcome.log}",
+            f"# Strategies compared on {outcome.origin.log}",
             "",
             f"{metric}, ranking all items. Set-up until {ends[0]}, edits until {ends[-2]}, "
             f"last slice until {ends[-1]}; seeds {seeds}.",
             "",
-            *_drawn(adapting_table(outcome, metric)),
+            *(line for heading, shown in tables for line in (f"## {heading}", "", *_drawn(shown), "")),
+            legend(outcome),
             "",
-            *_drawn(keeping_table(outcome, metric)),
-            "",
-            _LEGEND.format(reference=outcome.reference),
-            "",
-            "Per edit, on one core:",
-            "",
-            *_drawn(cost_table(outcome, metric)),
-            "",
-            "Each slice before any edit has learnt from it:",
+            "## Each slice before any edit has learnt from it",
             "",
             *_drawn(slices_table(outcome, metric)),
             *(["", *untouched] if (untouched := untouched_lines(outcome)) else []),
@@ -123,24 +138,44 @@ def untouched_lines(outcome: Outcome) -> list[str]:
 
 
 def csv_text(outcome: Outcome) -> str:
-    """One row per contestant, metric and measure; measures named a[i][j] are the matrix."""
+    """One row per contestant, metric and measure.
+
+    a[i][j]: the matrix. A measure with [seed s] is of that seed alone; gain[seed s][region r], of the first seed, is over
+    the backbone that is never edited. Costs and counts of windows have no metric.
+    """
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(
         ("strategy", "metric", "measure", "value", "low", "high", "change", "change_low", "change_high")
     )
     for one in outcome.played:
-        name = one.contestant.name
-        for place, metric in enumerate(METRICS):
-            for measure in MEASURES:
-                both = one.measured.value[metric][measure], one.measured.change[metric][measure]
-                writer.writerow(
-                    [name, metric, measure, *(_exact(x) for d in both for x in (d.mean, d.low, d.high))]
-                )
-            for i, row in enumerate(one.measured.matrix[place]):
-                for j, score in enumerate(row):
-                    writer.writerow([name, metric, f"a[{i}][{j}]", _exact(float(score)), *[""] * 5])
+        for metric, measure, numbers in _numbers(outcome, one):
+            cells = [_exact(number) for number in numbers]
+            writer.writerow([one.contestant.name, metric, measure, *cells, *[""] * (6 - len(cells))])
     return file.getvalue()
+
+
+def _numbers(outcome: Outcome, one: Played) -> Iterator[_Numbers]:
+    """Everything of one contestant."""
+    for place, metric in enumerate(METRICS):
+        yield from _measures(one.measured, metric)
+        for i, row in enumerate(one.measured.matrix[place]):
+            for j, score in enumerate(row):
+                yield metric, f"a[{i}][{j}]", [float(score)]
+        for seed, alone in zip(outcome.seeds, one.by_seed, strict=True):
+            yield from _measures(alone, metric, f"[seed {seed}]")
+    for name, cost in asdict(one.cost).items():
+        yield "", name, [cost]
+    for each in one.regions:
+        place_of = f"[seed {outcome.seeds[0]}][region {each.region}]"
+        yield "", f"windows{place_of}", [each.windows]
+        yield each.metric, f"gain{place_of}", [each.gain.mean, each.gain.low, each.gain.high]
+
+
+def _measures(measured: Measured, metric: str, seed: str = "") -> Iterator[_Numbers]:
+    for measure in MEASURES:
+        both = measured.value[metric][measure], measured.change[metric][measure]
+        yield metric, measure + seed, [number for each in both for number in (each.mean, each.low, each.high)]
 
 
 def _number(value: float, *, signed: bool = False) -> str:

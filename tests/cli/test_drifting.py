@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
+import numpy as np
 import pytest
 
+from cli.workflows import read_new
 from cli.workspace import find
+from raie_engine.editing import new_windows
+from raie_engine.gating import Action, GateDecisions, GatePolicy, gate_from
 from raie_engine.model_view import ModelView
+from raie_engine.regions import RegionMap
 from raie_engine.synthetic import Drift, Truth, drifting_log, one_topic_in_five, write_csv
 from tests.cli.conftest import Raie
 from tests.cli.trained import command, state
@@ -25,6 +32,9 @@ patience = 4
 
 [engine.regions]
 regions = 5
+
+[engine.gate]
+buffer = 1000
 
 [engine.edit]
 shared_epochs = 1
@@ -55,7 +65,62 @@ def test_where_nothing_drifts_nothing_is_edited(truth: tuple[Path, Truth], raie:
     assert (ran.code, ran.err) == (0, "")
     assert "no region has drifted" in ran.out
     assert raie("--workspace", str(folder), "edit", *arguments, "--json").json == {"snapshot": None, "drifted": []}
+    shown = raie("--workspace", str(folder), "edit", *arguments, "--dry-run").out
+    assert "no region has drifted: nothing to edit, and `raie edit apply` would change nothing" in shown
     assert state(folder) == before
+
+
+@dataclass(frozen=True)
+class _Aloof:
+    """A gate for which the windows of one region lie too far out."""
+
+    gate: GatePolicy
+    region: int
+    name: ClassVar[str] = "radius"
+
+    def decide(self, region_map: RegionMap, vectors: np.ndarray) -> GateDecisions:
+        found = self.gate.decide(region_map, vectors)
+        here = found.region == self.region
+        action = np.where(here, np.int8(Action.ADD), found.action)
+        return replace(found, action=action, region=np.where(here, np.int32(-1), found.region))
+
+
+def test_where_the_gate_adds_the_windows_of_a_drifted_region_nothing_is_edited_and_the_drift_is_told(
+    truth: tuple[Path, Truth], raie: Raie, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, known = truth
+    log, until, here = str(folder / "log.csv"), known.cuts["edit_1"], ("--workspace", str(folder))
+    before, arguments = state(folder), (*here, "edit", "apply", log, "--until", until, "--only-drifted")
+    (drifting,) = raie(*here, "drift", log, "--until", until, "--json").json["drifted"]
+    monkeypatch.setattr("raie_engine.editing.gate_from", lambda gate: _Aloof(gate_from(gate), drifting))
+    assert raie(*arguments, "--json").json == {"snapshot": None, "drifted": [drifting]}
+    why = f"drifted regions: {drifting}; but of each, fewer than gate.min_windows new windows are Update or Expand"
+    assert raie(*arguments).out == f"{why}: nothing to edit, and nothing was changed\n"
+    shown = raie(*arguments, "--dry-run").out
+    assert f"{why}: nothing to edit, and `raie edit apply` would change nothing" in shown
+    assert state(folder) == before
+
+
+def test_a_region_that_too_few_reached_shows_dashes_for_what_cannot_be_told(
+    truth: tuple[Path, Truth], raie: Raie
+) -> None:
+    folder, _ = truth
+    log, registry = folder / "log.csv", find(folder).registry()
+    view = ModelView(registry.resolve("recsys", "edit:1").content, registry.get)
+    times = sorted(new_windows(view, read_new(view, log), None).timestamp.tolist())
+    command = ("--workspace", str(folder), "drift", str(log), "--ref", "edit:1", "--until", str(times[0]))
+    rows = raie(*command, "--json").json["regions"]
+    assert [row["region"] for row in rows] == list(range(5))
+    gone = [row for row in rows if not row["windows"]]
+    assert len(gone) >= 5 - times.count(times[0])
+    assert {(row["share_now"], row["loss"]["now"], row["loss"]["errors"], row["edit"]) for row in gone} == {
+        (0.0, None, None, False)
+    }
+    shown = raie(*command).out
+    assert "nan" not in shown
+    assert "inf" not in shown
+    assert len(re.findall(r"→ 0\.0% +\d\.\d+ → - +- +- +leave", shown)) == len(gone)
+    assert "+0.0" not in shown
 
 
 def test_exactly_the_region_that_drifts_is_edited(truth: tuple[Path, Truth], raie: Raie) -> None:

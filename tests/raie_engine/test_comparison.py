@@ -16,9 +16,9 @@ from raie_engine.comparison.cells import Cell, CellPlace, read_blobs
 from raie_engine.comparison.contestants import ABLATIONS, contestants
 from raie_engine.comparison.course import Course, cut_course, lessons
 from raie_engine.comparison.judging import measured, totals
-from raie_engine.comparison.outcome import Outcome, outcome
+from raie_engine.comparison.outcome import Origin, Outcome, outcome
 from raie_engine.comparison.running import run
-from raie_engine.comparison.tables import adapting_table, csv_text, keeping_table, markdown
+from raie_engine.comparison.tables import adapting_table, csv_text, headed_tables, keeping_table, legend, markdown
 from raie_engine.config import EngineConfig
 from raie_engine.errors import ConfigError, DamagedArtifact, InputError
 from raie_engine.evaluation import METRICS, per_window
@@ -50,7 +50,13 @@ def work(course: Course, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def found(course: Course, work: Path) -> Outcome:
-    return outcome("log.csv", course, WHO, SEEDS, work, never="never edit", joint=None, reference="RAIE")
+    return judged(course, work, "NDCG@10")
+
+
+def judged(course: Course, work: Path, metric: str) -> Outcome:
+    origin = Origin("log.csv", "a1b2", {"windows": {"length": 10}})
+    names = {"never": "never edit", "reference": "RAIE", "metric": metric}
+    return outcome(origin, course, WHO, SEEDS, work, joint=None, **names)
 
 
 # --- What is cut
@@ -267,6 +273,19 @@ def test_regions_that_an_edit_left_alone_changed_no_rank(found: Outcome) -> None
     assert sum(gain.windows for gain in by_name["RAIE"].regions) == (found.course.slice > 1).sum()
 
 
+@pytest.mark.parametrize("metric", ["NDCG@10", "Recall@20"])
+def test_regions_gain_in_the_metric_that_was_asked_for(course: Course, work: Path, metric: str) -> None:
+    gains = judged(course, work, metric).played[0].regions
+    total = 0.0
+    for edit in (1, 2):
+        ahead = course.slice[course.judges(edit)] == edit + 1
+        after, before = (CellPlace.of(work, one, SEEDS[0]).read(edit).ranks[ahead] for one in WHO[:2])
+        total += (per_window(after)[metric] - per_window(before)[metric]).sum()
+    assert {each.metric for each in gains} == {metric}
+    assert sum(each.windows * each.gain.mean for each in gains) == pytest.approx(total)
+    assert total != 0
+
+
 # --- Telling
 
 
@@ -285,6 +304,23 @@ def test_tables_name_every_contestant_and_csv_holds_every_number(found: Outcome)
     assert float(raie["Recall@10", "prequential"]) == value.value["Recall@10"]["prequential"].mean
     assert float(raie["NDCG@20", "a[2][1]"]) == value.matrix[METRICS.index("NDCG@20")][2, 1]
     assert raie["Recall@10", "intransigence"] == ""
+    cost, gain = found.played[0].cost, found.played[0].regions[0]
+    assert [float(raie["", name]) for name in ("seconds", "passes", "parameters")] == list(vars(cost).values())
+    for seed, alone in zip(SEEDS, found.played[0].by_seed, strict=True):
+        assert float(raie["NDCG@10", f"BWT[seed {seed}]"]) == alone.value["NDCG@10"]["BWT"].mean
+    assert int(raie["", f"windows[seed 1][region {gain.region}]"]) == gain.windows
+    assert float(raie["NDCG@10", f"gain[seed 1][region {gain.region}]"]) == gain.gain.mean
+    assert len({(row["strategy"], row["metric"], row["measure"]) for row in read}) == len(read)
+
+
+def test_tables_have_headings_and_a_legend_for_every_column(found: Outcome) -> None:
+    page, said = markdown(found, "Recall@10"), legend(found)
+    assert said in page
+    for heading, (headers, _) in headed_tables(found, "Recall@10"):
+        assert f"\n## {heading}\n" in page
+        for header in set(headers) - {"strategy", "where it differs"}:
+            assert header in said.lower() or f"{header}:" in said
+    assert "difference to RAIE" in said
 
 
 def test_the_whole_outcome_is_plain_values(found: Outcome) -> None:
@@ -293,6 +329,9 @@ def test_the_whole_outcome_is_plain_values(found: Outcome) -> None:
     assert len(values["strategies"][0]["by_seed"]) == len(SEEDS)
     assert values["strategies"][0]["cost"]["passes"] > 0
     assert values["slices"][0]["slice"] == 0
+    assert (values["log"], values["log_digest"]) == ("log.csv", "a1b2")
+    assert values["engine"] == {"windows": {"length": 10}}
+    assert {each["metric"] for each in values["strategies"][0]["regions"]} == {"NDCG@10"}
 
 
 def test_pictures_are_files_that_name_everybody_and_are_the_same_every_time(
@@ -307,5 +346,8 @@ def test_pictures_are_files_that_name_everybody_and_are_the_same_every_time(
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in files if path.suffix == ".png")
     picture = (tmp_path / "one" / "retention-adaptation.svg").read_text()
     assert [one.contestant.name for one in found.played if one.contestant.name not in picture] == []
+    regions = (tmp_path / "one" / "regions.svg").read_text()
+    assert "NDCG@10, gain over" in regions, "the metric of the gains, whatever the other pictures show"
+    assert f"first seed ({SEEDS[0]})" in regions
     draw(found, "Recall@10", tmp_path / "two")
     assert all(path.read_bytes() == (tmp_path / "two" / path.name).read_bytes() for path in files)

@@ -12,6 +12,7 @@ import torch
 from raie_engine.drift_report import drift_report, target_losses
 from raie_engine.editing import new_windows
 from raie_engine.errors import NothingToEdit
+from raie_engine.regions import assign
 from tests.raie_engine.world import World
 
 
@@ -55,6 +56,25 @@ def test_windows_that_predict_as_they_did_are_no_drift_and_worse_ones_are(world:
 def test_a_region_that_few_new_windows_reach_is_left_alone_whatever_it_lost(world: World) -> None:
     few = world.view.holdout.take(slice(0, 3))
     assert drift_report(world.view, few).drifted == ()
+
+
+def test_a_region_that_no_new_window_reached_is_listed_with_its_share_gone(world: World) -> None:
+    windows, regions = (
+        new_windows(world.view, world.interactions, world.ends[1]),
+        world.view.region_map.ids.tolist(),
+    )
+    reached = assign(world.view.region_map, world.view.vectors(windows))
+    left = windows.take(np.flatnonzero(reached != regions[0]))
+    found = drift_report(world.view, left)
+    assert [each.region for each in found.regions] == regions
+    gone = found.regions[0]
+    assert (gone.windows, gone.share_now, gone.edit) == (0, 0.0, False)
+    assert gone.share_before > 0
+    assert gone.loss.before > 0
+    assert math.isnan(gone.loss.now)
+    assert math.isnan(gone.centre_shift)
+    assert max(found.regions, key=lambda each: each.loss.errors).windows > 0
+    assert found == drift_report(world.view, left)
 
 
 def test_without_new_windows_there_is_nothing_to_compare(world: World) -> None:
