@@ -266,7 +266,8 @@ class EditConfig:
     First one adapter trains on the windows of all touched regions, shared_epochs at shared_learning_rate; then each
     region continues from it, or from its own, for epochs at learning_rate; one that is touched alone has had the first
     to itself and does not. patience: epochs without gain before either stops.
-    replay_ratio: replayed windows per new window (the paper: 0.7).  max_replay: windows a region keeps to replay.
+    replay_ratio: replayed windows per new window (the paper: 0.7).  max_replay: windows a region keeps, to
+    replay and to count in.
     holdout: share of the newest windows, of the set-up and of every edit, that are kept to judge by.
     """
 
@@ -277,7 +278,7 @@ class EditConfig:
     batch: int = 256
     patience: int = 2
     replay_ratio: float = 1.0
-    max_replay: int = 10_000
+    max_replay: int = 50_000
     holdout: float = 0.1
 
     def __post_init__(self) -> None:

@@ -27,7 +27,7 @@ from raie_engine.gating import Action, gate_from
 from raie_engine.interactions import Interactions, Watermark, between, late_rows, watermark
 from raie_engine.model_view import ADAPTER_ROLES, SHARED_PREFIX, ModelView, pack_item_rows
 from raie_engine.plan import apply_plan, make_plan, next_buffer, without
-from raie_engine.region_training import SHARED, TrainedRegion
+from raie_engine.region_training import SHARED, TrainedRegion, quality
 from raie_engine.regions import RegionMap, region_state
 from raie_engine.setting_up import keep_sample
 from raie_engine.windows import Windows, concatenate, cut_windows
@@ -235,7 +235,8 @@ def finish_edit(view: ModelView, prepared: PreparedEdit, trained: Sequence[Train
 
 
 def _gained(trained: TrainedRegion) -> bool:
-    return trained.chosen != "current" and not math.isnan(trained.before["NDCG@10"])
+    known = not math.isnan(trained.before["NDCG@10"])
+    return known and trained.chosen != "current" and quality(trained.after) > quality(trained.before)
 
 
 def _entry(

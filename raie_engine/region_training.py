@@ -20,7 +20,7 @@ from raie_engine.adapters import Adapter, AdapterDelta, fresh_adapter
 from raie_engine.backbones import Backbone, Contexts, Delta, load_backbone
 from raie_engine.config import AdapterConfig
 from raie_engine.cross_entropy import linear_cross_entropy
-from raie_engine.evaluation import mean_metrics, ranks
+from raie_engine.evaluation import mean_metrics, per_window, ranks
 from raie_engine.training import Progress, Schedule, fit
 from raie_engine.transitions import Transitions
 from raie_engine.windows import Windows, concatenate
@@ -98,10 +98,11 @@ class TrainedRegion:
 
 
 def train_region(task: TrainTask, progress: Progress | None = None, threads: int = 1) -> TrainedRegion:
-    """Train one region and keep the best of its current, the shared and the newly trained adapter.
+    """Train one region and keep the better of the shared and the newly trained adapter, or the current one.
 
-    The best is judged on windows none of them was trained on; the current one stays unless another is better. Without
-    validation windows nothing can be judged, and the trained one is taken. threads: of parts of a batch, side by side.
+    They are judged on windows none of them was trained on. The current one stays where it is better than both by more
+    than a standard error, because only the others know the new items. Without validation windows nothing can be judged,
+    and the trained one is taken. threads: of parts of a batch, side by side.
 
     Source: equation 7; idea 4 of the method for the shared adapter and the publication gate. Departs from the paper:
     the backbone is frozen and all positions of a window train.
@@ -109,27 +110,26 @@ def train_region(task: TrainTask, progress: Progress | None = None, threads: int
     started = time.monotonic()
     backbone = task_backbone(task)
     candidates = {"current": _read(task.current, backbone), "shared": _read(task.shared, backbone)}
-    measured = {
-        name: measure(backbone, adapter, task)
+    judged = {
+        name: _judged(backbone, adapter, task)
         for name, adapter in candidates.items()
         if name == "current" or adapter is not None
     }
-    # Where nothing tells them apart, from the shared one, which has seen the new windows.
-    start = candidates[max(reversed(measured), key=lambda name: quality(measured[name]))]
+    start = candidates[_preferred(judged, equal="shared")]  # which has seen the new windows
     begun = fresh_adapter(backbone, task.adapter, touched_items(task.new), task.schedule.seed, start)
     trained, passes = fit_adapter(backbone, begun, task, progress, threads)
     counted = None if task.transitions is None else Transitions.from_bytes(task.transitions)
     candidates["trained"] = replace(trained, transitions=counted)
-    measured["trained"] = measure(backbone, candidates["trained"], task)
-    chosen = max(measured, key=lambda name: quality(measured[name])) if len(task.validation) else "trained"
+    judged["trained"] = _judged(backbone, candidates["trained"], task)
+    chosen = _preferred(judged, equal="current") if len(task.validation) else "trained"
     adapter = candidates[chosen]
     blobs = dict(task.current or {}) if chosen == "current" or adapter is None else adapter.to_blobs()
     return TrainedRegion(
         region=task.region,
         blobs=blobs,
         chosen=chosen,
-        before=measured["current"],
-        after=measured[chosen],
+        before=judged["current"].metrics,
+        after=judged[chosen].metrics,
         passes=passes,
         seconds=time.monotonic() - started,
     )
@@ -177,7 +177,7 @@ def fit_adapter(
     parameters = trained_parameters(live, task)
 
     def validate() -> float:
-        return quality(measure(backbone, live, task))
+        return quality(_judged(backbone, live, task).metrics)
 
     result = fit(
         parameters,
@@ -255,11 +255,45 @@ def adapter_scores(
     return score
 
 
-def measure(backbone: Backbone, adapter: Adapter | None, task: TrainTask) -> dict[str, float]:
-    """Metrics of an adapter on the task's validation windows and, prefixed "retained ", on its retained ones."""
+@dataclass(frozen=True, eq=False)
+class _Judged:
+    """Ranks of the targets of a task's validation windows and of its retained ones, under one adapter."""
+
+    validation: np.ndarray
+    retained: np.ndarray
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Of the validation windows and, prefixed "retained ", of the retained ones."""
+        retained = mean_metrics(self.retained)
+        return mean_metrics(self.validation) | {f"retained {name}": value for name, value in retained.items()}
+
+    def lead(self, other: _Judged) -> tuple[float, float]:
+        """By how much its quality is above the other's, and the standard error of that."""
+        pairs = (self.validation, other.validation), (self.retained, other.retained)
+        gains = [per_window(own)["NDCG@10"] - per_window(its)["NDCG@10"] for own, its in pairs if len(own)]
+        error = math.sqrt(sum(gain.var() / len(gain) for gain in gains))
+        return sum(float(gain.mean()) for gain in gains) / max(len(gains), 1), error / max(len(gains), 1)
+
+
+def _judged(backbone: Backbone, adapter: Adapter | None, task: TrainTask) -> _Judged:
     score = adapter_scores(backbone, adapter)
-    retained = mean_metrics(ranks(score, task.retained))
-    return mean_metrics(ranks(score, task.validation)) | {f"retained {name}": v for name, v in retained.items()}
+    return _Judged(ranks(score, task.validation), ranks(score, task.retained))
+
+
+def _preferred(judged: Mapping[str, _Judged], equal: str) -> str:
+    """The best of the others, unless the current one is better by more than a standard error.
+
+    equal: which one, where the best of the others ranks every target as the current one does.
+    """
+    others = [name for name in judged if name != "current"]
+    if not others:
+        return "current"
+    best = max(others, key=lambda name: quality(judged[name].metrics))
+    lead, error = judged["current"].lead(judged[best])
+    if lead == error == 0:
+        return equal
+    return "current" if lead > error else best
 
 
 def train_regions(tasks: Sequence[TrainTask], workers: int) -> Generator[TrainedRegion]:

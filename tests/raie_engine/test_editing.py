@@ -255,7 +255,9 @@ def test_an_addition_is_accepted_only_on_evidence(world: World) -> None:
     assert world.first.finished.rejected == (refused,)
     assert added in world.first.finished.parts.regions
     unknown = dict.fromkeys(trained[added].before, math.nan)
-    for changed in (replace(trained[added], chosen="current"), replace(trained[added], before=unknown)):
+    no_better = replace(trained[added], before=trained[added].after)
+    kept = replace(trained[added], chosen="current")
+    for changed in (kept, no_better, replace(trained[added], before=unknown)):
         finished = finish_edit(world.view, prepared, as_if(trained, **{f"region_{added}": changed}))
         assert finished.rejected == (refused, added)
         assert added not in finished.parts.regions

@@ -203,6 +203,22 @@ def test_forgetting_counts_against_an_adapter() -> None:
     assert train_region(slight).chosen == "current"
 
 
+def test_the_current_adapter_stays_only_where_it_is_better_by_more_than_a_standard_error() -> None:
+    """Without training, another adapter is published although it is a little worse, and not where it is much worse."""
+    current = train_region(task()).blobs
+    short = replace(task().schedule, epochs=0)
+    judged = {"validation": random_windows(200, LENGTH, ITEMS, seed=8), "retained": NONE}
+    other = train_region(
+        task(current=current, schedule=replace(task().schedule, seed=5, epochs=1), validation=NONE)
+    ).blobs
+    by_chance = train_region(task(current=current, shared=other, schedule=short, **judged))
+    assert by_chance.chosen == "shared"
+    worse = random_adapter(BACKBONE, range(1, ITEMS + 1), seed=3).to_blobs()
+    kept = train_region(task(current=current, shared=worse, schedule=short, validation=successor_windows(200, 7)))
+    assert kept.before["NDCG@10"] > 0.3
+    assert kept.chosen == "current"
+
+
 def test_an_adapter_of_another_backbone_is_refused_before_it_trains() -> None:
     stranger = random_backbone(seed=9)
     with pytest.raises(WrongBackbone):
