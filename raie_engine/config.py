@@ -266,8 +266,8 @@ class EditConfig:
     First one adapter trains on the windows of all touched regions, shared_epochs at shared_learning_rate; then each
     region continues from it, or from its own, for epochs at learning_rate; one that is touched alone has had the first
     to itself and does not. patience: epochs without gain before either stops.
-    replay_ratio: replayed windows per new window (the paper: 0.7).  max_replay: windows a region keeps, to
-    replay and to count in.
+    replay_ratio: replayed windows per new window (the paper: 0.7).
+    max_replay: windows a region keeps, to replay and to count in.
     holdout: share of the newest windows, of the set-up and of every edit, that are kept to judge by.
     """
 

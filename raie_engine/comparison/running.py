@@ -5,7 +5,6 @@ Whatever is finished lies in the work folder and is not done again.
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
@@ -122,18 +121,18 @@ def _set_up(task: _SetUpTask, progress: Callable[[int, float], None] | None = No
     trained = task.trained
     if isinstance(trained, Path):
         trained = view_of(read_blobs(trained)).backbone_bytes
-    training = task.path.with_suffix(".training")
+    checkpoint = task.path.with_suffix(".checkpoint")
     with one_thread():
         made = set_up(
             task.course.interactions,
             task.course.ends[0],
             task.settings,
             backbone=trained,
-            checkpoint=training / "backbone.safetensors",
+            checkpoint=checkpoint,
             progress=progress,
         )
     write_blobs(task.path, with_parts({}, made.parts))
-    shutil.rmtree(training, ignore_errors=True)
+    checkpoint.unlink(missing_ok=True)
 
 
 # --- Cells
