@@ -38,8 +38,9 @@ from raie_engine.transitions import Transitions
 __all__ = ["Adapter", "AdapterDelta", "fresh_adapter", "item_parts", "rows_read"]
 
 PEFT_PREFIX = "base_model.model."
-ITEM_ROWS = "item_rows 2"
-"""Rows that are read and scored with; those of the first kind were scored with only, and would now say something else."""
+ITEM_ROWS = "item_rows 3"
+"""Rows that are read under the last block. Those of the first kind were scored with only, those of the second read under
+the first block: both would now say something else."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -184,6 +184,7 @@ def fit_adapter(
         next_item_loss(backbone, live, task.positions),
         concatenate([task.new, task.replay]),
         task.schedule,
+        read_ahead=backbone.read_ahead,
         validate=validate if len(task.validation) else None,
         checkpoint=task.checkpoint,
         progress=progress,

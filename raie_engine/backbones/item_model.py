@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from raie_engine.backbones.declared_sizes import UNFIT, require_outline
-from raie_engine.backbones.linear_layers import linear_shapes, with_delta
-from raie_engine.backbones.next_item import at_places, last_places, successors
+from raie_engine.backbones.linear_layers import last_layers, linear_shapes, with_delta
+from raie_engine.backbones.next_item import at_places, last_places, successors, where_real
 from raie_engine.backbones.protocol import Contexts, Delta, Shape
 from raie_engine.config import BackboneConfig
 from raie_engine.errors import DamagedArtifact
@@ -54,6 +54,7 @@ class ItemModel(nn.Module):
 
     kind: its name in the configuration. shape_type: the fields of its shape; those that are options of
     `[engine.backbone]` too are set from there. reads_times, reads_titles: it wants the times and the titles of items.
+    last_block_alone: adapters change its last block, and what it has outside of blocks, and nothing below.
     source: the text of the file that a user's own class stands in.
     """
 
@@ -61,6 +62,7 @@ class ItemModel(nn.Module):
     shape_type: ClassVar[type[Any]] = ModelShape
     reads_times: ClassVar[bool] = False
     reads_titles: ClassVar[bool] = False
+    last_block_alone: ClassVar[bool] = False
     source: ClassVar[str | None] = None
     delta: Delta | None = None
     appended: Tensor
@@ -82,15 +84,18 @@ class ItemModel(nn.Module):
 
     def embedded(self, items: Tensor) -> Tensor:
         """The rows of the item table, and what an adapter adds to them: [n, L] -> [n, L, d]."""
-        rows = F.embedding(items, self.item_table())
+        return self.with_added(F.embedding(items, self.item_table()), items)
+
+    def with_added(self, read: Tensor, items: Tensor, scale: float = 1.0) -> Tensor:
+        """`read` [n, L, d] and, times `scale`, what an adapter adds where these items [n, L] are read."""
         added = None if self.delta is None else self.delta.read(items)
-        return rows if added is None else rows + added
+        return read if added is None else read + scale * added
 
     def under(self, delta: Delta | None) -> Self:
         """The model over the same weights with what an adapter changes in the rows it reads and its linear layers."""
         if delta is None:
             return self
-        model = with_delta(self, delta.linear)
+        model = with_delta(self, delta.linear, self.lora_targets)
         model.__dict__["delta"] = delta
         return model
 
@@ -110,7 +115,11 @@ class ItemModel(nn.Module):
 
     @property
     def lora_targets(self) -> dict[str, Shape]:
-        return linear_shapes(self)
+        shapes = linear_shapes(self)
+        return {name: shapes[name] for name in last_layers(shapes)} if self.last_block_alone else shapes
+
+    def read_ahead(self, contexts: Contexts) -> Contexts:
+        return contexts
 
     def item_table(self) -> Tensor:
         return torch.cat([self.items.weight, self.appended]) if len(self.appended) else self.items.weight
@@ -126,7 +135,8 @@ class ItemModel(nn.Module):
         contexts = contexts.left_justified()
         places, real = last_places(contexts.lengths, min(positions, contexts.items.shape[1]))
         following = at_places(successors(contexts, target), places)
-        return self.under(delta).states_at(contexts, places)[real], following[real]
+        states = self.under(delta).states_at(contexts, places)
+        return where_real(states, real), where_real(following, real)
 
     def with_item_rows(self, rows: Tensor, titles: Sequence[str] = ()) -> Self:
         return self._with_buffers(appended=rows)

@@ -12,12 +12,23 @@ from torch.nn import functional as F  # noqa: N812
 
 from raie_engine.backbones.protocol import Contexts
 
-__all__ = ["at_places", "last_places", "successors"]
+__all__ = ["at_places", "last_places", "successors", "where_real"]
 
 
 def at_places(values: Tensor, places: Tensor | None) -> Tensor:
     """What stands at `places` [n, p] of values [n, L, ..]: [n, p, ..]; without places, all of them."""
-    return values if places is None else values[torch.arange(len(values)).unsqueeze(1), places]
+    if places is None:
+        return values
+    first = int(places[0, 0]) if len(places) else 0
+    alike = torch.arange(first, first + places.shape[1]).expand_as(places)
+    if torch.equal(places, alike):  # windows of one length: a copy of a slice takes a fraction of the time
+        return values[:, first : first + places.shape[1]].contiguous()
+    return values[torch.arange(len(values)).unsqueeze(1), places]
+
+
+def where_real(values: Tensor, real: Tensor) -> Tensor:
+    """Of values [n, p, ..], those that are real [n, p]: [m, ..]."""
+    return values.flatten(0, 1) if bool(real.all()) else values[real]
 
 
 def last_places(lengths: Tensor, count: int) -> tuple[Tensor, Tensor]:

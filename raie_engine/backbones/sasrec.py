@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from raie_engine.backbones.item_model import ItemModel, ModelShape
+from raie_engine.backbones.item_model import ModelShape
 from raie_engine.backbones.next_item import at_places
 from raie_engine.backbones.protocol import Contexts
+from raie_engine.backbones.split_model import SplitModel
 from raie_engine.backbones.transformer import BlockLayers, small_matrices_
 
 __all__ = ["SasRec"]
@@ -36,7 +37,7 @@ class Block(BlockLayers):
         return x + self.fed(self.feed_norm(x))
 
 
-class SasRec(ItemModel):
+class SasRec(SplitModel):
     """The backbone `sasrec`."""
 
     kind: ClassVar[str] = "sasrec"
@@ -49,15 +50,16 @@ class SasRec(ItemModel):
         self.norm = nn.LayerNorm(shape.dim)
         small_matrices_(self)
 
-    def states_at(self, contexts: Contexts, places: Tensor) -> Tensor:
-        return self.states(contexts, places)
+        self.row_scale = shape.dim**0.5
 
-    def states(self, contexts: Contexts, places: Tensor | None = None) -> Tensor:
+    def lower(self, contexts: Contexts) -> Tensor:
         items = contexts.items
-        x = self.embedded(items) * self.dim**0.5 + self.positions.weight[: items.shape[1]]
+        x = F.embedding(items, self.item_table()) * self.row_scale + self.positions.weight[: items.shape[1]]
         x = F.dropout(x, self.rate, self.training)
-        *lower, last = self.blocks
-        for block in lower:
+        for block in self.blocks[:-1]:
             x = block(x)
-        out: Tensor = self.norm(last(x, places))
+        return x
+
+    def upper(self, read: Tensor, contexts: Contexts, places: Tensor | None = None) -> Tensor:
+        out: Tensor = self.norm(self.blocks[-1](read, places))
         return out

@@ -141,7 +141,7 @@ def test_torchs_own_attention_carries_no_adapter_and_the_layers_beside_it_do() -
 def test_a_model_with_a_delta_shares_its_weights_and_leaves_the_model_alone() -> None:
     model, items = Plain.fresh(SHAPE).eval(), Contexts(torch.tensor([[1, 2, 3]]))
     before = model.states(items)
-    shifted = with_delta(model, lambda name, layer, inputs: layer(inputs) + 1)
+    shifted = with_delta(model, lambda name, layer, inputs: layer(inputs) + 1, ["out"])
     assert torch.equal(shifted.states(items), before + 1)
     assert torch.equal(model.states(items), before)
     assert shifted.items.weight is model.items.weight
@@ -261,4 +261,4 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_the_last_layers_are_those_of_the_last_block_and_those_outside(names: list[str], last: list[str]) -> None:
-    assert last_layers(names) == set(last)
+    assert last_layers(names) == tuple(last)
