@@ -56,7 +56,6 @@ class Bert4Rec(ItemModel):
     """The backbone `bert4rec`."""
 
     kind: ClassVar[str] = "bert4rec"
-    last_block_alone: ClassVar[bool] = True
     shape_type = Bert4RecShape
     shape: Bert4RecShape
 

@@ -71,7 +71,6 @@ class CausalLm(ItemModel):
 
     kind: ClassVar[str] = "causal_lm"
     reads_titles: ClassVar[bool] = True
-    last_block_alone: ClassVar[bool] = True
     shape_type = CausalLmShape
     shape: CausalLmShape
     decoder: Any

@@ -54,7 +54,6 @@ class ItemModel(nn.Module):
 
     kind: its name in the configuration. shape_type: the fields of its shape; those that are options of
     `[engine.backbone]` too are set from there. reads_times, reads_titles: it wants the times and the titles of items.
-    last_block_alone: adapters change its last block, and what it has outside of blocks, and nothing below.
     source: the text of the file that a user's own class stands in.
     """
 
@@ -62,7 +61,6 @@ class ItemModel(nn.Module):
     shape_type: ClassVar[type[Any]] = ModelShape
     reads_times: ClassVar[bool] = False
     reads_titles: ClassVar[bool] = False
-    last_block_alone: ClassVar[bool] = False
     source: ClassVar[str | None] = None
     delta: Delta | None = None
     appended: Tensor
@@ -116,7 +114,7 @@ class ItemModel(nn.Module):
     @property
     def lora_targets(self) -> dict[str, Shape]:
         shapes = linear_shapes(self)
-        return {name: shapes[name] for name in last_layers(shapes)} if self.last_block_alone else shapes
+        return {name: shapes[name] for name in last_layers(shapes)}
 
     def read_ahead(self, contexts: Contexts) -> Contexts:
         return contexts

@@ -9,7 +9,6 @@ Legend: n windows, L positions, p places of a window, d hidden size.
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -30,7 +29,6 @@ class SplitModel(ItemModel):
     row_scale: by how much rows of the item table are multiplied where they are read.
     """
 
-    last_block_alone: ClassVar[bool] = True
     row_scale: float = 1.0
 
     def lower(self, contexts: Contexts) -> Tensor:
