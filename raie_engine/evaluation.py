@@ -38,7 +38,7 @@ def target_ranks(scores: Tensor, targets: Tensor, context: Tensor) -> Tensor:
     return torch.where(never, scores.shape[1], 1 + above + ties.sum(dim=1))
 
 
-def ranks(score: Callable[[Windows], Tensor], windows: Windows, batch: int = 1024) -> np.ndarray:
+def ranks(score: Callable[[Windows], Tensor], windows: Windows, batch: int = 256) -> np.ndarray:
     """Ranks int64 [n] of the windows' targets under `score`: Windows -> scores [rows, v]."""
     parts = []
     for start in range(0, len(windows.target), batch):

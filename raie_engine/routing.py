@@ -36,7 +36,7 @@ class TopItems:
     scores: np.ndarray
 
 
-def encode_windows(backbone: Backbone, windows: Windows, blocks: int = 16) -> np.ndarray:
+def encode_windows(backbone: Backbone, windows: Windows, blocks: int = 4) -> np.ndarray:
     """Encodings float32 [n, d] of the contexts of windows by the bare frozen backbone.
 
     Items that it was not trained with are passed over: a window lies where its known items put it, before and after

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 __all__ = ["UNFIT", "require_outline"]
 
@@ -30,7 +31,7 @@ def require_outline(
     for name, value in _whole_numbers(fields):
         if any(word in name for word in _REPEATED) and value > len(tensors):
             raise ValueError(f"{name} declared as {value}, and {len(tensors)} tensors of weights")
-    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+    with torch.random.fork_rng(devices=[]), torch.device("meta"), _Undrawn():
         outline = make()
     wanted = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in outline.state_dict().items()}
     found = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in tensors.items()}
@@ -41,6 +42,18 @@ def require_outline(
     beside = sum(tensor.numel() * tensor.element_size() for tensor in outline.buffers())
     if beside > _ROOM_BYTES + sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()):
         raise ValueError(f"sizes for which the model would keep {beside:,} bytes beside its weights")
+
+
+class _Undrawn(TorchFunctionMode):
+    """An outline has no numbers to draw; the first draw without memory would import torch's compiler, for a second."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        named = kwargs or {}
+        if func in (Tensor.normal_, Tensor.uniform_, nn.init.normal_, nn.init.uniform_):
+            return args[0] if args else named["tensor"]
+        return func(*args, **named)
 
 
 def _whole_numbers(fields: Mapping[str, Any]) -> Iterator[tuple[str, int]]:

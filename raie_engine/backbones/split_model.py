@@ -18,7 +18,8 @@ from raie_engine.backbones.protocol import Contexts
 
 __all__ = ["SplitModel"]
 
-ROWS_AHEAD = 1024
+ROWS_AHEAD = 256
+"""Windows that pass at a time: of more, what is between two layers leaves the processor's cache."""
 MOST_AHEAD = 2**26
 """Numbers, 256 MiB of them: what more windows would come to is worked out in every step."""
 
@@ -51,5 +52,7 @@ class SplitModel(ItemModel):
         contexts = contexts.left_justified()
         if not 0 < contexts.items.numel() * self.dim <= MOST_AHEAD:
             return contexts
-        parts = torch.arange(len(contexts)).split(ROWS_AHEAD)
-        return dataclasses.replace(contexts, below=torch.cat([self.lower(contexts.take(rows)) for rows in parts]))
+        below = torch.empty(*contexts.items.shape, self.dim)
+        for rows in torch.arange(len(contexts)).split(ROWS_AHEAD):
+            below[rows] = self.lower(contexts.take(rows))
+        return dataclasses.replace(contexts, below=below)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,10 +25,16 @@ from raie_engine.backbones import (
     load_backbone,
     require_contract,
 )
-from raie_engine.backbones.linear_layers import last_layers, linear_shapes, with_delta
+from raie_engine.backbones.linear_layers import (
+    last_block,
+    last_layers,
+    linear_shapes,
+    reading_more,
+    with_delta,
+)
 from raie_engine.config import BackboneConfig
 from raie_engine.errors import ConfigError, WrongBackbone
-from tests.raie_engine.world import random_windows
+from tests.raie_engine.world import ROOT, random_windows
 
 WINDOWS = random_windows(10, 6, 30)
 SHAPE = ModelShape(items=30, length=6, dim=16, layers=1, heads=2)
@@ -147,6 +155,29 @@ def test_a_model_with_a_delta_shares_its_weights_and_leaves_the_model_alone() ->
     assert shifted.items.weight is model.items.weight
 
 
+def test_a_block_that_reads_more_leaves_the_model_alone() -> None:
+    layers = [nn.Sequential(nn.Linear(3, 3), nn.ReLU()) for _ in range(2)]
+    model, x, added = nn.Sequential(nn.Identity(), nn.Sequential(*layers)), torch.randn(4, 3), torch.randn(4, 3)
+    before = model(x)
+    found = reading_more(model, "1.1", added)(x)
+    assert torch.equal(found, layers[1](layers[0](x) + added))
+    assert torch.equal(model(x), before)
+
+
+def test_loading_a_backbone_does_not_import_torchs_compiler(tmp_path: Path) -> None:
+    """It takes a second, of every command that reads a model."""
+    for name, data in zip(("config", "weights"), SasRec.fresh(SHAPE).to_bytes(), strict=True):
+        (tmp_path / name).write_bytes(data)
+    script = """
+import sys
+from pathlib import Path
+from raie_engine.backbones import load_backbone
+load_backbone(*(Path(sys.argv[1], name).read_bytes() for name in ("config", "weights")))
+assert "torch._dynamo" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True, cwd=ROOT)
+
+
 # --- Files of one's own
 
 FILE = """
@@ -262,3 +293,8 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
 )
 def test_the_last_layers_are_those_of_the_last_block_and_those_outside(names: list[str], last: list[str]) -> None:
     assert last_layers(names) == tuple(last)
+
+
+def test_the_last_block_is_that_of_the_highest_number() -> None:
+    assert last_block(["decoder.layers.9.up.1.x", "decoder.layers.10.up", "head"]) == "decoder.layers.10"
+    assert last_block(["head"]) is None

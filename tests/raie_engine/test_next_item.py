@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from raie_engine.backbones import Contexts, ItemModel, ModelShape
-from raie_engine.backbones.next_item import at_places, last_places, successors
+from raie_engine.backbones.next_item import at_places, last_places, successors, where_real
 
 
 class Numbered(ItemModel):
@@ -30,6 +32,19 @@ def test_the_state_that_predicts_the_next_item_is_that_of_the_last_real_one() ->
     contexts = Contexts(torch.tensor([[1, 2, 3, 4], [5, 6, 0, 0], [0, 0, 0, 0]]))
     last, _ = last_places(contexts.lengths, 1)
     assert at_places(places, last).flatten().tolist() == [3, 5, 8]
+
+
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=5), st.integers(1, 6))
+def test_windows_of_one_length_are_read_as_those_of_several_are(lengths: list[int], count: int) -> None:
+    values = torch.arange(float(len(lengths) * 6 * 2)).reshape(len(lengths), 6, 2)
+    places, real = last_places(torch.tensor(lengths), count)
+    found = at_places(values, places)
+    assert found.is_contiguous()
+    for row, length in enumerate(lengths):
+        expected = [values[row, max(length - count + place, 0)].tolist() for place in range(count)]
+        assert found[row].tolist() == expected
+        assert real[row].tolist() == [length - count + place >= 0 for place in range(count)]
+    assert where_real(found, real).tolist() == found[real].tolist()
 
 
 def test_the_loss_reads_the_last_positions_of_each_window() -> None:
