@@ -1,4 +1,4 @@
-"""A region's adapter: LoRA on the linear layers of the backbone's last block, and what the region learnt about items.
+"""A region's adapter: LoRA on every linear layer of the backbone, and what the region learnt about items.
 
     E_k = E + a_k B_k    score = h E_k^T + b_k    E: the frozen item table, h: hidden state under the region's LoRA
 
@@ -27,6 +27,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from raie_engine.array_bytes import pack, unpack
 from raie_engine.backbones import Backbone
+from raie_engine.backbones.linear_layers import last_layers
 from raie_engine.config import AdapterConfig
 from raie_engine.errors import DamagedArtifact, WrongBackbone
 from raie_engine.finite import require_finite
@@ -37,9 +38,8 @@ from raie_engine.transitions import Transitions
 __all__ = ["Adapter", "AdapterDelta", "fresh_adapter", "item_parts", "rows_read"]
 
 PEFT_PREFIX = "base_model.model."
-ITEM_ROWS = "item_rows 3"
-"""Rows that are read under the last block. Those of the first kind were scored with only, those of the second read under
-the first block: both would now say something else."""
+ITEM_ROWS = "item_rows 2"
+"""Rows that are read and scored with; those of the first kind were scored with only, and would now say something else."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,9 +86,12 @@ class Adapter:
         """What training moves, by name."""
         return {**self.lora, "item.a": self.a, "item.b": self.b, "item.bias": self.bias}
 
-    def parameters_beside_rows(self) -> dict[str, Tensor]:
-        """All but the item rows: the LoRA, and the bias of each item."""
-        return {**self.lora, "item.bias": self.bias}
+    def last_parameters(self) -> dict[str, Tensor]:
+        """Those nearest to the scores: of the last block and of layers outside of blocks, and the bias of each item."""
+        last = last_layers(map(_layer, self.lora))
+        return {name: value for name, value in self.lora.items() if _layer(name) in last} | {
+            "item.bias": self.bias
+        }
 
     def with_parameters(self, values: Mapping[str, Tensor]) -> Adapter:
         """The same adapter with other values for some of `parameters`."""

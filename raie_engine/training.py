@@ -28,7 +28,7 @@ from raie_engine.backbones.protocol import Contexts
 from raie_engine.errors import NotFinite
 from raie_engine.windows import Windows
 
-__all__ = ["Reading", "Schedule", "Trained", "fit", "sampled_cross_entropy"]
+__all__ = ["Schedule", "Trained", "fit", "sampled_cross_entropy"]
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,6 @@ Progress = Callable[[int, float], None]
 Loss = Callable[[Contexts, Tensor], Tensor]
 """The mean loss of contexts and the items [n] after them."""
 
-Reading = Callable[[Contexts], Contexts]
-"""What is worked out about all contexts before the first epoch; `Backbone.read_ahead` is one."""
-
 
 def sampled_cross_entropy(states: Tensor, table: Tensor, target: Tensor, negatives: Tensor) -> Tensor:
     """Mean cross-entropy of `target` [m] among itself and the shared `negatives` [s], all item rows of table [v, d].
@@ -87,7 +84,6 @@ def fit(
     windows: Windows,
     schedule: Schedule,
     *,
-    read_ahead: Reading | None = None,
     validate: Callable[[], float] | None = None,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
@@ -95,9 +91,9 @@ def fit(
 ) -> Trained:
     """Train `parameters` in place on `loss` and return the best of them.
 
-    read_ahead: of a backbone whose adapter trains. validate: higher is better; None keeps the last epoch. checkpoint:
-    written after every epoch and left to whoever named it, so that a finished training is not done again; one of another
-    training, or an unreadable one, is not used. threads: how many parts of a batch pass side by side.
+    validate: higher is better; None keeps the last epoch. checkpoint: written after every epoch and left to whoever
+    named it, so that a finished training is not done again; one of another training, or an unreadable one, is not
+    used. threads: how many parts of a batch pass side by side.
 
     Raises: NotFinite when the loss or a parameter stops being a number; the parameters are then worthless.
     """
@@ -108,12 +104,9 @@ def fit(
     state = None if checkpoint is None else _load(parameters, optimiser, checkpoint, identity)
     if state is None:
         state = _State([validate() if validate else 0.0], _copy(parameters))
-    contexts, target = Contexts.of(windows), torch.from_numpy(windows.target).long()
-    if read_ahead is not None and not state.finished(schedule, judged=validate is not None):
-        contexts = read_ahead(contexts)
     while not state.finished(schedule, judged=validate is not None):
         epoch = len(state.scores)
-        _train_epoch(list(parameters.values()), loss, optimiser, contexts, target, schedule, epoch, threads)
+        _train_epoch(list(parameters.values()), loss, optimiser, windows, schedule, epoch, threads)
         state.advance(parameters, validate)
         if checkpoint is not None:
             state.save(parameters, optimiser, checkpoint, identity)
@@ -134,12 +127,12 @@ def _train_epoch(
     parameters: Sequence[Tensor],
     loss: Loss,
     optimiser: torch.optim.Optimizer,
-    contexts: Contexts,
-    target: Tensor,
+    windows: Windows,
     schedule: Schedule,
     epoch: int,
     threads: int,
 ) -> None:
+    contexts, target = Contexts.of(windows), torch.from_numpy(windows.target).long()
     order = torch.from_numpy(np.random.default_rng([schedule.seed, epoch]).permutation(len(target)))
 
     def gradients(rows: Tensor, share: float) -> Sequence[Tensor]:

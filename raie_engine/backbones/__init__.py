@@ -10,7 +10,6 @@ from raie_engine.backbones.item_model import ItemModel, ModelShape
 from raie_engine.backbones.own_file import class_in_file, require_same_text
 from raie_engine.backbones.protocol import Backbone, Contexts, Delta, Shape
 from raie_engine.backbones.sasrec import SasRec
-from raie_engine.backbones.split_model import SplitModel
 from raie_engine.backbones.tisasrec import TiSasRec, TiSasRecShape
 from raie_engine.config import BACKBONES
 from raie_engine.errors import DamagedArtifact
@@ -26,7 +25,6 @@ __all__ = [
     "ModelShape",
     "SasRec",
     "Shape",
-    "SplitModel",
     "TiSasRec",
     "TiSasRecShape",
     "backbone_class",

@@ -87,15 +87,13 @@ class Bert4Rec(ItemModel):
 
     def filled_in(self, items: Tensor, places: Tensor) -> Tensor:
         """What stands at places [n, p] of items [n, L + 1] with masks among them: [n, p, d]."""
-        known = items.clamp(min=0)
-        rows = torch.where((items == MASK).unsqueeze(2), self.mask, F.embedding(known, self.item_table()))
+        rows = torch.where((items == MASK).unsqueeze(2), self.mask, self.embedded(items.clamp(min=0)))
         x = self.norm(rows + self.positions.weight[: items.shape[1]])
         x = F.dropout(x, self.rate, self.training)
         real = (items != 0)[:, None, None, :]
         *lower, last = self.blocks
         for block in lower:
             x = block(x, real)
-        x = self.with_added(x, known)
         out: Tensor = self.head_norm(F.gelu(self.head(last(x, real, places))))
         return out
 

@@ -31,8 +31,8 @@ from transformers import CONFIG_MAPPING, AutoModel
 from transformers.utils import logging
 
 from raie_engine.backbones.item_model import ItemModel
-from raie_engine.backbones.linear_layers import last_block, linear_shapes, reading_more
-from raie_engine.backbones.protocol import Contexts
+from raie_engine.backbones.linear_layers import linear_shapes
+from raie_engine.backbones.protocol import Contexts, Shape
 from raie_engine.config import BackboneConfig
 from raie_engine.errors import ConfigError
 
@@ -80,9 +80,6 @@ class CausalLm(ItemModel):
     def __init__(self, shape: CausalLmShape, dropout: float = 0.0) -> None:
         super().__init__(shape, dropout)
         self.decoder = AutoModel.from_config(_decoder_config(shape.decoder), dtype=torch.float32)
-        block = last_block(linear_shapes(self.decoder))
-        assert block is not None, "a decoder of transformers is made of numbered blocks"
-        self.last_block = block
         self.register_buffer("titles", torch.full((shape.items + 1, shape.title_tokens), NO_TOKEN))
         self.register_buffer("appended_titles", self.titles[:0], persistent=False)
 
@@ -92,16 +89,17 @@ class CausalLm(ItemModel):
         weight: Tensor = self.decoder.get_input_embeddings().weight
         return weight
 
+    @property
+    def lora_targets(self) -> dict[str, Shape]:
+        return {f"decoder.{name}": shape for name, shape in linear_shapes(self.decoder).items()}
+
     def states(self, contexts: Contexts) -> Tensor:
         tokens, place = self._read(contexts.items)
-        is_item, items = tokens >= len(self.words), (tokens - len(self.words)).clamp(min=0)
+        is_item = tokens >= len(self.words)
         words = F.embedding(tokens.masked_fill(is_item, 0), self.words)
-        inputs = torch.where(is_item.unsqueeze(2), F.embedding(items, self.item_table()), words)  # [n, T, d]
-        added = (
-            None if self.delta is None else self.delta.read(items)
-        )  # nothing for item 0, which stands for words
-        decoder = self.decoder if added is None else reading_more(self.decoder, self.last_block, added)
-        read: Tensor = decoder(inputs_embeds=inputs, use_cache=False).last_hidden_state
+        items = self.embedded((tokens - len(self.words)).clamp(min=0))
+        inputs = torch.where(is_item.unsqueeze(2), items, words)  # [n, T, d]
+        read: Tensor = self.decoder(inputs_embeds=inputs, use_cache=False).last_hidden_state
         return read.gather(1, place.unsqueeze(2).expand(-1, -1, self.dim))
 
     def _read(self, items: Tensor) -> tuple[Tensor, Tensor]:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from raie_engine.backbones.declared_sizes import UNFIT, require_outline
-from raie_engine.backbones.linear_layers import last_layers, linear_shapes, with_delta
+from raie_engine.backbones.linear_layers import linear_shapes, with_delta
 from raie_engine.backbones.next_item import at_places, last_places, successors, where_real
 from raie_engine.backbones.protocol import Contexts, Delta, Shape
 from raie_engine.config import BackboneConfig
@@ -82,18 +82,15 @@ class ItemModel(nn.Module):
 
     def embedded(self, items: Tensor) -> Tensor:
         """The rows of the item table, and what an adapter adds to them: [n, L] -> [n, L, d]."""
-        return self.with_added(F.embedding(items, self.item_table()), items)
-
-    def with_added(self, read: Tensor, items: Tensor, scale: float = 1.0) -> Tensor:
-        """`read` [n, L, d] and, times `scale`, what an adapter adds where these items [n, L] are read."""
+        rows = F.embedding(items, self.item_table())
         added = None if self.delta is None else self.delta.read(items)
-        return read if added is None else read + scale * added
+        return rows if added is None else rows + added
 
     def under(self, delta: Delta | None) -> Self:
         """The model over the same weights with what an adapter changes in the rows it reads and its linear layers."""
         if delta is None:
             return self
-        model = with_delta(self, delta.linear, self.lora_targets)
+        model = with_delta(self, delta.linear)
         model.__dict__["delta"] = delta
         return model
 
@@ -113,11 +110,7 @@ class ItemModel(nn.Module):
 
     @property
     def lora_targets(self) -> dict[str, Shape]:
-        shapes = linear_shapes(self)
-        return {name: shapes[name] for name in last_layers(shapes)}
-
-    def read_ahead(self, contexts: Contexts) -> Contexts:
-        return contexts
+        return linear_shapes(self)
 
     def item_table(self) -> Tensor:
         return torch.cat([self.items.weight, self.appended]) if len(self.appended) else self.items.weight

@@ -1,4 +1,4 @@
-"""The linear layers of any module, and the same module with an adapter's delta on some of them or under its last block.
+"""The linear layers of any module, and the same module with an adapter's delta on each of them.
 
 A forward hook or a variable that the layers look at would be hidden state: set before a call, forgotten after it, wrong
 when gradients recompute a part later. Here the module with the delta is a value. Its tree is copied, its weights are
@@ -8,15 +8,15 @@ not: for two transformer blocks that takes 30 microseconds.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Callable, Iterable
+from typing import NoReturn, TypeVar
 
 from torch import Tensor, nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from raie_engine.backbones.protocol import Shape
 
-__all__ = ["LinearDelta", "last_block", "last_layers", "linear_shapes", "reading_more", "with_delta"]
+__all__ = ["LinearDelta", "last_layers", "linear_shapes", "with_delta"]
 
 LinearDelta = Callable[[str, nn.Module, Tensor], Tensor]
 """`Delta.linear`: the name of a linear layer, the layer and its input to its output under an adapter."""
@@ -30,22 +30,12 @@ def linear_shapes(module: nn.Module) -> dict[str, Shape]:
     return {name: shape for name, shape in named if shape is not None}
 
 
-def last_layers(names: Iterable[str]) -> tuple[str, ...]:
+def last_layers(names: Iterable[str]) -> frozenset[str]:
     """Of the names of linear layers, those in the last of numbered blocks and those outside of all blocks."""
-    block = {name: _block(name) for name in names}
-    last = last_block(block)
-    return tuple(name for name, its in block.items() if its in (None, last))
-
-
-def last_block(names: Iterable[str]) -> str | None:
-    """The name of the last of the numbered blocks that these linear layers are in; None where there are none."""
-    blocks = [block for block in map(_block, names) if block is not None]
-    return max(blocks, key=lambda block: int(block.rpartition(".")[2]), default=None)
-
-
-def _block(name: str) -> str | None:
-    number = re.search(r"(?:^|\.)\d+(?=\.)", name)
-    return None if number is None else name[: number.end()]
+    numbers = {name: re.search(r"(?:^|\.)(\d+)\.", name) for name in names}
+    block = {name: None if number is None else int(number[1]) for name, number in numbers.items()}
+    last = max((number for number in block.values() if number is not None), default=None)
+    return frozenset(name for name, number in block.items() if number in (None, last))
 
 
 def _shape(module: nn.Module) -> Shape | None:
@@ -57,42 +47,21 @@ def _shape(module: nn.Module) -> Shape | None:
     return None
 
 
-def with_delta(module: M, delta: LinearDelta, names: Collection[str]) -> M:
-    """The module over the same weights whose linear layers of these names are called through `delta`."""
-    return _copied(module, delta, names, "")
+def with_delta(module: M, delta: LinearDelta) -> M:
+    """The module over the same weights whose linear layers are called through `delta`."""
+    return _copied(module, delta, "")
 
 
-def _copied(module: M, delta: LinearDelta, names: Collection[str], prefix: str) -> M:
+def _copied(module: M, delta: LinearDelta, prefix: str) -> M:
     children = {
         name: _Shifted(child, f"{prefix}{name}", delta)
-        if f"{prefix}{name}" in names
-        else _copied(child, delta, names, f"{prefix}{name}.")
+        if _shape(child) is not None
+        else _copied(child, delta, f"{prefix}{name}.")
         for name, child in module._modules.items()
         if child is not None
     }
-    return _with(module, _modules={**module._modules, **children})
-
-
-def reading_more(module: M, block: str, added: Tensor) -> M:
-    """The module over the same weights whose block of this name reads `added` more than comes to it."""
-    name, _, rest = block.partition(".")
-    child = module._modules[name]
-    assert child is not None, "the name is that of a block"
-    if rest:
-        reads_more = reading_more(child, rest, added)
-    else:
-
-        def forward(read: Tensor, *others: Any, **named: Any) -> Any:
-            return type(child).forward(child, read + added, *others, **named)
-
-        reads_more = _with(child, forward=forward)
-    return _with(module, _modules={**module._modules, name: reads_more})
-
-
-def _with(module: M, **attributes: Any) -> M:
-    """The same module, neither its weights nor its children copied, with other values for these attributes."""
     copied = object.__new__(type(module))
-    copied.__dict__ = {**module.__dict__, **attributes}
+    copied.__dict__ = {**module.__dict__, "_modules": {**module._modules, **children}}
     return copied
 
 

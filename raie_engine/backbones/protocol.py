@@ -23,13 +23,11 @@ class Contexts:
     """What a backbone reads of n windows.
 
     items: int64 [n, L], oldest first; 0 is padding, wherever it stands. times: int64 [n, L], epoch seconds UTC of the
-    items, for a backbone that reads them. below: [n, L, d], what comes to the backbone's last block, where that has been
-    worked out before; such contexts are left-justified.
+    items, for a backbone that reads them.
     """
 
     items: Tensor
     times: Tensor | None = None
-    below: Tensor | None = None
 
     @staticmethod
     def of(windows: Windows) -> Contexts:
@@ -39,13 +37,10 @@ class Contexts:
 
     def take(self, rows: Tensor) -> Contexts:
         """The contexts of these rows."""
-        times, below = (None if each is None else each[rows] for each in (self.times, self.below))
-        return Contexts(self.items[rows], times, below)
+        return Contexts(self.items[rows], None if self.times is None else self.times[rows])
 
     def left_justified(self) -> Contexts:
         """All padding moved behind the real items, whose order stays."""
-        if self.below is not None:
-            return self
         order = (self.items == 0).to(torch.uint8).argsort(dim=1, stable=True)
         times = None if self.times is None else self.times.gather(1, order)
         return Contexts(self.items.gather(1, order), times)
@@ -78,7 +73,7 @@ class Delta(Protocol):
         """What the linear layer `name` gives of its inputs [n, .., inputs] under the adapter: [n, .., outputs]."""
 
     def read(self, items: Tensor) -> Tensor | None:
-        """What it adds where the items [n, L] are read: [n, L, d]; None where it adds nothing."""
+        """What it adds to the rows that are read for items [n, L]: [n, L, d]; None where it adds nothing."""
 
 
 class Backbone(Protocol):
@@ -104,14 +99,11 @@ class Backbone(Protocol):
 
     @property
     def lora_targets(self) -> dict[str, Shape]:
-        """The linear layers an adapter may change, by module name: those of the last block, where there are blocks."""
+        """The linear layers an adapter may change, by module name."""
 
     @property
     def reads_titles(self) -> bool:
         """Whether `with_item_rows` makes anything of titles."""
-
-    def read_ahead(self, contexts: Contexts) -> Contexts:
-        """The same contexts, with what no adapter changes worked out, for a training that reads them many times."""
 
     def item_table(self) -> Tensor:
         """[v, d]: what a hidden state is multiplied with to score items."""

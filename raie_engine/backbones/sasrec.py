@@ -14,10 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from raie_engine.backbones.item_model import ModelShape
+from raie_engine.backbones.item_model import ItemModel, ModelShape
 from raie_engine.backbones.next_item import at_places
 from raie_engine.backbones.protocol import Contexts
-from raie_engine.backbones.split_model import SplitModel
 from raie_engine.backbones.transformer import BlockLayers, small_matrices_
 
 __all__ = ["SasRec"]
@@ -37,7 +36,7 @@ class Block(BlockLayers):
         return x + self.fed(self.feed_norm(x))
 
 
-class SasRec(SplitModel):
+class SasRec(ItemModel):
     """The backbone `sasrec`."""
 
     kind: ClassVar[str] = "sasrec"
@@ -50,16 +49,15 @@ class SasRec(SplitModel):
         self.norm = nn.LayerNorm(shape.dim)
         small_matrices_(self)
 
-        self.row_scale = shape.dim**0.5
+    def states_at(self, contexts: Contexts, places: Tensor) -> Tensor:
+        return self.states(contexts, places)
 
-    def lower(self, contexts: Contexts) -> Tensor:
+    def states(self, contexts: Contexts, places: Tensor | None = None) -> Tensor:
         items = contexts.items
-        x = F.embedding(items, self.item_table()) * self.row_scale + self.positions.weight[: items.shape[1]]
+        x = self.embedded(items) * self.dim**0.5 + self.positions.weight[: items.shape[1]]
         x = F.dropout(x, self.rate, self.training)
-        for block in self.blocks[:-1]:
+        *lower, last = self.blocks
+        for block in lower:
             x = block(x)
-        return x
-
-    def upper(self, read: Tensor, contexts: Contexts, places: Tensor | None = None) -> Tensor:
-        out: Tensor = self.norm(self.blocks[-1](read, places))
+        out: Tensor = self.norm(last(x, places))
         return out

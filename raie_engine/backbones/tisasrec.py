@@ -18,10 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from raie_engine.backbones.item_model import ModelShape
+from raie_engine.backbones.item_model import ItemModel, ModelShape
 from raie_engine.backbones.next_item import at_places
 from raie_engine.backbones.protocol import Contexts
-from raie_engine.backbones.split_model import SplitModel
 from raie_engine.backbones.transformer import BlockLayers, small_matrices_
 from raie_engine.errors import InputError
 
@@ -76,7 +75,7 @@ class Block(BlockLayers):
         return pair.view(2, pair.shape[1], self.heads, -1).transpose(1, 2)
 
 
-class TiSasRec(SplitModel):
+class TiSasRec(ItemModel):
     """The backbone `tisasrec`."""
 
     kind: ClassVar[str] = "tisasrec"
@@ -91,26 +90,23 @@ class TiSasRec(SplitModel):
         self.blocks = nn.ModuleList(Block(shape.dim, shape.heads, dropout) for _ in range(shape.layers))
         self.norm = nn.LayerNorm(shape.dim)
         small_matrices_(self)
-        self.row_scale = shape.dim**0.5
 
-    def lower(self, contexts: Contexts) -> Tensor:
-        x = F.embedding(contexts.items, self.item_table()) * self.row_scale
-        x, about = F.dropout(x, self.rate, self.training), self._about(contexts)
-        for block in self.blocks[:-1]:
-            x = block(x, *about)
-        return x
+    def states_at(self, contexts: Contexts, places: Tensor) -> Tensor:
+        return self.states(contexts, places)
 
-    def upper(self, read: Tensor, contexts: Contexts, places: Tensor | None = None) -> Tensor:
-        out: Tensor = self.norm(self.blocks[-1](read, *self._about(contexts), places))
-        return out
-
-    def _about(self, contexts: Contexts) -> tuple[Tensor, Tensor, Tensor]:
-        """What a block is told of positions, of intervals, and of the interval of each pair."""
+    def states(self, contexts: Contexts, places: Tensor | None = None) -> Tensor:
+        items = contexts.items
         if contexts.times is None:
             raise InputError(
                 "expected windows with the times of their items, found none: this backbone reads time intervals; "
                 "cut the windows with windows.times = true, or give a log instead of a list of items"
             )
-        positions = F.dropout(self.places[:, : contexts.items.shape[1]], self.rate, self.training)
+        classes = interval_classes(contexts.times, self.shape.intervals)
+        positions = F.dropout(self.places[:, : items.shape[1]], self.rate, self.training)
         intervals = F.dropout(self.intervals, self.rate, self.training)
-        return positions, intervals, interval_classes(contexts.times, self.shape.intervals)
+        x = F.dropout(self.embedded(items) * self.dim**0.5, self.rate, self.training)
+        *lower, last = self.blocks
+        for block in lower:
+            x = block(x, positions, intervals, classes)
+        out: Tensor = self.norm(last(x, positions, intervals, classes, places))
+        return out

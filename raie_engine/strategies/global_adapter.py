@@ -51,16 +51,7 @@ def train_one(
     live = trainable(fresh_adapter(backbone, config or lesson.config.adapter, touched, lesson.seed, start))
     made = loss(live) if loss else next_item_loss(backbone, live, lesson.config.windows.stride)
     score = adapter_scores(backbone, live)
-    passes = tune(
-        live.parameters(),
-        made,
-        score,
-        lesson,
-        windows,
-        retained=retained,
-        share=share,
-        read_ahead=backbone.read_ahead,
-    )
+    passes = tune(live.parameters(), made, score, lesson, windows, retained=retained, share=share)
     return live.with_parameters({name: value.detach() for name, value in live.parameters().items()}), passes
 
 

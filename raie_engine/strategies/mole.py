@@ -71,9 +71,7 @@ def _learn(state: State, lesson: Lesson) -> Learnt:
 
     parameters = {**live.parameters(), **{f"gate {name}": gate for name, gate in gates.items()}}
     score = adapter_scores(lesson.backbone, live, delta=MixedDelta(live, gates))
-    passes = tune(
-        parameters, loss, score, lesson, lesson.new, retained=False, read_ahead=lesson.backbone.read_ahead
-    )
+    passes = tune(parameters, loss, score, lesson, lesson.new, retained=False)
     learnt = live.with_parameters({name: value.detach() for name, value in live.parameters().items()})
     kept = {"gates": save_tensors({name: gate.detach() for name, gate in gates.items()})}
     return Learnt({**learnt.to_blobs(), **kept}, passes, count(parameters))

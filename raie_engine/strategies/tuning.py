@@ -19,7 +19,7 @@ from raie_engine.region_training import (
     trained_parameters,
 )
 from raie_engine.strategies.lesson import Lesson, Score, State
-from raie_engine.training import Reading, Schedule, fit
+from raie_engine.training import Schedule, fit
 from raie_engine.windows import Windows, concatenate
 
 __all__ = ["adapter_of", "count", "item_scores", "seen", "task_size", "tune"]
@@ -34,14 +34,12 @@ def tune(
     *,
     retained: bool,
     share: float = 1.0,
-    read_ahead: Reading | None = None,
 ) -> int:
     """Train `parameters` in place on the windows and leave the best epoch's values; returns the windows passed.
 
     Two stages, as an edit has them: of all regions together, then of each alone. An epoch is judged as an edit judges an
     adapter, and the values before training stay unless another epoch is better. retained: whether past windows judge too.
     share: of the sample passes that an edit may take; who replays nothing passes the new windows more often instead.
-    read_ahead: of a backbone that stays as it is.
     """
     if not len(windows):
         return 0
@@ -59,7 +57,7 @@ def tune(
             round(epochs * rounds), edit.batch, learning_rate, edit.patience, seed=2 * lesson.seed + stage
         )
         judge = validate if len(lesson.validation) else None
-        passes += fit(parameters, loss, windows, schedule, read_ahead=read_ahead, validate=judge).passes
+        passes += fit(parameters, loss, windows, schedule, validate=judge).passes
     return passes
 
 

@@ -19,7 +19,6 @@ from torch import nn
 from raie_engine.adapters import AdapterDelta
 from raie_engine.backbone_training import train_backbone
 from raie_engine.backbones import Bert4Rec, Contexts, ItemModel, backbone_class, load_backbone
-from raie_engine.backbones.linear_layers import linear_shapes
 from raie_engine.backbones.next_item import at_places
 from raie_engine.config import AdapterConfig, BackboneConfig, RegionConfig
 from raie_engine.errors import DamagedArtifact, EngineError, NotFinite
@@ -232,32 +231,6 @@ def test_every_layer_that_carries_an_adapter_is_reached_whenever_the_model_is_re
     reached.clear()
     backbone.examples(CONTEXTS, torch.from_numpy(WINDOWS.target).long(), 3, Zero())
     assert reached == everything
-
-
-def test_what_no_adapter_changes_is_worked_out_once_and_changes_nothing(backbone: ItemModel) -> None:
-    """Of contexts read ahead, and of those taken from them, states and gradients are those of the contexts themselves."""
-    adapter = random_adapter(backbone, [2, 5, 30])
-    ahead, target = backbone.read_ahead(CONTEXTS), torch.from_numpy(WINDOWS.target).long()
-    rows = torch.arange(len(target)).flip(0)[:40]
-    found = []
-    for contexts in (CONTEXTS, ahead):
-        live = {name: value.clone().requires_grad_() for name, value in adapter.lora.items()}
-        added = adapter.item_rows(ITEMS).requires_grad_()
-        delta = AdapterDelta(live, adapter.scaling, added, merged=True)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            states, following = backbone.examples(contexts.take(rows), target[rows], 3, delta)
-        gradients = torch.autograd.grad(states.square().sum(), [*live.values(), added])
-        found.append([states, following, backbone.encode(contexts.take(rows), delta), *gradients])
-    for plain, once in zip(*found, strict=True):
-        torch.testing.assert_close(once, plain, rtol=1e-4, atol=1e-4)
-
-
-def test_an_adapter_is_on_the_last_block_and_outside_of_blocks(backbone: ItemModel) -> None:
-    number = {name: re.search(r"\.(\d+)\.", name) for name in linear_shapes(backbone)}
-    assert {name for name, found in number.items() if found is None or found[1] == "1"} == set(
-        backbone.lora_targets
-    )
 
 
 # --- Routing and isolation

@@ -99,7 +99,7 @@ def test_training_helps_and_leaves_the_backbone_as_it_was() -> None:
     assert passes == 3 * 80
     result = train_region(one)
     assert result.chosen == "trained"
-    assert result.after["NDCG@10"] > result.before["NDCG@10"] + 0.05
+    assert result.after["NDCG@10"] > result.before["NDCG@10"] + 0.1
     assert result.passes == passes
     assert Adapter.from_blobs(result.blobs).backbone_digest == BACKBONE.digest
 
@@ -157,13 +157,14 @@ def test_the_shared_adapter_is_taken_where_it_is_better_and_training_goes_on_fro
     assert goes_on.after["NDCG@10"] >= stays.after["NDCG@10"]
 
 
-def test_on_top_of_the_shared_adapter_a_region_trains_everything_but_the_item_rows() -> None:
+def test_on_top_of_the_shared_adapter_a_region_trains_its_last_block_and_the_biases_alone() -> None:
     shared = Adapter.from_blobs(train_region(task()).blobs)
     own = Adapter.from_blobs(train_region(task(shared=shared.to_blobs(), validation=NONE, retained=NONE)).blobs)
     before, after = shared.parameters(), own.parameters()
     moved = {name for name in before if not torch.equal(before[name], after[name])}
-    assert moved == {*shared.lora, "item.bias"}
-    assert all(name.startswith("blocks.1.") for name in shared.lora)
+    last = {name for name in before if name.startswith("blocks.1.")}
+    assert len(last) == len(shared.lora) / 2
+    assert moved == last | {"item.bias"}
 
 
 @pytest.mark.parametrize("kind", ["sasrec", "bert4rec"])
