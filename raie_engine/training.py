@@ -23,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
+from torch.optim.adamw import adamw
 
 from raie_engine.backbones.protocol import Contexts
 from raie_engine.errors import NotFinite
@@ -97,16 +98,14 @@ def fit(
 
     Raises: NotFinite when the loss or a parameter stops being a number; the parameters are then worthless.
     """
-    optimiser = torch.optim.AdamW(
-        parameters.values(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay, foreach=True
-    )
+    optimiser = _AdamW(parameters, schedule.learning_rate, schedule.weight_decay)
     identity = "" if checkpoint is None else _identity(parameters, windows, schedule)
     state = None if checkpoint is None else _load(parameters, optimiser, checkpoint, identity)
     if state is None:
         state = _State([validate() if validate else 0.0], _copy(parameters))
     while not state.finished(schedule, judged=validate is not None):
         epoch = len(state.scores)
-        _train_epoch(list(parameters.values()), loss, optimiser, windows, schedule, epoch, threads)
+        _train_epoch(loss, optimiser, windows, schedule, epoch, threads)
         state.advance(parameters, validate)
         if checkpoint is not None:
             state.save(parameters, optimiser, checkpoint, identity)
@@ -123,10 +122,48 @@ def fit(
     return Trained(state.best, tuple(state.scores), (len(state.scores) - 1) * len(windows.target))
 
 
+class _AdamW:
+    """AdamW by torch's own function: its class imports torch's compiler first, which takes a second.
+
+    moments: of every parameter what AdamW remembers, under the names that torch gives it.
+    """
+
+    def __init__(self, parameters: Mapping[str, Tensor], learning_rate: float, weight_decay: float) -> None:
+        self.parameters = list(parameters.values())
+        self.learning_rate, self.weight_decay = learning_rate, weight_decay
+        self.moments = {
+            name: {
+                "step": torch.tensor(0.0),
+                "exp_avg": torch.zeros_like(value),
+                "exp_avg_sq": torch.zeros_like(value),
+            }
+            for name, value in parameters.items()
+        }
+
+    @torch.no_grad()
+    def step(self, gradients: Sequence[Tensor]) -> None:
+        remembered = self.moments.values()
+        adamw(
+            self.parameters,
+            list(gradients),
+            [each["exp_avg"] for each in remembered],
+            [each["exp_avg_sq"] for each in remembered],
+            [],
+            [each["step"] for each in remembered],
+            foreach=True,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            lr=self.learning_rate,
+            weight_decay=self.weight_decay,
+            eps=1e-8,
+            maximize=False,
+        )
+
+
 def _train_epoch(
-    parameters: Sequence[Tensor],
     loss: Loss,
-    optimiser: torch.optim.Optimizer,
+    optimiser: _AdamW,
     windows: Windows,
     schedule: Schedule,
     epoch: int,
@@ -139,7 +176,7 @@ def _train_epoch(
         value = loss(contexts.take(rows), target[rows])
         if not torch.isfinite(value):
             raise NotFinite(f"expected a finite training loss, found {value.item()}; lower the learning rate")
-        return torch.autograd.grad(value * share, parameters, materialize_grads=True)
+        return torch.autograd.grad(value * share, optimiser.parameters, materialize_grads=True)
 
     with (
         torch.random.fork_rng(devices=[]),
@@ -151,9 +188,7 @@ def _train_epoch(
             before, parts = torch.get_rng_state(), rows.split(schedule.part or len(rows))
             each = pool.map if side_by_side else map
             found = each(gradients, parts, [len(part) / len(rows) for part in parts])
-            for parameter, *of_parts in zip(parameters, *found, strict=True):
-                parameter.grad = sum(of_parts[1:], of_parts[0])
-            optimiser.step()
+            optimiser.step([sum(rest, first) for first, *rest in zip(*found, strict=True)])
             # Parts that draw from torch's generator do so one after the other; the first batch shows whether they do.
             side_by_side = threads > 1 and torch.equal(before, torch.get_rng_state())
 
@@ -175,13 +210,11 @@ class _State:
         if validate is None or self.scores[-1] > max(self.scores[:-1]):
             self.best = _copy(parameters)
 
-    def save(
-        self, parameters: Mapping[str, Tensor], optimiser: torch.optim.Optimizer, path: Path, identity: str
-    ) -> None:
+    def save(self, parameters: Mapping[str, Tensor], optimiser: _AdamW, path: Path, identity: str) -> None:
         moments = {
             f"moment.{name}.{key}": value
-            for name, parameter in parameters.items()
-            for key, value in optimiser.state[parameter].items()
+            for name, remembered in optimiser.moments.items()
+            for key, value in remembered.items()
         }
         now = {f"now.{name}": value.detach() for name, value in parameters.items()}
         best = {f"best.{name}": value for name, value in self.best.items()}
@@ -211,9 +244,7 @@ def _identity(parameters: Mapping[str, Tensor], windows: Windows, schedule: Sche
     return digest.hexdigest()
 
 
-def _load(
-    parameters: Mapping[str, Tensor], optimiser: torch.optim.Optimizer, path: Path, identity: str
-) -> _State | None:
+def _load(parameters: Mapping[str, Tensor], optimiser: _AdamW, path: Path, identity: str) -> _State | None:
     """Where the run of this identity stood; parameters and optimiser are set only when all of it can be read."""
     if not path.exists():
         return None
@@ -230,8 +261,5 @@ def _load(
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(tensors[f"now.{name}"])
-            prefix = f"moment.{name}."
-            moments = {key.removeprefix(prefix): tensors[key] for key in tensors if key.startswith(prefix)}
-            if moments:
-                optimiser.state[parameter] = moments
+            optimiser.moments[name] = {key: tensors[f"moment.{name}.{key}"] for key in optimiser.moments[name]}
     return _State(scores, {name: tensors[f"best.{name}"] for name in parameters})

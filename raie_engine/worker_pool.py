@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 _STOPS = (signal.SIGINT, signal.SIGTERM)
 _FORKED = sys.platform == "linux"  # elsewhere what torch stands on may not survive a fork
-_NEEDED = "raie_engine.worker_imports"
+_NEEDED = "raie_engine.region_training"
 
 
 def foreseen() -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -28,7 +26,7 @@ from raie_engine.backbones import (
 from raie_engine.backbones.linear_layers import last_layers, linear_shapes, with_delta
 from raie_engine.config import BackboneConfig
 from raie_engine.errors import ConfigError, WrongBackbone
-from tests.raie_engine.world import ROOT, random_windows
+from tests.raie_engine.world import random_windows
 
 WINDOWS = random_windows(10, 6, 30)
 SHAPE = ModelShape(items=30, length=6, dim=16, layers=1, heads=2)
@@ -147,20 +145,6 @@ def test_a_model_with_a_delta_shares_its_weights_and_leaves_the_model_alone() ->
     assert torch.equal(shifted.states(items), before + 1)
     assert torch.equal(model.states(items), before)
     assert shifted.items.weight is model.items.weight
-
-
-def test_loading_a_backbone_does_not_import_torchs_compiler(tmp_path: Path) -> None:
-    """It takes a second, of every command that reads a model."""
-    for name, data in zip(("config", "weights"), SasRec.fresh(SHAPE).to_bytes(), strict=True):
-        (tmp_path / name).write_bytes(data)
-    script = """
-import sys
-from pathlib import Path
-from raie_engine.backbones import load_backbone
-load_backbone(*(Path(sys.argv[1], name).read_bytes() for name in ("config", "weights")))
-assert "torch._dynamo" not in sys.modules
-"""
-    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True, cwd=ROOT)
 
 
 # --- Files of one's own
