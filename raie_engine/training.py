@@ -141,11 +141,11 @@ class _AdamW:
         }
 
     @torch.no_grad()
-    def step(self, gradients: Sequence[Tensor]) -> None:
+    def step(self, gradients: list[Tensor]) -> None:
         remembered = self.moments.values()
         adamw(
             self.parameters,
-            list(gradients),
+            gradients,
             [each["exp_avg"] for each in remembered],
             [each["exp_avg_sq"] for each in remembered],
             [],
@@ -253,6 +253,11 @@ def _load(parameters: Mapping[str, Tensor], optimiser: _AdamW, path: Path, ident
             facts = saved.metadata()
             scores = json.loads(facts["scores"]) if facts["identity"] == identity else None
             tensors = {key: saved.get_tensor(key) for key in saved.keys()}  # noqa: SIM118
+        now, best = ({name: tensors[f"{which}.{name}"] for name in parameters} for which in ("now", "best"))
+        moments = {
+            name: {key: tensors[f"moment.{name}.{key}"] for key in remembered}
+            for name, remembered in optimiser.moments.items()
+        }
     except (SafetensorError, KeyError, TypeError, ValueError):
         scores = None
     if scores is None:
@@ -260,6 +265,6 @@ def _load(parameters: Mapping[str, Tensor], optimiser: _AdamW, path: Path, ident
         return None
     with torch.no_grad():
         for name, parameter in parameters.items():
-            parameter.copy_(tensors[f"now.{name}"])
-            optimiser.moments[name] = {key: tensors[f"moment.{name}.{key}"] for key in optimiser.moments[name]}
-    return _State(scores, {name: tensors[f"best.{name}"] for name in parameters})
+            parameter.copy_(now[name])
+    optimiser.moments = moments
+    return _State(scores, best)
