@@ -21,7 +21,7 @@ _ALL_KEPT = "edit.max_replay=1000000"  # or each number of regions would count i
 ABLATIONS: Mapping[str, str] = {
     "without regions": f"raie[regions.regions=1,gate.policy=nearest,edit.shared_epochs=5,{_ALL_KEPT}]",
     "without routing gate": "raie[gate.policy=nearest]",
-    "without replay": "raie[edit.replay_ratio=0]",
+    "without replay": "raie[edit.replay_ratio=0,edit.shared_epochs=6,edit.epochs=4,edit.patience=4]",
     "without item rows": "raie[adapter.item_rank=0]",
     "without transitions": "raie[adapter.transition_weight=0]",
     "without shared delta": "raie[edit.shared_epochs=0,edit.epochs=5,edit.learning_rate=0.001]",
@@ -30,8 +30,8 @@ ABLATIONS: Mapping[str, str] = {
 }
 """RAIE with one part taken out, and with other numbers of regions, by the name that tables show.
 
-Without regions or without the shared adapter there are as many passes, at the shared adapter's rate. Other numbers of
-regions are to be held against RAIE that keeps all windows.
+Each has as many passes: without replay the new windows pass twice, without regions or without the shared adapter all are
+at the shared adapter's rate. Other numbers of regions are to be held against RAIE that keeps all windows.
 """
 
 _SECTIONS = ("regions", "gate", "adapter", "edit")
@@ -52,6 +52,11 @@ class Contestant:
         strategy = strategy_named(self.strategy)
         assert strategy is not None, "no contestant is made of another name"
         return strategy
+
+    @property
+    def replays(self) -> bool:
+        """Whether it trains on past windows too."""
+        return self.plays.replays and dict(self.options).get("edit.replay_ratio") != 0
 
     @property
     def place(self) -> str:
@@ -97,7 +102,12 @@ def _contestant(text: str, name: str | None = None) -> Contestant:
             f"expected strategies among {', '.join(STRATEGIES)}, one that trains with counts beside it as replay+counts, "
             f"or one with options as raie[gate.policy=paper], found {text!r}"
         )
-    key, options = match[1], tuple(sorted(_option(part) for part in (match[2] or "").split(",") if part.strip()))
+    key, given = match[1], [_option(part) for part in (match[2] or "").split(",") if part.strip()]
+    options = tuple(sorted(dict(given).items()))
+    if len(options) < len(given):
+        raise ConfigError(
+            f"expected every option of {key} once, found one twice in {text!r}; leave one of them out"
+        )
     listed = ", ".join(f"{option}={value}" for option, value in options)
     shown = f"{strategy.name} [{listed}]" if options else strategy.name
     made = Contestant(name or shown, key, options)

@@ -87,9 +87,9 @@ def cost_table(outcome: Outcome, metric: str) -> Table:
     headers = ("strategy", "seconds", "passes", "trained numbers", "old windows", "where it differs")
     rows = []
     for one in _ordered(outcome, metric):
-        plays, cost = one.contestant.plays, one.cost
+        who, cost = one.contestant, one.cost
         numbers = [f"{cost.seconds:.1f}", f"{cost.passes:,.0f}", f"{cost.parameters:,.0f}"]
-        rows.append([one.contestant.name, *numbers, "yes" if plays.replays else "no", plays.differs])
+        rows.append([who.name, *numbers, "yes" if who.replays else "no", who.plays.differs])
     return headers, rows
 
 

@@ -4,11 +4,13 @@
 
 Source: Lai et al., Recommendation Editing, arXiv 2406.04553 (the editing form of BPR, arXiv 1205.2618).
 Departs from it: there a complaint names the item to push down, and the others of the list are the positives; a log
-holds no complaints, so each new window says that its target should have stood above the list.
+holds no complaints, so each new window says that its target should have stood above the list. As in every list, items
+of the context are left out.
 """
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
@@ -23,17 +25,22 @@ __all__ = ["E_BPR", "editing_loss"]
 LIST_LENGTH = 10
 
 
-def editing_loss(scores: Tensor, target: Tensor) -> Tensor:
-    """How far the target [n] stands below the list that is recommended instead of it, for scores [n, v] of all items."""
-    others = scores.scatter(1, target.unsqueeze(1), float("-inf"))
-    listed = others.topk(min(LIST_LENGTH, scores.shape[1] - 1), dim=1).values  # [n, list]
-    return -F.logsigmoid(scores.gather(1, target.unsqueeze(1)) - listed).mean()
+def editing_loss(scores: Tensor, context: Tensor, target: Tensor) -> Tensor:
+    """How far the target stands below the list that is recommended instead of it.
+
+    scores: [n, v] of all item rows. context: [n, L] and target: [n], item rows; row 0, the padding, is never listed.
+    """
+    padding, own = target.new_zeros(len(target), 1), target.unsqueeze(1)
+    others = scores.scatter(1, torch.cat([padding, context, own], dim=1), float("-inf"))
+    listed = others.topk(min(LIST_LENGTH, scores.shape[1] - 2), dim=1).values  # [n, list]
+    return -F.logsigmoid(scores.gather(1, own) - listed).mean()
 
 
 def _learn(state: State, lesson: Lesson) -> Learnt:
     def loss(live: Adapter) -> Loss:
         def edit(contexts: Contexts, target: Tensor) -> Tensor:
-            return editing_loss(item_scores(lesson.backbone, live, contexts), target - 1)
+            scores = F.pad(item_scores(lesson.backbone, live, contexts), (1, 0))  # a column for the padding
+            return editing_loss(scores, contexts.items, target)
 
         return edit
 

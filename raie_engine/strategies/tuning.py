@@ -39,12 +39,15 @@ def tune(
 
     Two stages, as an edit has them: of all regions together, then of each alone. An epoch is judged as an edit judges an
     adapter, and the values before training stay unless another epoch is better. retained: whether past windows judge too.
-    share: of the sample passes that an edit may take; who replays nothing passes the new windows more often instead.
+    share: of the sample passes that an edit may take; who replays nothing passes the new windows more often instead, and
+    has as many windows' patience.
     """
     if not len(windows):
         return 0
     edit, passes = lesson.config.edit, 0
-    rounds = share * (len(lesson.new) + len(lesson.replay)) / len(windows)
+    rounds = (len(lesson.new) + len(lesson.replay)) / len(
+        windows
+    )  # epochs that are as many passes as one of an edit
 
     def validate() -> float:
         found = mean_metrics(ranks(score, lesson.validation))
@@ -54,7 +57,11 @@ def tune(
     stages = (edit.shared_epochs, edit.shared_learning_rate), (edit.epochs, edit.learning_rate)
     for stage, (epochs, learning_rate) in enumerate(stages):
         schedule = Schedule(
-            round(epochs * rounds), edit.batch, learning_rate, edit.patience, seed=2 * lesson.seed + stage
+            epochs=round(share * epochs * rounds),
+            batch=edit.batch,
+            learning_rate=learning_rate,
+            patience=round(edit.patience * rounds),
+            seed=2 * lesson.seed + stage,
         )
         judge = validate if len(lesson.validation) else None
         passes += fit(parameters, loss, windows, schedule, validate=judge).passes

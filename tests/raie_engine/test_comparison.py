@@ -121,6 +121,11 @@ def test_a_strategy_with_counts_takes_options_too() -> None:
     assert one.plays.differs == "counts what followed what"
 
 
+def test_a_contestant_says_whether_it_replays() -> None:
+    every = contestants(["raie", "full", "replay", "replay[edit.replay_ratio=0]", "raie[edit.replay_ratio=0.5]"])
+    assert [one.replays for one in every] == [True, False, True, False, True]
+
+
 def test_all_means_every_strategy_and_every_ablation_is_a_configuration() -> None:
     every = contestants(["all"], ablations=True)
     assert [one.strategy for one in every][: len(STRATEGIES)] == list(STRATEGIES)
@@ -138,6 +143,8 @@ def test_all_means_every_strategy_and_every_ablation_is_a_configuration() -> Non
         ("raie[gate.policy]", "with a value"),
         ("raie[gate.polcy=paper]", "unknown option 'gate.polcy'"),
         ("raie[edit.epochs=many]", "must be int"),
+        ("raie[edit.epochs=9,edit.epochs=3]", "every option of raie once"),
+        ("raie[gate.policy=paper,gate.policy=3]", "every option of raie once"),
     ],
 )
 def test_what_cannot_take_part_is_refused_before_anything_runs(text: str, message: str) -> None:

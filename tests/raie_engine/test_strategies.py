@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from raie_engine.strategies.lsat import merged
 from raie_engine.strategies.lwf import TEMPERATURE, distilled
 from raie_engine.strategies.peso import proximal
 from raie_engine.strategies.random_regions import hashed_regions
+from raie_engine.strategies.tuning import tune
 from raie_engine.transitions import Transitions, transitions_of
 from raie_engine.windows import Windows, concatenate
 from tests.raie_engine.world import World, random_adapter, random_backbone, random_windows
@@ -40,6 +42,13 @@ def named(key: str) -> Strategy:
     strategy = strategy_named(key)
     assert strategy is not None
     return strategy
+
+
+def lesson_with(lesson: Lesson, **options: Any) -> Lesson:
+    """The same lesson under other options of an edit."""
+    engine = replace(lesson.config, edit=replace(lesson.config.edit, **options))
+    settings = replace(lesson.base.settings, engine=engine).to_bytes()
+    return replace(lesson, base=view_of({**named_blobs(lesson.base), "shared/settings/0": settings}))
 
 
 @pytest.fixture(scope="module")
@@ -193,6 +202,25 @@ def test_two_adapters_merge_into_their_weighted_sum() -> None:
     both.require(backbone)
 
 
+def test_who_replays_nothing_has_as_many_windows_patience(taught: list[Lesson]) -> None:
+    lesson = taught[1]
+    lesson = lesson_with(lesson, patience=1, shared_epochs=3, epochs=3)
+    assert len(lesson.replay) == len(lesson.new)
+
+    def passes(windows: Windows) -> int:
+        still = {"still": torch.zeros(1, requires_grad=True)}  # nothing that is learnt changes a score
+        return tune(
+            still,
+            lambda contexts, target: still["still"].sum(),
+            lambda these: torch.zeros(len(these), lesson.items + 1),
+            lesson,
+            windows,
+            retained=False,
+        )
+
+    assert passes(lesson.new) == passes(concatenate([lesson.new, lesson.replay])) == 4 * len(lesson.new)
+
+
 def test_the_proximal_term_is_the_divergence_of_each_module_from_its_last_state() -> None:
     before = {"one": torch.tensor([[0.0, 0.0]]), "two": torch.tensor([1.0])}
     assert proximal(before, before).item() == 0
@@ -210,9 +238,22 @@ def test_distillation_costs_nothing_where_the_models_agree_and_else_the_divergen
 
 
 def test_the_editing_loss_compares_the_target_with_the_list_and_never_with_itself() -> None:
-    scores = torch.tensor([[1.0, 3.0, 2.0]])
+    scores = torch.tensor([[9.0, 1.0, 3.0, 2.0]])  # that of the padding is no item's
     expected = np.mean([np.log1p(np.exp(-(3.0 - each))) for each in (1.0, 2.0)])
-    assert editing_loss(scores, torch.tensor([1])).item() == pytest.approx(expected, rel=1e-6)
+    assert editing_loss(scores, torch.tensor([[0, 0]]), torch.tensor([2])).item() == pytest.approx(
+        expected, rel=1e-6
+    )
+
+
+def test_the_editing_loss_leaves_out_what_no_list_shows() -> None:
+    scores = torch.randn(3, 30, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    context, target = torch.tensor([[0, 4, 7], [5, 6, 7], [1, 2, 3]]), torch.tensor([4, 8, 9])
+    editing_loss(scores, context, target).backward()
+    moved = scores.grad != 0
+    assert not moved[:, 0].any()
+    assert moved.gather(1, target[:, None]).all()
+    assert not moved.gather(1, context)[target[:, None] != context].any()
+    assert moved.sum(dim=1).tolist() == [11, 11, 11]  # the target, and the ten of the list
 
 
 def test_random_regions_have_the_shares_they_should_and_know_a_context_again() -> None:
@@ -225,13 +266,9 @@ def test_random_regions_have_the_shares_they_should_and_know_a_context_again() -
 
 
 def test_random_regions_keep_old_windows_as_an_edit_does(course: Course, taught: list[Lesson]) -> None:
-    first, second = taught[1:]
     random, most = STRATEGIES["random-regions"], 30
-    engine = replace(first.config, edit=replace(first.config.edit, max_replay=most))
-    base = view_of(
-        {**named_blobs(first.base), "shared/settings/0": replace(first.base.settings, engine=engine).to_bytes()}
-    )
-    state = random.learn({}, replace(first, base=base)).state
+    first, second = (lesson_with(each, max_replay=most) for each in taught[1:])
+    state = random.learn({}, first).state
     kept = {name: Windows.from_bytes(data) for name, data in state.items() if name.startswith("kept/")}
     assert kept
     for windows in kept.values():
@@ -239,8 +276,7 @@ def test_random_regions_keep_old_windows_as_an_edit_does(course: Course, taught:
         recent = windows.timestamp > course.ends[0]
         assert 0 < recent.sum() < most, "of the set-up's windows and of new ones"
     others = {**state, **{name: windows.take(slice(0, 5)).to_bytes() for name, windows in kept.items()}}
-    lesson = replace(second, base=base)
-    assert dict(random.learn(state, lesson).state) != dict(random.learn(others, lesson).state)
+    assert dict(random.learn(state, second).state) != dict(random.learn(others, second).state)
 
 
 def test_the_shared_adapter_of_random_regions_goes_on_from_the_last_one(taught: list[Lesson]) -> None:
