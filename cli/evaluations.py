@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,11 @@ from raie_engine.impact import compared_ranks, knowing_rows_of
 from raie_engine.interactions import Interactions, between, cut_time
 from raie_engine.model_view import ModelView
 from raie_engine.region_training import adapter_scores
-from raie_engine.strategies import STRATEGIES, Score, lesson_of
+from raie_engine.strategies import Lesson, Score, State, lesson_of
+from raie_engine.strategies.global_adapter import GLOBAL_LORA, REPLAY
 from raie_engine.synthetic import Truth
 from raie_engine.windows import Windows, cut_windows, last_windows
-from registry import Digest, Registry, Snapshot
+from registry import Digest, Edit, Registry, Snapshot
 from registry.three_way import changed_regions
 
 __all__ = ["Measured", "agreement", "measured", "recommended"]
@@ -114,17 +115,44 @@ def _models(registry: Registry, snapshot: Snapshot, view: ModelView, other: Snap
 def _peers(
     registry: Registry, model: str, snapshot: Snapshot, interactions: Interactions, own: Path | None
 ) -> dict[str, Score]:
-    """One adapter for all windows of the snapshot's edit, with and without replay."""
-    edit = registry.edit(model, snapshot.edit)
-    if edit.kind != "edit" or edit.base is None:
+    """One adapter for the windows of every edit since the set-up, with and without replay."""
+    lessons = list(_lessons(registry, model, snapshot, interactions, own))
+    if not lessons:
         raise UsageError(
-            f"expected a snapshot that an edit made, found one of kind {edit.kind}: name it with --ref"
+            "expected --ref to name a snapshot that edits have trained, found one without such an edit"
         )
-    base = open_view(registry, registry.resolve(model, edit.base), own)
-    prepared = PreparedEdit.from_bytes(registry.get(Digest(str(edit.plan_digest))))
-    lesson = lesson_of(base, prepared, interactions)
-    peers = {"global LoRA": STRATEGIES["global-lora"], "global LoRA + replay": STRATEGIES["replay"]}
-    return {name: peer.score(peer.learn({}, lesson).state, lesson) for name, peer in peers.items()}
+    scores = {}
+    for name, peer in (("global LoRA", GLOBAL_LORA), ("global LoRA + replay", REPLAY)):
+        state: State = {}
+        for lesson in lessons:
+            state = peer.learn(state, lesson).state
+        scores[name] = peer.score(state, lessons[-1])
+    return scores
+
+
+def _lessons(
+    registry: Registry, model: str, snapshot: Snapshot, interactions: Interactions, own: Path | None
+) -> Iterator[Lesson]:
+    """What each edit between the set-up and the snapshot trained on, oldest first; nothing for the others."""
+    for number, edit in enumerate(_edits(registry, model, snapshot), start=1):
+        base = open_view(registry, registry.resolve(model, str(edit.base)), own)
+        prepared = PreparedEdit.from_bytes(registry.get(Digest(str(edit.plan_digest))))
+        if prepared.plan.touched:
+            yield lesson_of(base, prepared, interactions, number)
+
+
+def _edits(registry: Registry, model: str, snapshot: Snapshot) -> list[Edit]:
+    """The edits between the set-up and the snapshot, oldest first."""
+    found: list[Edit] = []
+    while (edit := registry.edit(model, snapshot.edit)).kind == "edit":
+        found.append(edit)
+        snapshot = registry.resolve(model, str(snapshot.parent))
+    if edit.kind != "setup":
+        raise UsageError(
+            "expected --ref to name a snapshot with nothing but edits since its set-up, which others can learn from "
+            f"too, found edit {edit.number}, a {edit.kind}"
+        )
+    return found[::-1]
 
 
 def recommended(

@@ -28,7 +28,7 @@ _ref_option = click.option(
 @log_argument
 @_ref_option
 @click.option("--against", metavar="REF", help="Another snapshot, measured on the same windows.")
-@click.option("--strategies", is_flag=True, help="Train one global LoRA for the same edit, and measure it too.")
+@click.option("--strategies", is_flag=True, help="Train one global LoRA on the same edits, and measure it too.")
 @click.option("--record", is_flag=True, help="Keep the comparison with --against, for the policy of an alias.")
 @click.option("--reason", metavar="TEXT", default="", help="Why; it stays with what is recorded.")
 @until_option

@@ -5,7 +5,9 @@ Legend: n windows, L positions, d hidden size, v item rows (row 0 is padding).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +85,7 @@ def train_backbone(
         schedule,
         validate=validate if len(validation) else None,
         checkpoint=checkpoint,
+        identity=json.dumps([asdict(config), model.digest, positions, validation.digest]),
         progress=progress,
     )
     return model.from_bytes(*model.to_bytes()), result

@@ -32,6 +32,7 @@ __all__ = [
     "region_tasks",
     "shared_task",
     "task_of",
+    "touched_windows",
     "trial_task",
 ]
 
@@ -80,7 +81,7 @@ def _transitions(view: ModelView, prepared: PreparedEdit, each: Iterable[RegionW
 
 def shared_task(view: ModelView, prepared: PreparedEdit, checkpoint: Path | None = None) -> TrainTask:
     """The task of the adapter that trains on all touched regions together; the regions continue from it."""
-    windows = _touched_windows(view, prepared)
+    windows = touched_windows(view, prepared)
     return replace(
         _task(view, prepared, SHARED, windows),
         current=_last_shared(view, prepared.plan),
@@ -91,10 +92,11 @@ def shared_task(view: ModelView, prepared: PreparedEdit, checkpoint: Path | None
 
 def trial_task(view: ModelView, prepared: PreparedEdit) -> TrainTask:
     """The shared task for an adapter that begins anew and counts nothing, which takes as long and reads no adapter."""
-    return _task(view, prepared, SHARED, _touched_windows(view, prepared))
+    return _task(view, prepared, SHARED, touched_windows(view, prepared))
 
 
-def _touched_windows(view: ModelView, prepared: PreparedEdit) -> RegionWindows:
+def touched_windows(view: ModelView, prepared: PreparedEdit) -> RegionWindows:
+    """What the shared adapter of an edit trains on and is judged on. Raises: InputError where no region is touched."""
     return pooled(list(_all_region_windows(view, prepared).values()))
 
 

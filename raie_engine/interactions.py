@@ -242,12 +242,14 @@ class Watermark:
 def watermark(interactions: Interactions, until: int | None = None) -> Watermark:
     """The watermark after consuming the log up to and including `until`; without it, the whole log.
 
-    Raises: InputError where the log is empty and no time is given.
+    It never lies behind the last row: what comes between that and `until` has not been seen, and is for a later edit.
+
+    Raises: InputError where the log is empty.
     """
-    if until is None:
-        if not len(interactions):
-            raise InputError("expected interactions to place a watermark after, found none; give a time")
-        until = int(interactions.timestamp[-1])
+    if not len(interactions):
+        raise InputError("expected interactions to place a watermark after, found none")
+    last = int(interactions.timestamp[-1])
+    until = last if until is None else min(until, last)
     return Watermark(until, len(between(interactions, None, until)))
 
 

@@ -24,9 +24,9 @@ def read_titles(path: str | Path, columns: Columns) -> dict[str, str]:
         return _movies(path)
     table = read_table(path, {"item": columns.item, "title": columns.title or "title"})
     codes = id_codes(table["item"], f"{path}: {columns.item}", "item")
-    rows = np.unique(codes.codes, return_index=True)[1]  # the first row of each item, in the order of texts
+    items, rows = np.unique(codes.codes, return_index=True)  # the first row of each item that has one
     titles = [str(title or "").strip() for title in table["title"].take(rows).to_pylist()]
-    return {item: title for item, title in zip(codes.texts, titles, strict=True) if title}
+    return {codes.texts[item]: title for item, title in zip(items.tolist(), titles, strict=True) if title}
 
 
 def _movies(path: Path) -> dict[str, str]:
@@ -36,4 +36,5 @@ def _movies(path: Path) -> dict[str, str]:
         raise InputError(
             f"{path}: expected lines of item::title::genres, found others; give CSV, Parquet or JSONL"
         )
-    return {item: title.strip() for item, title, _ in rows if title.strip()}
+    first = {item: title.strip() for item, title, _ in reversed(rows)}
+    return {item: title for item, title in first.items() if title}

@@ -5,11 +5,12 @@ Legend: n windows, L positions, d hidden size.
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -186,10 +187,17 @@ def fit_adapter(
         task.schedule,
         validate=validate if len(task.validation) else None,
         checkpoint=task.checkpoint,
+        identity=_depends_on(backbone, task),
         progress=progress,
         threads=threads,
     )
     return adapter.with_parameters(result.parameters), result.passes
+
+
+def _depends_on(backbone: Backbone, task: TrainTask) -> str:
+    """What a task's loss and score depend on besides what trains."""
+    judges = [task.validation.digest, task.retained.digest]
+    return json.dumps([backbone.digest, asdict(task.adapter), task.positions, *judges])
 
 
 def trainable(adapter: Adapter, parameters: Mapping[str, Tensor] | None = None) -> Adapter:

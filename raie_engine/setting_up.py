@@ -20,6 +20,7 @@ from raie_engine.config import EngineConfig
 from raie_engine.content_parts import ContentParts, RegionFacts
 from raie_engine.errors import NothingToEdit, WrongBackbone
 from raie_engine.evaluation import mean_metrics, ranks
+from raie_engine.gating import gate_from
 from raie_engine.interactions import Interactions, between, watermark
 from raie_engine.model_view import Settings
 from raie_engine.plan import AddBuffer
@@ -90,7 +91,8 @@ def set_up(
     backbone: (configuration, weights) of one that was trained on these rows already, to be used instead.
 
     Raises: NothingToEdit when the slice holds no window; InputError when there are fewer windows than regions;
-    WrongBackbone for a backbone that knows other items.
+    ConfigError for a gate that could never choose one of its operations with these regions; WrongBackbone for a backbone
+    that knows other items.
     """
     settings = with_times(settings)
     config = settings.engine
@@ -108,6 +110,7 @@ def set_up(
     choice = None if config.regions.regions else choose_regions(vectors, config.regions, config.seed)
     k = choice.k if choice else config.regions.regions
     region_map, owner = fit_regions(vectors, config.regions, config.seed, space.digest, k)
+    gate_from(config.gate).decide(region_map, vectors[:0])  # refuses what every edit of these regions would refuse
     model_config, weights = model.to_bytes()
     buffer = AddBuffer.empty(config.windows.length, model.dim, space.digest, times=config.windows.times)
     parts = ContentParts(

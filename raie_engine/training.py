@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +87,7 @@ def fit(
     *,
     validate: Callable[[], float] | None = None,
     checkpoint: Path | None = None,
+    identity: str = "",
     progress: Progress | None = None,
     threads: int = 1,
 ) -> Trained:
@@ -94,13 +95,15 @@ def fit(
 
     validate: higher is better; None keeps the last epoch. checkpoint: written after every epoch and left to whoever
     named it, so that a finished training is not done again; one of another training, or an unreadable one, is not
-    used. threads: how many parts of a batch pass side by side.
+    used. identity: what the loss and the score depend on besides the parameters, so that another training's checkpoint
+    is known as such. threads: how many parts of a batch pass side by side. Without windows nothing is trained.
 
     Raises: NotFinite when the loss or a parameter stops being a number; the parameters are then worthless.
     """
+    schedule = schedule if len(windows) else replace(schedule, epochs=0)
     optimiser = _AdamW(parameters, schedule.learning_rate, schedule.weight_decay)
-    identity = "" if checkpoint is None else _identity(parameters, windows, schedule)
-    state = None if checkpoint is None else _load(parameters, optimiser, checkpoint, identity)
+    run = "" if checkpoint is None else _digest(parameters, windows, schedule, identity)
+    state = None if checkpoint is None else _load(parameters, optimiser, checkpoint, run)
     if state is None:
         state = _State([validate() if validate else 0.0], _copy(parameters))
     while not state.finished(schedule, judged=validate is not None):
@@ -108,7 +111,7 @@ def fit(
         _train_epoch(loss, optimiser, windows, schedule, epoch, threads)
         state.advance(parameters, validate)
         if checkpoint is not None:
-            state.save(parameters, optimiser, checkpoint, identity)
+            state.save(parameters, optimiser, checkpoint, run)
         if progress is not None:
             progress(epoch, state.scores[-1])
     # The loss is read before each step, so only this sees where the last one led.
@@ -210,7 +213,7 @@ class _State:
         if validate is None or self.scores[-1] > max(self.scores[:-1]):
             self.best = _copy(parameters)
 
-    def save(self, parameters: Mapping[str, Tensor], optimiser: _AdamW, path: Path, identity: str) -> None:
+    def save(self, parameters: Mapping[str, Tensor], optimiser: _AdamW, path: Path, run: str) -> None:
         moments = {
             f"moment.{name}.{key}": value
             for name, remembered in optimiser.moments.items()
@@ -220,7 +223,7 @@ class _State:
         best = {f"best.{name}": value for name, value in self.best.items()}
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
-        facts = {"scores": json.dumps(self.scores), "identity": identity}
+        facts = {"scores": json.dumps(self.scores), "run": run}
         data = save({**now, **best, **moments}, metadata=facts)
         try:
             partial.write_bytes(data)  # not save_file, which has an error of its own for a full disk
@@ -235,23 +238,23 @@ def _copy(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: parameter.detach().clone() for name, parameter in parameters.items()}
 
 
-def _identity(parameters: Mapping[str, Tensor], windows: Windows, schedule: Schedule) -> str:
+def _digest(parameters: Mapping[str, Tensor], windows: Windows, schedule: Schedule, identity: str) -> str:
     """sha256 of what a run starts from; a checkpoint of another run must never be taken for this one's."""
-    digest = hashlib.sha256(json.dumps([asdict(schedule), windows.digest]).encode())
+    digest = hashlib.sha256(json.dumps([asdict(schedule), windows.digest, identity]).encode())
     for name, parameter in parameters.items():
         digest.update(f"{name} {tuple(parameter.shape)}".encode())
         digest.update(parameter.detach().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 
-def _load(parameters: Mapping[str, Tensor], optimiser: _AdamW, path: Path, identity: str) -> _State | None:
-    """Where the run of this identity stood; parameters and optimiser are set only when all of it can be read."""
+def _load(parameters: Mapping[str, Tensor], optimiser: _AdamW, path: Path, run: str) -> _State | None:
+    """Where the run of this digest stood; parameters and optimiser are set only when all of it can be read."""
     if not path.exists():
         return None
     try:
         with safe_open(path, framework="pt") as saved:
             facts = saved.metadata()
-            scores = json.loads(facts["scores"]) if facts["identity"] == identity else None
+            scores = json.loads(facts["scores"]) if facts["run"] == run else None
             tensors = {key: saved.get_tensor(key) for key in saved.keys()}  # noqa: SIM118
         now, best = ({name: tensors[f"{which}.{name}"] for name in parameters} for which in ("now", "best"))
         moments = {

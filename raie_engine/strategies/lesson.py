@@ -16,12 +16,13 @@ from torch import Tensor
 
 from raie_engine.backbones import Backbone
 from raie_engine.config import EngineConfig
+from raie_engine.edit_tasks import touched_windows
 from raie_engine.editing import PreparedEdit
 from raie_engine.interactions import Interactions, between
 from raie_engine.model_view import ModelView
 from raie_engine.named_blobs import Blobs
 from raie_engine.setting_up import keep_sample
-from raie_engine.windows import Windows, concatenate
+from raie_engine.windows import Windows
 
 __all__ = ["Learnt", "Lesson", "Score", "State", "Strategy", "lesson_of"]
 
@@ -89,18 +90,20 @@ class Lesson:
         return self.base.validation
 
 
-def lesson_of(base: ModelView, prepared: PreparedEdit, interactions: Interactions) -> Lesson:
-    """The lesson of one edit that a registry holds, for strategies to stand beside it. base: what it was made from."""
-    windows, replays = prepared.windows, [base.replay(region) for region in sorted(base.content.regions)]
-    new = windows.timestamp <= prepared.judged_after
+def lesson_of(base: ModelView, prepared: PreparedEdit, interactions: Interactions, number: int = 1) -> Lesson:
+    """The lesson of one edit that a registry holds, for strategies to stand beside it: the windows that it trained on.
+
+    base: what it was made from. number: of the edit since the set-up. Raises: InputError for an edit that trained none.
+    """
+    windows = touched_windows(base, prepared)
     return Lesson(
         base=base,
-        number=1,
+        number=number,
         interactions=interactions,
         until=prepared.watermark.timestamp,
-        new=windows.take(new),
-        validation=windows.take(~new),
-        past=concatenate(replays),
+        new=windows.new,
+        validation=windows.validation,
+        past=windows.past,
         rows=between(interactions, None, prepared.judged_after),
         item_rows=torch.cat([*base.item_chunks, prepared.item_rows]),
     )

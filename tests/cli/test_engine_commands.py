@@ -7,14 +7,17 @@ import pty
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from cli import main
+from cli import evaluations, main
+from raie_engine.strategies import Learnt, Lesson, State
+from raie_engine.strategies.global_adapter import GLOBAL_LORA
 from tests.cli import trained
 from tests.cli.conftest import Raie
-from tests.cli.trained import FIRST, LOG, MODEL, SECOND, SETUP
+from tests.cli.trained import FIRST, LOG, MODEL, SECOND, SETUP, refused
 
 ROOT = Path(__file__).resolve().parents[2]
 UNTIL = ("--until", FIRST)
@@ -153,6 +156,25 @@ def test_evaluate_measures_every_model_on_the_same_windows(raie: Raie, edited: P
 def test_evaluate_trains_the_strategies_to_compare_with(raie: Raie, edited: Path) -> None:
     found = raie("evaluate", LOG, "--ref", "edit:2", "--strategies", "--json").json
     assert {"global LoRA", "global LoRA + replay"} < set(found["models"])
+
+
+def test_the_strategies_to_compare_with_learn_from_every_edit_since_the_set_up(
+    raie: Raie, edited: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert raie("edit", "apply", LOG, "--until", SECOND, "--workers", "1").code == 0
+    lessons: list[int] = []
+    learn = GLOBAL_LORA.learn
+
+    def counted(state: State, lesson: Lesson) -> Learnt:
+        lessons.append(lesson.number)
+        assert bool(state) == (lesson.number > 1), "each goes on from what it learnt in the edit before"
+        return learn(state, lesson)
+
+    monkeypatch.setattr(evaluations, "GLOBAL_LORA", replace(GLOBAL_LORA, learn=counted))
+    assert raie("evaluate", LOG, "--ref", "edit:3", "--strategies", "--json").code == 0
+    assert lessons == [1, 2]
+    assert raie("rollback", "3", "--yes").code == 0
+    refused(raie("evaluate", LOG, "--strategies"), 2, ["--ref", "edit 4, a rollback"])
 
 
 def test_recommend_leaves_out_what_was_seen_unless_told(raie: Raie, ready: Path) -> None:

@@ -422,6 +422,14 @@ def test_a_set_up_that_holds_no_window_says_how_to_get_one(world: World) -> None
         set_up(world.interactions, int(world.interactions.timestamp[3]), small_settings())
 
 
+def test_a_set_up_is_refused_whose_gate_could_never_add(world: World) -> None:
+    settings = small_settings()
+    gate = replace(settings.engine.gate, policy="paper", high=0.2, margin=0.05)
+    settings = replace(settings, engine=replace(settings.engine, gate=gate))
+    with pytest.raises(ConfigError, match="makes Add impossible with"):
+        set_up(world.interactions, world.ends[0], settings, backbone=world.view.backbone_bytes)
+
+
 def test_nobody_trains_on_the_windows_that_judge_a_set_up(world: World) -> None:
     replayed = {
         (user, time)

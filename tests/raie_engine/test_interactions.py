@@ -279,6 +279,7 @@ def test_rows_that_come_in_behind_the_watermark_are_counted(tmp_path):
     assert mark == Watermark(200, 3)
     assert Watermark.from_bytes(mark.to_bytes()) == mark
     assert watermark(log) == Watermark(400, 6)
+    assert watermark(log, 10**9) == Watermark(400, 6), "what may still come before that time is not consumed"
     assert late_rows(log, mark) == 0
     assert late_rows(read_log(csv_log(tmp_path / "late.csv", [*ROWS, ("dan", "tea", 5, 120)])), mark) == 1
     assert late_rows(between(log, 200, None), mark) == 0

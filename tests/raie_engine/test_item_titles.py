@@ -40,13 +40,25 @@ def as_jsonl(folder: Path) -> Path:
 
 def as_dat(folder: Path) -> Path:
     path = folder / "movies.dat"
-    path.write_text("7::Toy Story (1995)::Animation\n31::Star Wars: Episode IV::Action|War\n", encoding="latin-1")
+    rows = [
+        "7::Toy Story (1995)::Animation",
+        "31::Star Wars: Episode IV::Action|War",
+        "7::Another name::Animation",
+    ]
+    path.write_text("\n".join(rows), encoding="latin-1")
     return path
 
 
 @pytest.mark.parametrize("write", [as_csv, as_parquet, as_jsonl, as_dat])
 def test_a_file_of_any_kind_gives_the_titles_by_item(write, tmp_path):
     assert read_titles(write(tmp_path), Columns()) == TITLES
+
+
+def test_items_that_a_category_names_and_no_row_holds_have_no_title(tmp_path):
+    items = pa.DictionaryArray.from_arrays(pa.array([2, 0, 2]), pa.array(["7", "30", "31"]))
+    table = pa.table({"item_id": items, "title": ["Star Wars: Episode IV", "Toy Story (1995)", "Another name"]})
+    pa.parquet.write_table(table, tmp_path / "items.parquet")
+    assert read_titles(tmp_path / "items.parquet", Columns()) == TITLES
 
 
 def test_a_letter_of_movielens_is_read_as_it_was_written(tmp_path):

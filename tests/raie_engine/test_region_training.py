@@ -176,6 +176,13 @@ def test_one_adapter_is_the_same_on_any_number_of_threads(kind: str) -> None:
     assert without_time(train_region(alone, threads=3)) == without_time(train_region(alone))
 
 
+def test_a_region_whose_windows_all_judge_takes_what_the_shared_adapter_learnt() -> None:
+    shared = train_region(task()).blobs
+    result = train_region(task(new=NONE, replay=NONE, shared=shared))
+    assert (result.passes, result.chosen) == (0, "shared")
+    assert dict(result.blobs) == dict(shared)
+
+
 def test_without_held_out_windows_the_trained_adapter_is_taken() -> None:
     result = train_region(task(validation=NONE, retained=NONE))
     assert result.chosen == "trained"

@@ -137,6 +137,21 @@ def test_the_checkpoint_of_other_starting_values_is_not_used(tmp_path: Path) -> 
     assert_same(Toy().fit(path=path), Toy().fit())
 
 
+def test_the_checkpoint_of_another_loss_is_not_used_where_both_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint"
+    with pytest.raises(Killed):
+        Toy().fit(path=path, identity="one loss", progress=killer(3))
+    assert_same(Toy().fit(path=path, identity="another"), Toy().fit())
+
+
+def test_without_windows_nothing_is_trained() -> None:
+    model = Toy()
+    before = model.table.detach().clone()
+    result = fit(model.parameters, model.loss, WINDOWS.take(slice(0, 0)), SCHEDULE, validate=model.score)
+    assert torch.equal(result.parameters["table"], before)
+    assert (result.passes, len(result.scores)) == (0, 1)
+
+
 def test_the_best_epoch_is_kept_and_not_the_last() -> None:
     states, scores, model = list[Tensor](), iter([0.1, 0.2, 0.9, 0.3, 0.9, 0.5]), Toy()
     result = fit(
