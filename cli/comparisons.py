@@ -21,6 +21,7 @@ from raie_engine.comparison.outcome import Origin, Outcome, outcome
 from raie_engine.comparison.running import run
 from raie_engine.comparison.tables import csv_text, markdown
 from raie_engine.config import BackboneConfig, EngineConfig, from_mapping, to_mapping
+from raie_engine.errors import ConfigError
 from raie_engine.figures import draw
 from raie_engine.interactions import Interactions, cut_time, read_log
 from raie_engine.log_settings import LogSettings
@@ -59,7 +60,8 @@ def compared(workspace: Workspace, asked: Asked, *, workers: int, fresh: bool, p
     interactions, settings, until, backbone = _start(workspace, asked)
     end = None if asked.end is None else cut_time(interactions, asked.end)
     course = cut_course(interactions, until, end, asked.edits, settings.engine)
-    work = workspace.work / "compare" / _key(course, interactions, settings, backbone)
+    trains = backbone is None or any(one.strategy == "joint" for one in chosen)
+    work = workspace.work / "compare" / _key(course, interactions, settings, backbone, trains)
     if fresh:
         shutil.rmtree(work, ignore_errors=True)
     run(course, settings, chosen, asked.seeds, work, workers=workers, progress=progress, backbone=backbone)
@@ -111,11 +113,15 @@ def _located(settings: Settings, own: Path | None) -> Settings:
 
 
 def _key(
-    course: Course, interactions: Interactions, settings: Settings, backbone: tuple[bytes, bytes] | None
+    course: Course,
+    interactions: Interactions,
+    settings: Settings,
+    backbone: tuple[bytes, bytes] | None,
+    trains: bool,
 ) -> str:
-    """What all cells of a comparison depend on, besides contestant and seed."""
+    """What all cells of a comparison depend on, besides contestant and seed. trains: whether one trains a backbone."""
     values = {"log": interactions.digest, "ends": course.ends, "engine": _shared(settings.engine)}
-    values |= _read_besides(settings.engine.backbone, interactions.catalogue.titles, given=backbone is not None)
+    values |= _read_besides(settings.engine.backbone, interactions.catalogue.titles, trains)
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
     for part in backbone or ():
         digest.update(part)
@@ -127,10 +133,10 @@ def _shared(engine: EngineConfig) -> dict[str, Any]:
     return {name: value for name, value in to_mapping(engine).items() if name != "seed"}
 
 
-def _read_besides(config: BackboneConfig, titles: Sequence[str], *, given: bool) -> dict[str, Any]:
+def _read_besides(config: BackboneConfig, titles: Sequence[str], trains: bool) -> dict[str, Any]:
     """What a backbone is made from besides the log's rows and the options; nothing, for a kind that reads no more.
 
-    given: a trained backbone is used, whose bytes hold what its folder held.
+    trains: whether one is trained; the bytes of one that was hold what its folder held.
     """
     chosen = configured_class(config)
     found: dict[str, Any] = {}
@@ -138,13 +144,15 @@ def _read_besides(config: BackboneConfig, titles: Sequence[str], *, given: bool)
         found["titles"] = titles
     if chosen.source is not None:
         found["source"] = chosen.source
-    if config.kind == "causal_lm" and not given:
+    if config.kind == "causal_lm" and trains:
         found["folder"] = _contents(Path(config.path))
     return found
 
 
 def _contents(folder: Path) -> dict[str, str]:
     """sha256 of every file below a model folder, by its name; but for hidden ones, which no model reads."""
+    if not folder.is_dir():
+        raise ConfigError(f"expected a model folder to train a backbone from, found none at {folder}")
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)

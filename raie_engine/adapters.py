@@ -2,9 +2,10 @@
 
     E_k = E + a_k B_k    score = h E_k^T + b_k    E: the frozen item table, h: hidden state under the region's LoRA
 
-The region reads its contexts through E_k too. E never changes, a_k and b_k are non-zero only for items of the region's
-own new windows, and the region scores only the item rows it was trained with. So nothing one region learns can reach
-another (method, section "isolation").
+The region reads its contexts through E_k too. E never changes, a_k and b_k are the adapter's own and non-zero only for
+items of windows that it, or the shared adapter it began from, was trained on, and the region scores only the item rows it
+was trained with. So nothing that an edit learns can reach a region that the edit does not touch (method, section
+"isolation").
 The LoRA part is the format `peft` reads: `adapter_model.safetensors` and `adapter_config.json`.
 Legend: n windows, L positions, d hidden size, r rank, t touched items, v item rows (row 0 is padding).
 """

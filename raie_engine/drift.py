@@ -44,12 +44,11 @@ def loss_drift(
     *,
     regions: Iterable[int] | None = None,
     least_errors: float = 3.0,
-    least_rise: float = 0.0,
 ) -> tuple[LossDrift, ...]:
     """Compare the loss of held-out older windows with that of new ones, region by region.
 
     regions: the ids to compare; without them those with new windows. A region drifted when its mean loss rose by more
-    than `least_rise` and `least_errors` standard errors (Welch's). With fewer than two windows on either side nothing
+    than `least_errors` standard errors (Welch's). With fewer than two windows on either side nothing
     can be told, and it counts as drifted; not so a region without new windows, which lost nothing.
 
     Raises: InputError for arrays of different lengths, NotFinite for losses that are not finite.
@@ -65,7 +64,6 @@ def loss_drift(
             before_loss[before_region == region],
             now_loss[now_region == region],
             least_errors,
-            least_rise,
         )
         for region in (np.unique(now_region) if regions is None else regions)
     )
@@ -76,7 +74,6 @@ def _compare(
     before: npt.NDArray[np.floating],
     now: npt.NDArray[np.floating],
     least_errors: float,
-    least_rise: float,
 ) -> LossDrift:
     mean_before, mean_now = _mean(before), _mean(now)
     if min(len(before), len(now)) < 2:
@@ -84,7 +81,7 @@ def _compare(
     variance = before.var(ddof=1, dtype=np.float64) / len(before) + now.var(ddof=1, dtype=np.float64) / len(now)
     rise = mean_now - mean_before
     errors = rise / max(float(np.sqrt(variance)), 1e-12)
-    return LossDrift(region, mean_before, mean_now, errors, rise > least_rise and errors > least_errors)
+    return LossDrift(region, mean_before, mean_now, errors, errors > least_errors)
 
 
 def _mean(losses: npt.NDArray[np.floating]) -> float:

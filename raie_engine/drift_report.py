@@ -25,6 +25,7 @@ from raie_engine.windows import Windows, concatenate
 __all__ = ["LEAST_ERRORS", "DriftReport", "RegionDrift", "drift_report", "target_losses"]
 
 BATCH = 1024
+SHUFFLES = 200
 LEAST_ERRORS = 3.0
 """Standard errors: on windows whose periods were shuffled, fewer than one region in a hundred rises by so many."""
 
@@ -69,13 +70,11 @@ def drift_report(
     vectors: np.ndarray | None = None,
     *,
     least_errors: float = LEAST_ERRORS,
-    shuffles: int = 200,
 ) -> DriftReport:
     """Compare the new `windows` with the set-up's held-out ones, under the snapshot's own adapters.
 
     vectors: routing vectors [n, d] of the new windows, where they are known already. least_errors: standard errors by
-    which a region's mean loss must rise to count as drift. shuffles: how often the periods are shuffled to count false
-    alarms.
+    which a region's mean loss must rise to count as drift.
     """
     config = view.settings.engine
     older = concatenate([view.validation, view.holdout])
@@ -99,7 +98,7 @@ def drift_report(
         before=len(older),
         now=len(windows),
         nowhere=int((decided == Action.ADD).sum()),
-        false_alarms=_false_alarms(owner, period, loss, least_errors, shuffles, config.seed),
+        false_alarms=_false_alarms(owner, period, loss, least_errors, config.seed),
         regions=tuple(_region(one, region, now, vectors, config.gate.min_windows) for one in found),
     )
 
@@ -133,7 +132,7 @@ def _by_user(
 
 
 def _false_alarms(
-    owner: np.ndarray, period: np.ndarray, loss: np.ndarray, least_errors: float, shuffles: int, seed: int
+    owner: np.ndarray, period: np.ndarray, loss: np.ndarray, least_errors: float, seed: int
 ) -> float:
     """The share of regions that count as drifted when their users' periods are shuffled; NaN where none can be told."""
     size = int(owner.max()) + 1
@@ -141,7 +140,7 @@ def _false_alarms(
     told = ~rare[owner]  # of the others nothing can be told, shuffled or not
     owner, period, loss = owner[told], period[told], loss[told]
     generator, alarms = np.random.default_rng(seed), []
-    for _ in range(shuffles if len(owner) else 0):
+    for _ in range(SHUFFLES if len(owner) else 0):
         later = _shuffled(owner, period, generator)
         each = loss_drift(owner[~later], loss[~later], owner[later], loss[later], least_errors=least_errors)
         alarms += [one.drifted for one in each]

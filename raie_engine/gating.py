@@ -57,10 +57,6 @@ class GateDecisions:
     def __len__(self) -> int:
         return len(self.action)
 
-    def count(self, action: Action) -> int:
-        """How many windows got this action."""
-        return int((self.action == action).sum())
-
 
 class GatePolicy(Protocol):
     """Decides which of the three operations every window asks for."""

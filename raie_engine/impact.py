@@ -1,6 +1,6 @@
 """What an edit changed for whom: the candidate against its parent, on windows that neither was trained on.
 
-Retention: set-up windows of the holdout, by which nothing was decided. Adaptation: the newest windows of the edit; its
+Retention: set-up windows of the holdout, by which no adapter was chosen. Adaptation: the newest windows of the edit; its
 adapters were chosen by them, so it flatters the candidate a little. Both with the interval of the difference by user.
 """
 

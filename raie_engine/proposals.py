@@ -1,8 +1,8 @@
 """New regions from the windows that belong nowhere: cluster them, and keep what looks like a region.
 
 Legend: m waiting windows, d dimensions. Angles in radians. A cluster becomes a region when it is large enough, not
-much looser than the loosest region there is, and its centre lies outside every region. A cluster whose centre lies
-inside a region is that region's fringe: its windows go to the nearest region as Expand. All else waits on.
+much looser than the loosest region there is, and its centre lies outside the region whose centre is nearest. A cluster
+whose centre lies inside that region is its fringe: its windows go to the nearest region as Expand. All else waits on.
 """
 
 from __future__ import annotations

@@ -37,8 +37,8 @@ __all__ = ["SetUp", "SplitWindows", "keep_sample", "newest", "set_up", "split_se
 class SplitWindows:
     """The windows of the set-up slice: `train`, and of its newest ones `validation` and `holdout`, by user.
 
-    validation stops training and judges adapters; on holdout nothing is trained and nothing is decided: retention is
-    measured there.
+    validation stops training and judges adapters; by holdout nothing is trained or chosen: retention is measured there.
+    Drift is measured against both.
     """
 
     train: Windows

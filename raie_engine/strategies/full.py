@@ -83,5 +83,5 @@ JOINT = Strategy(
     _retrain,
     _retrained_score,
     replays=True,
-    differs="all windows so far, from random weights, until it stops improving",
+    differs="all windows so far, as a set-up trains, until it stops improving",
 )

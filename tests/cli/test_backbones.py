@@ -187,5 +187,7 @@ def test_a_language_model_reads_titles_and_its_folder_is_not_needed_again(
     assert set(view.catalogue.titles) == {"the first film"}
     assert view.item_chunks
     assert (view.backbone.appended_titles >= 0).all()  # type: ignore[attr-defined]
+    assert raie(*COMPARE, "never", "--ref", "edit:1", "--titles", "items.csv").code == 0
+    refused(raie(*COMPARE, "joint", "--ref", "edit:1", "--titles", "items.csv"), 2, ("model folder",))
     (tmp_path / "items.csv").unlink()
     refused(raie("edit", "plan", "log.csv"), 3, ("items.csv",))
