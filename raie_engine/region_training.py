@@ -55,11 +55,12 @@ class TrainTask:
     """All that training one adapter depends on, as bytes and arrays.
 
     backbone: (configuration, weights); item_rows: [new items, d] appended to its table. current: blobs of the adapter
-    that serves these windows now, None for the bare backbone. shared: blobs of the adapter trained on all touched
-    regions of this edit, {} where that left the bare backbone, None where there is none. new: windows of the edit; replay: windows of the region's past; validation:
-    the edit's newest windows and retained: later windows of the past, neither of which is trained on. positions: last
-    positions of a window the loss reads. transitions: what followed what, for the trained adapter to count. titles: of
-    the new items, where the log has titles. own: the Python file of a backbone of the user's own.
+    that serves these windows now, None for the bare backbone. shared: blobs of the adapter trained on all touched regions
+    of this edit, {} where that left the bare backbone, None where there is none. new: windows of the edit; replay:
+    windows of the region's past; validation: the edit's newest windows and retained: later windows of the past, neither
+    of which is trained on. positions: last positions of a window the loss reads. transitions: what followed what, for the
+    trained adapter to count. titles: of the new items, where the log has titles. own: the Python file of a backbone of
+    the user's own.
     """
 
     region: int
