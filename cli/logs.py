@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cli.errors import CliError, UsageError
 from cli.log_options import log_argument, log_options
 from cli.output import Output, accent, faint, iso, json_option, say, table, times
 
@@ -89,8 +90,11 @@ def span_of(first: int | None, last: int | None) -> str:
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.csv")
 @click.option("--seed", type=int, default=42, show_default=True, help="Another seed, another log.")
 @click.option("--one-in-five", is_flag=True, help="The first edit finds exactly one topic in five changed.")
-def synth(path: Path, seed: int, one_in_five: bool) -> None:
+@click.option("--force", is_flag=True, help="Write over a file that is there.")
+def synth(path: Path, seed: int, one_in_five: bool, force: bool) -> None:
     """Write a drifting log whose truth is known, and print the times to cut it at.
+
+    A file that is there stays as it is, unless --force says otherwise.
 
     \b
     Examples:
@@ -99,8 +103,19 @@ def synth(path: Path, seed: int, one_in_five: bool) -> None:
     """
     from raie_engine.synthetic import SyntheticConfig, drifting_log, one_topic_in_five, write_csv
 
+    _require_free_csv(path, force)
     made = drifting_log(one_topic_in_five(seed) if one_in_five else SyntheticConfig(seed=seed))
     write_csv(made, path)
     say(f"{accent(str(path))}  {len(made.users):,} interactions")
     for name, end in made.truth.cuts.items():
         say(f"  {name:8} until {end}")
+
+
+def _require_free_csv(path: Path, force: bool) -> None:
+    """Refuses a name under which no command would read the log, and to write over a log that may be the only one."""
+    if path.suffix.lower() != ".csv":
+        raise UsageError(
+            f"expected a name that ends in .csv, found {path}: a log is read by its ending, so name another"
+        )
+    if path.exists() and not force:
+        raise CliError(f"expected no file {path}, found one: name another, or write over it with --force")
