@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.log_options import log_argument, log_options
+from cli.errors import UsageError
+from cli.log_options import READING, given_options, log_argument, log_options
 from cli.output import Output, accent, faint, json_option, table
 from cli.progress import progress_bars
 from cli.workspace import Workspace, in_workspace
@@ -47,7 +48,11 @@ _METRICS = ("Recall@5", "Recall@10", "Recall@20", "NDCG@5", "NDCG@10", "NDCG@20"
     "--until", default="0.5", show_default=True, metavar="WHEN", help="Where the set-up ends, as for `raie setup`."
 )
 @click.option("--end", metavar="WHEN", help="Leave later rows alone, for instance while you choose options.")
-@click.option("--ref", metavar="REF", help="Use this set-up's backbone, options and end instead of training one.")
+@click.option(
+    "--ref",
+    metavar="REF",
+    help="Use this set-up's backbone, options and end instead of training one; --until and how LOG is read are its own.",
+)
 @click.option(
     "--metric",
     type=click.Choice(_METRICS),
@@ -99,6 +104,11 @@ def compare(
       raie compare log.csv --strategies raie,peso,raie[gate.policy=paper] --against raie
       raie compare log.csv --ref edit:1 --strategies raie,global-lora --ablations
     """
+    if ref is not None and (given := given_options(("until", *READING))):
+        raise UsageError(
+            f"expected neither --until nor options of reading beside --ref, found {', '.join(given)}: "
+            "the set-up that --ref names has fixed them, so leave them out"
+        )
     from cli.comparisons import Asked, compared, write_files
 
     asked = Asked(

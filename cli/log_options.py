@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,21 @@ import click
 if TYPE_CHECKING:
     from raie_engine.log_settings import LogSettings
 
-__all__ = ["log_argument", "log_options", "until_option"]
+__all__ = ["READING", "given_options", "log_argument", "log_options", "until_option"]
 
-log_argument = click.argument("log", type=click.Path(dir_okay=True, path_type=str), metavar="LOG")
+READING = (
+    "user_column",
+    "item_column",
+    "time_column",
+    "rating_column",
+    "min_rating",
+    "title_column",
+    "titles",
+    "duplicates",
+)
+
+# Whether the log can be read is for its reader to say, who refuses one that is not there with the same code.
+log_argument = click.argument("log", type=click.Path(readable=False, path_type=str), metavar="LOG")
 
 until_option = click.option(
     "--until",
@@ -70,6 +82,12 @@ def log_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_OPTIONS):
         run = option(run)
     return run
+
+
+def given_options(names: Sequence[str]) -> list[str]:
+    """Those of these parameters that the command line itself gives, as it spells them."""
+    context, typed = click.get_current_context(), click.core.ParameterSource.COMMANDLINE
+    return [f"--{name.replace('_', '-')}" for name in names if context.get_parameter_source(name) is typed]
 
 
 def _settings(

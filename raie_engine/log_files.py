@@ -7,6 +7,7 @@ n rows. Rows in messages count from 1 and leave out a header.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ _DAT_NAMES = ("user_id", "item_id", "rating", "timestamp")
 
 @dataclass(frozen=True)
 class Columns:
-    """Which column of the file is which; a rating column is needed only for a rating threshold, titles are optional."""
+    """Which column of the file is which; ratings are read only for a rating threshold, titles are optional."""
 
     user: str = "user_id"
     item: str = "item_id"
@@ -75,7 +76,7 @@ def read_raw(path: str | Path, columns: Columns, *, with_rating: bool) -> RawLog
     wanted = {"user": columns.user, "item": columns.item, "time": columns.timestamp}
     if with_rating:
         wanted["rating"] = columns.rating or "rating"
-    table = read_table(path, wanted)
+    table = read_table(path, wanted, {} if columns.rating is None else {"rating": columns.rating})
     with _broken_as_input_error(path):
         return RawLog(
             user=id_codes(table["user"], f"{path}: {wanted['user']}", "user"),
@@ -85,8 +86,8 @@ def read_raw(path: str | Path, columns: Columns, *, with_rating: bool) -> RawLog
         )
 
 
-def read_table(path: Path, wanted: dict[str, str]) -> pa.Table:
-    """The columns of a file by role. wanted: their names by role, as in `Columns`.
+def read_table(path: Path, wanted: dict[str, str], named: dict[str, str] | None = None) -> pa.Table:
+    """The columns of a file by role. wanted: their names by role, as in `Columns`; named: others that must be there.
 
     Raises: InputError for a file that is missing, empty, of an unknown kind or broken, and for a missing column.
     """
@@ -96,14 +97,14 @@ def read_table(path: Path, wanted: dict[str, str]) -> pa.Table:
             f"{path}: expected a log named .csv, .parquet, .jsonl or .dat (MovieLens), found {path.suffix!r}; "
             "rename or convert the file"
         )
-    if not path.is_file():
-        raise InputError(
-            f"{path}: expected a log file, found {'a folder' if path.is_dir() else 'nothing'}; check the path"
-        )
-    if path.stat().st_size == 0:
-        raise InputError(f"{path}: expected interactions, found an empty file (0 bytes)")
     with _broken_as_input_error(path):
-        table = read(path, wanted)
+        if not path.is_file():
+            raise InputError(
+                f"{path}: expected a log file, found {'a folder' if path.is_dir() else 'nothing'}; check the path"
+            )
+        if path.stat().st_size == 0:
+            raise InputError(f"{path}: expected interactions, found an empty file (0 bytes)")
+        table = read(path, wanted, named or {})
     if table.num_rows == 0:
         raise InputError(f"{path}: expected interactions, found a header and no rows")
     return table
@@ -115,23 +116,33 @@ def _broken_as_input_error(path: Path) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError, UnicodeError) as error:
         kind = path.suffix.lower().lstrip(".")
-        reason = " ".join(str(error).split())
+        reason = _row_without_header(" ".join(str(error).split()), headers=kind == "csv")
         raise InputError(
             f"{path}: expected a readable {kind} log, found: {reason:.300}; repair or convert the file"
         ) from error
 
 
-# --- One reader per kind of file: (path, column name by role) -> table whose columns are named by role.
+def _row_without_header(reason: str, *, headers: int) -> str:
+    """The CSV parser's "Row #4", which counts the header, as "row 3", like every other row in a message."""
+    return re.sub(
+        r"^(CSV parse error: |In CSV column #\d+: )Row #(\d+)",
+        lambda found: f"{found[1]}row {int(found[2]) - headers}",
+        reason,
+    )
 
 
-def _read_csv(path: Path, wanted: dict[str, str]) -> pa.Table:
+# --- One reader per kind of file: (path, columns to read and columns that must be there, by role) -> table whose columns
+# are named by role.
+
+
+def _read_csv(path: Path, wanted: dict[str, str], named: dict[str, str]) -> pa.Table:
     with pa.csv.open_csv(path, pa.csv.ReadOptions(block_size=_HEAD_BYTES, use_threads=False)) as head:
-        _check_present(path, wanted, head.schema.names)
+        _check_present(path, wanted | named, head.schema.names)
     return _csv_table(path, wanted, pa.csv.ReadOptions(block_size=_BLOCK_BYTES), pa.csv.ParseOptions())
 
 
-def _read_dat(path: Path, wanted: dict[str, str]) -> pa.Table:
-    _check_present(path, wanted, _DAT_NAMES)
+def _read_dat(path: Path, wanted: dict[str, str], named: dict[str, str]) -> pa.Table:
+    _check_present(path, wanted | named, _DAT_NAMES)
     # "::" read as the delimiter ":" leaves an empty column between any two.
     names = ["user_id", "_1", "item_id", "_2", "rating", "_3", "timestamp"]
     reading = pa.csv.ReadOptions(block_size=_BLOCK_BYTES, column_names=names)
@@ -155,9 +166,9 @@ def _csv_table(path: Path, wanted: dict[str, str], reading: Any, parsing: Any) -
     return table.rename_columns(list(wanted))
 
 
-def _read_parquet(path: Path, wanted: dict[str, str]) -> pa.Table:
+def _read_parquet(path: Path, wanted: dict[str, str], named: dict[str, str]) -> pa.Table:
     schema = pa.parquet.read_schema(path)
-    _check_present(path, wanted, schema.names)
+    _check_present(path, wanted | named, schema.names)
     text = [name for role, name in wanted.items() if role in _ID_ROLES and _is_text(schema.field(name).type)]
     file = pa.parquet.ParquetFile(path, read_dictionary=text)
     _require_plausible(path, file.metadata)
@@ -179,10 +190,10 @@ def _require_plausible(path: Path, metadata: Any) -> None:
         )
 
 
-def _read_jsonl(path: Path, wanted: dict[str, str]) -> pa.Table:
+def _read_jsonl(path: Path, wanted: dict[str, str], named: dict[str, str]) -> pa.Table:
     with path.open(encoding="utf-8") as lines:
         first = _json_object(path, 1, next((line for line in lines if line.strip()), ""))
-    _check_present(path, wanted, list(first))
+    _check_present(path, wanted | named, list(first))
     # The first line fixes the types, so that a text that looks like a date stays the text it is.
     fields = [(name, _json_type(first[name], is_id=role in _ID_ROLES)) for role, name in wanted.items()]
     parsing = pa.json.ParseOptions(explicit_schema=pa.schema(fields), unexpected_field_behavior="ignore")
@@ -197,7 +208,7 @@ def _read_jsonl(path: Path, wanted: dict[str, str]) -> pa.Table:
     return table.select(list(wanted.values())).rename_columns(list(wanted))
 
 
-_READERS: dict[str, Callable[[Path, dict[str, str]], pa.Table]] = {
+_READERS: dict[str, Callable[[Path, dict[str, str], dict[str, str]], pa.Table]] = {
     ".csv": _read_csv,
     ".dat": _read_dat,
     ".jsonl": _read_jsonl,

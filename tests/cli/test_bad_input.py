@@ -334,3 +334,14 @@ def test_no_workspace_and_no_log_can_be_made_where_nothing_can_be_written(raie: 
         refused(raie("--workspace", str(new), "init"), 1, ["Permission denied"])
         refused(raie("data", "synth", str(new / "log.csv")), 1, ["Permission denied"])
     assert list(new.iterdir()) == []
+
+
+def test_a_log_that_nobody_may_read_is_like_one_that_is_not_there(raie: Raie, readable: Path) -> None:
+    for number, command in enumerate((["data", "describe"], ["edit", "plan"], ["evaluate"], ["drift"])):
+        (readable / LOG).chmod(0o000)
+        refused(raie(*command, LOG), 3, [LOG, "Permission denied"])
+        (readable / LOG).chmod(0o644)
+        refused(raie(*command, f"{number}.csv"), 3, [f"{number}.csv", "found nothing"])
+    hidden = readable / "hidden"
+    hidden.mkdir(mode=0o000)
+    refused(raie("data", "describe", str(hidden / LOG)), 3, [str(hidden / LOG)])

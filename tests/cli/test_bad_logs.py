@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Raie
+from tests.cli.trained import refused
 from tests.raie_engine.test_bad_logs import CASES
 
 # What the command line cannot be told: click refuses the choice itself, and .dat has columns of its own.
@@ -29,6 +30,14 @@ def test_a_log_that_cannot_be_used_ends_in_code_3_and_one_line(raie: Raie, tmp_p
 def test_a_log_that_is_not_there_is_no_bug_of_ours(raie: Raie, tmp_path: Path) -> None:
     assert raie("data", "describe", "absent.csv").code == 3
     assert raie("data", "describe", str(tmp_path)).code == 3
+
+
+@pytest.mark.parametrize("option", ["--rating-column", "--title-column"])
+def test_a_named_column_that_is_not_there_is_refused(raie: Raie, tmp_path: Path, option: str) -> None:
+    (tmp_path / "log.csv").write_text("user_id,item_id,timestamp\n1,2,3\n")
+    assert raie("init").code == 0
+    for command in (("data", "describe"), ("setup",)):
+        refused(raie(*command, "log.csv", option, "nope"), 3, ["'nope'", option])
 
 
 def test_an_unknown_way_with_duplicates_is_wrong_usage(raie: Raie) -> None:

@@ -21,7 +21,8 @@ CASES = {
     "no kind": ("log", GOOD, {}, "found ''"),
     "missing column": ("log.csv", "user,item_id,timestamp\n1,2,3\n", {}, "found user, item_id, .*--user-column"),
     "missing time column": ("log.csv", "user_id,item_id\n1,2\n", {}, "--time-column"),
-    "ragged row": ("log.csv", GOOD + "1,2\n", {}, "Row #4.*Expected 4 columns, got 2"),
+    "ragged row": ("log.csv", GOOD + "1,2\n", {}, "row 3: Expected 4 columns, got 2"),
+    "not UTF-8 in one row": ("log.csv", GOOD.encode() + b"3,\xff,4,300\n", {}, "row 3: .*UTF8"),
     "not UTF-8": ("log.csv", b"user_id,item_id,timestamp\n\xff\xfe,2,3\n", {}, "UTF8"),
     "text as time": ("log.csv", GOOD + "3,12,4,soon\n", {}, "expected epoch seconds UTC .*found 'soon' in row 3"),
     "clock as time": ("log.csv", HEADER + "3,12,4,12:30:00\n", {}, "found '12:30:00' in row 1"),
@@ -57,7 +58,9 @@ CASES = {
     "JSON of mixed types": ("log.jsonl", JSON + JSON.replace("1,", '"x",', 1), {}, "every user_id .*found 'x' in line 2"),
     "JSON null id": ("log.jsonl", JSON + JSON.replace("1,", "null,", 1), {}, "user ids .*found none in row 2"),
     "JSON list as id": ("log.jsonl", JSON.replace('"a"', "[1]"), {}, "item_id"),
-    "CSV named .dat": ("log.dat", GOOD, {}, "Expected 7 columns, got 1"),
+    "no such ratings": ("log.csv", GOOD, {"columns": Columns(rating="nope")}, "'nope' for the rating, found user_id, "),
+    "no such ratings in JSON": ("log.jsonl", JSON, {"columns": Columns(rating="nope")}, "'nope' .*--rating-column"),
+    "CSV named .dat": ("log.dat", GOOD, {}, "row 1: Expected 7 columns, got 1"),
     "titles in .dat": ("log.dat", "1::Star: Wars::5::100\n", {}, "Expected 7 columns, got 8"),
     "column option on .dat": ("log.dat", "1::2::5::3\n", {"columns": Columns(user="who")}, "'who' .*found user_id"),
 }  # fmt: skip
@@ -103,3 +106,23 @@ def test_a_parquet_column_of_the_wrong_values_is_refused(tmp_path, column, value
 def test_a_rating_column_that_is_not_asked_for_may_hold_anything(tmp_path):
     (tmp_path / "log.csv").write_text(GOOD + "3,12,good,300\n")
     assert len(read_log(tmp_path / "log.csv")) == 3
+    assert len(read_log(tmp_path / "log.csv", Columns(rating="rating"))) == 3
+
+
+def test_the_row_of_a_parsers_message_is_counted_like_any_other_row(tmp_path):
+    path = tmp_path / "log.csv"
+    found = []
+    for bad in ("1,2\n", "3,12,4,soon\n", "CSV parse error: Row #9\n"):
+        path.write_text(GOOD + "\n" + bad)
+        with pytest.raises(InputError) as caught:
+            read_log(path)
+        found.append(str(caught.value))
+    assert all("row 3" in message for message in found), found
+    assert found[2].count("Row #9") == 1, "what the file itself says stays as it is"
+
+
+def test_a_parquet_log_without_the_named_ratings_is_refused(tmp_path):
+    table = {"user_id": pa.array([1]), "item_id": pa.array([1]), "timestamp": pa.array([1])}
+    pa.parquet.write_table(pa.table(table), tmp_path / "log.parquet")
+    with pytest.raises(InputError, match="'nope' for the rating"):
+        read_log(tmp_path / "log.parquet", Columns(rating="nope"))
