@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.log_options import log_argument, until_option
-from cli.output import Output, accent, faint, json_option, short, table
+from cli.output import Output, accent, faint, iso, json_option, say, short, table
 from cli.progress import progress_bars
 from cli.publishing import publishes_end
 from cli.records import degrees, snapshot_json
@@ -92,14 +92,24 @@ def _show_plan(
         only_drifted=only_drifted,
         own=workspace.backbone_file,
     )
+    _note_contradictions(workspace, found)
     seconds = estimated_seconds(found.view, found.prepared, workers)
     value = _plan_json(found) | {"estimated_seconds": round(seconds, 1)}
     output.show(value, lambda: draw_plan(value))
 
 
+def _note_contradictions(workspace: Workspace, found: Planned) -> None:
+    """Say on stderr which options of raie.toml this model does not have."""
+    from cli.fixed_options import contradictions
+
+    for line in contradictions(workspace.engine, found.view.settings.engine):
+        say(f"note: {line}", err=True)
+
+
 def _plan_json(found: Planned) -> dict[str, Any]:
     from raie_engine.edit_plan import region_summary
     from raie_engine.gating import Action
+    from raie_engine.interactions import between
 
     prepared = found.prepared
     decided = prepared.plan.decided_action
@@ -117,6 +127,10 @@ def _plan_json(found: Planned) -> dict[str, Any]:
         "waiting_after": prepared.plan.waiting,
         "drifted": None if found.drift is None else list(found.drift.drifted),
         "left_out": len(prepared.plan.left),
+        "rows": len(between(found.interactions, found.view.watermark.timestamp, prepared.watermark.timestamp)),
+        "after": iso(found.view.watermark.timestamp),
+        "until": iso(prepared.watermark.timestamp),
+        "idle": found.idle,
         "regions": region_summary(found.view.region_map, prepared.plan),
     }
 
@@ -147,6 +161,7 @@ def draw_plan(value: Mapping[str, Any]) -> list[str]:
         f"edit of {accent(short(value['base']))} by the {value['gate']} gate: {value['windows']:,} new windows, "
         f"{decided['update']:,} Update, {decided['expand']:,} Expand, {decided['add']:,} Add "
         f"({value['judged']:,} of them kept to judge by)",
+        f"{value['rows']:,} new rows, after {value['after']} until {value['until']}",
         "",
         *table(
             (
@@ -175,13 +190,15 @@ def draw_plan(value: Mapping[str, Any]) -> list[str]:
         lines.append(f"{value['left_out']:,} windows reach regions that too few windows touch: left out")
     if value["late"]:
         lines.append(f"{accent('warning')} {value['late']:,} rows are older than the watermark and came too late")
-    if value["drifted"] is not None and all(each["action"] == "untouched" for each in value["regions"]):
+    if value["idle"]:
         return [*lines, f"{_nothing_to_edit(value['drifted'])}, and `raie edit apply` would change nothing"]
     return [*lines, f"training takes about {_duration(value['estimated_seconds'])}"]
 
 
-def _nothing_to_edit(drifted: Sequence[int]) -> str:
-    """Why a plan that is confined to the drifted regions touches none."""
+def _nothing_to_edit(drifted: Sequence[int] | None) -> str:
+    """Why a plan touches no region; drifted: those that it is confined to, if it is."""
+    if drifted is None:
+        return "fewer than gate.min_windows new windows reach each region: nothing to edit yet"
     if not drifted:
         return "no region has drifted: nothing to edit"
     return (
@@ -218,9 +235,9 @@ def apply(
 ) -> None:
     """Train the touched regions and commit a new snapshot.
 
-    Regions that the plan leaves alone keep their bytes. Interrupted, it goes on with `raie edit resume`. With
-    --only-drifted nothing is committed where nothing drifted, or no drifted region has gate.min_windows windows that are
-    Update or Expand; else the windows of untouched regions are left out for good.
+    Regions that the plan leaves alone keep their bytes. Interrupted, it goes on with `raie edit resume`. Where no region
+    has gate.min_windows new windows nothing is committed, and their rows wait for a later edit; else the windows of
+    untouched regions are left out for good. With --only-drifted nothing is committed where nothing drifted, either.
 
     \b
     Examples:
@@ -243,8 +260,9 @@ def apply(
         only_drifted=only_drifted,
         own=workspace.backbone_file,
     )
-    if found.drift is not None and not found.prepared.plan.touched:
-        drifted = list(found.drift.drifted)
+    _note_contradictions(workspace, found)
+    if found.idle:
+        drifted = None if found.drift is None else list(found.drift.drifted)
         nothing = f"{_nothing_to_edit(drifted)}, and nothing was changed"
         output.show({"snapshot": None, "drifted": drifted}, lambda: [nothing])
         return

@@ -236,8 +236,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return ended.exit_code
     except click.ClickException as error:
         return _misused(error)
-    except (click.Abort, KeyboardInterrupt, EOFError):
-        return _fail("interrupted", errors.INTERRUPTED)
+    except (click.Abort, KeyboardInterrupt, EOFError) as stopped:
+        return _fail("; ".join(["interrupted", *getattr(stopped, "__notes__", ())]), errors.INTERRUPTED)
     except BrokenPipeError:
         return _reader_left()
     except Exception as error:

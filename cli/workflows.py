@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import shutil
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -22,7 +23,8 @@ from raie_engine.edit_tasks import region_tasks, shared_task
 from raie_engine.editing import PreparedEdit, finish_edit, new_windows, prepare_edit
 from raie_engine.errors import EngineError, InputError
 from raie_engine.impact import impact
-from raie_engine.interactions import Interactions, cut_time, read_log
+from raie_engine.interactions import Interactions, between, cut_time, read_log
+from raie_engine.log_times import iso
 from raie_engine.model_view import ModelView, Settings
 from raie_engine.region_training import SHARED, TrainedRegion, train_regions
 from raie_engine.setting_up import set_up
@@ -35,6 +37,7 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is finished, and how much there is."""
 
 HEARTBEAT_S = 30.0
+DAY_S = 86_400
 
 
 def open_view(registry: Registry, snapshot: Snapshot, own: Path | None = None) -> ModelView:
@@ -63,6 +66,7 @@ def run_setup(
     a snapshot already.
     """
     interactions = read_log(log, **vars(settings.log))
+    _not_from_the_future(interactions, None if until is None else cut_time(interactions, until), log)
     edit = registry.begin(
         model,
         "setup",
@@ -115,6 +119,12 @@ class Planned:
     prepared: PreparedEdit
     drift: DriftReport | None
 
+    @property
+    def idle(self) -> bool:
+        """Whether it would use rows up and change no region by them: none has enough windows, and none more wait."""
+        plan = self.prepared.plan
+        return not plan.touched and (self.drift is not None or plan.waiting == len(self.view.buffer))
+
 
 def read_new(view: ModelView, log: Path) -> Interactions:
     """The log as the model reads its logs: known ids keep their rows.
@@ -126,6 +136,17 @@ def read_new(view: ModelView, log: Path) -> Interactions:
     except InputError as error:
         # The reader's advice names options that only a set-up has.
         raise InputError(f"{error} (a model's later logs are read with the options of its set-up)") from error
+
+
+def _not_from_the_future(interactions: Interactions, until: int | None, log: Path) -> None:
+    """Raises: InputError for rows after tomorrow: behind their watermark every other row would come too late."""
+    tomorrow, last = int(time.time()) + DAY_S, int(between(interactions, None, until).timestamp.max(initial=0))
+    if last > tomorrow:
+        count = len(between(interactions, tomorrow, until))
+        raise InputError(
+            f"{log}: expected rows of the past, found {count:,} after tomorrow, the last of {iso(last)}: leave them out, "
+            "or name an --until before them"
+        )
 
 
 def planned(
@@ -150,6 +171,7 @@ def planned(
     view = open_view(registry, base, own)
     interactions = read_new(view, log)
     end = None if until is None else cut_time(interactions, until)
+    _not_from_the_future(interactions, end, log)
     vectors = drift = None
     if only_drifted:
         windows = new_windows(view, interactions, end)
@@ -361,7 +383,7 @@ def _folder(work: Path, model: str, number: int) -> Path:
 
 @contextmanager
 def _kept_alive(registry: Registry, model: str, number: int) -> Iterator[None]:
-    """Renew the edit's lease while the block runs, however long one step takes."""
+    """Renew the edit's lease while the block runs, however long one step takes; an interrupt says how to go on."""
     ended = threading.Event()
 
     def renew() -> None:
@@ -373,6 +395,9 @@ def _kept_alive(registry: Registry, model: str, number: int) -> Iterator[None]:
     thread.start()
     try:
         yield
+    except KeyboardInterrupt as stopped:
+        stopped.add_note(f"`raie edit resume {number}` goes on")
+        raise
     finally:
         ended.set()
         thread.join()

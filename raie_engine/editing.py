@@ -25,6 +25,7 @@ from raie_engine.edit_plan import EditPlan
 from raie_engine.errors import DamagedArtifact, NothingToEdit
 from raie_engine.gating import Action, gate_from
 from raie_engine.interactions import Interactions, Watermark, between, late_rows, watermark
+from raie_engine.log_times import iso
 from raie_engine.model_view import ADAPTER_ROLES, SHARED_PREFIX, ModelView, pack_item_rows
 from raie_engine.plan import apply_plan, make_plan, next_buffer, without
 from raie_engine.region_training import SHARED, TrainedRegion, quality
@@ -157,15 +158,22 @@ def new_windows(view: ModelView, interactions: Interactions, until: int | None) 
     config, mark = view.settings.engine.windows, view.watermark
     windows = cut_windows(between(interactions, None, until), config, after=mark.timestamp)
     if not len(windows):
-        raise NothingToEdit(_nothing(interactions, mark, until, config.min_length))
+        raise NothingToEdit(_nothing(interactions, mark.timestamp, until, config.min_length))
     return windows
 
 
-def _nothing(interactions: Interactions, mark: Watermark, until: int | None, least: int) -> str:
-    new = len(between(interactions, mark.timestamp, until))
+def _nothing(interactions: Interactions, mark: int, until: int | None, least: int) -> str:
+    """Why there is no window after the watermark."""
+    expected, new = f"expected rows after the watermark {iso(mark)}", len(between(interactions, mark, until))
+    if until is not None and until <= mark:
+        return f"{expected}, found --until {iso(until)}: name a later time, or none"
+    if not new:
+        last = int(interactions.timestamp[-1]) if len(interactions) else None
+        found = "an empty log" if last is None else f"none, the last is of {iso(last)}"
+        return f"{expected}, found {found}: wait for more"
     return (
-        f"expected windows of at least {least} items and a target after the watermark {mark.timestamp}, found none in "
-        f'{new} new interactions; wait for more, or let contexts reach back with windows.context = "history"'
+        f"expected windows of at least {least} items and a target after the watermark {iso(mark)}, found none in "
+        f"{new:,} new interactions: wait for more"
     )
 
 

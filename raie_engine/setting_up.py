@@ -21,7 +21,7 @@ from raie_engine.content_parts import ContentParts, RegionFacts
 from raie_engine.errors import NothingToEdit, WrongBackbone
 from raie_engine.evaluation import mean_metrics, ranks
 from raie_engine.gating import gate_from
-from raie_engine.interactions import Interactions, between, watermark
+from raie_engine.interactions import Interactions, Watermark, between, watermark
 from raie_engine.model_view import Settings
 from raie_engine.plan import AddBuffer
 from raie_engine.region_training import adapter_scores
@@ -117,7 +117,7 @@ def set_up(
         backbone={"config": model_config, "weights": weights},
         space=space.to_bytes(),
         appended={"catalogue": _catalogue_chunk(past)},
-        replaced=_shared(past, until, split, settings, buffer),
+        replaced=_shared(watermark(interactions, until), split, settings, buffer),
         regions=_entries(region_map, split.train, owner, config),
     )
     report = {
@@ -179,12 +179,10 @@ def _catalogue_chunk(past: Interactions) -> bytes:
     return known.chunk_since(Catalogue())
 
 
-def _shared(
-    past: Interactions, until: int | None, split: SplitWindows, settings: Settings, buffer: AddBuffer
-) -> dict[str, bytes]:
+def _shared(mark: Watermark, split: SplitWindows, settings: Settings, buffer: AddBuffer) -> dict[str, bytes]:
     return {
         "settings": settings.to_bytes(),
-        "watermark": watermark(past, until).to_bytes(),
+        "watermark": mark.to_bytes(),
         "validation": split.validation.to_bytes(),
         "holdout": split.holdout.to_bytes(),
         "add_buffer": buffer.to_bytes(),

@@ -37,6 +37,10 @@ PLAN = {
     "waiting_before",
     "waiting_after",
     "left_out",
+    "rows",
+    "after",
+    "until",
+    "idle",
     "regions",
     "estimated_seconds",
 }
@@ -132,6 +136,55 @@ def test_a_second_edit_takes_only_what_is_new(raie: Raie, edited: Path) -> None:
     assert 0 < found["windows"] < whole["windows"]
 
 
+def test_an_edit_that_no_region_has_windows_for_uses_no_row_up(raie: Raie, ready: Path) -> None:
+    soon, before = ("--until", "2024-05-12"), trained.state(ready)
+    planned = raie("edit", "plan", LOG, *soon, "--json").json
+    assert (planned["idle"], planned["windows"] > 0) == (True, True)
+    why = "fewer than gate.min_windows new windows reach each region: nothing to edit yet"
+    assert raie("edit", "plan", LOG, *soon).out.endswith(f"{why}, and `raie edit apply` would change nothing\n")
+    applied = raie("edit", "apply", LOG, *soon)
+    assert (applied.code, applied.out) == (0, f"{why}, and nothing was changed\n")
+    assert raie("edit", "apply", LOG, *soon, "--json").json == {"snapshot": None, "drifted": None}
+    assert trained.state(ready) == before
+    later = raie("edit", "plan", LOG, *UNTIL, "--json").json
+    assert (later["after"], later["idle"]) == (SETUP, False), "their rows are still to come"
+    assert later["rows"] > planned["rows"] > 0
+
+
+def test_rows_of_the_future_are_refused_where_they_would_move_the_watermark(raie: Raie, ready: Path) -> None:
+    with (ready / LOG).open("a", encoding="utf-8") as file:
+        file.write("u00007,t0-core-00,99999999999\n")
+    before = trained.state(ready)
+    for command in (("edit", "plan", LOG), ("edit", "apply", LOG), ("edit", "plan", LOG, "--only-drifted")):
+        refused(raie(*command), 3, ["found 1 after tomorrow", "5138-11-16T09:46:39Z", "--until"])
+    refused(raie("--workspace", str(ready), "setup", LOG), 3, ["found 1 after tomorrow"])
+    assert trained.state(ready) == before
+    assert raie("edit", "plan", LOG, *UNTIL).code == 0
+
+
+def test_options_that_the_set_up_fixed_are_told_where_raie_toml_has_others(raie: Raie, ready: Path) -> None:
+    text = (ready / "raie.toml").read_text(encoding="utf-8")
+    (ready / "raie.toml").write_text(text.replace("epochs = 60", "epochs = 8"), encoding="utf-8")
+    ran = raie("edit", "plan", LOG, *UNTIL, "--json")
+    told = "note: raie.toml has engine.edit.epochs = 8, but this model was set up with 60, which counts\n"
+    assert (ran.code, ran.err) == (0, told)
+    (ready / "raie.toml").write_text(text.replace("epochs = 60", "epocs = 8"), encoding="utf-8")
+    refused(raie("edit", "plan", LOG, *UNTIL), 2, ["edit.epocs"])
+
+
+@pytest.mark.parametrize(
+    ("until", "words"),
+    [
+        ("2024-01-05", ["--until 2024-01-05T00:00:00Z", "name a later time"]),
+        ("2024-05-03", ["new interactions: wait for more"]),
+    ],
+)
+def test_where_nothing_is_new_the_reason_is_told_with_dates(
+    raie: Raie, ready: Path, until: str, words: list[str]
+) -> None:
+    refused(raie("edit", "plan", LOG, "--until", until), 3, [f"after the watermark {SETUP}", *words])
+
+
 def test_another_seed_is_another_plan_and_the_same_seed_the_same(raie: Raie, ready: Path) -> None:
     first, again, other = (
         raie("edit", "plan", LOG, *UNTIL, "--seed", seed, "--json").json["plan"] for seed in ("7", "7", "8")
@@ -180,7 +233,7 @@ def test_the_strategies_to_compare_with_learn_from_every_edit_since_the_set_up(
 def test_recommend_leaves_out_what_was_seen_unless_told(raie: Raie, ready: Path) -> None:
     items = "t0-core-00,t0-core-01"
     (found,) = raie("recommend", "--items", items, "--top", "5", "--json").json["recommendations"]
-    assert set(found) == {"user", "region", "context", "items"}
+    assert set(found) == {"user", "region", "ignored", "context", "items"}
     assert (found["user"], found["context"]) == (None, items.split(","))
     assert len(found["items"]) == 5
     scores = [each["score"] for each in found["items"]]

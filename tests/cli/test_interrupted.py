@@ -19,6 +19,7 @@ from tests.cli.conftest import Raie
 from tests.cli.trained import FIRST, LOG, MODEL
 
 ROOT = Path(__file__).resolve().parents[2]
+INTERRUPTED = "error: interrupted; `raie edit resume 2` goes on"
 PATIENCE_S = 120.0
 APPLY = ["edit", "apply", LOG, "--until", FIRST, "--reason", "stopped"]
 
@@ -101,7 +102,7 @@ def test_control_c_is_one_line_and_code_130_and_the_edit_can_be_resumed(
         wait_for(recorded(ready), process)
         os.killpg(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=PATIENCE_S)
-        assert (process.returncode, out, err) == (130, "", "error: interrupted\n")
+        assert (process.returncode, out, err) == (130, "", f"{INTERRUPTED}\n")
     assert_resumable(raie, ready, base, whole)
 
 
@@ -111,7 +112,7 @@ def test_control_c_reaches_workers_that_just_start_and_is_still_one_line(ready: 
         wait_for(lambda: len(members(process.pid)) >= 3, process)
         os.killpg(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=PATIENCE_S)
-        assert (process.returncode, out, err) == (130, "", "error: interrupted\n")
+        assert (process.returncode, out, err) == (130, "", f"{INTERRUPTED}\n")
         wait_until_gone(process.pid)
     assert trained.head_of(ready) == base
 

@@ -417,6 +417,13 @@ def test_a_set_up_is_the_same_again(world: World) -> None:
     assert Memory().content(again.parts) == world.view.content
 
 
+def test_a_set_up_consumes_its_log_up_to_the_time_it_is_told_and_never_beyond_the_last_row(world: World) -> None:
+    assert world.view.watermark.timestamp == world.ends[0]
+    last = int(world.interactions.timestamp[-1])
+    made, memory = set_up(world.interactions, last + 10**6, small_settings(epochs=1)), Memory()
+    assert memory.view(memory.content(made.parts)).watermark.timestamp == last
+
+
 def test_a_set_up_that_holds_no_window_says_how_to_get_one(world: World) -> None:
     with pytest.raises(NothingToEdit, match=r"windows\.min_length"):
         set_up(world.interactions, int(world.interactions.timestamp[3]), small_settings())
