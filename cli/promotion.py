@@ -15,9 +15,12 @@ from cli.records import changes_line, move_json, operation_json, snapshot_json, 
 from cli.workspace import Workspace, actor, in_workspace
 
 if TYPE_CHECKING:
-    from registry import Registry, Snapshot
+    from registry import AliasMove, Registry, Snapshot
 
 __all__ = ["alias_history", "list_aliases", "promote", "rollback"]
+
+_USUAL = "production"
+"""The alias that is meant where none is named: nobody makes it by a slip of the keyboard."""
 
 _reason_option = click.option("--reason", metavar="TEXT", help="Why; it stays in the history.", default="")
 
@@ -26,7 +29,7 @@ _reason_option = click.option("--reason", metavar="TEXT", help="Why; it stays in
 @click.argument("ref", required=False)
 @click.option("--region", type=click.IntRange(min=0), metavar="R", help="The one region to change.")
 @click.option("--version", type=click.IntRange(min=1), metavar="N", help="The region's version to serve.")
-@click.option("--to", "alias", metavar="ALIAS", default="production", show_default=True, help="The alias to move.")
+@click.option("--to", "alias", metavar="ALIAS", default=_USUAL, show_default=True, help="The alias to move.")
 @click.option("--expect", metavar="REF", help="Refuse (exit code 4) unless the alias points there now.")
 @click.option("--dry-run", is_flag=True, help="Only show every gate of the alias's policy, passed or not.")
 @click.option("--override", is_flag=True, help="Pass over a gate, where the policy allows it; needs --reason.")
@@ -65,7 +68,7 @@ def promote(
     if ref is not None and region is None and version is None:
         registry = workspace.registry()
         if dry_run:
-            return show_rehearsal(trust.rehearse(registry, model, ref, alias), alias, output)
+            return show_rehearsal(trust.rehearse(registry, model, ref, alias, expect), alias, output)
         move = registry.promote(model, ref, alias, who, reason, expected=expect, override=override)
     elif ref is None and region is not None and version is not None and expect is None:
         registry = workspace.registry()
@@ -77,7 +80,19 @@ def promote(
         raise click.UsageError(
             "give either a snapshot (and --expect, if you like), or both --region and --version"
         )
-    return output.show(move_json(move), lambda: [f"{accent(alias, 'green')} {step(move.source, move.target)}"])
+    return output.show(move_json(move) | {"moved": not move.repeated}, lambda: _move_lines(registry, move))
+
+
+def _move_lines(registry: Registry, move: AliasMove) -> list[str]:
+    """From where to where, or that nothing moved; of a new alias the others too, beside which a typo is seen."""
+    name = accent(move.alias, "green")
+    if move.repeated:
+        return [f"{name} is at {short(move.target)} already, since {when(move.at)} UTC by {one_line(move.actor)}"]
+    moved = f"{name} {step(move.source, move.target)}"
+    if move.source is not None or move.alias == _USUAL:
+        return [moved]
+    others = ", ".join(alias.name for alias in registry.aliases(move.model) if alias.name != move.alias)
+    return [moved, f"new alias, beside {others}" if others else "new alias, the first one"]
 
 
 @click.command()
@@ -211,7 +226,7 @@ def alias_history(workspace: Workspace, alias: str | None, output: Output) -> No
       raie alias history
       raie alias history staging --json
     """
-    name = alias or "production"
+    name = alias or _USUAL
     moves = workspace.registry().alias_history(workspace.model, name)
 
     def draw() -> list[str]:

@@ -44,6 +44,7 @@ __all__ = [
     "lock_model",
     "next_region_id",
     "operation_of",
+    "pointed_at",
     "require_kept",
     "require_model",
     "resolve_id",
@@ -63,6 +64,8 @@ LEASE_S = 120.0
 
 _PREFIX = re.compile(r"[0-9a-f]{4,64}")
 _EDIT = re.compile(r"edit:([0-9]{1,9})")
+_ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9._/-]*")
+_HEXADECIMAL = re.compile(r"[0-9A-Fa-f]{4,}")
 _SHOWN = 5
 _x = expired_snapshots.c
 
@@ -147,11 +150,34 @@ def snapshot_of(row: Row[Any]) -> Snapshot:
     return Snapshot(row.id, row.model, row.parent, content, row.edit, row.created_at, expired)
 
 
-def check_alias(alias: str) -> None:
-    """Raises InvalidValue for an alias that a reference would read as something else."""
+def check_alias(connection: Connection, model: str, alias: str) -> None:
+    """Raises InvalidValue for a name that no new alias may have; one that is there already keeps its own.
+
+    A reference would read some names as something else, and a shell or a list others.
+    """
     check_name(alias, "alias")
-    if alias == "head" or re.fullmatch(r"edit:.*|[0-9a-f]{64}", alias):
-        raise InvalidValue(f"Expected an alias, found {alias!r}, which names a snapshot by itself; choose another")
+    wrong = _wrong_in(alias)
+    if wrong is None or pointed_at(connection, model, alias) is not None:
+        return
+    raise InvalidValue(f"Expected a name for a new alias, found {alias!r}, {wrong}; choose another")
+
+
+def _wrong_in(alias: str) -> str | None:
+    """Why no new alias may have this name; None where it may."""
+    if alias.lower() == "head":
+        return "which names the newest snapshot"
+    if _HEXADECIMAL.fullmatch(alias):
+        return "which could be the beginning of a snapshot's id"
+    if not _ALIAS.fullmatch(alias):
+        return "which is not a letter followed by letters, digits and any of . _ / -"
+    return None
+
+
+def pointed_at(connection: Connection, model: str, alias: str) -> str | None:
+    """The id of the snapshot that an alias points at; None where there is no such alias."""
+    query = select(aliases.c.snapshot).where(aliases.c.model == model, aliases.c.name == alias)
+    found: str | None = connection.execute(query).scalar()
+    return found
 
 
 def resolve_id(connection: Connection, model: str, ref: str) -> str:
@@ -167,9 +193,7 @@ def resolve_id(connection: Connection, model: str, ref: str) -> str:
         return found
     if match := _EDIT.fullmatch(ref):
         return _result_of(edit_by_number(connection, model, int(match[1])))
-    alias = select(aliases.c.snapshot).where(aliases.c.model == model, aliases.c.name == ref)
-    pointed: str | None = connection.execute(alias).scalar()
-    return pointed or _by_prefix(connection, model, ref)
+    return pointed_at(connection, model, ref) or _by_prefix(connection, model, ref)
 
 
 def _result_of(edit: Edit) -> str:

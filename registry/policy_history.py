@@ -61,10 +61,11 @@ def amend(
 
     Raises NotFound for the model, and InvalidValue for a field or a value that a policy cannot have.
     """
-    check_alias(alias)
     check_author(actor, reason)
     lock_model(connection, model)
     before = in_force(connection, model, alias)
+    if before is None:
+        check_alias(connection, model, alias)
     try:
         wanted = replace(before.policy if before else Policy(), **changes)
     except TypeError as error:

@@ -10,7 +10,7 @@ an alias that is not protected first, it can be measured, signed and approved th
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from sqlalchemy import Connection, insert, select, update
@@ -26,6 +26,7 @@ from registry.landing import Landing, NewEdit, land
 from registry.lookup import (
     check_alias,
     lock_model,
+    pointed_at,
     require_kept,
     resolve_id,
     select_snapshots,
@@ -67,19 +68,35 @@ def promote(
     expected: str | None,
     override: bool = False,
 ) -> AliasMove:
-    """Moves an alias to a snapshot; where it is there already, returns the move that brought it there.
+    """Moves an alias to a snapshot; where it is there already, returns the move that brought it there, as repeated.
 
     expected: a reference to the snapshot the alias must point to, "" where it must not exist, None for either.
     Raises NotFound, InvalidValue, SnapshotExpired, AliasConflict where it points elsewhere, and PromotionRefused.
     """
-    check_alias(alias)
     check_author(actor, reason)
     lock_model(connection, model)
-    target = resolve_id(connection, model, ref)
+    check_alias(connection, model, alias)
+    found = pointed_at(connection, model, alias)
+    target = _target(connection, model, ref, alias, expected, found)
     require_kept(connection, [target])
-    found = _pointed(connection, model, alias)
     if found == target:
-        return alias_history(connection, model, alias)[0]
+        return _repeated(connection, model, alias)
+    admission.admit(connection, model, alias, target, found, actor=actor, reason=reason, override=override)
+    return _move(connection, model, alias, found, target, actor, reason)
+
+
+def rehearse(connection: Connection, model: str, ref: str, alias: str, expected: str | None = None) -> Rehearsal:
+    """What `promote` would do; raises NotFound, InvalidValue and AliasConflict."""
+    check_alias(connection, model, alias)
+    found = pointed_at(connection, model, alias)
+    target = _target(connection, model, ref, alias, expected, found)
+    return Rehearsal(found, target, admission.gates_of(connection, model, alias, target, found))
+
+
+def _target(
+    connection: Connection, model: str, ref: str, alias: str, expected: str | None, found: str | None
+) -> str:
+    """The snapshot to move to, once the alias is where it was expected; raises NotFound and AliasConflict."""
     if expected is not None:
         wanted = resolve_id(connection, model, expected) if expected else None
         if wanted != found:
@@ -89,15 +106,12 @@ def promote(
                 wanted,
                 found,
             )
-    admission.admit(connection, model, alias, target, found, actor=actor, reason=reason, override=override)
-    return _move(connection, model, alias, found, target, actor, reason)
+    return resolve_id(connection, model, ref)
 
 
-def rehearse(connection: Connection, model: str, ref: str, alias: str) -> Rehearsal:
-    """What `promote` would do; raises NotFound and InvalidValue."""
-    check_alias(alias)
-    target, found = resolve_id(connection, model, ref), _pointed(connection, model, alias)
-    return Rehearsal(found, target, admission.gates_of(connection, model, alias, target, found))
+def _repeated(connection: Connection, model: str, alias: str) -> AliasMove:
+    """The move that brought an alias to where it is."""
+    return replace(alias_history(connection, model, alias)[0], repeated=True)
 
 
 def rehearse_region(
@@ -138,7 +152,7 @@ def promote_region(
             current, landing = _composition(connection, model, region, version, alias, actor, reason)
             # Also what a retry finds whose first try landed although its answer was lost.
             if landing.manifest.content == current.content:
-                return current, alias_history(connection, model, alias)[0]
+                return current, _repeated(connection, model, alias)
             # What will be refused uploads nothing; the check that counts comes with the move.
             if not override:
                 candidate = _candidate(connection, landing.manifest, actor)
@@ -174,7 +188,7 @@ def _composition(
 ) -> tuple[Snapshot, Landing]:
     """What the alias serves now, and what it should serve: the same with one region's version."""
     wanted = version_row(connection, model, region, version)
-    pointed = _pointed(connection, model, alias)
+    pointed = pointed_at(connection, model, alias)
     if pointed is None:
         raise NotFound(
             f"Expected an alias {alias!r} of {model!r} to compose on, found none; promote a snapshot first"
@@ -220,7 +234,7 @@ def _land_on_alias(
     if isinstance(new, int):
         raise TypeError("a composition makes its own edit")
     lock_model(connection, manifest.model)
-    if _pointed(connection, manifest.model, alias) != manifest.parent:
+    if pointed_at(connection, manifest.model, alias) != manifest.parent:
         return None
     # The same composition may be kept: made for another alias, or as the edit that brought the version in.
     known = connection.execute(select_snapshots().where(snapshots.c.id == manifest.id)).first()
@@ -241,12 +255,6 @@ def _land_on_alias(
     return snapshot_by_id(connection, manifest.id), move
 
 
-def _pointed(connection: Connection, model: str, alias: str) -> str | None:
-    query = select(aliases.c.snapshot).where(aliases.c.model == model, aliases.c.name == alias)
-    found: str | None = connection.execute(query).scalar()
-    return found
-
-
 def _move(
     connection: Connection, model: str, alias: str, source: str | None, target: str, actor: str, reason: str
 ) -> AliasMove:
@@ -259,7 +267,7 @@ def _move(
     else:
         mine = (aliases.c.model == model, aliases.c.name == alias, aliases.c.snapshot == source)
         if connection.execute(update(aliases).where(*mine).values(snapshot=target, moved_at=at)).rowcount != 1:
-            found = _pointed(connection, model, alias)
+            found = pointed_at(connection, model, alias)
             raise AliasConflict(f"Expected alias {alias!r} at {source}, found it at {found}; retry", source, found)
     reach("promote.alias_moved")
     fields = {"model": model, "alias": alias, "source": source, "target": target, "actor": actor, "reason": reason}

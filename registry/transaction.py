@@ -234,10 +234,11 @@ class Registry:
         expected: str | None = None,
         override: bool = False,
     ) -> AliasMove:
-        """Moves an alias to a snapshot, making it where it is new; asked again, returns the same move.
+        """Moves an alias to a snapshot, making it where it is new; asked again, returns the same move, as repeated.
 
-        expected: a reference to the snapshot it must point to, "" where it must not exist, None for either.  override:
-        pass over gates that the alias's policy allows to be passed over; needs a reason.
+        expected: a reference to the snapshot it must point to, "" where it must not exist, None for either; it is
+        compared first, so who asks again with one is told AliasConflict.  override: pass over gates that the alias's
+        policy allows to be passed over; needs a reason.
         Raises AliasConflict, NotFound, InvalidValue, SnapshotExpired, and PromotionRefused naming each failed gate.
         """
         move = write(

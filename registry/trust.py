@@ -47,10 +47,15 @@ def set_policy(
     return write(registry.engine, lambda c: policy_history.amend(c, model, alias, changes, actor, reason))
 
 
-def rehearse(registry: Registry, model: str, ref: str, alias: str) -> promotion.Rehearsal:
-    """What a promotion would do, with every gate; changes nothing. Raises NotFound and InvalidValue."""
+def rehearse(
+    registry: Registry, model: str, ref: str, alias: str, expected: str | None = None
+) -> promotion.Rehearsal:
+    """What a promotion would do, with every gate; changes nothing.
+
+    expected: as for `Registry.promote`. Raises NotFound, InvalidValue and AliasConflict.
+    """
     with reading(registry.engine) as connection:
-        return promotion.rehearse(connection, model, ref, alias)
+        return promotion.rehearse(connection, model, ref, alias, expected)
 
 
 def rehearse_region(

@@ -76,7 +76,8 @@ def check_name(text: Any, what: str) -> str:
     if not isinstance(text, str) or not text.isprintable() or text.strip() != text:
         raise InvalidValue(f"Expected a printable {what} without spaces around it, found {_brief(text)}")
     if not 1 <= len(text) <= _NAME_LENGTH:
-        raise InvalidValue(f"Expected a {what} of 1 to {_NAME_LENGTH} characters, found {len(text)}")
+        article = "an" if what[0] in "aeiou" else "a"
+        raise InvalidValue(f"Expected {article} {what} of 1 to {_NAME_LENGTH} characters, found {len(text)}")
     return text
 
 
@@ -306,7 +307,10 @@ class Alias:
 
 @dataclass(frozen=True)
 class AliasMove:
-    """One move of an alias; source: where it pointed before, None for the first move."""
+    """One move of an alias; source: where it pointed before, None for the first move.
+
+    repeated: whether it was found made already by whoever asked for it, and nothing moved.
+    """
 
     id: int
     model: str
@@ -316,6 +320,7 @@ class AliasMove:
     actor: str
     reason: str
     at: float
+    repeated: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)

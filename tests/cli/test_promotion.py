@@ -40,8 +40,49 @@ def test_promote_moves_the_alias_and_says_from_where_to_where(raie: Raie, regist
     assert (ran.code, ran.out) == (0, f"production {old[:12]} → {new[:12]}\n")
     move = raie("alias", "history", "--json").json["moves"][0]
     assert (move["from"], move["to"], move["actor"], move["reason"]) == (old, new, "ada", "passed review")
-    assert raie("promote", "edit:5").code == 0
-    assert len(raie("alias", "history", "--json").json["moves"]) == 3, "a retry is not a second move"
+
+
+def test_promoting_again_says_that_it_is_there_already_and_moves_nothing(raie: Raie, registry: Registry) -> None:
+    there = registry.resolve(MODEL, "production").id
+    ran = raie("promote", there, "--reason", "again")
+    assert ran.code == 0
+    assert ran.out.startswith(f"production is at {there[:12]} already, since ")
+    again = raie("promote", there, "--json").json
+    assert (again["moved"], again["to"], again["reason"]) == (False, there, "region 0 first")
+    assert len(raie("alias", "history", "--json").json["moves"]) == 2, "a retry is not a second move"
+    composed = raie("promote", "--region", "0", "--version", "2", "--json").json
+    assert (composed["moved"], composed["to"]) == (False, there)
+    assert raie("promote", "head", "--json").json["moved"] is True
+
+
+def test_what_an_alias_is_expected_at_is_looked_up_first(raie: Raie, registry: Registry) -> None:
+    assert raie("promote", "head").code == 0
+    for more in ((), ("--dry-run",)):
+        assert raie("promote", "head", "--expect", "nosuch", *more).code == 1
+        assert raie("promote", "head", "--expect", "edit:1", *more).code == 4
+        assert raie("promote", "head", "--expect", "head", *more).code == 0
+
+
+def test_a_new_alias_is_called_new_beside_the_others(raie: Raie, registry: Registry) -> None:
+    head = registry.resolve(MODEL, "head").id
+    ran = raie("promote", "head", "--to", "prodution")
+    assert (ran.code, ran.out) == (
+        0,
+        f"prodution - → {head[:12]}\nnew alias, beside production, staging\n",
+    )
+    assert raie("promote", "edit:1", "--to", "prodution").out.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["HEAD", "my alias", "1", "*", "a,b", "7829a0dee054"])
+def test_a_name_that_could_be_taken_for_something_else_is_no_alias(
+    raie: Raie, registry: Registry, name: str
+) -> None:
+    before = registry.aliases(MODEL)
+    for command in (("promote", "head", "--to", name), ("policy", "set", name, "--locality")):
+        ran = raie(*command)
+        assert ran.code == 2
+        assert repr(name) in ran.err
+    assert registry.aliases(MODEL) == before
 
 
 def test_promoting_one_region_changes_that_region_of_what_is_served_and_not_the_head(

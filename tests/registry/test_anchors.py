@@ -23,7 +23,7 @@ def test_every_end_that_is_kept_is_read_back_oldest_first(registry: Registry) ->
     first = publish(registry)
     assert publish(registry) == first
     for number in range(10):
-        world.registry.promote(MODEL, "head", f"alias {number}", "ada")
+        world.registry.promote(MODEL, "head", f"alias-{number}", "ada")
         publish(registry)
     assert [anchor.number for anchor in published(registry)] == list(range(2, 13))
     assert f"{published(registry)[0].number}:{published(registry)[0].hash}" == first

@@ -198,7 +198,7 @@ def test_whatever_came_before_the_kept_snapshots_can_be_read_and_the_promised_by
         elif step == "back":
             world.registry.rollback_to(world.model, kept[value % len(kept)].id, "ada")
         elif step == "promote":
-            world.registry.promote(world.model, kept[value % len(kept)].id, f"alias {value % 2}", "ada")
+            world.registry.promote(world.model, kept[value % len(kept)].id, f"alias-{value % 2}", "ada")
         else:
             promised = run(world, keep_last=value, dry_run=True)
             assert run(world, keep_last=value).bytes == promised.bytes

@@ -6,9 +6,20 @@ import threading
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import insert
 
-from registry import AliasConflict, IncompatibleRegions, InvalidValue, NotFound, Registry, RegistryError, lineage
+from registry import (
+    AliasConflict,
+    IncompatibleRegions,
+    InvalidValue,
+    NotFound,
+    Registry,
+    RegistryError,
+    lineage,
+    trust,
+)
 from registry.maintenance import verify
+from registry.models import aliases
 from tests.registry.building import MODEL, World
 
 
@@ -62,14 +73,50 @@ def test_a_new_alias_may_be_required_to_be_new(world: World) -> None:
 
 def test_promoting_again_is_the_same_move(world: World) -> None:
     first = world.registry.promote(MODEL, "edit:2", "production", "ada", "once", expected="")
-    assert world.registry.promote(MODEL, "edit:2", "production", "ada", "twice", expected="") == first
+    again = world.registry.promote(MODEL, "edit:2", "production", "ada", "twice")
+    assert (again, first.repeated, again.repeated) == (first, False, True)
+    assert world.registry.promote(MODEL, "edit:2", "production", "ada", expected="edit:2") == first
     assert world.registry.alias_history(MODEL, "production") == [first]
 
 
-@pytest.mark.parametrize("name", ["head", "edit:3", "a" * 64, "", " x", "a\nb"])
-def test_an_alias_that_would_read_as_a_snapshot_is_refused(world: World, name: str) -> None:
-    with pytest.raises(InvalidValue):
-        world.registry.promote(MODEL, "head", name, "ada")
+def test_what_is_expected_of_an_alias_is_compared_where_nothing_would_move_too(world: World) -> None:
+    world.registry.promote(MODEL, "edit:2", "production", "ada")
+    for expected in ("", "edit:1"):
+        with pytest.raises(AliasConflict):
+            world.registry.promote(MODEL, "edit:2", "production", "ada", expected=expected)
+    with pytest.raises(NotFound):
+        world.registry.promote(MODEL, "edit:2", "production", "ada", expected="nothing")
+
+
+NO_ALIAS = ["head", "HEAD", "edit:3", "a" * 64, "7829a0dee054", "face", "CAFE", "", " x", "a\nb", "my alias"]
+NO_ALIAS += ["1", "*", "--x", "a,b", ".a", "Käse", "a" * 201]
+
+
+@pytest.mark.parametrize("name", NO_ALIAS)
+def test_an_alias_that_would_read_as_something_else_is_refused(world: World, name: str) -> None:
+    for make in (
+        lambda: world.registry.promote(MODEL, "head", name, "ada"),
+        lambda: trust.rehearse(world.registry, MODEL, "head", name),
+        lambda: trust.set_policy(world.registry, MODEL, name, {"locality": True}, actor="ada"),
+    ):
+        with pytest.raises(InvalidValue, match=r"[Aa]n? .*alias"):
+            make()
+    assert pointed(world) == {}
+
+
+@pytest.mark.parametrize("name", ["a", "abc", "Production", "eu/prod-1", "v2.1_final", "headline"])
+def test_an_alias_may_be_any_word(world: World, name: str) -> None:
+    assert world.registry.promote(MODEL, "head", name, "ada").alias == name
+
+
+def test_an_alias_of_an_older_raie_is_read_and_moved_whatever_its_name(world: World) -> None:
+    old = world.registry.resolve(MODEL, "edit:1").id
+    row = {"model": MODEL, "name": "my alias", "snapshot": old, "moved_at": 0.0}
+    with world.registry.engine.begin() as connection:
+        connection.execute(insert(aliases).values(row))
+    assert world.registry.resolve(MODEL, "my alias").id == old
+    assert world.registry.promote(MODEL, "head", "my alias", "ada").source == old
+    trust.set_policy(world.registry, MODEL, "my alias", {"locality": True}, actor="ada")
 
 
 def test_what_does_not_exist_cannot_be_promoted(world: World) -> None:

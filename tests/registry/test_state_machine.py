@@ -179,7 +179,7 @@ class Machine(RuleBasedStateMachine):
         target, found = nth(list(self.states), which), self.served(alias)
         belief = found if believes else (self.head if not found else "")
         with self._refused_if(target in self.expired):
-            if believes or target == found:
+            if believes:
                 self.client.registry.promote(OURS, target, alias, "ada", expected=belief)
                 self._move(alias, target)
             else:

@@ -221,7 +221,7 @@ def _expire(client: Client, step: Step) -> Done:
 
 def _tell(client: Client, step: Step) -> Done:
     """Moves an alias of its own, so that there is something to tell, and tells whatever the outbox holds."""
-    client.registry.promote(MODEL, "head", step.tag, "ada", step.tag)
+    client.registry.promote(MODEL, "head", step.tag.replace(" ", "-"), "ada", step.tag)
     report = drain(client.registry.engine, Teller(client.told))
     assert not report.failed, report
     return Done(step.tag)
