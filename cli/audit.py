@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -23,7 +24,9 @@ __all__ = ["anchor_option", "export", "log", "verify"]
 
 _LISTED = 20
 anchor_option = click.option(
-    "--anchor", metavar="N:HASH", help="An end of the audit chain that you kept, as an earlier verify printed it."
+    "--anchor",
+    metavar="N:HASH",
+    help="An end of the audit chain that you kept, whole, as an earlier verify printed it.",
 )
 
 
@@ -42,7 +45,7 @@ def verify(workspace: Workspace, anchor: str | None, mlflow: bool, output: Outpu
     Examples:
       raie audit verify
       raie audit verify --mlflow
-      raie audit verify --anchor 41:9c1f...
+      raie audit verify --anchor N:HASH
     """
     from registry import anchors, audit
     from registry.database import reading
@@ -131,8 +134,12 @@ def _replace(file: Path, lines: Iterable[bytes]) -> int:
         with partial.open("wb") as stream:
             count = _write(stream, lines)
         os.replace(partial, file)
+    except OSError as error:
+        # Nobody asked for the partial file, which the error names.
+        raise OSError(error.errno, error.strerror, str(file)) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
     return count
 
 

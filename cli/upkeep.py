@@ -92,7 +92,7 @@ def verify(workspace: Workspace, anchor: str | None, output: Output) -> None:
     \b
     Examples:
       raie verify
-      raie verify --anchor 41:9c1f...
+      raie verify --anchor N:HASH
       raie verify --json
     """
     from registry import audit, maintenance

@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 GENESIS = "0" * 64
+_END = re.compile(r"([0-9]{1,18}):([0-9A-Fa-f]{64})")
 _e = audit_events.c
 
 
@@ -175,11 +176,17 @@ def _link(fields: dict[str, Any]) -> str:
 
 
 def parse_anchor(text: str, place: str = "the anchor") -> Anchor:
-    """The anchor that `chain_head` gave as `number:hash`; raises InvalidValue for any other text."""
-    number, separator, hashed = text.partition(":")
-    if not separator or not re.fullmatch(r"[0-9]{1,18}", number):
-        raise InvalidValue(f"Expected an anchor as number:hash, found {ascii(text)[:100]}")
-    return Anchor(int(number), hashed, place)
+    """The anchor that `chain_head` gave as `number:hash`; raises InvalidValue for any other text.
+
+    A part of a hash is refused: it would be compared with whole ones, and look like a chain that was rewritten.
+    """
+    found = _END.fullmatch(text)
+    if found is None:
+        raise InvalidValue(
+            "Expected an anchor as the event's number, a colon and the whole hash of 64 hexadecimal characters, found "
+            f"{ascii(text)[:100]}; copy the whole end that `raie verify` printed"
+        )
+    return Anchor(int(found[1]), found[2].lower(), place)
 
 
 @cache

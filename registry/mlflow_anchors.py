@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from registry.audit import Anchor, parse_anchor
-from registry.errors import MlflowUnreachable
+from registry.errors import InvalidValue, MlflowUnreachable
 from registry.mlflow_connection import answers, checked_uri, is_unreachable, no_answer, open_client, quiet_mlflow
 from registry.mlflow_record import legal_model_name
 
@@ -43,6 +43,14 @@ def _of_model(client: MlflowClient, name: str) -> Iterator[Anchor]:
         for version in page:
             end = version.tags.get("raie.audit_head")
             if end:
-                # Events published by the first raie carry the hash alone.
-                yield parse_anchor(end, _PLACE) if ":" in end else Anchor(None, end, _PLACE)
+                yield _anchor(end)
         token = page.token or ""
+
+
+def _anchor(end: str) -> Anchor:
+    """The end that a tag shows; one that somebody changed is one that the chain does not hold."""
+    try:
+        return parse_anchor(end, _PLACE)
+    except InvalidValue:
+        # Events published by the first raie carry the hash alone.
+        return Anchor(None, end, _PLACE)

@@ -108,7 +108,12 @@ def test_an_anchor_that_somebody_kept_is_compared_as_well(raie: Raie, workspace:
     assert raie("audit", "verify", "--anchor", head).code == 0
     number, _, _ = head.partition(":")
     assert raie("audit", "verify", "--anchor", f"{number}:{'0' * 64}").code == 5
-    assert raie("audit", "verify", "--anchor", "nonsense").code == 2
+    assert raie("audit", "verify", "--anchor", head.upper()).code == 0
+    for command in (("audit", "verify"), ("verify",)):
+        for anchor in ("nonsense", head[:12], "3:zz"):
+            ran = raie(*command, "--anchor", anchor)
+            assert (ran.code, ran.out) == (2, "")
+            assert "the whole hash" in ran.err
 
 
 def test_an_export_can_be_verified_without_the_database(raie: Raie, workspace: Workspace, tmp_path: Path) -> None:
@@ -140,6 +145,15 @@ def test_an_export_that_fails_leaves_the_file_as_it_was(raie: Raie, workspace: W
     assert kept.read_text() == "yesterday's\n"
     assert raie("audit", "export", "nowhere/audit.jsonl").code != 0
     assert sorted(path.name for path in tmp_path.glob("*audit*")) == ["audit.jsonl"]
+
+
+@pytest.mark.parametrize("file", ["nowhere/audit.jsonl", "raie.toml/audit.jsonl"])
+def test_an_export_that_cannot_be_written_names_the_file_that_was_asked_for(
+    raie: Raie, workspace: Workspace, file: str
+) -> None:
+    ran = raie("audit", "export", file)
+    assert ran.code == 1
+    assert f"error: {file}: " in ran.err
 
 
 def test_every_event_says_who_when_what_from_to_why_and_with_which_raie(

@@ -152,9 +152,11 @@ def test_a_chain_that_was_written_anew_differs_from_the_anchor_kept_outside(worl
     assert any("event 5 was rewritten" in problem for problem in chain(world, anchor).problems)
 
 
-@pytest.mark.parametrize("anchor", ["", "5", "x:y", "-1:a", "²:a"])
+@pytest.mark.parametrize(
+    "anchor", ["", "5", "x:y", "-1:a", "²:a", "5:5c994e935", "3:zz", f"5:{'a' * 65}", "a" * 64]
+)
 def test_an_anchor_that_is_none_is_refused(world: World, anchor: str) -> None:
-    with pytest.raises(InvalidValue, match="number:hash"):
+    with pytest.raises(InvalidValue, match="the whole hash"):
         chain(world, anchor)
 
 
