@@ -74,6 +74,10 @@ def compared(workspace: Workspace, asked: Asked, *, workers: int, fresh: bool, p
 def _contestants(asked: Asked) -> tuple[Contestant, ...]:
     """Those asked for, and always the backbone that is never edited, which others are measured against."""
     texts = [text for text in re.split(r",(?![^\[]*\])", asked.strategies) if text.strip()]
+    if not texts:
+        raise UsageError(
+            f"expected --strategies to name a strategy, found {asked.strategies!r}: leave it out for all"
+        )
     return contestants([*(text.strip() for text in texts), "never"], ablations=asked.ablations)
 
 

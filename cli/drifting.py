@@ -66,7 +66,7 @@ def _drawn(snapshot: str, found: DriftReport) -> Iterator[str]:
             f"{each.windows:,}",
             f"{_known(each.share_before, '.1%')} → {_known(each.share_now, '.1%')}",
             f"{_known(each.loss.before, '.3f')} → {_known(each.loss.now, '.3f')}",
-            _known(each.loss.errors, "+.1f"),
+            _known(each.loss.errors, "+.2f"),
             "-" if math.isnan(each.centre_shift) else degrees(each.centre_shift),
             accent("edit") if each.edit else faint("leave"),
         )

@@ -167,27 +167,26 @@ def recommended(
     exclude_seen: bool,
     own: Path | None = None,
 ) -> list[dict[str, Any]]:
-    """The best items after each user's last items of the log, or after the given ones.
+    """The best items after each user's last items of the log that the snapshot knows, or after the given ones.
 
-    Raises: UnknownItem, InputError for ids no log has held, and for items without times where the backbone reads times.
+    ignored: how many items of the user in the log the snapshot does not know, as a served model tells it.
+
+    Raises: UnknownItem for given items no log has held; InputError for users without a row in the log or without an item
+    that the snapshot knows, all of them at once, and for items without times where the backbone reads times.
     """
     view = open_view(registry, registry.resolve(model, ref), own)
     length = view.settings.engine.windows.length
     if log is None:
-        windows = last_windows([view.catalogue.item_rows(list(items or ()))], length)
+        windows, ignored = last_windows([view.catalogue.item_rows(list(items or ()))], length), [0]
     else:
-        interactions = read_new(view, log)
-        theirs = [interactions.user == user for user in interactions.catalogue.user_rows(users)]
-        windows = last_windows(
-            [interactions.item[rows] for rows in theirs], length, [interactions.timestamp[rows] for rows in theirs]
-        )
-    windows = _readable(windows, view)
+        windows, ignored = _last_known(view, read_new(view, log), users, log)
     best = view.router.top_k(windows, count, exclude_seen=exclude_seen)
     regions = view.router.assign(windows)
     return [
         {
             "user": users[number] if log is not None else None,
             "region": int(regions[number]),
+            "ignored": ignored[number],
             "context": view.catalogue.item_ids(windows.items[number][windows.items[number] > 0].tolist()),
             "items": [
                 {"item": item, "score": float(score)}
@@ -200,6 +199,38 @@ def recommended(
         }
         for number in range(len(windows))
     ]
+
+
+def _last_known(
+    view: ModelView, interactions: Interactions, users: Sequence[str], log: Path
+) -> tuple[Windows, list[int]]:
+    """The last known items of each user of the log, and how many unknown ones were left out."""
+    there = {interactions.catalogue.users[row] for row in np.unique(interactions.user)}
+    if absent := [user for user in users if user not in there]:
+        least = view.settings.log.min_rating
+        rated = "" if least is None else f" rated {least:g} or more"
+        raise InputError(
+            f"expected every --user to have a row{rated} in {log}, found none of {_named(absent)}: check the ids, which "
+            "are compared as text, or give a log that holds them"
+        )
+    theirs = [np.flatnonzero(interactions.user == user) for user in interactions.catalogue.user_rows(users)]
+    limit = len(view.backbone.item_table())
+    known = [rows[interactions.item[rows] < limit] for rows in theirs]
+    if strange := [user for user, rows in zip(users, known, strict=True) if not len(rows)]:
+        raise InputError(
+            f"expected every --user to have an item in {log} that the snapshot knows, found none of {_named(strange)}: "
+            "an edit on a log that holds these items learns them"
+        )
+    windows = last_windows(
+        [interactions.item[rows] for rows in known],
+        view.settings.engine.windows.length,
+        [interactions.timestamp[rows] for rows in known],
+    )
+    return windows, [len(rows) - len(those) for rows, those in zip(theirs, known, strict=True)]
+
+
+def _named(users: Sequence[str]) -> str:
+    return ", ".join(f"{user!r:.80}" for user in dict.fromkeys(users))
 
 
 def agreement(registry: Registry, model: str, number: int, truth: Truth) -> float:

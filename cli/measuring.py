@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,15 +107,28 @@ def draw_measured(found: Measured) -> list[str]:
         )
         for name, row in found.models.items()
     ]
-    change = found.change
+    snapshot = short(found.snapshot)
+    lines = [_change_line("new", snapshot, "never edited", asdict(found.change))]
+    if found.comparison is not None:
+        lines += [
+            _change_line(part, snapshot, short(found.against), found.comparison[name].get("Recall@10 change"))
+            for part, name in (("new", "adaptation"), ("set-up", "retention"))
+        ]
     return [
         f"{found.new_windows:,} new windows, {found.setup_windows:,} held-out set-up windows",
         *table(
             ("model", "Recall@10, new", "NDCG@10, new", "Recall@10, set-up", "NDCG@10, set-up"), rows, (1, 2, 3, 4)
         ),
-        f"Recall@10 on new windows, {short(found.snapshot)} against never edited: {change.mean:+.4f} "
-        f"(95 % {change.low:+.4f} to {change.high:+.4f}, by user)",
+        *lines,
     ]
+
+
+def _change_line(part: str, snapshot: str, other: str, change: Mapping[str, float] | None) -> str:
+    """What changed from the other model to the snapshot; no change where no window was there to measure."""
+    words = f"Recall@10 on {part} windows, {snapshot} against {other}"
+    if change is None:
+        return f"{words}: none"
+    return f"{words}: {change['mean']:+.4f} (95 % {change['low']:+.4f} to {change['high']:+.4f}, by user)"
 
 
 @click.command()
@@ -136,6 +151,9 @@ def recommend(
     output: Output,
 ) -> None:
     """Recommend items to users of a log, or after a history.
+
+    Items of the log that the snapshot does not know are left out, and counted. A user without a row in LOG, or without
+    a known item, is refused before anything is printed.
 
     \b
     Examples:
@@ -163,9 +181,10 @@ def recommend(
 def _drawn(found: list[dict[str, Any]]) -> list[str]:
     lines = []
     for each in found:
+        unknown = f"; {each['ignored']} item{'s' * (each['ignored'] > 1)} unknown, left out"
         lines.append(
             f"{accent(one_line(each['user']) or 'history')}  region {each['region']}, after "
-            f"{', '.join(map(one_line, each['context']))}"
+            f"{', '.join(map(one_line, each['context']))}{unknown if each['ignored'] else ''}"
         )
         lines += [
             f"  {rank:>2}  {one_line(best['item'])}  {best['score']:.3f}"

@@ -67,6 +67,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 COMPARE = ("compare", "log.csv", "--until", SETUP, "--edits", "1", "--json", "--strategies")
+AGAIN = ("compare", "log.csv", "--ref", "edit:1", "--edits", "1", "--json", "--strategies")
 STRATEGIES = "raie,full,joint,mole,lwf,lsat,random-regions"
 
 
@@ -78,9 +79,9 @@ def test_strategies_are_compared_over_a_file_of_ones_own_wherever_it_lies(
     found = json.loads(raie(*COMPARE, STRATEGIES).out)
     assert len(found["strategies"]) == len(STRATEGIES.split(",")) + 1
     Path("gru4rec.py").rename(tmp_path / "kept.py")
-    refused(raie(*COMPARE, "raie", "--ref", "edit:1"), 5, ("RAIE_BACKBONE_FILE",))
+    refused(raie(*AGAIN, "raie"), 5, ("RAIE_BACKBONE_FILE",))
     monkeypatch.setenv("RAIE_BACKBONE_FILE", str(tmp_path / "kept.py"))
-    ran = raie(*COMPARE, "raie", "--ref", "edit:1", "--workers", "2", "--seeds", "1,2")
+    ran = raie(*AGAIN, "raie", "--workers", "2", "--seeds", "1,2")
     assert ran.code == 0, ran.err
 
 
@@ -187,7 +188,7 @@ def test_a_language_model_reads_titles_and_its_folder_is_not_needed_again(
     assert set(view.catalogue.titles) == {"the first film"}
     assert view.item_chunks
     assert (view.backbone.appended_titles >= 0).all()  # type: ignore[attr-defined]
-    assert raie(*COMPARE, "never", "--ref", "edit:1", "--titles", "items.csv").code == 0
-    refused(raie(*COMPARE, "joint", "--ref", "edit:1", "--titles", "items.csv"), 2, ("model folder",))
+    assert raie(*AGAIN, "never").code == 0
+    refused(raie(*AGAIN, "joint"), 2, ("model folder",))
     (tmp_path / "items.csv").unlink()
     refused(raie("edit", "plan", "log.csv"), 3, ("items.csv",))

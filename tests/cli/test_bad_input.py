@@ -105,7 +105,7 @@ def test_a_training_that_diverges_is_one_line_and_closes_the_set_up(raie: Raie, 
 REQUESTS = {
     "unknown item": (["recommend", "--items", "t0-core-00,nothing"], 3, "item 'nothing'"),
     "empty item": (["recommend", "--items", "t0-core-00,,t0-core-01"], 3, "item ''"),
-    "unknown user": (["recommend", LOG, "--user", "nobody"], 3, "user 'nobody'"),
+    "unknown user": (["recommend", LOG, "--user", "nobody"], 3, "none of 'nobody'"),
     "user without a log": (["recommend", "--user", "u00001"], 2, "LOG with --user"),
     "log without a user": (["recommend", LOG], 2, "LOG with --user"),
     "log and items": (["recommend", LOG, "--user", "u00001", "--items", "t0-core-00"], 2, "or --items"),

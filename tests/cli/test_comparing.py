@@ -82,7 +82,9 @@ def test_a_set_ups_backbone_is_used_where_it_is_named(compared: Path, raie: Raie
         (("--strategies", "raie", "--against", "all"), 2, ["--against", "'all'"]),
         (("--edits", "500"), 3, ["fewer --edits"]),
         (("--until", "2031-01-01"), 3, ["earlier --until"]),
-        (("--ref", "nothing"), 1, ["nothing"]),
+        (("--strategies", ""), 2, ["--strategies", "found ''", "leave it out"]),
+        (("--strategies", " , ", "--ablations"), 2, ["--strategies"]),
+        (("--ref", "edit:1"), 2, ["--until", "--ref"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
@@ -92,6 +94,31 @@ def test_what_cannot_be_compared_is_refused_before_anything_trains(
     ran = raie("compare", LOG, "--until", SETUP, *options)
     refused(ran, code, words)
     assert not (ready / ".raie" / "work" / "compare").exists()
+    assert not (ready / "comparison").exists()
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--until", "yesterday"),
+        ("--user-column", "nope"),
+        ("--item-column", "item_id"),
+        ("--time-column", "nope"),
+        ("--rating-column", "nope"),
+        ("--min-rating", "4"),
+        ("--title-column", "nope"),
+        ("--titles", "nope.csv"),
+        ("--duplicates", "error"),
+    ],
+    ids=" ".join,
+)
+def test_what_a_set_up_has_fixed_is_refused_beside_its_name(
+    ready: Path, raie: Raie, option: tuple[str, str]
+) -> None:
+    refused(
+        raie("compare", LOG, "--ref", "edit:1", *option), 2, [f"found {option[0]}: ", "--ref", "leave them out"]
+    )
+    refused(raie("compare", LOG, "--ref", "nothing"), 1, ["nothing"])
     assert not (ready / "comparison").exists()
 
 

@@ -136,6 +136,8 @@ def test_exactly_the_region_that_drifts_is_edited(truth: tuple[Path, Truth], rai
     assert {row["region"]: row["edit"] for row in report["regions"]} == {r: r == drifting for r in range(5)}
     assert report["false_alarms"] < 0.02
     shown = raie(*here, "drift", log, "--until", until).out
+    for row in report["regions"]:
+        assert f"{row['loss']['errors']:+.2f}  " in shown, "2.98 is no 3.0, at which a region has drifted"
     assert shown.count("leave") == 4
     assert shown.count("edit") == 1
 

@@ -1,0 +1,101 @@
+"""`raie evaluate` and `recommend`: what was asked for is what is said, and what is missing is named."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Raie
+from tests.cli.trained import FIRST, LOG, MODEL, SECOND, SETUP, head_of, opened, refused
+
+
+def appended(folder: Path, *rows: str) -> None:
+    """Give the log these rows too, all at one time after its end."""
+    with (folder / LOG).open("a", encoding="utf-8") as file:
+        file.writelines(f"{row},1735689600\n" for row in rows)
+
+
+@pytest.fixture
+def rare(ready: Path) -> Path:
+    """A log in which newcomers have known and unknown items, and one user of the set-up has no row."""
+    text = (ready / LOG).read_text(encoding="utf-8")
+    (ready / LOG).write_text(re.sub(r"^u00003,.*\n", "", text, flags=re.MULTILINE), encoding="utf-8")
+    strange = [f"strange-{number}" for number in range(12)]
+    appended(ready, "mixed,t0-core-00", "mixed,t0-core-01", *(f"mixed,{item}" for item in strange))
+    appended(ready, "one,t0-core-00", "one,strange-0", "lost,strange-0", "lost,strange-1")
+    return ready
+
+
+def test_a_user_without_a_row_in_the_log_is_named_and_nobody_is_answered(raie: Raie, rare: Path) -> None:
+    refused(raie("recommend", LOG, "--user", "nosuch"), 3, ["have a row", LOG, "'nosuch'"])
+    everybody = [word for user in ("u00007", "nosuch", "u00003", "nosuch") for word in ("--user", user)]
+    ran = raie("recommend", LOG, *everybody)
+    refused(ran, 3, ["found none of 'nosuch', 'u00003':", LOG])
+    assert "edit" not in ran.err, "a user needs rows in the log, and no edit"
+
+
+def test_a_user_of_nothing_but_unknown_items_is_refused(raie: Raie, rare: Path) -> None:
+    ran = raie("recommend", LOG, "--user", "u00007", "--user", "lost", "--user", "mixed")
+    refused(ran, 3, ["found none of 'lost':", LOG, "knows"])
+
+
+def test_unknown_items_are_left_out_and_said(raie: Raie, rare: Path) -> None:
+    users = ("--user", "mixed", "--user", "one")
+    mixed, one = raie("recommend", LOG, *users, "--json").json["recommendations"]
+    assert (mixed["context"], mixed["ignored"]) == (["t0-core-00", "t0-core-01"], 12)
+    assert (one["context"], one["ignored"]) == (["t0-core-00"], 1)
+    text = raie("recommend", LOG, *users).out
+    assert ", after t0-core-00, t0-core-01; 12 items unknown, left out\n" in text
+    assert ", after t0-core-00; 1 item unknown, left out\n" in text
+    same = raie("recommend", "--items", "t0-core-00,t0-core-01", "--json").json["recommendations"][0]
+    assert (same["items"], same["ignored"]) == (mixed["items"], 0)
+    assert "unknown" not in raie("recommend", "--items", "t0-core-00").out
+
+
+def test_a_user_whose_rows_a_threshold_leaves_out_is_told_of_it(
+    raie: Raie, ready: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header, *rows = (ready / LOG).read_text(encoding="utf-8").splitlines()
+    rated = [f"{header},rating", *(f"{row},{1 if row.startswith('u00007,') else 5}" for row in rows)]
+    (ready / "rated.csv").write_text("\n".join(rated), encoding="utf-8")
+    monkeypatch.setenv("RAIE_MODEL", "another")
+    assert raie("setup", "rated.csv", "--until", SETUP, "--min-rating", "4").code == 0
+    refused(raie("recommend", "rated.csv", "--user", "u00007"), 3, ["a row rated 4 or more", "'u00007'"])
+
+
+def changes(text: str) -> dict[tuple[str, str], str]:
+    """Windows and other model -> what changed, of every line that tells a change."""
+    lines = re.findall(r"^Recall@10 on (new|set-up) windows, \w+ against (.+?): (.*)$", text, re.MULTILINE)
+    return {(windows, other): change for windows, other, change in lines}
+
+
+def test_evaluate_says_in_text_too_what_changed_against_the_snapshot_that_was_asked_for(
+    raie: Raie, edited: Path
+) -> None:
+    asked = ("evaluate", LOG, "--ref", "edit:2", "--against", "edit:1", "--until", SECOND)
+    comparison = raie(*asked, "--json").json["comparison"]
+    other = opened(edited).resolve(MODEL, "edit:1").id[:12]
+    text = raie(*asked).out
+    assert f"Recall@10 on new windows, {head_of(edited)[:12]} against {other}: " in text
+    told = changes(text)
+    assert set(told) == {("new", "never edited"), ("new", other), ("set-up", other)}
+    for windows, part in (("new", "adaptation"), ("set-up", "retention")):
+        change = comparison[part]["Recall@10 change"]
+        interval = f"95 % {change['low']:+.4f} to {change['high']:+.4f}, by user"
+        assert told[windows, other] == f"{change['mean']:+.4f} ({interval})"
+    assert set(changes(raie(*asked[:4]).out)) == {("new", "never edited")}
+
+
+def test_evaluate_says_where_no_set_up_window_was_there_to_compare(
+    raie: Raie, ready: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = ready / "raie.toml"
+    text = file.read_text(encoding="utf-8").replace("[engine.edit]", "[engine.edit]\nholdout = 0.0001")
+    file.write_text(text, encoding="utf-8")
+    monkeypatch.setenv("RAIE_MODEL", "another")
+    assert raie("setup", LOG, "--until", SETUP).code == 0
+    ran = raie("evaluate", LOG, "--against", "head", "--until", FIRST)
+    assert ran.code == 0, ran.err
+    assert [change for (windows, _), change in changes(ran.out).items() if windows == "set-up"] == ["none"]
