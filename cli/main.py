@@ -134,6 +134,7 @@ _SECTIONS: Mapping[str, Section] = {
         "rollback": ("cli.promotion:rollback", "Undo one edit, or go back to an older snapshot."),
     },
     "Look": {
+        "status": ("cli.status:status", "Say where the model stands, on one screen."),
         "log": ("cli.history:log", "Draw the history of snapshots as a tree."),
         "lineage": ("cli.lineage:lineage", "Draw what a snapshot is made of, and where each part came from."),
         "regions": _REGIONS,
