@@ -11,6 +11,7 @@ import re
 from sqlalchemy import select
 
 from registry.audit import Anchor, chain_head
+from registry.blobs import require_store
 from registry.canonical import canonical_json
 from registry.database import reading
 from registry.models import identity
@@ -26,6 +27,7 @@ def publish(registry: Registry) -> str | None:
 
     Raises DatabaseUnreachable, StoreUnreachable and StoreFull.
     """
+    require_store(registry.engine, registry.store)
     with reading(registry.engine) as connection:
         end, folder = chain_head(connection), _folder(connection.execute(select(identity.c.registry)).scalar_one())
     number, _, hashed = end.partition(":")
@@ -38,6 +40,7 @@ def publish(registry: Registry) -> str | None:
 
 def published(registry: Registry) -> list[Anchor]:
     """Every end that was kept of this registry, oldest first; raises DatabaseUnreachable and StoreUnreachable."""
+    require_store(registry.engine, registry.store)
     with reading(registry.engine) as connection:
         folder = _folder(connection.execute(select(identity.c.registry)).scalar_one())
     found = (_NAME.fullmatch(name) for name in sorted(registry.store.records(folder)))

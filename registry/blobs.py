@@ -14,14 +14,14 @@ from itertools import count
 
 from sqlalchemy import Connection, case, select, update
 
-from registry.database import Database, chunked, upsert, write
-from registry.errors import BlobCorrupt, BlobMissing
+from registry.database import Database, chunked, reading, upsert, write
+from registry.errors import BlobCorrupt, BlobMissing, StoreUnreachable
 from registry.fault_points import reach
 from registry.models import blobs, snapshot_blobs
 from registry.store import ArtifactStore
 from registry.values import Digest, digest_of
 
-__all__ = ["keep_blobs", "put", "put_all", "require_live"]
+__all__ = ["keep_blobs", "put", "put_all", "require_live", "require_store"]
 
 _ATTEMPTS = 5
 _b = blobs.c
@@ -37,6 +37,7 @@ def put(database: Database, store: ArtifactStore, data: bytes) -> Digest:
 
 def put_all(database: Database, store: ArtifactStore, data: Sequence[bytes]) -> list[Digest]:
     """The same for many blobs at once, with two transactions for all of them; the digests in the same order."""
+    require_store(database, store)
     digests = [digest_of(one) for one in data]
     waiting, attempts = dict(zip(digests, data, strict=True)), count(1)
     while waiting:
@@ -56,6 +57,19 @@ def put_all(database: Database, store: ArtifactStore, data: Sequence[bytes]) -> 
         waiting = {digest: one for digest, one in waiting.items() if digest not in done}
         reach("upload.live")
     return digests
+
+
+def require_store(database: Database, store: ArtifactStore) -> None:
+    """Raises StoreUnreachable where the place of the store is not there, unless nothing was ever put.
+
+    A mistyped path would look as if every blob were lost, and the next upload would begin another store there.
+    """
+    try:
+        store.require_place()
+    except StoreUnreachable:
+        with reading(database) as connection:
+            if connection.execute(select(_b.digest).where(_b.state == "live").limit(1)).first() is not None:
+                raise
 
 
 def require_live(connection: Connection, digests: Iterable[Digest]) -> None:

@@ -21,6 +21,7 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, exists, func, sel
 
 from registry import audit, references, trust_check
 from registry.anchors import published
+from registry.blobs import require_store
 from registry.database import chunked, reading, upsert, write
 from registry.edits import check_author
 from registry.errors import BlobCorrupt, BlobMissing, InvalidValue
@@ -61,7 +62,8 @@ class DamagedBlob:
 class VerifyReport:
     """What verify read and what it found; references: dangling or contradictory rows, one line each.
 
-    expired: how many of the snapshots need no blob any more.  published: how many ends of the chain the store keeps.
+    blobs, bytes: of those that were read back whole.  expired: how many of the snapshots need no blob any more.
+    published: how many ends of the chain the store keeps.
     """
 
     blobs: int
@@ -134,7 +136,7 @@ def verify(registry: Registry, *, anchors: Iterable[audit.Anchor] = ()) -> Verif
     affected = _affected(registry, bad)
     damaged = tuple(DamagedBlob(digest, problem, affected[digest]) for digest, problem in bad.items())
     return VerifyReport(
-        len(wanted), size, found.snapshots, found.expired, damaged, chain, len(kept), problems, trust
+        len(wanted) - len(bad), size, found.snapshots, found.expired, damaged, chain, len(kept), problems, trust
     )
 
 
@@ -177,6 +179,7 @@ def gc(
     check_author(actor, reason)
     if not grace_s >= 0:
         raise InvalidValue(f"Expected a grace period of 0 or more seconds, found {grace_s}")
+    require_store(registry.engine, registry.store)
     before = time.time() - grace_s
     with reading(registry.engine) as connection:
         found, kept = _unneeded(connection, before)

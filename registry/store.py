@@ -51,6 +51,10 @@ class StoredBlob:
 class ArtifactStore(Protocol):
     """Blobs under their sha256. Every method may raise StoreUnreachable."""
 
+    def require_place(self) -> None:
+        """Raises StoreUnreachable where the place of the store is not there; the first put makes a folder."""
+        ...
+
     def put(self, data: bytes) -> Digest:
         """Stores the bytes durably and returns their digest; raises StoreFull."""
         ...
@@ -177,6 +181,13 @@ class LocalStore:
     root: Path
     _safe: set[Path] = field(default_factory=set, repr=False, compare=False)
 
+    def require_place(self) -> None:
+        """Raises StoreUnreachable where there is no folder."""
+        if not self.root.is_dir():
+            raise StoreUnreachable(
+                f"Expected a store at {self.root}, found no folder; check store in raie.toml or RAIE_STORE"
+            )
+
     def put(self, data: bytes) -> Digest:
         """Stores the bytes durably and returns their digest; raises StoreFull and StoreUnreachable."""
         digest = digest_of(data)
@@ -197,6 +208,8 @@ class LocalStore:
             try:
                 data = (self.root / blob_key(digest)).read_bytes()
             except FileNotFoundError:
+                # Of a mistyped path no blob is lost.
+                self.require_place()
                 raise missing(digest, str(self.root)) from None
         return verified(digest, data, str(self.root))
 

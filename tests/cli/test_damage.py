@@ -137,6 +137,34 @@ def test_verify_names_every_damaged_blob_at_once_with_every_snapshot_it_affects(
     assert f"affects {edit.id[:12]}\n" in ran.out
 
 
+MISTYPED = [
+    ["verify"],
+    ["audit", "verify"],
+    ["gc", "--dry-run"],
+    ["rollback", "2"],
+    RECOMMEND,
+    PLAN,
+    APPLY,
+    EVALUATE,
+]
+
+
+@pytest.mark.parametrize("command", MISTYPED, ids=lambda command: " ".join(command[:2]))
+def test_a_store_at_a_mistyped_path_is_no_loss_and_nothing_is_put_there(
+    raie: Raie, edited: Path, command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = trained.head_of(edited)
+    monkeypatch.setenv("RAIE_STORE", "typo")
+    ran = raie(*command)
+    refused(ran, 6, ["found no folder; check store in raie.toml or RAIE_STORE", str(edited / "typo")])
+    assert "backup" not in ran.out + ran.err
+    assert raie("policy", "set", "production", "--locality").code == 0, "what needs no blob works"
+    assert not (edited / "typo").exists()
+    monkeypatch.delenv("RAIE_STORE")
+    assert trained.head_of(edited) == before
+    assert raie("verify").code == 0
+
+
 def test_an_adapter_of_another_backbone_is_refused(raie: Raie, edited: Path) -> None:
     registry = trained.opened(edited)
     content = head(registry).content

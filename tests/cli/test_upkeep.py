@@ -95,6 +95,19 @@ def test_a_database_that_is_not_there_is_not_made_by_reading(raie: Raie, workspa
     assert not file.exists()
 
 
+def test_a_store_that_nothing_was_put_into_yet_need_not_be_there(
+    raie: Raie, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raie("init")
+    monkeypatch.setenv("RAIE_STORE", "not yet")
+    assert raie("gc", "--dry-run").code == 0
+    assert raie("audit", "verify").code == 0
+    monkeypatch.setenv("RAIE_STORE", "later")
+    assert raie("verify").code == 0
+    find().registry().put(b"the first")
+    assert (tmp_path / "later" / "sha256").is_dir()
+
+
 def _damage(registry: Registry, digest: str) -> Path:
     file = next(path for path in Path(".raie/blobs").rglob(digest))
     data = bytearray(file.read_bytes())
@@ -122,6 +135,8 @@ def test_verify_names_each_damaged_blob_and_the_snapshots_it_affects(raie: Raie,
     assert edited.id in found[flipped]["snapshots"]
     assert registry.resolve("recsys", "edit:1").id not in found[flipped]["snapshots"]
     assert len(found[missing]["snapshots"]) == 6
+    known = registry.store.iterate()
+    assert ran.json["blobs"] == len({blob.digest for blob in known} - {flipped}), "of those that were read back"
     text = raie("verify")
     assert text.code == 5
     assert flipped[:12] in text.out

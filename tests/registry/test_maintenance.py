@@ -287,6 +287,7 @@ def test_an_upload_that_is_overtaken_by_a_gc_at_any_step_begins_again(
 def test_a_store_that_keeps_nothing_is_not_taken_for_a_gc(
     local_registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    local_registry.put(b"kept")
     monkeypatch.setattr(LocalStore, "_write", lambda store, data, target: None)
     with pytest.raises(BlobMissing):
         local_registry.put(b"lost")

@@ -81,10 +81,18 @@ def test_a_flipped_or_truncated_blob_is_refused_by_name(store: ArtifactStore, da
 def test_a_missing_blob_is_refused_by_name(store: ArtifactStore) -> None:
     digest = digest_of(b"never put")
     assert not store.exists(digest)
+    store.put(HELLO)
+    assert not store.exists(digest)
     with pytest.raises(BlobMissing, match=digest) as refused:
         store.get(digest)
     assert refused.value.digest == digest
     assert one_line(refused.value)
+
+
+def test_a_folder_that_is_not_there_is_not_a_store_that_lost_a_blob(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnreachable, match=r"found no folder; check store in raie\.toml or RAIE_STORE"):
+        LocalStore(tmp_path / "typo").get(digest_of(HELLO))
+    assert not (tmp_path / "typo").exists()
 
 
 def test_putting_a_damaged_blob_again_heals_it(store: ArtifactStore) -> None:
