@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import math
 import shutil
-import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from cli.errors import UsageError
+from cli.leases import kept_alive
 from raie_engine.content_parts import ContentParts, RegionFacts
 from raie_engine.drift_report import DriftReport, drift_report
 from raie_engine.edit_tasks import region_tasks, shared_task
@@ -29,14 +29,13 @@ from raie_engine.model_view import ModelView, Settings
 from raie_engine.region_training import SHARED, TrainedRegion, train_regions
 from raie_engine.setting_up import set_up
 from raie_engine.worker_pool import foreseen
-from registry import Content, Digest, RegionChange, Registry, RegistryError, Snapshot
+from registry import Content, Digest, RegionChange, Registry, Snapshot
 
 __all__ = ["Progress", "apply_edit", "open_view", "plain", "planned", "read_new", "resume_edit", "run_setup"]
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is finished, and how much there is."""
 
-HEARTBEAT_S = 30.0
 DAY_S = 86_400
 
 
@@ -90,7 +89,7 @@ def _finish_setup(
     progress: Progress,
 ) -> Snapshot:
     epochs, folder = settings.engine.backbone.epochs, _folder(work, model, number)
-    with _kept_alive(registry, model, number):
+    with kept_alive(registry, model, number):
         try:
             result = set_up(
                 interactions,
@@ -277,7 +276,7 @@ def _train_and_commit(
     progress: Progress,
 ) -> Snapshot:
     folder = _folder(work, model, number)
-    with _kept_alive(registry, model, number):
+    with kept_alive(registry, model, number):
         trained = _trained(registry, model, number, view, prepared, folder, workers, progress)
         finished = finish_edit(view, prepared, list(trained.values()))
         content = _uploaded(registry, finished.parts, view.content)  # type: ignore[arg-type]
@@ -379,25 +378,3 @@ def plain(value: Any) -> Any:
 def _folder(work: Path, model: str, number: int) -> Path:
     """Where an edit's checkpoints lie; they only save time, and nothing refers to them."""
     return work / model / f"edit-{number}"
-
-
-@contextmanager
-def _kept_alive(registry: Registry, model: str, number: int) -> Iterator[None]:
-    """Renew the edit's lease while the block runs, however long one step takes; an interrupt says how to go on."""
-    ended = threading.Event()
-
-    def renew() -> None:
-        while not ended.wait(HEARTBEAT_S):
-            with suppress(RegistryError):  # the commit needs the lease too, and says what happened to it
-                registry.heartbeat(model, number)
-
-    thread = threading.Thread(target=renew, daemon=True, name=f"lease of edit {number}")
-    thread.start()
-    try:
-        yield
-    except KeyboardInterrupt as stopped:
-        stopped.add_note(f"`raie edit resume {number}` goes on")
-        raise
-    finally:
-        ended.set()
-        thread.join()
