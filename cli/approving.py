@@ -33,9 +33,15 @@ def approve(workspace: Workspace, ref: str, alias: str, reason: str, output: Out
     """
     from registry import trust
 
-    given = trust.approve(workspace.registry(), workspace.model, ref, alias, actor=actor(), reason=reason)
+    registry = workspace.registry()
+    given = trust.approve(registry, workspace.model, ref, alias, actor=actor(), reason=reason)
+    counts = trust.approval_counts(registry, given)
     value = {"alias": alias, "snapshot": given.snapshot, "actor": given.actor, "reason": given.reason}
-    output.show(
-        value | times(at=given.at),
-        lambda: [f"{one_line(given.actor)} approved {accent(short(given.snapshot))} for {accent(alias, 'green')}"],
-    )
+
+    def draw() -> list[str]:
+        who = one_line(given.actor)
+        told = f"{who} approved {accent(short(given.snapshot))} for {accent(alias, 'green')}"
+        made = f"; it does not count, for {who} made it or a region of it: somebody else has to"
+        return [told + (made if counts is False else "")]
+
+    output.show(value | times(at=given.at) | {"counts": counts}, draw)

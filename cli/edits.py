@@ -100,12 +100,32 @@ def _row(edit: Edit) -> list[object]:
     ]
 
 
+class _EditNumber(click.ParamType[Any]):
+    """The number of an edit: 3, or edit:3 as where a snapshot is asked for."""
+
+    name = "edit"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number."""
+        found = re.fullmatch(r"(?:edit:)?0*([1-9][0-9]{0,8})", str(value))
+        if found is None:
+            self.fail(
+                f"expected the number of an edit, 3 or edit:3, found {value!r}; see `raie edit list`", param, ctx
+            )
+        return int(found[1])
+
+
+_EDIT = _EditNumber()
+
+
 @click.command()
-@click.argument("number", metavar="EDIT", type=click.IntRange(min=1))
+@click.argument("number", metavar="EDIT", type=_EDIT)
 @json_option
 @in_workspace
 def show(workspace: Workspace, number: int, output: Output) -> None:
     """Show one edit: who, why, and what it did to each region.
+
+    EDIT is 3 or edit:3.
 
     \b
     Examples:
@@ -277,7 +297,7 @@ def _pair(registry: Registry, model: str, older: str, newer: str | None) -> tupl
 
 
 @click.command()
-@click.argument("number", metavar="EDIT", type=click.IntRange(min=1))
+@click.argument("number", metavar="EDIT", type=_EDIT)
 @click.option("--reason", metavar="TEXT", default="", help="Why; it stays in the history.")
 @click.option("--force", is_flag=True, help="Even while a process still works on it; its commit is then refused.")
 @yes_option

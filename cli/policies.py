@@ -128,7 +128,8 @@ def show(workspace: Workspace, alias: str | None, output: Output) -> None:
 
     def draw() -> list[str]:
         if not newest:
-            return ["no alias is protected; `raie policy set production` begins"]
+            found = "no alias is protected" if alias is None else f"{one_line(alias)} is not protected"
+            return [f"{found}; `raie policy set {one_line(alias or 'production')}` begins"]
         rows = [[accent(v.alias, "green"), v.version, _words(v.policy)] for v in newest.values()]
         return table(["alias", "version", "asks"], rows, right=[1])
 
@@ -147,8 +148,14 @@ def history(workspace: Workspace, alias: str | None, output: Output) -> None:
       raie policy history
       raie policy history staging --json
     """
+    from registry import NotFound
+
     name = alias or "production"
     versions = _versions(workspace, name)
+    if not versions:
+        raise NotFound(
+            f"Expected a policy of alias {name!r} of model {workspace.model!r}, found none; `raie policy set` makes one"
+        )
 
     def draw() -> list[str]:
         rows = [[v.version, when(v.at), one_line(v.actor), _words(v.policy), one_line(v.reason)] for v in versions]

@@ -66,12 +66,17 @@ def current(workspace: Workspace, output: Output) -> None:
       raie db current --json
     """
     import migrations
+    from registry.database import missing_file, open_engine
     from registry.models import SCHEMA_REVISION
 
-    revision = migrations.current(workspace.database)
+    # Looked for first: SQLite would make an empty file of it.
+    missing = missing_file(open_engine(workspace.database))
+    revision = None if missing else migrations.current(workspace.database)
     value = {"revision": revision, "expected": SCHEMA_REVISION, "up_to_date": revision == SCHEMA_REVISION}
 
     def draw() -> list[str]:
+        if missing:
+            return [f"no database file at {missing}, expected revision {SCHEMA_REVISION}; `raie init` makes one"]
         advice = "" if value["up_to_date"] else "; run `raie db upgrade`"
         return [f"revision {revision or 'none'}, expected {SCHEMA_REVISION}{advice}"]
 

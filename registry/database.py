@@ -33,7 +33,17 @@ from registry.errors import (
 )
 from registry.models import SCHEMA_REVISION
 
-__all__ = ["Database", "check_schema", "chunked", "connected", "open_engine", "reading", "upsert", "write"]
+__all__ = [
+    "Database",
+    "check_schema",
+    "chunked",
+    "connected",
+    "missing_file",
+    "open_engine",
+    "reading",
+    "upsert",
+    "write",
+]
 
 T = TypeVar("T")
 
@@ -201,11 +211,16 @@ def _commit(connection: Connection) -> None:
         ) from lost
 
 
+def missing_file(engine: Engine) -> str | None:
+    """The path of an SQLite database whose file is not there; None for any other."""
+    file = engine.url.database if engine.dialect.name == "sqlite" else None
+    return file if file is not None and not Path(file).exists() else None
+
+
 def check_schema(engine: Engine) -> None:
     """Raises SchemaMismatch unless the database is at this package's revision; DatabaseUnreachable without one."""
-    file = engine.url.database if engine.dialect.name == "sqlite" else None
     # SQLite would make an empty database of a mistyped path.
-    if file is not None and not Path(file).exists():
+    if (file := missing_file(engine)) is not None:
         raise DatabaseUnreachable(f"Expected a database at {file}, found no file; `raie init` makes one")
     with reading(engine) as connection:
         if not inspect(connection).has_table("alembic_version"):

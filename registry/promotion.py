@@ -20,7 +20,7 @@ from registry.commit import LANDING_ATTEMPTS, write_unless_collected
 from registry.database import Database, reading
 from registry.edits import check_author
 from registry.errors import AliasConflict, BlobMissing, IncompatibleRegions, NotFound, SnapshotExpired
-from registry.evidence import Candidate
+from registry.evidence import Approval, Candidate, facts
 from registry.fault_points import reach
 from registry.landing import Landing, NewEdit, land
 from registry.lookup import (
@@ -36,12 +36,21 @@ from registry.lookup import (
 )
 from registry.models import alias_moves, aliases, snapshots
 from registry.policy import Gate
+from registry.policy_history import in_force
 from registry.rollback import changes_between
 from registry.store import ArtifactStore
 from registry.three_way import compose
 from registry.values import AliasMove, Manifest, Snapshot
 
-__all__ = ["Rehearsal", "alias_history", "promote", "promote_region", "rehearse", "rehearse_region"]
+__all__ = [
+    "Rehearsal",
+    "alias_history",
+    "approval_counts",
+    "promote",
+    "promote_region",
+    "rehearse",
+    "rehearse_region",
+]
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,17 @@ def rehearse(connection: Connection, model: str, ref: str, alias: str, expected:
     found = pointed_at(connection, model, alias)
     target = _target(connection, model, ref, alias, expected, found)
     return Rehearsal(found, target, admission.gates_of(connection, model, alias, target, found))
+
+
+def approval_counts(connection: Connection, approval: Approval) -> bool | None:
+    """Whether who approved made none of what would be promoted; None where no policy asks for a second person."""
+    version = in_force(connection, approval.model, approval.alias)
+    if version is None or not (version.policy.protected and version.policy.second_person):
+        return None
+    pointed = pointed_at(connection, approval.model, approval.alias)
+    served = None if pointed is None else snapshot_by_id(connection, pointed)
+    candidate = admission.candidate_of(connection, approval.snapshot)
+    return approval.actor not in facts(connection, version.policy, approval.alias, candidate, served).authors
 
 
 def _target(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from registry.signing import Signer
 
 __all__ = [
+    "approval_counts",
     "approve",
     "keys",
     "policies",
@@ -69,6 +70,12 @@ def rehearse_region(
 def approve(registry: Registry, model: str, ref: str, alias: str, *, actor: str, reason: str) -> evidence.Approval:
     """Keeps somebody's word that an alias may move to a snapshot; raises NotFound and InvalidValue."""
     return write(registry.engine, lambda c: evidence.approve(c, model, ref, alias, actor, reason))
+
+
+def approval_counts(registry: Registry, approval: evidence.Approval) -> bool | None:
+    """Whether an approval is one by a second person, as the alias's policy asks; None where it does not ask."""
+    with reading(registry.engine) as connection:
+        return promotion.approval_counts(connection, approval)
 
 
 def record_evaluation(

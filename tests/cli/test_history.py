@@ -116,6 +116,9 @@ def test_an_edit_shows_what_it_did_to_each_region_and_what_it_reported(raie: Rai
         (3, "add", 1),
     ]
     assert (value["actor"], value["reason"], value["state"]) == ("grace", "new catalogue", "committed")
+    assert raie("edit", "show", "edit:1").out == shown
+    for number in ("edit:0", "edit:", "edit:x", "0", "head"):
+        assert raie("edit", "show", number).code == 2
     assert raie("edit", "show", "99").code == 1
 
 

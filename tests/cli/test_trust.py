@@ -51,6 +51,16 @@ def test_a_policy_is_set_shown_and_kept_in_every_version(raie: Raie, workspace: 
     assert "audit of May" in done(raie("policy", "history")).out
 
 
+def test_an_alias_without_a_policy_is_named_where_another_has_one(raie: Raie, workspace: Workspace) -> None:
+    refused(raie("policy", "history"), 1, ["'production'", "raie policy set"])
+    done(raie("policy", "set", "production", "--locality"))
+    assert done(raie("policy", "show", "zzz")).out == "zzz is not protected; `raie policy set zzz` begins\n"
+    assert done(raie("policy", "show", "zzz", "--json")).json["policies"] == []
+    refused(raie("policy", "history", "zzz"), 1, ["'zzz'", "raie policy set"])
+    assert raie("policy", "history", "zzz", "--json").code == 1
+    done(raie("policy", "history"))
+
+
 def test_what_a_policy_cannot_be_is_refused(raie: Raie, workspace: Workspace) -> None:
     refused(raie("policy", "set", "head", "--locality"), 2)
     refused(raie("policy", "set", "production", "--retention", "nan"), 2)
@@ -98,10 +108,14 @@ def test_an_approval_by_somebody_else_lets_a_snapshot_through(
 ) -> None:
     done(raie("policy", "set", "production", "--second-person"))
     assert raie("approve", "head").code == 2
-    done(raie("approve", "head", "--reason", "mine is fine"))
+    assert "it does not count, for ada made it" in done(raie("approve", "head", "--reason", "mine is fine")).out
+    assert done(raie("approve", "head", "--reason", "mine is fine", "--json")).json["counts"] is False
+    unasked = done(raie("approve", "head", "--alias", "staging", "--reason", "mine", "--json")).json
+    assert unasked["counts"] is None, "nobody asks for a second person there"
     refused(raie("promote", "head"), 1, ["other than ada and grace"])
     monkeypatch.setenv("RAIE_ACTOR", "bob")
-    assert done(raie("approve", "head", "--reason", "looked at it")).out.startswith("bob approved ")
+    said = done(raie("approve", "head", "--reason", "looked at it")).out
+    assert said == f"bob approved {registry.resolve(MODEL, 'head').id[:12]} for production\n"
     done(raie("promote", "head"))
     assert registry.resolve(MODEL, "production") == registry.head(MODEL)
 

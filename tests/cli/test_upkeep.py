@@ -92,6 +92,10 @@ def test_a_database_that_is_not_there_is_not_made_by_reading(raie: Raie, workspa
     ran = raie("log")
     assert ran.code == 6
     assert "raie init" in ran.err
+    ran = raie("db", "current")
+    assert ran.code == 0
+    assert ran.out.startswith(f"no database file at {file}, expected revision ")
+    assert raie("db", "current", "--json").json["revision"] is None
     assert not file.exists()
 
 

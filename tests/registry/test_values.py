@@ -160,6 +160,12 @@ def test_any_printable_name_is_a_name(name: str) -> None:
     assert check_name(name, "model name") == name
 
 
+@pytest.mark.parametrize("what", ["an alias", "a model name"])
+def test_a_name_of_the_wrong_length_is_called_by_its_right_article(what: str) -> None:
+    with pytest.raises(InvalidValue, match=f"^Expected {what} of 1 to 200 characters"):
+        check_name("", what.partition(" ")[2])
+
+
 @pytest.mark.parametrize("text", ["", "a" * 63, "g" * 64, "A" * 64, "a" * 64 + "\n", 5, None, "a/" * 32])
 def test_only_64_lower_case_hexadecimal_characters_are_a_digest(text: Any) -> None:
     with pytest.raises(InvalidValue):
