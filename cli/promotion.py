@@ -53,7 +53,8 @@ def promote(
 
     REF is head, an alias, edit:N, or a snapshot's id (its first characters do). With --region and --version a new
     snapshot is composed: what the alias points at now, with that one region replaced. The head stays where it is.
-    A protected alias refuses (exit code 1) what does not pass its policy, and names each gate.
+    A protected alias refuses (exit code 1) what does not pass its policy, and names each gate. What has lost a blob is
+    refused too (exit code 5): the store is asked for each, and none is read, which `raie verify` does.
 
     \b
     Examples:
@@ -62,19 +63,21 @@ def promote(
       raie promote staging --expect 4f2a91c07d3e
       raie promote --region 2 --version 1
     """
-    from registry import trust
+    from registry import presence, trust
 
     model, who = workspace.model, actor()
     if ref is not None and region is None and version is None:
         registry = workspace.registry()
         if dry_run:
             return show_rehearsal(trust.rehearse(registry, model, ref, alias, expect), alias, output)
-        move = registry.promote(model, ref, alias, who, reason, expected=expect, override=override)
+        target = presence.require_snapshot(registry, model, ref)
+        move = registry.promote(model, target, alias, who, reason, expected=expect, override=override)
     elif ref is None and region is not None and version is not None and expect is None:
         registry = workspace.registry()
         if dry_run:
             rehearsal = trust.rehearse_region(registry, model, region, version, alias, actor=who)
             return show_rehearsal(rehearsal, alias, output)
+        presence.require_version(registry, model, region, version)
         _, move = registry.promote_region(model, region, version, alias, who, reason, override)
     else:
         raise click.UsageError(

@@ -25,7 +25,7 @@ LOOK, PROMOTE, ROLL_BACK = (
     ["rollback", "2", "--reason", "a test"],
 )
 
-STRUCK = rb"(GET|PUT) /|FROM (models|snapshots)"
+STRUCK = rb"(GET|HEAD|PUT) /|FROM (models|snapshots)"
 
 Fault = Callable[[Proxy], AbstractContextManager[None]]
 FAULTS: dict[str, Fault] = {
@@ -58,7 +58,7 @@ def test_commands_while_s3_is_in_trouble(
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.port}")
         assert raie("init", "--store", f"{s3_url}?timeout=1").code == 0
         make_history(find().registry())
-        check(raie, proxy, FAULTS[fault], [LOOK, ROLL_BACK])
+        check(raie, proxy, FAULTS[fault], [LOOK, PROMOTE, ROLL_BACK])
 
 
 def make_history(registry: Registry) -> None:

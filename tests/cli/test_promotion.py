@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cli.workspace import Workspace
-from registry import Registry
+from registry import LocalStore, Registry, StoreUnreachable, lineage
 from tests.cli import history
 from tests.cli.conftest import Raie
 
@@ -71,6 +71,35 @@ def test_a_new_alias_is_called_new_beside_the_others(raie: Raie, registry: Regis
         f"prodution - → {head[:12]}\nnew alias, beside production, staging\n",
     )
     assert raie("promote", "edit:1", "--to", "prodution").out.count("\n") == 1
+
+
+def test_what_lost_a_blob_is_not_promoted_and_what_is_whole_is(raie: Raie, registry: Registry) -> None:
+    served, head = registry.resolve(MODEL, "production"), registry.resolve(MODEL, "edit:5")
+    lost = head.content.regions[2]["lora"]
+    registry.store.delete(lost)
+    version = max(v.version for v in lineage.adapter_versions(registry, MODEL, 2))
+    for command in (("promote", "edit:5"), ("promote", "--region", "2", "--version", str(version))):
+        ran = raie(*command)
+        assert ran.code == 5
+        assert "raie verify" in ran.err
+        assert lost in ran.err
+    assert registry.resolve(MODEL, "production") == served
+    assert raie("promote", "edit:3").code == 0
+
+
+def test_a_store_that_does_not_answer_is_no_reason_to_promote(
+    raie: Raie, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served, asked = registry.resolve(MODEL, "production"), list[str]()
+
+    def refuse(store: LocalStore, digest: str) -> bool:
+        asked.append(digest)
+        raise StoreUnreachable("Expected the store to answer, found nothing there; look")
+
+    monkeypatch.setattr(LocalStore, "exists", refuse)
+    assert raie("promote", "edit:5").code == 6
+    assert len(asked) == 1, "it is not asked for every blob once it has not answered"
+    assert registry.resolve(MODEL, "production") == served
 
 
 @pytest.mark.parametrize("name", ["HEAD", "my alias", "1", "*", "a,b", "7829a0dee054"])
