@@ -23,7 +23,7 @@ from raie_engine.comparison.tables import csv_text, markdown
 from raie_engine.config import BackboneConfig, EngineConfig, from_mapping, to_mapping
 from raie_engine.errors import ConfigError
 from raie_engine.figures import draw
-from raie_engine.interactions import Interactions, cut_time, read_log
+from raie_engine.interactions import Interactions, cut_time, end_time, read_log
 from raie_engine.log_settings import LogSettings
 from raie_engine.model_view import Settings
 from raie_engine.setting_up import with_times
@@ -58,7 +58,7 @@ def compared(workspace: Workspace, asked: Asked, *, workers: int, fresh: bool, p
     chosen = _contestants(asked)
     reference = _reference(chosen, asked.against)
     interactions, settings, until, backbone = _start(workspace, asked)
-    end = None if asked.end is None else cut_time(interactions, asked.end)
+    end = end_time(interactions, asked.end)
     course = cut_course(interactions, until, end, asked.edits, settings.engine)
     trains = backbone is None or any(one.strategy == "joint" for one in chosen)
     work = workspace.work / "compare" / _key(course, interactions, settings, backbone, trains)

@@ -45,13 +45,13 @@ def drift(workspace: Workspace, log: str, until: str | None, ref: str, output: O
     from cli.workflows import open_view, plain, read_new
     from raie_engine.drift_report import drift_report
     from raie_engine.editing import new_windows
-    from raie_engine.interactions import cut_time
+    from raie_engine.interactions import end_time
 
     registry = workspace.registry()
     snapshot = registry.resolve(workspace.model, ref)
     view = open_view(registry, snapshot, workspace.backbone_file)
     interactions = read_new(view, Path(log))
-    end = None if until is None else cut_time(interactions, until)
+    end = end_time(interactions, until)
     found = drift_report(view, new_windows(view, interactions, end))
     value = {"snapshot": snapshot.id, **plain(asdict(found)), "drifted": list(found.drifted)}
     output.show(value, lambda: _drawn(snapshot.id, found))

@@ -10,7 +10,16 @@ import click
 from cli.consent import ask, yes_option
 from cli.output import Output, faint, json_option, one_line, say, short, table, when
 from cli.publishing import publishes_end
-from cli.records import degrees, edit_json, expiry_json, expiry_lines, operation_json, state_word, step
+from cli.records import (
+    degrees,
+    edit_json,
+    edit_number,
+    expiry_json,
+    expiry_lines,
+    operation_json,
+    state_word,
+    step,
+)
 from cli.reports import draw_report
 from cli.workspace import Workspace, actor, in_workspace
 
@@ -41,7 +50,7 @@ def list_edits(workspace: Workspace, limit: int | None, only_open: bool, output:
     registry = workspace.registry()
     edits = registry.edits(workspace.model) if registry.models() else []
     if only_open:
-        edits = [edit for edit in edits if edit.state in ("running", "abandoned")]
+        edits = [edit for edit in edits if edit.is_open]
     edits = edits[:limit]
 
     def draw() -> list[str]:
@@ -107,12 +116,12 @@ class _EditNumber(click.ParamType[Any]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The number."""
-        found = re.fullmatch(r"(?:edit:)?0*([1-9][0-9]{0,8})", str(value))
-        if found is None:
+        number = edit_number(str(value))
+        if not number:  # no edit has the number 0
             self.fail(
                 f"expected the number of an edit, 3 or edit:3, found {value!r}; see `raie edit list`", param, ctx
             )
-        return int(found[1])
+        return number
 
 
 _EDIT = _EditNumber()
@@ -163,7 +172,7 @@ def _facts(edit: Edit, parts: list[str]) -> list[str]:
     if edit.data_digest is not None:
         facts.append(("data", short(edit.data_digest)))
     facts.append(("seed", str(edit.seed)))
-    if edit.state in ("running", "abandoned"):
+    if edit.is_open:
         host, process = _holder(edit)
         until = "-" if edit.lease_expires_at is None else when(edit.lease_expires_at)
         facts.append(("lease", f"process {process} on {one_line(host)}, until {until} UTC"))
@@ -316,7 +325,7 @@ def abort(workspace: Workspace, number: int, reason: str, force: bool, yes: bool
     """
     registry, model = workspace.registry(), workspace.model
     edit = registry.edit(model, number)
-    if edit.state in ("running", "abandoned"):
+    if edit.is_open:
         ask(f"Close edit {number} ({edit.kind}, {edit.state}, begun by {one_line(edit.actor)})?", yes=yes)
     closed = registry.abort(model, number, actor=actor(), reason=reason, force=force)
     say(f"edit {closed.number} is {state_word(closed.state)}")

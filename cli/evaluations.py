@@ -16,7 +16,7 @@ from raie_engine.errors import InputError
 from raie_engine.evaluation import Difference, mean_metrics, paired_difference, ranks
 from raie_engine.gating import Action
 from raie_engine.impact import compared_ranks, knowing_rows_of
-from raie_engine.interactions import Interactions, between, cut_time
+from raie_engine.interactions import Interactions, between, end_time
 from raie_engine.model_view import ModelView
 from raie_engine.region_training import adapter_scores
 from raie_engine.strategies import Lesson, Score, State, lesson_of
@@ -68,7 +68,7 @@ def measured(
     snapshot = registry.resolve(model, ref)
     view = open_view(registry, snapshot, own)
     interactions = read_new(view, log)
-    end = None if until is None else cut_time(interactions, until)
+    end = end_time(interactions, until)
     mark, config = view.watermark.timestamp, view.settings.engine.windows
     new = _readable(cut_windows(between(interactions, None, end), config, after=mark), view)
     if not len(new):

@@ -5,9 +5,10 @@ A model's options are fixed by its set-up: other ones would be another model.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from cli.records import leaves
 from raie_engine.config import EngineConfig, from_mapping, to_mapping
 
 __all__ = ["contradictions"]
@@ -20,22 +21,14 @@ def contradictions(table: Mapping[str, Any], engine: EngineConfig) -> tuple[str,
 
     Raises: ConfigError for an option that is unknown or of the wrong type.
     """
-    said, counts = dict(_flat(to_mapping(from_mapping(dict(table))))), dict(_flat(to_mapping(engine)))
-    named = [name for name, _ in _flat(table) if name not in _PLACES]
+    said, counts = dict(leaves(to_mapping(from_mapping(dict(table))))), dict(leaves(to_mapping(engine)))
+    named = [name for name, _ in leaves(table) if name not in _PLACES]
     return tuple(
         f"raie.toml has engine.{name} = {_toml(said[name])}, but this model was set up with {_toml(counts[name])}, "
         "which counts"
         for name in named
         if said[name] != counts[name]
     )
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def _toml(value: Any) -> str:

@@ -48,7 +48,7 @@ def log(workspace: Workspace, limit: int | None, output: Output) -> None:
     # One more than is shown tells whether there is more.
     entries = lineage.history(registry, model, None if limit is None else limit + 1)
     shown = entries[:limit]
-    unfinished = [edit for edit in registry.edits(model) if edit.state in ("running", "abandoned")]
+    unfinished = [edit for edit in registry.edits(model) if edit.is_open]
     value = {
         "model": model,
         "head": head,

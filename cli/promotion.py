@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,7 +10,7 @@ from cli.consent import ask, yes_option
 from cli.gates import show_rehearsal
 from cli.output import Output, accent, json_option, one_line, short, table, times, when
 from cli.publishing import publishes_end
-from cli.records import changes_line, move_json, operation_json, snapshot_json, step
+from cli.records import changes_line, edit_number, move_json, operation_json, snapshot_json, step
 from cli.workspace import Workspace, actor, in_workspace
 
 if TYPE_CHECKING:
@@ -144,10 +143,10 @@ def rollback(
 
 
 def _edit_number(text: str) -> int:
-    found = re.fullmatch(r"(?:edit:)?([0-9]{1,9})", text)
-    if found is None:
+    number = edit_number(text)
+    if number is None:
         raise click.UsageError(f"expected the number of an edit, found {text!r}; for a snapshot use --to {text}")
-    return int(found[1])
+    return number
 
 
 def _undo(registry: Registry, model: str, number: int, reason: str, *, cascade: bool, yes: bool) -> Snapshot:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,11 @@ __all__ = [
     "changes_line",
     "degrees",
     "edit_json",
+    "edit_number",
     "expiry_json",
     "expiry_lines",
     "flat",
+    "leaves",
     "move_json",
     "names",
     "operation_json",
@@ -184,13 +187,25 @@ def degrees(radians: float) -> str:
     return f"{math.degrees(radians):.1f}°"
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
-    """Nested values as (dotted name, text) pairs."""
+def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """Nested values as (dotted name, value) pairs."""
     for name, value in values.items():
         if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{name}.")
+            yield from leaves(value, f"{prefix}{name}.")
         else:
-            yield prefix + name, f"{value:.4g}" if isinstance(value, float) else one_line(str(value))
+            yield prefix + name, value
+
+
+def flat(values: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    """Nested values as (dotted name, text) pairs."""
+    for name, value in leaves(values):
+        yield name, f"{value:.4g}" if isinstance(value, float) else one_line(str(value))
+
+
+def edit_number(text: str) -> int | None:
+    """The number of an edit that is named 3 or edit:3; None for any other text."""
+    found = re.fullmatch(r"(?:edit:)?([0-9]{1,9})", text)
+    return None if found is None else int(found[1])
 
 
 def step(older: str | None, newer: str | None) -> str:

@@ -23,7 +23,7 @@ from raie_engine.edit_tasks import region_tasks, shared_task
 from raie_engine.editing import PreparedEdit, finish_edit, new_windows, prepare_edit
 from raie_engine.errors import EngineError, InputError
 from raie_engine.impact import impact
-from raie_engine.interactions import Interactions, between, cut_time, read_log
+from raie_engine.interactions import Interactions, between, end_time, read_log
 from raie_engine.log_times import iso
 from raie_engine.model_view import ModelView, Settings
 from raie_engine.region_training import SHARED, TrainedRegion, train_regions
@@ -65,7 +65,8 @@ def run_setup(
     a snapshot already.
     """
     interactions = read_log(log, **vars(settings.log))
-    _not_from_the_future(interactions, None if until is None else cut_time(interactions, until), log)
+    end = end_time(interactions, until)
+    _not_from_the_future(interactions, end, log)
     edit = registry.begin(
         model,
         "setup",
@@ -75,7 +76,7 @@ def run_setup(
         data_digest=interactions.digest,
         parameters={"log": str(log.resolve()), "until": until, "settings": settings.to_bytes().decode()},
     )
-    return _finish_setup(registry, model, edit.number, interactions, until, settings, work, progress)
+    return _finish_setup(registry, model, edit.number, interactions, end, settings, work, progress)
 
 
 def _finish_setup(
@@ -83,7 +84,7 @@ def _finish_setup(
     model: str,
     number: int,
     interactions: Interactions,
-    until: str | None,
+    end: int | None,
     settings: Settings,
     work: Path,
     progress: Progress,
@@ -93,7 +94,7 @@ def _finish_setup(
         try:
             result = set_up(
                 interactions,
-                None if until is None else cut_time(interactions, until),
+                end,
                 settings,
                 checkpoint=folder / "backbone.safetensors",
                 progress=lambda epoch, score: progress(f"backbone, validation NDCG@10 {score:.4f}", epoch, epochs),
@@ -169,7 +170,7 @@ def planned(
         raise UsageError(f"model {model!r} has no snapshot to edit: run `raie setup` first")
     view = open_view(registry, base, own)
     interactions = read_new(view, log)
-    end = None if until is None else cut_time(interactions, until)
+    end = end_time(interactions, until)
     _not_from_the_future(interactions, end, log)
     vectors = drift = None
     if only_drifted:
@@ -247,9 +248,8 @@ def resume_edit(
                 f"expected the log that set-up {number} began with ({str(edit.data_digest)[:12]}), found another in "
                 f"{edit.parameters['log']}: put it back, or `raie edit abort {number}` and set up again"
             )
-        return _finish_setup(
-            registry, model, number, interactions, edit.parameters["until"], settings, work, progress
-        )
+        end = end_time(interactions, edit.parameters["until"])
+        return _finish_setup(registry, model, number, interactions, end, settings, work, progress)
     view = open_view(registry, registry.resolve(model, str(edit.base)), own)
     prepared = PreparedEdit.from_bytes(registry.get(Digest(str(edit.plan_digest))))
     return _train_and_commit(registry, model, number, view, prepared, work, workers, progress)

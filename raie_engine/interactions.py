@@ -30,6 +30,7 @@ __all__ = [
     "Watermark",
     "between",
     "cut_time",
+    "end_time",
     "late_rows",
     "read_log",
     "watermark",
@@ -177,6 +178,11 @@ def _to_rows(
     row_of = np.zeros(len(raw.texts), dtype=np.int32)
     row_of[appearance] = rows
     return row_of[codes], tuple(row_of_id)
+
+
+def end_time(interactions: Interactions, until: str | None) -> int | None:
+    """Up to when a log is used: as `cut_time`, or None, for all of it, where no time is named."""
+    return None if until is None else cut_time(interactions, until)
 
 
 def cut_time(interactions: Interactions, at: str) -> int:

@@ -178,7 +178,7 @@ def _make_model(connection: Connection, model: str) -> None:
 def require_lease(connection: Connection, holder: str, model: str, number: int) -> Edit:
     """The edit, locked; raises EditStateError unless it runs, and LeaseLost unless this holder has its lease."""
     edit = edit_by_number(connection, model, number, lock=True)
-    if edit.state not in ("running", "abandoned"):
+    if not edit.is_open:
         why = f": {edit.close_reason}" if edit.close_reason else ""
         raise EditStateError(f"Expected edit {number} of {model!r} to be running, found it {edit.state}{why}")
     if edit.lease_owner != holder:

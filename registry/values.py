@@ -269,6 +269,11 @@ class Edit:
     lease_owner: str | None
     lease_expires_at: float | None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it has neither landed nor been closed."""
+        return self.state in ("running", "abandoned")
+
 
 @dataclass(frozen=True)
 class Operation:

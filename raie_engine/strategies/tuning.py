@@ -45,9 +45,8 @@ def tune(
     if not len(windows):
         return 0
     edit, passes = lesson.config.edit, 0
-    rounds = (len(lesson.new) + len(lesson.replay)) / len(
-        windows
-    )  # epochs that are as many passes as one of an edit
+    # So many epochs are as many passes as one epoch of an edit.
+    rounds = (len(lesson.new) + len(lesson.replay)) / len(windows)
 
     def validate() -> float:
         found = mean_metrics(ranks(score, lesson.validation))

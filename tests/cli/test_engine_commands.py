@@ -268,10 +268,7 @@ def test_describe_and_setup_are_json_too(raie: Raie, ready: Path, monkeypatch: p
 def test_a_model_that_holds_nothing_out_is_measured_without_nan_in_its_json(
     raie: Raie, ready: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = ready / "raie.toml"
-    text = file.read_text(encoding="utf-8").replace("[engine.edit]", "[engine.edit]\nholdout = 0.0001")
-    file.write_text(text, encoding="utf-8")
-    monkeypatch.setenv("RAIE_MODEL", "another")
+    trained.another_without_holdout(ready, monkeypatch)
     for command in (
         ["setup", LOG, "--until", SETUP],
         ["evaluate", LOG, *UNTIL],

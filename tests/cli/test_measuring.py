@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli import trained
 from tests.cli.conftest import Raie
 from tests.cli.trained import FIRST, LOG, MODEL, SECOND, SETUP, head_of, opened, refused
 
@@ -91,10 +92,7 @@ def test_evaluate_says_in_text_too_what_changed_against_the_snapshot_that_was_as
 def test_evaluate_says_where_no_set_up_window_was_there_to_compare(
     raie: Raie, ready: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = ready / "raie.toml"
-    text = file.read_text(encoding="utf-8").replace("[engine.edit]", "[engine.edit]\nholdout = 0.0001")
-    file.write_text(text, encoding="utf-8")
-    monkeypatch.setenv("RAIE_MODEL", "another")
+    trained.another_without_holdout(ready, monkeypatch)
     assert raie("setup", LOG, "--until", SETUP).code == 0
     ran = raie("evaluate", LOG, "--against", "head", "--until", FIRST)
     assert ran.code == 0, ran.err

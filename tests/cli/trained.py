@@ -64,6 +64,14 @@ def command(folder: Path, *arguments: str) -> None:
         assert main.run(["--workspace", str(folder), *arguments]) == 0
 
 
+def another_without_holdout(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Make the workspace one of another model, which will be set up with nothing held out."""
+    file = folder / "raie.toml"
+    text = file.read_text(encoding="utf-8").replace("[engine.edit]", "[engine.edit]\nholdout = 0.0001")
+    file.write_text(text, encoding="utf-8")
+    patch.setenv("RAIE_MODEL", "another")
+
+
 def opened(folder: Path) -> Registry:
     """The registry of a workspace."""
     return find(folder).registry()
