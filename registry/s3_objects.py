@@ -345,7 +345,8 @@ def _parts_not_offered(error: Exception) -> bool:
 
 
 def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
+    """The code that S3 gives; the status where something else answered, such as a web server."""
+    return str(error.response.get("Error", {}).get("Code") or _status(error))
 
 
 def _status(error: ClientError) -> int:
@@ -359,6 +360,8 @@ def _detail(error: object) -> str:
 
 def _refusal(where: str, error: ClientError) -> StoreError:
     code, detail = _code(error), _detail(error)
+    if code == str(_status(error)):
+        detail += f" (status {code} without a word of S3: it may be another kind of server)"
     if code in _FULL:
         return StoreFull(f"Expected space in the store {where}, found: {detail}; free some and try again")
     passing = _status(error) >= 500 or code in _DAMAGED
