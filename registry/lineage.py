@@ -50,7 +50,7 @@ __all__ = [
     "walk",
 ]
 
-_PAGE = 100
+_PAGE = 50
 """Contents in memory at a time: each names every blob of its snapshot."""
 
 

@@ -199,13 +199,14 @@ class LocalStore:
     def iterate(self) -> Iterator[StoredBlob]:
         """Every file with a blob's key."""
         with self._translated("list"):
-            for path in (self.root / "sha256").glob("*/*"):
-                digest = digest_in(path.relative_to(self.root).as_posix())
-                # A file may be collected between the listing and the look at it.
-                with suppress(FileNotFoundError):
-                    if digest is not None:
-                        found = path.stat()
-                        yield StoredBlob(digest, found.st_size, found.st_mtime)
+            for folder in _entries(self.root / "sha256"):
+                for name in _entries(self.root / "sha256" / folder):
+                    digest = digest_in(f"sha256/{folder}/{name}")
+                    # A file may be collected between the listing and the look at it; who it is, a read tells.
+                    with suppress(OSError):
+                        if digest is not None:
+                            found = (self.root / "sha256" / folder / name).stat()
+                            yield StoredBlob(digest, found.st_size, found.st_mtime)
 
     def discard_leftovers(self, older_than: float, dry_run: bool = False) -> list[str]:
         """Removes the temporary files of uploads that were killed before a time; returns their names."""
@@ -246,8 +247,9 @@ class LocalStore:
     def records(self, folder: str) -> Iterator[str]:
         """The names of the records in a folder."""
         with self._translated("list"):
-            for path in (self.root / record_folder(folder)).glob("*.json"):
-                yield path.relative_to(self.root).as_posix()
+            for name in _entries(self.root / record_folder(folder)):
+                if name.endswith(".json"):
+                    yield f"{folder}/{name}"
 
     def _write(self, data: bytes, target: Path) -> None:
         temporary = self._incoming / uuid.uuid4().hex
@@ -312,6 +314,14 @@ class LocalStore:
             raise StoreUnreachable(
                 f"Expected to {verb} the store {self.root}, found: {detail}; check the folder and its permissions"
             ) from error
+
+
+def _entries(folder: Path) -> list[str]:
+    """The names in a folder, none where there is none; unlike a glob it does not pass over one that it may not read."""
+    try:
+        return os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _open_at_once(path: Path) -> BinaryIO:
