@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from registry import Digest, LocalStore, Registry, StoreUnreachable, open_store
-from registry.maintenance import verify
+from registry import Digest, LocalStore, Registry, SnapshotExpired, StoreUnreachable, open_store, presence
+from registry.expiry import Rule, expire
+from registry.maintenance import gc, verify
 from registry.store import blob_key
-from tests.registry.building import World
+from tests.registry.building import MODEL, World
 from tests.registry.crash.grounds import Ground
 from tests.registry.crash.history import broken_promises
 from tests.registry.crash.processes import Ended, Paused, Stop, Victim, Worker
@@ -72,6 +73,27 @@ def test_a_blob_that_was_collected_and_put_again_is_read_again(
     report = verify(any_database)
     assert missed == [digest]
     assert report.ok, report
+
+
+def test_a_promotion_that_an_expiry_and_a_gc_overtake_is_told_of_the_expiry(
+    local_registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was told that blobs are lost, and to restore them from a backup."""
+    world = World(local_registry)
+    first = world.setup()
+    world.edit(1, text="a")
+    exists, asked = LocalStore.exists, list[Digest]()
+
+    def overtaken(store: LocalStore, digest: Digest) -> bool:
+        if not asked:
+            expire(local_registry, MODEL, Rule(keep_last=1), actor="ada", reason="space")
+            gc(local_registry, actor="ada", grace_s=0.0)
+        asked.append(digest)
+        return exists(store, digest)
+
+    monkeypatch.setattr(LocalStore, "exists", overtaken)
+    with pytest.raises(SnapshotExpired):
+        presence.require_snapshot(local_registry, MODEL, first.id)
 
 
 def test_a_blob_that_is_lost_is_damage_however_often_verify_looks(any_database: Registry) -> None:
