@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from cli.errors import INTEGRITY
+from cli.limits import limit_option, newest, older_follow
 from cli.output import Output, accent, faint, json_option, one_line, say, short, table, times, when
 from cli.publishing import publish_end
 from cli.workspace import Workspace, in_workspace
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["anchor_option", "export", "log", "verify"]
 
-_LISTED = 20
 anchor_option = click.option(
     "--anchor",
     metavar="N:HASH",
@@ -144,9 +144,7 @@ def _replace(file: Path, lines: Iterable[bytes]) -> int:
 
 
 @click.command()
-@click.option(
-    "--limit", "-n", type=click.IntRange(min=1), default=_LISTED, show_default=True, help="The newest so many."
-)
+@limit_option
 @json_option
 @in_workspace
 def log(workspace: Workspace, limit: int, output: Output) -> None:
@@ -161,8 +159,9 @@ def log(workspace: Workspace, limit: int, output: Output) -> None:
     from registry.database import reading
 
     with reading(workspace.registry().engine) as connection:
-        found = audit.newest(connection, limit)
-    output.show({"events": [_event_json(event) for event in found]}, lambda: _list(found))
+        found, more = newest(audit.newest(connection, limit + 1), limit)
+    value = {"events": [_event_json(event) for event in found], "more": more}
+    output.show(value, lambda: [*_list(found), *older_follow("events", more=more)])
 
 
 def _event_json(event: AuditEvent) -> dict[str, Any]:
@@ -181,7 +180,7 @@ def _event_json(event: AuditEvent) -> dict[str, Any]:
     }
 
 
-def _list(events: list[AuditEvent]) -> list[str]:
+def _list(events: Sequence[AuditEvent]) -> list[str]:
     if not events:
         return ["nothing has happened yet"]
     headers = ["event", "when (UTC)", "who", "action", "model", "what", "from → to", "why"]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cli.consent import ask, yes_option
+from cli.limits import limit_option, newest, older_follow
 from cli.output import Output, faint, json_option, one_line, say, short, table, when
 from cli.publishing import publishes_end
 from cli.records import (
@@ -30,11 +32,11 @@ __all__ = ["abort", "diff", "list_edits", "show"]
 
 
 @click.command("list")
-@click.option("--limit", "-n", type=click.IntRange(min=1), help="Show the newest so many.")
+@limit_option
 @click.option("--open", "only_open", is_flag=True, help="Only those that run or were abandoned.")
 @json_option
 @in_workspace
-def list_edits(workspace: Workspace, limit: int | None, only_open: bool, output: Output) -> None:
+def list_edits(workspace: Workspace, limit: int, only_open: bool, output: Output) -> None:
     """List the edits, newest first.
 
     A running edit holds a lease, which its process renews. When that has gone, or has not renewed it for two minutes,
@@ -48,23 +50,25 @@ def list_edits(workspace: Workspace, limit: int | None, only_open: bool, output:
       raie edit list -n 5 --json
     """
     registry = workspace.registry()
-    edits = registry.edits(workspace.model) if registry.models() else []
-    if only_open:
-        edits = [edit for edit in edits if edit.is_open]
-    edits = edits[:limit]
+    found: list[Edit] = []
+    if registry.models():
+        found = registry.edits(workspace.model, only_open=only_open, limit=limit + 1)
+    edits, more = newest(found, limit)
+    left = older_follow("edits", more=more)
 
     def draw() -> list[str]:
         if not edits:
             return ["no open edit" if only_open else "no edit yet; `raie setup LOG` makes the first snapshot"]
         if only_open:
-            return _open_edits(edits)
+            return [*_open_edits(edits), *left]
         headers = ["edit", "state", "kind", "base → result", "when (UTC)", "who", "why"]
-        return table(headers, map(_row, edits), right=[0])
+        return [*table(headers, map(_row, edits), right=[0]), *left]
 
-    output.show({"model": workspace.model, "edits": [edit_json(edit) for edit in edits]}, draw)
+    value = {"model": workspace.model, "edits": [edit_json(edit) for edit in edits], "more": more}
+    output.show(value, draw)
 
 
-def _open_edits(edits: list[Edit]) -> list[str]:
+def _open_edits(edits: Sequence[Edit]) -> list[str]:
     """Who works on what, and what is left lying; then the way on."""
     headers = [
         "edit",

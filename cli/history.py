@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.limits import limit_option, newest, older_follow
 from cli.output import Output, accent, faint, json_option, one_line, short, when
 from cli.records import change_json, changes_line, edit_json, names, snapshot_json, state_word
 from cli.tree import Row, graph
@@ -22,10 +24,10 @@ _NOTHING = "no snapshot yet; `raie setup LOG` makes the first one"
 
 
 @click.command()
-@click.option("--limit", "-n", type=click.IntRange(min=1), help="Show the newest so many.")
+@limit_option
 @json_option
 @in_workspace
-def log(workspace: Workspace, limit: int | None, output: Output) -> None:
+def log(workspace: Workspace, limit: int, output: Output) -> None:
     """Draw the history of snapshots as a tree, newest first.
 
     The first lane is the head and what it came from; a snapshot that was composed for an alias stands beside it. One
@@ -43,20 +45,42 @@ def log(workspace: Workspace, limit: int | None, output: Output) -> None:
     found = registry.head(model)
     head = None if found is None else found.id
     if not registry.models():
-        output.show({"model": model, "head": None, "open_edits": [], "snapshots": []}, lambda: [_NOTHING])
+        nothing: dict[str, Any] = {"model": model, "head": None, "open_edits": [], "snapshots": [], "more": False}
+        output.show(nothing, lambda: [_NOTHING])
         return
-    # One more than is shown tells whether there is more.
-    entries = lineage.history(registry, model, None if limit is None else limit + 1)
-    shown = entries[:limit]
-    unfinished = [edit for edit in registry.edits(model) if edit.is_open]
+    # One more than is shown tells whether there is more. Of each entry only what is shown is kept.
+    seen = [_Seen.of(entry) for entry in lineage.walk(registry, model, limit + 1)]
+    shown, more = newest(seen, limit)
+    unfinished = registry.edits(model, only_open=True)
     value = {
         "model": model,
         "head": head,
         "open_edits": [edit.number for edit in unfinished],
-        "snapshots": [_entry_json(entry) for entry in shown],
+        "snapshots": [each.value for each in shown],
+        "more": more,
     }
-    more = [faint("older snapshots follow: raise --limit")] if len(entries) > len(shown) else []
-    output.show(value, lambda: [*map(_open_line, unfinished), *_draw(shown, head), *more])
+    left = older_follow("snapshots", more=more)
+    output.show(value, lambda: [*map(_open_line, unfinished), *_draw(shown, head), *left])
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What is shown of a snapshot: its cells, where it is pointed at from, what was done and why, and its JSON."""
+
+    cells: tuple[str, ...]
+    pointed: str
+    what: str
+    value: dict[str, Any]
+
+    @staticmethod
+    def of(entry: Entry) -> _Seen:
+        edit, snapshot = entry.edit, entry.snapshot
+        who = one_line(edit.actor)
+        cells = (short(snapshot.id), f"edit {edit.number}", edit.kind, when(snapshot.created_at), who)
+        pointed = names(entry.aliases, is_head=entry.is_head)
+        what = [text for text in (changes_line(entry.operations), one_line(edit.reason)) if text]
+        pointed = pointed if snapshot.expired is None else faint("expired")
+        return _Seen(cells, pointed, faint(" · ").join(what), _entry_json(entry))
 
 
 def _open_line(edit: Edit) -> str:
@@ -78,36 +102,22 @@ def _entry_json(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _draw(entries: Sequence[Entry], head: str | None) -> list[str]:
+def _draw(entries: Sequence[_Seen], head: str | None) -> list[str]:
     if not entries:
         return [_NOTHING]
-    rows = graph([(entry.snapshot.id, entry.snapshot.parent) for entry in entries], head)
+    rows = graph([(entry.value["id"], entry.value["parent"]) for entry in entries], head)
     lanes = max(len(row.node) for row in rows)
-    widths = _widths(entries)
+    widths = [max(map(len, column)) for column in zip(*(entry.cells for entry in entries), strict=True)]
     drawn = (_entry_lines(entry, row, lanes, widths) for entry, row in zip(entries, rows, strict=True))
     return [line for lines in drawn for line in lines]
 
 
-def _cells(entry: Entry) -> list[str]:
-    edit = entry.edit
-    who = one_line(edit.actor)
-    return [short(entry.snapshot.id), f"edit {edit.number}", edit.kind, when(entry.snapshot.created_at), who]
-
-
-def _widths(entries: Sequence[Entry]) -> list[int]:
-    return [max(map(len, column)) for column in zip(*map(_cells, entries), strict=True)]
-
-
-def _entry_lines(entry: Entry, row: Row, lanes: int, widths: Sequence[int]) -> list[str]:
+def _entry_lines(entry: _Seen, row: Row, lanes: int, widths: Sequence[int]) -> list[str]:
     """One line of who and when with where it is pointed at from, and one of what and why below it."""
-    cells = [cell.ljust(width) for cell, width in zip(_cells(entry), widths, strict=True)]
+    cells = [cell.ljust(width) for cell, width in zip(entry.cells, widths, strict=True)]
+    indent = " " * (len(entry.cells[0]) + 2)
     cells[0] = accent(cells[0])
-    pointed = names(entry.aliases, is_head=entry.is_head)
-    if entry.snapshot.expired is not None:
-        pointed = faint("expired")
     lines = [row.joins] if row.joins else []
-    lines.append(f"{row.node.ljust(lanes)}  {'  '.join([*cells, pointed])}".rstrip())
-    what = [text for text in (changes_line(entry.operations), one_line(entry.edit.reason)) if text]
-    indent = " " * (len(short(entry.snapshot.id)) + 2)
-    lines.append(f"{row.below.ljust(lanes)}  {indent}{faint(' · ').join(what)}".rstrip())
+    lines.append(f"{row.node.ljust(lanes)}  {'  '.join([*cells, entry.pointed])}".rstrip())
+    lines.append(f"{row.below.ljust(lanes)}  {indent}{entry.what}".rstrip())
     return lines

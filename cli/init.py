@@ -27,7 +27,8 @@ def init(start: Path | None, database: str | None, store: str | None, model: str
     """Make a workspace: raie.toml, a database and a blob store.
 
     Without options everything lies in .raie/ beside raie.toml: an SQLite file and a folder. In a folder that has a
-    raie.toml already, as after a clone, this makes what the file names and changes nothing that is there.
+    raie.toml already, as after a clone, this makes what the file names and changes nothing that is there. Unless the
+    registry has a model by then, whether the store keeps, lists and deletes what it is given is tried once.
 
     \b
     Examples:
@@ -94,5 +95,8 @@ def _make(workspace: Workspace) -> str | None:
         # What lies here is data, not source: a `git add .` beside it must not take it.
         (own / ".gitignore").write_text("*\n", encoding="utf-8")
     revision = bring_up_to_date(workspace)
-    workspace.registry()
+    registry = workspace.registry()
+    # Whoever may only read clones the workspace of a model that is there, and could not put anything.
+    if not registry.models():
+        registry.store.probe()
     return revision

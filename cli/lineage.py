@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
+from cli.limits import limit_option, newest, older_follow
 from cli.output import Output, accent, faint, json_option, one_line, short, times, when
 from cli.records import degrees, expiry_lines, names, snapshot_json
 from cli.tree import branches
@@ -24,12 +25,14 @@ _Chains: TypeAlias = "Mapping[int, list[AdapterVersion]]"
 @click.command()
 @click.argument("ref", default="head")
 @click.option("--region", type=click.IntRange(min=0), metavar="R", help="Only this region.")
+@limit_option
 @json_option
 @in_workspace
-def lineage(workspace: Workspace, ref: str, region: int | None, output: Output) -> None:
+def lineage(workspace: Workspace, ref: str, region: int | None, limit: int, output: Output) -> None:
     """Draw what a snapshot is made of, and where each part came from; without REF, of the head.
 
-    Below each region stand the edits that led to its version, newest first, each with the data it learnt from.
+    Below each region stand the edits that led to its version, newest first and at most --limit, each with the data it
+    learnt from.
 
     \b
     Examples:
@@ -46,24 +49,37 @@ def lineage(workspace: Workspace, ref: str, region: int | None, output: Output) 
         raise click.UsageError(
             f"snapshot {short(snapshot.id)} has no region {region}; see `raie regions list {ref}`"
         )
-    edits = {edit.number: edit for edit in registry.edits(model)}
+    edits = _Edits(registry, model)
     wanted = sorted(held) if region is None else [region]
-    chains = _chains(registry, edits, [held[number] for number in wanted])
+    # One link more than is shown tells whether there is more.
+    chains = _chains(registry, edits, [held[number] for number in wanted], limit + 1)
     pointed = [alias.name for alias in registry.aliases(model) if alias.snapshot == snapshot.id]
     head = registry.head(model)
     is_head = head is not None and head.id == snapshot.id
-    value = _value(snapshot, chains, edits, pointed, is_head=is_head)
-    output.show(value, lambda: _draw(snapshot, chains, edits, names(pointed, is_head=is_head)))
+    value = _value(snapshot, chains, edits, pointed, limit=limit, is_head=is_head)
+    output.show(value, lambda: _draw(snapshot, chains, edits, names(pointed, is_head=is_head), limit))
 
 
-def _chains(registry: Registry, edits: Mapping[int, Edit], versions: list[AdapterVersion]) -> _Chains:
-    """By region: its version, then the one its edit started from, and so on to the region's first."""
+class _Edits(dict[int, "Edit"]):
+    """The edits of a model by number, each looked up once it is asked for."""
+
+    def __init__(self, registry: Registry, model: str) -> None:
+        super().__init__()
+        self._registry, self._model = registry, model
+
+    def __missing__(self, number: int) -> Edit:
+        self[number] = found = self._registry.edit(self._model, number)
+        return found
+
+
+def _chains(registry: Registry, edits: Mapping[int, Edit], versions: list[AdapterVersion], length: int) -> _Chains:
+    """By region: its version, then the one its edit started from, and so on to the region's first, or a length."""
     from registry import lineage as reads
 
     held: dict[str, Mapping[int, AdapterVersion]] = {}
     chains: dict[int, list[AdapterVersion]] = {version.region: [version] for version in versions}
     for region, chain in chains.items():
-        while (base := edits[chain[-1].edit].base) is not None:
+        while len(chain) < length and (base := edits[chain[-1].edit].base) is not None:
             if base not in held:
                 held[base] = reads.versions_in(registry, reads.find(registry, chain[-1].model, base))
             if region not in held[base]:
@@ -78,6 +94,7 @@ def _value(
     edits: Mapping[int, Edit],
     aliases: list[str],
     *,
+    limit: int,
     is_head: bool,
 ) -> dict[str, Any]:
     content = snapshot.content
@@ -92,7 +109,12 @@ def _value(
         "space": content.space,
         "shared": {part: list(chunks) for part, chunks in content.shared.items()},
         "regions": [
-            {"region": region, "version": chain[0].version, "from": [_link_json(link, edits) for link in chain]}
+            {
+                "region": region,
+                "version": chain[0].version,
+                "from": [_link_json(link, edits) for link in chain[:limit]],
+                "more": len(chain) > limit,
+            }
             for region, chain in chains.items()
         ],
     }
@@ -114,7 +136,7 @@ def _link_json(version: AdapterVersion, edits: Mapping[int, Edit]) -> dict[str, 
     }
 
 
-def _draw(snapshot: Snapshot, chains: _Chains, edits: Mapping[int, Edit], pointed: str) -> list[str]:
+def _draw(snapshot: Snapshot, chains: _Chains, edits: Mapping[int, Edit], pointed: str, limit: int) -> list[str]:
     content = snapshot.content
     edit = edits[snapshot.edit]
     about = [f"edit {edit.number}", edit.kind, when(snapshot.created_at), one_line(edit.actor), pointed]
@@ -126,7 +148,7 @@ def _draw(snapshot: Snapshot, chains: _Chains, edits: Mapping[int, Edit], pointe
     if shared:
         items.append((f"shared    {', '.join(shared)}", []))
     for region, chain in chains.items():
-        items.append((f"region {region}  {accent(f'v{chain[0].version}')}", _links(chain, edits)))
+        items.append((f"region {region}  {accent(f'v{chain[0].version}')}", _links(chain, edits, limit)))
     if snapshot.parent is not None:
         items.append((f"parent    {accent(short(snapshot.parent))}", []))
     title = "  ".join([accent(short(snapshot.id)), *filter(None, about)])
@@ -137,13 +159,14 @@ def _roles(entry: Mapping[str, str]) -> str:
     return "  ".join(f"{role} {faint(short(digest))}" for role, digest in entry.items())
 
 
-def _links(chain: list[AdapterVersion], edits: Mapping[int, Edit]) -> list[str]:
-    cells = [_link_cells(version, edits[version.edit]) for version in chain]
+def _links(chain: list[AdapterVersion], edits: Mapping[int, Edit], limit: int) -> list[str]:
+    shown, more = newest(chain, limit)
+    cells = [_link_cells(version, edits[version.edit]) for version in shown]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
     ]
-    return branches([(line, []) for line in lines])
+    return branches([(line, []) for line in (*lines, *older_follow("versions", more=more))])
 
 
 def _link_cells(version: AdapterVersion, edit: Edit) -> list[str]:

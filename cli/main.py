@@ -56,7 +56,7 @@ _ALIAS = _group(
     ("raie alias list", "raie alias history production"),
     {
         "list": ("cli.promotion:list_aliases", "List the aliases and what they point at."),
-        "history": ("cli.promotion:alias_history", "List every move of an alias, newest first."),
+        "history": ("cli.promotion:alias_history", "List the moves of an alias, newest first."),
     },
 )
 _REGIONS = _group(
@@ -65,7 +65,7 @@ _REGIONS = _group(
     ("raie regions list production", "raie regions show 2"),
     {
         "list": ("cli.regions:list_regions", "List the regions of a snapshot with their versions."),
-        "show": ("cli.regions:show", "Show every version of one region, and the edits that made them."),
+        "show": ("cli.regions:show", "Show the versions of one region, and the edits that made them."),
     },
 )
 _KEYS = _group(

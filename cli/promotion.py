@@ -8,6 +8,7 @@ import click
 
 from cli.consent import ask, yes_option
 from cli.gates import show_rehearsal
+from cli.limits import limit_option, newest, older_follow
 from cli.output import Output, accent, json_option, one_line, short, table, times, when
 from cli.publishing import publishes_end
 from cli.records import changes_line, edit_number, move_json, operation_json, snapshot_json, step
@@ -218,10 +219,11 @@ def list_aliases(workspace: Workspace, output: Output) -> None:
 
 @click.command("history")
 @click.argument("alias", required=False)
+@limit_option
 @json_option
 @in_workspace
-def alias_history(workspace: Workspace, alias: str | None, output: Output) -> None:
-    """List every move of an alias, newest first; without ALIAS, of production.
+def alias_history(workspace: Workspace, alias: str | None, limit: int, output: Output) -> None:
+    """List the moves of an alias, newest first; without ALIAS, of production.
 
     \b
     Examples:
@@ -229,10 +231,11 @@ def alias_history(workspace: Workspace, alias: str | None, output: Output) -> No
       raie alias history staging --json
     """
     name = alias or _USUAL
-    moves = workspace.registry().alias_history(workspace.model, name)
+    moves, more = newest(workspace.registry().alias_history(workspace.model, name, limit + 1), limit)
 
     def draw() -> list[str]:
         rows = [[when(m.at), step(m.source, m.target), one_line(m.actor), one_line(m.reason)] for m in moves]
-        return table(["when (UTC)", "from → to", "who", "why"], rows)
+        return [*table(["when (UTC)", "from → to", "who", "why"], rows), *older_follow("moves", more=more)]
 
-    output.show({"model": workspace.model, "alias": name, "moves": [move_json(move) for move in moves]}, draw)
+    shown = [move_json(move) for move in moves]
+    output.show({"model": workspace.model, "alias": name, "moves": shown, "more": more}, draw)

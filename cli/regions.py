@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cli.limits import limit_option, newest, older_follow
 from cli.output import Output, accent, faint, json_option, short, table, when
 from cli.records import degrees, expiry_json, expiry_lines, names, version_json
 from cli.workspace import Workspace, in_workspace
@@ -74,10 +75,11 @@ def _list(versions: Sequence[AdapterVersion], members: int) -> list[str]:
 
 @click.command()
 @click.argument("region", type=click.IntRange(min=0))
+@limit_option
 @json_option
 @in_workspace
-def show(workspace: Workspace, region: int, output: Output) -> None:
-    """Show every version of one region, and the edits that made them, newest first.
+def show(workspace: Workspace, region: int, limit: int, output: Output) -> None:
+    """Show the versions of one region, and the edits that made them, newest first.
 
     Any of them can be served again, `raie promote --region REGION --version N`, while a kept snapshot holds its bytes.
 
@@ -89,7 +91,7 @@ def show(workspace: Workspace, region: int, output: Output) -> None:
     from registry import NotFound, lineage
 
     registry, model = workspace.registry(), workspace.model
-    versions = sorted(lineage.adapter_versions(registry, model, region), key=lambda version: -version.version)
+    versions, more = newest(lineage.newest_versions(registry, model, region, limit + 1), limit)
     if not versions:
         raise NotFound(
             f"Expected a region of model {model!r}, found none numbered {region}; see `raie regions list`"
@@ -99,8 +101,9 @@ def show(workspace: Workspace, region: int, output: Output) -> None:
         "model": model,
         "region": region,
         "versions": [version_json(v) | {"held_by": pointed[v.version]} for v in versions],
+        "more": more,
     }
-    output.show(value, lambda: _versions(versions, pointed))
+    output.show(value, lambda: [*_versions(versions, pointed), *older_follow("versions", more=more)])
 
 
 def _pointed(workspace: Workspace, versions: Sequence[AdapterVersion]) -> dict[int, list[str]]:

@@ -45,7 +45,7 @@ def status(workspace: Workspace, output: Output) -> None:
 
 def _state(registry: Registry, model: str) -> dict[str, Any]:
     head = registry.head(model)
-    unfinished = [edit for edit in registry.edits(model) if edit.is_open]
+    unfinished = registry.edits(model, only_open=True)
     return {
         "head": None if head is None else _head(registry, head),
         "aliases": [_alias(registry, alias, head) for alias in registry.aliases(model)],

@@ -10,7 +10,7 @@ import click
 
 from cli.audit import anchor_option
 from cli.consent import ask, yes_option
-from cli.errors import INTEGRITY
+from cli.errors import INTEGRITY, UNREACHABLE
 from cli.output import Output, accent, faint, json_option, one_line, say, short, size, table
 from cli.publishing import publish_end, publishes_end
 from cli.workspace import Workspace, actor, in_workspace
@@ -90,7 +90,8 @@ def current(workspace: Workspace, output: Output) -> None:
 def verify(workspace: Workspace, anchor: str | None, output: Output) -> None:
     """Check every blob, every reference, every signature and the audit chain; exit code 5 where anything is wrong.
 
-    Reads every blob back from the store and names each damaged one with the snapshots that it affects. The audit
+    Reads every blob back from the store and names each damaged one with the snapshots that it affects. One that the
+    store does not let it read is named too (exit code 6 if nothing else is wrong). May run beside anything. The audit
     chain is compared with the ends that were kept in the store, and with one that you kept: `raie audit verify`
     looks at the chain alone.
 
@@ -111,6 +112,7 @@ def verify(workspace: Workspace, anchor: str | None, output: Output) -> None:
         "blobs": report.blobs,
         "bytes": report.bytes,
         "damaged": [asdict(damaged) for damaged in report.damaged],
+        "unreadable": [asdict(unreadable) for unreadable in report.unreadable],
         "references": list(report.references),
         "signatures": report.trust.signatures,
         "trust_problems": list(report.trust.problems),
@@ -121,7 +123,7 @@ def verify(workspace: Workspace, anchor: str | None, output: Output) -> None:
     }
     output.show(value, lambda: _draw_verify(report))
     if not report.ok:
-        raise click.exceptions.Exit(INTEGRITY)
+        raise click.exceptions.Exit(INTEGRITY if report.wrong else UNREACHABLE)
     publish_end(workspace)
 
 
@@ -134,17 +136,27 @@ def _draw_verify(report: VerifyReport) -> list[str]:
         f"{faint('kept       ')}  {report.published} earlier ends in the store",
     ]
     for damaged in report.damaged:
-        lines += _damage(damaged)
+        lines += _damage("damaged", damaged)
+    for unreadable in report.unreadable:
+        lines += _damage("unreadable", unreadable)
     problems = [*report.references, *report.trust.problems, *report.chain.problems]
     lines += [f"{accent('wrong', 'red')}  {one_line(problem)}" for problem in problems]
-    count = len(report.damaged) + len(problems)
-    return [*lines, accent("all is well", "green") if report.ok else accent(f"{count} found wrong", "red")]
+    return [*lines, *_verdict(report, len(report.damaged) + len(problems))]
 
 
-def _damage(damaged: DamagedBlob) -> list[str]:
+def _verdict(report: VerifyReport, wrong: int) -> list[str]:
+    if report.ok:
+        return [accent("all is well", "green")]
+    lines = [accent(f"{wrong} found wrong", "red")] if wrong else []
+    if report.unreadable:
+        lines.append(accent(f"{len(report.unreadable)} blobs could not be read, so nobody knows", "red"))
+    return lines
+
+
+def _damage(word: str, damaged: DamagedBlob) -> list[str]:
     affected = ", ".join(short(snapshot) for snapshot in damaged.snapshots) or "no snapshot"
-    problem = f"{accent('damaged', 'red')}  {short(damaged.digest)}  {one_line(damaged.problem)}"
-    return [problem, f"         affects {affected}"]
+    problem = f"{accent(word, 'red')}  {short(damaged.digest)}  {one_line(damaged.problem)}"
+    return [problem, f"{' ' * len(word)}  affects {affected}"]
 
 
 @click.command()
@@ -196,6 +208,7 @@ def gc(
         "kept": [asdict(blob) for blob in found.kept],
         "leftovers": list(found.leftovers),
         "strays": list(found.strays),
+        "uploads_problem": found.uploads_problem,
     }
     output.show(value, lambda: [*([*_doomed(found), *_waiting(found)] if dry_run else []), _told(found)])
 
@@ -224,4 +237,6 @@ def _told(report: GcReport) -> str:
     )
     if report.strays:
         told += f"; {len(report.strays)} objects are unknown to this database (--strays)"
+    if report.uploads_problem is not None:
+        told += f"\n{accent('not looked for', 'yellow')}  {one_line(report.uploads_problem)}"
     return told

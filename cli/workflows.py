@@ -62,11 +62,13 @@ def run_setup(
     """Train the backbone, fit the regions and commit the model's first snapshot.
 
     Raises: EngineError for a log that cannot be used, and the set-up is then closed; RegistryError when the model has
-    a snapshot already.
+    a snapshot already, and StoreUnreachable before any training where the store does not keep what it is given.
     """
     interactions = read_log(log, **vars(settings.log))
     end = end_time(interactions, until)
     _not_from_the_future(interactions, end, log)
+    # What a store cannot do should be known now, not when there is something to be put after the training.
+    registry.store.probe()
     edit = registry.begin(
         model,
         "setup",

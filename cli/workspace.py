@@ -113,7 +113,8 @@ def read(file: Path) -> Workspace:
 def parse(text: str, file: Path) -> Workspace:
     """The workspace that `text`, the content of `file`, describes, with the environment laid over it.
 
-    Raises: WorkspaceError naming the key that is unknown or of the wrong type.
+    Raises: WorkspaceError naming the key that is unknown or of the wrong type, and InvalidValue for a store's URL that
+    is none, or holds credentials.
     """
     try:
         values = tomllib.loads(text)
@@ -181,6 +182,11 @@ def _at(folder: Path, url: str) -> str:
 
 
 def _store_at(folder: Path, store: str) -> str:
+    """A store's URL as it is, once it is one and holds no credentials; a folder relative to the workspace."""
+    from registry.store_url import parse_store
+
+    # Before anything shows or writes it: what is refused here is repeated nowhere.
+    parse_store(store)
     return store if "://" in store else str(folder / Path(store).expanduser())
 
 

@@ -26,6 +26,7 @@ from registry.errors import (
     StoreError,
     StoreFull,
     StoreUnreachable,
+    StoreUnsupported,
     Untrusted,
 )
 from registry.store import ArtifactStore, LocalStore, open_store
@@ -88,6 +89,7 @@ __all__ = [
     "StoreError",
     "StoreFull",
     "StoreUnreachable",
+    "StoreUnsupported",
     "Untrusted",
     "canonical_json",
     "digest_of",

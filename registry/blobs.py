@@ -114,7 +114,7 @@ def _store(store: ArtifactStore, data: bytes, *, last: bool) -> bool:
     digest = store.put(data)
     reach("upload.stored")
     try:
-        store.get(digest)
+        store.check(digest)
     except BlobMissing:
         if last:
             raise
@@ -133,7 +133,7 @@ def _mark_live(connection: Connection, digests: list[Digest]) -> set[Digest]:
 
 def _readable(store: ArtifactStore, digest: Digest) -> bool:
     try:
-        store.get(digest)
+        store.check(digest)
     except (BlobMissing, BlobCorrupt):
         return False
     return True

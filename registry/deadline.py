@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import TypeVar
 
 from registry.errors import InvalidValue
@@ -55,17 +56,20 @@ class Deadline:
             except BaseException as error:
                 answer.set_exception(error)
 
-        left = self._ends - time.monotonic()
-        if left <= 0:
+        if self._left() <= 0:
             raise self._missed()
         # A daemon: a request that never ends must not keep the process from ending either.
         threading.Thread(target=work, daemon=True, name="request with a deadline").start()
-        try:
-            return answer.result(left)
-        except TimeoutError:
+        # More than once: act() itself may move the moment, as long as what it waits for comes.
+        while (left := self._left()) > 0:
+            with suppress(TimeoutError):
+                return answer.result(left)
             if answer.done():
-                raise
-            raise self._missed() from None
+                return answer.result()
+        raise self._missed()
+
+    def _left(self) -> float:
+        return self._ends - time.monotonic()
 
     def _missed(self) -> TimeoutError:
         return TimeoutError(f"no answer within {self._seconds:.3g} s")

@@ -11,6 +11,7 @@ RegistryError
 ├── StoreError              the artifact store
 │   ├── StoreUnreachable    no answer, refused, or access denied
 │   ├── StoreFull           its disk or quota is full
+│   ├── StoreUnsupported    the store does not offer this, or not to us
 │   ├── BlobMissing         a blob that should be there is not
 │   └── BlobCorrupt         a blob whose bytes do not have its digest
 ├── CommitStateUnknown      the answer to COMMIT was lost: delete nothing, retry
@@ -58,6 +59,7 @@ __all__ = [
     "StoreError",
     "StoreFull",
     "StoreUnreachable",
+    "StoreUnsupported",
     "Untrusted",
 ]
 
@@ -108,6 +110,10 @@ class StoreUnreachable(StoreError):
 
 class StoreFull(StoreError):
     """The store's disk or quota is full."""
+
+
+class StoreUnsupported(StoreError):
+    """The store does not offer what was asked, or does not allow it; everything else works."""
 
 
 class BlobMissing(StoreError):

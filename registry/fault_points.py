@@ -77,6 +77,9 @@ POINTS: Mapping[str, str] = {
     "gc.rows_removed": "objects and rows are removed; nothing is committed",
     "gc.removed": "the removal of some garbage is committed; the rest is there",
     "gc.leftovers_discarded": "all is removed; the caller does not know it",
+    # Reading everything back (maintenance, blob_check)
+    "verify.viewed": "it is known which blobs must be there; none is read",
+    "verify.read": "every blob was read; nobody has looked again whether those that were not there must still be",
     # What a publisher is told (outbox)
     "outbox.claimed": "an event is leased; nothing of it is published",
     "outbox.step_done": "a step of the event is published; its result is not saved",

@@ -5,7 +5,7 @@ Everything here answers from the database alone; no blob is read. Each function 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,10 +43,15 @@ __all__ = [
     "find",
     "find_all",
     "history",
+    "newest_versions",
     "operations",
     "region_history",
     "versions_in",
+    "walk",
 ]
+
+_PAGE = 50
+"""Contents in memory at a time: each names every blob of its snapshot."""
 
 
 @dataclass(frozen=True)
@@ -95,26 +100,30 @@ def find_all(registry: Registry, model: str, refs: Sequence[str]) -> list[Snapsh
 
 
 def history(registry: Registry, model: str, limit: int | None = None) -> list[Entry]:
-    """The model's snapshots, newest first, side branches and expired ones included; raises NotFound."""
-    query = select_snapshots().where(snapshots_table.c.model == model)
+    """The model's snapshots, newest first, side branches and expired ones included; raises NotFound.
+
+    limit: of the newest so many. Each entry holds a whole content: for a long history `walk` needs less memory.
+    """
+    return list(walk(registry, model, limit))
+
+
+def walk(registry: Registry, model: str, limit: int | None = None) -> Iterator[Entry]:
+    """The same one after the other, all as of one moment, few of them in memory at a time."""
+    mine = select(snapshots_table.c.id).where(snapshots_table.c.model == model)
     with reading(registry.engine) as connection:
         require_model(connection, model)
-        ordered = query.order_by(snapshots_table.c.created_at.desc(), snapshots_table.c.edit.desc()).limit(limit)
-        found = [snapshot_of(row) for row in connection.execute(ordered)]
-        edits = _edits(connection, model, [snapshot.edit for snapshot in found])
-        done = _operations(connection, model, list(edits))
-        named = _names(connection, model)
-        head = head_id(connection, model)
-    return [
-        Entry(
-            snapshot,
-            edits[snapshot.edit],
-            tuple(done.get(snapshot.edit, ())),
-            tuple(named.get(snapshot.id, ())),
-            snapshot.id == head,
-        )
-        for snapshot in found
-    ]
+        ordered = mine.order_by(snapshots_table.c.created_at.desc(), snapshots_table.c.edit.desc()).limit(limit)
+        ids = connection.execute(ordered).scalars().all()
+        named, head = _names(connection, model), head_id(connection, model)
+        for page in (ids[start : start + _PAGE] for start in range(0, len(ids), _PAGE)):
+            rows = connection.execute(select_snapshots().where(snapshots_table.c.id.in_(page))).all()
+            found = {row.id: snapshot_of(row) for row in rows}
+            edits = _edits(connection, model, [snapshot.edit for snapshot in found.values()])
+            done = _operations(connection, model, list(edits))
+            for snapshot in (found[each] for each in page):
+                operations = tuple(done.get(snapshot.edit, ()))
+                aliases = tuple(named.get(snapshot.id, ()))
+                yield Entry(snapshot, edits[snapshot.edit], operations, aliases, snapshot.id == head)
 
 
 def region_history(registry: Registry, model: str, region: int) -> list[RegionStep]:
@@ -133,6 +142,15 @@ def operations(registry: Registry, model: str, number: int) -> list[Operation]:
     with reading(registry.engine) as connection:
         edit_by_number(connection, model, number)
         return _operations(connection, model, [number]).get(number, [])
+
+
+def newest_versions(registry: Registry, model: str, region: int, limit: int) -> list[AdapterVersion]:
+    """The last so many versions of a region, newest first; raises NotFound for the model."""
+    table = versions_table.c
+    query = select(versions_table).where(table.model == model, table.region == region)
+    with reading(registry.engine) as connection:
+        require_model(connection, model)
+        return [version_of(row) for row in connection.execute(query.order_by(table.version.desc()).limit(limit))]
 
 
 def adapter_versions(registry: Registry, model: str, region: int | None = None) -> list[AdapterVersion]:

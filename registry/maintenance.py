@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,10 +21,11 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, exists, func, sel
 
 from registry import audit, references, trust_check
 from registry.anchors import published
+from registry.blob_check import blob_rows, read_back
 from registry.blobs import require_store
 from registry.database import chunked, reading, upsert, write
 from registry.edits import check_author
-from registry.errors import BlobCorrupt, BlobMissing, InvalidValue
+from registry.errors import BlobCorrupt, InvalidValue, StoreUnsupported
 from registry.fault_points import reach
 from registry.lookup import select_snapshots, snapshot_of
 from registry.models import blobs, edit_parts, edits, expired_snapshots, snapshot_blobs, snapshots
@@ -63,7 +64,8 @@ class VerifyReport:
     """What verify read and what it found; references: dangling or contradictory rows, one line each.
 
     blobs, bytes: of those that were read back whole.  expired: how many of the snapshots need no blob any more.
-    published: how many ends of the chain the store keeps.
+    unreadable: blobs for which the store answered neither yes nor no.  published: how many ends of the chain the store
+    keeps.
     """
 
     blobs: int
@@ -71,15 +73,21 @@ class VerifyReport:
     snapshots: int
     expired: int
     damaged: tuple[DamagedBlob, ...]
+    unreadable: tuple[DamagedBlob, ...]
     chain: audit.ChainReport
     published: int
     references: tuple[str, ...]
     trust: trust_check.TrustReport
 
     @property
+    def wrong(self) -> bool:
+        """Whether anything is certainly wrong."""
+        return bool(self.damaged or self.chain.problems or self.references or self.trust.problems)
+
+    @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
-        return not (self.damaged or self.chain.problems or self.references or self.trust.problems)
+        """Whether nothing is wrong, and everything could be read."""
+        return not (self.wrong or self.unreadable)
 
 
 @dataclass(frozen=True)
@@ -97,7 +105,7 @@ class GcReport:
 
     kept: what no kept snapshot names either, and why it stays for now.  leftovers: names of interrupted uploads.
     strays: objects in the store that the database does not know; they are removed only on request, for they may belong
-    to another database.
+    to another database.  uploads_problem: why interrupted uploads could not be looked for, in one line.
     """
 
     dry_run: bool
@@ -105,6 +113,7 @@ class GcReport:
     kept: tuple[Collected, ...]
     leftovers: tuple[str, ...]
     strays: tuple[str, ...]
+    uploads_problem: str | None = None
 
     @property
     def bytes(self) -> int:
@@ -123,20 +132,28 @@ def verify(registry: Registry, *, anchors: Iterable[audit.Anchor] = ()) -> Verif
     with reading(registry.engine) as connection:
         chain = audit.verify_chain(connection, [*kept, *anchors])
         found, trust = references.check(connection), trust_check.check(connection)
-        states = {row.digest: row.state for row in connection.execute(select(_b.digest, _b.state))}
-    wanted = sorted(found.named | {digest for digest, state in states.items() if state == "live"})
-    size, bad = 0, dict[str, str]()
-    for digest in wanted:
-        try:
-            size += len(registry.store.get(Digest(digest)))
-        except (BlobMissing, BlobCorrupt) as error:
-            bad[digest] = str(error)
-    not_live = [digest for digest in sorted(found.named) if states.get(digest) != "live"]
+        rows = blob_rows(connection)
+    reach("verify.viewed")
+    live = {digest for digest, row in rows.items() if row.state == "live"}
+    read = read_back(registry, {digest: rows.get(digest) for digest in found.named | live})
+    not_live = sorted(found.named - live)
     problems = (*found.problems, *(f"blob {digest} is named by a snapshot but not live" for digest in not_live))
-    affected = _affected(registry, bad)
-    damaged = tuple(DamagedBlob(digest, problem, affected[digest]) for digest, problem in bad.items())
+    affected = _affected(registry, [*read.damaged, *read.unreadable])
+
+    def named(bad: Mapping[str, str]) -> tuple[DamagedBlob, ...]:
+        return tuple(DamagedBlob(digest, problem, affected[digest]) for digest, problem in bad.items())
+
     return VerifyReport(
-        len(wanted) - len(bad), size, found.snapshots, found.expired, damaged, chain, len(kept), problems, trust
+        blobs=read.blobs,
+        bytes=read.bytes,
+        snapshots=found.snapshots,
+        expired=found.expired,
+        damaged=named(read.damaged),
+        unreadable=named(read.unreadable),
+        chain=chain,
+        published=len(kept),
+        references=problems,
+        trust=trust,
     )
 
 
@@ -185,7 +202,7 @@ def gc(
         found, kept = _unneeded(connection, before)
     reach("gc.listed")
     unknown = _strays(registry, before)
-    leftovers = registry.store.discard_leftovers(before, dry_run=True)
+    leftovers, problem = _leftovers(registry, before, dry_run=True)
     # In one order, as uploads take the rows' locks: each could otherwise wait for the other.
     doomed = sorted([*found, *(unknown if strays else [])], key=lambda blob: blob.digest)
     if not dry_run:
@@ -194,10 +211,18 @@ def gc(
         marked = write(registry.engine, told)
         reach("gc.mark_committed")
         doomed = [blob for batch in chunked(marked, _AT_ONCE) for blob in _remove(registry, batch)]
-        leftovers = registry.store.discard_leftovers(before)
+        leftovers, problem = _leftovers(registry, before, dry_run=False)
         reach("gc.leftovers_discarded")
     names = tuple(blob.digest for blob in unknown)
-    return GcReport(dry_run, tuple(doomed), tuple(kept), tuple(leftovers), names)
+    return GcReport(dry_run, tuple(doomed), tuple(kept), tuple(leftovers), names, problem)
+
+
+def _leftovers(registry: Registry, before: float, *, dry_run: bool) -> tuple[list[str], str | None]:
+    """What interrupted uploads left, and why that is not known: a store that cannot tell is collected all the same."""
+    try:
+        return registry.store.discard_leftovers(before, dry_run=dry_run), None
+    except StoreUnsupported as error:
+        return [], str(error)
 
 
 def _unneeded(

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from registry.blobs import require_store
 from registry.database import reading
 from registry.errors import BlobMissing
-from registry.lookup import kept_snapshot, resolve_id, snapshot_by_id, version_row
+from registry.lookup import kept_snapshot, require_kept, resolve_id, snapshot_by_id, version_row
 from registry.store import ArtifactStore
 from registry.transaction import Registry
 from registry.values import Digest
@@ -28,7 +28,13 @@ def require_snapshot(registry: Registry, model: str, ref: str) -> str:
     with reading(registry.engine) as connection:
         snapshot = kept_snapshot(connection, resolve_id(connection, model, ref))
     wanted = {Digest(snapshot.id), *snapshot.content.blobs()}
-    _require(registry, wanted, f"snapshot {snapshot.id[:12]}")
+    try:
+        _require(registry, wanted, f"snapshot {snapshot.id[:12]}")
+    except BlobMissing:
+        # It may have expired since it was looked up, and a gc have come; then nothing is lost.
+        with reading(registry.engine) as connection:
+            require_kept(connection, [snapshot.id])
+        raise
     return snapshot.id
 
 

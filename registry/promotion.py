@@ -131,7 +131,7 @@ def _target(
 
 def _repeated(connection: Connection, model: str, alias: str) -> AliasMove:
     """The move that brought an alias to where it is."""
-    return replace(alias_history(connection, model, alias)[0], repeated=True)
+    return replace(alias_history(connection, model, alias, 1)[0], repeated=True)
 
 
 def rehearse_region(
@@ -194,10 +194,12 @@ def promote_region(
     raise AliasConflict(f"Expected alias {alias!r} to stand still, found it moving; retry", None, None)
 
 
-def alias_history(connection: Connection, model: str, alias: str) -> list[AliasMove]:
-    """Every move of an alias, newest first; raises NotFound for one that never was."""
+def alias_history(connection: Connection, model: str, alias: str, limit: int | None = None) -> list[AliasMove]:
+    """Every move of an alias, or the last so many, newest first; raises NotFound for one that never was."""
     mine = (alias_moves.c.model == model, alias_moves.c.alias == alias)
-    rows = connection.execute(select(alias_moves).where(*mine).order_by(alias_moves.c.id.desc())).all()
+    rows = connection.execute(
+        select(alias_moves).where(*mine).order_by(alias_moves.c.id.desc()).limit(limit)
+    ).all()
     if not rows:
         raise NotFound(f"Expected an alias {alias!r} of model {model!r}, found none; `raie promote` makes one")
     return [AliasMove(**row._mapping) for row in rows]

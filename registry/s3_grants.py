@@ -8,9 +8,11 @@ then never destroys what was there.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from registry.errors import InvalidValue
+from registry.store_url import parse_store
 
 __all__ = ["ACTIONS", "iam_policies"]
 
@@ -34,14 +36,13 @@ def iam_policies(store_url: str) -> dict[str, dict[str, Any]]:
 
     Raises InvalidValue for a folder: who may write it is a matter of file permissions.
     """
-    scheme, _, rest = store_url.partition("://")
-    name, _, prefix = rest.partition("/")
-    if scheme != "s3" or not name:
+    address = parse_store(store_url)
+    if isinstance(address, Path):
         raise InvalidValue(
             "Expected a store s3://NAME/prefix to write policies for, found a folder: give its file permissions to "
             "those who may"
         )
-    return {role: _document(name, prefix.strip("/"), *actions) for role, actions in ACTIONS.items()}
+    return {role: _document(address.name, address.prefix, *actions) for role, actions in ACTIONS.items()}
 
 
 def _document(

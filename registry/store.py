@@ -9,17 +9,18 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
-from urllib.parse import parse_qsl, unquote
+from typing import BinaryIO, Protocol
 
-from registry.deadline import timeout_of
-from registry.errors import BlobCorrupt, BlobMissing, InvalidValue, StoreFull, StoreUnreachable
+from registry.blob_bytes import Hashed, corrupt, missing, verified
+from registry.errors import InvalidValue, StoreFull, StoreUnreachable
 from registry.fault_points import reach
+from registry.store_url import parse_store
 from registry.values import Digest, check_digest, digest_of
 
 __all__ = [
@@ -36,6 +37,8 @@ __all__ = [
 _KEY = re.compile(r"sha256/[0-9a-f]{2}/([0-9a-f]{64})")
 _RECORD = re.compile(r"audit(/[0-9a-z-]+)+\.json")
 _PUT_ATTEMPTS = 5
+_PIECE = 2**20  # bytes that are read at once
+PROBE = b"raie tries whether this store keeps what it is given\n"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -63,6 +66,10 @@ class ArtifactStore(Protocol):
         """The bytes, which have this digest; raises BlobMissing and BlobCorrupt."""
         ...
 
+    def check(self, digest: Digest) -> int:
+        """Reads the blob piece by piece; its size in bytes. Raises BlobMissing and BlobCorrupt, as `get` does."""
+        ...
+
     def exists(self, digest: Digest) -> bool:
         """Whether an object has this digest's key; its bytes are not read."""
         ...
@@ -76,7 +83,17 @@ class ArtifactStore(Protocol):
         ...
 
     def discard_leftovers(self, older_than: float, dry_run: bool = False) -> list[str]:
-        """Removes what interrupted uploads left before a time; returns their names."""
+        """Removes what interrupted uploads left before a time; returns their names.
+
+        Raises StoreUnsupported where the store cannot list or remove them.
+        """
+        ...
+
+    def probe(self) -> None:
+        """Puts, reads, lists and deletes objects of its own once; raises StoreUnreachable for what does not work.
+
+        It changes nothing else, and leaves nothing behind where it may delete.
+        """
         ...
 
     def put_record(self, name: str, data: bytes) -> None:
@@ -94,41 +111,13 @@ def open_store(store_url: str) -> ArtifactStore:
     `s3://NAME/prefix?timeout=SECONDS` says how long one request is waited for.
     The endpoint and the credentials of S3 come from boto3's own chain: AWS_ENDPOINT_URL, AWS_PROFILE and so on.
     """
-    scheme, separator, rest = store_url.partition("://")
-    if not separator:
-        return _folder(store_url)
-    if scheme == "file":
-        _, slash, path = rest.partition("/")
-        return _folder(unquote(slash + path, errors="surrogateescape"))
-    if scheme == "s3" and rest and rest[0] not in "/?":
-        return _s3_store(rest)
-    raise InvalidValue(f"Expected a store as a folder, file:///folder or s3://NAME/prefix, found {scheme}://")
-
-
-def _folder(path: str) -> LocalStore:
-    try:
-        os.fsencode(path)
-    except UnicodeEncodeError:
-        path = ""
-    if not path or "\0" in path:
-        raise InvalidValue("Expected a store as a folder or s3://NAME/prefix, found an empty or unprintable text")
-    return LocalStore(Path(path))
-
-
-def _s3_store(rest: str) -> ArtifactStore:
+    address = parse_store(store_url)
+    if isinstance(address, Path):
+        return LocalStore(address)
     # boto3 takes longer to import than everything else here together, and a folder does not need it.
     from registry.s3_store import TIMEOUT_S, S3Store
 
-    place, _, query = rest.partition("?")
-    options = dict(parse_qsl(query, keep_blank_values=True))
-    seconds = timeout_of(options.pop("timeout", TIMEOUT_S))
-    if options:
-        raise InvalidValue(f"Expected s3://NAME/prefix?timeout=SECONDS, found ?{query}")
-    name, _, prefix = place.partition("/")
-    # A server that keeps objects as files would take them for folders above.
-    if not prefix.isprintable() or not {".", ".."}.isdisjoint(prefix.split("/")):
-        raise InvalidValue(f"Expected a printable prefix without . and .. as a part, found {ascii(prefix)[:80]}")
-    return S3Store(name, prefix.strip("/"), timeout_s=seconds)
+    return S3Store(address.name, address.prefix, timeout_s=address.timeout_s or TIMEOUT_S)
 
 
 def blob_key(digest: Digest) -> str:
@@ -154,24 +143,6 @@ def record_name(name: str) -> str:
     if not _RECORD.fullmatch(name):
         raise InvalidValue(f"Expected a record's name such as audit/0a/1.json, found {ascii(name)[:100]}")
     return name
-
-
-def verified(digest: Digest, data: bytes, where: str) -> bytes:
-    """The data, which has this digest; raises BlobCorrupt."""
-    found = digest_of(data)
-    if found != digest:
-        message = (
-            f"Expected blob {digest} in {where}, found {len(data)} bytes with sha256 {found}; "
-            "restore it from a backup or put it again"
-        )
-        raise BlobCorrupt(message, digest)
-    return data
-
-
-def missing(digest: Digest, where: str) -> BlobMissing:
-    """The error for a blob that is not there."""
-    message = f"Expected blob {digest} in {where}, found none; restore it from a backup or put it again"
-    return BlobMissing(message, digest)
 
 
 @dataclass(frozen=True)
@@ -204,14 +175,16 @@ class LocalStore:
 
     def get(self, digest: Digest) -> bytes:
         """The bytes, which have this digest; raises BlobMissing, BlobCorrupt and StoreUnreachable."""
-        with self._translated("read from"):
-            try:
-                data = (self.root / blob_key(digest)).read_bytes()
-            except FileNotFoundError:
-                # Of a mistyped path no blob is lost.
-                self.require_place()
-                raise missing(digest, str(self.root)) from None
-        return verified(digest, data, str(self.root))
+        with self._opened(digest) as file:
+            return verified(digest, file.read(), str(self.root))
+
+    def check(self, digest: Digest) -> int:
+        """Reads the blob piece by piece; its size in bytes. Raises BlobMissing, BlobCorrupt and StoreUnreachable."""
+        with self._opened(digest) as file:
+            found = Hashed()
+            while piece := file.read(_PIECE):
+                found.take(piece)
+            return found.require(digest, str(self.root))
 
     def exists(self, digest: Digest) -> bool:
         """Whether a file has this digest's key."""
@@ -226,13 +199,14 @@ class LocalStore:
     def iterate(self) -> Iterator[StoredBlob]:
         """Every file with a blob's key."""
         with self._translated("list"):
-            for path in (self.root / "sha256").glob("*/*"):
-                digest = digest_in(path.relative_to(self.root).as_posix())
-                # A file may be collected between the listing and the look at it.
-                with suppress(FileNotFoundError):
-                    if digest is not None:
-                        found = path.stat()
-                        yield StoredBlob(digest, found.st_size, found.st_mtime)
+            for folder in _entries(self.root / "sha256"):
+                for name in _entries(self.root / "sha256" / folder):
+                    digest = digest_in(f"sha256/{folder}/{name}")
+                    # A file may be collected between the listing and the look at it; who it is, a read tells.
+                    with suppress(OSError):
+                        if digest is not None:
+                            found = (self.root / "sha256" / folder / name).stat()
+                            yield StoredBlob(digest, found.st_size, found.st_mtime)
 
     def discard_leftovers(self, older_than: float, dry_run: bool = False) -> list[str]:
         """Removes the temporary files of uploads that were killed before a time; returns their names."""
@@ -246,6 +220,25 @@ class LocalStore:
                             path.unlink()
         return names
 
+    def probe(self) -> None:
+        """Writes, reads, lists and removes a file of its own; raises StoreFull and StoreUnreachable."""
+        path = self._incoming / f"probe-{uuid.uuid4().hex}"
+        with self._translated("write to"):
+            self._write(PROBE, path)
+        try:
+            with self._translated("read from"):
+                found = path.read_bytes()
+            with self._translated("list"):
+                there = path in set(self._incoming.glob("probe-*"))
+        finally:
+            with self._translated("delete from"):
+                path.unlink(missing_ok=True)
+        if found != PROBE or not there:
+            raise StoreUnreachable(
+                f"Expected the store {self.root} to keep what it is given, found that a file which was just written is "
+                f"{'not listed' if found == PROBE else 'another one'}; choose a folder on another file system"
+            )
+
     def put_record(self, name: str, data: bytes) -> None:
         """Writes a small file beside the blobs, whole or not at all."""
         with self._translated("write to"):
@@ -254,8 +247,9 @@ class LocalStore:
     def records(self, folder: str) -> Iterator[str]:
         """The names of the records in a folder."""
         with self._translated("list"):
-            for path in (self.root / record_folder(folder)).glob("*.json"):
-                yield path.relative_to(self.root).as_posix()
+            for name in _entries(self.root / record_folder(folder)):
+                if name.endswith(".json"):
+                    yield f"{folder}/{name}"
 
     def _write(self, data: bytes, target: Path) -> None:
         temporary = self._incoming / uuid.uuid4().hex
@@ -270,6 +264,24 @@ class LocalStore:
         finally:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+    @contextmanager
+    def _opened(self, digest: Digest) -> Iterator[BinaryIO]:
+        """The file of a blob, whose errors are translated until it is closed."""
+        with self._translated("read from"):
+            try:
+                # Without waiting: a FIFO in a blob's place would be waited for without end.
+                file = _open_at_once(self.root / blob_key(digest))
+            except FileNotFoundError:
+                # Of a mistyped path no blob is lost.
+                self.require_place()
+                raise missing(digest, str(self.root)) from None
+            except IsADirectoryError:
+                raise corrupt(digest, "a folder", str(self.root)) from None
+            with file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise corrupt(digest, "something that is no file", str(self.root))
+                yield file
 
     @property
     def _incoming(self) -> Path:
@@ -302,6 +314,18 @@ class LocalStore:
             raise StoreUnreachable(
                 f"Expected to {verb} the store {self.root}, found: {detail}; check the folder and its permissions"
             ) from error
+
+
+def _entries(folder: Path) -> list[str]:
+    """The names in a folder, none where there is none; unlike a glob it does not pass over one that it may not read."""
+    try:
+        return os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _open_at_once(path: Path) -> BinaryIO:
+    return open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0)))
 
 
 def _write_durably(path: Path, data: bytes) -> None:

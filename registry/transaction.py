@@ -91,12 +91,16 @@ class Registry:
         with reading(self.engine) as connection:
             return lookup.next_region_id(connection, model)
 
-    def edits(self, model: str) -> list[Edit]:
-        """The model's edits, newest first; raises NotFound."""
+    def edits(self, model: str, *, only_open: bool = False, limit: int | None = None) -> list[Edit]:
+        """The model's edits, newest first; raises NotFound.
+
+        only_open: those that run or were abandoned.  limit: the newest so many.
+        """
         table = edits_table.c
         with reading(self.engine) as connection:
             lookup.require_model(connection, model)
-            query = select(edits_table).where(table.model == model).order_by(table.number.desc())
+            query = select(edits_table).where(table.model == model).order_by(table.number.desc()).limit(limit)
+            query = query.where(table.state == "running") if only_open else query
             return [lookup.edit_of(row) for row in connection.execute(query)]
 
     def edit(self, model: str, number: int) -> Edit:
@@ -275,7 +279,7 @@ class Registry:
             query = select(aliases_table).where(table.model == model).order_by(table.name)
             return [Alias(**row._mapping) for row in connection.execute(query)]
 
-    def alias_history(self, model: str, alias: str) -> list[AliasMove]:
-        """Every move of an alias, newest first; raises NotFound."""
+    def alias_history(self, model: str, alias: str, limit: int | None = None) -> list[AliasMove]:
+        """Every move of an alias, or the last so many, newest first; raises NotFound."""
         with reading(self.engine) as connection:
-            return promotion.alias_history(connection, model, alias)
+            return promotion.alias_history(connection, model, alias, limit)

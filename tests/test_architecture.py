@@ -23,8 +23,8 @@ TREES = {path: ast.parse((ROOT / path).read_text(encoding="utf-8"), str(path)) f
 # Who may import what: the library -> the only places that do.
 HOMES = {
     "alembic": ("migrations/",),
-    "boto3": ("registry/s3_store.py",),
-    "botocore": ("registry/s3_store.py",),
+    "boto3": ("registry/s3_objects.py",),
+    "botocore": ("registry/s3_objects.py",),
     "click": ("cli/",),
     "cryptography": ("registry/signing.py",),
     "matplotlib": ("raie_engine/figures.py",),

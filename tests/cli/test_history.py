@@ -103,7 +103,7 @@ def test_edits_are_listed_newest_first_and_open_ones_on_their_own(raie: Raie, re
     registry.begin(MODEL, "edit", seed=1, actor="ada")
     opened = raie("edit", "list", "--open", "--json").json["edits"]
     assert [(edit["edit"], edit["state"]) for edit in opened] == [(7, "running")]
-    assert len(raie("edit", "list", "-n", "3").out.splitlines()) == 4
+    assert len(raie("edit", "list", "-n", "3").out.splitlines()) == 1 + 3 + 1
 
 
 def test_an_edit_shows_what_it_did_to_each_region_and_what_it_reported(raie: Raie, workspace: Workspace) -> None:
@@ -214,7 +214,7 @@ def _times(value: Any) -> list[tuple[str, float]]:
 
 def test_the_keys_of_the_log_are_a_promise(raie: Raie, workspace: Workspace) -> None:
     value = raie("log", "--json").json
-    assert list(value) == ["model", "head", "open_edits", "snapshots"]
+    assert list(value) == ["model", "head", "open_edits", "snapshots", "more"]
     assert list(value["snapshots"][0]) == [
         "id",
         "parent",

@@ -133,6 +133,18 @@ MUTANTS = (
         ("tests/registry/test_outbox.py", "-k", "sqlite"),
     ),
     Mutant(
+        "a verify that does not look again before it accuses",
+        "registry/blob_check.py",
+        (("if rows.get(digest) == known[digest]}", "if True}"),),
+        ("tests/registry/test_blob_check.py", "-k", "sqlite-folder or put_again"),
+    ),
+    Mutant(
+        "a list of objects of which the first page is all",
+        "registry/s3_listing.py",
+        (("        if not token:\n", "        if not token:\n            return\n"),),
+        ("tests/registry/test_s3_habits.py", "-k", "every_page"),
+    ),
+    Mutant(
         "no fsync of a blob",
         "registry/store.py",
         (("        os.fsync(file.fileno())\n", ""),),

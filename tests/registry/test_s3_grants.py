@@ -82,7 +82,7 @@ def test_each_role_may_do_what_its_work_asks_of_the_store_and_nothing_else(world
     store = world.registry.store
     assert isinstance(store, S3Store)
     called: set[tuple[str, str]] = set()
-    store._client.meta.events.register(
+    store._objects._client.meta.events.register(
         "before-call.s3", lambda model, params, **_: called.add(asked(model, params))
     )
     for role, work in WORK.items():
@@ -98,7 +98,7 @@ def test_an_upload_in_parts_asks_for_nothing_else(world: World, s3_url: str) -> 
     assert isinstance(store, S3Store)
     called: list[str] = []
     parts = S3Store(store.name, store.prefix, part_size=5 * 2**20)
-    parts._client.meta.events.register("before-call.s3", lambda model, **_: called.append(model.name))
+    parts._objects._client.meta.events.register("before-call.s3", lambda model, **_: called.append(model.name))
     parts.put(b"\1" * (6 * 2**20))
     assert "UploadPart" in called
     assert {(ACTION[operation], "Blobs") for operation in called} <= allowed(iam_policies(s3_url)["editor"])
@@ -126,7 +126,19 @@ def test_only_a_collector_deletes_and_only_blobs_and_a_reader_writes_nothing() -
     assert ("s3:PutObject", "Blobs") not in found["collector"]
 
 
-@pytest.mark.parametrize("url", ["blobs", "file:///srv/blobs", "s3://", ""])
+def test_how_long_a_request_may_last_is_no_part_of_a_policy() -> None:
+    assert iam_policies("s3://models/raie?timeout=5") == iam_policies("s3://models/raie")
+    assert iam_policies("s3://models?timeout=5") == iam_policies("s3://models")
+
+
+@pytest.mark.parametrize("url", ["s3://", "", "s3://key:secret@models/raie"])
+def test_what_is_no_store_has_no_policy(url: str) -> None:
+    with pytest.raises(InvalidValue, match="Expected") as refused:
+        iam_policies(url)
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["blobs", "file:///srv/blobs"])
 def test_a_folder_has_file_permissions_and_no_policy(url: str) -> None:
     with pytest.raises(InvalidValue, match="file permissions"):
         iam_policies(url)

@@ -49,6 +49,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "abort": Operation(tuple(Step("abort", f"abort {n}", n) for n in range(3)), ("abort.",)),
     "gc": Operation(tuple(Step("collect", f"collect {n}") for n in range(3)), ("gc.",)),
     "expire": Operation(tuple(Step("expire", f"expire {region}", region) for region in range(3)), ("expire.",)),
+    "verify": Operation(tuple(Step("verify", f"verify {n}") for n in range(3)), ("verify.",)),
     "outbox": Operation(tuple(Step("tell", f"tell {n}") for n in range(3)), ("outbox.",)),
 }
 """What is tested, by name: a new operation with points of its own is one more entry."""

@@ -27,7 +27,7 @@ from registry import (
     digest_of,
 )
 from registry.expiry import Rule, expire
-from registry.maintenance import gc
+from registry.maintenance import gc, verify
 from registry.outbox import OutboxEvent, Progress, drain
 from tests.registry.building import MODEL, World, change
 
@@ -212,6 +212,13 @@ def _collect(client: Client, step: Step) -> Done:
     return Done(step.tag)
 
 
+def _verify(client: Client, step: Step) -> Done:
+    """Reads everything back; whatever anybody does meanwhile, nothing is wrong."""
+    report = verify(client.registry)
+    assert report.ok, report
+    return Done(step.tag)
+
+
 def _expire(client: Client, step: Step) -> Done:
     """Makes an edit, so that there is a snapshot more, and lets expire what is not in use."""
     done = _edit(client, step)
@@ -276,4 +283,5 @@ _KINDS: Mapping[str, Callable[[Client, Step], Done]] = {
     "return": _return,
     "tell": _tell,
     "undo": _undo,
+    "verify": _verify,
 }
