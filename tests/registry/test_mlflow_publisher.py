@@ -233,7 +233,7 @@ def test_a_crash_at_every_step_leaves_what_an_undisturbed_sync_leaves(
     edit(small, model, "setup", {0: 1}, change(0, "setup"))
     second = edit(small, model, "edit", {0: 2, 1: 1}, change(0, "update"), change(1, "add"))
     small.promote(model, second.id, "production", "ada")
-    machine = _Crashing(MlflowPublisher(tracking), lose_answers)
+    machine = _Crashing(MlflowPublisher(tracking, small.engine), lose_answers)
     drains = 1
     while drain(small.engine, machine).remaining:
         drains += 1
