@@ -39,8 +39,8 @@ def shown(url: str) -> str:
     userinfo = userinfo_of(url)
     if userinfo is not None:
         rest = rest[len(userinfo) + 1 :]
-        user, has_password, _ = userinfo.partition(":")
-        if has_password and separator and not scheme.lower().startswith("http"):
+        user = userinfo.partition(":")[0]
+        if separator and not scheme.lower().startswith("http"):
             rest = f"{user}@{rest}"
     return _QUERY.sub(rf"\1{_HIDDEN}", f"{scheme}{separator}{rest}")
 
@@ -85,7 +85,9 @@ def _secrets(url: str) -> Iterator[str]:
     userinfo = userinfo_of(url)
     if userinfo is not None:
         user, has_password, password = userinfo.partition(":")
-        yield password if has_password else user
+        # A token stands alone in an http(s) URL; a database's user is none.
+        if has_password or _split(url)[0].lower() in ("", "http", "https"):
+            yield password if has_password else user
     yield from (value for _, value in _QUERY.findall(url))
 
 

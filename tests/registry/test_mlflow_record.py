@@ -124,7 +124,7 @@ def test_a_description_links_to_the_parent_and_the_edit_and_shows_text_as_text()
     assert "**Parent** [`111111111111`](#/version)" in text
     assert "**Edit** [2, edit](#/run) by ada" in text
     assert "**Changed** region 3 (update), region 4 (add)" in text
-    assert r"\[click\]\(http://evil\) \<script\>" in text
+    assert r"\[click\]\(http\://evil\) &lt;script&gt;" in text
     assert "**Parent** `111111111111`" in record.version_description(event, "#/run", None)
 
 
