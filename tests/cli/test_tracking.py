@@ -65,21 +65,18 @@ def test_status_names_each_event_that_failed_and_ends_with_1(raie: Raie, workspa
     assert [(f["event"], f["attempts"]) for f in value["failures"]] == [(2, 3)]
 
 
-def test_sync_publishes_everything_once_and_puts_back_an_alias_moved_in_mlflow(
+def test_sync_publishes_everything_once_and_status_names_an_alias_moved_in_mlflow(
     raie: Raie, workspace: Workspace
 ) -> None:
     published = [_sync(workspace) for _ in range(2)]
     assert [line.split(",")[0] for line in published] == ["published 9", "published 0"]
     with closing(sqlite3.connect(workspace.folder / ".raie" / "mlflow.db")) as mlflow, mlflow:
         mlflow.execute("UPDATE registered_model_aliases SET version = 1 WHERE alias = 'production'")
-    assert raie("audit", "verify").code == 0
     status = raie("mlflow", "status")
     assert status.code == 1
     assert re.search(
         r"alias production of recsys: the registry has \w+, MLflow has version 1 \(\w+\); ", status.out
     )
-    assert "MLflow had version 1" in _sync(workspace)
-    assert raie("mlflow", "status").code == 0
 
 
 def _sync(workspace: Workspace) -> str:

@@ -133,6 +133,19 @@ MUTANTS = (
         ("tests/registry/test_outbox.py", "-k", "sqlite"),
     ),
     Mutant(
+        "an alias in MLflow is set to where an event of the past moved it",
+        "registry/mlflow_alias_moves.py",
+        (
+            ("    if pointed_to(engine, place.model, alias) == target:\n", "    if True:\n"),
+            (
+                '        step("alias", lambda: set_alias(place, engine, alias))\n',
+                "        there = place.version_of(target) or {}\n"
+                "        place.client.set_registered_model_alias(place.name, alias, there['version'])\n",
+            ),
+        ),
+        ("tests/registry/test_mlflow_publisher.py", "-k", "older_alias"),
+    ),
+    Mutant(
         "no fsync of a blob",
         "registry/store.py",
         (("        os.fsync(file.fileno())\n", ""),),
