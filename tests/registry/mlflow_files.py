@@ -14,7 +14,11 @@ from pathlib import Path
 __all__ = ["half_made", "kill_while_it_makes", "making", "opens"]
 
 ROOT = Path(__file__).resolve().parents[2]
-_MAKE = "import sys; from registry.mlflow_connection import make_file; make_file(sys.argv[1])"
+# A test run in the background hands on that SIGINT is ignored.
+_MAKE = (
+    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    "; from registry.mlflow_connection import make_file; make_file(sys.argv[1])"
+)
 _OPEN = (
     "import sys; from registry.mlflow_connection import open_client"
     "; print(open_client(sys.argv[1]).get_experiment('0').name)"
