@@ -39,6 +39,7 @@ _PAGE = Template("""<!doctype html>
 body { background: var(--paper); color: var(--ink); padding: 28px; max-width: 1080px; margin: auto;
   font: 14px/1.5 system-ui, sans-serif; font-variant-numeric: tabular-nums }
 h1 { font-size: 20px; font-weight: 650 } h2 { font-size: 13px; font-weight: 600; margin: 28px 0 10px }
+p, b, td { overflow-wrap: anywhere; unicode-bidi: isolate }
 p, .soft { color: var(--soft) } code { font: 12px ui-monospace, monospace }
 .flow { display: flex; align-items: stretch; gap: 12px; margin-top: 20px; flex-wrap: wrap }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 12px 16px; flex: 1 }

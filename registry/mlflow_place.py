@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from registry import mlflow_record as record
+from registry import mlflow_text
 from registry.errors import NotFound
 from registry.mlflow_connection import artifact_location, page_address
 from registry.mlflow_record import TRANSACTION, Payload, millis
@@ -23,10 +24,15 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric
 
-__all__ = ["Place", "dataset", "folder_of", "log"]
+__all__ = ["Place", "dataset", "folder_of", "log", "region_parts", "regions_of"]
 
 _PARAMS_PER_BATCH = 100
+_BATCH_BYTES = 500_000
+"""MLflow's server takes requests of up to a million bytes."""
+
 _METRICS_PER_BATCH = 900
+# MLflow 1 and 2 take this many characters of a version's tag, and MySQL 65,535 bytes.
+_TAG_LENGTH = mlflow_text.TAG_LENGTH
 
 
 @dataclass(frozen=True)
@@ -61,9 +67,7 @@ class Place:
     def registered_model(self) -> str:
         """The name of the registered model, created where it is missing."""
         if not self.client.search_registered_models(f"name = '{self.name}'", max_results=1):
-            about = (
-                f"Snapshots of {self.model}. The registry that `raie` keeps is their source and holds their bytes."
-            )
+            about = record.registered_model_description(self.model)
             self.client.create_registered_model(self.name, {"raie.model": self.model}, about)
         return self.name
 
@@ -72,7 +76,8 @@ class Place:
         found = self.client.search_runs([experiment], f"tags.`{TRANSACTION}` = '{key}'", max_results=1)
         if found:
             return str(found[0].info.run_id)
-        created = self.client.create_run(experiment, millis(started), {TRANSACTION: key, **tags}, name)
+        named = record.run_name(name)
+        created = self.client.create_run(experiment, millis(started), {TRANSACTION: key, **tags}, named)
         return str(created.info.run_id)
 
     def logged_model(
@@ -96,9 +101,17 @@ class Place:
         tags = found[0].tags
         return {
             "version": str(found[0].version),
+            "run": found[0].run_id,
             "model_id": tags["raie.logged_model"],
-            "regions": json.loads(tags["raie.regions"]),
+            "regions": regions_of(tags),
         }
+
+    def adapter_of(self, experiment: str, key: str) -> dict[str, Any] | None:
+        """A region version's external model by its key, None where MLflow has none."""
+        found = self.client.search_logged_models([experiment], f"tags.`{TRANSACTION}` = '{key}'", max_results=1)
+        if not found:
+            return None
+        return {"version": int(found[0].tags["raie.version"]), "model_id": str(found[0].model_id)}
 
     def link_to_version(self, version: str) -> str:
         """A link to a version's page."""
@@ -121,11 +134,40 @@ def log(
     from mlflow.entities import Metric, Param
 
     rows: Sequence[Metric] = [Metric(name, value, at, 0, model_id=model) for name, value in metrics.items()]
-    pairs = [Param(name, value) for name, value in params.items()]
     for start in range(0, len(rows), _METRICS_PER_BATCH):
         client.log_batch(run, metrics=rows[start : start + _METRICS_PER_BATCH])
-    for start in range(0, len(pairs), _PARAMS_PER_BATCH):
-        client.log_batch(run, params=pairs[start : start + _PARAMS_PER_BATCH])
+    # A param cannot be changed, and an earlier release cut long ones elsewhere.
+    there = client.get_run(run).data.params if params else {}
+    for batch in _batches({name: value for name, value in params.items() if name not in there}):
+        client.log_batch(run, params=[Param(name, value) for name, value in batch])
+
+
+def _batches(params: Mapping[str, str]) -> Iterator[list[tuple[str, str]]]:
+    """The params in as few parts as MLflow's limits on their number and on a request's bytes allow."""
+    batch, size = list[tuple[str, str]](), 0
+    for pair in params.items():
+        bytes_ = len(json.dumps(pair))
+        if batch and (len(batch) == _PARAMS_PER_BATCH or size + bytes_ > _BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(pair)
+        size += bytes_
+    if batch:
+        yield batch
+
+
+def region_parts(regions: Mapping[str, Any]) -> dict[str, str]:
+    """The tags of a version that name its regions' adapters; several where one cannot hold them all."""
+    text = json.dumps(regions, sort_keys=True)
+    parts = [text[start : start + _TAG_LENGTH] for start in range(0, len(text), _TAG_LENGTH)]
+    return {"raie.regions" if part == 0 else f"raie.regions.{part}": text for part, text in enumerate(parts)}
+
+
+def regions_of(tags: Mapping[str, str]) -> dict[str, Any]:
+    """The regions that `region_parts` made these tags of."""
+    later = sorted(int(key.removeprefix("raie.regions.")) for key in tags if key.startswith("raie.regions."))
+    regions: dict[str, Any] = json.loads(tags["raie.regions"] + "".join(tags[f"raie.regions.{n}"] for n in later))
+    return regions
 
 
 def dataset(payload: Payload) -> Any:

@@ -5,6 +5,9 @@
 
 MLflow is told, never asked: the registry stays the only truth and keeps all bytes. Every create carries a
 transaction tag and is preceded by a search for it, so an event that is published twice adds nothing.
+
+An alias is set to where the registry has it now, never to where an event of the past moved it: whoever reads MLflow
+meets no older state after a newer one, however late or often the events are published.
 """
 
 from __future__ import annotations
@@ -17,19 +20,23 @@ from typing import TYPE_CHECKING, Any
 from registry import mlflow_record as record
 from registry.errors import MlflowUnreachable, NotFound, RegistryError
 from registry.lineage_page import lineage_page
+from registry.mlflow_alias_moves import publish_alias, set_alias
+from registry.mlflow_aliases import AliasGap, alias_gaps, waiting_aliases
 from registry.mlflow_connection import (
     REQUEST_S,
     answers,
     checked_uri,
+    is_refusal,
     is_unreachable,
+    make_file,
     no_answer,
     open_client,
     quiet_mlflow,
-    shown,
+    secrets_hidden,
     ui_command,
 )
 from registry.mlflow_model import model_files
-from registry.mlflow_place import Place, dataset, folder_of, log
+from registry.mlflow_place import Place, dataset, folder_of, log, region_parts
 from registry.mlflow_record import Payload, millis
 from registry.outbox import (
     ALIAS_MOVED,
@@ -38,44 +45,90 @@ from registry.outbox import (
     OutboxStatus,
     Progress,
     SyncReport,
+    clean_errors,
     drain,
     outbox_status,
     requeue,
 )
+from registry.shown_url import shown
 from registry.values import Content
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from sqlalchemy import Engine
 
     from registry.transaction import Registry
 
-__all__ = ["MlflowPublisher", "status", "sync", "ui_command"]
+__all__ = ["MlflowPublisher", "make_file", "status", "sync", "ui_command"]
+
+_LASTING_ATTEMPTS = 5
+"""An event that failed so often without an outage will fail again."""
 
 
 def sync(registry: Registry, tracking_uri: str, *, again: bool = False) -> SyncReport:
-    """Publishes the pending events to MLflow; with nothing pending MLflow is not even imported.
+    """Publishes the pending events to MLflow, and puts back the aliases that it shows elsewhere than the registry.
 
-    again: publish the whole history once more, which adds only what MLflow does not have.
-    Raises InvalidValue for a URI that is none, DatabaseUnreachable where the registry's database is.
+    With nothing to do MLflow is not even imported.
+
+    Args:
+        registry: whose events.
+        tracking_uri: MLflow's.
+        again: publish the whole history once more, which adds only what MLflow does not have.
+
+    Returns: what was done.
+    Raises: InvalidValue for a URI that is none, DatabaseUnreachable where the registry's database is.
     """
-    publisher = MlflowPublisher(tracking_uri)
+    publisher = MlflowPublisher(tracking_uri, registry.engine)
+    clean_errors(registry.engine, publisher.hide)
     if again:
         requeue(registry.engine)
-    return drain(registry.engine, publisher)
+    report = drain(registry.engine, publisher, hide=publisher.hide, is_lasting=_is_lasting)
+    if report.stopped is not None:
+        return report
+    try:
+        return replace(report, aliases=publisher.close_gaps(others_at_work=report.leased_until is not None))
+    except MlflowUnreachable as error:
+        return replace(report, stopped=publisher.hide(str(error)))
 
 
 def status(registry: Registry, tracking_uri: str | None = None) -> OutboxStatus:
-    """How far MLflow is behind the registry; with a tracking URI also whether MLflow answers."""
-    found = outbox_status(registry.engine)
-    return found if tracking_uri is None else replace(found, reachable=answers(checked_uri(tracking_uri)))
+    """How far MLflow is behind the registry.
+
+    With a tracking URI also whether MLflow answers, and which aliases it shows elsewhere than the registry although
+    it was told of their last moves.
+    """
+    if tracking_uri is None:
+        return outbox_status(registry.engine)
+    uri = checked_uri(tracking_uri)
+    found = outbox_status(registry.engine, secrets_hidden(uri))
+    reachable = answers(uri)
+    gaps = alias_gaps(registry.engine, uri) if reachable else None
+    waiting = waiting_aliases(registry.engine) if gaps else set()
+    return replace(
+        found, reachable=reachable, aliases=tuple(g for g in gaps or () if (g.model, g.alias) not in waiting)
+    )
+
+
+def _is_lasting(event: OutboxEvent, error: Exception) -> bool:
+    """Whether trying again cannot mend an event's error; what concerns its whole model holds the model back."""
+    if isinstance(error, MlflowUnreachable):
+        return False
+    if isinstance(error, NotFound):
+        return event.kind != SNAPSHOT_COMMITTED
+    return is_refusal(error) or event.attempts >= _LASTING_ATTEMPTS
 
 
 class MlflowPublisher:
-    """Publishes events to one tracking URI; connects when the first event comes."""
+    """Publishes events to one tracking URI; connects when the first event comes.
 
-    def __init__(self, tracking_uri: str) -> None:
+    tracking_uri: MLflow's.  engine: of the registry's database, which says where an alias points now.
+    """
+
+    def __init__(self, tracking_uri: str, engine: Engine) -> None:
         self._uri = checked_uri(tracking_uri)
+        self._engine = engine
         self._client: MlflowClient | None = None
+        self.hide = secrets_hidden(self._uri)
 
     @property
     def target(self) -> str:
@@ -103,9 +156,40 @@ class MlflowPublisher:
         if event.kind == SNAPSHOT_COMMITTED:
             _publish_edit(place, event.payload)
         elif event.kind == ALIAS_MOVED:
-            _publish_alias(place, event.payload)
+            publish_alias(place, self._engine, event.payload)
         else:
             raise NotFound(f"Expected an event of a known kind, found {event.kind!r}; upgrade raie")
+
+    def close_gaps(self, *, others_at_work: bool) -> tuple[AliasGap, ...]:
+        """Sets every alias that MLflow shows elsewhere than the registry.
+
+        Args:
+            others_at_work: whether another relay publishes now; what still waits for an event is left to it.
+
+        Returns: the aliases that were set, and those that could not be although MLflow was told of their last moves.
+        Raises: MlflowUnreachable where MLflow stops answering meanwhile.
+        """
+        gaps = alias_gaps(self._engine, self._uri) or ()
+        waiting = waiting_aliases(self._engine) if gaps else set()
+        wanted = [gap for gap in gaps if not others_at_work or (gap.model, gap.alias) not in waiting]
+        closed = [self._closed(gap) for gap in wanted]
+        # Of the others the events say why they wait.
+        return tuple(gap for gap in closed if gap.version is not None or (gap.model, gap.alias) not in waiting)
+
+    def _closed(self, gap: AliasGap) -> AliasGap:
+        with quiet_mlflow():
+            from mlflow.exceptions import MlflowException
+
+            try:
+                self._client = self._client or open_client(self._uri)
+                place = Place(self._client, self._uri, gap.model, Progress({}, lambda steps: None))
+                return replace(gap, version=set_alias(place, self._engine, gap.alias))
+            except NotFound as error:
+                return replace(gap, error=str(error))
+            except MlflowException as error:
+                if is_unreachable(error):
+                    raise MlflowUnreachable(no_answer(self._uri, _reason(error))) from error
+                return replace(gap, error=" ".join(self.hide(str(error)).split()))
 
 
 def _reason(error: Exception) -> str:
@@ -161,7 +245,13 @@ class _Work:
     def untouched(self) -> Mapping[str, Any]:
         """The parent's region versions that the snapshot still has."""
         before = self.parent["regions"] if self.parent else {}
-        return {r: before[r] for r in self.payload["snapshot"]["content"]["regions"] if r in before}
+        after = self.payload["snapshot"]["content"]["regions"]
+        changed = {str(change["region"]) for change in self.payload["changes"]}
+        # Where MLflow refused the parent, or an earlier snapshot, its adapters may still be there by their bytes.
+        lost = {r: entry for r, entry in after.items() if r not in before and r not in changed}
+        keys = {r: record.adapter_key(self.place.model, int(r), entry) for r, entry in lost.items()}
+        found = {r: self.place.adapter_of(self.experiment, key) for r, key in keys.items()}
+        return {r: before[r] for r in after if r in before} | {r: one for r, one in found.items() if one}
 
     def region_run(self, position: int, change: Payload) -> str:
         """The id of the child run of one region."""
@@ -219,7 +309,7 @@ class _Work:
         files = {
             "lineage.html": lineage_page(self.place.model, payload),
             "event.json": json.dumps(payload, indent=1, sort_keys=True),
-        }
+        } | record.full_texts(payload)
         with folder_of(files) as folder:
             client.log_artifacts(self.edit_run, folder)
 
@@ -230,7 +320,7 @@ class _Work:
             return str(found["version"])
         source = self.place.client.get_logged_model(model).artifact_location
         tags = record.version_tags(self.payload, self._content_digest())
-        tags |= {"raie.logged_model": model, "raie.regions": json.dumps(regions, sort_keys=True)}
+        tags |= {"raie.logged_model": model} | region_parts(regions)
         created = self.place.client.create_model_version(
             self.place.name, source, self.edit_run, tags, None, self._description(), 0, model
         )
@@ -265,18 +355,3 @@ class _Work:
         """When the edit was committed, in milliseconds: a fixed time makes a metric that is sent twice one."""
         edit = self.payload["edit"]
         return millis(edit.get("closed_at") or edit["created_at"])
-
-
-def _publish_alias(place: Place, payload: Payload) -> None:
-    alias, target = record.legal_alias(payload["alias"]), payload["to"]
-    found = place.version_of(target)
-    if found is None:
-        raise NotFound(
-            f"Expected snapshot {target[:12]} in MLflow at {shown(place.uri)}, found none; run `raie mlflow sync --again`"
-        )
-    version = found["version"]
-    place.progress.step("alias", lambda: place.client.set_registered_model_alias(place.name, alias, version))
-    note = f"{payload['actor']} at {record.iso(payload['at'])}: {payload.get('reason') or 'no reason given'}"
-    place.progress.step(
-        "why", lambda: place.client.set_model_version_tag(place.name, version, f"raie.alias.{alias}", note)
-    )

@@ -16,16 +16,29 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from registry.canonical import canonical_json
+from registry.mlflow_text import (
+    DESCRIPTION_LENGTH,
+    NAME_LENGTH,
+    PARAM_LENGTH,
+    TAG_LENGTH,
+    cut,
+    cut_markdown,
+    markdown,
+)
 from registry.times import iso
 
 __all__ = [
+    "REASON_FILE",
     "TRANSACTION",
     "adapter_key",
     "adapter_name",
+    "alias_note",
+    "alias_tag",
     "edit_metrics",
     "edit_params",
     "edit_tags",
     "event_key",
+    "full_texts",
     "iso",
     "legal_alias",
     "legal_model_name",
@@ -33,6 +46,8 @@ __all__ = [
     "millis",
     "region_metrics",
     "region_tags",
+    "registered_model_description",
+    "run_name",
     "snapshot_name",
     "version_description",
     "version_tags",
@@ -43,8 +58,14 @@ Payload = Mapping[str, Any]
 TRANSACTION = "raie.transaction"
 """The tag sent inside every create and searched for before it: it makes each create happen once."""
 
-_PARAM_LENGTH = 6000
-_KEY_LENGTH = 250
+REASON_FILE = "reason.txt"
+"""The artifact of an edit's run that holds a reason which MLflow's fields cannot."""
+
+_WHOLE_REASON = f" (cut; the whole text is in {REASON_FILE} of the edit's run)"
+_REASON_LENGTH = 3000
+"""Of a description, escaped; the rest is for links, and for the regions that changed."""
+
+_REGIONS_NAMED = 30
 _ALIAS_LENGTH = 255
 # MLflow keeps `latest` and `v7` to itself.
 _RESERVED_ALIAS = re.compile(r"latest|[vV]\d+", re.IGNORECASE)
@@ -63,7 +84,7 @@ def adapter_key(model: str, region: int, entry: Mapping[str, str]) -> str:
 def legal_model_name(name: str) -> str:
     """The name itself, or a legal one with a part of its sha256 where MLflow refuses it."""
     legal = re.fullmatch(r"[\w\-][\w\-. ]*", name) is not None
-    return name if legal else _replaced(name, _KEY_LENGTH)
+    return name if legal else _replaced(name, NAME_LENGTH)
 
 
 def legal_alias(name: str) -> str:
@@ -115,11 +136,46 @@ def edit_tags(model: str, payload: Payload) -> dict[str, str]:
         "raie.snapshot": snapshot["id"],
         "raie.parent": snapshot["parent"],
         "raie.base": edit.get("base"),
-        "raie.reason": edit.get("reason"),
+        "raie.reason": cut(edit.get("reason") or "", TAG_LENGTH, _WHOLE_REASON),
         "raie.data_digest": edit.get("data_digest"),
-        "mlflow.note.content": edit.get("reason"),
+        "mlflow.note.content": cut_markdown(edit.get("reason") or "", TAG_LENGTH, _WHOLE_REASON),
     }
-    return {key: str(value)[:_PARAM_LENGTH] for key, value in tags.items() if value not in (None, "")}
+    return {key: cut(str(value), TAG_LENGTH) for key, value in tags.items() if value not in (None, "")}
+
+
+def full_texts(payload: Payload) -> dict[str, str]:
+    """File name -> text, for what MLflow's fields show only in part; an edit's run keeps them as artifacts."""
+    reason = payload["edit"].get("reason") or ""
+    is_cut = max(len(reason), len(markdown(reason))) > TAG_LENGTH or _why(reason) != _one_line(reason)
+    return {REASON_FILE: reason} if is_cut else {}
+
+
+def run_name(name: str) -> str:
+    """The name of a run, no longer than MLflow takes."""
+    return cut(name, NAME_LENGTH)
+
+
+def alias_tag(alias: str) -> str:
+    """The tag of a model version that says who moved an alias (by its name in MLflow) to it, and why."""
+    return _short(f"raie.alias.{alias}")
+
+
+def alias_note(payload: Payload, file: str | None = None) -> str:
+    """That tag's value; file: the artifact that holds the whole where it is cut, None for the whole as it is."""
+    note = f"{payload['actor']} at {iso(payload['at'])}: {payload.get('reason') or 'no reason given'}"
+    return (
+        note
+        if file is None
+        else cut(note, TAG_LENGTH, f" (cut; the whole text is in {file} of the version's run)")
+    )
+
+
+def registered_model_description(model: str) -> str:
+    """The markdown of the registered model's page."""
+    about = (
+        f"Snapshots of {markdown(model)}. The registry that `raie` keeps is their source and holds their bytes."
+    )
+    return cut(about, DESCRIPTION_LENGTH)
 
 
 def edit_params(payload: Payload) -> dict[str, str]:
@@ -187,21 +243,26 @@ def version_description(payload: Payload, edit_link: str, parent_link: str | Non
     lines = [
         f"**Snapshot** `{snapshot['id'][:12]}` of {len(snapshot['content']['regions'])} regions",
         f"**Parent** {before}",
-        f"**Edit** [{edit['number']}, {edit['kind']}]({edit_link}) by {_markdown(edit['actor'])}",
-        *([f"**Why** {_markdown(edit['reason'])}"] if edit.get("reason") else []),
+        f"**Edit** [{edit['number']}, {markdown(edit['kind'])}]({edit_link}) by {markdown(edit['actor'])}",
+        *([f"**Why** {_why(edit['reason'])}"] if edit.get("reason") else []),
         f"**Changed** {_changed(payload['changes'])}",
     ]
-    return "\n\n".join(lines)
+    return cut("\n\n".join(lines), DESCRIPTION_LENGTH, " (cut; event.json of the edit's run has the whole)")
+
+
+def _why(reason: str) -> str:
+    return cut_markdown(" ".join(reason.split()), _REASON_LENGTH, _WHOLE_REASON)
+
+
+def _one_line(reason: str) -> str:
+    return markdown(" ".join(reason.split()))
 
 
 def _changed(changes: list[Payload]) -> str:
-    parts = [f"region {c['region']} ({c['action']})" for c in changes]
+    parts = [f"region {c['region']} ({markdown(c['action'])})" for c in changes[:_REGIONS_NAMED]]
+    if len(changes) > _REGIONS_NAMED:
+        parts.append(f"and {len(changes) - _REGIONS_NAMED:,} more (lineage.html of the edit's run shows all)")
     return ", ".join(parts) if parts else "no region"
-
-
-def _markdown(text: str) -> str:
-    """The text with markdown's and HTML's own characters escaped."""
-    return re.sub(r"([\\`*_{}\[\]()<>#+!|])", r"\\\1", " ".join(text.split()))
 
 
 def _leaves(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -220,7 +281,7 @@ def _part(key: str) -> str:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= _KEY_LENGTH else _replaced(name, _KEY_LENGTH)
+    return name if len(name) <= NAME_LENGTH else _replaced(name, NAME_LENGTH)
 
 
 def _is_number(value: Any) -> bool:
@@ -229,4 +290,5 @@ def _is_number(value: Any) -> bool:
 
 def _text(value: Any) -> str:
     text = value if isinstance(value, str) else canonical_json(value).decode()
-    return text[:_PARAM_LENGTH]
+    # PostgreSQL, where MLflow may keep its records, has no NUL in a text.
+    return cut(text.replace("\0", "\N{REPLACEMENT CHARACTER}"), PARAM_LENGTH)

@@ -3,7 +3,8 @@
 An event exists if and only if its commit does. A relay drains the events after the commit, never inside it: it
 leases the oldest unpublished event of a model, publishes it step by step, and saves each step's result, so that a
 crash or a lost answer repeats at most one step. Every event is published at least once, and a model's events in
-their order: an event that fails holds back the later ones of its model and of no other.
+their order: an event that fails holds back the later ones of its model and of no other, unless the publisher was
+refused for good: then the later ones go on, and every drain tries the refused one again.
 
 Times are epoch seconds UTC.
 """
@@ -27,6 +28,8 @@ from registry.errors import DatabaseUnreachable, MlflowUnreachable
 from registry.fault_points import reach
 from registry.leases import latest_end
 from registry.models import outbox_events
+from registry.outbox_records import ALIAS_MOVED, SNAPSHOT_COMMITTED, Failure, OutboxEvent, OutboxStatus, SyncReport
+from registry.shown_url import hiding
 from registry.values import canonical_json
 
 __all__ = [
@@ -39,79 +42,24 @@ __all__ = [
     "Progress",
     "Publisher",
     "SyncReport",
+    "clean_errors",
     "drain",
     "enqueue",
     "outbox_status",
     "requeue",
 ]
 
-SNAPSHOT_COMMITTED = "snapshot_committed"
-ALIAS_MOVED = "alias_moved"
 LEASE_S = 60.0
 """A relay renews its lease at every step; a step is at most a few requests of 5 s each."""
 
 _ERROR_LENGTH = 500
-_PASSWORD = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+_FAILURES_SHOWN = 50
 
 _T = TypeVar("_T")
 _e = outbox_events.c
 
 
-@dataclass(frozen=True)
-class OutboxEvent:
-    """One thing that a commit did; attempts: how often a relay has begun to publish it, this time included."""
-
-    id: int
-    model: str
-    kind: str
-    payload: Mapping[str, Any]
-    created_at: float
-    attempts: int
-
-
-@dataclass(frozen=True)
-class Failure:
-    """An event that could not be published, with the error in one line."""
-
-    event: int
-    model: str
-    kind: str
-    attempts: int
-    error: str
-
-
-@dataclass(frozen=True)
-class SyncReport:
-    """What a drain did: events published, events that remain, those that failed.
-
-    stopped: why the drain ended before it had tried everything, in one line; None where it had.  leased_until: until
-    when another relay, or one that was killed, holds some of what remains; None where none does.
-    """
-
-    published: int
-    remaining: int
-    failed: tuple[Failure, ...] = ()
-    stopped: str | None = None
-    leased_until: float | None = None
-
-
-@dataclass(frozen=True)
-class OutboxStatus:
-    """How far MLflow is behind the registry.
-
-    failing: pending events whose last attempt failed; last_error: of the oldest of them.  oldest_pending_at,
-    last_published_at: epoch seconds.  leased_until: until when a relay holds an event, None where none does.
-    reachable: whether MLflow answered, None where nobody asked.
-    """
-
-    pending: int
-    published: int
-    failing: int
-    last_error: str | None
-    oldest_pending_at: float | None
-    last_published_at: float | None
-    leased_until: float | None
-    reachable: bool | None = None
+_NO_SECRET = hiding("")
 
 
 class _LeaseTaken(Exception):
@@ -160,21 +108,39 @@ def enqueue(connection: Connection, model: str, kind: str, payload: Mapping[str,
 
 
 def drain(
-    engine: Engine, publisher: Publisher, *, lease_s: float = LEASE_S, clock: Callable[[], float] = time.time
+    engine: Engine,
+    publisher: Publisher,
+    *,
+    lease_s: float = LEASE_S,
+    clock: Callable[[], float] = time.time,
+    hide: Callable[[str], str] = _NO_SECRET,
+    is_lasting: Callable[[OutboxEvent, Exception], bool] = lambda event, error: False,
 ) -> SyncReport:
     """Publishes every pending event it can lease, and records the error of each that fails.
 
-    Stops at once where the publisher is unreachable. Raises DatabaseUnreachable where the registry's database is.
+    Args:
+        engine: of the registry's database.
+        publisher: where the events go.
+        lease_s: how long a relay keeps an event between two steps, in seconds.
+        clock: epoch seconds.
+        hide: strips an error's text of secrets before it is recorded.
+        is_lasting: whether repetition cannot mend an event's error, so that its model's later events go on.
+
+    Returns: what was done. Stops at once where the publisher is unreachable.
+    Raises: DatabaseUnreachable where the registry's database is.
     """
-    relay = _Relay(engine, publisher.target, lease_s, clock)
-    published, failures, skip = 0, list[Failure](), set[str]()
-    while (claimed := relay.claim(skip)) is not None:
+    relay = _Relay(engine, publisher.target, lease_s, clock, hide)
+    published, failures, held, refused = 0, list[Failure](), set[str](), set[int]()
+    while (claimed := relay.claim(held, refused)) is not None:
         event, finished = claimed
         failure = _publish(relay, publisher, event, finished)
         if failure is None:
             published += 1
             continue
-        skip.add(event.model)
+        if not isinstance(failure, _LeaseTaken) and is_lasting(event, failure):
+            refused.add(event.id)
+        else:
+            held.add(event.model)
         if isinstance(failure, _LeaseTaken):
             continue
         failures.append(relay.record(event, failure))
@@ -217,17 +183,21 @@ class _Relay:
     target: str
     lease_s: float
     clock: Callable[[], float]
+    hide: Callable[[str], str]
     owner: str = ""
 
     def __post_init__(self) -> None:
         owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         object.__setattr__(self, "owner", owner)
 
-    def claim(self, skip: set[str]) -> tuple[OutboxEvent, Mapping[str, Any]] | None:
-        """Leases the oldest event that is first in its model; with its finished steps, or None for no event."""
+    def claim(self, held: set[str], refused: set[int]) -> tuple[OutboxEvent, Mapping[str, Any]] | None:
+        """Leases the oldest event that is first in its model; with its finished steps, or None for no event.
+
+        held: models of which no event is wanted.  refused: events that are passed over.
+        """
 
         def step(connection: Connection) -> Row[Any] | None:
-            row = connection.execute(_claimable(self.clock(), self.lease_s, skip)).first()
+            row = connection.execute(_claimable(self.clock(), self.lease_s, held, refused)).first()
             if row is not None:
                 values = {"lease_owner": self.owner, "lease_expires_at": self.clock() + self.lease_s}
                 connection.execute(
@@ -238,7 +208,7 @@ class _Relay:
         row = write(self.engine, step)
         if row is None:
             return None
-        event = OutboxEvent(row.id, row.model, row.kind, json.loads(row.payload), row.created_at, row.attempts + 1)
+        event = _event(row, row.attempts + 1)
         progress = json.loads(row.progress)
         return event, progress.get("steps", {}) if progress.get("target") == self.target else {}
 
@@ -255,9 +225,11 @@ class _Relay:
 
     def record(self, event: OutboxEvent, error: Exception) -> Failure:
         """Records why the event failed and gives its lease back."""
-        line = _one_line(error)
-        self._update(event, last_error=line, **_FREE)
-        return Failure(event.id, event.model, event.kind, event.attempts, line)
+        line = _one_line(error, self.hide)
+        # An outage says nothing of the event, however often it is met.
+        attempts = event.attempts - isinstance(error, MlflowUnreachable)
+        self._update(event, last_error=line, attempts=attempts, **_FREE)
+        return Failure(event.id, event.model, event.kind, event.attempts, line, event.subject)
 
     def release(self, event: OutboxEvent) -> None:
         """Gives the lease back."""
@@ -279,11 +251,16 @@ def _leased(now: float, lease_s: float) -> ColumnElement[bool]:
     return (_e.lease_expires_at > now) & (_e.lease_expires_at <= latest_end(lease_s, now))
 
 
-def _claimable(now: float, lease_s: float, skip: set[str]) -> Select[Any]:
-    first = select(func.min(_e.id)).where(_e.published_at.is_(None)).group_by(_e.model)
+def _claimable(now: float, lease_s: float, held: set[str], refused: set[int]) -> Select[Any]:
+    waiting = (_e.published_at.is_(None), _e.id.not_in(refused))
+    first = select(func.min(_e.id)).where(*waiting).group_by(_e.model)
     free = or_(_e.lease_expires_at.is_(None), ~_leased(now, lease_s))
+    # Behind an event that was refused another relay may be at work on the same model.
+    busy = select(_e.model).where(_e.published_at.is_(None), ~free)
     # published_at again: PostgreSQL evaluates only the outer conditions anew after it waited for a row.
-    wanted = select(outbox_events).where(_e.id.in_(first), _e.published_at.is_(None), free, _e.model.not_in(skip))
+    wanted = select(outbox_events).where(
+        _e.id.in_(first), _e.published_at.is_(None), free, _e.model.not_in(busy), _e.model.not_in(held)
+    )
     return wanted.order_by(_e.id).limit(1).with_for_update(skip_locked=True)
 
 
@@ -297,8 +274,44 @@ def requeue(engine: Engine) -> int:
     return write(engine, lambda c: c.execute(again.values(published_at=None, progress="{}", **_FREE)).rowcount)
 
 
-def outbox_status(engine: Engine) -> OutboxStatus:
-    """Counts the events at one moment."""
+def clean_errors(engine: Engine, hide: Callable[[str], str]) -> int:
+    """Strips what an earlier release recorded of secrets; in how many events it found one."""
+    suspects = select(_e.id, _e.last_error, _e.progress).where(
+        or_(_e.last_error.is_not(None), _e.progress.like("%://%@%"))
+    )
+    with reading(engine) as connection:
+        rows = connection.execute(suspects).all()
+    changed = [(row, new) for row in rows if (new := _cleaned(row, hide)) != _kept(row)]
+
+    def step(connection: Connection) -> None:
+        for row, new in changed:
+            # What a relay has recorded meanwhile is clean.
+            same = (
+                _e.id == row.id,
+                _e.last_error.is_not_distinct_from(row.last_error),
+                _e.progress == row.progress,
+            )
+            connection.execute(update(outbox_events).where(*same).values(**new))
+
+    if changed:
+        write(engine, step)
+    return len(changed)
+
+
+def _kept(row: Row[Any, Any, Any]) -> dict[str, str | None]:
+    return {"last_error": row.last_error, "progress": row.progress}
+
+
+def _cleaned(row: Row[Any, Any, Any], hide: Callable[[str], str]) -> dict[str, str | None]:
+    progress = json.loads(row.progress)
+    text = row.progress
+    if "target" in progress and hide(progress["target"]) != progress["target"]:
+        text = canonical_json(progress | {"target": hide(progress["target"])}).decode()
+    return {"last_error": row.last_error and hide(row.last_error), "progress": text}
+
+
+def outbox_status(engine: Engine, hide: Callable[[str], str] = _NO_SECRET) -> OutboxStatus:
+    """Counts the events at one moment; hide strips the errors that it shows of secrets."""
     pending, failing = _e.published_at.is_(None), _e.published_at.is_(None) & _e.last_error.is_not(None)
     counts = select(
         func.count().filter(pending),
@@ -310,13 +323,23 @@ def outbox_status(engine: Engine) -> OutboxStatus:
     ).select_from(outbox_events)
     with reading(engine) as connection:
         waiting, published, failed, oldest, newest, leased = connection.execute(counts).one()
-        last = connection.execute(select(_e.last_error).where(failing).order_by(_e.id).limit(1)).scalar()
-    return OutboxStatus(waiting, published, failed, last, oldest, newest, leased)
+        oldest_failing = select(outbox_events).where(failing).order_by(_e.id).limit(_FAILURES_SHOWN)
+        failures = tuple(_failure(row, hide) for row in connection.execute(oldest_failing))
+    last = failures[0].error if failures else None
+    return OutboxStatus(waiting, published, failed, last, oldest, newest, leased, failures=failures)
 
 
-def _one_line(error: Exception) -> str:
-    """The error as one line without a password; its type where it is none of ours."""
-    text = re.sub(r"\s+", " ", str(error)).strip()
+def _event(row: Row[Any], attempts: int) -> OutboxEvent:
+    return OutboxEvent(row.id, row.model, row.kind, json.loads(row.payload), row.created_at, attempts)
+
+
+def _failure(row: Row[Any], hide: Callable[[str], str]) -> Failure:
+    event = _event(row, row.attempts)
+    return Failure(event.id, event.model, event.kind, event.attempts, hide(row.last_error), event.subject)
+
+
+def _one_line(error: Exception, hide: Callable[[str], str]) -> str:
+    """The error as one line without a secret; its type where it is none of ours."""
+    text = re.sub(r"\s+", " ", hide(str(error))).strip()
     line = text if isinstance(error, MlflowUnreachable) else f"{type(error).__name__}: {text}"
-    line = _PASSWORD.sub("***", line)
     return line if len(line) <= _ERROR_LENGTH else f"{line[: _ERROR_LENGTH - 3]}..."

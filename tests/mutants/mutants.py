@@ -143,6 +143,17 @@ MUTANTS = (
         "registry/s3_listing.py",
         (("        if not token:\n", "        if not token:\n            return\n"),),
         ("tests/registry/test_s3_habits.py", "-k", "every_page"),
+        "an alias in MLflow is set to where an event of the past moved it",
+        "registry/mlflow_alias_moves.py",
+        (
+            ("    if pointed_to(engine, place.model, alias) == target:\n", "    if True:\n"),
+            (
+                '        step("alias", lambda: set_alias(place, engine, alias))\n',
+                "        there = place.version_of(target) or {}\n"
+                "        place.client.set_registered_model_alias(place.name, alias, there['version'])\n",
+            ),
+        ),
+        ("tests/registry/test_mlflow_publisher.py", "-k", "older_alias"),
     ),
     Mutant(
         "no fsync of a blob",

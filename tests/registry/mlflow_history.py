@@ -27,11 +27,16 @@ def change(region: int, action: str) -> RegionChange:
 
 
 def edit(
-    registry: Registry, model: str, kind: str, versions: Mapping[int, int], *changes: RegionChange
+    registry: Registry,
+    model: str,
+    kind: str,
+    versions: Mapping[int, int],
+    *changes: RegionChange,
+    reason: str = "because <b>",
 ) -> Snapshot:
     parameters = {"gate": {"policy": "radius"}, "epochs": 10}
     number = registry.begin(
-        model, kind, seed=7, actor="ada", reason="because <b>", data_digest="d" * 64, parameters=parameters
+        model, kind, seed=7, actor="ada", reason=reason, data_digest="d" * 64, parameters=parameters
     ).number
     return registry.commit(model, number, content(registry, versions), changes, {"test": {"recall@10": 0.15}})
 

@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from sqlalchemy import select, update
 
 from migrations import upgrade
 from registry import Content, InvalidValue, Registry, Snapshot, audit
 from registry import mlflow_connection as connection
-from registry.database import reading
+from registry import mlflow_record as record
+from registry.database import reading, write
 from registry.errors import MlflowUnreachable
 from registry.mlflow_anchors import published_in_mlflow
 from registry.mlflow_publisher import MlflowPublisher, status, sync
-from registry.outbox import OutboxEvent, Progress, SyncReport, drain
+from registry.models import outbox_events
+from registry.outbox import OutboxEvent, Progress, SyncReport, drain, requeue
 from tests.conftest import free_port
+from tests.registry.mlflow_files import half_made, kill_while_it_makes
 from tests.registry.mlflow_history import change, edit, history, shape
 
 # MLflow's own imports and SQL warn of what a later Python or SQLAlchemy will drop.
@@ -40,8 +47,15 @@ T = TypeVar("T")
 
 @pytest.fixture(scope="module")
 def tracking(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """An MLflow in a SQLite file of its own; tests share it and keep apart by their models' names."""
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+    """An MLflow in a SQLite file of its own; tests share it and keep apart by their models' names.
+
+    The file that is there first is half made, as an interrupted sync of an earlier release left it, and the first sync
+    of this one is killed while it makes the file: every test of this module needs what the next sync makes of that.
+    """
+    folder = tmp_path_factory.mktemp("mlflow")
+    half_made(folder / "mlflow.db")
+    kill_while_it_makes(folder / "mlflow.db", signal.SIGKILL, after_s=0.3)
+    return f"sqlite:///{folder}/mlflow.db"
 
 
 @pytest.fixture
@@ -195,6 +209,174 @@ def test_syncing_twice_adds_nothing_even_when_all_is_published_again(
     assert shape(mlflow, "story") == before
 
 
+def test_a_first_sync_that_is_killed_leaves_neither_half_a_file_nor_anything_beside_it(
+    story: tuple[Registry, list[Snapshot]], tracking: str
+) -> None:
+    folder = Path(tracking.removeprefix("sqlite:///")).parent
+    assert {path.name for path in folder.iterdir()} == {"mlflow.db", "mlflow-artifacts"}
+    assert status(story[0], tracking).reachable is True
+
+
+class _Watched:
+    """The publisher, with what MLflow's alias shows after every step of every event."""
+
+    def __init__(self, inner: MlflowPublisher, look: Callable[[], int | None]) -> None:
+        self.inner, self.target, self.look = inner, inner.target, look
+        self.seen: list[int | None] = []
+
+    def publish(self, event: OutboxEvent, progress: Progress) -> None:
+        self.inner.publish(event, _WatchedProgress(self, progress))
+
+
+class _WatchedProgress(Progress):
+    def __init__(self, watch: _Watched, inner: Progress) -> None:
+        self._watch, self._inner = watch, inner
+
+    def step(self, name: str, act: Callable[[], T]) -> T:
+        result = self._inner.step(name, act)
+        self._watch.seen.append(self._watch.look())
+        return result
+
+
+def _alias_in(tracking: str, model: str) -> int | None:
+    """The version that MLflow's `production` shows, read as a server of models reads it."""
+    query = "SELECT version FROM registered_model_aliases WHERE name = ? AND alias = 'production'"
+    with closing(sqlite3.connect(tracking.removeprefix("sqlite:///"))) as connection_:
+        row = connection_.execute(query, (model,)).fetchone()
+    return None if row is None else int(row[0])
+
+
+def test_no_reader_meets_an_older_alias_after_a_newer_however_late_or_often_it_is_published(
+    small: Registry, tracking: str, mlflow: Any
+) -> None:
+    first = edit(small, "late", "setup", {0: 1}, change(0, "setup"))
+    small.promote("late", first.id, "production", "ada", "first")
+    second = edit(small, "late", "edit", {0: 2}, change(0, "update"))
+    for snapshot, reason in ((second, "second"), (first, "back"), (second, "again")):
+        small.promote("late", snapshot.id, "production", "ada", reason)
+    watch = _Watched(MlflowPublisher(tracking, small.engine), lambda: _alias_in(tracking, "late"))
+    assert drain(small.engine, watch).remaining == 0
+    assert set(watch.seen) == {None, 2}
+    assert watch.seen == sorted(watch.seen, key=lambda version: version or 0)
+    notes = {v.version: v.tags["raie.alias.production"] for v in mlflow.search_model_versions("name = 'late'")}
+
+    watch.seen.clear()
+    assert requeue(small.engine) == 6
+    drain(small.engine, watch)
+    assert set(watch.seen) == {2}
+    assert len(watch.seen) > 10
+    versions = mlflow.search_model_versions("name = 'late'")
+    assert {v.version: v.tags["raie.alias.production"] for v in versions} == notes
+    assert {str(number): note.rpartition(": ")[2] for number, note in notes.items()} == {"1": "back", "2": "again"}
+
+
+def test_an_alias_moved_or_deleted_in_mlflow_is_named_by_status_and_put_back_by_sync(
+    small: Registry, tracking: str, mlflow: Any
+) -> None:
+    first = edit(small, "drift", "setup", {0: 1}, change(0, "setup"))
+    second = edit(small, "drift", "edit", {0: 2}, change(0, "update"))
+    small.promote("drift", second.id, "production", "ada")
+    assert sync(small, tracking) == SyncReport(published=3, remaining=0)
+    mlflow.set_registered_model_alias("drift", "production", "1")
+    mlflow.set_registered_model_alias("drift", "of-mlflow-alone", "1")
+    (gap,) = status(small, tracking).aliases
+    assert (gap.snapshot, gap.found_version, gap.found_snapshot) == (second.id, "1", first.id)
+    (closed,) = sync(small, tracking).aliases
+    assert closed == replace(gap, version="2")
+    mlflow.delete_registered_model_alias("drift", "production")
+    (closed,) = sync(small, tracking).aliases
+    assert (closed.found_version, closed.version) == (None, "2")
+    assert mlflow.get_registered_model("drift").aliases == {"production": 2, "of-mlflow-alone": 1}
+    assert status(small, tracking).aliases == ()
+    mlflow.delete_model_version("drift", "2")
+    (lost,) = sync(small, tracking).aliases
+    assert lost.version is None
+    assert "raie mlflow sync --again" in str(lost.error)
+    assert sync(small, tracking, again=True).aliases == ()
+    assert mlflow.get_registered_model("drift").aliases == {"production": 3, "of-mlflow-alone": 1}
+
+
+def test_what_mlflow_refuses_for_good_holds_back_only_what_needs_it(
+    small: Registry, tracking: str, mlflow: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit(small, "refused", "setup", {0: 1, 1: 1}, change(0, "setup"), change(1, "setup"))
+    second = edit(small, "refused", "edit", {0: 2, 1: 1}, change(0, "update"))
+    small.promote("refused", second.id, "candidate", "ada")
+    third = edit(small, "refused", "edit", {0: 2, 1: 2}, change(1, "update"))
+    small.promote("refused", third.id, "production", "ada")
+    other = edit(small, "bystander", "setup", {0: 1}, change(0, "setup"))
+    small.promote("bystander", other.id, "production", "ada")
+    real = record.edit_metrics
+    monkeypatch.setattr(
+        record,
+        "edit_metrics",
+        lambda payload: real(payload) | ({"no*name": 1.0} if payload["snapshot"]["id"] == second.id else {}),
+    )
+    report = sync(small, tracking)
+    assert [(f.model, f.subject) for f in report.failed] == [("refused", "edit 2"), ("refused", "alias candidate")]
+    assert "no*name" in report.failed[0].error
+    assert (report.published, report.remaining) == (5, 2)
+    assert mlflow.get_registered_model("refused").aliases == {"production": 2}
+    assert mlflow.get_registered_model("bystander").aliases == {"production": 1}
+    found = status(small, tracking)
+    assert [(f.event, f.attempts) for f in found.failures] == [(f.event, 1) for f in report.failed]
+    assert found.aliases == (), "an alias that waits for its version has not drifted"
+    later = dict(mlflow.get_model_version("refused", "2").tags)
+    assert sorted(json.loads(later["raie.regions"])) == ["0", "1"], "adapters are found without the refused parent"
+
+    monkeypatch.setattr(record, "edit_metrics", real)
+    report = sync(small, tracking)
+    assert (report.published, report.remaining, report.failed) == (2, 0, ())
+    assert mlflow.get_registered_model("refused").aliases == {"candidate": 3, "production": 2}
+
+
+def test_a_reason_longer_than_mlflow_takes_is_cut_there_and_whole_in_an_artifact(
+    small: Registry, tracking: str, mlflow: Any, tmp_path: Path
+) -> None:
+    reason = "Changed after the [review](http://evil) of ticket 1. " * 160
+    snapshot = edit(small, "long", "setup", {0: 1}, change(0, "setup"), reason=reason)
+    small.promote("long", snapshot.id, "production", "ada", reason)
+    assert sync(small, tracking) == SyncReport(published=2, remaining=0)
+    (version,) = mlflow.search_model_versions("name = 'long'")
+    assert len(version.description) <= 5000
+    assert "](http" not in version.description.replace("](#/", "")
+    assert max(map(len, version.tags.values())) <= 5000
+    run = mlflow.get_run(version.run_id)
+    assert max(map(len, run.data.tags.values())) <= 5000
+    for name in ("reason.txt", "production.txt"):
+        text = Path(mlflow.download_artifacts(version.run_id, name, str(tmp_path))).read_text(encoding="utf-8")
+        assert text.endswith(reason)
+    assert "production.txt of the version's run" in version.tags["raie.alias.production"]
+
+
+def test_no_password_is_kept_with_an_event_or_shown_and_old_ones_are_cleaned(
+    small: Registry, tracking: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit(small, "hidden", "setup", {0: 1}, change(0, "setup"))
+    with_password = f"http://ada:p%2Fw%40hunter2@127.0.0.1:{free_port()}"
+    kept = "Expected MLflow at http://ada:p/w@hunter2@127.0.0.1 to answer, found Basic YWRhOnAvd0BodW50ZXIy"
+
+    def as_an_earlier_release_left_it(connection_: Any) -> None:
+        connection_.execute(update(outbox_events).values(last_error=kept))
+
+    write(small.engine, as_an_earlier_release_left_it)
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "t0ken-of-ada")
+    assert "hunter2" not in str(status(small, with_password))
+    report = sync(small, with_password)
+    with reading(small.engine) as connection_:
+        rows = str(connection_.execute(select(outbox_events.c.last_error, outbox_events.c.progress)).all())
+    assert report.stopped is not None
+    assert not [word for word in ("hunter2", "p%2Fw", "p/w", "YWRh") if word in f"{report} {rows}"]
+    for uri in ("http://ada:hun/ter2@127.0.0.1:9", "http://ada:p@hun/ter2@127.0.0.1:9", "http://ada:hun ter2@h:9"):
+        with pytest.raises(InvalidValue, match="percent-encoded") as refused:
+            sync(small, uri)
+        assert "hun" not in str(refused.value)
+    for uri in ("http://ada:hunter2@host:port", "http://ada:hunter2@:80", "http://ada:hunter2@[::1"):
+        with pytest.raises(InvalidValue, match="without a host or with a port") as refused:
+            sync(small, uri)
+        assert "hunter2" not in str(refused.value)
+
+
 class _Crash(Exception):
     pass
 
@@ -233,7 +415,7 @@ def test_a_crash_at_every_step_leaves_what_an_undisturbed_sync_leaves(
     edit(small, model, "setup", {0: 1}, change(0, "setup"))
     second = edit(small, model, "edit", {0: 2, 1: 1}, change(0, "update"), change(1, "add"))
     small.promote(model, second.id, "production", "ada")
-    machine = _Crashing(MlflowPublisher(tracking), lose_answers)
+    machine = _Crashing(MlflowPublisher(tracking, small.engine), lose_answers)
     drains = 1
     while drain(small.engine, machine).remaining:
         drains += 1

@@ -124,7 +124,7 @@ def test_a_description_links_to_the_parent_and_the_edit_and_shows_text_as_text()
     assert "**Parent** [`111111111111`](#/version)" in text
     assert "**Edit** [2, edit](#/run) by ada" in text
     assert "**Changed** region 3 (update), region 4 (add)" in text
-    assert r"\[click\]\(http://evil\) \<script\>" in text
+    assert r"\[click\]\(http\://evil\) &lt;script&gt;" in text
     assert "**Parent** `111111111111`" in record.version_description(event, "#/run", None)
 
 
@@ -153,4 +153,5 @@ def test_the_page_needs_nothing_but_itself_and_shows_text_as_text(text: str) -> 
     page = lineage_page(f"<script>{text}", event)
     assert "<script" not in page
     assert not any(word in page.replace(text, "") for word in ("http:", "https:", "url(", "src=", "@import"))
+    assert "unicode-bidi: isolate" in page, "a mark that turns the direction of text would turn its neighbours too"
     assert len(page) < 12_000

@@ -10,15 +10,16 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from registry import Registry
 from registry.mlflow_connection import answers, open_client, quiet_mlflow, ui_command
-from registry.mlflow_publisher import sync
+from registry.mlflow_publisher import status, sync
 from tests.conftest import free_port
-from tests.registry.mlflow_history import history, shape
+from tests.registry.mlflow_history import change, edit, history, shape
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
@@ -26,8 +27,23 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
     """The address of MLflow's server over an empty SQLite file, started as `raie mlflow ui` starts it."""
+    with _serving(tmp_path, None) as address:
+        yield address
+
+
+@pytest.fixture
+def server_on_postgresql(tmp_path: Path, postgres_url: str) -> Iterator[str]:
+    """The address of one over PostgreSQL, whose columns refuse what SQLite takes."""
+    with _serving(tmp_path, postgres_url) as address:
+        yield address
+
+
+@contextmanager
+def _serving(tmp_path: Path, backend: str | None) -> Iterator[str]:
     port = free_port()
     argv, environment = ui_command(f"sqlite:///{tmp_path}/server/mlflow.db", port)
+    if backend is not None:
+        argv[argv.index("--backend-store-uri") + 1] = backend
     (tmp_path / "server").mkdir()
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(argv, env=environment, cwd=tmp_path, stdout=log, stderr=log)
@@ -119,3 +135,27 @@ def test_a_history_goes_through_the_server_and_links_to_its_pages(local_registry
     with quiet_mlflow():
         versions = open_client(server).search_model_versions("name = 'linked'")
     assert all(f"]({server}/#/" in version.description for version in versions)
+
+
+def test_a_long_reason_passes_a_server_on_postgresql_and_an_alias_moved_there_is_put_back(
+    local_registry: Registry, server_on_postgresql: str
+) -> None:
+    reason = "Changed after the [review](http://evil) of ticket 1. " * 160
+    regions = range(150)
+    versions, changes = dict.fromkeys(regions, 1), [change(region, "setup") for region in regions]
+    first = edit(local_registry, "long", "setup", versions, *changes, reason=reason)
+    second = edit(local_registry, "long", "edit", versions | {0: 2}, change(0, "update"), reason=reason)
+    local_registry.promote("long", second.id, "production", "ada", reason)
+    report = sync(local_registry, server_on_postgresql)
+    assert (report.published, report.failed, report.aliases) == (3, (), ())
+    with quiet_mlflow():
+        client = open_client(server_on_postgresql)
+        assert status(local_registry, server_on_postgresql).aliases == ()
+        client.set_registered_model_alias("long", "production", "1")
+        (gap,) = status(local_registry, server_on_postgresql).aliases
+        assert (gap.found_version, gap.found_snapshot, gap.snapshot) == ("1", first.id, second.id)
+        assert [gap.version for gap in sync(local_registry, server_on_postgresql).aliases] == ["2"]
+        client.delete_registered_model_alias("long", "production")
+        assert [gap.found_version for gap in status(local_registry, server_on_postgresql).aliases] == [None]
+        assert [gap.version for gap in sync(local_registry, server_on_postgresql).aliases] == ["2"]
+        assert client.get_registered_model("long").aliases == {"production": "2"}

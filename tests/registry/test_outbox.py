@@ -10,20 +10,23 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, select, update
 
 from migrations import upgrade
 from registry.database import open_engine, write
 from registry.errors import InvalidValue, MlflowUnreachable
+from registry.models import outbox_events
 from registry.outbox import (
     SNAPSHOT_COMMITTED,
     OutboxEvent,
     Progress,
+    clean_errors,
     drain,
     enqueue,
     outbox_status,
     requeue,
 )
+from registry.shown_url import hiding
 
 
 class Ledger:
@@ -146,6 +149,68 @@ def test_an_error_is_recorded_as_one_line_without_a_password(engine: Engine) -> 
     assert error.startswith("ValueError: at http://***@host/x yyy")
     assert "\n" not in error
     assert len(error) <= 500
+
+
+def test_what_is_refused_for_good_lets_the_later_events_of_its_model_go_on(engine: Engine) -> None:
+    put(engine, ("a", 1), ("a", 2), ("a", 3), ("b", 1))
+    ledger = Ledger(Flaky("a", 1, 1, ValueError("never"), times=2))
+    for attempt in (1, 2):
+        report = drain(engine, ledger, is_lasting=lambda event, error: "never" in str(error))
+        assert [(f.model, f.attempts) for f in report.failed] == [("a", attempt)]
+        assert ledger.events == [("a", 2), ("a", 3), ("b", 1)]
+    (failure,) = outbox_status(engine).failures
+    assert (failure.attempts, failure.error) == (2, "ValueError: never")
+    assert drain(engine, ledger).published == 1
+
+
+def test_no_two_relays_work_on_one_model_behind_an_event_that_was_refused(engine: Engine) -> None:
+    put(engine, ("a", 1), ("a", 2), ("a", 3))
+    other, reports = Ledger(), []
+
+    def drain_elsewhere(event: OutboxEvent, step: int) -> None:
+        if event.payload["number"] == 1:
+            raise ValueError("never")
+        if (event.payload["number"], step) == (2, 1):
+            reports.append(drain(engine, other))
+
+    ledger = Ledger(drain_elsewhere)
+    drain(engine, ledger, is_lasting=lambda event, error: True)
+    assert (reports[0].published, reports[0].failed, other.seen) == (0, (), [])
+    assert ledger.events == [("a", 2), ("a", 3)]
+
+
+def test_an_outage_counts_as_no_attempt_and_is_told_apart_from_a_failure(engine: Engine) -> None:
+    put(engine, ("a", 1))
+    away = Flaky("a", 1, 0, MlflowUnreachable("Expected MLflow to answer, found nothing there"), times=3)
+    for _ in range(3):
+        (failure,) = drain(engine, Ledger(away)).failed
+        assert failure.is_outage
+    drain(engine, Ledger(Flaky("a", 1, 0, ValueError("no"))))
+    (failure,) = outbox_status(engine).failures
+    assert (failure.attempts, failure.is_outage) == (1, False)
+
+
+def test_secrets_that_an_earlier_release_recorded_are_stripped_from_errors_and_progress(engine: Engine) -> None:
+    put(engine, ("a", 1), ("a", 2), ("a", 3))
+    kept = {
+        "last_error": "at http://ada:p@hunter2@host",
+        "progress": '{"steps":{"0":1},"target":"http://hunter2@host"}',
+    }
+    write(engine, lambda c: c.execute(update(outbox_events).where(outbox_events.c.id == 1).values(kept)))
+    write(
+        engine,
+        lambda c: c.execute(update(outbox_events).where(outbox_events.c.id == 2).values(last_error="plain")),
+    )
+    hide = hiding("http://ada:p%40hunter2@host")
+    (shown,) = [failure.error for failure in outbox_status(engine, hide).failures if failure.event == 1]
+    assert "hunter2" not in shown
+    assert clean_errors(engine, hide) == 1
+    with engine.connect() as connection:
+        rows = connection.execute(select(outbox_events.c.last_error, outbox_events.c.progress)).all()
+    assert "hunter2" not in str(rows)
+    assert sorted(str(row.last_error) for row in rows) == ["None", "at http://***@host", "plain"]
+    assert '"steps":{"0":1}' in str(rows)
+    assert clean_errors(engine, hide) == 0
 
 
 def test_an_interrupted_relay_gives_its_event_back(engine: Engine) -> None:

@@ -1,0 +1,99 @@
+"""What is known of an event of the outbox, of a drain, and of how far MLflow is behind.
+
+Times are epoch seconds UTC.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from registry.mlflow_aliases import AliasGap
+
+__all__ = ["ALIAS_MOVED", "SNAPSHOT_COMMITTED", "Failure", "OutboxEvent", "OutboxStatus", "SyncReport"]
+
+SNAPSHOT_COMMITTED = "snapshot_committed"
+ALIAS_MOVED = "alias_moved"
+
+# An outage's line is the message alone; every other error's begins with its type.
+_TYPED = re.compile(r"\w+: ")
+
+
+@dataclass(frozen=True)
+class OutboxEvent:
+    """One thing that a commit did; attempts: how often a relay has begun to publish it, this time included."""
+
+    id: int
+    model: str
+    kind: str
+    payload: Mapping[str, Any]
+    created_at: float
+    attempts: int
+
+    @property
+    def subject(self) -> str:
+        """What the event is about, in a few words; empty where its payload does not tell."""
+        edit, alias = self.payload.get("edit"), self.payload.get("alias")
+        return f"edit {edit['number']}" if edit else f"alias {alias}" if alias else ""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An event that could not be published, with the error in one line.
+
+    attempts: how often a relay has tried, outages aside.  subject: the edit or the alias that it is about.
+    """
+
+    event: int
+    model: str
+    kind: str
+    attempts: int
+    error: str
+    subject: str = ""
+
+    @property
+    def is_outage(self) -> bool:
+        """Whether MLflow was away, which is not the event's own failure."""
+        return _TYPED.match(self.error) is None
+
+
+@dataclass(frozen=True)
+class SyncReport:
+    """What a drain did: events published, events that remain, those that failed.
+
+    stopped: why the drain ended before it had tried everything, in one line; None where it had.  leased_until: until
+    when another relay, or one that was killed, holds some of what remains; None where none does.  aliases: those that
+    MLflow showed elsewhere than the registry.
+    """
+
+    published: int
+    remaining: int
+    failed: tuple[Failure, ...] = ()
+    stopped: str | None = None
+    leased_until: float | None = None
+    aliases: tuple[AliasGap, ...] = ()
+
+
+@dataclass(frozen=True)
+class OutboxStatus:
+    """How far MLflow is behind the registry.
+
+    failing: pending events whose last attempt failed; last_error: of the oldest of them.  oldest_pending_at,
+    last_published_at: epoch seconds.  leased_until: until when a relay holds an event, None where none does.
+    reachable: whether MLflow answered, None where nobody asked.  failures: the oldest of the failing events.
+    aliases: those that MLflow shows elsewhere than the registry although it was told of their last moves.
+    """
+
+    pending: int
+    published: int
+    failing: int
+    last_error: str | None
+    oldest_pending_at: float | None
+    last_published_at: float | None
+    leased_until: float | None
+    reachable: bool | None = None
+    failures: tuple[Failure, ...] = ()
+    aliases: tuple[AliasGap, ...] = ()
