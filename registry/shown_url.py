@@ -1,0 +1,113 @@
+"""How a URL is shown: never with what it carries as a secret.
+
+A URL hides secrets in its userinfo and in its query. What a query may show is a list of harmless names and not one of
+secret names: a mistyped `?passwrod=` is a password too.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote_plus
+
+__all__ = ["is_secret_key", "secrets_in", "shown", "without_secrets"]
+
+HIDDEN = "***"
+
+_HARMLESS = re.compile(
+    "application_name|channel_binding|charset|client_encoding|connect_timeout|dbname|driver|gssencmode|host|hostaddr|"
+    "keepalives|keepalives_count|keepalives_idle|keepalives_interval|load_balance_hosts|mode|passfile|port|"
+    "prepare_threshold|region|require_auth|requirepeer|service|sslcert|sslcrl|sslkey|sslmode|sslnegotiation|"
+    "sslrootcert|sslsni|target_session_attrs|tcp_user_timeout|timeout|user|username"
+)
+_SECRET = re.compile(
+    "pass(word|wd|phrase)?$|pwd|secret|token|credential|signature|api_?key|access_?key|(client|server)_key|auth$"
+)
+_SHORTEST = 3
+"""A shorter secret is no secret, and to hide each of its letters would garble a message."""
+
+
+def shown(url: str) -> str:
+    """The URL as it may be printed, logged and stored: user names stay, passwords and unknown parameters are `***`.
+
+    Args:
+        url: any text; what is no URL is shown as it is, for it has no place for a secret.
+    Returns: the URL with `***` for the password and for each value of the query that is not known to be harmless.
+    Never raises.
+    """
+    scheme, separator, rest = str(url).partition("://")
+    if not separator:
+        return str(url)
+    userinfo, rest = _userinfo(rest)
+    user = f"{userinfo.partition(':')[0]}:{HIDDEN}@" if ":" in userinfo else f"{userinfo}@" if userinfo else ""
+    place, query = _query(rest)
+    parts = [_shown_part(part) for part in re.split("([&;#])", query)]
+    return f"{scheme}://{user}{place}" + (f"?{''.join(parts)}" if query else "")
+
+
+def without_secrets(url: str) -> str:
+    """The same URL as it may be written to a file that is read again: passwords and secret parameters left out.
+
+    Never raises. Parameters that only may be secret, such as `options`, stay: without them it is another connection.
+    """
+    scheme, separator, rest = str(url).partition("://")
+    if not separator:
+        return str(url)
+    userinfo, rest = _userinfo(rest)
+    user = f"{userinfo.partition(':')[0]}@" if userinfo else ""
+    place, query = _query(rest)
+    kept = [part for part in query.split("&") if part and not is_secret_key(part.partition("=")[0])]
+    return f"{scheme}://{user}{place}" + (f"?{'&'.join(kept)}" if kept else "")
+
+
+def secrets_in(url: str) -> tuple[str, ...]:
+    """Every text in a URL that `shown` hides, as it is spelt there and as it is meant, the longest first."""
+    userinfo, rest = _userinfo(str(url).partition("://")[2])
+    found = [userinfo.partition(":")[2]]
+    for part in re.split("[&;#]", _query(rest)[1]):
+        name, _, value = part.partition("=")
+        if value and not _HARMLESS.fullmatch(_plain(name)):
+            found.append(value)
+    spelt = {text for secret in found for text in (secret, unquote_plus(secret)) if len(text) >= _SHORTEST}
+    return tuple(sorted(spelt, key=lambda text: (-len(text), text)))
+
+
+def is_secret_key(name: str) -> bool:
+    """Whether a parameter of this name, `password` or `sslpassword` for example, holds a secret."""
+    return _SECRET.search(_plain(name)) is not None
+
+
+def _shown_part(part: str) -> str:
+    name, equals, _ = part.partition("=")
+    return part if not equals or _HARMLESS.fullmatch(_plain(name)) else f"{name}={HIDDEN}"
+
+
+def _plain(name: str) -> str:
+    return unquote_plus(name).strip().lower().replace("-", "_")
+
+
+def _userinfo(rest: str) -> tuple[str, str]:
+    """The userinfo and what follows it. A password may hold an unescaped / or ?, so the last @ that can end it does."""
+    if rest.startswith("/"):
+        return "", rest
+    before_query = rest.partition("?")[0]
+    if "@" in before_query:
+        userinfo, _, _ = before_query.rpartition("@")
+    elif ":" in before_query and "@" in rest and not _is_host(before_query):
+        userinfo, _, _ = rest.rpartition("@")
+    else:
+        return "", rest
+    return userinfo, rest[len(userinfo) + 1 :]
+
+
+def _is_host(text: str) -> bool:
+    """Whether a text before a query is host, port and path, and not the half of a userinfo."""
+    return re.fullmatch(r"[^/@]*:[0-9]*(/[^@]*)?", text) is not None
+
+
+def _query(rest: str) -> tuple[str, str]:
+    place, mark, query = rest.partition("?")
+    if not mark:
+        place, mark, fragment = rest.partition("#")
+        query = f"#{fragment}" if mark and "=" in fragment else ""
+        place = rest if not query else place
+    return place, query
