@@ -20,6 +20,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, OperationalError
 
+from registry import sqlite_files
 from registry.deadline import timeout_of
 from registry.errors import (
     AccessDenied,
@@ -91,7 +92,8 @@ def open_engine(database_url: str, statement_s: float | None = None) -> Engine:
     url = url.difference_update_query(["timeout"])
     if url.drivername == "sqlite":
         engine = create_engine(url, poolclass=NullPool)
-        event.listen(engine, "connect", _preparing_sqlite(timeout_s or SQLITE_TIMEOUT_S))
+        event.listen(engine, "do_connect", sqlite_files.connector)
+        event.listen(engine, "connect", sqlite_files.preparer(timeout_s or SQLITE_TIMEOUT_S))
         event.listen(engine, "begin", _begin_sqlite)
     else:
         # psycopg takes a moment to import, and an SQLite file does not need it.
@@ -119,22 +121,6 @@ def _parse(database_url: str) -> URL:
     if url.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
         return url.set(drivername="postgresql+psycopg")
     raise InvalidValue(f"Expected a database URL {_EXAMPLES}, found {url.drivername}:")
-
-
-def _preparing_sqlite(timeout_s: float) -> Callable[[Any, Any], None]:
-    def prepare(connection: Any, _record: Any) -> None:
-        # Without this the driver begins transactions itself, and a failed migration leaves half its tables.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        # The first one decides how long the others wait.
-        for pragma in (f"busy_timeout={1000 * timeout_s:.0f}", "journal_mode=WAL", "synchronous=FULL"):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.execute("PRAGMA foreign_keys=ON")
-        # INSERT OR REPLACE deletes a row without firing its delete trigger unless triggers are recursive.
-        cursor.execute("PRAGMA recursive_triggers=ON")
-        cursor.close()
-
-    return prepare
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -190,15 +176,31 @@ def _on(database: Database, *, reads: bool) -> Iterator[Connection]:
         # None, not False: where the server or the role makes sessions read-only, that is meant.
         options |= {"isolation_level": level, "postgresql_readonly": reads or None}
     if isinstance(database, Engine):
-        with database.connect() as connection:
+        with database.connect() as connection, _unwritten(connection):
             yield connection.execution_options(**options)
         return
     try:
-        yield database.execution_options(**options)
+        with _unwritten(database):
+            yield database.execution_options(**options)
     finally:
         # Where the connection is broken, the error that showed it says more than that of this rollback.
         with suppress(DatabaseUnreachable):
             database.rollback()
+
+
+@contextmanager
+def _unwritten(connection: Connection) -> Iterator[None]:
+    """Raises DatabaseBusy where somebody wrote an SQLite file that is read without a lock, and so of two moments."""
+    driver = connection.connection.dbapi_connection
+    try:
+        yield
+    except DatabaseUnreachable:
+        if not (isinstance(driver, sqlite_files.ReadOnlyConnection) and driver.was_written()):
+            raise
+    if isinstance(driver, sqlite_files.ReadOnlyConnection) and driver.was_written():
+        raise DatabaseBusy(
+            f"Expected {driver.file} to stay as it is while it is read, found that somebody wrote it; repeat"
+        )
 
 
 def upsert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
