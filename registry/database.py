@@ -33,7 +33,7 @@ from registry.errors import (
     SchemaMismatch,
 )
 from registry.models import SCHEMA_REVISION
-from registry.shown_url import is_secret_key, secrets_in, shown
+from registry.shown_url import is_secret_key, secrets_in, shown, shown_in
 
 __all__ = [
     "Database",
@@ -327,7 +327,7 @@ def _reads(context: ExceptionContext) -> bool:
 
 
 def _one_line(error: BaseException, secrets: Iterable[str]) -> str:
-    line = re.sub(r"\s+", " ", str(error)).strip()
+    line = shown_in(re.sub(r"\s+", " ", str(error)).strip())
     for secret in secrets:
         line = line.replace(secret, "***")
     return line if len(line) <= 300 else f"{line[:297]}..."

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote_plus
 
-__all__ = ["is_secret_key", "secrets_in", "shown", "without_secrets"]
+__all__ = ["is_secret_key", "secrets_in", "shown", "shown_in", "without_secrets"]
 
 HIDDEN = "***"
 
@@ -22,6 +22,7 @@ _HARMLESS = re.compile(
 _SECRET = re.compile(
     "pass(word|wd|phrase)?$|pwd|secret|token|credential|signature|api_?key|access_?key|(client|server)_key|auth$"
 )
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
 _SHORTEST = 3
 """A shorter secret is no secret, and to hide each of its letters would garble a message."""
 
@@ -44,10 +45,15 @@ def shown(url: str) -> str:
     return f"{scheme}://{user}{place}" + (f"?{''.join(parts)}" if query else "")
 
 
+def shown_in(text: str) -> str:
+    """The text with every URL in it as `shown` shows it: for messages of libraries, which repeat what they were given."""
+    return _URL.sub(lambda found: shown(found[0]), text)
+
+
 def without_secrets(url: str) -> str:
     """The same URL as it may be written to a file that is read again: passwords and secret parameters left out.
 
-    Never raises. Parameters that only may be secret, such as `options`, stay: without them it is another connection.
+    Never raises. Parameters that only may be secret stay: without them it is another connection.
     """
     scheme, separator, rest = str(url).partition("://")
     if not separator:
@@ -55,7 +61,7 @@ def without_secrets(url: str) -> str:
     userinfo, rest = _userinfo(rest)
     user = f"{userinfo.partition(':')[0]}@" if userinfo else ""
     place, query = _query(rest)
-    kept = [part for part in query.split("&") if part and not is_secret_key(part.partition("=")[0])]
+    kept = [part for part in query.split("&") if part and not _is_secret(part)]
     return f"{scheme}://{user}{place}" + (f"?{'&'.join(kept)}" if kept else "")
 
 
@@ -74,6 +80,13 @@ def secrets_in(url: str) -> tuple[str, ...]:
 def is_secret_key(name: str) -> bool:
     """Whether a parameter of this name, `password` or `sslpassword` for example, holds a secret."""
     return _SECRET.search(_plain(name)) is not None
+
+
+def _is_secret(part: str) -> bool:
+    name, _, value = part.partition("=")
+    # Settings within a parameter: options=-c my.token=...
+    within = re.findall(r"([\w.-]+)=", unquote_plus(value))
+    return any(is_secret_key(each) for each in (name, *within))
 
 
 def _shown_part(part: str) -> str:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.shown_url import secrets_in, shown, without_secrets
+from registry.shown_url import secrets_in, shown, shown_in, without_secrets
 
 SECRET = "hunter2-very"
 PLACES = (
@@ -53,6 +53,12 @@ def test_what_is_no_secret_is_still_shown() -> None:
 def test_a_file_keeps_what_a_connection_needs_and_no_secret() -> None:
     url = "postgresql://ada:pw@db/raie?password=pw&options=-c%20lock_timeout%3D9&sslpassword=pw&sslmode=require"
     assert without_secrets(url) == "postgresql://ada@db/raie?options=-c%20lock_timeout%3D9&sslmode=require"
+    assert without_secrets("postgresql://db/raie?options=-c%20my.token%3Dpw") == "postgresql://db/raie"
+
+
+def test_a_url_within_a_message_is_shown_without_its_secret() -> None:
+    said = f"could not reach 'postgresql://ada:{SECRET}@db/raie?x={SECRET}', tried https://m/?token={SECRET} too"
+    assert shown_in(said) == "could not reach 'postgresql://ada:***@db/raie?x=***', tried https://m/?token=*** too"
 
 
 @given(st.text(max_size=40))
