@@ -77,7 +77,7 @@ def _draw(folder: str, made: Backup) -> list[str]:
 @json_option
 @click.pass_obj
 def restore(start: Path | None, folder: Path, to: Path | None, replace: bool, yes: bool, output: Output) -> None:
-    """Check a backup, and bring it back into the database of a workspace that is empty or not there.
+    """Check a backup and bring it back into the database of a workspace that is empty or not there.
 
     Everything is checked first: the manifest, the file, every reference, every signature, the audit chain against what
     the store keeps of it, and that the store holds every blob; blobs that it lacks are taken from the backup. Then the
