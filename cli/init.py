@@ -36,6 +36,8 @@ def init(start: Path | None, database: str | None, store: str | None, model: str
       raie --workspace shop init
       raie init --database postgresql://ada@db.example.org/raie --store s3://models/raie
     """
+    from registry.shown_url import shown
+
     file = (start or Path.cwd()) / FILE_NAME
     chosen = {"database": database, "store": store, "model": model}
     if file.exists():
@@ -51,8 +53,8 @@ def init(start: Path | None, database: str | None, store: str | None, model: str
     publish_end(workspace)
     say(f"workspace  {workspace.folder}")
     say(f"model      {workspace.model}")
-    say(f"database   {without_password(workspace.database)}  {faint(f'revision {revision}')}")
-    say(f"store      {workspace.store}")
+    say(f"database   {shown(without_password(workspace.database))}  {faint(f'revision {revision}')}")
+    say(f"store      {shown(workspace.store)}")
     say("next       raie setup LOG")
 
 

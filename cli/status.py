@@ -29,11 +29,13 @@ def status(workspace: Workspace, output: Output) -> None:
       raie status
       raie status --json
     """
+    from registry.shown_url import shown
+
     registry, model = workspace.registry(), workspace.model
     value: dict[str, Any] = {
         "model": model,
-        "database": without_password(workspace.database),
-        "store": workspace.store,
+        "database": shown(without_password(workspace.database)),
+        "store": shown(workspace.store),
         "head": None,
         "aliases": [],
         "open_edits": [],

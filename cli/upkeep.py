@@ -27,9 +27,16 @@ _LISTED = 20
 def bring_up_to_date(workspace: Workspace) -> str | None:
     """Bring the database to this program's schema, which the audit log tells; return the revision."""
     import migrations
-    from registry import audit
+    from registry import audit, schema_rights
+    from registry.database import missing_file, open_engine
 
-    return migrations.upgrade(workspace.database, tell=partial(audit.append_upgrade, actor=actor()))
+    engine = open_engine(workspace.database)
+    if missing_file(engine) is None:
+        schema_rights.refuse_planted(engine)
+    revision = migrations.upgrade(workspace.database, tell=partial(audit.append_upgrade, actor=actor()))
+    for warning in schema_rights.warnings_of(engine):
+        say(f"{accent('note', 'yellow')}  {warning}", err=True)
+    return revision
 
 
 @click.command()

@@ -61,8 +61,8 @@ class Workspace:
     folder: Path
     model: str
     database: str = field(repr=False)
-    store: str
-    tracking_uri: str
+    store: str = field(repr=False)
+    tracking_uri: str = field(repr=False)
     engine: Mapping[str, Any] = field(default_factory=dict)
     backbone_file: Path | None = None
 
@@ -162,7 +162,10 @@ def _chosen(values: Mapping[str, Any], key: str, otherwise: str, file: Path) -> 
 def _text(values: Mapping[str, Any], key: str, otherwise: str, file: Path) -> str:
     value = values.get(key, otherwise)
     if not isinstance(value, str) or not value.strip():
-        raise WorkspaceError(f"{file}: {key} must be a text that is not empty, found {value!r}")
+        from registry.shown_url import shown
+
+        # A list of URLs may hold a password as well as a URL.
+        raise WorkspaceError(f"{file}: {key} must be a text that is not empty, found {shown(repr(value))}")
     return value
 
 
@@ -217,25 +220,23 @@ def _quoted(text: str) -> str:
 
 
 def without_password(database: str) -> str:
-    """The database URL as it may be written to a file or shown: the same, with any password left out.
+    """The database URL as it may be written to a file: the same, with every password left out.
 
     Raises: UsageError for a text that is not a URL; it is not repeated, because it may hold a password.
     """
-    from sqlalchemy import URL, make_url
+    from sqlalchemy import make_url
     from sqlalchemy.exc import ArgumentError
 
+    from registry.shown_url import without_secrets
+
     try:
-        url = make_url(database)
+        make_url(database)
     except (ArgumentError, ValueError) as error:
         raise UsageError(
             "expected a database URL such as sqlite:///.raie/registry.db or postgresql://ada@db.example.org/raie, "
             "found a text that is not one"
         ) from error
-    if url.password is None and "password" not in url.query:
-        return database
-    query = {name: value for name, value in url.query.items() if name != "password"}
-    bare = URL.create(url.drivername, url.username, None, url.host, url.port, url.database, query)
-    return bare.render_as_string()
+    return without_secrets(database)
 
 
 def actor() -> str:

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, inspect
 
+from migrations import role_guards
+
 __all__ = ["create", "drop", "expected"]
 
 _FUNCTIONS = ("refuse_protected_alias", "refuse_closed_edit")
@@ -38,7 +40,8 @@ def drop(connection: Connection) -> None:
 def expected(connection: Connection) -> set[str]:
     """The guards that the database should hold: none before there were policies."""
     there = inspect(connection).has_table("policies")
-    return {name for _, name in _on(connection.dialect.name)} if there else set()
+    old = {name for _, name in _on(connection.dialect.name)} if there else set()
+    return old | role_guards.expected(connection)
 
 
 def _on(dialect: str) -> list[tuple[str, str]]:
@@ -63,11 +66,12 @@ def _postgres(connection: Connection) -> Iterator[str]:
             f"FOR EACH ROW EXECUTE FUNCTION refuse_protected_alias('{column}')"
         )
     yield (
-        "CREATE FUNCTION refuse_closed_edit() RETURNS trigger LANGUAGE plpgsql AS "
+        "CREATE FUNCTION refuse_closed_edit() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS "
         f"$$ BEGIN RAISE EXCEPTION USING MESSAGE = '{_CLOSED}'; END $$"
     )
     yield (
-        "CREATE TRIGGER edits_no_rewrite BEFORE UPDATE ON edits FOR EACH ROW WHEN (OLD.state <> 'running') "
+        "CREATE TRIGGER edits_no_rewrite BEFORE UPDATE ON edits FOR EACH ROW "
+        "WHEN (OLD.state OPERATOR(pg_catalog.<>) 'running'::pg_catalog.varchar) "
         "EXECUTE FUNCTION refuse_closed_edit()"
     )
     for table, name in _on("postgresql"):
@@ -75,21 +79,22 @@ def _postgres(connection: Connection) -> Iterator[str]:
 
 
 def _refuse_protected_alias(schema: str) -> str:
-    # Its own search path, temporary tables last: somebody's temporary table called policies would else be asked.
+    # Its own search path, and every table with its schema: another table, function or operator of the same name, in a
+    # schema where somebody may create one, would else be asked.
     return f"""
-CREATE FUNCTION refuse_protected_alias() RETURNS trigger LANGUAGE plpgsql SET search_path = {schema}, pg_temp AS $$
+CREATE FUNCTION refuse_protected_alias() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   before jsonb := to_jsonb(OLD);
   after jsonb := to_jsonb(NEW);
 BEGIN
-  IF has_table_privilege(current_user, 'approvals', 'INSERT') THEN
+  IF has_table_privilege(current_user, '{schema}.approvals', 'INSERT') THEN
     RETURN NULL;
   END IF;
   IF EXISTS (
-    SELECT 1 FROM policies AS one
+    SELECT 1 FROM {schema}.policies AS one
     WHERE ((one.model = before ->> 'model' AND one.alias = before ->> TG_ARGV[0])
         OR (one.model = after ->> 'model' AND one.alias = after ->> TG_ARGV[0]))
-      AND one.version = (SELECT max(version) FROM policies WHERE model = one.model AND alias = one.alias)
+      AND one.version = (SELECT max(version) FROM {schema}.policies WHERE model = one.model AND alias = one.alias)
       AND (one.policy::jsonb ->> 'protected')::boolean
   ) THEN
     RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE =

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from sqlalchemy import Connection, inspect, text
 
-__all__ = ["KEYS", "create", "drop", "drop_function", "expected", "names"]
+__all__ = ["KEYS", "create", "create_function", "drop", "drop_function", "expected", "names"]
 
 KEYS: Mapping[str, tuple[str, ...]] = {
     "alias_moves": ("id",),
@@ -26,6 +26,14 @@ KEYS: Mapping[str, tuple[str, ...]] = {
 """The append-only tables, each with its primary key."""
 
 
+# Its own search path: somebody else's operator || would else be run, with the rights of whoever is refused.
+_REFUSE = (
+    "CREATE OR REPLACE FUNCTION refuse_append_only() RETURNS trigger LANGUAGE plpgsql "
+    "SET search_path = pg_catalog, pg_temp AS "
+    "$$ BEGIN RAISE EXCEPTION USING MESSAGE = TG_TABLE_NAME || ' is append-only'; END $$"
+)
+
+
 def create(connection: Connection, tables: Iterable[str] = KEYS) -> None:
     """Creates the triggers of some tables, replacing them where they exist."""
     statements = _postgres if connection.dialect.name == "postgresql" else _sqlite
@@ -33,6 +41,12 @@ def create(connection: Connection, tables: Iterable[str] = KEYS) -> None:
         drop(connection, [table])
         for statement in statements(table):
             connection.exec_driver_sql(statement)
+
+
+def create_function(connection: Connection) -> None:
+    """Creates, or brings up to date, what PostgreSQL's triggers run."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(_REFUSE)
 
 
 def drop(connection: Connection, tables: Iterable[str] = KEYS) -> None:
@@ -80,10 +94,7 @@ def _sqlite(table: str) -> Iterator[str]:
 
 
 def _postgres(table: str) -> Iterator[str]:
-    yield (
-        "CREATE OR REPLACE FUNCTION refuse_append_only() RETURNS trigger LANGUAGE plpgsql AS "
-        "$$ BEGIN RAISE EXCEPTION USING MESSAGE = TG_TABLE_NAME || ' is append-only'; END $$"
-    )
+    yield _REFUSE
     run = "EXECUTE FUNCTION refuse_append_only()"
     yield f"CREATE TRIGGER {table}_no_update BEFORE UPDATE ON {table} FOR EACH ROW {run}"
     yield f"CREATE TRIGGER {table}_no_delete BEFORE DELETE ON {table} FOR EACH ROW {run}"

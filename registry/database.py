@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -20,6 +20,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, OperationalError
 
+from registry import sqlite_files
 from registry.deadline import timeout_of
 from registry.errors import (
     AccessDenied,
@@ -32,6 +33,7 @@ from registry.errors import (
     SchemaMismatch,
 )
 from registry.models import SCHEMA_REVISION
+from registry.shown_url import is_secret_key, secrets_in, shown, shown_in
 
 __all__ = [
     "Database",
@@ -55,13 +57,22 @@ _EXAMPLES = "such as sqlite:///raie.db or postgresql://user@host/name"
 WRITE_ATTEMPTS = 8
 IN_ONE_STATEMENT = 500
 _SERIALISATION = {"40001", "40P01"}
+_CONNECTION_STATES = ("08", "57P")
+"""Of a connection that a server, or a pooler before it, ended."""
 _POSTGRES = {"55P03": DatabaseBusy, "57014": DatabaseBusy, "53100": DatabaseFull, "25006": DatabaseFull}
 _DENIED = "42501"
+_READ_ONLY_STATE = "25006"
+_SQLITE_READ_ONLY = 8
 _SQLITE = {5: DatabaseBusy, 6: DatabaseBusy, 8: DatabaseFull, 13: DatabaseFull}
 _SQLITE_IOERR = 10
 _SQLITE_BROKEN = {_SQLITE_IOERR, 11, 14, 26}
 _SQLITE_NO_ROOM_TO_OPEN = 4874
 """SQLITE_IOERR_SHMSIZE: the disk has no room for the index of the write-ahead log, which every connection needs."""
+_ADVICE_FILE = "check the file, its permissions and the space on its disk"
+_READ_ONLY = (
+    "reading commands work; to write, name the primary server, or a login or a file that may be written, in "
+    "RAIE_DATABASE_URL or raie.toml"
+)
 _ADVICE = {
     DatabaseUnreachable: "check that it runs, its address and its credentials",
     DatabaseBusy: "another program holds its lock, or it is slow; try again later, or add ?timeout=SECONDS to its URL",
@@ -81,17 +92,21 @@ def open_engine(database_url: str, statement_s: float | None = None) -> Engine:
     url = url.difference_update_query(["timeout"])
     if url.drivername == "sqlite":
         engine = create_engine(url, poolclass=NullPool)
-        event.listen(engine, "connect", _preparing_sqlite(timeout_s or SQLITE_TIMEOUT_S))
+        event.listen(engine, "do_connect", sqlite_files.connector)
+        event.listen(engine, "connect", sqlite_files.preparer(timeout_s or SQLITE_TIMEOUT_S))
         event.listen(engine, "begin", _begin_sqlite)
     else:
         # psycopg takes a moment to import, and an SQLite file does not need it.
         from registry import postgres
 
         timeout_s = timeout_s or statement_s or postgres.TIMEOUT_S
-        options = postgres.arguments(timeout_s, url.query)
-        engine = create_engine(url, poolclass=NullPool, connect_args=options)
+        arguments, begin = postgres.arguments(timeout_s, url.query), postgres.beginner(timeout_s, url.query)
+        # An engine shows its URL, with every parameter in it.
+        url = url.difference_update_query([*postgres.MOVED, *filter(is_secret_key, url.query)])
+        engine = create_engine(url, poolclass=NullPool, connect_args=arguments)
         event.listen(engine, "do_connect", postgres.connector(timeout_s))
-    event.listen(engine, "handle_error", _translate_for(url))
+        event.listen(engine, "begin", begin)
+    event.listen(engine, "handle_error", _translate_for(database_url))
     return engine
 
 
@@ -106,22 +121,6 @@ def _parse(database_url: str) -> URL:
     if url.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
         return url.set(drivername="postgresql+psycopg")
     raise InvalidValue(f"Expected a database URL {_EXAMPLES}, found {url.drivername}:")
-
-
-def _preparing_sqlite(timeout_s: float) -> Callable[[Any, Any], None]:
-    def prepare(connection: Any, _record: Any) -> None:
-        # Without this the driver begins transactions itself, and a failed migration leaves half its tables.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        # The first one decides how long the others wait.
-        for pragma in (f"busy_timeout={1000 * timeout_s:.0f}", "journal_mode=WAL", "synchronous=FULL"):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.execute("PRAGMA foreign_keys=ON")
-        # INSERT OR REPLACE deletes a row without firing its delete trigger unless triggers are recursive.
-        cursor.execute("PRAGMA recursive_triggers=ON")
-        cursor.close()
-
-    return prepare
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -174,17 +173,34 @@ def _on(database: Database, *, reads: bool) -> Iterator[Connection]:
     options: dict[str, Any] = {"reads": reads}
     if database.dialect.name == "postgresql":
         level = "REPEATABLE READ" if reads else "READ COMMITTED"
-        options |= {"isolation_level": level, "postgresql_readonly": reads}
+        # None, not False: where the server or the role makes sessions read-only, that is meant.
+        options |= {"isolation_level": level, "postgresql_readonly": reads or None}
     if isinstance(database, Engine):
-        with database.connect() as connection:
+        with database.connect() as connection, _unwritten(connection):
             yield connection.execution_options(**options)
         return
     try:
-        yield database.execution_options(**options)
+        with _unwritten(database):
+            yield database.execution_options(**options)
     finally:
         # Where the connection is broken, the error that showed it says more than that of this rollback.
         with suppress(DatabaseUnreachable):
             database.rollback()
+
+
+@contextmanager
+def _unwritten(connection: Connection) -> Iterator[None]:
+    """Raises DatabaseBusy where somebody wrote an SQLite file that is read without a lock, and so of two moments."""
+    driver = connection.connection.dbapi_connection
+    try:
+        yield
+    except DatabaseUnreachable:
+        if not (isinstance(driver, sqlite_files.ReadOnlyConnection) and driver.was_written()):
+            raise
+    if isinstance(driver, sqlite_files.ReadOnlyConnection) and driver.was_written():
+        raise DatabaseBusy(
+            f"Expected {driver.file} to stay as it is while it is read, found that somebody wrote it; repeat"
+        )
 
 
 def upsert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
@@ -236,15 +252,19 @@ def check_schema(engine: Engine) -> None:
         raise SchemaMismatch(f"Expected the database at revision {SCHEMA_REVISION}, found {named}; {advice}")
 
 
-def _translate_for(url: URL) -> Callable[[ExceptionContext], RegistryError | None]:
+def _translate_for(database_url: str) -> Callable[[ExceptionContext], RegistryError | None]:
     """A hook that answers a driver's error with a RegistryError where the database is at fault."""
-    shown = url.render_as_string(hide_password=True)
+    address, secrets = shown(database_url), secrets_in(database_url)
+    in_a_file = database_url.startswith("sqlite")
 
     def translate(context: ExceptionContext) -> RegistryError | None:
+        detail = _one_line(context.original_exception, secrets)
         if getattr(context.original_exception, "sqlstate", None) == _DENIED:
-            return _denial(shown, context.original_exception)
+            return AccessDenied(
+                f"Expected the right to do this in the database {address}, found: {_primary(context, detail)}; ask its "
+                "owner for the role that has it"
+            )
         if _is_unfit(context):
-            detail = _one_line(context.original_exception, url.password)
             return InvalidValue(
                 f"Expected names and numbers that the database can hold, found: {detail}; correct them"
             )
@@ -254,19 +274,26 @@ def _translate_for(url: URL) -> Callable[[ExceptionContext], RegistryError | Non
         if context.is_disconnect and context.execution_context is not None:
             # SQLAlchemy leaves the cursor to the garbage collector, and a server-side one then complains.
             context.execution_context.cursor.close()
-        detail = _one_line(context.original_exception, url.password)
-        in_a_file = kind is DatabaseUnreachable and url.drivername == "sqlite"
-        advice = "check the file, its permissions and the space on its disk" if in_a_file else _ADVICE[kind]
-        return kind(f"Expected the database {shown} to answer, found: {detail}; {advice}")
+        if _is_read_only(context):
+            return DatabaseFull(
+                f"Expected a database that may be written, found {address}: {detail}; {_READ_ONLY}"
+            )
+        advice = _ADVICE_FILE if in_a_file and kind is DatabaseUnreachable else _ADVICE[kind]
+        return kind(f"Expected the database {address} to answer, found: {detail}; {advice}")
 
     return translate
 
 
-def _denial(shown: str, error: Any) -> AccessDenied:
-    found = error.diag.message_primary
-    return AccessDenied(
-        f"Expected the right to do this in the database {shown}, found: {found}; ask its owner for the role that has it"
-    )
+def _primary(context: ExceptionContext, otherwise: str) -> str:
+    """What the server says without its context, which may hold a whole statement."""
+    diagnosis = getattr(context.original_exception, "diag", None)
+    return getattr(diagnosis, "message_primary", None) or otherwise
+
+
+def _is_read_only(context: ExceptionContext) -> bool:
+    error = context.original_exception
+    code = getattr(error, "sqlite_errorcode", 0)
+    return getattr(error, "sqlstate", None) == _READ_ONLY_STATE or code & 0xFF == _SQLITE_READ_ONLY
 
 
 def _is_unfit(context: ExceptionContext) -> bool:
@@ -284,15 +311,23 @@ def _kind(context: ExceptionContext) -> type[DatabaseUnreachable] | None:
         return DatabaseFull
     if code is not None:
         return _SQLITE.get(code & 0xFF, DatabaseUnreachable if code & 0xFF in _SQLITE_BROKEN else None)
-    state = getattr(error, "sqlstate", None)
+    state = getattr(error, "sqlstate", None) or ""
     if state in _POSTGRES:
         return _POSTGRES[state]
+    if state in _SERIALISATION and _reads(context):
+        # A replica cancels a query whose rows it must remove; nobody tries a read again.
+        return DatabaseBusy
     connecting = context.connection is None and isinstance(context.sqlalchemy_exception, DBAPIError)
-    return DatabaseUnreachable if context.is_disconnect or connecting else None
+    broke = state.startswith(_CONNECTION_STATES) or context.is_disconnect
+    return DatabaseUnreachable if broke or connecting else None
 
 
-def _one_line(error: BaseException, password: Any) -> str:
-    line = re.sub(r"\s+", " ", str(error)).strip()
-    if password:
-        line = line.replace(str(password), "***")
+def _reads(context: ExceptionContext) -> bool:
+    return context.connection is not None and bool(context.connection.get_execution_options().get("reads"))
+
+
+def _one_line(error: BaseException, secrets: Iterable[str]) -> str:
+    line = shown_in(re.sub(r"\s+", " ", str(error)).strip())
+    for secret in secrets:
+        line = line.replace(secret, "***")
     return line if len(line) <= 300 else f"{line[:297]}..."

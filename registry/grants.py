@@ -2,7 +2,7 @@
 
 Nobody but the owner of the tables may change or delete what is append-only, set a policy or trust a key: the owner is
 who runs `raie db upgrade`, and need not be anybody who edits or promotes. Triggers refuse what a right to a table is too
-coarse for: see migrations.guards.
+coarse for: see migrations.guards and migrations.role_guards.
 
 SQLite has no roles: whoever may write the file may change everything in it.
 """
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 
 from sqlalchemy import Connection, Engine
 
-from registry import audit
+from registry import audit, schema_rights
 from registry.database import write
 from registry.edits import check_author
 from registry.errors import InvalidValue
@@ -87,6 +87,7 @@ def statements(prefix: str = "raie") -> Iterator[str]:
         raise InvalidValue(f"Expected a prefix of lower-case letters, digits and _, found {ascii(prefix)[:80]}")
     tables = ", ".join((*sorted(metadata.tables), "alembic_version"))
     sequences = ", ".join(f"{table}_id_seq" for table in _SERIAL)
+    yield _on_schema("REVOKE CREATE", "FROM PUBLIC")
     for role, rights in RIGHTS.items():
         name = f"{prefix}_{role}"
         yield (
@@ -95,6 +96,8 @@ def statements(prefix: str = "raie") -> Iterator[str]:
         )
         yield f"REVOKE ALL ON {tables} FROM {name}"
         yield f"REVOKE ALL ON SEQUENCE {sequences} FROM {name}"
+        yield _on_schema("REVOKE CREATE", f"FROM {name}")
+        yield _on_schema("GRANT USAGE", f"TO {name}")
         yield f"GRANT SELECT ON {tables} TO {name}"
         for table, granted in rights.items():
             yield f"GRANT {', '.join(granted)} ON {table} TO {name}"
@@ -102,10 +105,15 @@ def statements(prefix: str = "raie") -> Iterator[str]:
                 yield f"GRANT USAGE ON SEQUENCE {table}_id_seq TO {name}"
 
 
+def _on_schema(right: str, whom: str) -> str:
+    return f"DO $$ BEGIN EXECUTE '{right} ON SCHEMA ' || quote_ident(current_schema()) || ' {whom}'; END $$"
+
+
 def grant(engine: Engine, prefix: str = "raie", *, actor: str) -> list[str]:
     """Makes the roles in one transaction, which the audit tells; returns their names.
 
-    Raises InvalidValue for a database that has no roles, and AccessDenied for who may not make any.
+    Nobody else may create in the registry's schema afterwards. Raises InvalidValue for a database that has no roles, and
+    AccessDenied for who may not make any, or may not close the schema: with the line to run.
     """
     if engine.dialect.name != "postgresql":
         raise InvalidValue(
@@ -118,6 +126,7 @@ def grant(engine: Engine, prefix: str = "raie", *, actor: str) -> list[str]:
     def step(connection: Connection) -> None:
         for statement in made:
             connection.exec_driver_sql(statement)
+        schema_rights.require_closed(connection)
         audit.append(connection, actor=actor, action="grant", subject=f"roles:{prefix}")
 
     write(engine, step)

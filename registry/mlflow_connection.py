@@ -21,8 +21,9 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
 
 from registry.errors import InvalidValue, MlflowUnreachable
+from registry.hiding import hiding
 from registry.mlflow_file import artifact_root, is_made, make_whole
-from registry.shown_url import hiding, shown, userinfo_of
+from registry.shown_url import shown, userinfo_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

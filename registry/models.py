@@ -51,7 +51,7 @@ __all__ = [
     "snapshots",
 ]
 
-SCHEMA_REVISION = "0003"
+SCHEMA_REVISION = "0006"
 """The Alembic revision these tables are at; a database of any other is refused."""
 
 APPEND_ONLY_TABLES = (
@@ -78,6 +78,8 @@ metadata = MetaData(
 
 _Hash = String(64)
 _Name = String(200)
+# Of 32 bits, whoever may insert could use up the numbers; of SQLite, only INTEGER is a key that counts by itself.
+_Serial = BigInteger().with_variant(Integer, "sqlite")
 
 models = Table(
     "models",
@@ -225,7 +227,7 @@ aliases = Table(
 alias_moves = Table(
     "alias_moves",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", _Serial, primary_key=True),
     Column("model", _Name, ForeignKey("models.name"), nullable=False),
     Column("alias", _Name, nullable=False),
     Column("source", _Hash, ForeignKey("snapshots.id")),
@@ -277,7 +279,7 @@ identity = Table(
 outbox_events = Table(
     "outbox_events",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", _Serial, primary_key=True),
     Column("model", _Name, nullable=False),
     Column("kind", String(40), nullable=False),
     Column("payload", Text, nullable=False),
@@ -308,7 +310,7 @@ policies = Table(
 evaluations = Table(
     "evaluations",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", _Serial, primary_key=True),
     Column("model", _Name, ForeignKey("models.name"), nullable=False),
     Column("snapshot", _Hash, nullable=False),
     Column("content", _Hash, nullable=False),
@@ -338,7 +340,7 @@ approvals = Table(
 key_events = Table(
     "key_events",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", _Serial, primary_key=True),
     Column("model", _Name, ForeignKey("models.name"), nullable=False),
     Column("key", _Hash, nullable=False),
     Column("action", String(20), nullable=False),

@@ -26,10 +26,10 @@ from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, func, ins
 from registry.database import reading, write
 from registry.errors import DatabaseUnreachable, MlflowUnreachable
 from registry.fault_points import reach
+from registry.hiding import hiding
 from registry.leases import latest_end
 from registry.models import outbox_events
 from registry.outbox_records import ALIAS_MOVED, SNAPSHOT_COMMITTED, Failure, OutboxEvent, OutboxStatus, SyncReport
-from registry.shown_url import hiding
 from registry.values import canonical_json
 
 __all__ = [

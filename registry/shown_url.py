@@ -1,48 +1,109 @@
-"""What of a URL may be shown: everything but what it carries as a secret.
+"""How a URL is shown: never with what it carries as a secret.
 
-The secrets of a URL are known from the URL itself, however they are spelt there. A text that may repeat them (an
-error of a library, a row that an older release wrote) is stripped of each of them, as it stands and percent-encoded.
-Nothing here raises: a text that is no URL at all is one that may hold a password too.
+A URL hides secrets in its userinfo and in its query. What a query may show is a list of harmless names and not one of
+secret names: a mistyped `?passwrod=` is a password too.
 """
 
 from __future__ import annotations
 
-import base64
-import html
-import json
 import re
-from collections.abc import Callable, Iterable, Iterator
-from urllib.parse import quote, quote_plus, unquote, unquote_plus
+from urllib.parse import unquote_plus
 
-__all__ = ["hiding", "shown", "userinfo_of"]
+__all__ = [
+    "HIDDEN",
+    "SHORTEST",
+    "is_secret_key",
+    "secrets_in",
+    "shown",
+    "shown_in",
+    "userinfo_of",
+    "without_secrets",
+]
 
-_HIDDEN = "***"
-_SHORTEST = 3
-"""Shorter pieces of a password are in every text: taking them out would hide the text and tell the piece."""
+HIDDEN = "***"
 
-_SECRET_NAME = r"[\w.\-]*(?:pass|pwd|secret|token|key|sig|auth|cred)[\w.\-]*"
-_QUERY = re.compile(rf"([?&;]{_SECRET_NAME}=)([^&;#\s\"'<>]*)", re.IGNORECASE)
-# Not behind a third slash, where a file's path begins.
-_USERINFO = re.compile(r"(?<=://)[^/\s\"<>][^\s\"<>]*(?=@)")
-_ENDS = re.compile(r"[/@?#:&;=\\\s]+")
+_HARMLESS = re.compile(
+    "application_name|channel_binding|charset|client_encoding|connect_timeout|dbname|driver|gssencmode|host|hostaddr|"
+    "keepalives|keepalives_count|keepalives_idle|keepalives_interval|load_balance_hosts|mode|passfile|port|"
+    "prepare_threshold|region|require_auth|requirepeer|service|sslcert|sslcrl|sslkey|sslmode|sslnegotiation|"
+    "sslrootcert|sslsni|target_session_attrs|tcp_user_timeout|timeout|user|username"
+)
+_SECRET = re.compile(
+    "pass(word|wd|phrase)?$|pwd|secret|token|credential|signature|api_?key|access_?key|(client|server)_key|auth$"
+)
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
+SHORTEST = 3
+"""A shorter secret is no secret, and to hide each of its letters would garble a message."""
 
 
 def shown(url: str) -> str:
-    """The URL without its secrets; never raises.
+    """The URL as it may be printed, logged and stored: user names stay, passwords and unknown parameters are `***`.
 
     Args:
-        url: any text. Of an http(s) URL the user goes too: a token stands in its place.
-
-    Returns: the URL without password and without the values of secret parameters.
+        url: any text; a path is shown as it is, for it has no place for a secret.
+    Returns: the URL with `***` for the password and for each value of the query that is not known to be harmless; of an
+        http(s) URL the user is `***` too, for a token stands in its place.
+    Never raises.
     """
     scheme, separator, rest = _split(url)
-    userinfo = userinfo_of(url)
-    if userinfo is not None:
-        rest = rest[len(userinfo) + 1 :]
-        user = userinfo.partition(":")[0]
-        if separator and not scheme.lower().startswith("http"):
-            rest = f"{user}@{rest}"
-    return _QUERY.sub(rf"\1{_HIDDEN}", f"{scheme}{separator}{rest}")
+    userinfo, rest = _userinfo(rest)
+    place, query = _query(rest) if separator else (rest, "")
+    parts = [_shown_part(part) for part in re.split("([&;#])", query)]
+    return f"{scheme}{separator}{_shown_user(scheme, userinfo)}{place}" + (f"?{''.join(parts)}" if query else "")
+
+
+def _split(url: str) -> tuple[str, str, str]:
+    """Scheme, `://` and the rest; of a text without a scheme all of it is the rest where a password may stand in it."""
+    scheme, separator, rest = str(url).partition("://")
+    return (scheme, separator, rest) if separator else ("", "", str(url))
+
+
+def _shown_user(scheme: str, userinfo: str) -> str:
+    if not userinfo:
+        return ""
+    user, has_password, _ = userinfo.partition(":")
+    if _is_token(scheme):
+        return f"{HIDDEN}@"
+    return f"{user}:{HIDDEN}@" if has_password else f"{user}@"
+
+
+def _is_token(scheme: str) -> bool:
+    """Whether a user without a password is a secret: a token of an HTTP server is, a database's user is none."""
+    return scheme.lower() in ("", "http", "https")
+
+
+def shown_in(text: str) -> str:
+    """The text with every URL in it as `shown` shows it: for messages of libraries, which repeat what they were given."""
+    return _URL.sub(lambda found: shown(found[0]), text)
+
+
+def without_secrets(url: str) -> str:
+    """The same URL as it may be written to a file that is read again: passwords and secret parameters left out.
+
+    Never raises. Parameters that only may be secret stay: without them it is another connection.
+    """
+    scheme, separator, rest = str(url).partition("://")
+    if not separator:
+        return str(url)
+    userinfo, rest = _userinfo(rest)
+    user = f"{userinfo.partition(':')[0]}@" if userinfo else ""
+    place, query = _query(rest)
+    kept = [part for part in query.split("&") if part and not _is_secret(part)]
+    return f"{scheme}://{user}{place}" + (f"?{'&'.join(kept)}" if kept else "")
+
+
+def secrets_in(url: str) -> tuple[str, ...]:
+    """Every text in a URL that `shown` hides, as it is spelt there and as it is meant, the longest first."""
+    scheme, separator, rest = _split(url)
+    userinfo, rest = _userinfo(rest)
+    user, has_password, password = userinfo.partition(":")
+    found = [password if has_password else user] if has_password or _is_token(scheme) else []
+    for part in re.split("[&;#]", _query(rest)[1] if separator else ""):
+        name, _, value = part.partition("=")
+        if value and not _HARMLESS.fullmatch(_plain(name)):
+            found.append(value)
+    spelt = {text for secret in found for text in (secret, unquote_plus(secret)) if len(text) >= SHORTEST}
+    return tuple(sorted(spelt, key=lambda text: (-len(text), text)))
 
 
 def userinfo_of(url: str) -> str | None:
@@ -50,59 +111,53 @@ def userinfo_of(url: str) -> str | None:
 
     None where there is none; a URL without a host (a file's) has none.
     """
-    rest = _split(url)[2]
-    userinfo, at, _ = rest.rpartition("@")
-    return userinfo if at and not rest.startswith("/") else None
+    return _userinfo(_split(url)[2])[0] or None
 
 
-def hiding(url: str, secrets: Iterable[str | None] = ()) -> Callable[[str], str]:
-    """A function that strips a text of every secret; it never raises.
-
-    Args:
-        url: whose secrets are stripped, in every spelling, and piece by piece where a library may have cut them.
-        secrets: more of them, such as a token from the environment; None and "" are passed over.
-
-    Returns: text -> the same with *** for each secret, and for the user of any URL and the secret parameters in it.
-    """
-    known = {word for secret in (*_secrets(url), *secrets) if secret for word in _spellings(secret)}
-    known |= set(_basic(userinfo_of(url)))
-    words = sorted((word for word in known if len(word) >= _SHORTEST), key=len, reverse=True)
-    pattern = re.compile("|".join(map(re.escape, words))) if words else None
-
-    def hide(text: str) -> str:
-        known_gone = pattern.sub(_HIDDEN, text) if pattern else text
-        return _QUERY.sub(rf"\1{_HIDDEN}", _USERINFO.sub(_HIDDEN, known_gone))
-
-    return hide
+def is_secret_key(name: str) -> bool:
+    """Whether a parameter of this name, `password` or `sslpassword` for example, holds a secret."""
+    return _SECRET.search(_plain(name)) is not None
 
 
-def _split(url: str) -> tuple[str, str, str]:
-    scheme, separator, rest = url.partition("://")
-    return (scheme, separator, rest) if separator else ("", "", url)
+def _is_secret(part: str) -> bool:
+    name, _, value = part.partition("=")
+    # Settings within a parameter: options=-c my.token=...
+    within = re.findall(r"([\w.-]+)=", unquote_plus(value))
+    return any(is_secret_key(each) for each in (name, *within))
 
 
-def _secrets(url: str) -> Iterator[str]:
-    userinfo = userinfo_of(url)
-    if userinfo is not None:
-        user, has_password, password = userinfo.partition(":")
-        # A token stands alone in an http(s) URL; a database's user is none.
-        if has_password or _split(url)[0].lower() in ("", "http", "https"):
-            yield password if has_password else user
-    yield from (value for _, value in _QUERY.findall(url))
+def _shown_part(part: str) -> str:
+    name, equals, _ = part.partition("=")
+    return part if not equals or _HARMLESS.fullmatch(_plain(name)) else f"{name}={HIDDEN}"
 
 
-def _spellings(secret: str) -> Iterator[str]:
-    """The secret as it stands, decoded, encoded in each usual way, and the pieces that a parser cuts it into."""
-    plain = {secret, unquote(secret, errors="replace"), unquote_plus(secret, errors="replace")}
-    for word in plain | {piece for whole in plain for piece in _ENDS.split(whole)}:
-        encoded = {quote(word, safe="", errors="replace"), quote(word, errors="replace")}
-        encoded |= {quote_plus(word, errors="replace")}
-        yield from (word, " ".join(word.split()), html.escape(word), json.dumps(word)[1:-1], repr(word)[1:-1])
-        yield from encoded
-        yield from (re.sub(r"%[0-9A-F]{2}", lambda found: found[0].lower(), text) for text in encoded)
+def _plain(name: str) -> str:
+    return unquote_plus(name).strip().lower().replace("-", "_")
 
 
-def _basic(userinfo: str | None) -> Iterator[str]:
-    """The userinfo as an Authorization header carries it."""
-    for text in () if userinfo is None else (userinfo, unquote(userinfo, errors="replace")):
-        yield base64.b64encode(text.encode(errors="replace")).decode()
+def _userinfo(rest: str) -> tuple[str, str]:
+    """The userinfo and what follows it. A password may hold an unescaped / or ?, so the last @ that can end it does."""
+    if rest.startswith("/"):
+        return "", rest
+    before_query = rest.partition("?")[0]
+    if "@" in before_query:
+        userinfo, _, _ = before_query.rpartition("@")
+    elif ":" in before_query and "@" in rest and not _is_host(before_query):
+        userinfo, _, _ = rest.rpartition("@")
+    else:
+        return "", rest
+    return userinfo, rest[len(userinfo) + 1 :]
+
+
+def _is_host(text: str) -> bool:
+    """Whether a text before a query is host, port and path, and not the half of a userinfo."""
+    return re.fullmatch(r"[^/@]*:[0-9]*(/[^@]*)?", text) is not None
+
+
+def _query(rest: str) -> tuple[str, str]:
+    place, mark, query = rest.partition("?")
+    if not mark:
+        place, mark, fragment = rest.partition("#")
+        query = f"#{fragment}" if mark and "=" in fragment else ""
+        place = rest if not query else place
+    return place, query

@@ -244,4 +244,21 @@ MUTANTS = (
         ((" SET search_path = {schema}, pg_temp", ""),),
         ("tests/registry/test_grants.py",),
     ),
+    Mutant(
+        "limits stay in a pooler's session",
+        "registry/postgres.py",
+        (
+            (
+                "set_config({_literal(name)}, {_literal(value)}, true)",
+                "set_config({_literal(name)}, {_literal(value)}, false)",
+            ),
+        ),
+        ("tests/registry/test_poolers.py", "-k", "stay_in_none"),
+    ),
+    Mutant(
+        "a head moves with any audit event",
+        "migrations/role_guards.py",
+        (("n.parent IS NOT DISTINCT FROM OLD.snapshot) AND", "n.parent IS NOT DISTINCT FROM OLD.snapshot) OR"),),
+        ("tests/registry/test_hostile_sql.py", "-k", "editor"),
+    ),
 )

@@ -21,7 +21,9 @@ from registry import (
     SchemaMismatch,
 )
 from registry.database import connected, open_engine, reading, write
-from tests.conftest import free_port
+from registry.maintenance import verify
+from registry.store import open_store
+from tests.conftest import free_port, run_sql
 from tests.registry.building import MODEL, World
 
 SECRET = "hunter2-very-secret"
@@ -158,6 +160,72 @@ def test_what_the_url_says_of_postgresql_comes_before_what_we_say(postgres_url: 
         names = ("application_name", "lock_timeout", "statement_timeout")
         found = [connection.execute(text(f"SHOW {name}")).scalar() for name in names]
     assert found == ["nightly", "1234ms", "24s"]
+
+
+def test_psycopg_s_own_switches_and_libpq_s_parameters_work_in_the_url(postgres_url: str) -> None:
+    wanted = {"prepare_threshold": "0", "client_encoding": "latin1", "connect_timeout": "7", "sslmode": "prefer"}
+    url = make_url(postgres_url).update_query_dict(wanted).render_as_string(hide_password=False)
+    with reading(open_engine(url)) as connection:
+        assert connection.execute(text("SELECT 'ärger €'")).scalar() == "ärger €"
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("passwrod=hunter2-very-secret", r"parameters of libpq .* found \?passwrod="),
+        ("row_factory=hunter2-very-secret", "parameters of libpq"),
+        ("autocommit=true", "parameters of libpq"),
+        ("sslmode=require&sslmode=disable", "sslmode= once"),
+        ("options=-B%20hunter2-very-secret", "-c NAME=VALUE"),
+        ("options=-c", "-c NAME=VALUE"),
+    ],
+)
+def test_a_parameter_that_nobody_knows_is_one_line_without_its_value(query: str, words: str) -> None:
+    with pytest.raises(InvalidValue, match=words) as refused:
+        open_engine(f"postgresql://ada@host/raie?{query}")
+    assert SECRET not in str(refused.value)
+
+
+def test_no_parameter_of_a_url_that_may_be_secret_is_shown(tmp_path: Path) -> None:
+    port = free_port()
+    secret = f"password={SECRET}&sslpassword={SECRET}&options=-c%20my.token%3D{SECRET}"
+    message = refusal(f"postgresql://ada@127.0.0.1:{port}/raie?{secret}&sslmode=disable", tmp_path)
+    assert "password=***" in message
+    assert "sslmode=disable" in message
+    engine = open_engine(f"postgresql://ada:{SECRET}@127.0.0.1:{port}/raie?{secret}")
+    assert SECRET not in repr(engine)
+    assert SECRET not in repr(Registry(engine, open_store(str(tmp_path))))
+
+
+def test_a_database_of_no_encoding_is_refused_with_the_line_that_makes_one(
+    postgres_server: str, tmp_path: Path
+) -> None:
+    run_sql(
+        postgres_server,
+        "CREATE DATABASE ascii ENCODING 'SQL_ASCII' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'",
+    )
+    try:
+        url = make_url(postgres_server).set(database="ascii").render_as_string(hide_password=False)
+        for act in (migrations.upgrade, migrations.current, lambda url: Registry.open(url, str(tmp_path))):
+            with pytest.raises(
+                SchemaMismatch, match=r"encoding UTF8, found ascii with SQL_ASCII; .* CREATE DATABASE"
+            ):
+                act(url)
+    finally:
+        run_sql(postgres_server, "DROP DATABASE ascii WITH (FORCE)")
+
+
+def test_in_a_read_only_session_reading_works_and_writing_is_one_true_line(postgres_url: str, place: Path) -> None:
+    migrations.upgrade(postgres_url)
+    World(Registry.open(postgres_url, str(place / "store"))).setup()
+    name = make_url(postgres_url).database
+    run_sql(postgres_url, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    registry = Registry.open(postgres_url, str(place / "store"))
+    assert verify(registry).ok
+    with pytest.raises(
+        DatabaseFull, match=r"may be written, found .* read-only transaction; reading commands work"
+    ):
+        World(registry).begin()
 
 
 @pytest.mark.parametrize(("timeout", "shown"), [(None, "80s"), (10, "8s")])

@@ -1,0 +1,118 @@
+"""`raie backup` and `raie restore`: the database at one moment in a folder, and back again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.consent import ask, yes_option
+from cli.output import Output, accent, faint, json_option, size, times
+from cli.publishing import publish_end
+from cli.workspace import Workspace, actor, find, in_workspace
+
+if TYPE_CHECKING:
+    from registry.backup import Backup
+
+__all__ = ["backup", "restore"]
+
+_FOLDER = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=_FOLDER)
+@click.option("--blobs", is_flag=True, help="Copy the blobs too, each one verified.")
+@json_option
+@in_workspace
+def backup(workspace: Workspace, folder: Path, blobs: bool, output: Output) -> None:
+    """Copy the database as it is at one moment, with the list of the blobs that it needs, into a new folder.
+
+    May run beside anything; to copy the database's file while somebody writes gives one that is torn. The folder is
+    whole or absent, holds no secret, and is the same for SQLite and PostgreSQL. Without --blobs the store is backed up
+    by other means, after this. Keep the digest elsewhere: it covers everything in the folder.
+
+    \b
+    Examples:
+      raie backup /backups/monday
+      raie backup /backups/monday --blobs --json
+    """
+    from migrations.filling import fill
+    from registry import backup as backups
+
+    made = backups.make(workspace.registry(), folder, fill, with_blobs=blobs)
+    output.show({"folder": str(folder)} | _json(made), lambda: _draw(str(folder), made))
+
+
+def _json(made: Backup) -> dict[str, object]:
+    return {
+        "digest": made.digest,
+        "registry": made.registry,
+        "revision": made.revision,
+        "chain_head": made.chain_head,
+        **times(made_at=made.made_at),
+        "blobs": len(made.blobs),
+        "bytes": made.bytes,
+        "with_blobs": made.with_blobs,
+    }
+
+
+def _draw(folder: str, made: Backup) -> list[str]:
+    where = "in the folder" if made.with_blobs else "in the store, to be backed up after this"
+    return [
+        f"{faint('backup    ')}  {folder}",
+        f"{faint('digest    ')}  {made.digest}",
+        f"{faint('chain head')}  {made.chain_head}",
+        f"{faint('blobs     ')}  {len(made.blobs)}, {size(made.bytes)}, {where}",
+    ]
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=_FOLDER)
+@click.option("--to", metavar="WORKSPACE", type=_FOLDER, help="Folder of the raie.toml whose database is made.")
+@click.option(
+    "--replace", is_flag=True, help="Also where an SQLite file holds models; that file is kept beside it."
+)
+@yes_option
+@json_option
+@click.pass_obj
+def restore(start: Path | None, folder: Path, to: Path | None, replace: bool, yes: bool, output: Output) -> None:
+    """Check a backup and bring it back into the database of a workspace that is empty or not there.
+
+    Everything is checked first: the manifest, the file, every reference, every signature, the audit chain against what
+    the store keeps of it, and that the store holds every blob; blobs that it lacks are taken from the backup. Then the
+    database is made whole or not at all. Says how many later events are lost.
+
+    \b
+    Examples:
+      raie restore /backups/monday
+      raie restore /backups/monday --to shop-again
+      raie restore /backups/monday --replace --yes
+    """
+    from migrations.filling import fill
+    from registry import restore as restoring
+
+    workspace = find(to or start)
+    if replace:
+        ask("Replace the registry of this workspace by the backup?", yes=yes)
+    done = restoring.restore(folder, workspace.database, workspace.store, fill, actor=actor(), replace=replace)
+    publish_end(workspace)
+    replaced = None if done.replaced is None else str(done.replaced)
+    value = _json(done.backup) | {"blobs_put": done.blobs_put, "lost_events": done.lost, "replaced": replaced}
+
+    def draw() -> list[str]:
+        lines = [
+            *_draw(str(folder), done.backup)[:3],
+            f"{faint('restored  ')}  {len(done.backup.blobs)} blobs are there",
+        ]
+        if done.blobs_put:
+            lines[-1] += f", {done.blobs_put} of them taken from the backup"
+        if replaced:
+            lines.append(f"{faint('kept      ')}  {replaced}")
+        if done.lost:
+            lines.append(
+                f"{accent('lost', 'red')}  {done.lost} later events that the store knows of are not in this backup"
+            )
+        return lines
+
+    output.show(value, draw)

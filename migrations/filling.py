@@ -1,0 +1,41 @@
+"""A database that holds another one's rows: made whole in one transaction, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlalchemy import Connection
+
+from migrations import current, triggers, upgrade
+from registry.database import missing_file, open_engine, write
+from registry.errors import SchemaMismatch
+from registry.models import SCHEMA_REVISION
+
+__all__ = ["fill"]
+
+
+def fill(database_url: str, copy: Callable[[Connection], None]) -> None:
+    """Makes a database of the newest revision, or takes an empty one, and has its rows replaced by copy(connection).
+
+    Args:
+        database_url: an SQLite file, made where it is not there, or a PostgreSQL database.
+        copy: deletes the rows that a new database begins with and inserts others; append-only tables let it.
+    Raises: SchemaMismatch for a database of another revision, DatabaseUnreachable, and whatever copy raises.
+    """
+
+    def replace(connection: Connection) -> None:
+        triggers.drop(connection)
+        copy(connection)
+        if connection.dialect.name == "postgresql":
+            # What waits for the end of the transaction holds up any change of its table.
+            connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
+        triggers.create(connection)
+
+    engine = open_engine(database_url)
+    found = None if missing_file(engine) else current(database_url)
+    if found is None:
+        upgrade(database_url, tell=lambda connection, _before, _after: replace(connection))
+    elif found == SCHEMA_REVISION:
+        write(engine, replace)
+    else:
+        raise SchemaMismatch(f"Expected an empty database, or one at revision {SCHEMA_REVISION}, found {found}")

@@ -1,0 +1,62 @@
+"""A text without the secrets of a URL: an error of a library, or a row that an older release wrote, may repeat them.
+
+They are known from the URL itself, and taken out in every spelling and in the pieces that a parser cuts them into.
+Nothing here raises.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from urllib.parse import quote, quote_plus, unquote, unquote_plus
+
+from registry.shown_url import HIDDEN, SHORTEST, secrets_in, userinfo_of
+
+__all__ = ["hiding"]
+
+_SECRET_NAME = r"[\w.\-]*(?:pass|pwd|secret|token|key|sig|auth|cred)[\w.\-]*"
+_QUERY = re.compile(rf"([?&;]{_SECRET_NAME}=)([^&;#\s\"'<>]*)", re.IGNORECASE)
+# Not behind a third slash, where a file's path begins.
+_USERINFO = re.compile(r"(?<=://)[^/\s\"<>][^\s\"<>]*(?=@)")
+_ENDS = re.compile(r"[/@?#:&;=\\\s]+")
+
+
+def hiding(url: str, secrets: Iterable[str | None] = ()) -> Callable[[str], str]:
+    """A function that strips a text of every secret; it never raises.
+
+    Args:
+        url: whose secrets are stripped, in every spelling, and piece by piece where a library may have cut them.
+        secrets: more of them, such as a token from the environment; None and "" are passed over.
+
+    Returns: text -> the same with *** for each secret, and for the user of any URL and the secret parameters in it.
+    """
+    known = {word for secret in (*secrets_in(url), *secrets) if secret for word in _spellings(secret)}
+    known |= set(_basic(userinfo_of(url)))
+    words = sorted((word for word in known if len(word) >= SHORTEST), key=len, reverse=True)
+    pattern = re.compile("|".join(map(re.escape, words))) if words else None
+
+    def hide(text: str) -> str:
+        known_gone = pattern.sub(HIDDEN, text) if pattern else text
+        return _QUERY.sub(rf"\1{HIDDEN}", _USERINFO.sub(HIDDEN, known_gone))
+
+    return hide
+
+
+def _spellings(secret: str) -> Iterator[str]:
+    """The secret as it stands, decoded, encoded in each usual way, and the pieces that a parser cuts it into."""
+    plain = {secret, unquote(secret, errors="replace"), unquote_plus(secret, errors="replace")}
+    for word in plain | {piece for whole in plain for piece in _ENDS.split(whole)}:
+        encoded = {quote(word, safe="", errors="replace"), quote(word, errors="replace")}
+        encoded |= {quote_plus(word, errors="replace")}
+        yield from (word, " ".join(word.split()), html.escape(word), json.dumps(word)[1:-1], repr(word)[1:-1])
+        yield from encoded
+        yield from (re.sub(r"%[0-9A-F]{2}", lambda found: found[0].lower(), text) for text in encoded)
+
+
+def _basic(userinfo: str | None) -> Iterator[str]:
+    """The userinfo as an Authorization header carries it."""
+    for text in () if userinfo is None else (userinfo, unquote(userinfo, errors="replace")):
+        yield base64.b64encode(text.encode(errors="replace")).decode()
