@@ -50,7 +50,7 @@ class Settings:
 
     def to_bytes(self) -> bytes:
         """Canonical JSON."""
-        values = {"engine": to_mapping(self.engine), "log": dataclasses.asdict(self.log)}
+        values = {"engine": to_mapping(self.engine), "log": self.log.to_mapping()}
         return json.dumps(values, sort_keys=True, separators=(",", ":")).encode()
 
     @staticmethod
