@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from cli.errors import UsageError
-from cli.workflows import Progress, open_view, plain, read_new
+from cli.reading import read_new
+from cli.workflows import Progress, open_view, plain
 from cli.workspace import Workspace
 from raie_engine.backbone_training import configured_class
 from raie_engine.comparison.contestants import Contestant, contestants

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from cli.errors import UsageError
-from cli.workflows import open_view, plain, read_new
+from cli.reading import read_new
+from cli.workflows import open_view, plain
 from raie_engine.editing import PreparedEdit
 from raie_engine.errors import InputError
 from raie_engine.evaluation import Difference, mean_metrics, paired_difference, ranks

@@ -76,19 +76,19 @@ def match(where: str, present: Sequence[str], wanted: Mapping[str, str]) -> Matc
     """
     if set(wanted.values()) <= set(present):
         milliseconds = any(layout.milliseconds and _asks_for(layout, wanted) for layout in _LAYOUTS)
-        return _unique(where, present, Matched(dict(wanted), milliseconds=milliseconds))
+        return _unique(where, present, _matched(dict(wanted), None, milliseconds))
     plain = {name: _plain(name, present) for name in present}
     found = _by_plain_name(plain, wanted)
     if found is not None:
         typed = any(_TYPED.match(name) for name in found.values())
         kind = "RecBole's atomic file" if typed else "column names of other case or with blanks"
-        return _unique(where, present, _matched(found, kind, plain))
+        return _unique(where, present, _matched(found, kind))
     if not all(name in _KNOWN.get(role, {name}) for role, name in wanted.items()):
         return None
     for layout in _LAYOUTS:
         found = _by_plain_name(plain, {role: layout.columns.get(role, name) for role, name in wanted.items()})
         if found is not None:
-            return _unique(where, present, _matched(found, layout.name, plain, layout.milliseconds))
+            return _unique(where, present, _matched(found, layout.name, layout.milliseconds))
     return None
 
 
@@ -96,9 +96,7 @@ def _asks_for(layout: _Layout, wanted: Mapping[str, str]) -> bool:
     return all(wanted.get(role) == layout.columns[role] for role in ("user", "item", "time"))
 
 
-def _matched(
-    found: Mapping[str, str], kind: str, plain: Mapping[str, str], milliseconds: bool = False
-) -> Matched:
+def _matched(found: Mapping[str, str], kind: str | None, milliseconds: bool = False) -> Matched:
     blanks = any(name != name.strip() for name in found.values())
     return Matched(found, kind, blanks, milliseconds)
 
