@@ -1,4 +1,4 @@
-"""Where a log meets a model: how many of its users and items the model knows, and whether the others are known ones respelt."""
+"""Where a log meets a model: how many of its ids the model knows, and whether the others are known ones respelt."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ _GENERATIONS = 20  # of snapshots that no edit made, a rollback's for instance: 
 class KnownIds:
     """What a model knows of the new rows of a log.
 
-    least: what earlier slices had, None where that is not known.  doubt: why the ids look like known ones respelt, or None.
+    least: what earlier slices had, None where that is not known.  doubt: why the ids look like known ones respelt, None
+    where they do not.
     """
 
     found: Overlap
@@ -85,19 +86,23 @@ def _doubt(
     if forgotten_past(past, held_out):
         return "the log's older rows hold next to nothing of what the model has read of that time: their ids are others"
     low = far_below(found, least)
-    return f"{' and '.join(low)} are far less known than in earlier slices: their ids may be spelt otherwise" if low else None
+    return (
+        f"{' and '.join(low)} are far less known than in earlier slices: their ids may be spelt otherwise"
+        if low
+        else None
+    )
 
 
 def require_known(found: KnownIds, log: Path, *, accepted: bool) -> None:
     """Raises: InputError for ids that look like known ones respelt, unless new ids are accepted."""
     if found.doubt is None or accepted:
         return
-    earlier = ""
+    earlier, line = "", known_line(found.found.to_mapping())
     if found.least is not None:
         earlier = f", where earlier slices had {found.least.users[0]:.1%} and {found.least.items[0]:.1%} or more"
     raise InputError(
-        f"{log}: expected ids that the model knows, found {known_line(found.found.to_mapping())}{earlier}; {found.doubt}: write them as the "
-        "set-up's log does, or pass --accept-new-ids if they are new"
+        f"{log}: expected ids that the model knows, found {line}{earlier}; {found.doubt}: "
+        "write them as the set-up's log does, or pass --accept-new-ids if they are new"
     )
 
 

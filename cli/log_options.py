@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 __all__ = [
     "READING",
     "accept_new_ids_option",
+    "column_options",
     "given_options",
     "later_log_options",
     "log_argument",
     "log_options",
+    "option_words",
     "say_told",
     "until_option",
 ]
@@ -64,7 +66,7 @@ class _Separator(click.ParamType[Any]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The character."""
         text = {"\\t": "\t"}.get(str(value), _SEPARATORS.get(str(value), str(value)))
-        if len(text) != 1 or text in "\r\n\"" or not text.isascii():
+        if len(text) != 1 or text in '\r\n"' or not text.isascii():
             self.fail(f"expected comma, tab, semicolon, pipe or one character, found {value!r}", param, ctx)
         return text
 
@@ -155,7 +157,7 @@ def log_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def later_log_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options of reading a model's later log as one argument, `reading`: what differs from its set-up."""
+    """Give a command the options of a model's later log as one argument, `reading`: what differs from the set-up."""
 
     @functools.wraps(command)
     def run(
@@ -169,6 +171,24 @@ def later_log_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_LATER_OPTIONS):
         run = option(run)
     return run
+
+
+def column_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of columns and separators as they were typed, to be handed on with `option_words`."""
+    for option in reversed((*_COLUMNS, _SEPARATOR, _header_option(given=None))):
+        command = option(command)
+    return command
+
+
+def option_words(options: Mapping[str, str | bool | None]) -> list[str]:
+    """Those of `column_options` that were given, as words of a command line."""
+    words = []
+    for name, value in options.items():
+        if isinstance(value, bool):
+            words.append("--header" if value else "--no-header")
+        elif value is not None:
+            words += [f"--{name.replace('_', '-')}", value]
+    return words
 
 
 def say_told(lines: Iterable[str]) -> None:

@@ -48,8 +48,8 @@ def describe(log: str, cuts: tuple[str, ...], length: int, reading: LogSettings,
     interactions = read_log(Path(log), **vars(reading))
     ends = [cut_time(interactions, cut) for cut in cuts or ("0.5", "0.8")]
     found = description(interactions, WindowConfig(length=length, min_length=length), ends)
-    reading = interactions.reading
-    read_as = {"read_as": reading.line, "notes": list(reading.notes)} if reading else {}
+    found_as = interactions.reading
+    read_as = {"read_as": found_as.line, "notes": list(found_as.notes)} if found_as else {}
     value = found.to_mapping() | times(first_at=found.first, last_at=found.last) | read_as
     output.show(value, lambda: _drawn(log, found, told(interactions)))
 

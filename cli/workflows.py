@@ -117,8 +117,8 @@ def _finish_setup(
 class Planned:
     """A plan for one edit and what it was made from.
 
-    drift: what it was confined to, if it was.  known: what the base knows of the new rows.  facts: of how the log was read
-    and what was accepted, for the edit's parameters.
+    drift: what it was confined to, if it was.  known: what the base knows of the new rows.  facts: for the edit's
+    parameters, of how the log was read and what was accepted.
     """
 
     base: Snapshot
@@ -179,7 +179,7 @@ def planned(
         only=drift.drifted if drift else None,
         vectors=vectors,
     )
-    facts = {"reading": dict(reading)} if reading else {}
+    facts: dict[str, Any] = {"reading": dict(reading)} if reading else {}
     facts |= {"known": known.kept(accepted=accept_new_ids)}
     if accept_new_ids:
         facts |= {"accepted_new_ids": True}

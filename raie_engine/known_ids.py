@@ -6,7 +6,6 @@ before: the same people would be learned anew, and a metric would rise on window
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 

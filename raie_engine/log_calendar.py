@@ -50,7 +50,7 @@ def _instants(numbers: NDArray[np.int64], digits: int) -> NDArray[np.int64] | No
     date = numbers // 10 ** (digits - 8)
     year, month, day = date // 10_000, date // 100 % 100, date % 100
     hour, minute, second = clock // 10_000, clock // 100 % 100, clock % 100
-    if not ((1 <= month) & (month <= 12) & (1 <= day) & (hour < 24) & (minute < 60) & (second < 60)).all():
+    if not ((month >= 1) & (month <= 12) & (day >= 1) & (hour < 24) & (minute < 60) & (second < 60)).all():
         return None
     months = (year - 1970) * 12 + month - 1
     first, after = (each.astype("datetime64[M]").astype("datetime64[D]") for each in (months, months + 1))

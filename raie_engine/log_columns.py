@@ -131,7 +131,9 @@ def _unique(where: str, present: Sequence[str], matched: Matched) -> Matched:
     return matched
 
 
-def missing_column(where: str, present: Sequence[str], wanted: Mapping[str, str], found_in: str = "") -> InputError:
+def missing_column(
+    where: str, present: Sequence[str], wanted: Mapping[str, str], found_in: str = ""
+) -> InputError:
     """The error for the first role whose column is not there. found_in: how the header was cut, for the message."""
     role, name = next(((r, n) for r, n in wanted.items() if n not in present), next(iter(wanted.items())))
     return InputError(

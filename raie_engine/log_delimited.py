@@ -73,7 +73,7 @@ def _read_fixed(
     source: Source, separator: str, kind: str, wanted: Mapping[str, str], named: Mapping[str, str]
 ) -> tuple[pa.Table, Matched, str]:
     """A file without a header whose columns are known."""
-    columns = {role: name for role, name in {**wanted, **named}.items()}
+    columns = {**wanted, **named}
     matched = match(str(source.path), _FIXED_NAMES, columns)
     if matched is None:
         raise missing_column(str(source.path), _FIXED_NAMES, columns)
@@ -100,7 +100,8 @@ def _read_numbered(
             f"{', '.join({**wanted, **named}.values())}; give {_numbers_advice(fields)}"
         )
     parsing = pa.csv.ParseOptions(delimiter=separator)
-    return _table(source, matched.names, {"column_names": numbers}, parsing), matched, separator
+    columns = {role: matched.names[role] for role in wanted}
+    return _table(source, columns, {"column_names": numbers}, parsing), matched, separator
 
 
 def _candidates(path: Path, cut: Delimited) -> tuple[str, ...]:
@@ -140,9 +141,7 @@ def _no_header(
 
 def _numbers_advice(fields: Sequence[str]) -> str:
     """The options that read a file without a header, the likely ones: users, items, ratings if any, times last."""
-    return (
-        f"--no-header --user-column 1 --item-column 2 --time-column {max(3, len(fields))}, each the number of its column"
-    )
+    return f"--no-header --user-column 1 --item-column 2 --time-column {max(3, len(fields))}, each its column's number"
 
 
 def _table(source: Source, columns: Mapping[str, str], naming: Mapping[str, Any], parsing: Any) -> pa.Table:

@@ -31,7 +31,7 @@ def id_codes(column: pa.ChunkedArray, where: str, role: str, *, blanks: bool = F
 
     where, role: for messages.  blanks: leave out those around an id.
 
-    Raises: InputError for a row without an id, with a NUL byte in it, or with a float beyond which whole numbers are lost.
+    Raises: InputError for a row without an id, with a NUL byte in it, or with a float too large to be an id.
     """
     if pa.types.is_nested(column.type):
         raise InputError(f"{where}: expected one id per row, found {column.type}; flatten the column")
@@ -102,5 +102,5 @@ def _missing_id(where: str, role: str, index: int) -> InputError:
 
 def _nul(where: str, role: str, index: int) -> InputError:
     return InputError(
-        f"{where}: expected {role} ids of text, found a NUL byte in row {index + 1}; repair the row, or save the file as UTF-8"
+        f"{where}: expected {role} ids of text, found a NUL byte in row {index + 1}; repair it, or save the file as UTF-8"
     )

@@ -42,7 +42,9 @@ def read_jsonl(source: Source, wanted: Mapping[str, str], named: Mapping[str, st
 
 
 def _read(source: Source, kinds: Mapping[str, pa.DataType]) -> pa.Table:
-    parsing = pa.json.ParseOptions(explicit_schema=pa.schema(list(kinds.items())), unexpected_field_behavior="ignore")
+    parsing = pa.json.ParseOptions(
+        explicit_schema=pa.schema(list(kinds.items())), unexpected_field_behavior="ignore"
+    )
     with source.open() as file:
         return pa.json.read_json(file, parse_options=parsing)
 

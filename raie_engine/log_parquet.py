@@ -51,7 +51,9 @@ def _read_file(
         raise missing_column(str(path), names, {**wanted, **named})
     of_role = {role: matched.names[role] for role in wanted}
     inside = {role: name for role, name in of_role.items() if name in schema.names}
-    text = [name for role, name in inside.items() if role in ("user", "item") and _is_text(schema.field(name).type)]
+    text = [
+        name for role, name in inside.items() if role in ("user", "item") and _is_text(schema.field(name).type)
+    ]
     file = pa.parquet.ParquetFile(path, read_dictionary=text)
     _require_plausible(path, file.metadata)
     table = file.read(list(inside.values())).select(list(inside.values())).rename_columns(list(inside))

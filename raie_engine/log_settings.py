@@ -26,7 +26,7 @@ class LogSettings:
     header: bool = True
 
     def to_mapping(self) -> dict[str, Any]:
-        """Plain values. How a file is cut is left out where nothing was said of it, so that older models keep their bytes."""
+        """Plain values; how a file is cut only where it was said, so that models without it keep their bytes."""
         values = dataclasses.asdict(self)
         unsaid = {"separator": None, "header": True}
         return {name: value for name, value in values.items() if name not in unsaid or value != unsaid[name]}

@@ -1,6 +1,6 @@
 """A log's bytes: plain or compressed, told apart by their first bytes, whatever the file's name says.
 
-Only the codecs that arrow reads are known. What a small file may unpack to has a limit, so that it cannot fill the memory.
+What a small file may unpack to has a limit, so that it cannot fill the memory.
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ The content names blobs by digest; `get` fetches and verifies them. A command th
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -84,7 +84,8 @@ def _cause(role: _Role) -> str | None:
     if not enough or not (len(rows) >= _PART * role.found.ids or len(rows) > role.found.known_ids):
         return None
     example = unknown[int(rows[0])].as_py()
-    return f"{role.name} ids {words} (as {example!r:.40}): {len(rows):,} of {len(unknown):,} unknown {role.name}s would be known"
+    would = f"{len(rows):,} of {len(unknown):,} unknown {role.name}s would be known"
+    return f"{role.name} ids {words} (as {example!r:.40}): {would}"
 
 
 def _explained(known: Any, unknown: Any, spell: Callable[[Any], Any]) -> NDArray[np.uint64]:
@@ -112,7 +113,10 @@ def swapped(new: Interactions, catalogue: Catalogue, held_out: Sequence[Windows]
     other = np.zeros(len(catalogue.items))
     other[as_items[as_items >= 0]] = users[met[as_items >= 0]]
     given = items[: len(catalogue.items)].astype(np.float64)
-    fit, other_fit = (float(before @ each) / max(1.0, float(total @ total)) ** 0.5 for each, total in ((given, items.astype(np.float64)), (other, users.astype(np.float64))))
+    fit, other_fit = (
+        float(before @ each) / max(1.0, float(total @ total)) ** 0.5
+        for each, total in ((given, items.astype(np.float64)), (other, users.astype(np.float64)))
+    )
     return other_fit > _FITS_BETTER * fit
 
 
@@ -136,7 +140,10 @@ def forgotten_past(past: Interactions, held_out: Sequence[Windows]) -> bool:
     pairs = np.unique(np.concatenate([part.user.astype(np.int64) * base + part.target for part in kept]))
     if len(pairs) < _MANY:
         return False
-    first, last = min(int(p.timestamp.min()) for p in kept if len(p)), max(int(p.timestamp.max()) for p in kept if len(p))
+    first, last = (
+        min(int(p.timestamp.min()) for p in kept if len(p)),
+        max(int(p.timestamp.max()) for p in kept if len(p)),
+    )
     same_time = between(past, first - 1, last)
     if len(same_time) < len(pairs):
         return False  # some late rows, and not the log that the model has read
@@ -155,7 +162,5 @@ def far_below(found: Overlap, least: Reference | None) -> tuple[str, ...]:
     return tuple(
         name
         for name, (known, (rows, ids)) in shares.items()
-        if ids * known.ids >= _MANY
-        and known.row_share < _FAR_BELOW * rows
-        and known.id_share < _FAR_BELOW * ids
+        if ids * known.ids >= _MANY and known.row_share < _FAR_BELOW * rows and known.id_share < _FAR_BELOW * ids
     )
