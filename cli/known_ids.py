@@ -78,11 +78,11 @@ def _doubt(
     view: ModelView, past: Interactions, new: Interactions, found: Overlap, least: Reference | None
 ) -> str | None:
     held_out = (view.holdout, view.validation)
-    if swapped(new, view.catalogue, held_out):
-        return "the columns of users and items look swapped"
     cause = cause_of(new, view.catalogue, found)
     if cause is not None:
         return cause
+    if swapped(new, view.catalogue, held_out):
+        return "the columns of users and items look swapped"
     if forgotten_past(past, held_out):
         return "the log's older rows hold next to nothing of what the model has read of that time: their ids are others"
     low = far_below(found, least)

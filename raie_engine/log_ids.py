@@ -15,7 +15,7 @@ from raie_engine.errors import InputError
 __all__ = ["Codes", "id_codes", "spelt_twice"]
 
 # From here on not every whole number is one of these floats: neighbouring ids have run together.
-_FIRST_LOST = {"halffloat": 2**11, "float": 2**24, "double": 2**53}
+_FIRST_LOST = {"float": 2**24, "double": 2**53}
 
 
 @dataclass(frozen=True, eq=False)

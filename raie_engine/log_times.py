@@ -52,7 +52,7 @@ def read_times(
         notes.append(f"{name} is read as milliseconds")
     dates = None if _is_dated(values.type) else calendar_seconds(times)
     if dates is not None:
-        notes.append(f"{name} is read as dates: {times[0]} as {iso(int(dates[0]))}")
+        notes.append(f"{name} is read as dates, not as seconds since 1970: {times[0]} is {iso(int(dates[0]))}")
         times = dates
     _require_plausible(times, where)
     if times.size and times.max() < EARLIEST_PLAUSIBLE and not _is_dated(values.type):

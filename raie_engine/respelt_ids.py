@@ -31,7 +31,8 @@ _TOLD_APART = 0.01  # ids that differ by a spelling alone: from this share on th
 _FAR_BELOW = 0.1  # of the least share of earlier slices; honest slices of three public logs stay above 0.19 of it
 _REMEMBERED = 0.1  # of the held-out windows' targets; a log of three users in ten is still one of the same users
 _FITS_BETTER = 1.2  # how much nearer the popularity of the other column has to be
-_MAY_BE_ITEMS = 0.2  # of the users' ids, which are names of known items
+_MAY_BE_ITEMS = 0.2  # of the users' ids, which are known items
+_MAY_BE_USERS = 0.02  # of the items' ids, which are known users: in a log of few known users they are few, too
 
 _SPELLINGS: tuple[tuple[str, Callable[[Any], Any]], ...] = (
     ('end in ".0"', lambda texts: pc.replace_substring_regex(texts, r"\.0+$", "")),
@@ -107,17 +108,23 @@ def swapped(new: Interactions, catalogue: Catalogue, held_out: Sequence[Windows]
     items = np.bincount(new.item, minlength=len(new.catalogue.items) + 1)[1:]
     met = np.flatnonzero(users)
     as_items = np.array([row_of.get(new.catalogue.users[user], -1) for user in met], dtype=np.int64)
-    if (as_items >= 0).sum() < max(_MANY, _MAY_BE_ITEMS * len(met)):
+    if (as_items >= 0).sum() < max(_MANY, _MAY_BE_ITEMS * len(met)) or not _may_be_users(new, catalogue):
         return False
     before = _popularity(held_out, len(catalogue.items))
     other = np.zeros(len(catalogue.items))
     other[as_items[as_items >= 0]] = users[met[as_items >= 0]]
-    given = items[: len(catalogue.items)].astype(np.float64)
-    fit, other_fit = (
-        float(before @ each) / max(1.0, float(total @ total)) ** 0.5
-        for each, total in ((given, items.astype(np.float64)), (other, users.astype(np.float64)))
-    )
-    return other_fit > _FITS_BETTER * fit
+    given = items[: len(catalogue.items)]
+    return _alike(before, other, users) > _FITS_BETTER * _alike(before, given, items)
+
+
+def _may_be_users(new: Interactions, catalogue: Catalogue) -> bool:
+    ids = new.catalogue.item_ids(np.unique(new.item))
+    return len(set(catalogue.users).intersection(ids)) >= max(_MANY, _MAY_BE_USERS * len(ids))
+
+
+def _alike(before: NDArray[np.float64], known: NDArray[Any], every: NDArray[Any]) -> float:
+    """How far popularity before and now go together. known: of the items known before; every: what it is measured by."""
+    return float(before @ known) / max(1.0, float(np.linalg.norm(every.astype(np.float64))))
 
 
 def _popularity(windows: Sequence[Windows], items: int) -> NDArray[np.float64]:
