@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.log_options import log_argument, until_option
+from cli.log_options import accept_new_ids_option, later_log_options, log_argument, say_told, until_option
 from cli.output import Output, accent, faint, iso, json_option, say, short, table
 from cli.progress import progress_bars
 from cli.publishing import publishes_end
 from cli.records import degrees, snapshot_json
-from cli.reports import draw_report
+from cli.reports import draw_report, known_line
 from cli.workspace import Workspace, actor, in_workspace
 
 if TYPE_CHECKING:
@@ -47,27 +47,31 @@ _force_option = click.option("--force", is_flag=True, help="Take it from a proce
 @_drifted_option
 @_seed_option
 @_workers_option
+@accept_new_ids_option
+@later_log_options
 @json_option
 @in_workspace
 def plan(
     workspace: Workspace,
     log: str,
     until: str | None,
-    only_drifted: bool,
     seed: int | None,
     workers: int,
     output: Output,
+    **options: Any,
 ) -> None:
     """Show what an edit would do, region by region; nothing changes.
 
-    Takes the rows of LOG after the head's watermark, so the same growing log can be given every time.
+    Takes the rows of LOG after the head's watermark, so the same growing log can be given every time. Refused where the
+    ids of LOG look like known ones spelt otherwise. LOG is read as at the set-up, unless an option says otherwise.
 
     \b
     Examples:
       raie edit plan ratings.dat --until 0.8
       raie edit plan today.csv --only-drifted --json
+      raie edit plan today.csv --duplicates drop
     """
-    _show_plan(workspace, log, until, seed, workers, output, only_drifted=only_drifted)
+    _show_plan(workspace, log, until, seed, workers, output, options)
 
 
 def _show_plan(
@@ -77,33 +81,30 @@ def _show_plan(
     seed: int | None,
     workers: int,
     output: Output,
-    *,
-    only_drifted: bool,
+    options: Mapping[str, Any],
 ) -> None:
-    from cli.workflows import planned
     from raie_engine.estimate import estimated_seconds
 
-    found = planned(
-        workspace.registry(),
-        workspace.model,
-        Path(log),
-        until,
-        seed,
-        only_drifted=only_drifted,
-        own=workspace.backbone_file,
-    )
-    _note_contradictions(workspace, found)
+    found = _planned(workspace, log, until, seed, options)
     seconds = estimated_seconds(found.view, found.prepared, workers)
     value = _plan_json(found) | {"estimated_seconds": round(seconds, 1)}
     output.show(value, lambda: draw_plan(value))
 
 
-def _note_contradictions(workspace: Workspace, found: Planned) -> None:
-    """Say on stderr which options of raie.toml this model does not have."""
+def _planned(
+    workspace: Workspace, log: str, until: str | None, seed: int | None, options: Mapping[str, Any]
+) -> Planned:
+    """The plan; and on stderr how the log was read, and which options of raie.toml this model does not have."""
     from cli.fixed_options import contradictions
+    from cli.reading import told
+    from cli.workflows import planned
 
+    registry, own = workspace.registry(), workspace.backbone_file
+    found = planned(registry, workspace.model, Path(log), until, seed, own=own, **options)
+    say_told(told(found.interactions))
     for line in contradictions(workspace.engine, found.view.settings.engine):
         say(f"note: {line}", err=True)
+    return found
 
 
 def _plan_json(found: Planned) -> dict[str, Any]:
@@ -122,6 +123,7 @@ def _plan_json(found: Planned) -> dict[str, Any]:
         "judged": int((prepared.windows.timestamp > prepared.judged_after).sum()),
         "decided": {action.name.lower(): int((decided == action).sum()) for action in Action},
         "new_items": len(prepared.item_rows),
+        "known": found.known.to_mapping(),
         "late": prepared.late,
         "waiting_before": len(found.view.buffer),
         "waiting_after": prepared.plan.waiting,
@@ -162,6 +164,7 @@ def draw_plan(value: Mapping[str, Any]) -> list[str]:
         f"{decided['update']:,} Update, {decided['expand']:,} Expand, {decided['add']:,} Add "
         f"({value['judged']:,} of them kept to judge by)",
         f"{value['rows']:,} new rows, after {value['after']} until {value['until']}",
+        known_line(value["known"]),
         "",
         *table(
             (
@@ -219,6 +222,8 @@ def _duration(seconds: float) -> str:
 @click.option("--reason", metavar="TEXT", default="", help="Why; it stays in the history.")
 @_seed_option
 @_workers_option
+@accept_new_ids_option
+@later_log_options
 @json_option
 @in_workspace
 @publishes_end
@@ -227,17 +232,18 @@ def apply(
     log: str,
     until: str | None,
     dry_run: bool,
-    only_drifted: bool,
     reason: str,
     seed: int | None,
     workers: int,
     output: Output,
+    **options: Any,
 ) -> None:
     """Train the touched regions and commit a new snapshot.
 
     Regions that the plan leaves alone keep their bytes. Interrupted, it goes on with `raie edit resume`. Where no region
     has gate.min_windows new windows nothing is committed, and their rows wait for a later edit; else the windows of
     untouched regions are left out for good. With --only-drifted nothing is committed where nothing drifted, either.
+    Refused where the ids of LOG look like known ones spelt otherwise, unless --accept-new-ids takes them for new.
 
     \b
     Examples:
@@ -246,21 +252,11 @@ def apply(
       raie edit apply today.csv --only-drifted --reason "nightly"
     """
     if dry_run:
-        _show_plan(workspace, log, until, seed, workers, output, only_drifted=only_drifted)
+        _show_plan(workspace, log, until, seed, workers, output, options)
         return
-    from cli.workflows import apply_edit, planned
+    from cli.workflows import apply_edit
 
-    registry = workspace.registry()
-    found = planned(
-        registry,
-        workspace.model,
-        Path(log),
-        until,
-        seed,
-        only_drifted=only_drifted,
-        own=workspace.backbone_file,
-    )
-    _note_contradictions(workspace, found)
+    registry, found = workspace.registry(), _planned(workspace, log, until, seed, options)
     if found.idle:
         drifted = None if found.drift is None else list(found.drift.drifted)
         nothing = f"{_nothing_to_edit(drifted)}, and nothing was changed"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.errors import UsageError
-from cli.log_options import READING, given_options, log_argument, log_options
+from cli.log_options import READING, given_options, log_argument, log_options, say_told
 from cli.output import Output, accent, faint, json_option, table
 from cli.progress import progress_bars
 from cli.workspace import Workspace, in_workspace
@@ -115,7 +115,9 @@ def compare(
         Path(log), reading, strategies, ablations, against, edits, _seeds(seeds), until, end, ref, metric
     )
     with progress_bars() as progress:
-        found = compared(workspace, asked, workers=workers, fresh=fresh, progress=progress)
+        found = compared(
+            workspace, asked, workers=workers, fresh=fresh, progress=progress, tell=lambda line: say_told([line])
+        )
     from cli.workflows import plain
 
     files = write_files(found, metric, out)

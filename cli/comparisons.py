@@ -6,13 +6,16 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cli.errors import UsageError
-from cli.workflows import Progress, open_view, plain, read_new
+from cli.known_ids import doubt_line, known_ids
+from cli.reading import read_new, told
+from cli.reports import known_line
+from cli.workflows import Progress, open_view, plain
 from cli.workspace import Workspace
 from raie_engine.backbone_training import configured_class
 from raie_engine.comparison.contestants import Contestant, contestants
@@ -50,14 +53,22 @@ class Asked:
     metric: str
 
 
-def compared(workspace: Workspace, asked: Asked, *, workers: int, fresh: bool, progress: Progress) -> Outcome:
-    """Run what is not finished yet, and judge.
+def compared(
+    workspace: Workspace,
+    asked: Asked,
+    *,
+    workers: int,
+    fresh: bool,
+    progress: Progress,
+    tell: Callable[[str], None],
+) -> Outcome:
+    """Run what is not finished yet, and judge. tell: called with each line on how the log was read.
 
     Raises: EngineError, UsageError, RegistryError.
     """
     chosen = _contestants(asked)
     reference = _reference(chosen, asked.against)
-    interactions, settings, until, backbone = _start(workspace, asked)
+    interactions, settings, until, backbone = _start(workspace, asked, tell)
     end = end_time(interactions, asked.end)
     course = cut_course(interactions, until, end, asked.edits, settings.engine)
     trains = backbone is None or any(one.strategy == "joint" for one in chosen)
@@ -91,11 +102,15 @@ def _reference(chosen: Sequence[Contestant], against: str | None) -> Contestant:
     raise UsageError(f"expected --against to name one of --strategies, found {against!r}")
 
 
-def _start(workspace: Workspace, asked: Asked) -> tuple[Interactions, Settings, int, tuple[bytes, bytes] | None]:
+def _start(
+    workspace: Workspace, asked: Asked, tell: Callable[[str], None]
+) -> tuple[Interactions, Settings, int, tuple[bytes, bytes] | None]:
     """The log, how models are set up, where the set-up ends, and the backbone where there is one."""
     if asked.ref is None:
         settings = with_times(Settings(from_mapping(workspace.engine), asked.reading))
         interactions = read_log(asked.log, **vars(asked.reading))
+        for line in told(interactions):
+            tell(line)
         return interactions, settings, cut_time(interactions, asked.until), None
     registry = workspace.registry()
     snapshot = registry.resolve(workspace.model, asked.ref)
@@ -105,7 +120,11 @@ def _start(workspace: Workspace, asked: Asked) -> tuple[Interactions, Settings, 
     view = open_view(registry, snapshot, workspace.backbone_file)
     backbone = view.backbone.to_bytes()  # read before any file that the registry alone names could run
     settings = _located(view.settings, workspace.backbone_file)
-    return read_new(view, asked.log), settings, view.watermark.timestamp, backbone
+    interactions = read_new(view, asked.log)
+    known = known_ids(registry, workspace.model, snapshot, view, interactions, None)
+    for line in (*told(interactions), known_line(known.to_mapping()), *doubt_line(known)):
+        tell(line)
+    return interactions, settings, view.watermark.timestamp, backbone
 
 
 def _located(settings: Settings, own: Path | None) -> Settings:

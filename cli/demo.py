@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -11,6 +12,7 @@ import click
 
 from cli import errors
 from cli.errors import CliError
+from cli.log_options import column_options, option_words
 from cli.output import accent, faint, say
 
 __all__ = ["demo"]
@@ -25,7 +27,8 @@ __all__ = ["demo"]
     type=click.Path(file_okay=False, path_type=Path),
     help="Make the workspace here.  [./demo, or the first free ./demo-N]",
 )
-def demo(log: Path | None, folder: Path | None) -> None:
+@column_options
+def demo(log: Path | None, folder: Path | None, **reading: str | bool | None) -> None:
     """Run the whole way, from a log to a rollback, in a fresh workspace.
 
     Without LOG: a drifting log whose truth is known. Every step is a command that you could type yourself, and is
@@ -35,12 +38,13 @@ def demo(log: Path | None, folder: Path | None) -> None:
     Examples:
       raie demo
       raie demo ratings.dat --folder movies
+      raie demo games.csv --no-header --user-column 1 --item-column 2 --time-column 4
     """
     place = _fresh(folder)
     place.mkdir(parents=True, exist_ok=True)
     steps = _Steps(place)
     steps.run("init", "A workspace: an SQLite file and a folder of blobs.")
-    course = _synthetic(steps, place) if log is None else _given(log.resolve())
+    course = _synthetic(steps, place) if log is None else _given(log.resolve(), option_words(reading))
     _walk(steps, course)
     if log is None:
         _say_agreement(place)
@@ -95,8 +99,9 @@ def _synthetic(steps: _Steps, place: Path) -> _Course:
     return _Course(shlex.quote(str(log)), "", (cuts["setup"], cuts["edit_1"], cuts["edit_2"]))
 
 
-def _given(log: Path) -> _Course:
+def _given(log: Path, words: Sequence[str]) -> _Course:
     reading = " --duplicates drop" + (" --min-rating 4" if log.suffix == ".dat" else "")
+    reading += "".join(f" {shlex.quote(word)}" for word in words)
     return _Course(shlex.quote(str(log)), reading, ("0.5", "0.8", "0.9"))
 
 

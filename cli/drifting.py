@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.log_options import log_argument, until_option
+from cli.log_options import later_log_options, log_argument, say_told, until_option
 from cli.output import Output, accent, faint, json_option, short, table
 from cli.records import degrees
 from cli.workspace import Workspace, in_workspace
@@ -27,9 +27,12 @@ __all__ = ["drift"]
 @click.option(
     "--ref", metavar="REF", default="head", show_default=True, help="Snapshot: head, an alias, edit:N or an id."
 )
+@later_log_options
 @json_option
 @in_workspace
-def drift(workspace: Workspace, log: str, until: str | None, ref: str, output: Output) -> None:
+def drift(
+    workspace: Workspace, log: str, until: str | None, ref: str, reading: Mapping[str, Any], output: Output
+) -> None:
     """Say which regions drift, and whether an edit is worth it.
 
     Compares the loss on windows after the snapshot's watermark with the loss on held-out windows of its set-up. A region
@@ -42,7 +45,10 @@ def drift(workspace: Workspace, log: str, until: str | None, ref: str, output: O
       raie drift today.csv
       raie drift log.csv --until 2024-05-30 --ref production --json
     """
-    from cli.workflows import open_view, plain, read_new
+    from cli.known_ids import doubt_line, known_ids
+    from cli.reading import read_new, told
+    from cli.reports import known_line
+    from cli.workflows import open_view, plain
     from raie_engine.drift_report import drift_report
     from raie_engine.editing import new_windows
     from raie_engine.interactions import end_time
@@ -50,11 +56,14 @@ def drift(workspace: Workspace, log: str, until: str | None, ref: str, output: O
     registry = workspace.registry()
     snapshot = registry.resolve(workspace.model, ref)
     view = open_view(registry, snapshot, workspace.backbone_file)
-    interactions = read_new(view, Path(log))
+    interactions = read_new(view, Path(log), reading)
     end = end_time(interactions, until)
+    known = known_ids(registry, workspace.model, snapshot, view, interactions, end)
     found = drift_report(view, new_windows(view, interactions, end))
+    say_told([*told(interactions), *doubt_line(known)])
     value = {"snapshot": snapshot.id, **plain(asdict(found)), "drifted": list(found.drifted)}
-    output.show(value, lambda: _drawn(snapshot.id, found))
+    value["known"] = known.to_mapping()
+    output.show(value, lambda: [*_drawn(snapshot.id, found), known_line(value["known"])])
 
 
 def _drawn(snapshot: str, found: DriftReport) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from cli.errors import UsageError
-from cli.workflows import open_view, plain, read_new
+from cli.known_ids import doubt_line, known_ids
+from cli.reading import read_new, told
+from cli.workflows import open_view, plain
 from raie_engine.editing import PreparedEdit
 from raie_engine.errors import InputError
 from raie_engine.evaluation import Difference, mean_metrics, paired_difference, ranks
@@ -34,6 +36,7 @@ class Measured:
     """Metrics by model name, on new and on held-out set-up windows; change: of Recall@10 against never edited.
 
     against: the id of the other snapshot.  comparison: the snapshot compared with that one, as an impact report tells it.
+    known: what the snapshot knows of the users and items of the new rows.  notes: on how the log was read.
     """
 
     snapshot: str
@@ -43,10 +46,13 @@ class Measured:
     change: Difference
     against: str | None = None
     comparison: dict[str, Any] | None = None
+    known: dict[str, Any] | None = None
+    notes: tuple[str, ...] = ()
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values with stable keys; null where no window was there to measure."""
         values: dict[str, Any] = plain(asdict(self))
+        del values["notes"]  # for a person, on stderr
         return values
 
 
@@ -60,6 +66,7 @@ def measured(
     *,
     strategies: bool,
     own: Path | None = None,
+    reading: Mapping[str, Any] | None = None,
 ) -> Measured:
     """The snapshot, the backbone never edited, and what else was asked for, on the same windows.
 
@@ -67,8 +74,9 @@ def measured(
     """
     snapshot = registry.resolve(model, ref)
     view = open_view(registry, snapshot, own)
-    interactions = read_new(view, log)
+    interactions = read_new(view, log, reading)
     end = end_time(interactions, until)
+    known = known_ids(registry, model, snapshot, view, interactions, end)
     mark, config = view.watermark.timestamp, view.settings.engine.windows
     new = _readable(cut_windows(between(interactions, None, end), config, after=mark), view)
     if not len(new):
@@ -87,16 +95,28 @@ def measured(
     }
     change = paired_difference(found["never edited"][0], found[snapshot.id[:12]][0], new.user)
     measured = Measured(snapshot.id, len(new), len(view.holdout), models, change)
+    notes = (*told(interactions), *doubt_line(known))
+    measured = replace(measured, known=known.to_mapping(), notes=notes)
     if other is None:
         return measured
     before, after = (found[each.id[:12]] for each in (other, snapshot))
     comparison = {
         "log": interactions.digest,
         "adaptation": compared_ranks(before[0], after[0], new),
+        "adaptation_known": _of_known(open_view(registry, other, view.own), view, before[0], after[0], new),
         "retention": compared_ranks(before[1], after[1], view.holdout),
         "untouched": sorted(other.content.regions.keys() - changed_regions(other.content, snapshot.content)),
     }
     return replace(measured, against=other.id, comparison=plain(comparison))
+
+
+def _of_known(
+    other: ModelView, view: ModelView, before: np.ndarray, after: np.ndarray, new: Windows
+) -> dict[str, Any]:
+    """The comparison on the new windows whose target the other snapshot knows too; it can recommend no other."""
+    theirs = set(other.catalogue.items)
+    known = np.array([False, *(item in theirs for item in view.catalogue.items)])[new.target]
+    return compared_ranks(before[known], after[known], new.take(known))
 
 
 def _readable(windows: Windows, view: ModelView) -> Windows:
@@ -166,6 +186,7 @@ def recommended(
     count: int,
     exclude_seen: bool,
     own: Path | None = None,
+    reading: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
     """The best items after each user's last items of the log that the snapshot knows, or after the given ones.
 
@@ -179,7 +200,7 @@ def recommended(
     if log is None:
         windows, ignored = last_windows([view.catalogue.item_rows(list(items or ()))], length), [0]
     else:
-        windows, ignored = _last_known(view, read_new(view, log), users, log)
+        windows, ignored = _last_known(view, read_new(view, log, reading), users, log)
     best = view.router.top_k(windows, count, exclude_seen=exclude_seen)
     regions = view.router.assign(windows)
     return [

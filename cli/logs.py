@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import click
 
 from cli.errors import CliError, UsageError
 from cli.log_options import log_argument, log_options
-from cli.output import Output, accent, faint, iso, json_option, say, table, times
+from cli.output import Output, accent, faint, iso, json_option, one_line, say, table, times
 
 if TYPE_CHECKING:
     from raie_engine.describe import Description
@@ -31,13 +32,15 @@ __all__ = ["describe", "synth"]
 def describe(log: str, cuts: tuple[str, ...], length: int, reading: LogSettings, output: Output) -> None:
     """Say what a log holds, and what will go wrong with it.
 
-    LOG is a CSV, Parquet or JSONL file, or MovieLens' ratings.dat.
+    LOG is a CSV, TSV, Parquet or JSONL file, RecBole's .inter, or MovieLens' ratings.dat or u.data; plain or compressed.
 
     \b
     Examples:
       raie data describe ratings.dat --min-rating 4
       raie data describe purchases.csv --cut 2010-06-01 --cut 2010-09-01 --json
+      raie data describe games.csv --no-header --user-column 1 --item-column 2 --time-column 4
     """
+    from cli.reading import told
     from raie_engine.config import WindowConfig
     from raie_engine.describe import describe as description
     from raie_engine.interactions import cut_time, read_log
@@ -45,10 +48,13 @@ def describe(log: str, cuts: tuple[str, ...], length: int, reading: LogSettings,
     interactions = read_log(Path(log), **vars(reading))
     ends = [cut_time(interactions, cut) for cut in cuts or ("0.5", "0.8")]
     found = description(interactions, WindowConfig(length=length, min_length=length), ends)
-    output.show(found.to_mapping() | times(first_at=found.first, last_at=found.last), lambda: _drawn(log, found))
+    found_as = interactions.reading
+    read_as = {"read_as": found_as.line, "notes": list(found_as.notes)} if found_as else {}
+    value = found.to_mapping() | times(first_at=found.first, last_at=found.last) | read_as
+    output.show(value, lambda: _drawn(log, found, told(interactions)))
 
 
-def _drawn(log: str, found: Description) -> list[str]:
+def _drawn(log: str, found: Description, notes: Sequence[str]) -> list[str]:
     span = "no rows" if found.first is None or found.last is None else f"{iso(found.first)} to {iso(found.last)}"
     history = ", ".join(f"{float(name):.0%} {value:.0f}" for name, value in found.history.items())
     rows = [
@@ -67,6 +73,7 @@ def _drawn(log: str, found: Description) -> list[str]:
     ]
     return [
         f"{accent(log)}  {faint(found.digest[:12])}",
+        *map(one_line, notes),
         f"{found.rows:,} interactions of {found.users:,} users with {found.items:,} items, {span}",
         f"interactions per user: {history}",
         f"{found.ties:.0%} of adjacent interactions share a second; {found.short_users:.0%} of users fill no window",

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.errors import UsageError
-from cli.log_options import log_argument, until_option
+from cli.log_options import later_log_options, log_argument, say_told, until_option
 from cli.output import Output, accent, json_option, one_line, short, table
 from cli.publishing import publish_end
+from cli.reports import known_line
 from cli.workspace import Workspace, actor, in_workspace
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ _ref_option = click.option(
 @click.option("--record", is_flag=True, help="Keep the comparison with --against, for the policy of an alias.")
 @click.option("--reason", metavar="TEXT", default="", help="Why; it stays with what is recorded.")
 @until_option
+@later_log_options
 @json_option
 @in_workspace
 def evaluate(
@@ -45,6 +47,7 @@ def evaluate(
     record: bool,
     reason: str,
     until: str | None,
+    reading: Mapping[str, Any],
     output: Output,
 ) -> None:
     """Measure a snapshot on a log.
@@ -75,7 +78,9 @@ def evaluate(
         until,
         strategies=strategies,
         own=workspace.backbone_file,
+        reading=reading,
     )
+    say_told(found.notes)
     number = _recorded(workspace, found, reason) if record else None
     kept = [] if number is None else [f"recorded as evaluation {number}, against {short(found.against)}"]
     output.show(found.to_mapping() | {"evaluation": number}, lambda: [*draw_measured(found), *kept])
@@ -112,14 +117,20 @@ def draw_measured(found: Measured) -> list[str]:
     if found.comparison is not None:
         lines += [
             _change_line(part, snapshot, short(found.against), found.comparison[name].get("Recall@10 change"))
-            for part, name in (("new", "adaptation"), ("set-up", "retention"))
+            for part, name in (
+                ("new", "adaptation"),
+                ("known items' new", "adaptation_known"),
+                ("set-up", "retention"),
+            )
         ]
+    known = [] if found.known is None else [known_line(found.known)]
     return [
         f"{found.new_windows:,} new windows, {found.setup_windows:,} held-out set-up windows",
         *table(
             ("model", "Recall@10, new", "NDCG@10, new", "Recall@10, set-up", "NDCG@10, set-up"), rows, (1, 2, 3, 4)
         ),
         *lines,
+        *known,
     ]
 
 
@@ -138,6 +149,7 @@ def _change_line(part: str, snapshot: str, other: str, change: Mapping[str, floa
 @click.option("--top", "count", type=click.IntRange(min=1), default=10, show_default=True, help="Items per user.")
 @click.option("--keep-seen", is_flag=True, help="Recommend items of the context again.")
 @_ref_option
+@later_log_options
 @json_option
 @in_workspace
 def recommend(
@@ -148,6 +160,7 @@ def recommend(
     count: int,
     keep_seen: bool,
     ref: str,
+    reading: Mapping[str, Any],
     output: Output,
 ) -> None:
     """Recommend items to users of a log, or after a history.
@@ -174,6 +187,7 @@ def recommend(
         count=count,
         exclude_seen=not keep_seen,
         own=workspace.backbone_file,
+        reading=reading,
     )
     output.show({"recommendations": found}, lambda: _drawn(found))
 

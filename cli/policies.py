@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -45,6 +46,12 @@ _OPTIONS = (
     click.option(
         "--adaptation", type=_NUMBER, metavar="X", help="Least change of Recall@10 on new windows; none."
     ),
+    click.option(
+        "--adaptation-known",
+        type=_NUMBER,
+        metavar="X",
+        help="Least change of Recall@10 on new windows of items that are served already; none.",
+    ),
     click.option("--max-age", type=_NUMBER, metavar="DAYS", help="How old the evaluation may be; none."),
     click.option("--locality/--no-locality", default=None, help="Untouched regions are so, byte for byte."),
     click.option(
@@ -83,6 +90,7 @@ def set_policy(workspace: Workspace, alias: str, reason: str, output: Output, **
       raie policy set production --retention -0.02 --adaptation 0 --locality --max-age 30
       raie policy set production --second-person --require-signed --reason "audit of May"
       raie policy set production --retention none
+      raie policy set production --adaptation-known 0 --reason "new items flatter the rest"
       raie policy set staging --unprotected
     """
     from registry import Untrusted, trust
@@ -196,6 +204,7 @@ def _words(policy: Policy) -> str:
     asked = [
         policy.retention is not None and f"retention {policy.retention:+g} or more",
         policy.adaptation is not None and f"adaptation {policy.adaptation:+g} or more",
+        policy.adaptation_known is not None and f"adaptation on known items {policy.adaptation_known:+g} or more",
         policy.locality and "locality",
         policy.max_age_s is not None and f"evaluated within {policy.max_age_s / _DAY_S:g} days",
         policy.second_person and "a second person",
@@ -209,7 +218,7 @@ def _json(version: PolicyVersion) -> dict[str, Any]:
     return {
         "alias": version.alias,
         "version": version.version,
-        **{name: value for name, value in version.policy.to_json().items() if name != "format"},
+        **asdict(version.policy),
         "actor": version.actor,
         "reason": version.reason,
         **times(at=version.at),

@@ -11,7 +11,7 @@ from cli.records import flat
 if TYPE_CHECKING:
     from registry import Edit
 
-__all__ = ["draw_report"]
+__all__ = ["draw_report", "known_line"]
 
 
 def draw_report(edit: Edit) -> list[str]:
@@ -65,14 +65,25 @@ def _impact(report: Mapping[str, Any]) -> list[str]:
         ),
         "",
         _line("new windows, held out   ", report["adaptation"]),
+        *([_line("  of known items        ", report["adaptation_known"])] if "adaptation_known" in report else []),
         _line("set-up windows, held out", report["retention"]),
         f"untouched regions: {untouched}"
         + (" (every byte as before)" if report["untouched"] and report["untouched_identical"] else ""),
     ]
+    if "users" in report.get("known", {}):
+        lines.append(known_line(report["known"]))
     if report["rejected"]:
         rejected = ", ".join(map(str, report["rejected"]))
         lines.append(f"added, and not accepted on held-out windows: {rejected}; the windows wait on")
     return lines
+
+
+def known_line(known: Mapping[str, Any]) -> str:
+    """The shares of users and items that the base knows, from a plan or a report, in one line."""
+    return "; ".join(
+        f"known {name} {each['row_share']:.1%} of rows ({each['known_ids']:,} of {each['ids']:,})"
+        for name, each in ((name, known[name]) for name in ("users", "items"))
+    )
 
 
 def _change(each: Mapping[str, Any], name: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.log_options import log_argument, log_options, until_option
+from cli.log_options import log_argument, log_options, say_told, until_option
 from cli.output import Output, accent, json_option, short
 from cli.progress import progress_bars
 from cli.publishing import publishes_end
@@ -81,6 +81,7 @@ def setup(
             reason=reason,
             work=workspace.work,
             progress=progress,
+            tell=lambda line: say_told([line]),
         )
     edit = registry.edit(workspace.model, snapshot.edit)
     made = f"set up {accent(short(snapshot.id))}"

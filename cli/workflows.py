@@ -8,35 +8,33 @@ from __future__ import annotations
 
 import math
 import shutil
-import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cli.errors import UsageError
+from cli.known_ids import KnownIds, known_ids, require_known
 from cli.leases import kept_alive
+from cli.reading import read_new, require_past, told
 from raie_engine.content_parts import ContentParts, RegionFacts
 from raie_engine.drift_report import DriftReport, drift_report
 from raie_engine.edit_tasks import region_tasks, shared_task
 from raie_engine.editing import PreparedEdit, finish_edit, new_windows, prepare_edit
-from raie_engine.errors import EngineError, InputError
+from raie_engine.errors import EngineError
 from raie_engine.impact import impact
-from raie_engine.interactions import Interactions, between, end_time, read_log
-from raie_engine.log_times import iso
+from raie_engine.interactions import Interactions, end_time, read_log
 from raie_engine.model_view import ModelView, Settings
 from raie_engine.region_training import SHARED, TrainedRegion, train_regions
 from raie_engine.setting_up import set_up
 from raie_engine.worker_pool import foreseen
-from registry import Content, Digest, RegionChange, Registry, Snapshot
+from registry import Content, Digest, Edit, RegionChange, Registry, Snapshot
 
-__all__ = ["Progress", "apply_edit", "open_view", "plain", "planned", "read_new", "resume_edit", "run_setup"]
+__all__ = ["Progress", "apply_edit", "open_view", "plain", "planned", "resume_edit", "run_setup"]
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is finished, and how much there is."""
-
-DAY_S = 86_400
 
 
 def open_view(registry: Registry, snapshot: Snapshot, own: Path | None = None) -> ModelView:
@@ -58,15 +56,21 @@ def run_setup(
     reason: str,
     work: Path,
     progress: Progress,
+    tell: Callable[[str], None],
 ) -> Snapshot:
     """Train the backbone, fit the regions and commit the model's first snapshot.
+
+    tell: called with each line on what the log was read as; what was found in it is kept for later logs.
 
     Raises: EngineError for a log that cannot be used, and the set-up is then closed; RegistryError when the model has
     a snapshot already, and StoreUnreachable before any training where the store does not keep what it is given.
     """
     interactions = read_log(log, **vars(settings.log))
+    for line in told(interactions):
+        tell(line)
+    settings = replace(settings, log=settings.log.as_read(interactions.reading))
     end = end_time(interactions, until)
-    _not_from_the_future(interactions, end, log)
+    require_past(interactions, end, log)
     # What a store cannot do should be known now, not when there is something to be put after the training.
     registry.store.probe()
     edit = registry.begin(
@@ -113,42 +117,25 @@ def _finish_setup(
 
 @dataclass(frozen=True)
 class Planned:
-    """A plan for one edit and what it was made from; drift: what it was confined to, if it was."""
+    """A plan for one edit and what it was made from.
+
+    drift: what it was confined to, if it was.  known: what the base knows of the new rows.  facts: for the edit's
+    parameters, of how the log was read and what was accepted.
+    """
 
     base: Snapshot
     view: ModelView
     interactions: Interactions
     prepared: PreparedEdit
     drift: DriftReport | None
+    known: KnownIds
+    facts: Mapping[str, Any]
 
     @property
     def idle(self) -> bool:
         """Whether it would use rows up and change no region by them: none has enough windows, and none more wait."""
         plan = self.prepared.plan
         return not plan.touched and (self.drift is not None or plan.waiting == len(self.view.buffer))
-
-
-def read_new(view: ModelView, log: Path) -> Interactions:
-    """The log as the model reads its logs: known ids keep their rows.
-
-    Raises: InputError for a log that cannot be used.
-    """
-    try:
-        return read_log(log, catalogue=view.catalogue, **vars(view.settings.log))
-    except InputError as error:
-        # The reader's advice names options that only a set-up has.
-        raise InputError(f"{error} (a model's later logs are read with the options of its set-up)") from error
-
-
-def _not_from_the_future(interactions: Interactions, until: int | None, log: Path) -> None:
-    """Raises: InputError for rows after tomorrow: behind their watermark every other row would come too late."""
-    tomorrow, last = int(time.time()) + DAY_S, int(between(interactions, None, until).timestamp.max(initial=0))
-    if last > tomorrow:
-        count = len(between(interactions, tomorrow, until))
-        raise InputError(
-            f"{log}: expected rows of the past, found {count:,} after tomorrow, the last of {iso(last)}: leave them out, "
-            "or name an --until before them"
-        )
 
 
 def planned(
@@ -160,10 +147,13 @@ def planned(
     *,
     only_drifted: bool = False,
     own: Path | None = None,
+    reading: Mapping[str, Any] | None = None,
+    accept_new_ids: bool = False,
 ) -> Planned:
     """What an edit of the head on this log would do; changes nothing.
 
-    only_drifted: leave regions alone that predict the new windows as well as they did.
+    only_drifted: leave regions alone that predict the new windows as well as they did.  reading: what of the log is to be
+    read otherwise than at the set-up.  accept_new_ids: pass ids that look like known ones respelt.
 
     Raises: EngineError, NothingToEdit among them; RegistryError; UsageError before the set-up.
     """
@@ -171,9 +161,11 @@ def planned(
     if base is None:
         raise UsageError(f"model {model!r} has no snapshot to edit: run `raie setup` first")
     view = open_view(registry, base, own)
-    interactions = read_new(view, log)
+    interactions = read_new(view, log, reading)
     end = end_time(interactions, until)
-    _not_from_the_future(interactions, end, log)
+    require_past(interactions, end, log)
+    known = known_ids(registry, model, base, view, interactions, end)
+    require_known(known, log, accepted=accept_new_ids)
     vectors = drift = None
     if only_drifted:
         windows = new_windows(view, interactions, end)
@@ -189,7 +181,11 @@ def planned(
         only=drift.drifted if drift else None,
         vectors=vectors,
     )
-    return Planned(base, view, interactions, prepared, drift)
+    facts: dict[str, Any] = {"reading": dict(reading)} if reading else {}
+    facts |= {"known": known.kept(accepted=accept_new_ids)}
+    if accept_new_ids:
+        facts |= {"accepted_new_ids": True}
+    return Planned(base, view, interactions, prepared, drift, known, facts)
 
 
 def apply_edit(
@@ -215,13 +211,11 @@ def apply_edit(
         reason=reason,
         data_digest=plan.interactions.digest,
         plan_digest=digest,
-        parameters={"log": str(log.resolve()), "until": until, "gate": plan.prepared.plan.gate},
+        parameters={"log": str(log.resolve()), "until": until, "gate": plan.prepared.plan.gate, **plan.facts},
         base=plan.base.id,
     )
     registry.record_part(model, edit.number, "prepared", {"blob": digest})
-    return edit.number, _train_and_commit(
-        registry, model, edit.number, plan.view, plan.prepared, work, workers, progress
-    )
+    return edit.number, _train_and_commit(registry, model, edit, plan.view, plan.prepared, work, workers, progress)
 
 
 def resume_edit(
@@ -254,7 +248,7 @@ def resume_edit(
         return _finish_setup(registry, model, number, interactions, end, settings, work, progress)
     view = open_view(registry, registry.resolve(model, str(edit.base)), own)
     prepared = PreparedEdit.from_bytes(registry.get(Digest(str(edit.plan_digest))))
-    return _train_and_commit(registry, model, number, view, prepared, work, workers, progress)
+    return _train_and_commit(registry, model, edit, view, prepared, work, workers, progress)
 
 
 def _require_own(settings: Settings, own: Path | None) -> None:
@@ -270,14 +264,14 @@ def _require_own(settings: Settings, own: Path | None) -> None:
 def _train_and_commit(
     registry: Registry,
     model: str,
-    number: int,
+    edit: Edit,
     view: ModelView,
     prepared: PreparedEdit,
     work: Path,
     workers: int,
     progress: Progress,
 ) -> Snapshot:
-    folder = _folder(work, model, number)
+    number, folder = edit.number, _folder(work, model, edit.number)
     with kept_alive(registry, model, number):
         trained = _trained(registry, model, number, view, prepared, folder, workers, progress)
         finished = finish_edit(view, prepared, list(trained.values()))
@@ -285,6 +279,8 @@ def _train_and_commit(
         candidate = ModelView(content, registry.get, view.own)
         progress("judging the candidate", 0, 1)
         report = impact(view, candidate, prepared, finished, trained)
+        if "known" in edit.parameters:  # of an edit that an older raie began it is not known
+            report["known"] = edit.parameters["known"]
         progress("judging the candidate", 1, 1)
     snapshot = registry.commit(model, number, content, _changes(finished.facts), plain(report))
     shutil.rmtree(folder, ignore_errors=True)

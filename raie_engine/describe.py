@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from raie_engine.config import WindowConfig
 from raie_engine.interactions import Interactions, between
-from raie_engine.log_times import iso
+from raie_engine.log_times import EARLIEST_PLAUSIBLE, iso
 from raie_engine.ordering import stable_order
 from raie_engine.windows import cut_windows
 
@@ -30,8 +30,6 @@ _MANY_TIES = 0.2
 _MANY_SHORT = 0.5
 _MANY_NEW_ITEMS = 0.2
 _ONE_USER = 0.1
-# 1990-01-01; earlier than any log of clicks or ratings, later than any row number up to six hundred million.
-_EARLIEST_PLAUSIBLE = 631_152_000
 
 
 @dataclass(frozen=True)
@@ -155,7 +153,7 @@ def _time_warnings(interactions: Interactions, ties: float) -> Iterator[str]:
         return
     if first == last:
         yield f"every row has the timestamp {iso(first)}: slices cannot be cut and the order is the file's"
-    elif first < _EARLIEST_PLAUSIBLE:
+    elif first < EARLIEST_PLAUSIBLE:
         yield (
             f"the first timestamp is {iso(first)}: if these are row numbers or days, dates will be wrong; "
             "expected epoch seconds UTC"

@@ -1,7 +1,8 @@
 """What an edit changed for whom: the candidate against its parent, on windows that neither was trained on.
 
 Retention: set-up windows of the holdout, by which no adapter was chosen. Adaptation: the newest windows of the edit; its
-adapters were chosen by them, so it flatters the candidate a little. Both with the interval of the difference by user.
+adapters were chosen by them, so it flatters the candidate a little; a second figure is of those windows whose target the
+parent knows, because the parent cannot recommend any other. All with the interval of the difference by user.
 """
 
 from __future__ import annotations
@@ -55,13 +56,16 @@ def impact(
     after = candidate.router
     before = knowing_rows_of(parent.router, after)
     newest = prepared.windows.take(prepared.windows.timestamp > prepared.judged_after)
+    old, new = ranks(before.scores, newest), ranks(after.scores, newest)
+    known = newest.target <= len(parent.catalogue.items)
     touched = [fact.region for fact in finished.facts]
     untouched = sorted(set(parent.content.regions) - set(touched))
     decided = np.bincount(prepared.plan.decided_action, minlength=3)
     return {
         "gate": dict(zip(("update", "expand", "add"), decided.tolist(), strict=True)),
         "retention": compared(before, after, parent.holdout),
-        "adaptation": compared(before, after, newest),
+        "adaptation": compared_ranks(old, new, newest),
+        "adaptation_known": compared_ranks(old[known], new[known], newest.take(known)),
         "regions": [_region(trained[region], region in touched) for region in sorted(trained) if region >= 0],
         "untouched": untouched,
         "untouched_identical": all(parent.content.regions[r] == candidate.content.regions[r] for r in untouched),

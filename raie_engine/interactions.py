@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from raie_engine.catalogue import PAD, Catalogue
 from raie_engine.errors import DamagedArtifact, InputError
-from raie_engine.item_titles import read_titles
+from raie_engine.item_titles import read_titles, titles_beside
 from raie_engine.json_bytes import parse_json
-from raie_engine.log_files import Codes, Columns, RawLog, read_raw
+from raie_engine.log_files import Codes, Columns, Delimited, RawLog, Reading, read_raw
 from raie_engine.log_times import iso, parse_time
 from raie_engine.ordering import first_appearance, stable_order
 
@@ -42,13 +42,14 @@ class Interactions:
     """A log in its recorded order.
 
     user: int32 [n], 0-based rows.  item: int32 [n], 1-based rows.  timestamp: int64 [n], ascending.
-    catalogue: what the rows mean; it may hold more ids than this log.
+    catalogue: what the rows mean; it may hold more ids than this log.  reading: what a file was read as.
     """
 
     user: NDArray[np.int32]
     item: NDArray[np.int32]
     timestamp: NDArray[np.int64]
     catalogue: Catalogue
+    reading: Reading | None = None
 
     def __len__(self) -> int:
         return len(self.timestamp)
@@ -80,18 +81,22 @@ def read_log(
     duplicates: str = "error",
     titles: str | Path | None = None,
     catalogue: Catalogue | None = None,
+    separator: str | None = None,
+    header: bool = True,
 ) -> Interactions:
-    """Read a CSV, Parquet, JSONL or MovieLens .dat log.
+    """Read a log of any known kind, as README's table lists them.
 
     min_rating: keep rows rated at least this.  duplicates: what to do with rows of one user, item and second:
     "error", "drop" (the first stays) or "keep".  titles: a file with the titles of the items; without one they are read
     from the log's own column of titles, if one is named.  catalogue: an older one whose ids keep their rows and titles.
+    separator: of a file of text, None to look for it.  header: whether a file of text has one; without, columns are named
+    by their numbers.
 
     Raises: InputError for anything in the file that cannot be used, with the row and the way out.
     """
     if duplicates not in ("error", "drop", "keep"):
         raise InputError(f"--duplicates: expected error, drop or keep, found {duplicates!r}")
-    raw = read_raw(path, columns, with_rating=min_rating is not None)
+    raw = read_raw(path, columns, with_rating=min_rating is not None, cut=Delimited(separator, header))
     kept = None if min_rating is None else _rated(raw, min_rating, path)
     order = _time_order(raw.timestamp, kept)
     timestamp = raw.timestamp[order]
@@ -107,9 +112,14 @@ def read_log(
     user, users = _to_rows(user, raw.user, known.users)
     item, items = _to_rows(item, raw.item, known.items)
     grown = Catalogue(users, items, known.titles)
-    if titles is not None or columns.title is not None:
-        grown = grown.with_titles(read_titles(titles or path, columns), since=len(known.items))
-    return Interactions(user, item + np.int32(PAD + 1), timestamp, grown)
+    reading = raw.reading
+    beside = titles_beside(Path(path), reading.columns) if titles is None and columns.title is None else None
+    if beside is not None:
+        reading = replace(reading, titles=beside, notes=(*reading.notes, f"titles are read from {beside.name}"))
+    if titles is not None or columns.title is not None or beside is not None:
+        found = read_titles(titles or beside or path, reading.columns)
+        grown = grown.with_titles(found, since=len(known.items))
+    return Interactions(user, item + np.int32(PAD + 1), timestamp, grown, reading)
 
 
 def _rated(raw: RawLog, min_rating: float, path: str | Path) -> NDArray[np.int64]:

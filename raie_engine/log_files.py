@@ -1,4 +1,4 @@
-"""Log files (CSV, Parquet, JSONL, MovieLens .dat) become raw columns in file order, or one clear error.
+"""Log files of any kind become raw columns in file order, or one clear error; and what they were read as.
 
 Ids leave here as text, dictionary-encoded: a code per row and the distinct texts, never a string per row.
 n rows. Rows in messages count from 1 and leave out a header.
@@ -6,54 +6,50 @@ n rows. Rows in messages count from 1 and leave out a header.
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.json
-import pyarrow.parquet
 from numpy.typing import NDArray
 
 from raie_engine.arrow import first_true, to_numpy
 from raie_engine.errors import InputError
-from raie_engine.log_times import seconds
+from raie_engine.log_columns import Columns, Matched
+from raie_engine.log_delimited import Delimited, is_movielens_100k, parser_reason, read_delimited
+from raie_engine.log_ids import Codes, id_codes, spelt_twice
+from raie_engine.log_jsonl import read_jsonl
+from raie_engine.log_parquet import parts_of, read_parquet
+from raie_engine.log_sources import Source, kind_of
+from raie_engine.log_times import read_times
 
-__all__ = ["Codes", "Columns", "RawLog", "id_codes", "read_raw", "read_table"]
+__all__ = ["Codes", "Columns", "Delimited", "RawLog", "Read", "Reading", "id_codes", "read_raw", "read_table"]
 
-_TEXT = pa.dictionary(pa.int32(), pa.string())
-_HEAD_BYTES = 1 << 18
-_BLOCK_BYTES = 1 << 23  # each block has its own dictionary of ids: fewer blocks, less to merge
-_ID_ROLES = ("user", "item")
-_TEXT_ROLES = (*_ID_ROLES, "title")
-_FREE_ROWS, _FREE_BYTES = 1_000_000, 1 << 28  # what any parquet file may unpack to, however small it is
-_DAT_NAMES = ("user_id", "item_id", "rating", "timestamp")
+_DELIMITED = (".csv", ".tsv", ".dat", ".inter", ".item")
+_JSON = (".jsonl", ".ndjson", ".json")
+_SEPARATOR_NAMES = {"\t": "tabs", ";": "semicolons", "|": "pipes", "::": "::"}
 
 
 @dataclass(frozen=True)
-class Columns:
-    """Which column of the file is which; ratings are read only for a rating threshold, titles are optional."""
+class Reading:
+    """What a log was read as.
 
-    user: str = "user_id"
-    item: str = "item_id"
-    timestamp: str = "timestamp"
-    rating: str | None = None
-    title: str | None = None
+    columns: as the file spells them.  line: one line for a person, None where all is as was asked for.  notes: what a
+    person should know of the values.  titles: a file of titles that lies beside the log.
+    """
 
+    columns: Columns
+    line: str | None = None
+    notes: tuple[str, ...] = ()
+    titles: Path | None = None
 
-@dataclass(frozen=True, eq=False)
-class Codes:
-    """External ids of one column.  codes: int32 [n], indices into texts.  texts: the distinct ids."""
-
-    codes: NDArray[np.int32]
-    texts: list[str]
+    @property
+    def told(self) -> tuple[str, ...]:
+        """Every line that a person should see."""
+        return (*([self.line] if self.line else ()), *self.notes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,241 +60,128 @@ class RawLog:
     item: Codes
     timestamp: NDArray[np.int64]
     rating: NDArray[np.float64] | None
+    reading: Reading
 
 
-def read_raw(path: str | Path, columns: Columns, *, with_rating: bool) -> RawLog:
-    """Read the needed columns of a log file.
+@dataclass(frozen=True)
+class Read:
+    """A table whose columns are named by role, where they were found, and the separator of a file of text."""
 
-    Raises: InputError for a file that is missing, empty, of an unknown kind or broken; for missing columns, ids,
-        timestamps or ratings; and for values of the wrong type, each with the row it was found in.
+    table: pa.Table
+    matched: Matched
+    separator: str | None = None
+
+
+def read_raw(
+    path: str | Path,
+    columns: Columns,
+    *,
+    with_rating: bool,
+    cut: Delimited = Delimited(),  # noqa: B008 (frozen)
+) -> RawLog:
+    """Read the needed columns of a log file. cut: how a file of text is cut.
+
+    Raises: InputError for a file that is missing, empty, of an unknown kind or broken; for missing or doubled columns,
+        ids, timestamps or ratings; and for values of the wrong type, each with the row it was found in.
     """
     path = Path(path)
     wanted = {"user": columns.user, "item": columns.item, "time": columns.timestamp}
     if with_rating:
         wanted["rating"] = columns.rating or "rating"
-    table = read_table(path, wanted, {} if columns.rating is None else {"rating": columns.rating})
+    read = read_table(path, wanted, {} if columns.rating is None else {"rating": columns.rating}, cut)
+    table, names = read.table, read.matched.names
     with _broken_as_input_error(path):
-        return RawLog(
-            user=id_codes(table["user"], f"{path}: {wanted['user']}", "user"),
-            item=id_codes(table["item"], f"{path}: {wanted['item']}", "item"),
-            timestamp=seconds(table["time"], f"{path}: {wanted['time']}"),
-            rating=_ratings(table["rating"], f"{path}: {wanted['rating']}") if with_rating else None,
+        user, item = (
+            id_codes(table[role], f"{path}: {names[role]}", role, blanks=read.matched.blanks)
+            for role in ("user", "item")
         )
+        timestamp, told = read_times(
+            table["time"], f"{path}: {names['time']}", milliseconds=read.matched.milliseconds
+        )
+        rating = _ratings(table["rating"], f"{path}: {names['rating']}") if with_rating else None
+    spelt = {"user": names["user"], "item": names["item"], "timestamp": names["time"]}
+    if columns.rating is not None:
+        spelt["rating"] = names["rating"]
+    found = Columns(**{**vars(columns), **spelt})
+    notes = (*told, *_spelling_notes(names["user"], user), *_spelling_notes(names["item"], item))
+    return RawLog(user, item, timestamp, rating, Reading(found, _line(read, with_rating), notes))
 
 
-def read_table(path: Path, wanted: dict[str, str], named: dict[str, str] | None = None) -> pa.Table:
+def _line(read: Read, with_rating: bool) -> str | None:
+    """What a file was read as, where that is not plain from what was asked for."""
+    kind, names = read.matched.read_as, read.matched.names
+    cut = _SEPARATOR_NAMES.get(read.separator or ",")
+    if kind is None and cut is None:
+        return None
+    roles = ("user", "item", *(("rating",) if with_rating else ()), "time")
+    words = [kind or "", f"separated by {cut}" if cut not in (None, "::") else ""]
+    return f"read as {', '.join(filter(None, words))}: {', '.join(names[role].strip() for role in roles)}"
+
+
+def _spelling_notes(column: str, codes: Codes) -> Iterator[str]:
+    pair = spelt_twice(codes.texts)
+    if pair is not None:
+        yield f"{column.strip()} holds both {pair[0]} and {pair[1]}, which are two ids, because ids are compared as text"
+
+
+def read_table(
+    path: Path,
+    wanted: Mapping[str, str],
+    named: Mapping[str, str] | None = None,
+    cut: Delimited = Delimited(),  # noqa: B008 (frozen)
+) -> Read:
     """The columns of a file by role. wanted: their names by role, as in `Columns`; named: others that must be there.
 
     Raises: InputError for a file that is missing, empty, of an unknown kind or broken, and for a missing column.
     """
-    read = _READERS.get(path.suffix.lower())
-    if read is None:
+    kind = kind_of(path)
+    folder = path.is_dir() and bool(parts_of(path))
+    known = kind in (*_DELIMITED, *_JSON, ".parquet") or is_movielens_100k(path)
+    if not known and not folder:
         raise InputError(
-            f"{path}: expected a log named .csv, .parquet, .jsonl or .dat (MovieLens), found {path.suffix!r}; "
-            "rename or convert the file"
+            f"{path}: expected a log named .csv, .parquet, .jsonl or .dat (MovieLens), .tsv, .inter (RecBole) or u.data, "
+            f"plain or compressed (.gz, .zst), found {path.suffix!r}; rename or convert the file"
         )
     with _broken_as_input_error(path):
-        if not path.is_file():
-            raise InputError(
-                f"{path}: expected a log file, found {'a folder' if path.is_dir() else 'nothing'}; check the path"
-            )
-        if path.stat().st_size == 0:
-            raise InputError(f"{path}: expected interactions, found an empty file (0 bytes)")
-        table = read(path, wanted, named or {})
-    if table.num_rows == 0:
+        if not folder:
+            _require_file(path)
+        source, others = Source(path), named or {}
+        if folder or kind == ".parquet":
+            read = Read(*read_parquet(path, wanted, others))
+        elif kind in _JSON:
+            source.require_text()
+            read = Read(*read_jsonl(source, wanted, others))
+        else:
+            read = Read(*read_delimited(source, cut, wanted, others))
+    if read.table.num_rows == 0:
         raise InputError(f"{path}: expected interactions, found a header and no rows")
-    return table
+    return read
+
+
+def _require_file(path: Path) -> None:
+    if not path.is_file():
+        raise InputError(
+            f"{path}: expected a log file, found {'a folder' if path.is_dir() else 'nothing'}; check the path"
+        )
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: expected interactions, found an empty file (0 bytes)")
 
 
 @contextmanager
 def _broken_as_input_error(path: Path) -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowException, OSError, UnicodeError) as error:
-        kind = path.suffix.lower().lstrip(".")
-        reason = _row_without_header(" ".join(str(error).split()), headers=kind == "csv")
+    except (pa.ArrowException, OSError, UnicodeError, EOFError) as error:
+        kind = kind_of(path).lstrip(".")
+        reason = parser_reason(" ".join(str(error).split()), headers=kind in ("csv", "tsv", "inter"))
         raise InputError(
             f"{path}: expected a readable {kind} log, found: {reason:.300}; repair or convert the file"
         ) from error
 
 
-def _row_without_header(reason: str, *, headers: int) -> str:
-    """The CSV parser's "Row #4", which counts the header, as "row 3", like every other row in a message."""
-    return re.sub(
-        r"^(CSV parse error: |In CSV column #\d+: )Row #(\d+)",
-        lambda found: f"{found[1]}row {int(found[2]) - headers}",
-        reason,
-    )
-
-
-# --- One reader per kind of file: (path, columns to read and columns that must be there, by role) -> table whose columns
-# are named by role.
-
-
-def _read_csv(path: Path, wanted: dict[str, str], named: dict[str, str]) -> pa.Table:
-    with pa.csv.open_csv(path, pa.csv.ReadOptions(block_size=_HEAD_BYTES, use_threads=False)) as head:
-        _check_present(path, wanted | named, head.schema.names)
-    return _csv_table(path, wanted, pa.csv.ReadOptions(block_size=_BLOCK_BYTES), pa.csv.ParseOptions())
-
-
-def _read_dat(path: Path, wanted: dict[str, str], named: dict[str, str]) -> pa.Table:
-    _check_present(path, wanted | named, _DAT_NAMES)
-    # "::" read as the delimiter ":" leaves an empty column between any two.
-    names = ["user_id", "_1", "item_id", "_2", "rating", "_3", "timestamp"]
-    reading = pa.csv.ReadOptions(block_size=_BLOCK_BYTES, column_names=names)
-    return _csv_table(path, wanted, reading, pa.csv.ParseOptions(delimiter=":"))
-
-
-def _csv_table(path: Path, wanted: dict[str, str], reading: Any, parsing: Any) -> pa.Table:
-    converting = pa.csv.ConvertOptions(
-        include_columns=list(wanted.values()),
-        column_types={wanted[role]: _TEXT for role in _TEXT_ROLES if role in wanted},
-        # Only an empty field is missing: "NA" and "null" are ids like any other.
-        null_values=[""],
-        strings_can_be_null=True,
-    )
-    try:
-        table = pa.csv.read_csv(path, reading, parsing, converting)
-    except pa.ArrowInvalid:
-        # One thread is slower and its message names the row.
-        reading.use_threads = False
-        table = pa.csv.read_csv(path, reading, parsing, converting)
-    return table.rename_columns(list(wanted))
-
-
-def _read_parquet(path: Path, wanted: dict[str, str], named: dict[str, str]) -> pa.Table:
-    schema = pa.parquet.read_schema(path)
-    _check_present(path, wanted | named, schema.names)
-    text = [name for role, name in wanted.items() if role in _ID_ROLES and _is_text(schema.field(name).type)]
-    file = pa.parquet.ParquetFile(path, read_dictionary=text)
-    _require_plausible(path, file.metadata)
-    return file.read(list(wanted.values())).select(list(wanted.values())).rename_columns(list(wanted))
-
-
-def _require_plausible(path: Path, metadata: Any) -> None:
-    """Refuses a small file that would fill the memory: a few bytes of run lengths can stand for any number of rows.
-
-    A row of a log takes more than a tenth of a byte, and pages shrink to a twentieth where they are compressed.
-    """
-    size = path.stat().st_size
-    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-    unpacked = sum(group.total_byte_size for group in groups)
-    if metadata.num_rows > _FREE_ROWS + 10 * size or unpacked > _FREE_BYTES + 200 * size:
-        raise InputError(
-            f"{path}: expected a log, found {size:,} bytes that stand for {metadata.num_rows:,} rows or {unpacked:,} "
-            "bytes; write it anew, from the data that it was made of"
-        )
-
-
-def _read_jsonl(path: Path, wanted: dict[str, str], named: dict[str, str]) -> pa.Table:
-    with path.open(encoding="utf-8") as lines:
-        first = _json_object(path, 1, next((line for line in lines if line.strip()), ""))
-    _check_present(path, wanted | named, list(first))
-    # The first line fixes the types, so that a text that looks like a date stays the text it is.
-    fields = [(name, _json_type(first[name], is_id=role in _ID_ROLES)) for role, name in wanted.items()]
-    parsing = pa.json.ParseOptions(explicit_schema=pa.schema(fields), unexpected_field_behavior="ignore")
-    try:
-        table = pa.json.read_json(path, parse_options=parsing)
-    except pa.ArrowInvalid:
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    _check_like_first(path, number, _json_object(path, number, line), first, list(wanted.values()))
-        raise
-    return table.select(list(wanted.values())).rename_columns(list(wanted))
-
-
-_READERS: dict[str, Callable[[Path, dict[str, str], dict[str, str]], pa.Table]] = {
-    ".csv": _read_csv,
-    ".dat": _read_dat,
-    ".jsonl": _read_jsonl,
-    ".parquet": _read_parquet,
-}
-
-
-def _check_present(path: Path, wanted: dict[str, str], present: Any) -> None:
-    for role, name in wanted.items():
-        if name not in present:
-            raise InputError(
-                f"{path}: expected a column {name!r} for the {role}, found {', '.join(present):.300}; "
-                f"name the right one with --{role}-column"
-            )
-
-
-def _json_object(path: Path, number: int, line: str) -> dict[str, Any]:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: expected one JSON object per line, found in line {number}: {error}") from error
-    if not isinstance(value, dict):
-        raise InputError(f"{path}: expected one JSON object per line, found in line {number}: {line.strip()[:60]}")
-    return value
-
-
-def _json_type(value: Any, *, is_id: bool) -> pa.DataType:
-    if isinstance(value, str) or value is None:
-        return pa.string()
-    if isinstance(value, int) and is_id:
-        return pa.bool_() if isinstance(value, bool) else pa.int64()
-    return pa.float64()
-
-
-def _check_like_first(
-    path: Path, number: int, row: dict[str, Any], first: dict[str, Any], names: list[str]
-) -> None:
-    for name in names:
-        value = row.get(name)
-        if value is not None and isinstance(value, str) != isinstance(first[name], str):
-            raise InputError(
-                f"{path}: expected every {name} to be of one type, as {first[name]!r} in the first line, "
-                f"found {value!r} in line {number}; write them all as text or all as numbers"
-            )
-
-
-# --- Columns to arrays.
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-def id_codes(column: pa.ChunkedArray, where: str, role: str) -> Codes:
-    """The ids of one column as codes. Raises: InputError for a row without one; where, role: for its message."""
-    if pa.types.is_nested(column.type):
-        raise InputError(f"{where}: expected one id per row, found {column.type}; flatten the column")
-    if pa.types.is_dictionary(column.type) and not _is_text(column.type.value_type):
-        column = column.cast(column.type.value_type)
-    if pa.types.is_dictionary(column.type):
-        encoded = column.unify_dictionaries().combine_chunks()
-    else:
-        encoded = column.combine_chunks().dictionary_encode()
-    missing = first_true(pc.is_null(encoded))
-    if missing is not None:
-        raise _missing_id(where, role, missing)
-    texts = _id_texts(encoded.dictionary)
-    codes = to_numpy(encoded.indices).astype(np.int32, copy=False)
-    if "" in texts and (codes == texts.index("")).any():
-        raise _missing_id(where, role, int(np.argmax(codes == texts.index(""))))
-    return Codes(codes, texts)
-
-
-def _id_texts(values: pa.Array) -> list[str]:
-    """Distinct ids of any type as text; whole floats as integers, as a table with gaps turned them into."""
-    if pa.types.is_floating(values.type):
-        numbers = (repr(number) for number in values.to_pylist())
-        return ["" if text == "nan" else text.removesuffix(".0") for text in numbers]
-    return [text or "" for text in values.cast(pa.string()).to_pylist()]
-
-
-def _missing_id(where: str, role: str, index: int) -> InputError:
-    return InputError(
-        f"{where}: expected {role} ids in every row, found none in row {index + 1}; fill it or remove the row"
-    )
-
-
 def _ratings(column: pa.ChunkedArray, where: str) -> NDArray[np.float64]:
     column = column.combine_chunks()
-    if _is_text(column.type):
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         number = pc.match_substring_regex(column, r"^\s*[+-]?(\d+\.?\d*|\.\d+)\s*$")
         bad = first_true(pc.invert(number))
         if bad is not None:

@@ -5,7 +5,6 @@ The content names blobs by digest; `get` fetches and verifies them. A command th
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -50,7 +49,7 @@ class Settings:
 
     def to_bytes(self) -> bytes:
         """Canonical JSON."""
-        values = {"engine": to_mapping(self.engine), "log": dataclasses.asdict(self.log)}
+        values = {"engine": to_mapping(self.engine), "log": self.log.to_mapping()}
         return json.dumps(values, sort_keys=True, separators=(",", ":")).encode()
 
     @staticmethod

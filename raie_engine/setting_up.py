@@ -22,6 +22,7 @@ from raie_engine.errors import NothingToEdit, WrongBackbone
 from raie_engine.evaluation import mean_metrics, ranks
 from raie_engine.gating import gate_from
 from raie_engine.interactions import Interactions, Watermark, between, watermark
+from raie_engine.known_ids import reference
 from raie_engine.model_view import Settings
 from raie_engine.plan import AddBuffer
 from raie_engine.region_training import adapter_scores
@@ -120,6 +121,7 @@ def set_up(
         replaced=_shared(watermark(interactions, until), split, settings, buffer),
         regions=_entries(region_map, split.train, owner, config),
     )
+    known = reference(past)
     report = {
         "interactions": len(past),
         "windows": {name: len(value) for name, value in vars(split).items()},
@@ -130,6 +132,7 @@ def set_up(
         },
         "regions": _choice(choice, region_map),
         "holdout": mean_metrics(ranks(adapter_scores(model, None), split.holdout)),
+        "known": {"reference": None if known is None else known.to_mapping()},
     }
     return SetUp(parts, _facts(region_map), report)
 

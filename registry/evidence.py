@@ -183,6 +183,7 @@ def _read(source: str, text: str, at: float, content: Content, served: Content) 
         _change(report, "retention"),
         _change(report, "adaptation"),
         _disturbed(report, content, served),
+        _change(report, "adaptation_known"),
     )
 
 

@@ -26,6 +26,7 @@ CLOCK_SKEW_S = 3600.0
 """How far ahead of ours the clock of an evaluation may be; one from later than that is refused."""
 
 _DAY_S = 24 * 3600.0
+_LATER = frozenset({"adaptation_known"})  # came after format 1, whose policies do without
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,10 @@ class Policy:
     """The gates of one alias; what is None or false is not asked.
 
     protected: false lifts the policy, and keeps it on record.  retention, adaptation: the least change of Recall@10,
-    from what is served, on held-out set-up windows and on new ones.  locality: regions that the evaluation calls
-    untouched are so, byte for byte.  max_age_s: of the evaluation, seconds.  second_person: somebody approved it who made
+    from what is served, on held-out set-up windows and on new ones.  adaptation_known: on those of the new windows whose
+    target is an item that what is served knows too; one that it cannot recommend flatters any other snapshot.
+    locality: regions that the evaluation calls untouched are so, byte for byte.  max_age_s: of the evaluation, seconds.
+    second_person: somebody approved it who made
     none of it.  require_signed: signed by a trusted key, at promotion and at every load.  override: whether a gate may
     be passed over, with a reason; never the signature.
     Raises InvalidValue for numbers that no change and no age can be.
@@ -43,6 +46,7 @@ class Policy:
     protected: bool = True
     retention: float | None = None
     adaptation: float | None = None
+    adaptation_known: float | None = None
     locality: bool = False
     max_age_s: float | None = None
     second_person: bool = False
@@ -50,7 +54,7 @@ class Policy:
     override: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("retention", "adaptation"):
+        for name in ("retention", "adaptation", "adaptation_known"):
             _check_number(getattr(self, name), name, -1.0, 1.0)
         _check_number(self.max_age_s, "max_age_s", 1.0, math.inf)
         for name in ("protected", "locality", "second_person", "require_signed", "override"):
@@ -58,8 +62,9 @@ class Policy:
                 raise InvalidValue(f"Expected true or false as {name} of a policy, found {getattr(self, name)!r}")
 
     def to_json(self) -> dict[str, Any]:
-        """The JSON object."""
-        return {"format": FORMAT, **asdict(self)}
+        """The JSON object; without what an older raie could not read, where it is not asked for."""
+        values = {name: value for name, value in asdict(self).items() if name not in _LATER or value is not None}
+        return {"format": FORMAT, **values}
 
     @staticmethod
     def from_json(value: Any) -> Policy:
@@ -68,17 +73,18 @@ class Policy:
         Raises InvalidValue for any other, one with a gate of a newer raie among them: it must not be passed over.
         """
         known = {field.name for field in fields(Policy)}
-        if not isinstance(value, Mapping) or value.get("format") != FORMAT or set(value) - {"format"} != known:
+        found = set(value) - {"format"} if isinstance(value, Mapping) else set()
+        if not isinstance(value, Mapping) or value.get("format") != FORMAT or not known - _LATER <= found <= known:
             raise InvalidValue("Expected a policy as this raie writes it, found another; upgrade raie")
-        return Policy(**{name: value[name] for name in known})
+        return Policy(**{name: value[name] for name in found})
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """A snapshot measured against what an alias serves.
 
-    source: where it is kept ("edit 3", "evaluation 7").  age_s: seconds.  retention, adaptation: change of Recall@10,
-    None where it was not measured.  disturbed: what should be untouched and is not; None where the report does not
+    source: where it is kept ("edit 3", "evaluation 7").  age_s: seconds.  retention, adaptation, adaptation_known: change
+    of Recall@10, None where not measured.  disturbed: what should be untouched and is not; None where the report does not
     say what it left untouched.
     """
 
@@ -87,6 +93,7 @@ class Evaluation:
     retention: float | None
     adaptation: float | None
     disturbed: tuple[str, ...] | None
+    adaptation_known: float | None = None
 
 
 @dataclass(frozen=True)
@@ -140,6 +147,7 @@ def gates(policy: Policy, facts: Facts) -> tuple[Gate, ...]:
     asked = (
         _retention(policy, facts),
         _adaptation(policy, facts),
+        _adaptation_known(policy, facts),
         _locality(policy, facts),
         _age(policy, facts),
         _second_person(policy, facts),
@@ -160,6 +168,13 @@ def _adaptation(policy: Policy, facts: Facts) -> Gate | None:
         return None
     found = None if facts.evaluation is None else facts.evaluation.adaptation
     return _change("adaptation", "new windows", policy.adaptation, found, facts)
+
+
+def _adaptation_known(policy: Policy, facts: Facts) -> Gate | None:
+    if policy.adaptation_known is None:
+        return None
+    found = None if facts.evaluation is None else facts.evaluation.adaptation_known
+    return _change("adaptation, known items", "new windows of known items", policy.adaptation_known, found, facts)
 
 
 def _change(name: str, windows: str, least: float, change: float | None, facts: Facts) -> Gate:

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from cli.workflows import read_new
+from cli.reading import read_new
 from cli.workspace import find
 from raie_engine.editing import new_windows
 from raie_engine.gating import Action, GateDecisions, GatePolicy, gate_from

@@ -116,6 +116,12 @@ MUTANTS = (
         ("tests/registry/test_expiry.py", "-k", "sqlite"),
     ),
     Mutant(
+        "respelt ids are taken for new ones",
+        "raie_engine/respelt_ids.py",
+        (("    return rows if alike <= _TOLD_APART * len(plain) else rows[:0]\n", "    return rows[:0]\n"),),
+        ("tests/raie_engine/test_respelt_ids.py",),
+    ),
+    Mutant(
         "no lease",
         "registry/edits.py",
         (

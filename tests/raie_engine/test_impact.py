@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from raie_engine.evaluation import mean_metrics, ranks
 from raie_engine.impact import compared, impact, knowing_rows_of
 from raie_engine.interactions import between
+from raie_engine.model_view import ModelView
 from raie_engine.region_training import SHARED
 from raie_engine.windows import cut_windows
 from tests.raie_engine.world import World, small_settings
@@ -36,6 +38,21 @@ def test_the_impact_of_an_edit_is_measured_on_what_nobody_trained_on(world: Worl
     assert report["passes"] == sum(one.passes for one in first.trained.values())
     assert SHARED in first.trained
     assert report["waiting"] == len(first.view.buffer)
+
+
+def test_windows_of_items_that_the_parent_does_not_know_do_not_count_as_a_gain_on_known_items(
+    world: World,
+) -> None:
+    first, windows = world.first, world.first.prepared.windows
+    parent = ModelView(world.view.content, world.view.get)
+    items = int(np.median(windows.target))
+    vars(parent)["catalogue"] = world.view.catalogue.first(users=len(world.view.catalogue.users), items=items)
+    report = impact(parent, first.view, first.prepared, first.finished, first.trained)
+    newest = windows.take(windows.timestamp > first.prepared.judged_after)
+    known = newest.take(newest.target <= items)
+    assert 0 < len(known) < len(newest) == report["adaptation"]["windows"]
+    before = knowing_rows_of(parent.router, first.view.router)
+    assert report["adaptation_known"] == compared(before, first.view.router, known)
 
 
 def test_an_older_router_reads_new_items_and_recommends_none(world: World) -> None:

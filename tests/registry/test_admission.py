@@ -126,6 +126,20 @@ def test_a_snapshot_that_loses_more_than_the_policy_allows_is_refused_with_the_g
     assert verify(anywhere.registry).ok
 
 
+def test_a_gain_on_new_items_alone_passes_no_policy_that_asks_for_one_on_known_items(anywhere: Team) -> None:
+    anywhere.ask(adaptation=0.0, adaptation_known=0.0)
+    (violation,) = anywhere.refused()
+    assert violation.startswith("adaptation, known items: expected Recall@10 to change by +0 or more")
+    assert "no such window (edit 2)" in violation
+    known = {"adaptation_known": {"windows": 3, "Recall@10 change": {"mean": -0.2}}}
+    anywhere.evaluate("head", "production", report(GOOD, 0.8354) | known)
+    assert "-0.2 (evaluation 1)" in anywhere.refused()[0]
+    known["adaptation_known"]["Recall@10 change"] = {"mean": 0.1}
+    anywhere.evaluate("head", "production", report(GOOD, 0.1) | known)
+    assert anywhere.promote().target == anywhere.head.id
+    assert verify(anywhere.registry).ok
+
+
 def test_every_gate_that_failed_is_named_at_once(team: Team) -> None:
     team.ask(retention=0.0, adaptation=0.5, second_person=True, require_signed=True)
     names = [line.partition(":")[0] for line in team.refused()]

@@ -22,6 +22,7 @@ STRICTER = {
     "max_age_s": lambda value, more: (
         86_400.0 * (2 + more) if value is None else max(1.0, min(value, value + more))
     ),
+    "adaptation_known": lambda value, more: more if value is None else max(value, more),
     "locality": lambda value, more: True,
     "second_person": lambda value, more: True,
     "require_signed": lambda value, more: True,
@@ -29,7 +30,7 @@ STRICTER = {
 
 
 def policies() -> st.SearchStrategy[Policy]:
-    numbers = {"retention": st.none() | CHANGES, "adaptation": st.none() | CHANGES}
+    numbers = {name: st.none() | CHANGES for name in ("retention", "adaptation", "adaptation_known")}
     ages = {"max_age_s": st.none() | st.floats(1, 1e9)}
     return st.builds(Policy, **numbers, **ages, **{name: st.booleans() for name in FLAGS})
 
@@ -37,7 +38,7 @@ def policies() -> st.SearchStrategy[Policy]:
 def evaluations() -> st.SearchStrategy[Evaluation]:
     disturbed = st.none() | st.lists(st.sampled_from(["backbone", "region 3"]), max_size=2).map(tuple)
     numbers = st.none() | CHANGES
-    return st.builds(Evaluation, st.just("edit 2"), st.floats(-1e5, 1e9), numbers, numbers, disturbed)
+    return st.builds(Evaluation, st.just("edit 2"), st.floats(-1e5, 1e9), numbers, numbers, disturbed, numbers)
 
 
 def some_facts() -> st.SearchStrategy[Facts]:
@@ -75,6 +76,7 @@ def test_better_facts_fail_no_gate_that_worse_ones_passed(policy: Policy, facts:
             retention=None if seen.retention is None else seen.retention + abs(more),
             adaptation=None if seen.adaptation is None else seen.adaptation + abs(more),
             disturbed=None if seen.disturbed is None else (),
+            adaptation_known=None if seen.adaptation_known is None else seen.adaptation_known + abs(more),
         )
         if seen.age_s >= 0:
             assert failed(policy, replace(facts, evaluation=better)) <= failed(policy, facts)
@@ -86,7 +88,7 @@ def test_better_facts_fail_no_gate_that_worse_ones_passed(policy: Policy, facts:
 def test_each_gate_asks_what_the_policy_names_and_each_failure_is_one_line(policy: Policy, facts: Facts) -> None:
     found = gates(policy, facts)
     wanted = [policy.retention, policy.adaptation, policy.locality, policy.max_age_s]
-    wanted += [policy.second_person, policy.require_signed]
+    wanted += [policy.second_person, policy.require_signed, policy.adaptation_known]
     asked = sum(value is not None and value is not False for value in wanted)
     assert len(found) == (asked if policy.protected else 0)
     lines = violations(policy, facts)
@@ -107,7 +109,16 @@ def test_a_policy_reads_back_as_it_was(policy: Policy) -> None:
     assert Policy.from_json(parse_json(canonical_json(policy.to_json()))) == policy
 
 
-@pytest.mark.parametrize("value", [{}, {"format": 2}, Policy().to_json() | {"quorum": 3}, [], None])
+def test_a_policy_of_the_version_before_is_read_and_written_as_it_was() -> None:
+    before = {"format": 1, "protected": True, "retention": -0.02, "adaptation": 0.0, "locality": True}
+    before |= {"max_age_s": 60.0, "second_person": False, "require_signed": False, "override": False}
+    policy = Policy.from_json(before)
+    assert policy.adaptation_known is None
+    assert policy.to_json() == before, "the audit holds the digest of these bytes"
+    assert replace(policy, adaptation_known=0.5).to_json() == before | {"adaptation_known": 0.5}
+
+
+@pytest.mark.parametrize("value", [{}, {"format": 1}, {"format": 2}, Policy().to_json() | {"quorum": 3}, [], None])
 def test_a_policy_with_a_gate_that_this_raie_does_not_know_is_refused_and_not_passed_over(value: Any) -> None:
     with pytest.raises(InvalidValue, match="upgrade raie"):
         Policy.from_json(value)
@@ -120,6 +131,7 @@ def test_a_policy_with_a_gate_that_this_raie_does_not_know_is_refused_and_not_pa
         {"retention": -1.5},
         {"adaptation": "0"},
         {"adaptation": True},
+        {"adaptation_known": 2.0},
         {"max_age_s": 0},
         {"max_age_s": float("inf")},
         {"locality": 1},
@@ -146,6 +158,9 @@ JUDGED = Evaluation("edit 2", 3 * 86_400.0, -0.022, 0.13, ())
         ({"retention": -1.0}, {"evaluation": replace(JUDGED, retention=None)}, False, "no such window"),
         ({"adaptation": 0.1}, {"evaluation": JUDGED}, True, "+0.13"),
         ({"adaptation": 0.2}, {"evaluation": JUDGED}, False, "+0.13"),
+        ({"adaptation_known": 0.1}, {"evaluation": replace(JUDGED, adaptation_known=0.13)}, True, "+0.13"),
+        ({"adaptation_known": 0.2}, {"evaluation": replace(JUDGED, adaptation_known=0.13)}, False, "+0.13"),
+        ({"adaptation_known": -1.0}, {"evaluation": JUDGED}, False, "no such window"),
         ({"locality": True}, {"evaluation": JUDGED}, True, "all of them"),
         ({"locality": True}, {"evaluation": replace(JUDGED, disturbed=("region 3",))}, False, "another region 3"),
         ({"locality": True}, {"evaluation": replace(JUDGED, disturbed=None)}, False, "no word"),
