@@ -175,6 +175,7 @@ Exit codes:
 \b
 Environment:
   RAIE_WORKSPACE     folder of raie.toml, as --workspace
+  RAIE_TRUST_WORKSPACE  folders of other users whose raie.toml is used without being named, or *
   RAIE_DATABASE_URL  database, before the one in raie.toml
   RAIE_STORE         blob store, before the one in raie.toml
   RAIE_MODEL         model, before the one in raie.toml

@@ -20,6 +20,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
 
 from registry.errors import InvalidValue, MlflowUnreachable
+from registry.sqlite_url import quoted_path, sqlite_url
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -82,7 +83,8 @@ def checked_uri(tracking_uri: str) -> str:
             "Expected an MLflow tracking URI such as sqlite:///mlflow.db or http://127.0.0.1:5000, "
             f"found {shown(tracking_uri)!r}"
         )
-    return f"sqlite:///{file}"
+    # For "sqlite:" MLflow makes the folder itself, of the escaped path: another one, beside the right one.
+    return sqlite_url(file) if quoted_path(str(file)) == str(file) else sqlite_url(file, driver="sqlite+pysqlite")
 
 
 def _sqlite_file(uri: str) -> Path | None:
@@ -90,7 +92,7 @@ def _sqlite_file(uri: str) -> Path | None:
         url = make_url(uri)
     except (ArgumentError, ValueError):
         return None
-    if url.drivername != "sqlite" or not url.database or url.database == ":memory:":
+    if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
         return None
     return Path(url.database).absolute()
 
