@@ -193,7 +193,7 @@ def ui_command(tracking_uri: str, port: int) -> tuple[list[str], dict[str, str]]
         raise InvalidValue(f"Expected a SQLite file to show, found a server: open {shown(uri)} in a browser")
     options = {
         "--backend-store-uri": uri,
-        "--artifacts-destination": str(_artifact_root(file)),
+        "--artifacts-destination": _artifact_root(file).as_uri(),
         "--host": "127.0.0.1",
         "--port": str(port),
         "--workers": "1",
