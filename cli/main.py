@@ -294,7 +294,9 @@ def _terminate(number: int, frame: FrameType | None) -> NoReturn:
 
 def main() -> NoReturn:
     """The console script."""
-    signal.signal(signal.SIGTERM, _terminate)
+    # A signal that whoever started us ignores, as `trap '' TERM` does, stays ignored; Python keeps SIGINT that way too.
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
+        signal.signal(signal.SIGTERM, _terminate)
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show the tree's lines gets question marks, not a crash.
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]

@@ -43,10 +43,9 @@ MUTANTS = (
         (
             (
                 "        last = next(attempts) == _ATTEMPTS\n",
-                "        last = next(attempts) == _ATTEMPTS\n"
-                "        done = write(database, partial(_mark_live, digests=sorted(waiting)))\n",
+                "        last = next(attempts) == _ATTEMPTS\n        done = record(sorted(waiting))\n",
             ),
-            ("        done = write(database, partial(_mark_live, digests=there))\n", ""),
+            ("        done = record(there)\n", ""),
         ),
         (CRASH, "-k", "any_step and edit"),
     ),
@@ -220,5 +219,11 @@ MUTANTS = (
         "migrations/guards.py",
         ((" SET search_path = {schema}, pg_temp", ""),),
         ("tests/registry/test_grants.py",),
+    ),
+    Mutant(
+        "a file is written through a link",
+        "cli/output_files.py",
+        (("    if kind is not None:\n", "    if False:\n"),),
+        ("tests/cli/test_output_files.py",),
     ),
 )
