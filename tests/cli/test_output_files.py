@@ -23,6 +23,11 @@ def write(path: Path, data: bytes, *, replace: bool = False) -> None:
         file.write(data)
 
 
+def what_is(name: str) -> tuple[int, int]:
+    found = os.lstat(name)
+    return found.st_ino, found.st_mode
+
+
 def test_an_export_writes_over_a_file_only_where_it_is_told_to(raie: Raie, workspace: Workspace) -> None:
     kept = Path("audit.jsonl")
     kept.write_text("yesterday's\n")
@@ -43,7 +48,8 @@ def test_no_command_replaces_a_link_a_pipe_or_a_device(
     Path("link.csv").symlink_to("target.csv")
     Path("dangling.csv").symlink_to("nowhere.csv")
     os.mkfifo("pipe.csv")
-    before = {name: os.lstat(name) for name in ("link.csv", "dangling.csv", "pipe.csv")}
+    names = ("link.csv", "dangling.csv", "pipe.csv")
+    before = [what_is(name) for name in names]
     for name, kind in (
         ("link.csv", "a link"),
         ("dangling.csv", "a link"),
@@ -57,7 +63,7 @@ def test_no_command_replaces_a_link_a_pipe_or_a_device(
             ran = raie(*command)
             assert (ran.code, ran.out) == (1, ""), command
             assert f"found {kind}" in ran.err
-    assert {name: os.lstat(name) for name in before} == before
+    assert [what_is(name) for name in names] == before
     assert Path("target.csv").read_text() == "kept"
     assert not Path("nowhere.csv").exists()
     assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
