@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -14,6 +12,7 @@ import click
 from cli.errors import INTEGRITY
 from cli.limits import limit_option, newest, older_follow
 from cli.output import Output, accent, faint, json_option, one_line, say, short, table, times, when
+from cli.output_files import whole_file
 from cli.publishing import publish_end
 from cli.workspace import Workspace, in_workspace
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["anchor_option", "export", "log", "verify"]
 
+_STANDARD_OUTPUT = ("-", "/dev/stdout", "/dev/fd/1")
 anchor_option = click.option(
     "--anchor",
     metavar="N:HASH",
@@ -93,12 +93,16 @@ def _draw(report: ChainReport, stored: int, shown: int | None) -> list[str]:
 @click.option(
     "--since", type=click.IntRange(min=0), default=0, metavar="N", help="Only the events after number N."
 )
+@click.option("--force", is_flag=True, help="Write over a file that is there.")
 @in_workspace
-def export(workspace: Workspace, file: str, since: int) -> None:
+def export(workspace: Workspace, file: str, since: int, force: bool) -> None:
     """Write the audit events as JSON lines.
 
     Oldest first, into FILE, or to the terminal without one. Each line is one event in canonical JSON with its hash and
     the one before it, so anybody can verify the chain without the database: docs/registry.md says how.
+
+    FILE is written whole or not at all. A file that is there stays as it is, unless --force says otherwise; a link or a
+    device is never written to.
 
     \b
     Examples:
@@ -110,10 +114,11 @@ def export(workspace: Workspace, file: str, since: int) -> None:
 
     with reading(workspace.registry().engine) as connection:
         lines = (audit.line_of(event) + b"\n" for event in audit.events(connection, after=since))
-        if file == "-":
+        if file in _STANDARD_OUTPUT:
             _write(sys.stdout.buffer, lines)
             return
-        count = _replace(Path(file), lines)
+        with whole_file(Path(file), replace=force) as stream:
+            count = _write(stream, lines)
     say(f"{file}  {count} events")
 
 
@@ -124,22 +129,6 @@ def _write(stream: BinaryIO, lines: Iterable[bytes]) -> int:
         stream.write(line)
         count += 1
     stream.flush()
-    return count
-
-
-def _replace(file: Path, lines: Iterable[bytes]) -> int:
-    """Write a file whole or leave it as it was; return the number of lines."""
-    partial = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        with partial.open("wb") as stream:
-            count = _write(stream, lines)
-        os.replace(partial, file)
-    except OSError as error:
-        # Nobody asked for the partial file, which the error names.
-        raise OSError(error.errno, error.strerror, str(file)) from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
     return count
 
 

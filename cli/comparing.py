@@ -109,11 +109,12 @@ def compare(
             f"expected neither --until nor options of reading beside --ref, found {', '.join(given)}: "
             "the set-up that --ref names has fixed them, so leave them out"
         )
-    from cli.comparisons import Asked, compared, write_files
+    from cli.comparisons import Asked, compared, require_outputs, write_files
 
     asked = Asked(
         Path(log), reading, strategies, ablations, against, edits, _seeds(seeds), until, end, ref, metric
     )
+    require_outputs(out)
     with progress_bars() as progress:
         found = compared(
             workspace, asked, workers=workers, fresh=fresh, progress=progress, tell=lambda line: say_told([line])

@@ -13,10 +13,11 @@ from typing import Any
 
 from cli.errors import UsageError
 from cli.known_ids import doubt_line, known_ids
+from cli.output_files import require_free, whole_file
 from cli.reading import read_new, told
 from cli.reports import known_line
 from cli.workflows import Progress, open_view, plain
-from cli.workspace import Workspace
+from cli.workspace import Workspace, require_code
 from raie_engine.backbone_training import configured_class
 from raie_engine.comparison.contestants import Contestant, contestants
 from raie_engine.comparison.course import Course, cut_course
@@ -25,13 +26,15 @@ from raie_engine.comparison.running import run
 from raie_engine.comparison.tables import csv_text, markdown
 from raie_engine.config import BackboneConfig, EngineConfig, from_mapping, to_mapping
 from raie_engine.errors import ConfigError
-from raie_engine.figures import draw
+from raie_engine.figures import pictures
 from raie_engine.interactions import Interactions, cut_time, end_time, read_log
 from raie_engine.log_settings import LogSettings
 from raie_engine.model_view import Settings
 from raie_engine.setting_up import with_times
 
-__all__ = ["Asked", "compared", "write_files"]
+__all__ = ["Asked", "compared", "require_outputs", "write_files"]
+
+_TABLES = ("comparison.md", "comparison.json", "comparison.csv")
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,7 @@ def _start(
 ) -> tuple[Interactions, Settings, int, tuple[bytes, bytes] | None]:
     """The log, how models are set up, where the set-up ends, and the backbone where there is one."""
     if asked.ref is None:
+        require_code(workspace)
         settings = with_times(Settings(from_mapping(workspace.engine), asked.reading))
         interactions = read_log(asked.log, **vars(asked.reading))
         for line in told(interactions):
@@ -185,14 +189,23 @@ def _contents(folder: Path) -> dict[str, str]:
     return found
 
 
+def require_outputs(folder: Path) -> None:
+    """Refuses a folder in which a table could not be written, before hours of computing. Raises: CliError."""
+    for name in _TABLES:
+        require_free(folder / name, replace=True)
+
+
 def write_files(found: Outcome, metric: str, folder: Path) -> list[Path]:
-    """The tables as Markdown, JSON and CSV, and the pictures."""
+    """The tables as Markdown, JSON and CSV, and the pictures; those of an earlier run are written over.
+
+    Raises: CliError where one of the names is that of a link or of something else than a regular file.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    texts = {
-        "comparison.md": markdown(found, metric),
-        "comparison.json": json.dumps(plain(found.to_mapping()), indent=1, ensure_ascii=False, allow_nan=False),
-        "comparison.csv": csv_text(found),
-    }
-    for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
-    return [*(folder / name for name in texts), *draw(found, metric, folder)]
+    text = json.dumps(plain(found.to_mapping()), indent=1, ensure_ascii=False, allow_nan=False)
+    tables = zip(_TABLES, (markdown(found, metric), text, csv_text(found)), strict=True)
+    written = []
+    for name, data in (*((name, table.encode()) for name, table in tables), *pictures(found, metric)):
+        with whole_file(folder / name, replace=True) as file:
+            file.write(data)
+        written.append(folder / name)
+    return written

@@ -9,6 +9,7 @@ import click
 
 from cli.errors import UsageError
 from cli.output import faint, say
+from cli.output_files import require_free, whole_file
 from cli.publishing import publish_end
 from cli.upkeep import bring_up_to_date
 from cli.workspace import ENVIRONMENT, FILE_NAME, Workspace, draft, parse, read, without_password
@@ -45,11 +46,13 @@ def init(start: Path | None, database: str | None, store: str | None, model: str
         workspace = read(file)
         revision = _make(workspace)
     else:
+        require_free(file, replace=False)
         text = draft(**_with_environment(chosen))
         workspace = parse(text, file)
         revision = _make(workspace)
         # Written last: a database that cannot be reached leaves no half-made workspace behind.
-        file.write_text(text, encoding="utf-8")
+        with whole_file(file, replace=False) as stream:
+            stream.write(text.encode())
     publish_end(workspace)
     say(f"workspace  {workspace.folder}")
     say(f"model      {workspace.model}")

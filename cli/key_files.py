@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.errors import CliError, UsageError
+from cli.output_files import require_free, whole_file
 
 if TYPE_CHECKING:
     from registry.signing import Signer
@@ -79,17 +80,13 @@ def write_pair(private: Path, secret: bytes, public: bytes) -> None:
 
     Raises: CliError where either file is there: a key that was overwritten is lost.
     """
-    made: list[Path] = []
+    for path in (private, public_path(private)):
+        require_free(path, replace=False, advice="move it away")
+    with whole_file(private, replace=False, mode=0o600) as file:
+        file.write(secret)
     try:
-        for path, data, mode in ((private, secret, 0o600), (public_path(private), public, 0o644)):
-            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-                made.append(path)
-                file.write(data)
-    except OSError as error:
-        for path in made:
-            path.unlink()
-        if isinstance(error, FileExistsError):
-            raise CliError(
-                f"expected no file {error.filename}, found one: name another, or move it away"
-            ) from error
+        with whole_file(public_path(private), replace=False, mode=0o644) as file:
+            file.write(public)
+    except BaseException:
+        private.unlink()
         raise

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.errors import CliError, UsageError
+from cli.errors import UsageError
 from cli.log_options import log_argument, log_options
 from cli.output import Output, accent, faint, iso, json_option, one_line, say, table, times
+from cli.output_files import require_free, whole_file
 
 if TYPE_CHECKING:
     from raie_engine.describe import Description
@@ -108,11 +109,12 @@ def synth(path: Path, seed: int, one_in_five: bool, force: bool) -> None:
       raie data synth log.csv
       raie data synth log.csv --seed 7 --one-in-five
     """
-    from raie_engine.synthetic import SyntheticConfig, drifting_log, one_topic_in_five, write_csv
+    from raie_engine.synthetic import SyntheticConfig, csv_bytes, drifting_log, one_topic_in_five
 
     _require_free_csv(path, force)
     made = drifting_log(one_topic_in_five(seed) if one_in_five else SyntheticConfig(seed=seed))
-    write_csv(made, path)
+    with whole_file(path, replace=force) as stream:
+        stream.write(csv_bytes(made))
     say(f"{accent(str(path))}  {len(made.users):,} interactions")
     for name, end in made.truth.cuts.items():
         say(f"  {name:8} until {end}")
@@ -124,5 +126,4 @@ def _require_free_csv(path: Path, force: bool) -> None:
         raise UsageError(
             f"expected a name that ends in .csv, found {path}: a log is read by its ending, so name another"
         )
-    if path.exists() and not force:
-        raise CliError(f"expected no file {path}, found one: name another, or write over it with --force")
+    require_free(path, replace=force)

@@ -180,6 +180,7 @@ Exit codes:
 \b
 Environment:
   RAIE_WORKSPACE     folder of raie.toml, as --workspace
+  RAIE_TRUST_WORKSPACE  folders of other users whose raie.toml is used without being named, or *
   RAIE_DATABASE_URL  database, before the one in raie.toml
   RAIE_STORE         blob store, before the one in raie.toml
   RAIE_MODEL         model, before the one in raie.toml
@@ -298,7 +299,9 @@ def _terminate(number: int, frame: FrameType | None) -> NoReturn:
 
 def main() -> NoReturn:
     """The console script."""
-    signal.signal(signal.SIGTERM, _terminate)
+    # A signal that whoever started us ignores, as `trap '' TERM` does, stays ignored; Python keeps SIGINT that way too.
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
+        signal.signal(signal.SIGTERM, _terminate)
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show the tree's lines gets question marks, not a crash.
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]

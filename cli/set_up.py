@@ -14,7 +14,7 @@ from cli.progress import progress_bars
 from cli.publishing import publishes_end
 from cli.records import snapshot_json
 from cli.reports import draw_report
-from cli.workspace import Workspace, actor, in_workspace
+from cli.workspace import Workspace, actor, in_workspace, require_code
 
 if TYPE_CHECKING:
     from raie_engine.log_settings import LogSettings
@@ -63,6 +63,7 @@ def setup(
     from raie_engine.config import from_mapping
     from raie_engine.model_view import Settings
 
+    require_code(workspace)
     registry = workspace.registry()
     engine: dict[str, Any] = {**workspace.engine}
     if seed is not None:

@@ -1,7 +1,7 @@
 """The workspace: a folder with a raie.toml that says where the database, the blobs and MLflow's records are.
 
 The environment comes before the file: RAIE_DATABASE_URL, RAIE_STORE, RAIE_MODEL, RAIE_BACKBONE_FILE, and RAIE_ACTOR for
-who acts.
+who acts. RAIE_TRUST_WORKSPACE names folders of other users whose raie.toml counts without being named.
 Every relative path, from either of them, starts at the folder of raie.toml.
 """
 
@@ -14,12 +14,13 @@ import os
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cli.errors import UsageError, WorkspaceError
+from cli.ownership import is_own, require_trusted
 
 if TYPE_CHECKING:
     from registry import Registry
@@ -35,6 +36,7 @@ __all__ = [
     "in_workspace",
     "parse",
     "read",
+    "require_code",
     "without_password",
 ]
 
@@ -55,7 +57,8 @@ class Workspace:
 
     folder: absolute, holds raie.toml.  database: an SQLAlchemy URL, never printed because the environment's may
     carry a password.  store: a folder, file:// or s3:// URL.  engine: the [engine] table, not yet checked.
-    backbone_file: the Python file of a backbone of one's own, if there is one.
+    backbone_file: the Python file of a backbone of one's own, if there is one.  runs_code: whether Python that
+    raie.toml names may run.
     """
 
     folder: Path
@@ -65,6 +68,7 @@ class Workspace:
     tracking_uri: str = field(repr=False)
     engine: Mapping[str, Any] = field(default_factory=dict)
     backbone_file: Path | None = None
+    runs_code: bool = True
 
     @property
     def work(self) -> Path:
@@ -84,7 +88,8 @@ class Workspace:
 def find(start: Path | None = None) -> Workspace:
     """The workspace at `start` (a folder or its raie.toml), else the nearest at or above the current folder.
 
-    Raises: WorkspaceError where there is none, or where it cannot be read.
+    Raises: WorkspaceError where there is none, where it cannot be read, or where one that nobody named is another
+    user's.
     """
     if start is not None:
         file = start if start.is_file() else start / FILE_NAME
@@ -95,8 +100,10 @@ def find(start: Path | None = None) -> Workspace:
         return read(file)
     here = Path.cwd()
     for folder in (here, *here.parents):
-        if (folder / FILE_NAME).is_file():
-            return read(folder / FILE_NAME)
+        file = folder / FILE_NAME
+        if file.is_file():
+            require_trusted(file, here=folder == here)
+            return read(file)
     raise WorkspaceError(
         f"no {FILE_NAME} in {here} or any folder above it: run `raie init` here, or name a folder with --workspace"
     )
@@ -125,7 +132,7 @@ def parse(text: str, file: Path) -> Workspace:
     tracking = _table(values, "mlflow", file)
     if unknown := sorted(set(tracking) - {"tracking_uri"}):
         raise WorkspaceError(f"{file}: unknown key 'mlflow.{unknown[0]}'; known here: mlflow.tracking_uri")
-    folder = file.resolve().parent
+    folder = _printable(file.resolve().parent)
     engine = _located(folder, _table(values, "engine", file))
     return Workspace(
         folder=folder,
@@ -134,8 +141,36 @@ def parse(text: str, file: Path) -> Workspace:
         store=_store_at(folder, _chosen(values, "store", _STORE, file)),
         tracking_uri=_at(folder, _text(tracking, "tracking_uri", _TRACKING, file)),
         engine=engine,
-        backbone_file=backbone_file(folder, engine),
+        backbone_file=backbone_file(folder, engine if runs_code(file) else {}),
+        runs_code=runs_code(file),
     )
+
+
+def runs_code(file: Path) -> bool:
+    """Whether Python that a raie.toml names may run: where it is the user's own, or is yet to be written."""
+    return not file.exists() or is_own(file)
+
+
+def require_code(workspace: Workspace) -> None:
+    """Raises: WorkspaceError where another user's raie.toml names the Python of a backbone, which never runs."""
+    backbone = workspace.engine.get("backbone")
+    named = isinstance(backbone, Mapping) and backbone.get("kind") == "file"
+    if named and not workspace.runs_code:
+        raise WorkspaceError(
+            f"expected the Python of a backbone in a workspace of your own, found that {workspace.folder / FILE_NAME} "
+            "belongs to another user: read the file that backbone.path names, and copy the workspace to run it"
+        )
+
+
+def _printable(folder: Path) -> Path:
+    """The folder, whose name every database and store can hold. Raises: WorkspaceError."""
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError as error:
+        raise WorkspaceError(
+            f"expected a workspace in a folder whose name is UTF-8, found {str(folder)!a}: rename it"
+        ) from error
+    return folder
 
 
 def backbone_file(folder: Path, engine: Mapping[str, Any] | None = None) -> Path | None:
@@ -181,7 +216,10 @@ def _at(folder: Path, url: str) -> str:
     prefix, separator, path = url.partition(":///")
     if not separator or not prefix.startswith("sqlite") or not path or path.startswith((":memory:", "file:")):
         return url
-    return f"{prefix}:///{folder / path}"
+    from registry.sqlite_url import quoted_path
+
+    # What raie.toml says is a URL already; the folder is a path.
+    return f"{prefix}:///{PurePosixPath(quoted_path(str(folder))) / path}"
 
 
 def _store_at(folder: Path, store: str) -> str:

@@ -1,9 +1,9 @@
-"""Pictures of a comparison, as files: plain axes, one colour that means something, names beside what they name."""
+"""Pictures of a comparison, as bytes of files: plain axes, one colour that means something, names where they belong."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from raie_engine.comparison.outcome import Outcome, Played
 from raie_engine.evaluation import METRICS, Difference
 
-__all__ = ["draw"]
+__all__ = ["pictures"]
 
 _CHOSEN, _OTHER, _LIMIT, _TEXT = "#d1495b", "#7d8597", "#00798c", "#33415c"
 _STYLE: Any = {
@@ -35,17 +35,15 @@ _STYLE: Any = {
 _FLOOR = ("popularity",)  # so far below that it would flatten everything else
 
 
-def draw(outcome: Outcome, metric: str, folder: Path) -> list[Path]:
-    """Write every picture as PNG and SVG; returns the files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
+def pictures(outcome: Outcome, metric: str) -> Iterator[tuple[str, bytes]]:
+    """Every picture as PNG and SVG: the name of a file, and its bytes."""
     with mpl.rc_context(_STYLE):
         for name, figure in _figures(outcome, metric):
             for kind in ("png", "svg"):
-                path = folder / f"{name}.{kind}"
-                figure.savefig(path, bbox_inches="tight", metadata={"Date": None} if kind == "svg" else None)
-                written.append(path)
-    return written
+                drawn = io.BytesIO()
+                metadata = {"Date": None} if kind == "svg" else None
+                figure.savefig(drawn, format=kind, bbox_inches="tight", metadata=metadata)
+                yield f"{name}.{kind}", drawn.getvalue()
 
 
 def _figures(outcome: Outcome, metric: str) -> Iterator[tuple[str, Figure]]:

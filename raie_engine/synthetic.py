@@ -14,6 +14,7 @@ The edits touch different topics unless told otherwise, so that the first can be
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
@@ -134,10 +135,16 @@ class SyntheticLog:
 
 def write_csv(log: SyntheticLog, path: str | Path) -> None:
     """Write the log as CSV with the columns user_id, item_id and timestamp."""
-    with Path(path).open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("user_id", "item_id", "timestamp"))
-        writer.writerows(zip(log.users.tolist(), log.items.tolist(), log.timestamps.tolist(), strict=True))
+    Path(path).write_bytes(csv_bytes(log))
+
+
+def csv_bytes(log: SyntheticLog) -> bytes:
+    """The log as the UTF-8 text of a CSV file with the columns user_id, item_id and timestamp."""
+    file = io.StringIO(newline="")
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(("user_id", "item_id", "timestamp"))
+    writer.writerows(zip(log.users.tolist(), log.items.tolist(), log.timestamps.tolist(), strict=True))
+    return file.getvalue().encode()
 
 
 def drifting_log(config: SyntheticConfig = SyntheticConfig()) -> SyntheticLog:

@@ -2,13 +2,14 @@
 
 The row is written before the object, as "uploading", and is "live" once the object was read back: a commit accepts
 only live blobs. gc turns a row to "deleting" before it removes the object, and removes it while it holds the row's
-lock. An upload that meets such a row takes it back, or waits for the lock and begins anew.
+lock. An upload that meets such a row takes it back, or waits for the lock and begins anew. A manifest is staged: the
+transaction that lands its snapshot makes its row live.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import count
 
@@ -21,7 +22,7 @@ from registry.models import blobs, snapshot_blobs
 from registry.store import ArtifactStore
 from registry.values import Digest, digest_of
 
-__all__ = ["keep_blobs", "put", "put_all", "require_live", "require_store"]
+__all__ = ["accept", "keep_blobs", "put", "put_all", "require_live", "require_store", "stage"]
 
 _ATTEMPTS = 5
 _b = blobs.c
@@ -37,26 +38,21 @@ def put(database: Database, store: ArtifactStore, data: bytes) -> Digest:
 
 def put_all(database: Database, store: ArtifactStore, data: Sequence[bytes]) -> list[Digest]:
     """The same for many blobs at once, with two transactions for all of them; the digests in the same order."""
-    require_store(database, store)
-    digests = [digest_of(one) for one in data]
-    waiting, attempts = dict(zip(digests, data, strict=True)), count(1)
-    while waiting:
-        # One order for everybody: two uploads of the same blobs could otherwise wait for each other.
-        sizes = [(digest, len(waiting[digest])) for digest in sorted(waiting)]
-        live = write(database, partial(_claim, sizes=sizes))
-        reach("upload.claimed")
-        for digest in live:
-            if _readable(store, digest):
-                del waiting[digest]
-        if not waiting:
-            break
-        last = next(attempts) == _ATTEMPTS
-        there = sorted(digest for digest, one in waiting.items() if _store(store, one, last=last))
-        reach("upload.verified")
-        done = write(database, partial(_mark_live, digests=there))
-        waiting = {digest: one for digest, one in waiting.items() if digest not in done}
-        reach("upload.live")
-    return digests
+    return _put_all(database, store, data, record=partial(_recorded, database))
+
+
+def stage(database: Database, store: ArtifactStore, data: bytes) -> Digest:
+    """Stores bytes as `put` does, and leaves it to the transaction that keeps them to record them: see `accept`.
+
+    That saves a synced transaction, and is as safe: while the row says "uploading", a gc without a period of grace may
+    take the object, and then `accept` finds no such row. Raises what `put` raises.
+    """
+    return _put_all(database, store, [data], record=lambda there: set(there))[0]
+
+
+def accept(connection: Connection, digest: Digest) -> None:
+    """Records a staged blob as live, in the transaction that keeps it; a gc that took it in between stays right."""
+    _mark_live(connection, [digest])
 
 
 def require_store(database: Database, store: ArtifactStore) -> None:
@@ -89,6 +85,37 @@ def keep_blobs(connection: Connection, snapshot: str, digests: Iterable[Digest])
     require_live(connection, wanted)
     row = upsert(connection, snapshot_blobs).on_conflict_do_nothing()
     connection.execute(row, [{"snapshot": snapshot, "digest": digest} for digest in wanted])
+
+
+def _put_all(
+    database: Database, store: ArtifactStore, data: Sequence[bytes], record: Callable[[list[Digest]], set[Digest]]
+) -> list[Digest]:
+    """The digests of bytes that are stored and read back; record: makes their rows live, and says of which it did."""
+    require_store(database, store)
+    digests = [digest_of(one) for one in data]
+    waiting, attempts = dict(zip(digests, data, strict=True)), count(1)
+    while waiting:
+        # One order for everybody: two uploads of the same blobs could otherwise wait for each other.
+        sizes = [(digest, len(waiting[digest])) for digest in sorted(waiting)]
+        live = write(database, partial(_claim, sizes=sizes))
+        reach("upload.claimed")
+        for digest in live:
+            if _readable(store, digest):
+                del waiting[digest]
+        if not waiting:
+            break
+        last = next(attempts) == _ATTEMPTS
+        there = sorted(digest for digest, one in waiting.items() if _store(store, one, last=last))
+        reach("upload.verified")
+        done = record(there)
+        waiting = {digest: one for digest, one in waiting.items() if digest not in done}
+    return digests
+
+
+def _recorded(database: Database, there: list[Digest]) -> set[Digest]:
+    done = write(database, partial(_mark_live, digests=there))
+    reach("upload.live")
+    return done
 
 
 def _claim(connection: Connection, sizes: Sequence[tuple[Digest, int]]) -> list[Digest]:

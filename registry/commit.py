@@ -61,7 +61,7 @@ def commit(
 
 def land_on_head(database: Database, store: ArtifactStore, holder: str, landing: Landing) -> Snapshot | None:
     """Uploads the manifest and lands it; None where the head moved, or gc took the manifest, in between."""
-    blobs.put(database, store, landing.manifest.to_bytes())
+    blobs.stage(database, store, landing.manifest.to_bytes())
     reach("land.uploaded")
     landed = write_unless_collected(database, landing, lambda connection: land(connection, holder, landing))
     reach("land.committed")

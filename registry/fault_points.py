@@ -37,7 +37,7 @@ POINTS: Mapping[str, str] = {
     # Transaction B, of edits, rollbacks and compositions alike (commit, landing)
     "commit.planned": "the edit's content stands on the head that was read; its manifest is not uploaded",
     "rollback.planned": "the older content stands on the head that was read; its manifest is not uploaded",
-    "land.uploaded": "the manifest is live; the transaction that lands it has not begun",
+    "land.uploaded": "the manifest is staged; the transaction that lands it has not begun",
     "land.locked": "the model is locked and its head is the one expected; nothing is written",
     "land.snapshot_inserted": "the snapshot and its blobs are rows; its regions have no versions",
     "land.versions_inserted": "the regions have their versions; no operation tells of them",
@@ -55,7 +55,7 @@ POINTS: Mapping[str, str] = {
     "promote.enqueued": "the outbox holds the event; nothing is committed",
     "promote.committed": "the move is committed; its caller does not know it",
     "compose.planned": "the composition stands on what the alias serves; its manifest is not uploaded",
-    "compose.uploaded": "the manifest is live; the transaction that lands it has not begun",
+    "compose.uploaded": "the manifest is staged; the transaction that lands it has not begun",
     "compose.landed": "the composition is a snapshot; the alias is where it was",
     "compose.committed": "the composition and the move are committed; the caller does not know it",
     # Expiry (expiry)

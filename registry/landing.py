@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from registry import audit, outbox
-from registry.blobs import keep_blobs
+from registry.blobs import accept, keep_blobs
 from registry.database import upsert
 from registry.edits import insert_edit, require_lease
 from registry.errors import CommitConflict, InvalidValue
@@ -85,6 +85,8 @@ class Landing:
 def land(connection: Connection, holder: str, landing: Landing) -> Snapshot | None:
     """Lands an edit and returns its snapshot; None where the head is another than the manifest's parent.
 
+    The manifest is staged, the other blobs are live.
+
     Raises BlobMissing, SnapshotExpired, LeaseLost, EditStateError, InvalidValue, and CommitConflict for a region id
     that another edit took; nothing has landed then.
     """
@@ -94,6 +96,7 @@ def land(connection: Connection, holder: str, landing: Landing) -> Snapshot | No
         return None
     # Under the lock: a snapshot that expires now has either given its blobs to this one before, or is refused.
     require_kept(connection, landing.sources)
+    accept(connection, manifest.id)
     reach("land.locked")
     edit = _edit_that_lands(connection, holder, landing)
     before = None if manifest.parent is None else snapshot_by_id(connection, manifest.parent)

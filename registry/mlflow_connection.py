@@ -22,7 +22,7 @@ from sqlalchemy.exc import ArgumentError, OperationalError
 
 from registry.errors import InvalidValue, MlflowUnreachable
 from registry.hiding import hiding
-from registry.mlflow_file import artifact_root, is_made, make_whole
+from registry.mlflow_file import artifact_root, is_made, make_whole, tracking_url
 from registry.shown_url import shown, userinfo_of
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def checked_uri(tracking_uri: str) -> str:
             "Expected an MLflow tracking URI such as sqlite:///mlflow.db or http://127.0.0.1:5000, "
             f"found {shown(tracking_uri)!r}"
         )
-    return f"sqlite:///{file}"
+    return tracking_url(file)
 
 
 def _checked_server(uri: str) -> str:
@@ -132,7 +132,7 @@ def sqlite_file(uri: str) -> Path | None:
         url = make_url(uri)
     except (ArgumentError, ValueError):
         return None
-    if url.drivername != "sqlite" or not url.database or url.database == ":memory:":
+    if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
         return None
     return Path(url.database).absolute()
 
@@ -263,7 +263,7 @@ def ui_command(tracking_uri: str, port: int) -> tuple[list[str], dict[str, str]]
         raise InvalidValue(f"Expected a SQLite file to show, found a server: open {shown(uri)} in a browser")
     options = {
         "--backend-store-uri": uri,
-        "--artifacts-destination": str(artifact_root(file)),
+        "--artifacts-destination": artifact_root(file).as_uri(),
         "--host": "127.0.0.1",
         "--port": str(port),
         "--workers": "1",

@@ -19,8 +19,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from registry.errors import MlflowUnreachable
+from registry.sqlite_url import quoted_path, sqlite_url
 
-__all__ = ["artifact_root", "is_made", "make_whole"]
+__all__ = ["artifact_root", "is_made", "make_whole", "tracking_url"]
 
 _WAIT_S = 120.0
 _LOOK_AGAIN_S = 0.1
@@ -35,6 +36,12 @@ _SIGNS = ("experiments", "runs", "registered_models", "logged_models", "trace_in
 def artifact_root(file: Path) -> Path:
     """The folder beside MLflow's SQLite file that holds its artifacts."""
     return file.parent / f"{file.stem}-artifacts"
+
+
+def tracking_url(file: Path) -> str:
+    """The URL under which MLflow finds its SQLite file."""
+    # For "sqlite:" MLflow makes the folder itself, of the escaped path: another one, beside the right one.
+    return sqlite_url(file) if quoted_path(str(file)) == str(file) else sqlite_url(file, driver="sqlite+pysqlite")
 
 
 def is_made(file: Path) -> bool:
@@ -90,7 +97,7 @@ def _wait_for_others(target: Path) -> None:
 def _create(new: Path, artifacts: Path) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    store = SqlAlchemyStore(f"sqlite:///{new}", str(artifacts))
+    store = SqlAlchemyStore(tracking_url(new), str(artifacts))
     # Its connections would go on writing to the file under its old name.
     store.engine.dispose()
     with new.open("rb") as made:

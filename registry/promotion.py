@@ -180,7 +180,7 @@ def promote_region(
                     connection, model, alias, candidate, current.id, actor=actor, reason=reason, override=False
                 )
         reach("compose.planned")
-        blobs.put(database, store, landing.manifest.to_bytes())
+        blobs.stage(database, store, landing.manifest.to_bytes())
         reach("compose.uploaded")
         step = partial(_land_on_alias, holder=holder, alias=alias, landing=landing, override=override)
         try:

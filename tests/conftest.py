@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -29,6 +31,44 @@ from registry import Registry
 
 S3_NAME = "models"
 _numbers = itertools.count(1)
+
+
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGCHLD")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ordinary_process() -> Iterator[None]:
+    """Signals, umask and variables as a shell gives them to a command, whatever started the tests.
+
+    In the background of a script, SIGINT is ignored, and every process that a test starts inherits that; a CI system
+    sets variables that widths, colours, times and connections depend on.
+    """
+    with pytest.MonkeyPatch.context() as patched, ordinary_signals():
+        for name in [name for name in os.environ if _OF_A_USER.fullmatch(name)]:
+            patched.delenv(name)
+        before = os.umask(0o022)
+        yield
+        os.umask(before)
+
+
+_OF_A_USER = re.compile(
+    r"RAIE_.*|NO_COLOR|(FORCE|CLICOLOR)_?.*|COLUMNS|LINES|CI|TZ|SUDO_.*|PG[A-Z]+|AWS_.*|MLFLOW_.*|GIT_.*|HF_.*|"
+    r"PYTHON(PATH|WARNINGS|OPTIMIZE|UTF8|IOENCODING|DEVMODE|UNBUFFERED)"
+)
+
+
+@contextmanager
+def ordinary_signals() -> Iterator[None]:
+    """No signal is ignored that a shell does not ignore for a command in the foreground."""
+    numbers = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
+    ignored = [number for number in numbers if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for number in ignored:
+            signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager

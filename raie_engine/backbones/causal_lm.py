@@ -14,24 +14,24 @@ Legend: n windows, L positions, d hidden size, t tokens per title, T tokens per 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
-from transformers import CONFIG_MAPPING, AutoModel
-from transformers.utils import logging
 
 from raie_engine.backbones.item_model import ItemModel
 from raie_engine.backbones.linear_layers import linear_shapes
+from raie_engine.backbones.model_folder import (
+    bare_decoder,
+    read_decoder,
+    read_tokenizer,
+    require_known_words,
+)
 from raie_engine.backbones.protocol import Contexts, Shape
 from raie_engine.config import BackboneConfig
 from raie_engine.errors import ConfigError
@@ -79,7 +79,7 @@ class CausalLm(ItemModel):
 
     def __init__(self, shape: CausalLmShape, dropout: float = 0.0) -> None:
         super().__init__(shape, dropout)
-        self.decoder = AutoModel.from_config(_decoder_config(shape.decoder), dtype=torch.float32)
+        self.decoder = bare_decoder(shape.decoder)
         self.register_buffer("titles", torch.full((shape.items + 1, shape.title_tokens), NO_TOKEN))
         self.register_buffer("appended_titles", self.titles[:0], persistent=False)
 
@@ -131,8 +131,10 @@ class CausalLm(ItemModel):
         Raises: ConfigError for a folder that holds no causal model, and for a window that is too long for it.
         """
         folder = Path(config.path)
-        fields, decoder = _decoder_of(folder)
-        tokenizer = _tokenizer_of(folder)
+        fields, decoder = read_decoder(folder)
+        tokenizer = read_tokenizer(folder)
+        if tokenizer is not None:
+            require_known_words(tokenizer, decoder.get_input_embeddings().num_embeddings)
         if tokenizer is None and (config.prompt or any(titles)):
             raise ConfigError(
                 f"expected tokenizer.json in {folder} to read a prompt or titles, found none; add it, or leave "
@@ -176,70 +178,6 @@ def _title_tokens(tokenizer: str | None, titles: Sequence[str], items: int, most
         ids = read.ids[:most]
         found[row, : len(ids)] = torch.tensor(ids, dtype=torch.long)
     return found
-
-
-def _decoder_config(fields: Mapping[str, Any]) -> Any:
-    """transformers' configuration of these fields of config.json. Raises: ValueError where they make none."""
-    kind = fields.get("model_type")
-    if kind not in CONFIG_MAPPING or fields.get("is_encoder_decoder"):
-        raise ValueError(f"a model of type {kind!r}, which is not one of a decoder alone")
-    try:
-        return CONFIG_MAPPING[kind].from_dict(dict(fields))
-    except StrictDataclassError as error:
-        raise ValueError(str(error)) from error
-
-
-def _decoder_of(folder: Path) -> tuple[dict[str, Any], Any]:
-    """The config.json of a model folder, and the decoder with its weights, by the way transformers loads any."""
-    expected = f"expected the folder of a causal language model with config.json and safetensors in {folder}"
-    if not folder.is_dir():
-        raise ConfigError(f"{expected}, found {'a file' if folder.exists() else 'nothing'}; set backbone.path")
-    try:
-        fields = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        fields.pop("_name_or_path", None)  # where it lay on somebody's machine is no part of a model
-        with _quiet():
-            decoder, info = AutoModel.from_pretrained(
-                folder,
-                config=_decoder_config(fields),
-                local_files_only=True,
-                trust_remote_code=False,
-                use_safetensors=True,
-                dtype=torch.float32,
-                output_loading_info=True,
-            )
-    except (OSError, ValueError, KeyError, RuntimeError, AttributeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{expected}, found: {reason:.200}") from error
-    if info["missing_keys"] or info["mismatched_keys"]:
-        raise ConfigError(f"{expected}, found weights that lack {sorted(info['missing_keys'])[:3]}")
-    return fields, decoder
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """transformers without its bars and without its report that the head over words was left behind."""
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
-
-
-def _tokenizer_of(folder: Path) -> str | None:
-    file = folder / "tokenizer.json"
-    if not file.is_file():
-        return None
-    text = file.read_text(encoding="utf-8")
-    try:
-        if "model" in json.loads(text):
-            return text
-    except (ValueError, TypeError):
-        pass
-    raise ConfigError(f"expected the tokenizer of a model in {file}, found something else; copy it again")
 
 
 def _require_room(shape: CausalLmShape, decoder: nn.Module) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from raie_engine.backbones.item_model import ItemModel
 from raie_engine.backbones.own_file import foreign_code
 from raie_engine.backbones.protocol import Contexts
-from raie_engine.errors import ConfigError
+from raie_engine.errors import ConfigError, DamagedArtifact
 
 __all__ = ["require_contract"]
 
@@ -55,6 +55,18 @@ def _breaches(model: ItemModel) -> Iterator[str]:
         yield f"whose linear layer {name!r} is not called when a window is encoded, so no adapter reaches it"
     if model.known_items > 1 and torch.equal(model.encode(_last_replaced(contexts)), states):
         yield "whose states do not depend on the last item of a window"
+    yield from _changed_by_storing(model, contexts, states)
+
+
+def _changed_by_storing(model: ItemModel, contexts: Contexts, states: Tensor) -> Iterator[str]:
+    """What training would end in: hours later the model is stored, and read again by every later command."""
+    try:
+        again = model.from_bytes(*model.to_bytes())
+    except DamagedArtifact as error:
+        yield f"that cannot be read back once it is stored: {error}"
+        return
+    if not torch.equal(again.encode(contexts), states):
+        yield "whose states are others once it was stored and read back"
 
 
 def _windows(model: ItemModel) -> tuple[Contexts, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -16,8 +17,11 @@ UNFIT = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, As
 
 _ROOM_BYTES = 1 << 28
 """For what a model keeps beside its weights, such as masks and rotations."""
-_REPEATED = ("layer", "expert")
-"""In the names of sizes that count modules: each has weights of its own."""
+_LAYERS = re.compile(r"(?!max_)(?!.*_(per|every)_).*layers?")
+"""Names of sizes that count layers, each with weights of its own. Qwen's max_window_layers compares with their number."""
+_MODULES_PER_TENSOR = 8
+"""More modules than this for each tensor of weights are no model's that wrote them; the least is _FEWEST."""
+_FEWEST = 1000
 
 
 def require_outline(
@@ -29,9 +33,13 @@ def require_outline(
     Raises: ValueError where they differ; whatever `make` raises.
     """
     for name, value in _whole_numbers(fields):
-        if any(word in name for word in _REPEATED) and value > len(tensors):
+        if _LAYERS.fullmatch(name) and value > len(tensors):
             raise ValueError(f"{name} declared as {value}, and {len(tensors)} tensors of weights")
-    with torch.random.fork_rng(devices=[]), torch.device("meta"), _Undrawn():
+    with (
+        torch.random.fork_rng(devices=[]),
+        torch.device("meta"),
+        _Undrawn(_FEWEST + _MODULES_PER_TENSOR * len(tensors)),
+    ):
         outline = make()
     wanted = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in outline.state_dict().items()}
     found = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in tensors.items()}
@@ -45,7 +53,14 @@ def require_outline(
 
 
 class _Undrawn(TorchFunctionMode):
-    """An outline has no numbers to draw; the first draw without memory would import torch's compiler, for a second."""
+    """An outline has no numbers to draw; the first draw without memory would import torch's compiler, for a second.
+
+    most: how many tensors it may make; a configuration that declares more, such as experts by the million, is none.
+    """
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most, self.made = most, 0
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -53,6 +68,10 @@ class _Undrawn(TorchFunctionMode):
         named = kwargs or {}
         if func in (Tensor.normal_, Tensor.uniform_, nn.init.normal_, nn.init.uniform_):
             return args[0] if args else named["tensor"]
+        if func is torch.empty:
+            self.made += 1
+            if self.made > self.most:
+                raise ValueError(f"sizes for which the model would have more than {self.most} tensors")
         return func(*args, **named)
 
 

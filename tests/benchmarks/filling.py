@@ -21,9 +21,10 @@ from registry import models as tables
 from registry.landing import Landing
 from registry.lookup import text_of
 from registry.outbox import ALIAS_MOVED, SNAPSHOT_COMMITTED
+from registry.store import ArtifactStore
 from registry.values import entry_digest
 
-__all__ = ["ACTOR", "ALIAS", "Layout", "Planned", "fill", "history_of", "model_name"]
+__all__ = ["ACTOR", "ALIAS", "Layout", "Planned", "fill", "fill_store", "history_of", "model_name"]
 
 ACTOR, ALIAS = "ada", "production"
 PROMOTED_EVERY = 10
@@ -158,6 +159,17 @@ def fill(engine: Engine, layout: Layout, models: range) -> None:
             _relax(connection)
             _fill_model(connection, layout, number)
             connection.commit()
+
+
+def fill_store(store: ArtifactStore, layout: Layout, models: range) -> None:
+    """Puts the bytes of these models' blobs and manifests, which a promotion asks the store for."""
+    for number in models:
+        parent: str | None = None
+        for planned in history_of(layout, number):
+            manifest = Manifest(planned.model, parent, planned.content)
+            for data in (*planned.blobs, manifest.to_bytes()):
+                store.put(data)
+            parent = manifest.id
 
 
 def _relax(connection: Connection) -> None:

@@ -17,7 +17,7 @@ import migrations
 from registry import Registry
 from registry.database import write
 from registry.models import models
-from tests.benchmarks.filling import ACTOR, ALIAS, Layout, fill, model_name
+from tests.benchmarks.filling import ACTOR, ALIAS, Layout, fill, fill_store, model_name
 
 pytestmark = pytest.mark.benchmark
 
@@ -63,7 +63,9 @@ def seconds(work: Callable[[], object]) -> float:
 def test_a_command_against_its_imports(disk: Path) -> None:
     url = f"sqlite:///{disk / 'registry.db'}"
     migrations.upgrade(url)
-    fill(Registry.open(url, str(disk / "store")).engine, SHAPES["3 regions"], range(1))
+    registry = Registry.open(url, str(disk / "store"))
+    fill(registry.engine, SHAPES["3 regions"], range(1))
+    fill_store(registry.store, SHAPES["3 regions"], range(1))
     environment = os.environ | {"RAIE_DATABASE_URL": url, "RAIE_STORE": str(disk / "store"), "RAIE_MODEL": MODEL}
     (disk / "raie.toml").touch()
     commands = {

@@ -171,7 +171,8 @@ def test_a_backbone_that_reads_times_gets_them_from_a_log_and_asks_for_them_else
 def test_a_language_model_reads_titles_and_its_folder_is_not_needed_again(
     tmp_path: Path, raie: Raie, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    language_model(tmp_path / "model")
+    # One layer of Qwen-2, whose max_window_layers of 28 is no number of its layers.
+    language_model(tmp_path / "model", kind="qwen2", num_hidden_layers=1)
     made = drifting_log(SyntheticConfig(users=100))
     write_csv(made, tmp_path / "log.csv")
     ids = {line.split(",")[1] for line in (tmp_path / "log.csv").read_text().splitlines()[1:]}

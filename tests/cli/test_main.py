@@ -18,6 +18,7 @@ from cli.errors import Refused, UsageError, WorkspaceError, exit_code
 from raie_engine import errors as engine
 from registry import errors as registry
 from tests.cli.conftest import Raie
+from tests.conftest import ordinary_signals
 
 PYTHON = [sys.executable, "-W", "error", "-m", "cli.main"]
 ROOT = Path(__file__).resolve().parents[2]
@@ -170,6 +171,32 @@ def test_a_signal_ends_a_command_in_order_with_one_line(number: signal.Signals, 
         out, err = process.communicate(timeout=10)
     assert (process.returncode, out, err.count("error: ")) == (code, "left in order\n", 1)
     assert err.strip().startswith("error: ")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_is_ignored_on_purpose_ends_no_command(number: signal.Signals) -> None:
+    code = f"import signal; signal.signal({int(number)}, signal.SIG_IGN)\n{WAITS}"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "log"], cwd=ROOT, stdout=-1, stderr=-1, text=True
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        os.kill(process.pid, number)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.3)
+        process.kill()
+
+
+def test_signals_that_the_tests_inherit_as_ignored_are_not_inherited_by_what_they_start() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with ordinary_signals():
+            shown = "import signal; print(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)"
+            ran = subprocess.run([sys.executable, "-c", shown], capture_output=True, text=True, check=True)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert ran.stdout == "False\n"
 
 
 def test_the_shell_completes_commands() -> None:

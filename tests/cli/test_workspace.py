@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import make_url
 
 from cli.errors import UsageError, WorkspaceError
 from cli.workspace import actor, draft, find, read, without_password
+from registry.mlflow_connection import checked_uri
+from tests.cli.conftest import Raie
 
 WITH_PASSWORD = "postgresql://ada:s3cret@db.example.org/raie"
 
@@ -103,3 +106,49 @@ def test_who_acts_is_named_even_where_the_system_does_not_know_the_user(monkeypa
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("os.getuid", lambda: 4_000_000)
     assert actor() == "uid 4000000"
+
+
+ODD_NAMES = (
+    "feature%2Flora",
+    "100%25",
+    "what?now",
+    "sharp#one",
+    "a b'\"c",
+    "line\nbreak",
+    "über",
+    "a+b@c:d&e=f;g",
+)
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_a_folder_of_any_name_keeps_its_database_inside(
+    raie: Raie, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / name)
+    assert raie("init").code == raie("verify").code == 0
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name / ".raie" / "registry.db").is_file()
+    uri = checked_uri(find().tracking_uri)
+    assert make_url(uri).database == str(tmp_path / name / ".raie" / "mlflow.db")
+    # MLflow makes the folder of the text behind sqlite:/// itself.
+    made = uri.removeprefix("sqlite:///")
+    assert made == uri or Path(made).parent == tmp_path / name / ".raie"
+
+
+def test_a_database_in_raie_toml_is_a_url_and_stays_one(here: Path) -> None:
+    (here / "raie.toml").write_text('database = "sqlite:///a%20b.db?timeout=3"\n', encoding="utf-8")
+    url = make_url(find(here).database)
+    assert (url.database, url.query) == (str(here / "a b.db"), {"timeout": "3"})
+
+
+def test_a_folder_whose_name_is_no_text_is_one_line(
+    raie: Raie, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "b\udcffd"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    ran = raie("init")
+    assert (ran.code, ran.out) == (1, "")
+    assert "whose name is UTF-8" in ran.err
+    assert list(folder.iterdir()) == []

@@ -43,10 +43,9 @@ MUTANTS = (
         (
             (
                 "        last = next(attempts) == _ATTEMPTS\n",
-                "        last = next(attempts) == _ATTEMPTS\n"
-                "        done = write(database, partial(_mark_live, digests=sorted(waiting)))\n",
+                "        last = next(attempts) == _ATTEMPTS\n        done = record(sorted(waiting))\n",
             ),
-            ("        done = write(database, partial(_mark_live, digests=there))\n", ""),
+            ("        done = record(there)\n", ""),
         ),
         (CRASH, "-k", "any_step and edit"),
     ),
@@ -266,5 +265,9 @@ MUTANTS = (
         "migrations/role_guards.py",
         (("n.parent IS NOT DISTINCT FROM OLD.snapshot) AND", "n.parent IS NOT DISTINCT FROM OLD.snapshot) OR"),),
         ("tests/registry/test_hostile_sql.py", "-k", "editor"),
+        "a file is written through a link",
+        "cli/output_files.py",
+        (("    if kind is not None:\n", "    if False:\n"),),
+        ("tests/cli/test_output_files.py",),
     ),
 )

@@ -1,4 +1,4 @@
-"""A tiny Llama-like model of random weights, with a tokenizer, in a folder such as people download."""
+"""A tiny model of random weights, Llama-like unless said, with a tokenizer, in a folder such as people download."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ WORDS = [
 ]
 
 
-def language_model(folder: Path, *, seed: int = 0, **options: Any) -> Path:
-    """The folder, with config.json, model.safetensors and tokenizer.json. options: of the Llama configuration."""
+def language_model(folder: Path, *, kind: str = "llama", seed: int = 0, **options: Any) -> Path:
+    """The folder, with config.json, model.safetensors and tokenizer.json. options: of the configuration of this kind."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from tokenizers import Tokenizer, models, pre_tokenizers, processors
-        from transformers import LlamaConfig, LlamaForCausalLM
+        from transformers import CONFIG_MAPPING, AutoModelForCausalLM
         from transformers.utils import logging
 
     sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -41,7 +41,7 @@ def language_model(folder: Path, *, seed: int = 0, **options: Any) -> Path:
     logging.disable_progress_bar()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        LlamaForCausalLM(LlamaConfig(**sizes | options)).save_pretrained(folder)
+        AutoModelForCausalLM.from_config(CONFIG_MAPPING[kind](**sizes | options)).save_pretrained(folder)
     logging.enable_progress_bar()
     tokenizer = Tokenizer(models.WordLevel({word: row for row, word in enumerate(WORDS)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()

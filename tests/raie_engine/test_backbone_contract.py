@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from raie_engine.errors import ConfigError, WrongBackbone
 from tests.raie_engine.world import random_windows
 
 WINDOWS = random_windows(10, 6, 30)
+MADE = itertools.count()
 SHAPE = ModelShape(items=30, length=6, dim=16, layers=1, heads=2)
 
 
@@ -91,6 +93,21 @@ class SaysNothing(ItemModel):
     kind = "file"
 
 
+class KeepsANumberToItself(Plain):
+    def __init__(self, shape: ModelShape, dropout: float = 0.0) -> None:
+        super().__init__(shape, dropout)
+        self.register_buffer("added", torch.tensor(float(next(MADE))), persistent=False)
+
+    def states(self, contexts: Contexts) -> Tensor:
+        return super().states(contexts) + self.added
+
+
+class CannotBeReadBack(Plain):
+    def to_bytes(self) -> tuple[bytes, bytes]:
+        config, weights = super().to_bytes()
+        return config.replace(b'"layers":1', b'"layers":0'), weights
+
+
 class Fails(Plain):
     def states(self, contexts: Contexts) -> Tensor:
         return self.out(contexts.items)
@@ -107,6 +124,8 @@ BROKEN = {
     IsInfinite: "not finite",
     SaysNothing: "to define `states`",
     Fails: "found RuntimeError",
+    KeepsANumberToItself: "are others once it was stored",
+    CannotBeReadBack: "cannot be read back once it is stored",
 }
 
 

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from raie_engine.adapters import AdapterDelta
 from raie_engine.backbone_training import train_backbone
 from raie_engine.backbones import Contexts, ItemModel, backbone_class, load_backbone, require_contract
 from raie_engine.config import BackboneConfig
-from raie_engine.errors import ConfigError
+from raie_engine.errors import ConfigError, DamagedArtifact
 from tests.raie_engine.language_model import WORDS, language_model
 from tests.raie_engine.world import random_adapter, random_windows, successor_windows
 
@@ -175,6 +176,149 @@ def without_config(folder: Path) -> None:
 def with_code(folder: Path) -> None:
     configured(model_type="mine", auto_map={"AutoModel": "mine.Model", "AutoConfig": "mine.Config"})(folder)
     (folder / "mine.py").write_text(f"open({str(folder / 'ran')!r}, 'w')")
+
+
+def with_weights(name: str, *shape: int) -> Any:
+    """The model with weights of this name beside its own."""
+
+    def change(folder: Path) -> None:
+        file = folder / "model.safetensors"
+        save_file(load_file(file) | {name: torch.zeros(shape)}, file, {"format": "pt"})
+
+    return change
+
+
+def pointer_to(name: str) -> Any:
+    """What a clone without git-LFS has instead of a file."""
+
+    def change(folder: Path) -> None:
+        pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 12345\n"
+        (folder / name).write_text(pointer)
+
+    return change
+
+
+def with_adapter(folder: Path) -> None:
+    (folder / "adapter_config.json").write_text(
+        json.dumps({"peft_type": "LORA", "base_model_name_or_path": "who/what"})
+    )
+    save_file({"base_model.model.layers.0.self_attn.q_proj.lora_A.weight": torch.zeros(2, 16)}, adapter_of(folder))
+
+
+def adapter_of(folder: Path) -> Path:
+    return folder / "adapter_model.safetensors"
+
+
+def adapter_alone(folder: Path) -> None:
+    with_adapter(folder)
+    emptied(folder)
+    without_config(folder)
+
+
+Q_PROJ = "model.layers.0.self_attn.q_proj"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (pointer_to("model.safetensors"), "model.safetensors, a git-LFS pointer.*git lfs pull"),
+        (pointer_to("config.json"), "config.json, a git-LFS pointer"),
+        (pointer_to("tokenizer.json"), "tokenizer.json, a git-LFS pointer"),
+        (with_adapter, "adapter_config.json, an adapter beside the model; merge it"),
+        (adapter_alone, "adapter_config.json, an adapter of PEFT alone; merge it"),
+        (with_weights(f"{Q_PROJ}.lora_A.weight", 2, 16), "LoRA weights that were never merged"),
+        (with_weights(f"{Q_PROJ}.bias", 16), f"no place for, such as {Q_PROJ}.bias"),
+        (configured(attn_implementation="kernels-community/flash-attn2"), "fetched"),
+        (configured(_attn_implementation={"": "who/kernel@main:attend"}), "fetched"),
+        (configured(attn_implementation="flash_attention_2"), "set it to eager"),
+        (configured(experts_implementation="sonicmoe"), "set it to eager"),
+        (configured(text_config={"attn_implementation": "who/kernel"}), "fetched"),
+        (configured(use_kernels=True), "kernels from a hub"),
+        (
+            configured(quantization_config={"quant_method": "bitsandbytes", "load_in_4bit": True}),
+            "quantized weights",
+        ),
+        (configured(transformers_weights="adapter_model.bin"), "weights under another name"),
+    ],
+    ids=lambda each: each[:40] if isinstance(each, str) else "",
+)
+def test_what_would_be_fetched_or_dropped_is_told_with_the_way_out_and_no_socket_is_opened(
+    change: Any, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = language_model(tmp_path / "model")
+    change(folder)
+    monkeypatch.setattr(socket, "socket", unreachable)
+    monkeypatch.setattr(socket, "create_connection", unreachable)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    with pytest.raises(ConfigError, match=said) as refused:
+        begun(folder)
+    assert "\n" not in str(refused.value)
+
+
+def unreachable(*_: object, **__: object) -> None:
+    raise AssertionError("it opened a socket")
+
+
+def test_a_configuration_in_the_store_that_asks_for_a_kernel_fetches_nothing_either(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, weights = begun(folder).to_bytes()
+    fields = json.loads(config)
+    fields["decoder"]["attn_implementation"] = "who/kernel"
+    monkeypatch.setattr(socket, "socket", unreachable)
+    with pytest.raises(DamagedArtifact, match="nothing is fetched"):
+        load_backbone(json.dumps(fields).encode(), weights)
+
+
+def test_a_known_model_that_names_code_of_its_own_is_read_without_running_it(tmp_path: Path) -> None:
+    folder = language_model(tmp_path / "model")
+    plain = begun(folder).encode(CONTEXTS)
+    configured(auto_map={"AutoModel": "mine.Model", "AutoConfig": "who/what--mine.Config"})(folder)
+    (folder / "mine.py").write_text(f"open({str(folder / 'ran')!r}, 'w')")
+    model = begun(folder)
+    assert torch.equal(load_backbone(*model.to_bytes()).encode(CONTEXTS), plain)
+    assert not (folder / "ran").exists()
+
+
+def test_a_token_that_the_decoder_has_no_embedding_of_would_be_read_as_an_item_and_is_refused(
+    tmp_path: Path,
+) -> None:
+    folder = language_model(tmp_path / "model")
+    added = {"id": len(WORDS), "content": "[PAD]", "special": True}
+    added |= dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    file = folder / "tokenizer.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"added_tokens": [added]}))
+    with pytest.raises(ConfigError, match=rf"{len(WORDS)} words .* token '\[PAD\]' with number {len(WORDS)}"):
+        begun(folder)
+    (folder / "tokenizer.json").write_text('{"model": 3}')
+    with pytest.raises(ConfigError, match="expected the tokenizer of a model"):
+        begun(folder)
+
+
+SIZES = {"num_hidden_layers": 1, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 1}
+WINDOWED = {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 0}
+MODELS = {
+    "qwen2": SIZES,
+    "qwen2 whose attention slides": SIZES | WINDOWED | {"tie_word_embeddings": True},
+    "qwen3": SIZES | {"head_dim": 8},
+    "mistral": SIZES | {"head_dim": 8},
+    "gemma": SIZES | {"head_dim": 8},
+    "phi": SIZES,
+    "gpt_neox": SIZES,
+    "opt": SIZES | {"word_embed_proj_dim": 16, "ffn_dim": 32},
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_what_is_trained_can_be_read_back_bit_by_bit(name: str, tmp_path: Path) -> None:
+    """Known before hours of training: nothing that a configuration says may fit the model, but not its bytes."""
+    model = begun(language_model(tmp_path / "model", kind=name.split()[0], **MODELS[name]))
+    require_contract(model)
+    again = load_backbone(*model.eval().to_bytes())
+    assert again.digest == model.digest
+    assert torch.equal(
+        again.encode(CONTEXTS) @ again.item_table().T, model.encode(CONTEXTS) @ model.item_table().T
+    )
 
 
 @pytest.mark.parametrize(
