@@ -155,7 +155,10 @@ _SECTIONS: Mapping[str, Section] = {
         "audit": _AUDIT,
         "expire": ("cli.expiring:expire", "Let old snapshots expire by a retention rule."),
         "gc": ("cli.upkeep:gc", "Delete blobs that nothing refers to."),
-        "backup": ("cli.backing_up:backup", "Copy the database as it is at one moment, with the list of its blobs."),
+        "backup": (
+            "cli.backing_up:backup",
+            "Copy the database as it is at one moment, with the list of its blobs.",
+        ),
         "restore": ("cli.backing_up:restore", "Check a backup and bring it back."),
         "db": _DB,
         "mlflow": _MLFLOW,
