@@ -102,11 +102,17 @@ def test_a_file_that_is_written_while_it_is_read_without_a_lock_is_told(shelf: P
             look()
 
     if os.fork() == 0:
-        os.read(ready[0], 1)
+        # Its own end would keep it waiting for ever where the reader fails.
+        os.close(ready[1])
+        if not os.read(ready[0], 1):
+            os._exit(0)
         with sqlite3.connect(shelf / "registry.db") as writer:
             writer.execute("UPDATE audit_head SET event = event + 1")
         writer.close()
         os.write(go[1], b"x")
         os._exit(0)
-    as_reader(read)
-    os.wait()
+    try:
+        as_reader(read)
+    finally:
+        os.close(ready[1])
+        os.wait()
