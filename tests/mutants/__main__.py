@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.mutants.mutants import MUTANTS, ROOT, Mutant
 
-_COPIED = ("migrations", "registry", "tests", "pyproject.toml")
+_COPIED = ("cli", "migrations", "raie_engine", "registry", "tests", "pyproject.toml")
 _LIMIT_S = 900
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+::\S.*?)(?: - .*)?$", re.MULTILINE)
 
