@@ -17,6 +17,7 @@ from sqlalchemy import Connection, case, select, update
 from registry.database import Database, chunked, reading, upsert, write
 from registry.errors import BlobCorrupt, BlobMissing, StoreUnreachable
 from registry.fault_points import reach
+from registry.identity import require_scope
 from registry.models import blobs, snapshot_blobs
 from registry.store import ArtifactStore
 from registry.values import Digest, digest_of
@@ -53,7 +54,7 @@ def put_all(database: Database, store: ArtifactStore, data: Sequence[bytes]) -> 
         last = next(attempts) == _ATTEMPTS
         there = sorted(digest for digest, one in waiting.items() if _store(store, one, last=last))
         reach("upload.verified")
-        done = write(database, partial(_mark_live, digests=there))
+        done = write(database, partial(_mark_live, store=store, digests=there))
         waiting = {digest: one for digest, one in waiting.items() if digest not in done}
         reach("upload.live")
     return digests
@@ -122,12 +123,14 @@ def _store(store: ArtifactStore, data: bytes, *, last: bool) -> bool:
     return True
 
 
-def _mark_live(connection: Connection, digests: list[Digest]) -> set[Digest]:
+def _mark_live(connection: Connection, store: ArtifactStore, digests: list[Digest]) -> set[Digest]:
     """Returns those that are live now; gc came in between for the others, and their upload must be done again."""
     found: set[Digest] = set()
     for chunk in chunked(digests):
         row = update(blobs).where(_b.digest.in_(chunk), _b.state != "deleting").values(state="live")
         found |= set(connection.execute(row.returning(_b.digest)).scalars())
+    # After the rows' locks: whoever moves the registry holds back every upload that is not recorded by then.
+    require_scope(connection, store)
     return found
 
 

@@ -13,7 +13,7 @@ import io
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -51,6 +51,8 @@ _DAMAGED = {"BadDigest", "XAmzContentSHA256Mismatch", "IncompleteBody"}
 _BROKEN = (ResponseStreamingError, IncompleteReadError, ReadTimeoutError, BlobCorrupt)
 _UNREADABLE = (ResponseParserError, LookupError, ValueError)
 _MEBIBYTE = 2**20
+_NO_DIGEST = Digest("")
+"""Of a record: one that is missing is no error of the store."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,13 @@ class S3Store:
     prefix: str = ""
     part_size: int = 64 * _MEBIBYTE
     timeout_s: float = TIMEOUT_S
+    scope: str = ""
     _clients: dict[int, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def within(self, scope: str) -> S3Store:
+        """The part of the store below a prefix; the whole for an empty one."""
+        top = self.prefix.removesuffix(self.scope).rstrip("/")
+        return replace(self, prefix="/".join(part for part in (top, scope) if part), scope=scope)
 
     def require_place(self) -> None:
         """Nothing: a container that is not there is told by every request."""
@@ -121,11 +129,29 @@ class S3Store:
         with self._translated(None):
             self._send(self._prefixed(record_name(name)), data)
 
-    def records(self, folder: str) -> Iterator[str]:
-        """The names of the records in a folder."""
+    def get_record(self, name: str) -> bytes | None:
+        """The bytes of a record; None where there is none."""
+        key, client, deadline = self._prefixed(record_name(name)), self._client, Deadline(self.timeout_s)
+        try:
+            with self._translated(_NO_DIGEST):
+                return _repeated(lambda: self._download(client, key, deadline))
+        except BlobMissing:
+            return None
+
+    def records(self, folder: str, after: str = "") -> Iterator[str]:
+        """The names of the records in a folder that sort after one."""
+        start = {"StartAfter": self._prefixed(after)} if after else {}
         with self._translated(None):
-            for found in self._listed("list_objects_v2", "Contents", f"{record_folder(folder)}/"):
-                yield found["Key"][len(self._prefixed("")) :]
+            for found in self._listed("list_objects_v2", "Contents", f"{record_folder(folder)}/", **start):
+                # Not every server knows StartAfter.
+                if (name := found["Key"][len(self._prefixed("")) :]) > after:
+                    yield name
+
+    def record_folders(self) -> Iterator[str]:
+        """The names of the folders of records."""
+        with self._translated(None):
+            for found in self._listed("list_objects_v2", "CommonPrefixes", "audit/", Delimiter="/"):
+                yield found["Prefix"].rstrip("/").rpartition("/")[2]
 
     def _send(self, key: str, data: bytes) -> None:
         client, deadline = self._client, Deadline(self.timeout_s + len(data) / SLOWEST)
@@ -152,10 +178,10 @@ class S3Store:
 
         return deadline.run(read)
 
-    def _listed(self, listing: str, part: str, folder: str) -> Iterator[dict[str, Any]]:
+    def _listed(self, listing: str, part: str, folder: str, **more: str) -> Iterator[dict[str, Any]]:
         """What a listing of a folder finds, each of its pages with a deadline of its own."""
         paginator = self._client.get_paginator(listing)
-        pages = iter(paginator.paginate(Bucket=self.name, Prefix=self._prefixed(folder)))
+        pages = iter(paginator.paginate(Bucket=self.name, Prefix=self._prefixed(folder), **more))
         while (page := Deadline(self.timeout_s).run(lambda: next(pages, None))) is not None:
             yield from page.get(part, [])
 
