@@ -9,6 +9,7 @@ import click
 
 from cli.errors import UsageError
 from cli.output import faint, say
+from cli.owning import claim_or_refuse
 from cli.publishing import publish_end
 from cli.upkeep import bring_up_to_date
 from cli.workspace import ENVIRONMENT, FILE_NAME, Workspace, draft, parse, read, without_password
@@ -47,6 +48,8 @@ def init(start: Path | None, database: str | None, store: str | None, model: str
         revision = _make(workspace)
         # Written last: a database that cannot be reached leaves no half-made workspace behind.
         file.write_text(text, encoding="utf-8")
+    # After the file: whoever is refused here needs the workspace for the way out.
+    claim_or_refuse(workspace)
     publish_end(workspace)
     say(f"workspace  {workspace.folder}")
     say(f"model      {workspace.model}")

@@ -188,7 +188,7 @@ def gc(
     if not grace_s >= 0:
         raise InvalidValue(f"Expected a grace period of 0 or more seconds, found {grace_s}")
     require_store(registry.engine, registry.store)
-    ownership.require_collectable(registry)
+    ownership.require_collectable(registry, dry_run=dry_run)
     before = time.time() - grace_s
     with reading(registry.engine) as connection:
         found, kept = _unneeded(connection, before)

@@ -56,9 +56,11 @@ def sync(registry: Registry, tracking_uri: str, *, again: bool = False) -> SyncR
     """Publishes the pending events to MLflow; with nothing pending MLflow is not even imported.
 
     again: publish the whole history once more, which adds only what MLflow does not have.
-    Raises InvalidValue for a URI that is none, DatabaseUnreachable where the registry's database is.
+    Raises InvalidValue for a URI that is none, DatabaseUnreachable where the registry's database is,
+    and NotOwner for a copy of a registry: the other one publishes the same.
     """
     publisher = MlflowPublisher(tracking_uri)
+    registry.require_writable(store_needed=False)
     if again:
         requeue(registry.engine)
     return drain(registry.engine, publisher)

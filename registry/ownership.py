@@ -178,7 +178,8 @@ def require_writable(registry: Registry, *, fresh: bool = False, store_needed: b
     if (why := found.read_only) is not None:
         raise NotOwner(why)
     # The marker of a folder that was moved: the next copy of the database is compared with where it is now.
-    stays = found.marker is not None and marker.same(found.marker.store, marker.store_fingerprint(registry.store))
+    place = marker.store_fingerprint(registry.store)
+    stays = found.marker is None or not place or marker.same(found.marker.store, place)
     if (found.standing == "unclaimed" and not found.shares_root) or (found.standing == "owner" and not stays):
         claim(registry, found.epoch)
     registry.checked["writable"] = time.monotonic()
@@ -195,10 +196,15 @@ def _require_if_answered(registry: Registry) -> None:
         raise NotOwner(why)
 
 
-def require_collectable(registry: Registry) -> None:
-    """Raises NotOwner unless whatever lies in the registry's part of the store is the registry's own."""
-    require_writable(registry, fresh=True)
-    if (why := look(registry).shared) is not None:
+def require_collectable(registry: Registry, *, dry_run: bool = False) -> None:
+    """Raises NotOwner unless whatever lies in the registry's part of the store is the registry's own.
+
+    dry_run: claim nothing.
+    """
+    if not dry_run:
+        require_writable(registry, fresh=True)
+    found = look(registry)
+    if (why := found.read_only or found.shared) is not None:
         raise NotOwner(why)
 
 

@@ -221,7 +221,7 @@ def _switch(
     return identity.add_epoch(connection, **fields, actor=actor, reason=reason)  # type: ignore[arg-type]
 
 
-def _live() -> Select[tuple[str]]:
+def _live() -> Select[str]:
     return select(_b.digest).where(_b.state == "live")
 
 
