@@ -38,7 +38,7 @@ def claim_or_refuse(workspace: Workspace, *, collects: bool = True) -> None:
 @json_option
 @in_workspace
 def show(workspace: Workspace, output: Output) -> None:
-    """Show which registry this is, where its objects lie, and whether it may write there.
+    """Show the registry's id, its part of the store, and whether it may write there.
 
     A registry has a random id and an epoch, which its audit chain records and a marker in its part of the store repeats.
     Where the two do not fit, this database is a copy or the store is another registry's: it can be read, and not
@@ -144,11 +144,12 @@ def move(workspace: Workspace, reason: str, yes: bool) -> None:
 @yes_option
 @in_workspace
 def separate(workspace: Workspace, reason: str, yes: bool) -> None:
-    """Give this registry a part of its own in a store whose root it shares with others.
+    """Give this registry a part of the store of its own.
 
-    Its blobs and the kept heads of its audit chain are copied to registries/ID and read back before it switches. The
-    blobs in the root stay, because they may be others' too: once one registry is left there, `raie gc --strays` in that
-    one removes what nobody needs. Interrupted, it goes on when it is repeated.
+    For one that shares the store's root with others. Its blobs and the kept heads of its audit chain are copied to
+    registries/ID and read back before it switches. The blobs in the root stay, because they may be others' too: once
+    one registry is left there, `raie gc --strays` in that one removes what nobody needs. Interrupted, it goes on when
+    it is repeated.
 
     \b
     Examples:

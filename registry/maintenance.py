@@ -310,7 +310,7 @@ def _remove(registry: Registry, batch: list[Collected]) -> list[Collected]:
         return chosen
 
     # Whoever took the store over meanwhile may need what this one does not.
-    ownership.require_writable(registry, fresh=True)
+    ownership.require_writable(registry, fresh=True, room_needed=False)
     removed = write(registry.engine, step)
     reach("gc.removed")
     return removed

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from registry.audit import chain_head
 from registry.blobs import require_store
 from registry.database import reading
 from registry.deadline import Deadline
-from registry.errors import NotOwner, StoreUnreachable
+from registry.errors import NotOwner, StoreFull, StoreUnreachable
 from registry.marker import Marker, Standing
 from registry.models import audit_events, blobs
 from registry.store import ArtifactStore, LocalStore
@@ -160,11 +161,14 @@ def claim(registry: Registry, epoch: identity.Epoch, store: ArtifactStore | None
     store.put_record(marker.NAME, marker.Marker(epoch.registry, epoch.number, *prints).to_bytes())
 
 
-def require_writable(registry: Registry, *, fresh: bool = False, store_needed: bool = True) -> None:
+def require_writable(
+    registry: Registry, *, fresh: bool = False, store_needed: bool = True, room_needed: bool = True
+) -> None:
     """Raises NotOwner unless this database may write, and claims a part of the store that is nobody's yet.
 
     One small read and one listing of the store, asked anew after half a minute.
     fresh: ask now.  store_needed: False for what touches the database alone, which an absent store must not stop.
+    room_needed: False for what makes room on a full disk, and is the first to find a marker to be written there.
     Raises StoreUnreachable, StoreFull and DatabaseUnreachable.
     """
     checked = registry.checked.get("writable")
@@ -181,7 +185,8 @@ def require_writable(registry: Registry, *, fresh: bool = False, store_needed: b
     place = marker.store_fingerprint(registry.store)
     stays = found.marker is None or not place or marker.same(found.marker.store, place)
     if (found.standing == "unclaimed" and not found.shares_root) or (found.standing == "owner" and not stays):
-        claim(registry, found.epoch)
+        with nullcontext() if room_needed else suppress(StoreFull):
+            claim(registry, found.epoch)
     registry.checked["writable"] = time.monotonic()
 
 
@@ -202,7 +207,7 @@ def require_collectable(registry: Registry, *, dry_run: bool = False) -> None:
     dry_run: claim nothing.
     """
     if not dry_run:
-        require_writable(registry, fresh=True)
+        require_writable(registry, fresh=True, room_needed=False)
     found = look(registry)
     if (why := found.read_only or found.shared) is not None:
         raise NotOwner(why)
