@@ -43,6 +43,11 @@ crash: $(STAMP)  ## Kill and pause processes at random: N=10000 DATABASE=postgre
 	$(BIN)/python -m tests.registry.crash -n $(or $(N),1000) --database $(or $(DATABASE),sqlite) \
 		--store $(or $(STORE),folder) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
 
+.PHONY: sharing
+sharing: $(STAMP)  ## Two registries in one store, killed side by side: N=200 DATABASE=postgresql STORE=s3
+	$(BIN)/python -m tests.registry.crash.sharing -n $(or $(N),200) --database $(or $(DATABASE),sqlite) \
+		--store $(or $(STORE),folder) $(if $(SEED),--seed $(SEED))
+
 .PHONY: mutants
 mutants: $(STAMP)  ## Break the code in known ways and show which test finds each
 	$(BIN)/python -m tests.mutants $(if $(ONLY),--only "$(ONLY)")

@@ -45,9 +45,14 @@ def grant(workspace: Workspace, prefix: str, what: str | None) -> None:
         for statement in statements(prefix):
             say(f"{statement};")
     elif what == "s3":
-        say(json.dumps(iam_policies(workspace.store), indent=2))
+        say(json.dumps(iam_policies(workspace.store, _prefix(workspace)), indent=2))
     else:
-        for name, about in zip(
-            grant(workspace.registry().engine, prefix, actor=actor()), ROLES.values(), strict=True
-        ):
+        registry = workspace.registry()
+        registry.require_writable(store_needed=False)
+        for name, about in zip(grant(registry.engine, prefix, actor=actor()), ROLES.values(), strict=True):
             say(f"{accent(name, 'green')}  {faint(about)}")
+
+
+def _prefix(workspace: Workspace) -> str:
+    """Where below the store's URL the registry's objects lie."""
+    return workspace.registry().store.scope

@@ -10,6 +10,7 @@ import click
 from cli.errors import UsageError
 from cli.output import faint, say
 from cli.output_files import require_free, whole_file
+from cli.owning import claim_or_refuse
 from cli.publishing import publish_end
 from cli.upkeep import bring_up_to_date
 from cli.workspace import ENVIRONMENT, FILE_NAME, Workspace, draft, parse, read, without_password
@@ -53,6 +54,8 @@ def init(start: Path | None, database: str | None, store: str | None, model: str
         # Written last: a database that cannot be reached leaves no half-made workspace behind.
         with whole_file(file, replace=False) as stream:
             stream.write(text.encode())
+    # After the file: whoever is refused here needs the workspace for the way out.
+    claim_or_refuse(workspace)
     publish_end(workspace)
     say(f"workspace  {workspace.folder}")
     say(f"model      {workspace.model}")

@@ -100,6 +100,20 @@ _DB = _group(
         "grant": ("cli.granting:grant", "Make the roles reader, editor, promoter and collector."),
     },
 )
+_REGISTRY = _group(
+    "registry",
+    "Say which registry this is, and whether its store is its own.",
+    ("raie registry show", 'raie registry fork --reason "disaster drill"'),
+    {
+        "show": (
+            "cli.owning:show",
+            "Show the registry's id, its part of the store, and whether it may write there.",
+        ),
+        "fork": ("cli.owning:fork", "Make this copy of a database a registry of its own."),
+        "move": ("cli.owning:move", "Let this database take the store over from another copy of it."),
+        "separate": ("cli.owning:separate", "Give this registry a part of the store of its own."),
+    },
+)
 _AUDIT = _group(
     "audit",
     "Look at who did what, and prove that nobody changed it.",
@@ -161,6 +175,7 @@ _SECTIONS: Mapping[str, Section] = {
         ),
         "restore": ("cli.backing_up:restore", "Check a backup and bring it back."),
         "db": _DB,
+        "registry": _REGISTRY,
         "mlflow": _MLFLOW,
     },
 }
@@ -172,7 +187,7 @@ Exit codes:
     1  refused, or any other error
     2  wrong usage
     3  the input data cannot be used
-    4  conflict: the head, an alias or a region has moved since
+    4  conflict: the head, an alias or a region has moved since, or the store is another's
     5  integrity: a damaged or missing blob, a broken chain, another backbone
     6  the database or the store cannot be reached, or is full
   130  interrupted (143: terminated)

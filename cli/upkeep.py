@@ -12,6 +12,7 @@ from cli.audit import anchor_option
 from cli.consent import ask, yes_option
 from cli.errors import INTEGRITY, UNREACHABLE
 from cli.output import Output, accent, faint, json_option, one_line, say, short, size, table
+from cli.owning import claim_or_refuse
 from cli.publishing import publish_end, publishes_end
 from cli.workspace import Workspace, actor, in_workspace
 
@@ -59,6 +60,17 @@ def upgrade(workspace: Workspace) -> None:
         say(f"the database is at revision {after} already")
     else:
         say(f"upgraded the database from revision {before or 'none'} to {after}")
+    _say_who_owns_the_store(workspace)
+
+
+def _say_who_owns_the_store(workspace: Workspace) -> None:
+    """Claim the store if it is nobody's; an upgrade is done even where that is refused."""
+    from registry import NotOwner, StoreError
+
+    try:
+        claim_or_refuse(workspace)
+    except (NotOwner, StoreError) as refused:
+        say(f"{accent('note', 'yellow')}  {one_line(str(refused))}", err=True)
 
 
 @click.command()
@@ -127,6 +139,8 @@ def verify(workspace: Workspace, anchor: str | None, output: Output) -> None:
         "chain_head": report.chain.head,
         "chain_kept_in_store": report.published,
         "chain_problems": list(report.chain.problems),
+        "ownership_problems": list(report.ownership.problems),
+        "notes": list(report.ownership.notes),
     }
     output.show(value, lambda: _draw_verify(report))
     if not report.ok:
@@ -146,8 +160,9 @@ def _draw_verify(report: VerifyReport) -> list[str]:
         lines += _damage("damaged", damaged)
     for unreadable in report.unreadable:
         lines += _damage("unreadable", unreadable)
-    problems = [*report.references, *report.trust.problems, *report.chain.problems]
+    problems = [*report.references, *report.trust.problems, *report.chain.problems, *report.ownership.problems]
     lines += [f"{accent('wrong', 'red')}  {one_line(problem)}" for problem in problems]
+    lines += [f"{accent('note', 'yellow')}  {one_line(note)}" for note in report.ownership.notes]
     return [*lines, *_verdict(report, len(report.damaged) + len(problems))]
 
 
@@ -177,7 +192,7 @@ def _damage(word: str, damaged: DamagedBlob) -> list[str]:
     help="Keep what is younger.",
 )
 @click.option(
-    "--strays", is_flag=True, help="Also objects this database never knew; not in a store that others use."
+    "--strays", is_flag=True, help="Also objects this database does not know, in its own part of the store."
 )
 @click.option("--reason", metavar="TEXT", default="", help="Why; it stays in the audit log.")
 @yes_option

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, case, select, update
 from registry.database import Database, chunked, reading, upsert, write
 from registry.errors import BlobCorrupt, BlobMissing, StoreUnreachable
 from registry.fault_points import reach
+from registry.identity import require_scope
 from registry.models import blobs, snapshot_blobs
 from registry.store import ArtifactStore
 from registry.values import Digest, digest_of
@@ -38,7 +39,7 @@ def put(database: Database, store: ArtifactStore, data: bytes) -> Digest:
 
 def put_all(database: Database, store: ArtifactStore, data: Sequence[bytes]) -> list[Digest]:
     """The same for many blobs at once, with two transactions for all of them; the digests in the same order."""
-    return _put_all(database, store, data, record=partial(_recorded, database))
+    return _put_all(database, store, data, record=partial(_recorded, database, store))
 
 
 def stage(database: Database, store: ArtifactStore, data: bytes) -> Digest:
@@ -112,8 +113,14 @@ def _put_all(
     return digests
 
 
-def _recorded(database: Database, there: list[Digest]) -> set[Digest]:
-    done = write(database, partial(_mark_live, digests=there))
+def _recorded(database: Database, store: ArtifactStore, there: list[Digest]) -> set[Digest]:
+    def step(connection: Connection) -> set[Digest]:
+        found = _mark_live(connection, there)
+        # After the rows' locks: whoever moves the registry holds back every upload that is not recorded by then.
+        require_scope(connection, store)
+        return found
+
+    done = write(database, step)
     reach("upload.live")
     return done
 

@@ -15,6 +15,7 @@ from registry import blobs
 from registry.database import Database, reading, write
 from registry.errors import BlobMissing, CommitConflict, EditStateError, IncompatibleRegions
 from registry.fault_points import reach
+from registry.identity import require_scope
 from registry.landing import Landing, land
 from registry.lookup import edit_by_number, head_id, snapshot_by_id
 from registry.models import edits
@@ -63,20 +64,27 @@ def land_on_head(database: Database, store: ArtifactStore, holder: str, landing:
     """Uploads the manifest and lands it; None where the head moved, or gc took the manifest, in between."""
     blobs.stage(database, store, landing.manifest.to_bytes())
     reach("land.uploaded")
-    landed = write_unless_collected(database, landing, lambda connection: land(connection, holder, landing))
+    landed = write_unless_collected(database, store, landing, lambda connection: land(connection, holder, landing))
     reach("land.committed")
     return landed
 
 
 def write_unless_collected(
-    database: Database, landing: Landing, step: Callable[[Connection], T | None]
+    database: Database, store: ArtifactStore, landing: Landing, step: Callable[[Connection], T | None]
 ) -> T | None:
     """The result of a transaction that needs the landing's manifest; None where gc took that since its upload.
 
     No edit runs for a rollback or a composition, so nothing but its age keeps their manifest from gc.
     """
+
+    def within_scope(connection: Connection) -> T | None:
+        result = step(connection)
+        # The manifest becomes live in here: a registry that moved meanwhile lacks it in its new place.
+        require_scope(connection, store)
+        return result
+
     try:
-        return write(database, step)
+        return write(database, within_scope)
     except BlobMissing as lost:
         if lost.digest != landing.manifest.id:
             raise

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -233,8 +233,11 @@ def missing_file(engine: Engine) -> str | None:
     return file if file is not None and not Path(file).exists() else None
 
 
-def check_schema(engine: Engine) -> None:
-    """Raises SchemaMismatch unless the database is at this package's revision; DatabaseUnreachable without one."""
+def check_schema(engine: Engine, then: Callable[[Connection], T]) -> T:
+    """What then(connection) gives, once the database is known to be at this package's revision.
+
+    Raises SchemaMismatch where it is at another, and DatabaseUnreachable where there is none.
+    """
     # SQLite would make an empty database of a mistyped path.
     if (file := missing_file(engine)) is not None:
         raise DatabaseUnreachable(f"Expected a database at {file}, found no file; `raie init` makes one")
@@ -242,6 +245,11 @@ def check_schema(engine: Engine) -> None:
         if not inspect(connection).has_table("alembic_version"):
             raise SchemaMismatch("Expected a registry in this database, found none; run `raie db upgrade`")
         found = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
+        _require_revision(found)
+        return then(connection)
+
+
+def _require_revision(found: Sequence[str]) -> None:
     if found != [SCHEMA_REVISION]:
         named = ", ".join(found) or "none"
         # Revisions are numbered, so that a newer one is known for newer where its script is not there.

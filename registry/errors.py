@@ -19,6 +19,7 @@ RegistryError
 │   ├── CommitConflict      the head moved and the edit cannot be replayed on it
 │   ├── RollbackConflict    later edits changed what would be rolled back
 │   ├── AliasConflict       the alias does not point where it was expected
+│   ├── NotOwner            the store is another registry's, or another copy's of this one
 │   └── IncompatibleRegions a region of another backbone, routing space or catalogue
 ├── PromotionRefused        a gate of the alias's policy was not passed
 ├── Untrusted               what an alias points to is not signed as it must be, or was moved by hand
@@ -51,6 +52,7 @@ __all__ = [
     "LeaseLost",
     "MlflowUnreachable",
     "NotFound",
+    "NotOwner",
     "PromotionRefused",
     "RegistryError",
     "RollbackConflict",
@@ -171,6 +173,10 @@ class AliasConflict(Conflict):
 
 class IncompatibleRegions(Conflict):
     """A region that belongs to another backbone, routing space or catalogue."""
+
+
+class NotOwner(Conflict):
+    """The part of the store belongs to another registry, or to another copy of this one: nothing may be written."""
 
 
 class PromotionRefused(RegistryError):

@@ -98,6 +98,8 @@ def expire(
     is given up then, for it may be the last copy of something.
     """
     check_author(actor, reason)
+    if not dry_run:
+        registry.require_writable()
     since = time.time() - rule.keep_days * DAY_S
     with reading(registry.engine) as connection:
         require_model(connection, model)

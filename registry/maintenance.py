@@ -19,14 +19,15 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, exists, func, select, update
 
-from registry import audit, references, trust_check
-from registry.anchors import published
+from registry import audit, ownership, references, trust_check
+from registry.anchors import published, retired
 from registry.blob_check import blob_rows, read_back
 from registry.blobs import require_store
 from registry.database import chunked, reading, upsert, write
 from registry.edits import check_author
 from registry.errors import BlobCorrupt, InvalidValue, StoreUnsupported
 from registry.fault_points import reach
+from registry.identity import require_scope
 from registry.lookup import select_snapshots, snapshot_of
 from registry.models import blobs, edit_parts, edits, expired_snapshots, snapshot_blobs, snapshots
 from registry.transaction import Registry
@@ -78,11 +79,13 @@ class VerifyReport:
     published: int
     references: tuple[str, ...]
     trust: trust_check.TrustReport
+    ownership: ownership.Report
 
     @property
     def wrong(self) -> bool:
         """Whether anything is certainly wrong."""
-        return bool(self.damaged or self.chain.problems or self.references or self.trust.problems)
+        problems = (self.chain.problems, self.references, self.trust.problems, self.ownership.problems)
+        return bool(self.damaged) or any(problems)
 
     @property
     def ok(self) -> bool:
@@ -104,8 +107,9 @@ class GcReport:
     """What gc removed, or in a dry run would remove.
 
     kept: what no kept snapshot names either, and why it stays for now.  leftovers: names of interrupted uploads.
-    strays: objects in the store that the database does not know; they are removed only on request, for they may belong
-    to another database.  uploads_problem: why interrupted uploads could not be looked for, in one line.
+    strays: objects in the store that the database does not know; they are removed only on request, for a
+    database that was restored may have forgotten what they were.  uploads_problem: why interrupted uploads could not
+    be looked for, in one line.
     """
 
     dry_run: bool
@@ -128,7 +132,7 @@ def verify(registry: Registry, *, anchors: Iterable[audit.Anchor] = ()) -> Verif
     anchors: earlier ends of the chain, beside those in the store. Raises StoreUnreachable and DatabaseUnreachable.
     """
     # Before the chain: an end that is published while the chain is read would seem to be cut off.
-    kept = published(registry)
+    kept, owned = published(registry), ownership.check(registry, retired(registry))
     with reading(registry.engine) as connection:
         chain = audit.verify_chain(connection, [*kept, *anchors])
         found, trust = references.check(connection), trust_check.check(connection)
@@ -154,6 +158,7 @@ def verify(registry: Registry, *, anchors: Iterable[audit.Anchor] = ()) -> Verif
         published=len(kept),
         references=problems,
         trust=trust,
+        ownership=owned,
     )
 
 
@@ -190,13 +195,15 @@ def gc(
     """Removes blobs that nothing needs and what interrupted uploads left; a dry run only tells.
 
     grace_s: seconds for which a blob is kept after it was put.  strays: also remove old objects that the database
-    does not know; only for a store that no other database uses.
-    Raises InvalidValue, StoreUnreachable and DatabaseUnreachable; what was begun then is finished by the next gc.
+    does not know.
+    Raises NotOwner where the store is not this database's alone, InvalidValue, StoreUnreachable and
+    DatabaseUnreachable; what was begun then is finished by the next gc.
     """
     check_author(actor, reason)
     if not grace_s >= 0:
         raise InvalidValue(f"Expected a grace period of 0 or more seconds, found {grace_s}")
     require_store(registry.engine, registry.store)
+    ownership.require_collectable(registry, dry_run=dry_run)
     before = time.time() - grace_s
     with reading(registry.engine) as connection:
         found, kept = _unneeded(connection, before)
@@ -314,6 +321,7 @@ def _remove(registry: Registry, batch: list[Collected]) -> list[Collected]:
         mine = (_b.digest.in_([blob.digest for blob in batch]), _b.state == "deleting")
         query = select(_b.digest).where(*mine).order_by(_b.digest).with_for_update()
         locked = set(connection.execute(query).scalars())
+        require_scope(connection, registry.store)
         chosen = [blob for blob in batch if blob.digest in locked]
         reach("gc.removing")
         for blob in chosen:
@@ -324,6 +332,8 @@ def _remove(registry: Registry, batch: list[Collected]) -> list[Collected]:
         reach("gc.rows_removed")
         return chosen
 
+    # Whoever took the store over meanwhile may need what this one does not.
+    ownership.require_writable(registry, fresh=True, room_needed=False)
     removed = write(registry.engine, step)
     reach("gc.removed")
     return removed

@@ -76,9 +76,11 @@ def sync(registry: Registry, tracking_uri: str, *, again: bool = False) -> SyncR
         again: publish the whole history once more, which adds only what MLflow does not have.
 
     Returns: what was done.
-    Raises: InvalidValue for a URI that is none, DatabaseUnreachable where the registry's database is.
+    Raises: InvalidValue for a URI that is none, DatabaseUnreachable where the registry's database is, and NotOwner for
+        a copy of a registry: the other one publishes the same.
     """
     publisher = MlflowPublisher(tracking_uri, registry.engine)
+    registry.require_writable(store_needed=False)
     clean_errors(registry.engine, publisher.hide)
     if again:
         requeue(registry.engine)

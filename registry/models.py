@@ -272,9 +272,14 @@ identity = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("registry", String(32), nullable=False),
-    CheckConstraint("id = 1", name="single"),
+    Column("prefix", Text, nullable=False),
+    Column("event", Integer, nullable=False),
+    Column("actor", _Name, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", Double, nullable=False),
 )
-"""One row: a random name for this registry, where several of them share a store."""
+"""Which registry this is, one row per epoch; id: the epoch's number, the newest is in force; prefix: where below the
+store's URL its objects lie; event: the number of the audit event that records the same."""
 
 outbox_events = Table(
     "outbox_events",

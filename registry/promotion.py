@@ -184,7 +184,7 @@ def promote_region(
         reach("compose.uploaded")
         step = partial(_land_on_alias, holder=holder, alias=alias, landing=landing, override=override)
         try:
-            moved = write_unless_collected(database, landing, step)
+            moved = write_unless_collected(database, store, landing, step)
         except BlobMissing as lost:
             _require_version(database, model, region, version, lost)
             raise

@@ -31,9 +31,10 @@ ACTIONS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] 
 """Role -> actions on blobs, on the container that holds them, and on the kept ends of the audit chain."""
 
 
-def iam_policies(store_url: str) -> dict[str, dict[str, Any]]:
+def iam_policies(store_url: str, scope: str = "") -> dict[str, dict[str, Any]]:
     """Role -> its IAM policy document for a store `s3://NAME/prefix`.
 
+    scope: where below it the registry's objects lie, which nobody else's role may touch.
     Raises InvalidValue for a folder: who may write it is a matter of file permissions.
     """
     address = parse_store(store_url)
@@ -42,7 +43,8 @@ def iam_policies(store_url: str) -> dict[str, dict[str, Any]]:
             "Expected a store s3://NAME/prefix to write policies for, found a folder: give its file permissions to "
             "those who may"
         )
-    return {role: _document(address.name, address.prefix, *actions) for role, actions in ACTIONS.items()}
+    inside = "/".join(part for part in (address.prefix.strip("/"), scope) if part)
+    return {role: _document(address.name, inside, *actions) for role, actions in ACTIONS.items()}
 
 
 def _document(
@@ -60,6 +62,8 @@ def _document(
         _allow("List", on_container, f"arn:aws:s3:::{name}"),
         # Nobody may delete here: who rewrites the audit would have to.
         _allow("AuditEnds", on_ends, f"{inside}audit/*"),
+        # Written by the owner of the database, who claims this part of the store.
+        _allow("Marker", _READ, f"{inside}registry.json"),
     ]
     return {"Version": "2012-10-17", "Statement": [each for each in statements if each["Action"]]}
 

@@ -167,20 +167,24 @@ class S3Objects:
                 return _status(error) == 403
             return False
 
-    def listed(self, prefix: str, page_size: int | None = None) -> Iterator[Mapping[str, Any]]:
-        """Every object whose key begins so: its Key, Size and LastModified; page_size: for a server to be tried."""
-        size = {} if page_size is None else {"MaxKeys": page_size}
+    def listed(self, prefix: str, page_size: int | None = None, after: str = "") -> Iterator[Mapping[str, Any]]:
+        """Every object whose key begins so: its Key, Size and LastModified.
 
-        def newer(**after: str) -> Mapping[str, Any]:
+        page_size: for a server to be tried.  after: a key; only those that sort after it are asked for.
+        """
+        size = {} if page_size is None else {"MaxKeys": page_size}
+        start, marker = ({"StartAfter": after}, {"Marker": after}) if after else ({}, {})
+
+        def newer(**token: str) -> Mapping[str, Any]:
             try:
-                return self._ask("list_objects_v2", Prefix=prefix, **size, **after)
+                return self._ask("list_objects_v2", Prefix=prefix, **size, **start, **token)
             except ClientError as error:
-                if _status(error) in _NOT_OFFERED and not after:
+                if _status(error) in _NOT_OFFERED and not token:
                     raise OlderListOnly from error
                 raise
 
-        def older(**after: str) -> Mapping[str, Any]:
-            return self._ask("list_objects", Prefix=prefix, **size, **after)
+        def older(**end: str) -> Mapping[str, Any]:
+            return self._ask("list_objects", Prefix=prefix, **size, **(marker | end))
 
         with self._translated():
             yield from listed(newer, older)

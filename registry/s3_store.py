@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -56,7 +56,13 @@ class S3Store:
     prefix: str = ""
     part_size: int = 64 * _MEBIBYTE
     timeout_s: float = TIMEOUT_S
+    scope: str = ""
     _clients: dict[int, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def within(self, scope: str) -> S3Store:
+        """The part of the store below a prefix; the whole for an empty one."""
+        top = self.prefix.removesuffix(self.scope).rstrip("/")
+        return replace(self, prefix="/".join(part for part in (top, scope) if part), scope=scope)
 
     def require_place(self) -> None:
         """Nothing: a bucket that is not there is told by every request."""
@@ -111,10 +117,24 @@ class S3Store:
         """Writes a small object beside the blobs."""
         self._objects.send(self._prefixed(record_name(name)), data)
 
-    def records(self, folder: str) -> Iterator[str]:
-        """The names of the records in a folder."""
-        for key, _ in self._listed(f"{record_folder(folder)}/"):
-            yield key
+    def get_record(self, name: str) -> bytes | None:
+        """The bytes of a record; None where there is none."""
+        try:
+            return self._objects.read(self._prefixed(record_name(name)), BytesSink)
+        except NoSuchObject:
+            return None
+
+    def records(self, folder: str, after: str = "") -> Iterator[str]:
+        """The names of the records in a folder that sort after one."""
+        for key, _ in self._listed(f"{record_folder(folder)}/", after):
+            # Not every server knows where a list is to begin.
+            if key > after:
+                yield key
+
+    def record_folders(self) -> Iterator[str]:
+        """The names of the folders of records."""
+        names = (key.split("/") for key, _ in self._listed("audit/"))
+        yield from dict.fromkeys(parts[1] for parts in names if len(parts) > 2)
 
     def _read(self, digest: Digest, start: Callable[[], Sink[T]]) -> T:
         key = self._key(digest)
@@ -123,10 +143,10 @@ class S3Store:
         except NoSuchObject as error:
             raise missing(digest, self._where) from error
 
-    def _listed(self, folder: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Every object in a folder, with its key below the store's prefix."""
+    def _listed(self, folder: str, after: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Every object in a folder that sorts after a key, with its key below the store's prefix."""
         start = self._prefixed("")
-        for found in self._objects.listed(self._prefixed(folder)):
+        for found in self._objects.listed(self._prefixed(folder), after=self._prefixed(after) if after else ""):
             key = relative_key(found["Key"], start)
             if key is not None and key.startswith(folder):
                 yield key, found

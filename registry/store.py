@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 _KEY = re.compile(r"sha256/[0-9a-f]{2}/([0-9a-f]{64})")
-_RECORD = re.compile(r"audit(/[0-9a-z-]+)+\.json")
+_RECORD = re.compile(r"(audit(/[0-9a-z-]+)+|registry)\.json")
 _PUT_ATTEMPTS = 5
 _PIECE = 2**20  # bytes that are read at once
 PROBE = b"raie tries whether this store keeps what it is given\n"
@@ -100,8 +100,25 @@ class ArtifactStore(Protocol):
         """Writes a small object beside the blobs; a name always holds the same bytes. Raises StoreFull."""
         ...
 
-    def records(self, folder: str) -> Iterator[str]:
-        """The names of the records in a folder, in no particular order."""
+    def get_record(self, name: str) -> bytes | None:
+        """The bytes of a record; None where there is none."""
+        ...
+
+    def records(self, folder: str, after: str = "") -> Iterator[str]:
+        """The names of the records in a folder that sort after one, in no particular order."""
+        ...
+
+    def record_folders(self) -> Iterator[str]:
+        """The names of the folders of records: the registries that keep their chain heads here."""
+        ...
+
+    @property
+    def scope(self) -> str:
+        """The prefix below the store's own place; empty for all of it."""
+        ...
+
+    def within(self, scope: str) -> ArtifactStore:
+        """The part of the store below a prefix, as a store of its own; the whole for an empty one."""
         ...
 
 
@@ -150,7 +167,22 @@ class LocalStore:
     """A folder in which a blob is whole or absent: temporary file, fsync, rename, fsync the folder."""
 
     root: Path
+    scope: str = ""
     _safe: set[Path] = field(default_factory=set, repr=False, compare=False)
+
+    @property
+    def top(self) -> Path:
+        """The folder that the store's URL names: above the root of a part of it."""
+        return self.root.parents[self.scope.count("/")] if self.scope else self.root
+
+    def within(self, scope: str) -> LocalStore:
+        """The part of the store below a prefix; the whole for an empty one."""
+        return LocalStore(self.top / scope, scope, self._safe)
+
+    def make_root(self) -> None:
+        """Makes the folder durably where it is not there yet."""
+        with self._translated("write to"):
+            self._make(self.root)
 
     def require_place(self) -> None:
         """Raises StoreUnreachable where there is no folder."""
@@ -244,12 +276,23 @@ class LocalStore:
         with self._translated("write to"):
             self._write(data, self.root / record_name(name))
 
-    def records(self, folder: str) -> Iterator[str]:
-        """The names of the records in a folder."""
+    def get_record(self, name: str) -> bytes | None:
+        """The bytes of a record; None where there is none."""
+        with self._translated("read"), suppress(FileNotFoundError):
+            return (self.root / record_name(name)).read_bytes()
+        return None
+
+    def records(self, folder: str, after: str = "") -> Iterator[str]:
+        """The names of the records in a folder that sort after one."""
         with self._translated("list"):
             for name in _entries(self.root / record_folder(folder)):
-                if name.endswith(".json"):
-                    yield f"{folder}/{name}"
+                if name.endswith(".json") and (record := f"{folder}/{name}") > after:
+                    yield record
+
+    def record_folders(self) -> Iterator[str]:
+        """The names of the folders of records."""
+        with self._translated("list"):
+            yield from _entries(self.root / "audit")
 
     def _write(self, data: bytes, target: Path) -> None:
         temporary = self._incoming / uuid.uuid4().hex
@@ -297,7 +340,7 @@ class LocalStore:
         line = [folder, *folder.parents]
         missing = [one for one in line if not one.is_dir()]
         folder.mkdir(parents=True, exist_ok=True)
-        for one in dict.fromkeys([*line[: line.index(self.root)], *missing]):
+        for one in dict.fromkeys([*line[: line.index(self.top)], *missing]):
             _sync_folder(one.parent)
         self._safe.add(folder)
 

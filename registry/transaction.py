@@ -12,9 +12,10 @@ from typing import Any
 
 from sqlalchemy import Engine, select
 
-from registry import admission, blobs, commit, edits, lookup, promotion, rollback
+from registry import admission, blobs, commit, edits, lookup, ownership, promotion, rollback
 from registry.database import check_schema, connected, open_engine, reading, write
 from registry.fault_points import reach
+from registry.identity import scope_of
 from registry.models import aliases as aliases_table
 from registry.models import edits as edits_table
 from registry.models import models as models_table
@@ -29,20 +30,31 @@ class Registry:
     """The model states of one database and one artifact store.
 
     It holds no connection between calls and needs no closing. holder: the name under which this process holds the
-    leases of its edits. Every method may raise DatabaseUnreachable, those that touch blobs StoreUnreachable.
+    leases of its edits.  checked: when the store was last asked whether this database may write to it. Every method
+    may raise DatabaseUnreachable, those that touch blobs StoreUnreachable, those that write NotOwner.
     """
 
     engine: Engine
     store: ArtifactStore
     holder: str = field(default_factory=edits.new_holder)
+    checked: dict[str, float] = field(default_factory=dict, repr=False, compare=False)
 
     @staticmethod
     def open(database_url: str, store_url: str) -> Registry:
-        """The registry of a database and a store; raises SchemaMismatch, DatabaseUnreachable and InvalidValue."""
+        """The registry of a database and a store, of which its own part is opened; the store itself is not asked.
+
+        Raises SchemaMismatch, DatabaseUnreachable, InvalidValue, and Untrusted for a database without an identity.
+        """
         engine = open_engine(database_url)
         store = open_store(store_url)
-        check_schema(engine)
-        return Registry(engine, store)
+        return Registry(engine, store.within(check_schema(engine, scope_of)))
+
+    def require_writable(self, *, store_needed: bool = True) -> None:
+        """Raises NotOwner where the store is another registry's, or another copy's of this one.
+
+        store_needed: False for what touches the database alone, which an absent store does not stop.
+        """
+        ownership.require_writable(self, store_needed=store_needed)
 
     # Blobs
 
@@ -51,10 +63,12 @@ class Registry:
 
         Raises StoreFull, and BlobCorrupt where the store does not keep what it is given.
         """
+        self.require_writable()
         return blobs.put(self.engine, self.store, data)
 
     def put_all(self, data: Sequence[bytes]) -> list[Digest]:
         """The same for many blobs, faster than one by one; their digests in the same order."""
+        self.require_writable()
         return blobs.put_all(self.engine, self.store, data)
 
     def get(self, digest: Digest) -> bytes:
@@ -129,6 +143,7 @@ class Registry:
         EditStateError for a set-up of a model that has a head, or an edit of one that has none, and
         SnapshotExpired for such a base.
         """
+        self.require_writable()
         edit = write(
             self.engine,
             lambda connection: edits.begin(
@@ -171,6 +186,7 @@ class Registry:
         actor: None for the edit's own. Raises LeaseLost while another process works on it, and EditStateError for
         a closed edit.
         """
+        self.require_writable()
         edit = write(self.engine, lambda c: edits.resume(c, self.holder, model, number, actor, force))
         reach("resume.committed")
         return edit
@@ -183,6 +199,7 @@ class Registry:
         actor: None for the edit's own. Raises LeaseLost while another process works on it (unless force), and
         EditStateError for a committed one.
         """
+        self.require_writable(store_needed=False)
         edit = write(self.engine, lambda c: edits.abort(c, self.holder, model, number, actor, reason, force))
         reach("abort.committed")
         return edit
@@ -201,6 +218,7 @@ class Registry:
         that differs from the base needs a RegionChange. Raises CommitConflict, BlobMissing for a blob that was not
         put, InvalidValue, IncompatibleRegions for another backbone, LeaseLost, EditStateError, CommitStateUnknown.
         """
+        self.require_writable()
         with connected(self.engine) as database:
             return commit.commit(database, self.store, self.holder, model, number, content, changes, report or {})
 
@@ -211,6 +229,7 @@ class Registry:
 
         Raises NotFound, and SnapshotExpired where the older one's blobs may be gone.
         """
+        self.require_writable()
         with connected(self.engine) as database:
             return rollback.rollback_to(database, self.store, self.holder, model, ref, actor, reason)
 
@@ -223,6 +242,7 @@ class Registry:
         which cascade undoes too, EditStateError for an edit with nothing to undo, and SnapshotExpired for one whose
         base expired.
         """
+        self.require_writable()
         with connected(self.engine) as database:
             return rollback.rollback_edit(database, self.store, self.holder, model, number, actor, reason, cascade)
 
@@ -245,6 +265,7 @@ class Registry:
         policy allows to be passed over; needs a reason.
         Raises AliasConflict, NotFound, InvalidValue, SnapshotExpired, and PromotionRefused naming each failed gate.
         """
+        self.require_writable(store_needed=False)
         move = write(
             self.engine, lambda c: promotion.promote(c, model, ref, alias, actor, reason, expected, override)
         )
@@ -266,6 +287,7 @@ class Registry:
         Raises NotFound, PromotionRefused, IncompatibleRegions for a version of another space or catalogue, and
         SnapshotExpired where its blobs went with a snapshot that expired.
         """
+        self.require_writable()
         with connected(self.engine) as database:
             return promotion.promote_region(
                 database, self.store, self.holder, model, region, version, alias, actor, reason, override

@@ -45,6 +45,7 @@ def set_policy(
     registry: Registry, model: str, alias: str, changes: Mapping[str, Any], *, actor: str, reason: str = ""
 ) -> policy_history.PolicyVersion:
     """Changes these fields of an alias's policy, making it where there is none; raises NotFound and InvalidValue."""
+    registry.require_writable(store_needed=False)
     return write(registry.engine, lambda c: policy_history.amend(c, model, alias, changes, actor, reason))
 
 
@@ -69,6 +70,7 @@ def rehearse_region(
 
 def approve(registry: Registry, model: str, ref: str, alias: str, *, actor: str, reason: str) -> evidence.Approval:
     """Keeps somebody's word that an alias may move to a snapshot; raises NotFound and InvalidValue."""
+    registry.require_writable(store_needed=False)
     return write(registry.engine, lambda c: evidence.approve(c, model, ref, alias, actor, reason))
 
 
@@ -89,6 +91,7 @@ def record_evaluation(
     reason: str = "",
 ) -> evidence.Recorded:
     """Keeps a newer evaluation of a snapshot against another; raises NotFound and InvalidValue."""
+    registry.require_writable(store_needed=False)
     return write(registry.engine, lambda c: evidence.record(c, model, ref, against, report, actor, reason))
 
 
@@ -102,11 +105,13 @@ def trust_key(
     registry: Registry, model: str, key: str, name: str, *, actor: str, reason: str = ""
 ) -> key_table.KeyEvent:
     """Trusts a public key under a name; raises NotFound and InvalidValue."""
+    registry.require_writable(store_needed=False)
     return write(registry.engine, lambda c: key_table.trust(c, model, key, name, actor, reason))
 
 
 def revoke_key(registry: Registry, model: str, name: str, *, actor: str, reason: str = "") -> key_table.KeyEvent:
     """Ends the trust in a key; raises NotFound and InvalidValue."""
+    registry.require_writable(store_needed=False)
     return write(registry.engine, lambda c: key_table.revoke(c, model, name, actor, reason))
 
 
@@ -117,6 +122,7 @@ def sign(
     with reading(registry.engine) as connection:
         snapshot = snapshot_by_id(connection, resolve_id(connection, model, ref)).id
     signature = signer.sign(model, snapshot)
+    registry.require_writable(store_needed=False)
     return write(
         registry.engine, lambda c: key_table.attach(c, model, snapshot, signer.key, signature, actor, reason)
     )

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from cli import publishing
-from cli.workspace import Workspace
+from cli.workspace import Workspace, find
 from migrations import downgrade, triggers
 from registry import LocalStore, Registry, StoreUnreachable
 from registry.anchors import published
@@ -121,7 +121,9 @@ def test_an_export_can_be_verified_without_the_database(raie: Raie, workspace: W
     lines = (tmp_path / "audit.jsonl").read_text(encoding="utf-8").splitlines()
     events = chain_of(lines)
     assert [event["id"] for event in events] == list(range(1, len(events) + 1))
-    assert {"begin", "commit", "rollback", "promote", "compose"} == {event["action"] for event in events}
+    assert {"identity", "begin", "commit", "rollback", "promote", "compose"} == {
+        event["action"] for event in events
+    }
     head = raie("audit", "verify", "--json").json["head"]
     assert head == f"{events[-1]['id']}:{events[-1]['hash']}"
     assert raie("audit", "export", "-").out.splitlines() == raie("audit", "export").out.splitlines() == lines
@@ -169,11 +171,13 @@ def test_every_event_says_who_when_what_from_to_why_and_with_which_raie(
     assert "grace" in raie("audit", "log").out
 
 
-def test_a_new_and_an_upgraded_database_say_who_made_them_so(raie: Raie, workspace: Workspace) -> None:
+def test_a_new_and_an_upgraded_database_say_who_made_them_so(raie: Raie, monkeypatch: pytest.MonkeyPatch) -> None:
     raie("--workspace", "fresh", "init")
-    (event,) = raie("--workspace", "fresh", "audit", "log", "--json").json["events"]
+    event, first = raie("--workspace", "fresh", "audit", "log", "--json").json["events"]
+    assert (first["action"], first["subject"]) == ("identity", "epoch:1")
     assert (event["action"], event["actor"], event["from"], event["to"]) == ("upgrade", "ada", None, event["to"])
-    downgrade(workspace.database, "0001")
+    downgrade(find(Path("fresh")).database, "0001")
+    monkeypatch.setenv("RAIE_WORKSPACE", "fresh")
     assert raie("db", "upgrade").code == 0
     newest = raie("audit", "log", "-n", "1", "--json").json["events"][0]
     assert (newest["action"], newest["subject"], newest["from"]) == ("upgrade", "schema", "0001")

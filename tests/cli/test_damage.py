@@ -77,7 +77,7 @@ DAMAGES: Mapping[str, Callable[[Path], None]] = {"flipped": flip, "truncated": t
 
 
 def blob_file(folder: Path, digest: str) -> Path:
-    file = folder / ".raie" / "blobs" / "sha256" / digest[:2] / digest
+    (file,) = (folder / ".raie" / "blobs").glob(f"registries/*/sha256/{digest[:2]}/{digest}")
     file.chmod(0o644)
     return file
 

@@ -38,6 +38,29 @@ class Mutant:
 
 MUTANTS = (
     Mutant(
+        "a copy of a database passes for the one that owns the store",
+        "registry/marker.py",
+        (
+            (
+                'return "unclaimed" if _both_known(marker.store, store) and not same(marker.store, store) else "copy"',
+                'return "owner"',
+            ),
+        ),
+        ("tests/registry/test_ownership.py", "-k", "copy_of_a_database and sqlite-folder"),
+    ),
+    Mutant(
+        "gc goes on in a store that another database has taken over",
+        "registry/maintenance.py",
+        (("    ownership.require_writable(registry, fresh=True, room_needed=False)\n    removed", "    removed"),),
+        ("tests/registry/test_ownership.py", "-k", "gc_stops"),
+    ),
+    Mutant(
+        "every registry keeps its objects in the store's root",
+        "registry/transaction.py",
+        (("store.within(check_schema(engine, scope_of))", "store.within(check_schema(engine, lambda _: ''))"),),
+        ("tests/registry/test_ownership.py", "-k", "never_delete_each_others and sqlite-folder"),
+    ),
+    Mutant(
         "SQL before upload",
         "registry/blobs.py",
         (

@@ -13,8 +13,10 @@ import pytest
 from sqlalchemy import make_url
 
 import migrations
-from registry import LocalStore, Registry
-from registry.database import open_engine
+from registry import LocalStore, Registry, open_store
+from registry.database import reading
+from registry.identity import current
+from registry.ownership import claim
 from tests.conftest import S3_NAME, run_sql
 from tests.outages.outage import STRAY, WORKS, Work
 from tests.outages.report import Report
@@ -79,11 +81,15 @@ def s3_client(s3_server: dict[str, str]) -> Any:
 def s3_registry(made: Path, place: Path, s3_client: Any, s3_folder: Path, s3_url: str) -> Registry:
     """A copy of the registry that was made whose blobs are in S3; it looks at them past the server."""
     prefix = s3_url.rpartition("/")[2]
-    for blob in (made / STORE).glob("sha256/*/*"):
+    for blob in (made / STORE).rglob("sha256/*/*"):
         key = f"{prefix}/{blob.relative_to(made / STORE).as_posix()}"
         s3_client.put_object(Bucket=S3_NAME, Key=key, Body=blob.read_bytes())
     shutil.copy(made / DATABASE, place)
-    return replace(opened(place, place), store=LocalStore(s3_folder / S3_NAME / prefix))
+    copy = opened(place, place)
+    with reading(copy.engine) as connection:
+        epoch = current(connection)
+    claim(copy, epoch, open_store(s3_url).within(epoch.prefix))
+    return replace(copy, store=LocalStore(s3_folder / S3_NAME / prefix).within(epoch.prefix))
 
 
 @pytest.fixture(scope="session")
@@ -104,7 +110,7 @@ def postgres_registry(postgres_server: str, postgres_made: tuple[str, Path], pla
     copy = f"copy_{place.name.replace('-', '_')}"
     run_sql(postgres_server, f"CREATE DATABASE {copy} TEMPLATE {template}")
     shutil.copytree(store, place / STORE)
-    yield Registry(open_engine(_named(postgres_server, copy)), LocalStore(place / STORE))
+    yield Registry.open(_named(postgres_server, copy), str(place / STORE))
     run_sql(postgres_server, f"DROP DATABASE {copy} WITH (FORCE)")
 
 

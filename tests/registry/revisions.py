@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from unittest import mock
 
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
@@ -31,7 +32,12 @@ SAMPLES = {
 def filled(url: str, revision: str) -> None:
     """Brings an empty database to a revision, each sample inserted at its own one."""
     for step in REVISIONS[: REVISIONS.index(revision) + 1]:
-        migrations.upgrade(url, step)
+        # One identity and one time, or an audit event of a later sample could not follow those that migrations append.
+        with (
+            mock.patch("secrets.token_hex", lambda size: "5a" * size),
+            mock.patch("time.time", return_value=1_760_002_000.0),
+        ):
+            migrations.upgrade(url, step)
         with open_engine(url).begin() as connection:
             _insert(connection, step)
 

@@ -43,12 +43,16 @@ def tamper(engine: Engine, *statements: str) -> None:
 def test_every_move_is_told_with_who_when_what_and_why(world: World) -> None:
     with reading(world.registry.engine) as connection:
         events = list(audit.events(connection))
-    assert [event.action for event in events] == ["begin", "commit", "begin", "commit", "promote"]
-    assert [event.subject for event in events] == ["edit:1", "edit:1", "edit:2", "edit:2", "alias:production"]
+    assert [event.action for event in events] == ["identity", "begin", "commit", "begin", "commit", "promote"]
+    assert [event.subject for event in events] == [
+        "epoch:1",
+        *("edit:1", "edit:1", "edit:2", "edit:2"),
+        "alias:production",
+    ]
     last = events[-1]
     assert (last.actor, last.reason, last.model) == ("ada", "looks good", MODEL)
     assert (last.source, last.target) == (None, world.head.id)
-    assert (events[3].source, events[3].target) == (world.head.parent, world.head.id)
+    assert (events[4].source, events[4].target) == (world.head.parent, world.head.id)
     assert last.client.startswith("raie ")
     assert [event.at for event in events] == sorted(event.at for event in events)
 
@@ -95,7 +99,7 @@ def test_every_operation_that_changes_something_is_told(world: World) -> None:
 
 def test_an_untouched_chain_has_no_problem(world: World) -> None:
     report = chain(world)
-    assert report.events == 5
+    assert report.events == 6
     assert report.problems == ()
     assert chain(world, report.head).problems == ()
 
@@ -127,7 +131,7 @@ def test_nobody_replaces_or_truncates_what_was_logged(world: World, table: str) 
         (["UPDATE audit_events SET actor = 'eve' WHERE id = 2"], "event 2 was changed"),
         (["UPDATE audit_events SET at = at + 1 WHERE id = 3"], "event 3 was changed"),
         (["DELETE FROM audit_events WHERE id = 3"], "events 3 to 3 are missing"),
-        (["DELETE FROM audit_events WHERE id = 5"], "the chain's end is recorded as 5:"),
+        (["DELETE FROM audit_events WHERE id = 6"], "the chain's end is recorded as 6:"),
         (["DELETE FROM audit_events", "UPDATE audit_head SET event = 4"], "the chain's end is recorded as 4:"),
         (["UPDATE audit_events SET previous = hash WHERE id = 4"], "event 4 does not follow"),
     ],
@@ -141,15 +145,15 @@ def test_a_chain_that_was_written_anew_differs_from_the_anchor_kept_outside(worl
     anchor = chain(world).head
     tamper(
         world.registry.engine,
-        "DELETE FROM audit_events WHERE id >= 4",
-        "UPDATE audit_head SET event = 3, hash = (SELECT hash FROM audit_events WHERE id = 3)",
+        "DELETE FROM audit_events WHERE id >= 5",
+        "UPDATE audit_head SET event = 4, hash = (SELECT hash FROM audit_events WHERE id = 4)",
     )
     assert chain(world).problems == ()
-    assert any("the anchor names event 5" in problem for problem in chain(world, anchor).problems)
+    assert any("the anchor names event 6" in problem for problem in chain(world, anchor).problems)
     world.registry.promote(MODEL, "edit:1", "staging", "eve")
     world.registry.promote(MODEL, "edit:2", "staging", "eve")
     assert chain(world).problems == ()
-    assert any("event 5 was rewritten" in problem for problem in chain(world, anchor).problems)
+    assert any("event 6 was rewritten" in problem for problem in chain(world, anchor).problems)
 
 
 @pytest.mark.parametrize(
@@ -168,4 +172,4 @@ def test_an_event_of_a_transaction_that_failed_never_was(world: World) -> None:
 
     with pytest.raises(KeyError):
         fail()
-    assert chain(world).events == 5
+    assert chain(world).events == 6

@@ -169,7 +169,7 @@ def test_an_edit_whose_process_was_killed_is_abandoned_at_once(world: World) -> 
         "import os, signal; os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     url = world.registry.engine.url.render_as_string(hide_password=False)
-    folder = str(world.registry.store.root)  # type: ignore[attr-defined]
+    folder = str(world.registry.store.top)  # type: ignore[attr-defined]
     done = subprocess.run([sys.executable, "-c", program, url, folder], check=False, timeout=60)
     assert done.returncode == -9
     assert world.registry.edit(MODEL, 2).state == "abandoned"
@@ -205,7 +205,7 @@ for step in (
 def paused(world: World) -> Iterator[subprocess.Popen[str]]:
     """A process that began edit 2 and stands still before its commit."""
     url = world.registry.engine.url.render_as_string(hide_password=False)
-    folder = str(world.registry.store.root)  # type: ignore[attr-defined]
+    folder = str(world.registry.store.top)  # type: ignore[attr-defined]
     process = subprocess.Popen([sys.executable, "-c", PAUSED, url, folder], stdout=subprocess.PIPE, text=True)
     _, status = os.waitpid(process.pid, os.WUNTRACED)
     assert os.WIFSTOPPED(status)

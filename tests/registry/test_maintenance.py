@@ -128,10 +128,10 @@ def test_verify_tells_a_tampered_log(world: World) -> None:
     assert verify(world.registry, anchors=[parse_anchor(anchor)]).ok
     with world.registry.engine.begin() as connection:
         triggers.drop(connection)
-        connection.execute(text("UPDATE audit_events SET actor = 'eve' WHERE id = 1"))
+        connection.execute(text("UPDATE audit_events SET actor = 'eve' WHERE id = 2"))
     report = verify(world.registry)
     assert not report.ok
-    assert report.chain.problems == ("event 1 was changed after it was written",)
+    assert report.chain.problems == ("event 2 was changed after it was written",)
 
 
 # gc
@@ -334,7 +334,7 @@ def test_processes_that_edit_and_collect_at_once_lose_nothing(any_database: Regi
     world = World(any_database)
     world.setup()
     url = any_database.engine.url.render_as_string(hide_password=False)
-    folder = str(any_database.store.root)  # type: ignore[attr-defined]
+    folder = str(any_database.store.top)  # type: ignore[attr-defined]
     people = [
         subprocess.Popen(
             [sys.executable, "-c", PEOPLE, url, folder, role], stderr=subprocess.PIPE, text=True, cwd=ROOT

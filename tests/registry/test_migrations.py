@@ -13,11 +13,12 @@ from sqlalchemy.exc import DBAPIError
 
 import migrations
 from migrations import guards, triggers
-from registry import AuditEvent, Registry, SchemaMismatch, audit, trust
+from registry import AuditEvent, Registry, SchemaMismatch, audit, identity, trust
 from registry.database import open_engine, reading
 from registry.maintenance import verify
 from registry.models import APPEND_ONLY_TABLES, SCHEMA_REVISION, metadata
 from tests.registry.building import MODEL, World
+from tests.registry.legacy import legacy
 
 
 def tables(url: str) -> set[str]:
@@ -33,7 +34,9 @@ def test_an_upgrade_makes_every_table_and_trigger(database_url: str) -> None:
     with reading(open_engine(database_url)) as connection:
         assert triggers.names(connection) == triggers.expected(connection) | guards.expected(connection)
         assert len(triggers.expected(connection)) == 3 * len(APPEND_ONLY_TABLES)
-        assert connection.execute(text("SELECT id, event, hash FROM audit_head")).all() == [(1, 0, "0" * 64)]
+        assert connection.execute(text("SELECT id, event FROM audit_head")).all() == [(1, 1)]
+        assert audit.verify_chain(connection).problems == ()
+        assert identity.problems(connection) == []
 
 
 def test_the_tables_in_the_code_are_those_in_the_database(database_url: str) -> None:
@@ -73,48 +76,80 @@ def rows(url: str) -> dict[str, list[tuple[object, ...]]]:
         return {t: sorted(map(tuple, connection.execute(text(f"SELECT * FROM {t}"))), key=repr) for t in tables}
 
 
+@pytest.fixture
+def older(database_url: str, place: Path) -> Registry:
+    """A registry whose objects lie in the store's root, where older revisions look for them."""
+    return legacy(database_url, str(place / "store"))
+
+
 def test_a_registry_with_a_history_goes_back_a_revision_and_up_again_without_losing_a_row(
-    any_database: Registry,
+    older: Registry, database_url: str
 ) -> None:
-    world, url = World(any_database), any_database.engine.url.render_as_string(hide_password=False)
+    world, url = World(older), database_url
     world.setup()
     world.edit(1, text="a")
     world.registry.promote(MODEL, "head", "production", "ada")
-    before = rows(url)
+    before, events = rows(url), audit_events(older)
     assert migrations.downgrade(url, "0001") == "0001"
     assert rows(url) == before
     with pytest.raises(SchemaMismatch, match="raie db upgrade"):
         Registry.open(url, "elsewhere")
     assert migrations.upgrade(url) == SCHEMA_REVISION
-    assert rows(url) == before
-    assert verify(any_database).ok
+    after = rows(url)
+    assert [table for table in before if after[table] != before[table]] == ["audit_events", "audit_head"]
+    assert [event.action for event in audit_events(older)[len(events) :]] == ["identity"]
+    assert audit_events(older)[: len(events)] == events
+    assert verify(older).ok
     assert world.edit(1, text="b") == world.head
+    assert verify(older).ok
 
 
-def test_going_back_to_where_nothing_expired_is_refused_once_something_has(any_database: Registry) -> None:
-    world, url = World(any_database), any_database.engine.url.render_as_string(hide_password=False)
-    first = world.setup()
-    with any_database.engine.begin() as connection:
+def test_going_back_to_where_nothing_expired_is_refused_once_something_has(
+    older: Registry, database_url: str
+) -> None:
+    first = World(older).setup()
+    with older.engine.begin() as connection:
         row = "INSERT INTO expired_snapshots (snapshot, at, actor, reason, event) VALUES (:id, 0, 'ada', '', 1)"
         connection.execute(text(row), {"id": first.id})
     with pytest.raises(SchemaMismatch, match="found 1"):
-        migrations.downgrade(url, "0001")
-    assert migrations.current(url) == SCHEMA_REVISION
+        migrations.downgrade(database_url, "0001")
+    assert migrations.current(database_url) == SCHEMA_REVISION
 
 
-def test_going_back_to_where_no_alias_is_protected_is_refused_while_one_is(any_database: Registry) -> None:
-    world, url = World(any_database), any_database.engine.url.render_as_string(hide_password=False)
-    world.setup()
-    trust.set_policy(any_database, MODEL, "production", {"locality": True}, actor="ada")
+def test_going_back_to_where_no_alias_is_protected_is_refused_while_one_is(
+    older: Registry, database_url: str
+) -> None:
+    World(older).setup()
+    trust.set_policy(older, MODEL, "production", {"locality": True}, actor="ada")
     with pytest.raises(SchemaMismatch, match="found production"):
-        migrations.downgrade(url, "0002")
-    trust.set_policy(any_database, MODEL, "production", {"protected": False}, actor="ada")
-    trust.trust_key(any_database, MODEL, "a" * 64, "release", actor="ada")
-    events = audit_events(any_database)
-    assert migrations.downgrade(url, "0002") == "0002"
-    assert migrations.upgrade(url) == SCHEMA_REVISION
-    assert trust.policies(any_database, MODEL) == []
-    assert audit_events(any_database) == events
+        migrations.downgrade(database_url, "0002")
+    trust.set_policy(older, MODEL, "production", {"protected": False}, actor="ada")
+    trust.trust_key(older, MODEL, "a" * 64, "release", actor="ada")
+    events = audit_events(older)
+    assert migrations.downgrade(database_url, "0002") == "0002"
+    assert migrations.upgrade(database_url) == SCHEMA_REVISION
+    assert trust.policies(older, MODEL) == []
+    assert audit_events(older)[:-1] == events
+
+
+def test_a_registry_that_went_back_and_came_again_keeps_its_objects_in_the_root(
+    any_database: Registry, database_url: str
+) -> None:
+    assert migrations.downgrade(database_url, "0003") == "0003"
+    migrations.upgrade(database_url)
+    registry = Registry.open(database_url, str(any_database.store.top))  # type: ignore[attr-defined]
+    assert registry.store.scope == "", "it had an audit by then, and may have had a store"
+    World(registry).setup()
+    assert migrations.downgrade(database_url, "0003") == "0003"
+
+
+def test_a_registry_with_blobs_in_a_part_of_its_own_does_not_go_back(
+    any_database: Registry, database_url: str
+) -> None:
+    World(any_database).setup()
+    with pytest.raises(SchemaMismatch, match=r"found them below registries/[0-9a-f]{32}; stay at 0004"):
+        migrations.downgrade(database_url, "0003")
+    assert migrations.current(database_url) == SCHEMA_REVISION
 
 
 def audit_events(registry: Registry) -> list[AuditEvent]:

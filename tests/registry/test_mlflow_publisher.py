@@ -531,7 +531,7 @@ def test_without_pending_events_mlflow_is_not_even_imported(small: Registry, tra
         "r = Registry.open(sys.argv[1], sys.argv[2]); print(sync(r, sys.argv[3]).published)\n"
         "status(r, sys.argv[3]); print('mlflow' in sys.modules)"
     )
-    arguments = [str(small.engine.url), str(small.store.root), tracking]  # type: ignore[attr-defined]
+    arguments = [str(small.engine.url), str(small.store.top), tracking]  # type: ignore[attr-defined]
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["0", "False"]
 

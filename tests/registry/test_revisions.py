@@ -95,7 +95,7 @@ def test_every_step_up_keeps_every_row_and_trigger(
     before = rows(database_url, wanted)
     for revision in REVISIONS[REVISIONS.index(start) :]:
         assert migrations.upgrade(database_url, revision) == revision
-        assert rows(database_url, wanted) == before
+        assert lost(before, rows(database_url, wanted)) == {}
         assert trigger_names(database_url) == expected_triggers[revision]
         assert dangling(database_url) == []
     with open_engine(database_url).connect() as connection:
@@ -121,8 +121,15 @@ def test_every_step_down_keeps_the_rows_of_the_older_revision_and_an_upgrade_bri
     kept = rows(database_url, oldest)
     assert migrations.upgrade(database_url) == SCHEMA_REVISION
     assert columns(database_url) == full
-    assert rows(database_url, oldest) == kept
+    assert lost(kept, rows(database_url, oldest)) == {}
     assert trigger_names(database_url) == expected_triggers[SCHEMA_REVISION]
+
+
+def lost(before: Rows, after: Rows) -> dict[str, set[tuple[Any, ...]]]:
+    """The rows that are gone or changed; a revision may append audit events, which moves the chain head."""
+    gone = {table: set(before[table]) - set(after[table]) for table in before.keys() - {"audit_head"}}
+    added = {table for table in gone if len(after[table]) > len(before[table])} - {"audit_events"}
+    return {table: rows for table, rows in gone.items() if rows or table in added}
 
 
 def _only(row: tuple[Any, ...], names: list[str], wanted: list[str]) -> tuple[Any, ...]:

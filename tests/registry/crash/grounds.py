@@ -17,7 +17,9 @@ import migrations
 from registry import ArtifactStore, Registry, open_store
 from registry.audit import Anchor, chain_head
 from registry.database import open_engine, reading
+from registry.identity import current
 from registry.outbox import drain
+from registry.ownership import claim
 from tests.conftest import S3_NAME, memory, run_sql
 from tests.registry.building import MODEL, World
 from tests.registry.crash.steps import ALIAS, REGIONS, Client, Place, Step, Teller, take
@@ -48,10 +50,15 @@ class Ground:
             else:
                 run_sql(self.server, f"CREATE DATABASE {_database(place)} TEMPLATE {_database(self.template)}")
             shutil.copy(self.template.told, place.told)
-            with _emptied_afterwards(open_store(place.store_url)) as store:
+            engine = open_engine(place.database_url)
+            with reading(engine) as connection:
+                epoch = current(connection)
+            with _emptied_afterwards(open_store(place.store_url).within(epoch.prefix)) as store:
                 for data in self.blobs:
                     store.put(data)
-                yield place, Client(Registry(open_engine(place.database_url), store), place.told)
+                registry = Registry(engine, store)
+                claim(registry, epoch)
+                yield place, Client(registry, place.told)
 
 
 @contextmanager
