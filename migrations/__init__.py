@@ -11,11 +11,11 @@ from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
 from sqlalchemy import Connection
 
-from migrations import guards, triggers
+from registry import guards, triggers
 from registry.database import open_engine, reading
 from registry.errors import SchemaMismatch
 
-__all__ = ["Tell", "configuration", "current", "downgrade", "upgrade"]
+__all__ = ["Tell", "configuration", "current", "downgrade", "guards", "triggers", "upgrade"]
 
 Tell = Callable[[Connection, str | None, str | None], None]
 

@@ -164,7 +164,7 @@ MUTANTS = (
     Mutant(
         "an audit event that was rewritten goes unnoticed",
         "registry/audit.py",
-        (("    if _link(fields) != found:\n", "    if False:\n"),),
+        (("    if not _is_link(fields, found):\n", "    if False:\n"),),
         ("tests/registry/test_audit.py", "-k", "sqlite"),
     ),
     Mutant(

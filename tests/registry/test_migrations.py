@@ -158,4 +158,4 @@ def test_an_upgrade_makes_the_folder_of_a_new_sqlite_file(tmp_path: Path) -> Non
 
 def test_what_alembic_reads_as_files_is_part_of_the_package() -> None:
     packaged = {path.name for path in files(migrations).iterdir()}
-    assert {"env.py", "script.py.mako", "triggers.py", "versions"} <= packaged
+    assert {"env.py", "script.py.mako", "versions"} <= packaged

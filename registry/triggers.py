@@ -11,10 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from sqlalchemy import Connection, inspect, text
 
-__all__ = ["KEYS", "create", "drop", "drop_function", "expected", "names"]
+__all__ = ["KEYS", "create", "drop", "drop_function", "expected", "names", "statements"]
 
 KEYS: Mapping[str, tuple[str, ...]] = {
     "alias_moves": ("id",),
+    "approval_events": ("id",),
     "approvals": ("model", "alias", "snapshot", "actor"),
     "audit_events": ("id",),
     "evaluations": ("id",),
@@ -28,11 +29,17 @@ KEYS: Mapping[str, tuple[str, ...]] = {
 
 def create(connection: Connection, tables: Iterable[str] = KEYS) -> None:
     """Creates the triggers of some tables, replacing them where they exist."""
-    statements = _postgres if connection.dialect.name == "postgresql" else _sqlite
     for table in tables:
         drop(connection, [table])
-        for statement in statements(table):
+        for statement in statements(connection, [table]):
             connection.exec_driver_sql(statement)
+
+
+def statements(connection: Connection, tables: Iterable[str] = KEYS) -> Iterator[str]:
+    """The SQL that creates the triggers of some tables, which is also what the database should hold."""
+    of = _postgres if connection.dialect.name == "postgresql" else _sqlite
+    for table in tables:
+        yield from of(table)
 
 
 def drop(connection: Connection, tables: Iterable[str] = KEYS) -> None:

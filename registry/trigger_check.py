@@ -1,0 +1,98 @@
+"""Whether the triggers are those that raie makes: there, in force, and doing what they should.
+
+An owner of the database can drop a trigger, disable it, or put one that does nothing in its place. Triggers that raie
+did not make are nobody's business here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, text
+
+from registry import guards, triggers
+
+__all__ = ["check"]
+
+_FUNCTION = re.compile(
+    r"CREATE (?:OR REPLACE )?FUNCTION (\w+)\(\).*?(?:SET (\w+) = (.+?) )?AS \$\$(.*)\$\$\s*", re.DOTALL
+)
+_TRIGGER = re.compile(r"CREATE TRIGGER (\w+) .*?FUNCTION (?:\S+\.)?(\w+)\(", re.DOTALL)
+_HELD = """
+SELECT t.tgname, t.tgenabled, pg_get_triggerdef(t.oid) AS definition, p.prosrc,
+       coalesce(array_to_string(p.proconfig, ','), '') AS settings
+FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+WHERE NOT t.tgisinternal AND pg_table_is_visible(t.tgrelid)
+"""
+_ALWAYS = "A"
+
+
+@dataclass(frozen=True)
+class _Trigger:
+    """What a trigger is: its definition, the body of its function and the function's settings, each normalised."""
+
+    definition: str
+    body: str = ""
+    settings: str = ""
+
+
+def check(connection: Connection) -> Iterator[str]:
+    """One line for each trigger that is missing, that is not in force, or that is another than raie makes."""
+    postgres = connection.dialect.name == "postgresql"
+    wanted = _expected_postgres(connection) if postgres else _expected_sqlite(connection)
+    found, asleep = _held_postgres(connection) if postgres else (_held_sqlite(connection), set[str]())
+    for name in sorted(wanted):
+        if name not in found:
+            yield f"trigger {name}: it is missing; `raie db upgrade` of a backup, or its owner, brings it back"
+        elif found[name] != wanted[name]:
+            yield f"trigger {name}: it is not the one that raie makes, and may let anything through"
+        elif name in asleep:
+            yield f"trigger {name}: it is disabled, or not always enabled"
+
+
+def _statements(connection: Connection) -> Iterator[str]:
+    yield from triggers.statements(connection)
+    yield from guards.statements(connection)
+
+
+def _expected_sqlite(connection: Connection) -> dict[str, _Trigger]:
+    made = (statement.strip() for statement in _statements(connection))
+    return {statement.split()[2]: _Trigger(statement) for statement in made}
+
+
+def _held_sqlite(connection: Connection) -> dict[str, _Trigger]:
+    rows = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"))
+    return {name: _Trigger(str(sql).strip()) for name, sql in rows}
+
+
+def _expected_postgres(connection: Connection) -> dict[str, _Trigger]:
+    found: dict[str, _Trigger] = {}
+    functions: dict[str, tuple[str, str]] = {}
+    for statement in map(str.strip, _statements(connection)):
+        if match := _FUNCTION.fullmatch(statement):
+            functions[match[1]] = match[4], f"{match[2]}={match[3]}" if match[2] else ""
+        elif match := _TRIGGER.match(statement):
+            body, settings = functions[match[2]]
+            found[match[1]] = _Trigger(_plain(statement), body, _spaced(settings))
+    return found
+
+
+def _held_postgres(connection: Connection) -> tuple[dict[str, _Trigger], set[str]]:
+    """The triggers, and the names of those that are not in force in every session."""
+    rows = connection.execute(text(_HELD)).all()
+    found = {row.tgname: _Trigger(_plain(row.definition), row.prosrc, _spaced(row.settings)) for row in rows}
+    return found, {row.tgname for row in rows if row.tgenabled != _ALWAYS}
+
+
+def _plain(definition: str) -> str:
+    """A definition as the server and as raie spell it: without schemas, casts, brackets and the case of words."""
+    one = re.sub(r"::\w+|[()\"]", "", " ".join(definition.split())).lower()
+    one = re.sub(r" (on|function) (?:\S+\.)?(\S+)", r" \1 \2", one)
+    # The server has an order of its own for what a trigger fires on.
+    return re.sub(r"(?<= )(?:\w+ or )+\w+(?= on )", lambda match: " or ".join(sorted(match[0].split(" or "))), one)
+
+
+def _spaced(settings: str) -> str:
+    return re.sub(r"[\s\"]+", "", settings)
