@@ -11,7 +11,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
 from sqlalchemy import Connection
 
-from registry import guards, triggers
+import registry.guards as guards
+import registry.triggers as triggers
 from registry.database import open_engine, reading
 from registry.errors import SchemaMismatch
 

@@ -45,7 +45,7 @@ def check(connection: Connection) -> Iterator[str]:
     found, asleep = _held_postgres(connection) if postgres else (_held_sqlite(connection), set[str]())
     for name in sorted(wanted):
         if name not in found:
-            yield f"trigger {name}: it is missing; `raie db upgrade` of a backup, or its owner, brings it back"
+            yield f"trigger {name}: it is missing; until its owner makes it anew, nothing is refused"
         elif found[name] != wanted[name]:
             yield f"trigger {name}: it is not the one that raie makes, and may let anything through"
         elif name in asleep:
