@@ -206,7 +206,7 @@ def _second_person(policy: Policy, facts: Facts) -> Gate | None:
     made = {person_of(author) for author in facts.authors}
     others = {name for name in facts.approvers if person_of(name) not in made}
     found = "approval by " + ", ".join(sorted(others or facts.approvers)) if facts.approvers else "no approval"
-    alike = sorted(f"{a!r} looks like author {b!r}" for a in others for b in facts.authors if look_alike(a, b))
+    alike = sorted(f"{a!a} looks like author {b!a}" for a in others for b in facts.authors if look_alike(a, b))
     found += f" ({'; '.join(alike)})" if alike else ""
     return Gate(
         "second person",

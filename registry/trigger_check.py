@@ -7,7 +7,7 @@ did not make are nobody's business here.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
@@ -27,6 +27,7 @@ FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
 WHERE NOT t.tgisinternal AND pg_table_is_visible(t.tgrelid)
 """
 _ALWAYS = "A"
+_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -39,17 +40,23 @@ class _Trigger:
 
 
 def check(connection: Connection) -> Iterator[str]:
-    """One line for each trigger that is missing, that is not in force, or that is another than raie makes."""
+    """One line for the triggers that are missing, for those that raie did not make so, and for those not in force."""
     postgres = connection.dialect.name == "postgresql"
     wanted = _expected_postgres(connection) if postgres else _expected_sqlite(connection)
     found, asleep = _held_postgres(connection) if postgres else (_held_sqlite(connection), set[str]())
-    for name in sorted(wanted):
-        if name not in found:
-            yield f"trigger {name}: it is missing; until its owner makes it anew, nothing is refused"
-        elif found[name] != wanted[name]:
-            yield f"trigger {name}: it is not the one that raie makes, and may let anything through"
-        elif name in asleep:
-            yield f"trigger {name}: it is disabled, or not always enabled"
+    missing = wanted.keys() - found.keys()
+    others = {name for name in wanted.keys() & found.keys() if found[name] != wanted[name]}
+    disabled = (wanted.keys() & asleep) - others
+    yield from _line(missing, "missing, and what it refused is let through")
+    yield from _line(others, "not as raie makes it, and may let anything through")
+    yield from _line(disabled, "disabled, or not enabled in every session")
+
+
+def _line(names: Set[str], problem: str) -> Iterator[str]:
+    if names:
+        shown = ", ".join(sorted(names)[:_SHOWN])
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        yield f"trigger {shown}{more}: {problem}"
 
 
 def _statements(connection: Connection) -> Iterator[str]:

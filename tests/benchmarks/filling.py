@@ -198,6 +198,8 @@ def _fill_model(connection: Connection, layout: Layout, number: int) -> None:
     for table in tables.metadata.sorted_tables:
         if table in rows.of:
             _copy(connection, table, rows.of[table])
+    if connection.dialect.name == "postgresql" and rows.move:
+        connection.exec_driver_sql(f"SELECT setval('alias_moves_id_seq', {rows.move})")
     connection.execute(update(tables.audit_head).values(event=rows.event, hash=rows.hash))
 
 

@@ -6,6 +6,7 @@ there. The table of docs/trust.md names every act.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,13 +133,13 @@ ACTS = (
     ),
     Act(
         "a trigger dropped",
-        "trigger policies_no_delete: it is missing",
+        "trigger policies_no_delete: missing",
         ("DROP TRIGGER policies_no_delete",),
         "sqlite",
     ),
     Act(
         "a trigger that does nothing in its place",
-        "trigger policies_no_delete: it is not the one that raie makes",
+        "trigger policies_no_delete: not as raie makes it",
         (
             "DROP TRIGGER policies_no_delete",
             "CREATE TRIGGER policies_no_delete BEFORE DELETE ON policies BEGIN SELECT 1; END",
@@ -147,19 +148,19 @@ ACTS = (
     ),
     Act(
         "a trigger dropped",
-        "trigger policies_no_delete: it is missing",
+        "trigger policies_no_delete: missing",
         ("DROP TRIGGER policies_no_delete ON policies",),
         "postgresql",
     ),
     Act(
         "a trigger disabled",
-        "trigger policies_no_delete: it is disabled",
+        "trigger policies_no_delete: disabled",
         ("ALTER TABLE policies DISABLE TRIGGER policies_no_delete",),
         "postgresql",
     ),
     Act(
         "the function of the triggers replaced",
-        "trigger policies_no_delete: it is not the one that raie makes",
+        ": not as raie makes it",
         (
             "CREATE OR REPLACE FUNCTION refuse_append_only() RETURNS trigger LANGUAGE plpgsql AS "
             "$$ BEGIN RETURN OLD; END $$",
@@ -168,7 +169,7 @@ ACTS = (
     ),
     Act(
         "a guard that asks only when nobody is there",
-        "trigger edits_no_rewrite: it is not the one that raie makes",
+        "trigger edits_no_rewrite: not as raie makes it",
         (
             "DROP TRIGGER edits_no_rewrite ON edits",
             "CREATE TRIGGER edits_no_rewrite BEFORE UPDATE ON edits FOR EACH ROW WHEN (OLD.state = 'nobody') "
@@ -328,6 +329,23 @@ def test_rows_from_before_there_were_digests_are_covered_by_the_upgrade(upgraded
             found = problems(connection)
             connection.rollback()
         assert any(act.expected in problem for problem in found), (act, found)
+
+
+def test_an_export_with_old_and_new_events_is_verified_by_the_documented_recipe(
+    upgraded: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    World(upgraded).edit(0, text="later")
+    with reading(upgraded.engine) as connection:
+        lines = [audit.line_of(event) for event in audit.events(connection)]
+    assert 0 < sum(b'"digest"' in line for line in lines) < len(lines)
+    recipe = (DOCUMENT.parent / "registry.md").read_text(encoding="utf-8")
+    code = next(block for block in re.findall(r"```python\n(.*?)```", recipe, re.DOTALL) if "audit.jsonl" in block)
+    monkeypatch.chdir(tmp_path)
+    Path("audit.jsonl").write_bytes(b"\n".join(lines))
+    exec(code, {})
+    Path("audit.jsonl").write_bytes(b"\n".join(lines).replace(b'"digest":"', b'"digest":"0', 1))
+    with pytest.raises(AssertionError, match="was changed"):
+        exec(code, {})
 
 
 def test_a_second_upgrade_does_not_make_what_was_changed_right(upgraded: Registry) -> None:
