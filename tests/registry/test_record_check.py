@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, make_url, text
+from sqlalchemy.exc import IntegrityError
 
 import migrations
 from registry import Registry, audit, guards, record_check, references, signing, triggers, trust, trust_check
 from registry.database import reading
 from registry.expiry import Rule, expire
 from registry.maintenance import verify
+from registry.models import metadata
 from registry.recorded_rows import ACTIONS, COLUMNS
 from tests.conftest import run_sql
 from tests.registry.building import MODEL, World
@@ -181,6 +184,12 @@ ACTS = (
 )
 
 
+OUTSIDE = {
+    "edits": {"lease_owner", "lease_expires_at"},  # they change while an edit runs
+    "snapshots": {"manifest"},  # its sha256 is the id, and every read compares the two
+}
+
+
 def lived(registry: Registry) -> None:
     """A history with every kind of event that stands for rows."""
     world = World(registry)
@@ -267,18 +276,21 @@ def test_a_history_that_nobody_touched_has_no_problem(history: Registry) -> None
     assert set(ACTIONS) - {"compose"} == told
 
 
-def test_every_row_of_every_column_in_a_digest_is_noticed(history: Registry) -> None:
-    """Each column by itself, in one row: none is left out of what its event says."""
-    for table, columns in COLUMNS.items():
-        for column in columns:
-            with history.engine.connect() as connection:
-                row = connection.execute(text(f"SELECT * FROM {table} LIMIT 1")).mappings().one()
-                do(
-                    connection,
-                    Act("", "", (f"UPDATE {table} SET {column} = {other(row[column])} WHERE {where(row)}",)),
-                )
-                assert problems(connection), (table, column)
-                connection.rollback()
+def test_each_column_of_a_row_that_an_event_stands_for_is_noticed_by_itself(history: Registry) -> None:
+    with history.engine.connect() as connection:
+        do(connection, Act("", "", ()))
+        triggers.drop(connection)
+        guards.drop(connection)
+        for table in COLUMNS:
+            row = connection.execute(text(f"SELECT * FROM {table} LIMIT 1")).mappings().one()
+            for column in set(metadata.tables[table].columns.keys()) - OUTSIDE.get(table, set()):
+                unnoticed = f"UPDATE {table} SET {column} = {other(row[column])} WHERE {where(row)}"
+                # What the database itself refuses needs no digest.
+                with suppress(IntegrityError), connection.begin_nested() as savepoint:
+                    assert connection.exec_driver_sql(unnoticed).rowcount == 1
+                    assert record_check.check(connection), unnoticed
+                    savepoint.rollback()
+        connection.rollback()
 
 
 def other(value: Any) -> str:
