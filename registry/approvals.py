@@ -49,10 +49,10 @@ def approve(connection: Connection, model: str, ref: str, alias: str, actor: str
         return known
     given = Approval(model, alias, snapshot, actor, reason, time.time())
     if known is not None:
-        return _say(connection, given, "approve")
+        return _append(connection, given, "approve")
     row = {name: value for name, value in vars(given).items() if name != "withdrawn"}
     connection.execute(insert(approvals).values(row))
-    _tell(connection, given, "approve", {"approvals": [row]})
+    _log(connection, given, "approve", {"approvals": [row]})
     return given
 
 
@@ -72,7 +72,7 @@ def withdraw(connection: Connection, model: str, ref: str, alias: str, actor: st
         )
     if mine.withdrawn:
         return mine
-    return _say(
+    return _append(
         connection, Approval(model, alias, snapshot, actor, reason, time.time(), withdrawn=True), "withdraw"
     )
 
@@ -94,10 +94,10 @@ def _locked(connection: Connection, model: str, ref: str, actor: str, reason: st
 
 def _newest(connection: Connection, model: str, alias: str, snapshot: str) -> dict[str, Approval]:
     """Person -> that person's newest word."""
-    return {person_of(word.actor): word for word in _words(connection, model, alias, snapshot)}
+    return {person_of(word.actor): word for word in _history(connection, model, alias, snapshot)}
 
 
-def _words(connection: Connection, model: str, alias: str, snapshot: str) -> Iterator[Approval]:
+def _history(connection: Connection, model: str, alias: str, snapshot: str) -> Iterator[Approval]:
     """Every word on one snapshot for one alias, in the order in which it was given."""
     first = (_FIRST.model == model, _FIRST.alias == alias, _FIRST.snapshot == snapshot)
     for row in connection.execute(select(approvals).where(*first).order_by(_FIRST.actor)):
@@ -108,16 +108,16 @@ def _words(connection: Connection, model: str, alias: str, snapshot: str) -> Ite
         yield Approval(row.model, row.alias, row.snapshot, *said)
 
 
-def _say(connection: Connection, word: Approval, action: str) -> Approval:
+def _append(connection: Connection, word: Approval, action: str) -> Approval:
     """Keeps a later word."""
     row: dict[str, Any] = {name: value for name, value in vars(word).items() if name != "withdrawn"}
     row["action"] = action
     number = connection.execute(insert(approval_events).values(row).returning(_LATER.id)).scalar_one()
-    _tell(connection, word, action, {"approval_events": [row | {"id": number}]})
+    _log(connection, word, action, {"approval_events": [row | {"id": number}]})
     return word
 
 
-def _tell(connection: Connection, word: Approval, action: str, rows: dict[str, list[dict[str, Any]]]) -> None:
+def _log(connection: Connection, word: Approval, action: str, rows: dict[str, list[dict[str, Any]]]) -> None:
     audit.append(
         connection,
         actor=word.actor,

@@ -83,6 +83,8 @@ def append(
     rows: those that it stands for, as they were written in this transaction; their digest enters its hash.  digest:
     that digest, where the caller has it already.
     """
+    # Before the lock, for which every other writer waits: a setup stands for a row for each of its regions, twice.
+    digest = digest if rows is None else digest_of_rows(rows)
     end = connection.execute(select(audit_head).with_for_update()).one()
     fields: dict[str, Any] = {
         "id": end.event + 1,
@@ -96,7 +98,7 @@ def append(
         "reason": reason,
         "client": _client(),
         "previous": end.hash,
-        "digest": digest if rows is None else digest_of_rows(rows),
+        "digest": digest,
     }
     event = AuditEvent(**fields, hash=_link(fields))
     connection.execute(insert(audit_events).values(asdict(event)))

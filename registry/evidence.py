@@ -29,7 +29,7 @@ from registry.values import Content, Snapshot, digest_of, parse_json
 
 __all__ = ["Candidate", "Recorded", "evaluation_subject", "facts", "record"]
 
-_e, _told = evaluations.c, audit_events.c
+_e, _logged = evaluations.c, audit_events.c
 
 
 @dataclass(frozen=True)
@@ -121,11 +121,11 @@ def _evaluation(connection: Connection, candidate: Candidate, served: Snapshot) 
     return None
 
 
-_Told = tuple[int, Any]
+_Logged = tuple[int, Any]
 """The number of the audit event that tells of a row, and the row."""
 
 
-def _newest_recorded(connection: Connection, candidate: Candidate, served: Snapshot) -> _Told | None:
+def _newest_recorded(connection: Connection, candidate: Candidate, served: Snapshot) -> _Logged | None:
     mine = (_e.content == candidate.content.digest, _e.against_content == served.content.digest)
     # Numbers are given under the model's lock, so the largest is the newest.
     query = select(_e.id, _e.report, _e.at).where(_e.model == candidate.model, *mine).order_by(_e.id.desc())
@@ -136,7 +136,7 @@ def _newest_recorded(connection: Connection, candidate: Candidate, served: Snaps
     return _event_of(connection, candidate.model, [subject]).get(subject, 0), row
 
 
-def _impact(connection: Connection, candidate: Candidate, served: Snapshot) -> _Told | None:
+def _impact(connection: Connection, candidate: Candidate, served: Snapshot) -> _Logged | None:
     """The newest edit that proposed exactly this content on a base of the served content, and was judged by it."""
     made, base, content = snapshots.alias("made"), snapshots.alias("base"), candidate.content.digest
     query = (
@@ -156,8 +156,8 @@ def _event_of(connection: Connection, model: str, subjects: Iterable[str]) -> di
     """Subject -> the number of the newest event of it: for an edit, of its end."""
     found: dict[str, int] = {}
     for chunk in chunked(sorted(subjects)):
-        mine = (_told.model == model, _told.subject.in_(chunk), _told.action.in_(("commit", "evaluate")))
-        query = select(_told.subject, func.max(_told.id)).where(*mine).group_by(_told.subject)
+        mine = (_logged.model == model, _logged.subject.in_(chunk), _logged.action.in_(("commit", "evaluate")))
+        query = select(_logged.subject, func.max(_logged.id)).where(*mine).group_by(_logged.subject)
         found |= {row[0]: row[1] for row in connection.execute(query)}
     return found
 

@@ -256,7 +256,7 @@ audit_events = Table(
     Column("hash", _Hash, nullable=False),
     Column("digest", _Hash),
     Index("ix_audit_events_model", "model", "id"),
-    Index("ix_audit_events_subject", "model", "subject"),
+    Index("ix_audit_events_subject", "model", "subject", "id"),
 )
 """digest: of the rows that the event stands for, in its hash where it is there: see recorded_rows."""
 

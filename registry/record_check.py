@@ -26,7 +26,7 @@ from registry.errors import InvalidValue
 from registry.evidence import evaluation_subject
 from registry.models import audit_events
 from registry.policy_history import policy_subject
-from registry.recorded_rows import ACTIONS, COLUMNS, Rows, begun, closed, digest_of_rows, told_as
+from registry.recorded_rows import ACTIONS, COLUMNS, Rows, begun, closed, digest_of_rows, event_key
 from registry.values import canonical_json, digest_of
 
 __all__ = ["baseline", "check"]
@@ -136,7 +136,7 @@ def _match(connection: Connection, chain: _Chain) -> tuple[dict[int, str], list[
     """Takes the event of each row from the chain's keys; for older events the digest of their rows now, and the names
     of the rows without an event."""
     old, now, unmatched = set(chain.old), dict[int, str](), list[str]()
-    for recorded in joined(_edits(connection), _words(connection)):
+    for recorded in joined(_edits(connection), _single_rows(connection)):
         digest = _digest(recorded.rows)
         found = _take(chain.keys, _key(recorded.event, digest))
         if found is None and old:
@@ -159,7 +159,7 @@ def _digest(rows: Rows) -> str:
 def _key(event: Mapping[str, Any], digest: str | None) -> bytes | None:
     """What ties rows to their event; None where a field holds what has no JSON form."""
     try:
-        return told_as(event, digest)
+        return event_key(event, digest)
     except InvalidValue:
         return None
 
@@ -261,34 +261,36 @@ def _event(action: str, model: str, subject: str, fields: Mapping[str, Any]) -> 
     return {**unsaid, "action": action, "model": model, "subject": subject, **fields}
 
 
-def _words(connection: Connection) -> Iterator[_Recorded]:
+def _single_rows(connection: Connection) -> Iterator[_Recorded]:
     """What each move of an alias and each word of trust tells of."""
     for row in _all(connection, tables.alias_moves, "id"):
         told = {"source": row["source"], "target": row["target"]}
-        yield _word(f"move {row['id']} of an alias", "promote", f"alias:{row['alias']}", "alias_moves", row, told)
+        yield _single(
+            f"move {row['id']} of an alias", "promote", f"alias:{row['alias']}", "alias_moves", row, told
+        )
     for row in _all(connection, tables.policies, "model", "alias", "version"):
         name, subject = (
             f"policy {row['version']} of {row['alias']!r}",
             policy_subject(row["alias"], row["version"]),
         )
-        yield _word(name, "policy", subject, "policies", row, {"target": digest_of(str(row["policy"]).encode())})
+        yield _single(name, "policy", subject, "policies", row, {"target": digest_of(str(row["policy"]).encode())})
     for row in _all(connection, tables.evaluations, "id"):
         told = {"source": row["against"], "target": row["snapshot"]}
         subject = evaluation_subject(row["id"], str(row["report"]))
-        yield _word(f"evaluation {row['id']}", "evaluate", subject, "evaluations", row, told)
+        yield _single(f"evaluation {row['id']}", "evaluate", subject, "evaluations", row, told)
     for row in _all(connection, tables.approvals, "model", "alias", "snapshot", "actor"):
         name = f"approval of {row['snapshot']} by {row['actor']}"
-        yield _word(name, "approve", f"alias:{row['alias']}", "approvals", row, {"target": row["snapshot"]})
+        yield _single(name, "approve", f"alias:{row['alias']}", "approvals", row, {"target": row["snapshot"]})
     for row in _all(connection, tables.approval_events, "id"):
         name = f"word {row['id']} on an approval by {row['actor']}"
         told = {"target": row["snapshot"]}
-        yield _word(name, row["action"], f"alias:{row['alias']}", "approval_events", row, told)
+        yield _single(name, row["action"], f"alias:{row['alias']}", "approval_events", row, told)
     for row in _all(connection, tables.key_events, "id"):
         name, action = f"word {row['id']} on key {row['name']!r}", f"{row['action']} key"
-        yield _word(name, action, f"key:{row['name']}", "key_events", row, {"target": row["key"]})
+        yield _single(name, action, f"key:{row['name']}", "key_events", row, {"target": row["key"]})
     for row in _all(connection, tables.signatures, "model", "snapshot", "key"):
         name, told = f"signature of {row['snapshot']}", {"target": row["snapshot"]}
-        yield _word(name, "sign", f"key:{row['key']}", "signatures", row, told)
+        yield _single(name, "sign", f"key:{row['key']}", "signatures", row, told)
 
 
 def _all(connection: Connection, table: Table, *order: str) -> Iterator[Mapping[str, Any]]:
@@ -297,7 +299,7 @@ def _all(connection: Connection, table: Table, *order: str) -> Iterator[Mapping[
         yield dict(row._mapping)
 
 
-def _word(
+def _single(
     name: str, action: str, subject: str, table: str, row: Mapping[str, Any], told: Mapping[str, Any]
 ) -> _Recorded:
     said = {field: row[field] for field in ("actor", "reason", "at")}

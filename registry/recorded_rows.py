@@ -30,7 +30,7 @@ __all__ = [
     "closed",
     "digest_of_rows",
     "edit_row",
-    "told_as",
+    "event_key",
 ]
 
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -138,7 +138,7 @@ def _text(value: Mapping[str, Any]) -> str:
     return canonical_json(dict(value)).decode()
 
 
-def told_as(event: Mapping[str, Any], digest: str | None) -> bytes:
+def event_key(event: Mapping[str, Any], digest: str | None) -> bytes:
     """What ties rows to their event, short: equal for an event and for the rows that it stands for.
 
     event: the event's fields, or what the rows say that they are.  digest: of the rows; None for an older event.

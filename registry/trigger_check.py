@@ -95,7 +95,7 @@ def _held_postgres(connection: Connection) -> tuple[dict[str, _Trigger], set[str
 
 def _plain(definition: str) -> str:
     """A definition as the server and as raie spell it: without schemas, casts, brackets and the case of words."""
-    one = re.sub(r"::\w+|[()\"]", "", " ".join(definition.split())).lower()
+    one = re.sub(r"::\w+(?: varying)?|[()\"]", "", " ".join(definition.split())).lower()
     one = re.sub(r" (on|function) (?:\S+\.)?(\S+)", r" \1 \2", one)
     # The server has an order of its own for what a trigger fires on.
     return re.sub(r"(?<= )(?:\w+ or )+\w+(?= on )", lambda match: " or ".join(sorted(match[0].split(" or "))), one)

@@ -438,16 +438,29 @@ def test_a_row_that_was_moved_by_hand_is_noticed_at_the_next_load(team: Team) ->
     assert any("its log says" in problem for problem in verify(team.registry).references)
 
 
-def test_a_row_moved_by_hand_with_its_log_is_still_not_signed_and_not_in_the_audit(anywhere: Team) -> None:
+def test_a_row_moved_by_hand_with_its_log_is_not_in_the_audit(anywhere: Team) -> None:
     release = signing.generate()
     trust.trust_key(anywhere.registry, MODEL, release.key, "release", actor="owner")
     trust.sign(anywhere.registry, MODEL, "production", release, actor="ci")
     anywhere.ask(require_signed=True)
     assert anywhere.registry.resolve(MODEL, "production").edit == 1
     by_hand(anywhere.registry, MOVED, LOGGED)
-    with pytest.raises(Untrusted, match="valid signature"):
+    with pytest.raises(Untrusted, match="where the audit says"):
         anywhere.registry.resolve(MODEL, "production")
     assert any("move 2 of an alias" in problem for problem in verify(anywhere.registry).trust.problems)
+
+
+def test_a_move_that_was_undone_by_hand_with_its_log_is_noticed_at_the_next_load(anywhere: Team) -> None:
+    anywhere.ask(locality=True)
+    anywhere.evaluate("head", "production", report(GOOD, untouched=(0, 2)))
+    anywhere.promote()
+    by_hand(
+        anywhere.registry,
+        "UPDATE aliases SET snapshot = (SELECT source FROM alias_moves WHERE id = 2)",
+        "DELETE FROM alias_moves WHERE id = 2",
+    )
+    with pytest.raises(Untrusted, match="where the audit says"):
+        anywhere.registry.resolve(MODEL, "production")
 
 
 TAMPERED = {

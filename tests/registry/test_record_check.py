@@ -314,20 +314,18 @@ def test_events_that_say_nothing_of_their_rows_are_noticed_once_events_do(histor
     assert any("has no digest of its rows" in problem for problem in found)
 
 
-@pytest.fixture
-def upgraded(any_database: Registry) -> Registry:
+def upgraded(registry: Registry) -> Registry:
     """A history of a raie from before there were digests, and the upgrade that brought them."""
-    lived(any_database)
-    without_digests(any_database.engine)
-    with any_database.engine.begin() as connection:
+    lived(registry)
+    without_digests(registry.engine)
+    with registry.engine.begin() as connection:
         audit.append_upgrade(connection, "0003", "0005", actor="owner")
-    return any_database
+    return registry
 
 
-def test_rows_from_before_there_were_digests_are_covered_by_the_upgrade(upgraded: Registry) -> None:
-    world = World(upgraded)
-    world.edit(0, text="later")
-    assert verify(upgraded).ok
+def test_rows_from_before_there_were_digests_are_covered_by_the_upgrade(any_database: Registry) -> None:
+    World(upgraded(any_database)).edit(0, text="later")
+    assert verify(any_database).ok
     # Nothing in the old events says what these were: the upgrade alone does.
     only = [
         Act("", "are not as they were at the upgrade", ("UPDATE edits SET report = '{}' WHERE number = 1",)),
@@ -336,7 +334,7 @@ def test_rows_from_before_there_were_digests_are_covered_by_the_upgrade(upgraded
         Act("", "edit 7 of", ("UPDATE edits SET report = '[]' WHERE number = 7",)),
     ]
     for act in only:
-        with upgraded.engine.connect() as connection:
+        with any_database.engine.connect() as connection:
             do(connection, act)
             found = problems(connection)
             connection.rollback()
@@ -344,10 +342,10 @@ def test_rows_from_before_there_were_digests_are_covered_by_the_upgrade(upgraded
 
 
 def test_an_export_with_old_and_new_events_is_verified_by_the_documented_recipe(
-    upgraded: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    local_registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    World(upgraded).edit(0, text="later")
-    with reading(upgraded.engine) as connection:
+    World(upgraded(local_registry)).edit(0, text="later")
+    with reading(local_registry.engine) as connection:
         lines = [audit.line_of(event) for event in audit.events(connection)]
     assert 0 < sum(b'"digest"' in line for line in lines) < len(lines)
     recipe = (DOCUMENT.parent / "registry.md").read_text(encoding="utf-8")
@@ -360,8 +358,8 @@ def test_an_export_with_old_and_new_events_is_verified_by_the_documented_recipe(
         exec(code, {})
 
 
-def test_a_second_upgrade_does_not_make_what_was_changed_right(upgraded: Registry) -> None:
-    with upgraded.engine.connect() as connection:
+def test_a_second_upgrade_does_not_make_what_was_changed_right(local_registry: Registry) -> None:
+    with upgraded(local_registry).engine.connect() as connection:
         do(connection, Act("", "", ("UPDATE edits SET report = '{}' WHERE number = 1",)))
         audit.append_upgrade(connection, "0005", "0006", actor="eve")
         found = problems(connection)
