@@ -165,6 +165,7 @@ def _event_json(event: AuditEvent) -> dict[str, Any]:
         "to": event.target,
         "reason": event.reason,
         "client": event.client,
+        "digest": event.digest,
         "hash": event.hash,
     }
 

@@ -11,7 +11,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
 from sqlalchemy import Connection
 
-from migrations import guards, triggers
+from registry import guards, triggers
 from registry.database import open_engine, reading
 from registry.errors import SchemaMismatch
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection
 
-from migrations import current, triggers, upgrade
+from migrations import current, upgrade
+from registry import triggers
 from registry.database import missing_file, open_engine, write
 from registry.errors import SchemaMismatch
 from registry.models import SCHEMA_REVISION

@@ -13,7 +13,7 @@ from registry.errors import InvalidValue, PromotionRefused, Untrusted
 from registry.evidence import Candidate, facts
 from registry.keys import signers
 from registry.lookup import edit_by_number, snapshot_by_id
-from registry.models import alias_moves
+from registry.models import alias_moves, audit_events
 from registry.policy import SIGNATURE, Gate, gates
 from registry.policy_history import PolicyVersion, history, in_force
 
@@ -108,12 +108,17 @@ def admit_load(connection: Connection, model: str, ref: str, snapshot: str) -> N
         return
     mine = (alias_moves.c.model == model, alias_moves.c.alias == ref)
     newest = select(alias_moves.c.target).where(*mine).order_by(alias_moves.c.id.desc()).limit(1)
-    logged = connection.execute(newest).scalar()
-    if logged != snapshot:
-        raise Untrusted(
-            f"Expected protected alias {ref!r} of {model!r} at {logged}, where its log says, found it at {snapshot}: "
-            "it was moved by hand; promote what it should serve, and run `raie verify`"
-        )
+    # A move by hand may hide in the log of moves, by a row put in or taken away; the audit is hashed.
+    e = audit_events.c
+    promoted = (e.model == model, e.subject == f"alias:{ref}", e.action == "promote")
+    recorded = select(e.target).where(*promoted).order_by(e.id.desc()).limit(1)
+    for where, query in (("its log", newest), ("the audit", recorded)):
+        logged = connection.execute(query).scalar()
+        if logged != snapshot:
+            raise Untrusted(
+                f"Expected protected alias {ref!r} of {model!r} at {logged}, where {where} says, found it at "
+                f"{snapshot}: it was moved by hand; promote what it should serve, and run `raie verify`"
+            )
     if version.policy.require_signed:
         _require_signature(connection, model, snapshot, f"alias {ref!r}")
 

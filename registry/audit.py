@@ -1,5 +1,8 @@
 """The audit log: one chain of events over all models, each hashed with the one before it.
 
+An event holds the digest of the rows that it stands for (recorded_rows says which), so a row that is changed, or taken
+away, no longer fits it.
+
 Triggers refuse to update or delete an event. Whoever can get around them still breaks the chain, and whoever
 rewrites the whole chain still changes its end: what was kept of it outside the database, an anchor, shows that.
 """
@@ -19,6 +22,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from registry.errors import InvalidValue
 from registry.models import audit_events, audit_head
+from registry.recorded_rows import Rows, digest_of_rows
 from registry.values import AuditEvent, canonical_json
 
 __all__ = [
@@ -71,8 +75,16 @@ def append(
     target: str | None = None,
     reason: str = "",
     at: float | None = None,
+    rows: Rows | None = None,
+    digest: str | None = None,
 ) -> AuditEvent:
-    """Adds an event to the chain, in the caller's transaction: it exists if and only if what it tells of does."""
+    """Adds an event to the chain, in the caller's transaction: it exists if and only if what it tells of does.
+
+    rows: those that it stands for, as they were written in this transaction; their digest enters its hash.  digest:
+    that digest, where the caller has it already.
+    """
+    # Before the lock, for which every other writer waits: a setup stands for a row for each of its regions, twice.
+    digest = digest if rows is None else digest_of_rows(rows)
     end = connection.execute(select(audit_head).with_for_update()).one()
     fields: dict[str, Any] = {
         "id": end.event + 1,
@@ -86,6 +98,7 @@ def append(
         "reason": reason,
         "client": _client(),
         "previous": end.hash,
+        "digest": digest,
     }
     event = AuditEvent(**fields, hash=_link(fields))
     connection.execute(insert(audit_events).values(asdict(event)))
@@ -94,8 +107,15 @@ def append(
 
 
 def append_upgrade(connection: Connection, before: str | None, after: str | None, *, actor: str) -> None:
-    """Adds that the schema went from one revision to another, in the migration's own transaction."""
-    append(connection, actor=actor, action="upgrade", subject="schema", source=before, target=after)
+    """Adds that the schema went from one revision to another, in the migration's own transaction.
+
+    Its digest is of all rows that older events stand for without one: changed after the upgrade, they no longer fit it.
+    """
+    # Only an upgrade pays for the import, which would be circular above.
+    from registry.record_check import baseline
+
+    known = baseline(connection)
+    append(connection, actor=actor, action="upgrade", subject="schema", source=before, target=after, digest=known)
 
 
 def chain_head(connection: Connection) -> str:
@@ -121,7 +141,7 @@ def newest(connection: Connection, limit: int) -> list[AuditEvent]:
 
 def line_of(event: AuditEvent) -> bytes:
     """The event as canonical JSON: what its hash can be recomputed from by anybody."""
-    return canonical_json(asdict(event))
+    return canonical_json(_hashed(asdict(event)))
 
 
 def verify_chain(connection: Connection, anchors: Iterable[Anchor] = ()) -> ChainReport:
@@ -164,15 +184,28 @@ def _problems_of(row: Row[Any], number: int, previous: str) -> list[str]:
         problems.append(f"events {number} to {row.id - 1} are missing")
     if row.previous != previous:
         problems.append(f"event {row.id} does not follow the event before it")
-    if _link(fields) != found:
+    if not _is_link(fields, found):
         problems.append(f"event {row.id} was changed after it was written")
     return problems
 
 
+def _is_link(fields: dict[str, Any], found: str) -> bool:
+    """Whether a hash is that of the fields; no field that raie wrote is without a JSON form."""
+    try:
+        return _link(fields) == found
+    except InvalidValue:
+        return False
+
+
 def _link(fields: dict[str, Any]) -> str:
     """The hash of an event: sha256 of the previous hash and the canonical JSON of all other fields."""
-    rest = {key: value for key, value in fields.items() if key != "previous"}
+    rest = {key: value for key, value in _hashed(fields).items() if key != "previous"}
     return hashlib.sha256(fields["previous"].encode() + canonical_json(rest)).hexdigest()
+
+
+def _hashed(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields that an event has: an event from before there were digests was hashed without one."""
+    return {key: value for key, value in fields.items() if key != "digest" or value is not None}
 
 
 def parse_anchor(text: str, place: str = "the anchor") -> Anchor:

@@ -22,6 +22,7 @@ from registry.errors import CommitConflict, EditStateError, InvalidValue, LeaseL
 from registry.fault_points import reach
 from registry.lookup import LEASE_S, edit_by_number, head_id, kept_snapshot, lock_model, require_model, text_of
 from registry.models import edit_parts, edits, models
+from registry.recorded_rows import begun, closed, edit_row
 from registry.values import Edit, check_digest, check_name, parse_json
 
 __all__ = [
@@ -90,6 +91,9 @@ def begin(
         holder=holder,
     )
     reach("begin.inserted")
+    edit = edit_by_number(connection, model, number)
+    made = select(models).where(models.c.name == model)
+    rows = [dict(row._mapping) for row in connection.execute(made)] if kind == "setup" else []
     audit.append(
         connection,
         actor=actor,
@@ -98,9 +102,10 @@ def begin(
         subject=f"edit:{number}",
         source=base or head,
         reason=reason,
+        rows=begun(edit_row(edit), rows),
     )
     reach("begin.audited")
-    return edit_by_number(connection, model, number)
+    return edit
 
 
 def _require_start(model: str, kind: str, head: str | None) -> None:
@@ -233,10 +238,11 @@ def abort(
         return edit
     _require_abandoned(connection, holder, model, number, force)
     mine = (edits.c.model == model, edits.c.number == number)
-    closed = {"state": "aborted", "closed_at": time.time(), "close_reason": reason}
-    connection.execute(update(edits).where(*mine).values(closed | {"lease_owner": None, "lease_expires_at": None}))
+    end: dict[str, Any] = {"state": "aborted", "closed_at": time.time(), "close_reason": reason}
+    connection.execute(update(edits).where(*mine).values(end | {"lease_owner": None, "lease_expires_at": None}))
     reach("abort.closed")
-    audit.append(connection, actor=actor, action="abort", model=model, subject=f"edit:{number}", reason=reason)
+    rows, subject = closed(edit_row(edit, **end)), f"edit:{number}"
+    audit.append(connection, actor=actor, action="abort", model=model, subject=subject, reason=reason, rows=rows)
     return edit_by_number(connection, model, number)
 
 

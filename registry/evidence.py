@@ -1,5 +1,7 @@
 """What speaks for a snapshot: evaluations of it, and approvals of its promotion; gathered as facts for a policy.
 
+The newest evaluation is the one that the audit tells of last: a clock that is ahead, or was set back, changes nothing.
+
 An evaluation counts for every snapshot of the same content, against every snapshot of the same content, because equal
 contents score the same. The impact report of an edit is one too, of the candidate against its base, but only if that
 candidate is what landed: an edit that was replayed on another head made a content that nobody has judged.
@@ -9,25 +11,25 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from registry import audit, keys
+from registry.approvals import approvers
 from registry.database import chunked
 from registry.edits import check_author
-from registry.errors import InvalidValue
 from registry.lookup import lock_model, resolve_id, snapshot_by_id, text_of, versions_of
-from registry.models import approvals, edits, evaluations, snapshots
+from registry.models import audit_events, edits, evaluations, snapshots
 from registry.policy import Evaluation, Facts, Policy
 from registry.three_way import changed_regions
 from registry.values import Content, Snapshot, digest_of, parse_json
 
-__all__ = ["Approval", "Candidate", "Recorded", "approve", "facts", "record"]
+__all__ = ["Candidate", "Recorded", "evaluation_subject", "facts", "record"]
 
-_a, _e = approvals.c, evaluations.c
+_e, _logged = evaluations.c, audit_events.c
 
 
 @dataclass(frozen=True)
@@ -38,18 +40,6 @@ class Candidate:
     model: str
     content: Content
     author: str
-
-
-@dataclass(frozen=True)
-class Approval:
-    """Somebody's word that an alias may move to a snapshot."""
-
-    model: str
-    alias: str
-    snapshot: str
-    actor: str
-    reason: str
-    at: float
 
 
 @dataclass(frozen=True)
@@ -92,42 +82,14 @@ def record(
         actor=actor,
         action="evaluate",
         model=model,
-        subject=f"evaluation:{number} {digest_of(text.encode())}",
+        subject=evaluation_subject(number, text),
         source=base.id,
         target=measured.id,
         reason=reason,
         at=now,
+        rows={"evaluations": [row | {"id": number}]},
     )
     return Recorded(number, model, measured.id, base.id, dict(report), actor, reason, now)
-
-
-def approve(connection: Connection, model: str, ref: str, alias: str, actor: str, reason: str) -> Approval:
-    """Keeps an approval; the one that is there where this person approved this snapshot for this alias before.
-
-    Raises NotFound, and InvalidValue without a reason.
-    """
-    check_author(actor, reason)
-    if not reason.strip():
-        raise InvalidValue("Expected a reason for the approval, found none; say what was looked at")
-    lock_model(connection, model)
-    snapshot = resolve_id(connection, model, ref)
-    mine = (_a.model == model, _a.alias == alias, _a.snapshot == snapshot, _a.actor == actor)
-    known = connection.execute(select(approvals).where(*mine)).first()
-    if known is not None:
-        return Approval(**known._mapping)
-    given = Approval(model, alias, snapshot, actor, reason, time.time())
-    connection.execute(insert(approvals).values(vars(given)))
-    audit.append(
-        connection,
-        actor=actor,
-        action="approve",
-        model=model,
-        subject=f"alias:{alias}",
-        target=snapshot,
-        reason=reason,
-        at=given.at,
-    )
-    return given
 
 
 def facts(
@@ -142,26 +104,39 @@ def facts(
         replaces=replaced is not None,
         evaluation=None if replaced is None else _evaluation(connection, candidate, replaced),
         authors=_authors(connection, candidate, served) if second else frozenset(),
-        approvers=_approvers(connection, alias, candidate) if second else frozenset(),
+        approvers=approvers(connection, candidate.model, alias, candidate.id) if second else frozenset(),
         signers=keys.signers(connection, candidate.model, candidate.id) if signed else frozenset(),
     )
 
 
 def _evaluation(connection: Connection, candidate: Candidate, served: Snapshot) -> Evaluation | None:
     """The newest evaluation of this content against the served one."""
-    mine = (_e.content == candidate.content.digest, _e.against_content == served.content.digest)
-    query = (
-        select(_e.id, _e.report, _e.at).where(_e.model == candidate.model, *mine).order_by(_e.at.desc()).limit(1)
-    )
-    recorded, judged = connection.execute(query).first(), _impact(connection, candidate, served)
-    if recorded is not None and (judged is None or recorded.at >= judged.closed_at):
-        return _read(f"evaluation {recorded.id}", recorded.report, recorded.at, candidate.content, served.content)
+    recorded, judged = _newest_recorded(connection, candidate, served), _impact(connection, candidate, served)
+    if recorded is not None and (judged is None or recorded[0] > judged[0]):
+        row = recorded[1]
+        return _read(f"evaluation {row.id}", row.report, row.at, candidate.content, served.content)
     if judged is not None:
-        return _read(f"edit {judged.number}", judged.report, judged.closed_at, candidate.content, served.content)
+        row = judged[1]
+        return _read(f"edit {row.number}", row.report, row.closed_at, candidate.content, served.content)
     return None
 
 
-def _impact(connection: Connection, candidate: Candidate, served: Snapshot) -> Row[Any, Any, Any] | None:
+_Logged = tuple[int, Any]
+"""The number of the audit event that tells of a row, and the row."""
+
+
+def _newest_recorded(connection: Connection, candidate: Candidate, served: Snapshot) -> _Logged | None:
+    mine = (_e.content == candidate.content.digest, _e.against_content == served.content.digest)
+    # Numbers are given under the model's lock, so the largest is the newest.
+    query = select(_e.id, _e.report, _e.at).where(_e.model == candidate.model, *mine).order_by(_e.id.desc())
+    row = connection.execute(query.limit(1)).first()
+    if row is None:
+        return None
+    subject = evaluation_subject(row.id, row.report)
+    return _event_of(connection, candidate.model, [subject]).get(subject, 0), row
+
+
+def _impact(connection: Connection, candidate: Candidate, served: Snapshot) -> _Logged | None:
     """The newest edit that proposed exactly this content on a base of the served content, and was judged by it."""
     made, base, content = snapshots.alias("made"), snapshots.alias("base"), candidate.content.digest
     query = (
@@ -171,7 +146,25 @@ def _impact(connection: Connection, candidate: Candidate, served: Snapshot) -> R
         .where(made.c.content_digest == content, edits.c.proposal == content, edits.c.kind == "edit")
         .where(edits.c.model == candidate.model, base.c.content_digest == served.content.digest)
     )
-    return connection.execute(query.order_by(edits.c.closed_at.desc()).limit(1)).first()
+    rows = {f"edit:{row.number}": row for row in connection.execute(query)}
+    events = _event_of(connection, candidate.model, rows)
+    told = [(events.get(subject, 0), row) for subject, row in rows.items()]
+    return max(told, key=lambda one: one[0], default=None)
+
+
+def _event_of(connection: Connection, model: str, subjects: Iterable[str]) -> dict[str, int]:
+    """Subject -> the number of the newest event of it: for an edit, of its end."""
+    found: dict[str, int] = {}
+    for chunk in chunked(sorted(subjects)):
+        mine = (_logged.model == model, _logged.subject.in_(chunk), _logged.action.in_(("commit", "evaluate")))
+        query = select(_logged.subject, func.max(_logged.id)).where(*mine).group_by(_logged.subject)
+        found |= {row[0]: row[1] for row in connection.execute(query)}
+    return found
+
+
+def evaluation_subject(number: int, report: str) -> str:
+    """How the audit names a recorded evaluation."""
+    return f"evaluation:{number} {digest_of(report.encode())}"
 
 
 def _read(source: str, text: str, at: float, content: Content, served: Content) -> Evaluation:
@@ -218,8 +211,3 @@ def _authors(connection: Connection, candidate: Candidate, served: Snapshot | No
         mine = (edits.c.model == candidate.model, edits.c.number.in_(chunk))
         authors |= set(connection.execute(select(edits.c.actor).where(*mine)).scalars())
     return frozenset(authors)
-
-
-def _approvers(connection: Connection, alias: str, candidate: Candidate) -> frozenset[str]:
-    mine = (_a.model == candidate.model, _a.alias == alias, _a.snapshot == candidate.id)
-    return frozenset(connection.execute(select(_a.actor).where(*mine)).scalars())

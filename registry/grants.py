@@ -23,7 +23,7 @@ from registry.models import metadata
 __all__ = ["RIGHTS", "ROLES", "grant", "statements"]
 
 _PREFIX = re.compile(r"[a-z][a-z0-9_]{0,39}")
-_SERIAL = ("alias_moves", "evaluations", "key_events", "outbox_events")
+_SERIAL = ("alias_moves", "approval_events", "evaluations", "key_events", "outbox_events")
 _AUDIT = {"audit_events": ("INSERT",), "audit_head": ("UPDATE (event, hash)",)}
 _MOVE = {
     "aliases": ("INSERT", "UPDATE (snapshot, moved_at)"),
@@ -58,7 +58,7 @@ RIGHTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "heads": ("INSERT", "UPDATE (snapshot, moved_at)"),
         "edit_parts": ("INSERT", "UPDATE (value, created_at)"),
     },
-    "promoter": _AUDIT | _COMMIT | _MOVE | {"approvals": ("INSERT",)},
+    "promoter": _AUDIT | _COMMIT | _MOVE | {"approvals": ("INSERT",), "approval_events": ("INSERT",)},
     "collector": _AUDIT
     | {
         # Nobody may lock a row of a table that he may not update at all.

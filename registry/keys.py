@@ -137,6 +137,7 @@ def _say(
         target=key,
         reason=reason,
         at=now,
+        rows={"key_events": [row | {"id": number}]},
     )
     return KeyEvent(number, model, key, action, name, actor, reason, now)
 
@@ -170,6 +171,7 @@ def attach(
         target=snapshot,
         reason=reason,
         at=made.at,
+        rows={"signatures": [vars(made)]},
     )
     return made
 

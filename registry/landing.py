@@ -32,11 +32,13 @@ from registry.lookup import (
     wanted_entries,
 )
 from registry.models import adapter_versions, edits, expired_snapshots, heads, operations, snapshots
+from registry.recorded_rows import closed, edit_row
 from registry.three_way import changed_regions
 from registry.values import Content, Edit, Manifest, RegionChange, RegionEntry, Snapshot, entry_digest
 
 __all__ = ["Landing", "NewEdit", "land"]
 
+_Row = dict[str, Any]
 
 _TICK_S = 1e-6
 _TOLD = (
@@ -104,16 +106,16 @@ def land(connection: Connection, holder: str, landing: Landing) -> Snapshot | No
     _require_changes(parent, manifest.content, landing.changes)
     # A snapshot is later than its parent, though the clock went back: the history is told in this order.
     made_at = at if before is None else max(at, before.created_at + _TICK_S)
-    _insert_snapshot(connection, manifest, parent, edit.number, made_at)
+    added = _insert_snapshot(connection, manifest, parent, edit.number, made_at)
     reach("land.snapshot_inserted")
-    versions = _number_versions(connection, landing, parent, edit.number, at)
+    versions, numbered = _number_versions(connection, landing, parent, edit.number, at)
     reach("land.versions_inserted")
-    _insert_operations(connection, landing, edit.number, versions)
+    done = _insert_operations(connection, landing, edit.number, versions)
     reach("land.operations_inserted")
     if landing.moves_head:
         _move_head(connection, manifest, at)
         reach("land.head_moved")
-    _close_edit(connection, landing, edit.number, at)
+    end = _close_edit(connection, landing, edit.number, at)
     reach("land.edit_closed")
     event = audit.append(
         connection,
@@ -125,11 +127,12 @@ def land(connection: Connection, holder: str, landing: Landing) -> Snapshot | No
         target=manifest.id,
         reason=edit.reason,
         at=at,
+        rows=closed(edit_row(edit, **end), done, numbered, added),
     )
     reach("land.audited")
-    closed = edit_by_number(connection, model, edit.number)
+    told = edit_by_number(connection, model, edit.number)
     # The chain's end goes out with the event: a table rewritten later no longer fits what MLflow shows.
-    payload = _payload(closed, landing, versions) | {"audit_head": f"{event.id}:{event.hash}"}
+    payload = _payload(told, landing, versions) | {"audit_head": f"{event.id}:{event.hash}"}
     outbox.enqueue(connection, model, outbox.SNAPSHOT_COMMITTED, payload)
     reach("land.enqueued")
     return snapshot_by_id(connection, manifest.id)
@@ -162,18 +165,20 @@ def _require_changes(parent: Content | None, content: Content, changes: tuple[Re
 
 def _insert_snapshot(
     connection: Connection, manifest: Manifest, parent: Content | None, edit: int, at: float
-) -> None:
+) -> list[_Row]:
+    """Inserts the snapshot and returns its row; none where it was there before."""
     known = connection.execute(select_snapshots().where(snapshots.c.id == manifest.id)).first()
     # An edit on a composition's parent with the composition's content is the snapshot that is there already.
     if known is not None and known.expired_at is None:
-        return
+        return []
+    rows: list[_Row] = []
     added = manifest.content.blobs() | {manifest.id}
     if known is not None:
         # It had expired: its blobs are kept from now on again, all of them, for nothing was kept with it.
         connection.execute(delete(expired_snapshots).where(expired_snapshots.c.snapshot == manifest.id))
     else:
         added -= parent.blobs() if parent else frozenset()
-        row = {
+        row: _Row = {
             "id": manifest.id,
             "model": manifest.model,
             "parent": manifest.parent,
@@ -183,19 +188,24 @@ def _insert_snapshot(
             "manifest": manifest.to_bytes().decode(),
         }
         connection.execute(insert(snapshots).values(row))
+        rows.append(row)
     keep_blobs(connection, manifest.id, added)
+    return rows
 
 
 def _number_versions(
     connection: Connection, landing: Landing, parent: Content | None, edit: int, at: float
-) -> dict[int, int]:
-    """The version of every region that the changes name and the content holds; new entries get the next number."""
+) -> tuple[dict[int, int], list[_Row]]:
+    """The version of every region that the changes name and the content holds, and the rows of the new ones.
+
+    New entries get the next number.
+    """
     manifest, regions = landing.manifest, landing.manifest.content.regions
     named = {change.region: change for change in landing.changes if change.region in regions}
     known, newest = _known_versions(connection, manifest.model, {region: regions[region] for region in named})
     new = sorted(named.keys() - known.keys())
     _require_free(connection, manifest, [r for r in new if parent is None or r not in parent.regions])
-    versions, rows = dict(known), []
+    versions, rows = dict(known), list[_Row]()
     for region in new:
         versions[region] = newest.get(region, 0) + 1
         rows.append(
@@ -213,7 +223,7 @@ def _number_versions(
         )
     if rows:
         connection.execute(insert(adapter_versions), rows)
-    return versions
+    return versions, rows
 
 
 def _require_free(connection: Connection, manifest: Manifest, added: list[int]) -> None:
@@ -241,8 +251,10 @@ def _known_versions(
     return known, {row.region: row.last for row in rows if row.last is not None}
 
 
-def _insert_operations(connection: Connection, landing: Landing, edit: int, versions: Mapping[int, int]) -> None:
-    rows = [
+def _insert_operations(
+    connection: Connection, landing: Landing, edit: int, versions: Mapping[int, int]
+) -> list[_Row]:
+    rows: list[_Row] = [
         {
             "model": landing.manifest.model,
             "edit": edit,
@@ -257,6 +269,7 @@ def _insert_operations(connection: Connection, landing: Landing, edit: int, vers
     ]
     if rows:
         connection.execute(insert(operations), rows)
+    return rows
 
 
 def _move_head(connection: Connection, manifest: Manifest, at: float) -> None:
@@ -273,9 +286,10 @@ def _move_head(connection: Connection, manifest: Manifest, at: float) -> None:
         raise CommitConflict(f"Expected head {manifest.parent}, found {found}; retry", manifest.parent, found)
 
 
-def _close_edit(connection: Connection, landing: Landing, number: int, at: float) -> None:
+def _close_edit(connection: Connection, landing: Landing, number: int, at: float) -> _Row:
+    """Closes the edit and returns what that changed of its row."""
     mine = (edits.c.model == landing.manifest.model, edits.c.number == number)
-    closed = {
+    end = {
         "state": "committed",
         "result": landing.manifest.id,
         "proposal": landing.proposal,
@@ -284,7 +298,8 @@ def _close_edit(connection: Connection, landing: Landing, number: int, at: float
         "lease_owner": None,
         "lease_expires_at": None,
     }
-    connection.execute(update(edits).where(*mine).values(closed))
+    connection.execute(update(edits).where(*mine).values(end))
+    return end
 
 
 def _payload(edit: Edit, landing: Landing, versions: Mapping[int, int]) -> dict[str, Any]:

@@ -30,6 +30,7 @@ __all__ = [
     "adapter_versions",
     "alias_moves",
     "aliases",
+    "approval_events",
     "approvals",
     "audit_events",
     "audit_head",
@@ -56,6 +57,7 @@ SCHEMA_REVISION = "0006"
 
 APPEND_ONLY_TABLES = (
     "alias_moves",
+    "approval_events",
     "approvals",
     "audit_events",
     "evaluations",
@@ -254,8 +256,11 @@ audit_events = Table(
     Column("client", Text, nullable=False),
     Column("previous", _Hash, nullable=False),
     Column("hash", _Hash, nullable=False),
+    Column("digest", _Hash),
     Index("ix_audit_events_model", "model", "id"),
+    Index("ix_audit_events_subject", "model", "subject", "id"),
 )
+"""digest: of the rows that the event stands for, in its hash where it is there: see recorded_rows."""
 
 audit_head = Table(
     "audit_head",
@@ -341,6 +346,23 @@ approvals = Table(
     Column("at", Double, nullable=False),
 )
 """Who agrees that an alias moves to a snapshot. Who may insert here may move a protected alias."""
+
+approval_events = Table(
+    "approval_events",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("model", _Name, ForeignKey("models.name"), nullable=False),
+    Column("alias", _Name, nullable=False),
+    Column("snapshot", _Hash, nullable=False),
+    Column("action", String(20), nullable=False),
+    Column("actor", _Name, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", Double, nullable=False),
+    CheckConstraint("action IN ('approve', 'withdraw')", name="action"),
+    Index("ix_approval_events_snapshot", "model", "alias", "snapshot", "id"),
+    sqlite_autoincrement=True,
+)
+"""What followed on somebody's approval: it was withdrawn, or given again. The newest word of a person counts."""
 
 key_events = Table(
     "key_events",

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from registry.errors import InvalidValue
+from registry.people import look_alike, person_of
 
 __all__ = ["Evaluation", "Facts", "Gate", "Policy", "gates", "violations"]
 
@@ -217,8 +218,11 @@ def _compared(name: str, passed: bool, expected: str, found: str, facts: Facts) 
 def _second_person(policy: Policy, facts: Facts) -> Gate | None:
     if not policy.second_person:
         return None
-    others = facts.approvers - facts.authors
+    made = {person_of(author) for author in facts.authors}
+    others = {name for name in facts.approvers if person_of(name) not in made}
     found = "approval by " + ", ".join(sorted(others or facts.approvers)) if facts.approvers else "no approval"
+    alike = sorted(f"{a!a} looks like author {b!a}" for a in others for b in facts.authors if look_alike(a, b))
+    found += f" ({'; '.join(alike)})" if alike else ""
     return Gate(
         "second person",
         bool(others),

@@ -73,8 +73,9 @@ def amend(
     if before is not None and before.policy == wanted:
         return before
     text, now, number = text_of(wanted.to_json()), time.time(), before.version + 1 if before else 1
-    row = {"model": model, "alias": alias, "version": number, "policy": text}
-    connection.execute(insert(policies).values(row | {"actor": actor, "reason": reason, "at": now}))
+    said = {"actor": actor, "reason": reason, "at": now}
+    row = {"model": model, "alias": alias, "version": number, "policy": text} | said
+    connection.execute(insert(policies).values(row))
     audit.append(
         connection,
         actor=actor,
@@ -85,6 +86,7 @@ def amend(
         target=_digest(text),
         reason=reason,
         at=now,
+        rows={"policies": [row]},
     )
     return PolicyVersion(model, alias, number, wanted, actor, reason, now)
 

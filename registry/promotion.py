@@ -16,11 +16,12 @@ from functools import partial
 from sqlalchemy import Connection, insert, select, update
 
 from registry import admission, audit, blobs, outbox
+from registry.approvals import Approval
 from registry.commit import LANDING_ATTEMPTS, write_unless_collected
 from registry.database import Database, reading
 from registry.edits import check_author
 from registry.errors import AliasConflict, BlobMissing, IncompatibleRegions, NotFound, SnapshotExpired
-from registry.evidence import Approval, Candidate, facts
+from registry.evidence import Candidate, facts
 from registry.fault_points import reach
 from registry.landing import Landing, NewEdit, land
 from registry.lookup import (
@@ -35,7 +36,8 @@ from registry.lookup import (
     version_row,
 )
 from registry.models import alias_moves, aliases, snapshots
-from registry.policy import Gate
+from registry.people import look_alike, person_of
+from registry.policy import Gate, Policy
 from registry.policy_history import in_force
 from registry.rollback import changes_between
 from registry.store import ArtifactStore
@@ -46,6 +48,7 @@ __all__ = [
     "Rehearsal",
     "alias_history",
     "approval_counts",
+    "look_alikes",
     "promote",
     "promote_region",
     "rehearse",
@@ -110,7 +113,17 @@ def approval_counts(connection: Connection, approval: Approval) -> bool | None:
     pointed = pointed_at(connection, approval.model, approval.alias)
     served = None if pointed is None else snapshot_by_id(connection, pointed)
     candidate = admission.candidate_of(connection, approval.snapshot)
-    return approval.actor not in facts(connection, version.policy, approval.alias, candidate, served).authors
+    authors = facts(connection, version.policy, approval.alias, candidate, served).authors
+    return person_of(approval.actor) not in map(person_of, authors)
+
+
+def look_alikes(connection: Connection, approval: Approval) -> list[str]:
+    """The names that could be taken for the approver's: of authors and of other approvers of the same snapshot."""
+    candidate = admission.candidate_of(connection, approval.snapshot)
+    pointed = pointed_at(connection, approval.model, approval.alias)
+    served = None if pointed is None else snapshot_by_id(connection, pointed)
+    known = facts(connection, Policy(second_person=True), approval.alias, candidate, served)
+    return sorted(name for name in known.authors | known.approvers if look_alike(approval.actor, name))
 
 
 def _target(
@@ -293,8 +306,8 @@ def _move(
             raise AliasConflict(f"Expected alias {alias!r} at {source}, found it at {found}; retry", source, found)
     reach("promote.alias_moved")
     fields = {"model": model, "alias": alias, "source": source, "target": target, "actor": actor, "reason": reason}
-    row_of_move = insert(alias_moves).values(fields | {"at": at}).returning(alias_moves.c.id)
-    number = connection.execute(row_of_move).scalar_one()
+    logged = fields | {"at": at}
+    number = connection.execute(insert(alias_moves).values(logged).returning(alias_moves.c.id)).scalar_one()
     reach("promote.logged")
     audit.append(
         connection,
@@ -306,6 +319,7 @@ def _move(
         target=target,
         reason=reason,
         at=at,
+        rows={"alias_moves": [logged | {"id": number}]},
     )
     reach("promote.audited")
     told = {"alias": alias, "from": source, "to": target, "actor": actor, "reason": reason, "at": at}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from registry import admission, evidence, policy_history, promotion
+from registry import admission, approvals, evidence, policy_history, promotion
 from registry import keys as key_table
 from registry.database import reading, write
 from registry.lookup import resolve_id, snapshot_by_id
@@ -22,6 +22,7 @@ __all__ = [
     "approval_counts",
     "approve",
     "keys",
+    "look_alikes",
     "policies",
     "record_evaluation",
     "rehearse",
@@ -32,6 +33,7 @@ __all__ = [
     "sign",
     "signatures",
     "trust_key",
+    "withdraw",
 ]
 
 
@@ -68,13 +70,29 @@ def rehearse_region(
         return promotion.rehearse_region(connection, model, region, version, alias, actor)
 
 
-def approve(registry: Registry, model: str, ref: str, alias: str, *, actor: str, reason: str) -> evidence.Approval:
+def approve(
+    registry: Registry, model: str, ref: str, alias: str, *, actor: str, reason: str
+) -> approvals.Approval:
     """Keeps somebody's word that an alias may move to a snapshot; raises NotFound and InvalidValue."""
     registry.require_writable(store_needed=False)
-    return write(registry.engine, lambda c: evidence.approve(c, model, ref, alias, actor, reason))
+    return write(registry.engine, lambda c: approvals.approve(c, model, ref, alias, actor, reason))
 
 
-def approval_counts(registry: Registry, approval: evidence.Approval) -> bool | None:
+def withdraw(
+    registry: Registry, model: str, ref: str, alias: str, *, actor: str, reason: str
+) -> approvals.Approval:
+    """Takes one's own approval back, which stays on record; raises NotFound and InvalidValue."""
+    registry.require_writable(store_needed=False)
+    return write(registry.engine, lambda c: approvals.withdraw(c, model, ref, alias, actor, reason))
+
+
+def look_alikes(registry: Registry, approval: approvals.Approval) -> list[str]:
+    """The names of authors and other approvers that a reader could take for the approver's own, sorted."""
+    with reading(registry.engine) as connection:
+        return promotion.look_alikes(connection, approval)
+
+
+def approval_counts(registry: Registry, approval: approvals.Approval) -> bool | None:
     """Whether an approval is one by a second person, as the alias's policy asks; None where it does not ask."""
     with reading(registry.engine) as connection:
         return promotion.approval_counts(connection, approval)

@@ -330,7 +330,10 @@ class AliasMove:
 
 @dataclass(frozen=True)
 class AuditEvent:
-    """One link of the audit chain; hash = sha256(previous hash + canonical JSON of the other fields)."""
+    """One link of the audit chain; hash = sha256(previous hash + canonical JSON of the other fields).
+
+    digest: of the rows that it stands for; None, and not hashed, for one that stands for none or is older than digests.
+    """
 
     id: int
     at: float
@@ -344,6 +347,7 @@ class AuditEvent:
     client: str
     previous: str
     hash: str
+    digest: str | None = None
 
 
 def _digests(entry: Any, what: str) -> dict[str, Digest]:

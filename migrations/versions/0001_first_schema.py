@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from migrations import triggers
+from registry import triggers
 
 revision = "0001"
 down_revision = None

@@ -10,7 +10,7 @@ import secrets
 import sqlalchemy as sa
 from alembic import op
 
-from migrations import triggers
+from registry import triggers
 from registry.errors import SchemaMismatch
 
 revision = "0002"

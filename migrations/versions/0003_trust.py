@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from migrations import guards, triggers
+from registry import guards, triggers
 from registry.errors import SchemaMismatch
 
 revision = "0003"

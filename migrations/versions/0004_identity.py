@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from migrations import triggers
+from registry import triggers
 from registry.errors import SchemaMismatch
 
 revision = "0004"

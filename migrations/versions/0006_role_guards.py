@@ -8,14 +8,14 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from migrations import guards, role_guards, triggers
+from registry import guards, role_guards, triggers
 
 revision = "0006"
 down_revision = "0005"
 branch_labels = None
 depends_on = None
 
-_SERIAL = ("alias_moves", "evaluations", "key_events", "outbox_events")
+_SERIAL = ("alias_moves", "approval_events", "evaluations", "key_events", "outbox_events")
 
 
 def upgrade() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, insert, select, update
+from sqlalchemy import Connection, Engine, Table, func, insert, select, update
 
 from registry import Content, Edit, Manifest, RegionChange, audit, canonical_json, digest_of
 from registry import landing as landings
@@ -21,6 +21,7 @@ from registry import models as tables
 from registry.landing import Landing
 from registry.lookup import text_of
 from registry.outbox import ALIAS_MOVED, SNAPSHOT_COMMITTED
+from registry.recorded_rows import Rows, begun, closed, digest_of_rows
 from registry.store import ArtifactStore
 from registry.values import entry_digest
 
@@ -119,16 +120,19 @@ def _change(region: int, action: str, dim: int, generator: random.Random) -> Reg
 
 @dataclass
 class _Rows:
-    """The rows of one model by table, and the end of the audit chain, which runs on through all models."""
+    """The rows of one model by table, and the ends of the audit chain and the moves, which run on through all models."""
 
     event: int
     hash: str
+    move: int
     of: dict[Table, list[dict[str, Any]]] = field(default_factory=dict)
 
     def add(self, table: Table, **row: Any) -> None:
         self.of.setdefault(table, []).append(row)
 
-    def audit(self, planned: Planned, action: str, subject: str, source: str | None, target: str | None) -> None:
+    def audit(
+        self, planned: Planned, action: str, subject: str, source: str | None, target: str | None, rows: Rows
+    ) -> None:
         fields = {
             "id": self.event + 1,
             "at": planned.at,
@@ -141,6 +145,7 @@ class _Rows:
             "reason": "drift",
             "client": audit._client(),
             "previous": self.hash,
+            "digest": digest_of_rows(rows),
         }
         self.event, self.hash = self.event + 1, audit._link(fields)
         self.add(tables.audit_events, **fields, hash=self.hash)
@@ -185,7 +190,8 @@ def _relax(connection: Connection) -> None:
 
 def _fill_model(connection: Connection, layout: Layout, number: int) -> None:
     end = connection.execute(select(tables.audit_head)).one()
-    rows = _Rows(end.event, end.hash)
+    moves = connection.execute(select(func.coalesce(func.max(tables.alias_moves.c.id), 0))).scalar_one()
+    rows = _Rows(end.event, end.hash, moves)
     parent: Manifest | None = None
     known: dict[int, int] = {}
     pointed: str | None = None
@@ -204,6 +210,8 @@ def _fill_model(connection: Connection, layout: Layout, number: int) -> None:
     for table in tables.metadata.sorted_tables:
         if table in rows.of:
             _copy(connection, table, rows.of[table])
+    if connection.dialect.name == "postgresql" and rows.move:
+        connection.exec_driver_sql(f"SELECT setval('alias_moves_id_seq', {rows.move})")
     connection.execute(update(tables.audit_head).values(event=rows.event, hash=rows.hash))
 
 
@@ -219,7 +227,9 @@ def _edit_rows(
     edit = _edit(planned, manifest)
     stored = {name: value for name, value in vars(edit).items() if name not in ("parameters", "report")}
     rows.add(tables.edits, **stored, parameters=text_of({}), report=text_of({}), proposal=manifest.content.digest)
-    rows.audit(planned, "begin", f"edit:{edit.number}", manifest.parent, None)
+    model = {"name": planned.model, "created_at": planned.at}
+    whole = rows.of[tables.edits][-1]
+    rows.audit(planned, "begin", f"edit:{edit.number}", manifest.parent, None, begun(whole, [model]))
     rows.add(
         tables.snapshots,
         id=manifest.id,
@@ -233,7 +243,12 @@ def _edit_rows(
     for position, change in enumerate(planned.changes):
         known[change.region] = known.get(change.region, 0) + 1
         _region_rows(rows, planned, manifest, position, change, known[change.region])
-    rows.audit(planned, "commit", f"edit:{edit.number}", manifest.parent, manifest.id)
+    added = [
+        rows.of[table][-len(planned.changes) :] if planned.changes else []
+        for table in (tables.operations, tables.adapter_versions)
+    ]
+    ended = closed(whole, *added, rows.of[tables.snapshots][-1:])
+    rows.audit(planned, "commit", f"edit:{edit.number}", manifest.parent, manifest.id, ended)
     landing = Landing(manifest, edit.number, planned.changes, manifest.content.digest)
     rows.tell(
         planned,
@@ -299,8 +314,11 @@ def _promotion_rows(rows: _Rows, planned: Planned, target: str, source: str | No
     said = {"actor": ACTOR, "reason": "drift", "at": planned.at}
     rows.of[tables.aliases] = []
     rows.add(tables.aliases, model=planned.model, name=ALIAS, snapshot=target, moved_at=planned.at)
-    rows.add(tables.alias_moves, model=planned.model, alias=ALIAS, source=source, target=target, **said)
-    rows.audit(planned, "promote", f"alias:{ALIAS}", source, target)
+    move = {"model": planned.model, "alias": ALIAS, "source": source, "target": target, **said}
+    rows.move += 1
+    rows.add(tables.alias_moves, id=rows.move, **move)
+    logged: Rows = {"alias_moves": [move | {"id": rows.move}]}
+    rows.audit(planned, "promote", f"alias:{ALIAS}", source, target, logged)
     rows.tell(planned, ALIAS_MOVED, {"alias": ALIAS, "from": source, "to": target, **said})
 
 

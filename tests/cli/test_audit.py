@@ -13,10 +13,12 @@ from sqlalchemy import text
 
 from cli import publishing
 from cli.workspace import Workspace, find
-from migrations import downgrade, triggers
-from registry import LocalStore, Registry, StoreUnreachable
+from migrations import downgrade
+from registry import LocalStore, Registry, StoreUnreachable, triggers
 from registry.anchors import published
+from registry.database import open_engine
 from tests.cli.conftest import Raie
+from tests.registry.revisions import without_digests
 
 WRITES = [
     ("promote", "edit:5", "--to", "canary"),
@@ -176,6 +178,7 @@ def test_a_new_and_an_upgraded_database_say_who_made_them_so(raie: Raie, monkeyp
     event, first = raie("--workspace", "fresh", "audit", "log", "--json").json["events"]
     assert (first["action"], first["subject"]) == ("identity", "epoch:1")
     assert (event["action"], event["actor"], event["from"], event["to"]) == ("upgrade", "ada", None, event["to"])
+    without_digests(open_engine(find(Path("fresh")).database))
     downgrade(find(Path("fresh")).database, "0001")
     monkeypatch.setenv("RAIE_WORKSPACE", "fresh")
     assert raie("db", "upgrade").code == 0

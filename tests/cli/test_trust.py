@@ -120,6 +120,22 @@ def test_an_approval_by_somebody_else_lets_a_snapshot_through(
     assert registry.resolve(MODEL, "production") == registry.head(MODEL)
 
 
+def test_an_approval_is_taken_back_and_a_look_alike_is_told(
+    raie: Raie, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done(raie("policy", "set", "production", "--second-person"))
+    refused(raie("approve", "head", "--withdraw", "--reason", "x"), 1, ["only who gave one takes it back"])
+    monkeypatch.setenv("RAIE_ACTOR", "\u0430da")
+    ran = raie("approve", "head", "--reason", "looked at it", "--json")
+    assert (ran.code, ran.json["look_alikes"], ran.json["counts"]) == (0, ["ada"], True)
+    assert "note: '\\u0430da' looks like 'ada', and is another name" in ran.err
+    done(raie("policy", "check", "head"))
+    taken = done(raie("approve", "head", "--withdraw", "--reason", "on second thoughts", "--json")).json
+    assert (taken["withdrawn"], taken["counts"]) == (True, False)
+    refused(raie("promote", "head"), 1, ["no approval"])
+    done(raie("verify"))
+
+
 # --- Keys and signatures
 
 
@@ -192,7 +208,7 @@ def test_only_what_is_signed_by_a_trusted_key_is_promoted_and_loaded(
 
 
 def test_a_signature_that_was_changed_by_hand_is_found(raie: Raie, registry: Registry) -> None:
-    from migrations import triggers
+    from registry import triggers
 
     done(raie("keys", "generate", "release.pem", "--unencrypted"))
     done(raie("sign", "head", "--key", "release.pem"))
@@ -201,7 +217,7 @@ def test_a_signature_that_was_changed_by_hand_is_found(raie: Raie, registry: Reg
         connection.execute(text("UPDATE signatures SET signature = '00' || substr(signature, 3)"))
     report = raie("verify", "--json")
     assert report.code == 5
-    assert ["is not valid" in problem for problem in report.json["trust_problems"]] == [True]
+    assert ["is not valid" in problem for problem in report.json["trust_problems"]].count(True) == 1
 
 
 # --- Roles

@@ -215,7 +215,7 @@ MUTANTS = (
     Mutant(
         "an audit event that was rewritten goes unnoticed",
         "registry/audit.py",
-        (("    if _link(fields) != found:\n", "    if False:\n"),),
+        (("    if not _is_link(fields, found):\n", "    if False:\n"),),
         ("tests/registry/test_audit.py", "-k", "sqlite"),
     ),
     Mutant(
@@ -226,9 +226,15 @@ MUTANTS = (
     ),
     Mutant(
         "an audit event may be rewritten",
-        "migrations/triggers.py",
+        "registry/triggers.py",
         (("_no_update BEFORE UPDATE ON {table} {refuse}", "_no_update BEFORE UPDATE OF id ON {table} {refuse}"),),
         ("tests/registry/test_audit.py", "-k", "sqlite"),
+    ),
+    Mutant(
+        "an event whose rows are gone goes unnoticed",
+        "registry/record_check.py",
+        (("        *_left_over(connection, chain),\n", ""),),
+        ("tests/registry/test_record_check.py", "-k", "sqlite"),
     ),
     Mutant(
         "the gate of a promotion is skipped",
@@ -257,7 +263,7 @@ MUTANTS = (
     Mutant(
         "an author approves",
         "registry/policy.py",
-        (("    others = facts.approvers - facts.authors\n", "    others = facts.approvers\n"),),
+        ((" if person_of(name) not in made}", "}"),),
         ("tests/registry/test_admission.py", "-k", "not postgresql"),
     ),
     Mutant(
@@ -268,7 +274,7 @@ MUTANTS = (
     ),
     Mutant(
         "a trigger that asks another table of the same name",
-        "migrations/guards.py",
+        "registry/guards.py",
         ((" SET search_path = {schema}, pg_temp", ""),),
         ("tests/registry/test_grants.py",),
     ),

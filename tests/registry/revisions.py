@@ -8,16 +8,19 @@ change afterwards. The first one holds the texts of its blobs, too.
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 from unittest import mock
 
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, text, update
 
 import migrations
+from registry import audit, triggers
 from registry.database import open_engine
+from registry.models import audit_events, audit_head
 
-__all__ = ["BLOBS", "REVISIONS", "SAMPLES", "filled"]
+__all__ = ["BLOBS", "REVISIONS", "SAMPLES", "filled", "without_digests"]
 
 SCRIPTS = ScriptDirectory(str(Path(migrations.__file__).parent))
 REVISIONS = [script.revision for script in SCRIPTS.walk_revisions()][::-1]
@@ -40,6 +43,20 @@ def filled(url: str, revision: str) -> None:
             migrations.upgrade(url, step)
         with open_engine(url).begin() as connection:
             _insert(connection, step)
+
+
+def without_digests(engine: Engine) -> None:
+    """Writes the audit anew as a raie from before revision 0005 would have: no event says anything of its rows."""
+    with engine.begin() as connection:
+        triggers.drop(connection, ["audit_events"])
+        events, previous = list(audit.events(connection)), audit.GENESIS
+        for event in events:
+            fields = asdict(replace(event, previous=previous, digest=None))
+            del fields["hash"]
+            fields["hash"] = previous = audit._link(fields)
+            connection.execute(update(audit_events).where(audit_events.c.id == event.id).values(fields))
+        connection.execute(update(audit_head).values(hash=previous))
+        triggers.create(connection, ["audit_events"])
 
 
 def _insert(connection: Connection, revision: str) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
-from migrations import guards, triggers
 from registry import (
     AliasConflict,
     AuditEvent,
@@ -20,7 +20,9 @@ from registry import (
     Snapshot,
     Untrusted,
     audit,
+    guards,
     signing,
+    triggers,
     trust,
 )
 from registry.database import reading
@@ -210,6 +212,34 @@ def test_old_evaluations_are_refused_until_they_are_renewed(team: Team) -> None:
     assert team.promote().target == team.head.id
 
 
+def test_the_newest_evaluation_is_the_last_one_recorded_whatever_the_clocks_said(
+    anywhere: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anywhere.ask(retention=0.0)
+    now = time.time()
+    for ahead in (3e6, 1e6, 0.0):
+        monkeypatch.setattr(time, "time", lambda ahead=ahead: now + ahead)
+        anywhere.evaluate("head", "production", report(GOOD))
+        anywhere.evaluate("head", "production", report(BAD))
+    assert "-0.05 (evaluation 6)" in anywhere.refused()[0], "a clock that was ahead once must not decide for ever"
+    anywhere.evaluate("head", "production", report(GOOD))
+    assert anywhere.promote().target == anywhere.head.id
+
+
+def test_an_edit_that_landed_after_an_evaluation_is_newer_though_its_clock_was_behind(
+    anywhere: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anywhere.ask(retention=0.0)
+    anywhere.evaluate("head", "production", report(GOOD))
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now - 1e6)
+    begun = anywhere.begin(anywhere.registry.resolve(MODEL, "edit:1"), actor="ada")
+    anywhere.registry.rollback_to(MODEL, "edit:1", "ada")
+    content = anywhere.registry.resolve(MODEL, "edit:2").content
+    anywhere.commit(begun, content, 1, **report(BAD))
+    assert f"-0.05 (edit {begun.number})" in anywhere.refused()[0]
+
+
 def test_a_region_that_a_report_calls_untouched_must_be_so_byte_for_byte(team: Team) -> None:
     team.ask(locality=True)
     assert trust.rehearse(team.registry, MODEL, "head", "production").passes
@@ -267,6 +297,40 @@ def test_an_approval_needs_a_reason_and_is_given_once(team: Team) -> None:
     first = trust.approve(team.registry, MODEL, "head", "production", actor="bob", reason="once")
     assert trust.approve(team.registry, MODEL, "head", "production", actor="bob", reason="twice") == first
     assert [event.action for event in team.events()].count("approve") == 1
+
+
+def test_an_author_in_other_letters_does_not_approve(team: Team) -> None:
+    team.ask(second_person=True)
+    for name in ("Ada", "\uff41\uff44\uff41"):
+        team.approve("head", name)
+        assert team.refused(), name
+    team.approve("head", "bob")
+    assert team.promote().target == team.head.id
+
+
+def test_an_approval_that_is_taken_back_counts_no_more_until_it_is_given_again(anywhere: Team) -> None:
+    registry = anywhere.registry
+    anywhere.ask(second_person=True)
+    anywhere.approve("head", "bob")
+    taken = trust.withdraw(registry, MODEL, "head", "production", actor="Bob", reason="looked again")
+    assert taken.withdrawn
+    assert trust.withdraw(registry, MODEL, "head", "production", actor="bob", reason="again") == taken
+    assert "no approval" in anywhere.refused()[0]
+    anywhere.approve("head", "grace")
+    trust.withdraw(registry, MODEL, "head", "production", actor="grace", reason="me too")
+    anywhere.approve("head", "bob")
+    assert anywhere.promote().target == anywhere.head.id
+    actions = [event.action for event in anywhere.events() if event.action in ("approve", "withdraw")]
+    assert actions == ["approve", "withdraw", "approve", "withdraw", "approve"]
+    assert verify(registry).ok
+
+
+def test_nobody_takes_back_what_somebody_else_approved(team: Team) -> None:
+    team.approve("head", "bob")
+    with pytest.raises(NotFound, match="by ada, found approval by bob; only who gave one takes it back"):
+        trust.withdraw(team.registry, MODEL, "head", "production", actor="ada", reason="no")
+    with pytest.raises(InvalidValue, match="reason"):
+        trust.withdraw(team.registry, MODEL, "head", "production", actor="bob", reason=" ")
 
 
 # --- Overrides
@@ -389,16 +453,29 @@ def test_a_row_that_was_moved_by_hand_is_noticed_at_the_next_load(team: Team) ->
     assert any("its log says" in problem for problem in verify(team.registry).references)
 
 
-def test_a_row_moved_by_hand_with_its_log_is_still_not_signed_and_not_in_the_audit(anywhere: Team) -> None:
+def test_a_row_moved_by_hand_with_its_log_is_not_in_the_audit(anywhere: Team) -> None:
     release = signing.generate()
     trust.trust_key(anywhere.registry, MODEL, release.key, "release", actor="owner")
     trust.sign(anywhere.registry, MODEL, "production", release, actor="ci")
     anywhere.ask(require_signed=True)
     assert anywhere.registry.resolve(MODEL, "production").edit == 1
     by_hand(anywhere.registry, MOVED, LOGGED)
-    with pytest.raises(Untrusted, match="valid signature"):
+    with pytest.raises(Untrusted, match="where the audit says"):
         anywhere.registry.resolve(MODEL, "production")
     assert any("move 2 of an alias" in problem for problem in verify(anywhere.registry).trust.problems)
+
+
+def test_a_move_that_was_undone_by_hand_with_its_log_is_noticed_at_the_next_load(anywhere: Team) -> None:
+    anywhere.ask(locality=True)
+    anywhere.evaluate("head", "production", report(GOOD, untouched=(0, 2)))
+    anywhere.promote()
+    by_hand(
+        anywhere.registry,
+        "UPDATE aliases SET snapshot = (SELECT source FROM alias_moves WHERE id = 2)",
+        "DELETE FROM alias_moves WHERE id = 2",
+    )
+    with pytest.raises(Untrusted, match="where the audit says"):
+        anywhere.registry.resolve(MODEL, "production")
 
 
 TAMPERED = {

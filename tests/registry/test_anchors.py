@@ -8,8 +8,7 @@ import pytest
 from sqlalchemy import text
 
 import migrations
-from migrations import triggers
-from registry import Registry, anchors, maintenance
+from registry import Registry, anchors, maintenance, triggers
 from registry.anchors import publish, published
 from registry.audit import Anchor, chain_head
 from registry.database import reading

@@ -8,8 +8,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from migrations import triggers
-from registry import InvalidValue, Registry, audit
+from registry import InvalidValue, Registry, audit, triggers
 from registry.audit import ChainReport
 from registry.database import reading
 from registry.expiry import Rule, expire

@@ -12,13 +12,13 @@ from sqlalchemy import inspect, text
 from sqlalchemy.exc import DBAPIError
 
 import migrations
-from migrations import guards, triggers
-from registry import AuditEvent, Registry, SchemaMismatch, audit, identity, trust
+from registry import AuditEvent, Registry, SchemaMismatch, audit, guards, identity, triggers, trust
 from registry.database import open_engine, reading
 from registry.maintenance import verify
 from registry.models import APPEND_ONLY_TABLES, SCHEMA_REVISION, metadata
 from tests.registry.building import MODEL, World
 from tests.registry.legacy import legacy
+from tests.registry.revisions import without_digests
 
 
 def tables(url: str) -> set[str]:
@@ -68,12 +68,14 @@ def test_a_downgrade_takes_everything_away_and_an_upgrade_brings_it_back(databas
     assert migrations.upgrade(database_url) == SCHEMA_REVISION
 
 
-def rows(url: str) -> dict[str, list[tuple[object, ...]]]:
-    """Every row of every table that the first revision has."""
+def rows(url: str) -> dict[str, list[list[tuple[str, object]]]]:
+    """Every row of every table that the first revision has, in its own columns."""
     later = {"expired_snapshots", "identity", "approvals", "evaluations", "key_events", "policies", "signatures"}
+    later |= {"approval_events"}
     tables = [table for table in metadata.tables if table not in later]
     with reading(open_engine(url)) as connection:
-        return {t: sorted(map(tuple, connection.execute(text(f"SELECT * FROM {t}"))), key=repr) for t in tables}
+        found = {t: connection.execute(text(f"SELECT * FROM {t}")).mappings().all() for t in tables}
+    return {t: sorted((sorted({**row, "digest": None}.items()) for row in found[t]), key=repr) for t in tables}
 
 
 @pytest.fixture
@@ -89,6 +91,7 @@ def test_a_registry_with_a_history_goes_back_a_revision_and_up_again_without_los
     world.setup()
     world.edit(1, text="a")
     world.registry.promote(MODEL, "head", "production", "ada")
+    without_digests(older.engine)
     before, events = rows(url), audit_events(older)
     assert migrations.downgrade(url, "0001") == "0001"
     assert rows(url) == before
@@ -111,6 +114,7 @@ def test_going_back_to_where_nothing_expired_is_refused_once_something_has(
     with older.engine.begin() as connection:
         row = "INSERT INTO expired_snapshots (snapshot, at, actor, reason, event) VALUES (:id, 0, 'ada', '', 1)"
         connection.execute(text(row), {"id": first.id})
+    without_digests(older.engine)
     with pytest.raises(SchemaMismatch, match="found 1"):
         migrations.downgrade(database_url, "0001")
     assert migrations.current(database_url) == SCHEMA_REVISION
@@ -121,10 +125,12 @@ def test_going_back_to_where_no_alias_is_protected_is_refused_while_one_is(
 ) -> None:
     World(older).setup()
     trust.set_policy(older, MODEL, "production", {"locality": True}, actor="ada")
+    without_digests(older.engine)
     with pytest.raises(SchemaMismatch, match="found production"):
         migrations.downgrade(database_url, "0002")
     trust.set_policy(older, MODEL, "production", {"protected": False}, actor="ada")
     trust.trust_key(older, MODEL, "a" * 64, "release", actor="ada")
+    without_digests(older.engine)
     events = audit_events(older)
     assert migrations.downgrade(database_url, "0002") == "0002"
     assert migrations.upgrade(database_url) == SCHEMA_REVISION
@@ -140,6 +146,7 @@ def test_a_registry_that_went_back_and_came_again_keeps_its_objects_in_the_root(
     registry = Registry.open(database_url, str(any_database.store.top))  # type: ignore[attr-defined]
     assert registry.store.scope == "", "it had an audit by then, and may have had a store"
     World(registry).setup()
+    without_digests(registry.engine)
     assert migrations.downgrade(database_url, "0003") == "0003"
 
 
@@ -147,9 +154,19 @@ def test_a_registry_with_blobs_in_a_part_of_its_own_does_not_go_back(
     any_database: Registry, database_url: str
 ) -> None:
     World(any_database).setup()
+    without_digests(any_database.engine)
     with pytest.raises(SchemaMismatch, match=r"found them below registries/[0-9a-f]{32}; stay at 0004"):
         migrations.downgrade(database_url, "0003")
     assert migrations.current(database_url) == SCHEMA_REVISION
+
+
+def test_going_back_to_a_raie_that_could_not_verify_the_chain_is_refused(any_database: Registry) -> None:
+    url = any_database.engine.url.render_as_string(hide_password=False)
+    World(any_database).setup()
+    with pytest.raises(SchemaMismatch, match="found 2; an older raie could not verify them"):
+        migrations.downgrade(url, "0003")
+    assert migrations.current(url) == SCHEMA_REVISION
+    assert verify(any_database).ok
 
 
 def audit_events(registry: Registry) -> list[AuditEvent]:
@@ -193,4 +210,4 @@ def test_an_upgrade_makes_the_folder_of_a_new_sqlite_file(tmp_path: Path) -> Non
 
 def test_what_alembic_reads_as_files_is_part_of_the_package() -> None:
     packaged = {path.name for path in files(migrations).iterdir()}
-    assert {"env.py", "script.py.mako", "triggers.py", "versions"} <= packaged
+    assert {"env.py", "script.py.mako", "versions"} <= packaged

@@ -12,8 +12,17 @@ import pytest
 from sqlalchemy import make_url, text
 
 import migrations
-from migrations import triggers
-from registry import InvalidValue, NotOwner, Registry, StoreUnreachable, maintenance, ownership, takeover, trust
+from registry import (
+    InvalidValue,
+    NotOwner,
+    Registry,
+    StoreUnreachable,
+    maintenance,
+    ownership,
+    takeover,
+    triggers,
+    trust,
+)
 from registry.anchors import publish
 from registry.database import open_engine
 from registry.expiry import Rule, expire

@@ -14,8 +14,7 @@ from alembic import command
 from sqlalchemy import inspect, text
 
 import migrations
-from migrations import triggers
-from registry import LocalStore, Registry, SchemaMismatch, lineage
+from registry import LocalStore, Registry, SchemaMismatch, lineage, triggers
 from registry.database import open_engine, reading
 from registry.maintenance import verify
 from registry.models import APPEND_ONLY_TABLES, SCHEMA_REVISION

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from sqlalchemy import Connection, inspect, text
 
-__all__ = ["KEYS", "create", "create_function", "drop", "drop_function", "expected", "names"]
+__all__ = ["KEYS", "create", "create_function", "drop", "drop_function", "expected", "names", "statements"]
 
 KEYS: Mapping[str, tuple[str, ...]] = {
     "alias_moves": ("id",),
+    "approval_events": ("id",),
     "approvals": ("model", "alias", "snapshot", "actor"),
     "audit_events": ("id",),
     "evaluations": ("id",),
@@ -36,10 +37,9 @@ _REFUSE = (
 
 def create(connection: Connection, tables: Iterable[str] = KEYS) -> None:
     """Creates the triggers of some tables, replacing them where they exist."""
-    statements = _postgres if connection.dialect.name == "postgresql" else _sqlite
     for table in tables:
         drop(connection, [table])
-        for statement in statements(table):
+        for statement in statements(connection, [table]):
             connection.exec_driver_sql(statement)
 
 
@@ -47,6 +47,13 @@ def create_function(connection: Connection) -> None:
     """Creates, or brings up to date, what PostgreSQL's triggers run."""
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(_REFUSE)
+
+
+def statements(connection: Connection, tables: Iterable[str] = KEYS) -> Iterator[str]:
+    """The SQL that creates the triggers of some tables, which is also what the database should hold."""
+    of = _postgres if connection.dialect.name == "postgresql" else _sqlite
+    for table in tables:
+        yield from of(table)
 
 
 def drop(connection: Connection, tables: Iterable[str] = KEYS) -> None:

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, inspect
 
-from migrations import role_guards
+from registry import role_guards
 
-__all__ = ["create", "drop", "expected"]
+__all__ = ["create", "drop", "expected", "statements"]
 
 _FUNCTIONS = ("refuse_protected_alias", "refuse_closed_edit")
 _CLOSED = "a closed edit is never rewritten"
@@ -23,9 +23,13 @@ _CLOSED = "a closed edit is never rewritten"
 def create(connection: Connection) -> None:
     """Creates the guards, replacing them where they exist."""
     drop(connection)
-    statements = _postgres(connection) if connection.dialect.name == "postgresql" else _sqlite()
-    for statement in statements:
+    for statement in statements(connection):
         connection.exec_driver_sql(statement)
+
+
+def statements(connection: Connection) -> Iterator[str]:
+    """The SQL that creates the guards, which is also what the database should hold."""
+    return _postgres(connection) if connection.dialect.name == "postgresql" else _sqlite()
 
 
 def drop(connection: Connection) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
-__all__ = ["Condition", "create", "drop", "expected"]
+__all__ = ["Condition", "create", "drop", "expected", "statements"]
 
 
 @dataclass(frozen=True)
@@ -207,6 +207,15 @@ CONDITIONS = (
             ("signatures", "sign", ""),
         )
     ),
+    Condition(
+        "approval_events_told",
+        "approval_events",
+        "INSERT",
+        f"EXISTS (SELECT 1 FROM {{s}}.audit_events AS a WHERE a.{{here}} AND a.model = NEW.model "
+        f"AND a.action = NEW.action AND a.actor = NEW.actor) AND NEW.at {_TIME}",
+        "a row of approval_events comes with its audit event",
+        "end",
+    ),
     *(
         Condition(
             f"{table}_number",
@@ -216,7 +225,7 @@ CONDITIONS = (
             f"the number of a row of {table} comes from its sequence",
             "before",
         )
-        for table in ("alias_moves", "evaluations", "outbox_events")
+        for table in ("alias_moves", "approval_events", "evaluations", "outbox_events")
     ),
     Condition(
         "outbox_events_new",
@@ -330,14 +339,21 @@ def create(connection: Connection) -> None:
     if connection.dialect.name != "postgresql":
         return
     drop(connection)
-    schema = connection.exec_driver_sql("SELECT quote_ident(current_schema())").scalar_one()
+    made = list(statements(connection))
     path = connection.exec_driver_sql("SELECT current_setting('search_path')").scalar_one()
     # Names are looked up while a trigger is made: an operator of somebody else must not be found.
     _search(connection, "pg_catalog, pg_temp")
-    for condition in CONDITIONS:
-        for statement in _statements(condition, schema):
-            connection.exec_driver_sql(statement.replace("%", "%%"))
+    for statement in made:
+        connection.exec_driver_sql(statement.replace("%", "%%"))
     _search(connection, path)
+
+
+def statements(connection: Connection) -> Iterator[str]:
+    """The SQL that creates the triggers, which is also what the database should hold; none on SQLite."""
+    if connection.dialect.name == "postgresql":
+        schema = connection.exec_driver_sql("SELECT quote_ident(current_schema())").scalar_one()
+        for condition in CONDITIONS:
+            yield from _statements(condition, schema)
 
 
 def drop(connection: Connection) -> None:
