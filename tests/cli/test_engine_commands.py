@@ -264,7 +264,7 @@ def test_describe_and_setup_are_json_too(raie: Raie, ready: Path, monkeypatch: p
     monkeypatch.setenv("RAIE_MODEL", "another")
     ran = raie("setup", LOG, "--until", SETUP, "--json")
     assert (ran.code, ran.err) == (0, "")
-    assert {"interactions", "windows", "backbone", "regions", "holdout"} == set(ran.json["report"])
+    assert {"interactions", "windows", "backbone", "regions", "holdout", "known"} == set(ran.json["report"])
     assert ran.json["parent"] is None
 
 
