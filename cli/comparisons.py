@@ -63,7 +63,7 @@ def compared(
     workers: int,
     fresh: bool,
     progress: Progress,
-    tell: Callable[[str], None],
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Outcome:
     """Run what is not finished yet, and judge. tell: called with each line on how the log was read.
 

@@ -56,7 +56,7 @@ def run_setup(
     reason: str,
     work: Path,
     progress: Progress,
-    tell: Callable[[str], None],
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Snapshot:
     """Train the backbone, fit the regions and commit the model's first snapshot.
 

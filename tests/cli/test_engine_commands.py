@@ -199,7 +199,7 @@ def test_evaluate_measures_every_model_on_the_same_windows(raie: Raie, edited: P
     ran = raie("evaluate", LOG, "--against", "edit:1", "--json")
     assert (ran.code, ran.err) == (0, "")
     told = {"snapshot", "new_windows", "setup_windows", "models", "change", "against", "comparison", "evaluation"}
-    assert set(ran.json) == told
+    assert set(ran.json) == told | {"known"}
     head, base = trained.head_of(edited)[:12], trained.opened(edited).resolve(MODEL, "edit:1").id[:12]
     assert list(ran.json["models"]) == ["never edited", head, base]
     assert all(set(part) == METRICS for model in ran.json["models"].values() for part in model.values())
@@ -264,7 +264,7 @@ def test_describe_and_setup_are_json_too(raie: Raie, ready: Path, monkeypatch: p
     monkeypatch.setenv("RAIE_MODEL", "another")
     ran = raie("setup", LOG, "--until", SETUP, "--json")
     assert (ran.code, ran.err) == (0, "")
-    assert {"interactions", "windows", "backbone", "regions", "holdout"} == set(ran.json["report"])
+    assert {"interactions", "windows", "backbone", "regions", "holdout", "known"} == set(ran.json["report"])
     assert ran.json["parent"] is None
 
 
