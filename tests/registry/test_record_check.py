@@ -266,7 +266,11 @@ def test_what_an_owner_changes_by_hand_is_noticed(history: Registry, act: Act) -
         connection.rollback()
     assert any(act.expected in problem for problem in found), found
     assert all("\n" not in problem for problem in found)
-    assert f"| {act.name} |" in DOCUMENT.read_text(encoding="utf-8")
+
+
+def test_the_page_on_trust_names_every_act() -> None:
+    page = DOCUMENT.read_text(encoding="utf-8")
+    assert [act.name for act in ACTS if f"| {act.name} |" not in page] == []
 
 
 def test_a_history_that_nobody_touched_has_no_problem(history: Registry) -> None:
