@@ -67,9 +67,9 @@ MUTANTS = (
             (
                 "        last = next(attempts) == _ATTEMPTS\n",
                 "        last = next(attempts) == _ATTEMPTS\n"
-                "        done = write(database, partial(_mark_live, digests=sorted(waiting)))\n",
+                "        done = write(database, partial(_mark_live, store=store, digests=sorted(waiting)))\n",
             ),
-            ("        done = write(database, partial(_mark_live, digests=there))\n", ""),
+            ("        done = write(database, partial(_mark_live, store=store, digests=there))\n", ""),
         ),
         (CRASH, "-k", "any_step and edit"),
     ),
