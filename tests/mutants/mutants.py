@@ -69,6 +69,10 @@ MUTANTS = (
                 "        last = next(attempts) == _ATTEMPTS\n        done = record(sorted(waiting))\n",
             ),
             ("        done = record(there)\n", ""),
+                "        last = next(attempts) == _ATTEMPTS\n"
+                "        done = write(database, partial(_mark_live, store=store, digests=sorted(waiting)))\n",
+            ),
+            ("        done = write(database, partial(_mark_live, store=store, digests=there))\n", ""),
         ),
         (CRASH, "-k", "any_step and edit"),
     ),

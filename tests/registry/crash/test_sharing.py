@@ -9,7 +9,7 @@ from tests.registry.crash.sharing import rounds, sharing
 
 def test_registries_that_share_a_store_and_are_killed_lose_nothing_to_each_other() -> None:
     with sharing(None, {}) as places:
-        found = rounds(places, 5, seed=3)
+        found = rounds(places, 3, seed=3)
     assert found.broken == []
     assert found.killed
 
