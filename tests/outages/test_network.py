@@ -54,8 +54,12 @@ def test_a_fault_between_us_and_s3(
     results: Mapping[Work, str],
     report: Report,
 ) -> None:
-    after = replace(s3_registry, store=open_store(s3_url))
-    during = replace(after, store=open_store(s3_url + scenario.timeout)) if scenario.timeout else after
+    after = replace(s3_registry, store=open_store(s3_url).within(s3_registry.store.scope))
+    during = (
+        replace(after, store=open_store(s3_url + scenario.timeout).within(s3_registry.store.scope))
+        if scenario.timeout
+        else after
+    )
     outage = Outage(scenario.around(s3_proxy), during, after, s3_registry, results)
     ended, again = outage.outcome(scenario.work, scenario.expected)
     report.add("S3", scenario.name, scenario.work.__name__, ended, again)
@@ -79,7 +83,7 @@ def test_a_fault_between_us_and_postgresql(
 def test_a_stale_list_costs_nothing_that_is_needed(
     s3_registry: Registry, s3_url: str, s3_proxy: Proxy, results: Mapping[Work, str], report: Report
 ) -> None:
-    through = replace(s3_registry, store=open_store(s3_url))
+    through = replace(s3_registry, store=open_store(s3_url).within(s3_registry.store.scope))
     with s3_proxy.failing(old := Recorded(rb"list-type")):
         assert collect(through) == "gone"
     late = through.store.put(b"nobody's either")
