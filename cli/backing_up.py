@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.consent import ask, yes_option
-from cli.output import Output, accent, faint, json_option, size, times
+from cli.output import Output, accent, faint, json_option, one_line, size, times
 from cli.publishing import publish_end
 from cli.workspace import Workspace, actor, find, in_workspace
 
 if TYPE_CHECKING:
     from registry.backup import Backup
+    from registry.restore import Restored
 
 __all__ = ["backup", "restore"]
 
@@ -81,7 +82,9 @@ def restore(start: Path | None, folder: Path, to: Path | None, replace: bool, ye
 
     Everything is checked first: the manifest, the file, every reference, every signature, the audit chain against what
     the store keeps of it, and that the store holds every blob; blobs that it lacks are taken from the backup. Then the
-    database is made whole or not at all. Says how many later events are lost.
+    database is made whole or not at all. Says how many later events are lost. With --replace it takes the store over from
+    the database that is put aside; beside another database that works on the same store it can only be read, until
+    `raie registry fork` or `raie registry move`.
 
     \b
     Examples:
@@ -95,10 +98,13 @@ def restore(start: Path | None, folder: Path, to: Path | None, replace: bool, ye
     workspace = find(to or start)
     if replace:
         ask("Replace the registry of this workspace by the backup?", yes=yes)
+    owned = replace and _owns_store(workspace)
     done = restoring.restore(folder, workspace.database, workspace.store, fill, actor=actor(), replace=replace)
+    read_only = _taken_over(workspace, done, owned)
     publish_end(workspace)
     replaced = None if done.replaced is None else str(done.replaced)
     value = _json(done.backup) | {"blobs_put": done.blobs_put, "lost_events": done.lost, "replaced": replaced}
+    value |= {"read_only": read_only}
 
     def draw() -> list[str]:
         lines = [
@@ -113,6 +119,31 @@ def restore(start: Path | None, folder: Path, to: Path | None, replace: bool, ye
             lines.append(
                 f"{accent('lost', 'red')}  {done.lost} later events that the store knows of are not in this backup"
             )
+        if read_only:
+            lines.append(f"{accent('read-only', 'yellow')}  {one_line(read_only)}")
         return lines
 
     output.show(value, draw)
+
+
+def _owns_store(workspace: Workspace) -> bool:
+    """Whether the database that is about to be put aside is the one that writes in the store."""
+    from registry import RegistryError, ownership
+
+    try:
+        return ownership.look(workspace.registry()).read_only is None
+    except RegistryError:
+        return False
+
+
+def _taken_over(workspace: Workspace, done: Restored, owned: bool) -> str | None:
+    """Why the restored database may only be read, in one line with the ways out; None where it may write.
+
+    owned: whether it replaced the database that owned the store, and so nobody else can be at work there.
+    """
+    from registry import ownership, takeover
+
+    registry = workspace.registry()
+    if owned:
+        takeover.move(registry, actor=actor(), reason=f"restored from backup {done.backup.digest[:12]}")
+    return ownership.look(registry).read_only

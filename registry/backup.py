@@ -22,13 +22,13 @@ from registry import audit, store
 from registry.canonical import canonical_json
 from registry.database import chunked, reading
 from registry.errors import BlobMissing, InvalidValue
+from registry.identity import current
 from registry.models import (
     SCHEMA_REVISION,
     blobs,
     edit_parts,
     edits,
     expired_snapshots,
-    identity,
     metadata,
     snapshot_blobs,
     snapshots,
@@ -107,7 +107,7 @@ def _require_free(folder: Path) -> None:
 
 def _written(registry: Registry, folder: Path, fill: Fill, with_blobs: bool) -> Backup:
     with reading(registry.engine) as source:
-        name = source.execute(select(identity.c.registry)).scalar_one()
+        name = current(source).registry
         head, needed = audit.chain_head(source), _needed(source)
         fill(f"sqlite:///{folder / DATABASE}", lambda target: copy_rows(source, target))
     if with_blobs:

@@ -350,7 +350,7 @@ approvals = Table(
 approval_events = Table(
     "approval_events",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", _Serial, primary_key=True),
     Column("model", _Name, ForeignKey("models.name"), nullable=False),
     Column("alias", _Name, nullable=False),
     Column("snapshot", _Hash, nullable=False),

@@ -22,7 +22,8 @@ from registry.backup import BLOBS, DATABASE, Backup, Fill, copy_rows, file_sha25
 from registry.database import chunked, missing_file, open_engine, reading
 from registry.edits import check_author
 from registry.errors import BlobMissing, DatabaseBusy, InvalidValue, SchemaMismatch
-from registry.models import SCHEMA_REVISION, audit_events, blobs, identity, models
+from registry.identity import current, scope_of
+from registry.models import SCHEMA_REVISION, audit_events, blobs, models
 from registry.shown_url import shown
 from registry.store import ArtifactStore, LocalStore, open_store
 from registry.transaction import Registry
@@ -57,19 +58,21 @@ def restore(
         fill: `migrations.filling.fill`.
         actor: who does it.
         replace: also into an SQLite file that holds models; that one is kept beside it.
-    Returns: what was brought back, and what is lost.
+    Returns: what was brought back, and what is lost. Where another database owns the registry's part of the store, the
+        restored one can be read, and not written before `takeover.move` or `takeover.fork`.
     Raises: InvalidValue for a backup that is none or was changed, or a database that is there; SchemaMismatch for a
         backup of another revision; BlobMissing; StoreUnreachable; DatabaseUnreachable. Nothing is changed then, but for
         blobs that the store was given.
     """
     check_author(actor, "")
-    backup, store = read_manifest(folder), open_store(store_url)
+    backup = read_manifest(folder)
     target = open_engine(database_url)
     held = _holds_models(target)
     if held and not (replace and target.dialect.name == "sqlite"):
         way = "name another with --to" if target.dialect.name == "postgresql" else "--replace puts it aside"
         raise InvalidValue(f"Expected no registry with a model in {shown(database_url)}, found one; {way}")
     with _checked_copy(folder, backup) as source:
+        store = _part_of(open_store(store_url), source)
         lost = _check(source, backup, store)
         put = _complete(backup, folder, store)
         gone = _unneeded_and_gone(source, backup, store)
@@ -86,6 +89,12 @@ def restore(
         if not held:
             fill(database_url, copy)
     return Restored(backup, put, lost, aside)
+
+
+def _part_of(store: ArtifactStore, source: Engine) -> ArtifactStore:
+    """The registry's own part of the store."""
+    with reading(source) as connection:
+        return store.within(scope_of(connection))
 
 
 def _holds_models(engine: Engine) -> bool:
@@ -131,7 +140,7 @@ def _check(source: Engine, backup: Backup, store: ArtifactStore) -> int:
         ]
         if chain.head != backup.chain_head:
             problems.append(f"its audit ends at {chain.head}, the manifest says {backup.chain_head}")
-        if connection.execute(select(identity.c.registry)).scalar_one() != backup.registry:
+        if current(connection).registry != backup.registry:
             problems.append("its registry is another than the manifest's")
         if connection.execute(select(func.count()).select_from(audit_events)).scalar_one() != chain.events:
             problems.append("its audit has another number of events")
@@ -141,8 +150,10 @@ def _check(source: Engine, backup: Backup, store: ArtifactStore) -> int:
 
 
 def _is_to_be_made(backup: Backup, store: ArtifactStore) -> bool:
-    """Whether the store's folder is lost, and the backup holds every blob to make it anew."""
-    return backup.with_blobs and isinstance(store, LocalStore) and not store.root.is_dir()
+    """Whether nothing of the registry is in the store's folder, or the folder is lost and the backup can make it anew."""
+    if not isinstance(store, LocalStore) or store.root.is_dir():
+        return False
+    return backup.with_blobs or store.top.is_dir()
 
 
 def _complete(backup: Backup, folder: Path, store: ArtifactStore) -> int:

@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
-from functools import partial
+import hashlib
+
+from sqlalchemy import Connection, text
 
 import migrations
-from registry import Registry, audit
+from registry import Registry
+from registry.canonical import canonical_json
 
 __all__ = ["legacy"]
 
 
+def _append_upgrade(connection: Connection, before: str | None, after: str | None) -> None:
+    """The event of an upgrade as revision 0003 has it: there was no digest in it."""
+    fields = {
+        "id": 1,
+        "at": 1700000000.0,
+        "actor": "ada",
+        "action": "upgrade",
+        "model": None,
+        "subject": "schema",
+        "source": before,
+        "target": after,
+        "reason": "",
+        "client": "raie 0.1.0",
+    }
+    hashed = hashlib.sha256(b"0" * 64 + canonical_json(fields)).hexdigest()
+    row = fields | {"previous": "0" * 64, "hash": hashed}
+    connection.execute(text(f"INSERT INTO audit_events ({', '.join(row)}) VALUES (:{', :'.join(row)})"), row)
+    connection.execute(text("UPDATE audit_head SET event = 1, hash = :hash"), {"hash": hashed})
+
+
 def legacy(database_url: str, store_url: str) -> Registry:
     """A registry that an older raie has initialised, brought to this revision; it holds nothing yet."""
-    migrations.upgrade(database_url, "0003", tell=partial(audit.append_upgrade, actor="ada"))
+    migrations.upgrade(database_url, "0003", tell=_append_upgrade)
     migrations.upgrade(database_url)
     return Registry.open(database_url, store_url)

@@ -20,7 +20,7 @@ from registry import audit, triggers
 from registry.database import open_engine
 from registry.models import audit_events, audit_head
 
-__all__ = ["BLOBS", "REVISIONS", "SAMPLES", "filled", "without_digests"]
+__all__ = ["BLOBS", "REVISIONS", "SAMPLES", "filled", "settle", "without_digests"]
 
 SCRIPTS = ScriptDirectory(str(Path(migrations.__file__).parent))
 REVISIONS = [script.revision for script in SCRIPTS.walk_revisions()][::-1]
@@ -45,6 +45,12 @@ def filled(url: str, revision: str) -> None:
             _insert(connection, step)
 
 
+def settle(connection: Connection) -> None:
+    """Runs the triggers that wait for the transaction's end: nothing else can be done to their tables before."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
+
+
 def without_digests(engine: Engine) -> None:
     """Writes the audit anew as a raie from before revision 0005 would have: no event says anything of its rows."""
     with engine.begin() as connection:
@@ -56,6 +62,7 @@ def without_digests(engine: Engine) -> None:
             fields["hash"] = previous = audit._link(fields)
             connection.execute(update(audit_events).where(audit_events.c.id == event.id).values(fields))
         connection.execute(update(audit_head).values(hash=previous))
+        settle(connection)
         triggers.create(connection, ["audit_events"])
 
 

@@ -29,6 +29,7 @@ from registry.database import reading
 from registry.maintenance import verify
 from registry.trust_check import check
 from tests.registry.building import MODEL, World
+from tests.registry.revisions import settle
 
 GOOD, BAD = 0.01, -0.05
 
@@ -110,6 +111,7 @@ def by_hand(registry: Registry, *statements: str) -> None:
         guards.drop(connection)
         for statement in statements:
             connection.execute(text(statement))
+        settle(connection)
         triggers.create(connection)
         guards.create(connection)
 

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from migrations import upgrade
 from migrations.filling import fill
-from registry import BlobMissing, InvalidValue, Registry, SchemaMismatch, anchors, trust
+from registry import BlobMissing, InvalidValue, NotOwner, Registry, SchemaMismatch, anchors, takeover, trust
 from registry.backup import DATABASE, MANIFEST, make, read_manifest
 from registry.canonical import canonical_json
 from registry.database import open_engine, reading
@@ -52,7 +52,14 @@ def back(folder: Path, to: str, store: str, **more: bool) -> Restored:
 
 def store_of(registry: Registry) -> str:
     assert isinstance(registry.store, LocalStore)
-    return str(registry.store.root)
+    return str(registry.store.top)
+
+
+def taken_over(url: str, store: str) -> Registry:
+    """The restored database, once it is said that the other one is gone."""
+    moved = takeover.move(Registry.open(url, store), actor="ada", reason="the other one is gone")
+    assert moved is not None
+    return moved.registry
 
 
 def test_a_backup_comes_back_row_by_row_and_work_goes_on(world: World, place: Path) -> None:
@@ -65,6 +72,9 @@ def test_a_backup_comes_back_row_by_row_and_work_goes_on(world: World, place: Pa
     assert (done.lost, done.blobs_put, done.replaced) == (0, 0, None)
     again = Registry.open(target, store_of(world.registry))
     assert rows(again) == rows(world.registry)
+    with pytest.raises(NotOwner, match=r"raie registry fork.*raie registry move"):
+        World(again).edit(2, text="c")
+    again = taken_over(target, store_of(world.registry))
     assert verify(again).ok
     World(again).edit(2, text="c")
     again.promote(MODEL, "edit:2", "staging", "ada")
@@ -79,8 +89,8 @@ def test_a_backup_of_sqlite_comes_back_into_postgresql(
     upgrade(postgres_url)
     store = store_of(local_registry)
     back(place / "monday", postgres_url, store)
-    again = Registry.open(postgres_url, store)
-    assert rows(again) == rows(local_registry)
+    assert rows(Registry.open(postgres_url, store)) == rows(local_registry)
+    again = taken_over(postgres_url, store)
     World(again).edit(0, text="a")
     again.promote(MODEL, "head", "production", "ada")
     assert verify(again).ok
@@ -125,7 +135,7 @@ def test_blobs_that_a_store_lost_come_from_the_backup_or_nothing_comes_back(
         back(place / "bare", target, str(place / "empty"))
     assert not (place / "again.db").exists()
     assert back(place / "whole", target, str(store.root)).blobs_put == len(made.blobs)
-    assert verify(Registry.open(target, str(store.root))).ok
+    assert verify(taken_over(target, str(store.root))).ok
     damaged = place / "whole" / "blobs" / blob_key(made.blobs[0][0])
     damaged.write_bytes(b"rot")
     with pytest.raises(Exception, match="found 3 bytes"):

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -149,7 +150,7 @@ def test_an_object_that_the_server_does_not_give_is_named_and_the_others_are_rea
         return hidden.get(request.key.rpartition("/")[2]) or forward(request)
 
     with served(habit, s3_folder, monkeypatch):
-        registry = Registry(local_registry.engine, open_store(s3_url))
+        registry = replace(local_registry, store=open_store(s3_url).within(local_registry.store.scope), checked={})
         first = World(registry).setup()
         whole, content = verify(registry), first.content
         assert whole.ok
@@ -177,7 +178,7 @@ def test_a_store_that_gives_nothing_at_all_is_not_a_thousand_unreadable_blobs(
         return forward(request)
 
     with served(habit, s3_folder, monkeypatch):
-        registry = Registry(local_registry.engine, open_store(s3_url))
+        registry = replace(local_registry, store=open_store(s3_url).within(local_registry.store.scope), checked={})
         World(registry).setup()
         asked.append("from now on")
         with pytest.raises(StoreUnreachable):

@@ -55,7 +55,7 @@ def team(request: pytest.FixtureRequest) -> Iterator[Team]:
                 shown, f"CREATE ROLE hostile_{role}_login LOGIN", f"GRANT hostile_{role} TO hostile_{role}_login"
             )
             login = url.set(username=f"hostile_{role}_login").render_as_string(hide_password=False)
-            opened[role] = Registry.open(login, opened["owner"].store.root.as_posix())  # type: ignore[attr-defined]
+            opened[role] = Registry.open(login, opened["owner"].store.top.as_posix())  # type: ignore[attr-defined]
         yield opened
     run_sql(server, f"DROP DATABASE {NAME} WITH (FORCE)")
     for role in BY_ROLE:

@@ -551,5 +551,5 @@ def test_the_interface_is_started_lean_and_only_for_a_file(tmp_path: Path) -> No
     assert argv[argv.index("--backend-store-uri") + 1] == f"sqlite:///{tmp_path}/mlflow.db"
     assert environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
     assert environment["MLFLOW_DISABLE_TELEMETRY"] == "true"
-    with pytest.raises(InvalidValue, match="open http://host:5000 in a browser"):
+    with pytest.raises(InvalidValue, match=r"open http://\*\*\*@host:5000 in a browser"):
         connection.ui_command("http://ada:secret@host:5000", 5001)

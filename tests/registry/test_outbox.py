@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, select, update
 from migrations import upgrade
 from registry.database import open_engine, write
 from registry.errors import InvalidValue, MlflowUnreachable
+from registry.hiding import hiding
 from registry.models import outbox_events
 from registry.outbox import (
     SNAPSHOT_COMMITTED,
@@ -26,7 +27,6 @@ from registry.outbox import (
     outbox_status,
     requeue,
 )
-from registry.shown_url import hiding
 
 
 class Ledger:

@@ -26,7 +26,7 @@ from registry.models import metadata
 from registry.recorded_rows import ACTIONS, COLUMNS
 from tests.conftest import run_sql
 from tests.registry.building import MODEL, World
-from tests.registry.revisions import without_digests
+from tests.registry.revisions import settle, without_digests
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "trust.md"
 FIRST = "(SELECT result FROM edits WHERE number = 1)"
@@ -252,6 +252,7 @@ def do(connection: Connection, act: Act) -> None:
     for statement in act.statements:
         assert connection.exec_driver_sql(statement).rowcount != 0, f"nothing to change: {statement}"
     if act.database is None:
+        settle(connection)
         triggers.create(connection)
         guards.create(connection)
 

@@ -53,12 +53,17 @@ def whole_history(world: World) -> str | None:
     return collected.uploads_problem
 
 
+def in_s3(registry: Registry, url: str) -> Registry:
+    """The same registry with its objects in S3."""
+    return replace(registry, store=open_store(url).within(registry.store.scope), checked={})
+
+
 @pytest.mark.parametrize("habits", TOGETHER)
 def test_a_whole_history_on_servers_with_habits(
     habits: str, local_registry: Registry, s3_url: str, s3_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with served(TOGETHER[habits], s3_folder, monkeypatch):
-        whole_history(World(replace(local_registry, store=open_store(s3_url))))
+        whole_history(World(in_s3(local_registry, s3_url)))
 
 
 @pytest.mark.slow
@@ -67,7 +72,7 @@ def test_a_whole_history_on_a_server_with_one_habit(
     habit: str, local_registry: Registry, s3_url: str, s3_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with served(WORKING[habit], s3_folder, monkeypatch):
-        whole_history(World(replace(local_registry, store=open_store(s3_url))))
+        whole_history(World(in_s3(local_registry, s3_url)))
 
 
 @pytest.mark.parametrize("habit", REFUSED)
@@ -105,7 +110,7 @@ def test_a_web_page_is_neither_a_whole_store_nor_one_that_lost_its_blobs(
     """A login page came between: verify said that all is well, and with 404 that every blob is lost."""
     now: list[Habit] = [as_it_is]
     with served(lambda request, forward: now[0](request, forward), s3_folder, monkeypatch):
-        registry = replace(local_registry, store=open_store(s3_url))
+        registry = in_s3(local_registry, s3_url)
         first = World(registry).setup(1)
         now[0] = a_web_page(status)
         for call in (
