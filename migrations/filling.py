@@ -27,9 +27,6 @@ def fill(database_url: str, copy: Callable[[Connection], None]) -> None:
     def replace(connection: Connection) -> None:
         triggers.drop(connection)
         copy(connection)
-        if connection.dialect.name == "postgresql":
-            # What waits for the end of the transaction holds up any change of its table.
-            connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
         triggers.create(connection)
 
     engine = open_engine(database_url)

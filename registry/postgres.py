@@ -40,14 +40,14 @@ MOVED = ("client_encoding", "options", "prepare_threshold")
 
 _PROBES = {"idle": GONE_S // 2, "interval": GONE_S // 6, "count": 3}
 _SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,62}")
-# Operators and functions by their whole names: until this has run, somebody else's of the same name could be found.
+# Operators and functions by their whole names: until this has run, somebody else's of the same name could be found. A
+# query over the catalogue says the same, and costs each new connection a millisecond more.
 _SEARCH_PATH = """
 SELECT pg_catalog.set_config('search_path', coalesce(
-  (SELECT pg_catalog.quote_ident(n.nspname::pg_catalog.text) OPERATOR(pg_catalog.||) ', pg_temp'
-   FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
-   WHERE c.relname OPERATOR(pg_catalog.=) 'alembic_version' AND c.relkind OPERATOR(pg_catalog.=) 'r'
-     AND n.nspname OPERATOR(pg_catalog.=) ANY (pg_catalog.current_schemas(false))
-   ORDER BY pg_catalog.array_position(pg_catalog.current_schemas(false), n.nspname) LIMIT 1),
+  (SELECT pg_catalog.quote_ident(s::pg_catalog.text) OPERATOR(pg_catalog.||) ', pg_temp'
+   FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) AS s
+   WHERE pg_catalog.to_regclass(pg_catalog.quote_ident(s::pg_catalog.text) OPERATOR(pg_catalog.||) '.alembic_version')
+     IS NOT NULL LIMIT 1),
   pg_catalog.quote_ident(pg_catalog.current_schema()::pg_catalog.text) OPERATOR(pg_catalog.||) ', pg_temp',
   pg_catalog.current_setting('search_path')), true)"""
 

@@ -58,10 +58,18 @@ def statements(connection: Connection, tables: Iterable[str] = KEYS) -> Iterator
 
 def drop(connection: Connection, tables: Iterable[str] = KEYS) -> None:
     """Drops the triggers of some tables."""
+    _settle(connection)
     for table in tables:
         on = f" ON {table}" if connection.dialect.name == "postgresql" else ""
         for name in _names_of(table, connection.dialect.name):
             connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {name}{on}")
+
+
+def _settle(connection: Connection) -> None:
+    """Runs what waits for the end of the transaction: it would hold up any change of its table."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
+        connection.exec_driver_sql("SET CONSTRAINTS ALL DEFERRED")
 
 
 def drop_function(connection: Connection) -> None:
