@@ -70,6 +70,17 @@ def split_setup(windows: Windows, share: float) -> SplitWindows:
     return SplitWindows(windows.take(~tail), windows.take(tail & even), windows.take(tail & ~even))
 
 
+def _require_enough(split: SplitWindows, past: Interactions, config: EngineConfig) -> None:
+    """Raises NothingToEdit for too few windows to train on: a region is a part of them, and needs a direction."""
+    least, found = max(2, config.regions.regions), len(split.train)
+    if found < least:
+        raise NothingToEdit(
+            f"expected {least} windows or more of {config.windows.min_length} items and a target in the setup slice to "
+            f"train on, found {found or 'none'} in {len(past):,} interactions; a later --until or a smaller "
+            "windows.min_length gives more"
+        )
+
+
 def keep_sample(windows: Windows, most: int, seed: list[int]) -> Windows:
     """At most `most` of the windows, drawn without order of preference, in their old order."""
     if len(windows) <= most:
@@ -99,11 +110,7 @@ def set_up(
     config = settings.engine
     past = between(interactions, None, until)
     split = split_setup(cut_windows(past, config.windows), config.edit.holdout)
-    if not len(split.train):
-        raise NothingToEdit(
-            f"expected windows of {config.windows.min_length} items and a target in the set-up slice, found none in "
-            f"{len(past)} interactions; a later --until or a smaller windows.min_length gives some"
-        )
+    _require_enough(split, past, config)
     model, scores = _frozen(past, split, config, backbone, checkpoint, progress)
     encodings = encode_windows(model, split.train)
     space = fit_space(encodings, config.regions.remove_components, model.digest)

@@ -81,7 +81,7 @@ def test_windows_without_a_direction_are_assigned_but_make_no_centre() -> None:
     centres, labels = spherical_kmeans(vectors, 2, seed=0)
     assert len(labels) == 300
     np.testing.assert_allclose(np.linalg.norm(centres, axis=1), 1.0, atol=1e-5)
-    with pytest.raises(InputError, match="windows with a direction"):
+    with pytest.raises(InputError, match="windows or more that differ"):
         spherical_kmeans(np.zeros((10, 4), np.float32), 2, seed=0)
 
 
