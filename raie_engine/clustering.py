@@ -97,8 +97,8 @@ def spherical_kmeans(
     sample = sample[sample.any(axis=1)]
     if k < 1 or len(sample) < k:
         raise InputError(
-            f"expected {k} windows or more that differ from each other, one for each region, found {len(sample)}: ask for "
-            "fewer regions, or give a log with more rows"
+            f"expected {k} windows or more that differ from each other, one for each region, found {len(sample)}: ask "
+            "for fewer regions, or give a log with more rows"
         )
     part = sample[: max(k * _RESTART_POINTS, 1)]
     best: tuple[float, Floats] | None = None
