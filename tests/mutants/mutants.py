@@ -218,7 +218,14 @@ MUTANTS = (
     Mutant(
         "a trigger that asks another table of the same name",
         "migrations/guards.py",
-        ((" SET search_path = {schema}, pg_temp", ""),),
+        (
+            (
+                "refuse_protected_alias() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp",
+                "refuse_protected_alias() RETURNS trigger LANGUAGE plpgsql",
+            ),
+            ("SELECT 1 FROM {schema}.policies AS one", "SELECT 1 FROM policies AS one"),
+            ("FROM {schema}.policies WHERE model", "FROM policies WHERE model"),
+        ),
         ("tests/registry/test_grants.py",),
     ),
     Mutant(
