@@ -220,6 +220,14 @@ MUTANTS = (
         (
             ("plpgsql SET search_path = pg_catalog, pg_temp AS $$\nDECLARE", "plpgsql AS $$\nDECLARE"),
             ("    SELECT 1 FROM {schema}.policies AS one\n", "    SELECT 1 FROM policies AS one\n"),
+        "migrations/guards.py",
+        (
+            (
+                "refuse_protected_alias() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp",
+                "refuse_protected_alias() RETURNS trigger LANGUAGE plpgsql",
+            ),
+            ("SELECT 1 FROM {schema}.policies AS one", "SELECT 1 FROM policies AS one"),
+            ("FROM {schema}.policies WHERE model", "FROM policies WHERE model"),
         ),
         ("tests/registry/test_grants.py",),
     ),

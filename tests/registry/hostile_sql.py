@@ -134,6 +134,15 @@ _COMMITTER = {
     "the sequence is set to its end": ["SELECT setval('outbox_events_id_seq', 9000000000000000000)"],
 }
 _EDITOR = {
+    "a condition is asked of other tables": [
+        "CREATE TEMPORARY TABLE audit_events AS SELECT * FROM public.audit_events",
+        "CREATE TEMPORARY TABLE pg_class AS SELECT oid, 'hostile_editor'::regrole::oid AS relowner "
+        "FROM pg_catalog.pg_class",
+        "SET LOCAL search_path = pg_temp, public",
+        "INSERT INTO pg_temp.audit_events SELECT event + 1, 1, 'ada', 'x', 'recsys', 'x', NULL, NULL, '', 'psql', hash, "
+        "repeat('b', 64) FROM audit_head",
+        _HEAD,
+    ],
     "the head is moved by hand": [
         "UPDATE heads SET snapshot = (SELECT id FROM snapshots ORDER BY created_at LIMIT 1)"
     ],

@@ -145,11 +145,13 @@ BY_HAND = {
     ],
     "another table of that name": [
         "CREATE TEMPORARY TABLE policies (model text, alias text, version int, policy text)",
+        "SET LOCAL search_path = pg_temp, public",
         f"UPDATE aliases SET {MOVED} WHERE name = 'production'",
     ],
     "another function of that name": [
         "CREATE FUNCTION pg_temp.has_table_privilege(name, text, text) RETURNS boolean "
         "LANGUAGE sql AS 'SELECT true'",
+        "SET LOCAL search_path = pg_temp, public",
         f"UPDATE aliases SET {MOVED} WHERE name = 'production'",
     ],
     "no triggers": [
