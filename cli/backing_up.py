@@ -139,11 +139,12 @@ def _owns_store(workspace: Workspace) -> bool:
 def _taken_over(workspace: Workspace, done: Restored, owned: bool) -> str | None:
     """Why the restored database may only be read, in one line with the ways out; None where it may write.
 
-    owned: whether it replaced the database that owned the store, and so nobody else can be at work there.
+    owned: whether it replaced the database that owned the store, and so nobody else can be at work there. Where the store
+    names no owner, as one that the backup's blobs made anew, nobody else is either.
     """
     from registry import ownership, takeover
 
     registry = workspace.registry()
-    if owned:
+    if owned or ownership.look(registry).marker is None:
         takeover.move(registry, actor=actor(), reason=f"restored from backup {done.backup.digest[:12]}")
     return ownership.look(registry).read_only

@@ -71,11 +71,15 @@ def compared(
     """
     chosen = _contestants(asked)
     reference = _reference(chosen, asked.against)
-    interactions, settings, until, backbone = _start(workspace, asked, tell)
+    said: list[str] = []
+    interactions, settings, until, backbone = _start(workspace, asked, said.append)
     end = end_time(interactions, asked.end)
     course = cut_course(interactions, until, end, asked.edits, settings.engine)
     trains = backbone is None or any(one.strategy == "joint" for one in chosen)
     work = workspace.work / "compare" / _key(course, interactions, settings, backbone, trains)
+    # What cannot be compared is refused in one line, before anything is said of the log.
+    for line in said:
+        tell(line)
     if fresh:
         shutil.rmtree(work, ignore_errors=True)
     run(course, settings, chosen, asked.seeds, work, workers=workers, progress=progress, backbone=backbone)

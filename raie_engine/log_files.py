@@ -135,7 +135,8 @@ def read_table(
     Raises: InputError for a file that is missing, empty, of an unknown kind or broken, and for a missing column.
     """
     kind = kind_of(path)
-    folder = path.is_dir() and bool(parts_of(path))
+    with _broken_as_input_error(path):
+        folder = path.is_dir() and bool(parts_of(path))
     known = kind in (*_DELIMITED, *_JSON, ".parquet") or is_movielens_100k(path)
     if not known and not folder:
         raise InputError(

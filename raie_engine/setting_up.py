@@ -75,7 +75,7 @@ def _require_enough(split: SplitWindows, past: Interactions, config: EngineConfi
     least, found = max(2, config.regions.regions), len(split.train)
     if found < least:
         raise NothingToEdit(
-            f"expected {least} windows or more of {config.windows.min_length} items and a target in the setup slice to "
+            f"expected windows of {config.windows.min_length} items and a target in the setup slice, {least} or more to "
             f"train on, found {found or 'none'} in {len(past):,} interactions; a later --until or a smaller "
             "windows.min_length gives more"
         )

@@ -78,8 +78,7 @@ def test_a_table_that_was_rewritten_from_its_start_is_noticed_without_an_anchor_
     rewrite(registry)
     ran = raie("audit", "verify", "--json")
     assert (ran.code, ran.json["ok"]) == (5, False)
-    (problem,) = ran.json["problems"]
-    assert "was rewritten: the store expects hash" in problem
+    assert any("was rewritten: the store expects hash" in problem for problem in ran.json["problems"])
     raie("promote", "edit:2", "--to", "canary")
     assert raie("audit", "verify").code == 5, "what was published since does not make the forgery good"
     assert raie("verify").code == 5

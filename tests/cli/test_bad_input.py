@@ -315,7 +315,11 @@ def locked(folder: Path) -> Iterator[None]:
 
 @pytest.mark.parametrize(
     ("part", "code", "words"),
-    [(".", 6, "make it writable"), (".raie/blobs", 6, "permissions"), (".raie/work", 1, "Permission denied")],
+    [
+        (".", 6, "a file that may be written"),
+        (".raie/blobs", 6, "permissions"),
+        (".raie/work", 1, "Permission denied"),
+    ],
 )
 def test_a_folder_that_is_read_only_is_one_line_and_the_edit_goes_on_when_it_is_not(
     raie: Raie, readable: Path, whole: str, part: str, code: int, words: str

@@ -49,6 +49,8 @@ def test_commands_while_postgresql_is_in_trouble(
         check(raie, proxy, FAULTS[fault], [LOOK, PROMOTE, ROLL_BACK])
 
 
+# A request that was given up after a second leaves its socket to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("fault", ["refused", "black hole"])
 def test_commands_while_s3_is_in_trouble(
     raie: Raie, s3_url: str, fault: str, monkeypatch: pytest.MonkeyPatch

@@ -103,7 +103,7 @@ def test_a_damaged_blob_stops_the_server_and_not_a_request(
 ) -> None:
     registry = at(made)
     snapshot = registry.resolve("recsys", "head")
-    store = LocalStore(tmp_path / "blobs")
+    store = LocalStore(tmp_path / "blobs").within(registry.store.scope)
     for digest in snapshot.content.blobs():
         store.put(registry.get(digest))
     weights = snapshot.content.backbone["weights"]

@@ -56,7 +56,9 @@ def test_setup_tries_the_store_before_it_trains(
     now: list[Habit] = [as_it_is]
     with served(lambda request, forward: now[0](request, forward), s3_folder, monkeypatch):
         assert raie("init", "--store", s3_url).code == 0
-        (tmp_path / "log.csv").write_text("user_id,item_id,timestamp\na,x,1\na,y,2\n", encoding="utf-8")
+        (tmp_path / "log.csv").write_text(
+            "user_id,item_id,timestamp\na,x,1700000001\na,y,1700000002\n", encoding="utf-8"
+        )
         now[0] = lambda request, forward: error(501, "NotImplemented") if request.lists else forward(request)
         monkeypatch.setattr(workflows, "_finish_setup", lambda *_: pytest.fail("it trained"))
         ran = raie("setup", "log.csv")
@@ -95,7 +97,7 @@ def test_a_folder_is_tried_too_and_nothing_is_left_in_it(raie: Raie, tmp_path: P
 def test_an_unreadable_blob_is_named_in_a_code_of_its_own(raie: Raie, workspace: object) -> None:
     """Nobody knows whether it is damaged: that is no integrity error, and nothing is well either."""
     digest = digest_of(b"space")
-    path = find().folder / ".raie" / "blobs" / "sha256" / digest[:2] / digest
+    path = find().registry().store.root / "sha256" / digest[:2] / digest  # type: ignore[attr-defined]
     path.unlink()
     path.symlink_to(path)  # what nobody can open
     ran = raie("verify")
@@ -103,7 +105,7 @@ def test_an_unreadable_blob_is_named_in_a_code_of_its_own(raie: Raie, workspace:
     assert f"unreadable  {digest[:12]}" in ran.out
     assert "1 blobs could not be read" in ran.out
     assert [blob["digest"] for blob in raie("verify", "--json").json["unreadable"]] == [digest]
-    (find().folder / ".raie" / "blobs" / "sha256" / digest[:2] / digest).unlink()
+    path.unlink()
     assert raie("verify").code == 5
 
 

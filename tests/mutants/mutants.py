@@ -218,10 +218,6 @@ MUTANTS = (
         "a trigger that asks another table of the same name",
         "registry/guards.py",
         (
-            ("plpgsql SET search_path = pg_catalog, pg_temp AS $$\nDECLARE", "plpgsql AS $$\nDECLARE"),
-            ("    SELECT 1 FROM {schema}.policies AS one\n", "    SELECT 1 FROM policies AS one\n"),
-        "migrations/guards.py",
-        (
             (
                 "refuse_protected_alias() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp",
                 "refuse_protected_alias() RETURNS trigger LANGUAGE plpgsql",

@@ -21,7 +21,6 @@ from registry import (
     CommitStateUnknown,
     DatabaseBusy,
     DatabaseFull,
-    DatabaseUnreachable,
     Registry,
     StoreFull,
     StoreUnreachable,
@@ -103,8 +102,8 @@ READ_ONLY = [
     (STORE, "folder", load, None),
     (DATABASE, "SQLite", edit, DatabaseFull),
     (DATABASE, "SQLite", load, None),
-    ("", "SQLite, with its folder", edit, DatabaseUnreachable),
-    ("", "SQLite, with its folder", load, DatabaseUnreachable),
+    ("", "SQLite, with its folder", edit, StoreUnreachable),
+    ("", "SQLite, with its folder", load, None),
 ]
 
 
