@@ -2,7 +2,7 @@
 
 Nobody but the owner of the tables may change or delete what is append-only, set a policy or trust a key: the owner is
 who runs `raie db upgrade`, and need not be anybody who edits or promotes. Triggers refuse what a right to a table is too
-coarse for: see migrations.guards and migrations.role_guards.
+coarse for: see registry.guards and registry.role_guards.
 
 SQLite has no roles: whoever may write the file may change everything in it.
 """

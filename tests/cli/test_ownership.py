@@ -23,8 +23,8 @@ def trap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     file = tmp_path / "raie.toml"
     file.write_text(draft(None, None, None), encoding="utf-8")
     os.chown(file, EVE, EVE)
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
+    (tmp_path / "inner").mkdir()
+    monkeypatch.chdir(tmp_path / "inner")
     monkeypatch.delenv("SUDO_UID", raising=False)
     monkeypatch.delenv(TRUSTED, raising=False)
     return tmp_path
@@ -54,10 +54,10 @@ def test_another_users_raie_toml_in_a_folder_above_is_not_used(
 
 def test_it_is_used_where_it_is_named(trap: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert find(trap).folder == trap
-    for trusted in (str(trap), f"/elsewhere{os.pathsep}{trap}/work/..", "*"):
+    for trusted in (str(trap), f"/elsewhere{os.pathsep}{trap}/inner/..", "*"):
         monkeypatch.setenv(TRUSTED, trusted)
         assert find().folder == trap
-    monkeypatch.setenv(TRUSTED, f"{trap}/work")
+    monkeypatch.setenv(TRUSTED, f"{trap}/inner")
     with pytest.raises(WorkspaceError):
         find()
 
@@ -103,7 +103,7 @@ def test_python_that_another_users_raie_toml_names_never_runs(
 ) -> None:
     (trap / "raie.toml").write_text(draft(None, None, None) + OWN_CODE, encoding="utf-8")
     (trap / "theirs.py").write_text(f"open({str(trap / 'ran')!r}, 'w')")
-    (trap / "work" / "log.csv").write_text("user_id,item_id,timestamp\na,b,1\n")
+    (trap / "inner" / "log.csv").write_text("user_id,item_id,timestamp\na,b,1\n")
     assert raie("--workspace", str(trap), "init").code == 0
     ran = raie("--workspace", str(trap), *command)
     assert (ran.code, ran.out) == (1, "")
