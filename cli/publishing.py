@@ -25,7 +25,8 @@ def publishes_end(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def run(workspace: Workspace, *args: Any, **options: Any) -> Any:
         result = command(workspace, *args, **options)
-        publish_end(workspace)
+        if not options.get("dry_run"):
+            publish_end(workspace)
         return result
 
     return run

@@ -16,10 +16,11 @@ from registry import guards, role_guards, triggers
 
 __all__ = ["check"]
 
+_SCHEMA = r'(?:"(?:[^"]|"")+"\.|[\w$]+\.)'
 _FUNCTION = re.compile(
-    r"CREATE (?:OR REPLACE )?FUNCTION (?:\S+\.)?(\w+)\(\).*?(?:SET (\w+) = (.+?) )?AS \$\$(.*)\$\$\s*", re.DOTALL
+    rf"CREATE (?:OR REPLACE )?FUNCTION {_SCHEMA}?(\w+)\(\).*?(?:SET (\w+) = (.+?) )?AS \$\$(.*)\$\$\s*", re.DOTALL
 )
-_TRIGGER = re.compile(r"CREATE (?:CONSTRAINT )?TRIGGER (\w+) .*?FUNCTION (?:\S+\.)?(\w+)\(", re.DOTALL)
+_TRIGGER = re.compile(rf"CREATE (?:CONSTRAINT )?TRIGGER (\w+) .*?FUNCTION {_SCHEMA}?(\w+)\(", re.DOTALL)
 _HELD = """
 SELECT t.tgname, t.tgenabled, pg_get_triggerdef(t.oid) AS definition, p.prosrc,
        coalesce(array_to_string(p.proconfig, ','), '') AS settings
@@ -97,8 +98,8 @@ def _held_postgres(connection: Connection) -> tuple[dict[str, _Trigger], set[str
 def _plain(definition: str) -> str:
     """A definition as the server and as raie spell it: without schemas, casts, brackets and the case of words."""
     one = re.sub(r"OPERATOR\(pg_catalog\.(\S+?)\)", r"\1", definition).replace("::pg_catalog.", "::")
-    one = re.sub(r"::\w+(?: varying)?|[()\"]", "", " ".join(one.split())).lower()
-    one = re.sub(r" (on|function) (?:\S+\.)?(\S+)", r" \1 \2", one)
+    one = re.sub(rf"(?i)(?<= )(on|function) {_SCHEMA}", r"\1 ", " ".join(one.split()))
+    one = re.sub(r"::\w+(?: varying)?|[()\"]", "", one).lower()
     # The server has an order of its own for what a trigger fires on.
     return re.sub(r"(?<= )(?:\w+ or )+\w+(?= on )", lambda match: " or ".join(sorted(match[0].split(" or "))), one)
 

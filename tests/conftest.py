@@ -234,23 +234,51 @@ def store_url(request: pytest.FixtureRequest, place: Path) -> str:
     return url
 
 
+@pytest.fixture(scope="session")
+def sqlite_template() -> Iterator[Path]:
+    """An SQLite file that was brought up to date, to be copied: the migrations take longer than most tests."""
+    with tempfile.TemporaryDirectory(prefix="raie-test-", dir=memory()) as folder:
+        migrations.upgrade(f"sqlite:///{folder}/template.db")
+        yield Path(folder) / "template.db"
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: str) -> str:
+    """The name of such a database."""
+    run_sql(postgres_server, "CREATE DATABASE raie_template")
+    migrations.upgrade(
+        make_url(postgres_server).set(database="raie_template").render_as_string(hide_password=False)
+    )
+    return "raie_template"
+
+
 @pytest.fixture
-def registry(database_url: str, store_url: str) -> Registry:
+def up_to_date(request: pytest.FixtureRequest, database_url: str) -> str:
+    """The URL of a database of each kind that holds an empty registry."""
+    url = make_url(database_url)
+    if url.drivername == "sqlite":
+        shutil.copyfile(request.getfixturevalue("sqlite_template"), str(url.database))
+        return database_url
+    template, server = request.getfixturevalue("postgres_template"), request.getfixturevalue("postgres_server")
+    run_sql(server, f"DROP DATABASE {url.database}", f"CREATE DATABASE {url.database} TEMPLATE {template}")
+    return database_url
+
+
+@pytest.fixture
+def registry(up_to_date: str, store_url: str) -> Registry:
     """An empty registry on every database and every store."""
-    migrations.upgrade(database_url)
-    return Registry.open(database_url, store_url)
+    return Registry.open(up_to_date, store_url)
 
 
 @pytest.fixture
-def local_registry(place: Path) -> Registry:
+def local_registry(place: Path, sqlite_template: Path) -> Registry:
     """An empty registry in an SQLite file and a folder, for tests of what is the same everywhere."""
-    url = f"sqlite:///{place / 'local' / 'registry.db'}"
-    migrations.upgrade(url)
-    return Registry.open(url, str(place / "local" / "store"))
+    (place / "local").mkdir()
+    shutil.copyfile(sqlite_template, place / "local" / "registry.db")
+    return Registry.open(f"sqlite:///{place / 'local' / 'registry.db'}", str(place / "local" / "store"))
 
 
 @pytest.fixture
-def any_database(database_url: str, place: Path) -> Registry:
+def any_database(up_to_date: str, place: Path) -> Registry:
     """An empty registry on every database, with a folder as its store."""
-    migrations.upgrade(database_url)
-    return Registry.open(database_url, str(place / "store"))
+    return Registry.open(up_to_date, str(place / "store"))

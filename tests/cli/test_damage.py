@@ -55,9 +55,9 @@ READERS = {
     "region 0 shared_transitions": [APPLY],
     "watermark": [PLAN, APPLY, EVALUATE],
     "add_buffer": [PLAN, APPLY],
-    "validation": [PLAN, APPLY],
+    "validation": [PLAN, APPLY, EVALUATE],
     "region 0 replay": [PLAN, APPLY],
-    "holdout": [EVALUATE],  # an edit reads it too, but last
+    "holdout": [PLAN, APPLY, EVALUATE],
 }
 
 
