@@ -30,6 +30,17 @@ import migrations
 from registry import Registry
 
 S3_NAME = "models"
+EVERYWHERE = pytest.mark.parametrize(
+    ("database_url", "store_url"),
+    [
+        ("sqlite", "folder"),
+        ("postgresql", "s3"),
+        pytest.param("sqlite", "s3", marks=pytest.mark.slow),
+        pytest.param("postgresql", "folder", marks=pytest.mark.slow),
+    ],
+    indirect=True,
+)
+"""For a test that goes a long way: each database and each store once, and the other pairs on request."""
 _numbers = itertools.count(1)
 
 

@@ -206,7 +206,9 @@ def assert_whole_and_resumable(raie: Raie, folder: Path, base: str, whole: str) 
     assert trained.head_of(folder) == whole
 
 
-@pytest.mark.parametrize("kibibytes", [1, 48, 96])
+@pytest.mark.parametrize(
+    "kibibytes", [pytest.param(1, marks=pytest.mark.slow), 48, pytest.param(96, marks=pytest.mark.slow)]
+)
 def test_a_file_that_may_not_grow_is_one_line_and_the_edit_resumes(
     raie: Raie, ready: Path, whole: str, kibibytes: int
 ) -> None:

@@ -26,6 +26,7 @@ from raie_engine.model_view import Settings
 from raie_engine.synthetic import drifting_log, write_csv
 from registry import CommitConflict, LeaseLost, Registry, Snapshot, lineage
 from registry.maintenance import verify
+from tests.conftest import EVERYWHERE
 from tests.raie_engine.world import ROOT, SMALL_LOG, in_another_process, small_settings
 
 MODEL = "recsys"
@@ -162,6 +163,7 @@ print(hashlib.sha256(view.router.scores(view.holdout).numpy().tobytes()).hexdige
 """
 
 
+@EVERYWHERE
 def test_set_up_edit_roll_back_and_promote_on_every_database_and_store(
     database_url: str, store_url: str, log: Path, tmp_path: Path, done: tuple[Place, list[Snapshot]]
 ) -> None:
