@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from registry.durable import sync_folder
 from registry.errors import MlflowUnreachable
 from registry.sqlite_url import quoted_path, sqlite_url
 
@@ -83,7 +84,7 @@ def make_whole(file: Path) -> None:
             # A journal of the file that goes would be played into the one that comes.
             _remove(target)
             os.replace(new, target)
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
         finally:
             _remove(new)
 
@@ -107,14 +108,6 @@ def _create(new: Path, artifacts: Path) -> None:
 def _remove(file: Path) -> None:
     for journal in _JOURNALS:
         file.with_name(f"{file.name}{journal}").unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from registry.blob_bytes import Hashed, corrupt, missing, verified
+from registry.durable import sync_folder
 from registry.errors import InvalidValue, StoreFull, StoreUnreachable
 from registry.fault_points import reach
 from registry.store_url import parse_store
@@ -303,7 +304,7 @@ class LocalStore:
             reach("upload.written")
             os.replace(temporary, target)
             reach("upload.renamed")
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
         finally:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
@@ -341,7 +342,7 @@ class LocalStore:
         missing = [one for one in line if not one.is_dir()]
         folder.mkdir(parents=True, exist_ok=True)
         for one in dict.fromkeys([*line[: line.index(self.top)], *missing]):
-            _sync_folder(one.parent)
+            sync_folder(one.parent)
         self._safe.add(folder)
 
     @contextmanager
@@ -376,13 +377,3 @@ def _write_durably(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -140,13 +140,13 @@ MUTANTS = (
     Mutant(
         "no fsync of a blob's folder",
         "registry/store.py",
-        (("            _sync_folder(target.parent)\n", ""),),
+        (("            sync_folder(target.parent)\n", ""),),
         ("tests/registry/test_power_cut.py",),
     ),
     Mutant(
         "no fsync of a new folder's name",
         "registry/store.py",
-        (("            _sync_folder(one.parent)\n", "            pass\n"),),
+        (("            sync_folder(one.parent)\n", "            pass\n"),),
         ("tests/registry/test_power_cut.py",),
     ),
     Mutant(
