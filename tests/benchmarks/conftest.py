@@ -6,11 +6,13 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 import migrations
 from registry import Registry
+from registry.store import LocalStore
 from tests.conftest import running_postgres
 
 
@@ -25,17 +27,19 @@ def disk() -> Iterator[Path]:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def durable(request: pytest.FixtureRequest, disk: Path) -> Iterator[Registry]:
     """An empty registry of each database, with a store whose folders are there as in one that was used."""
-    store = disk / "store"
-    for number in range(256):
-        (store / "sha256" / f"{number:02x}").mkdir(parents=True)
-    (store / "incoming").mkdir()
     if request.param == "sqlite":
-        yield _made(f"sqlite:///{disk / 'registry.db'}", store)
+        yield _made(f"sqlite:///{disk / 'registry.db'}", disk)
         return
     with running_postgres(durable=True) as url:
-        yield _made(url, store)
+        yield _made(url, disk)
 
 
-def _made(url: str, store: Path) -> Registry:
+def _made(url: str, disk: Path) -> Registry:
     migrations.upgrade(url)
-    return Registry.open(url, str(store))
+    registry = Registry.open(url, str(disk / "store"))
+    registry.require_writable()  # claims its part of the store, as the first command does
+    root = cast(LocalStore, registry.store).root
+    for number in range(256):
+        (root / "sha256" / f"{number:02x}").mkdir(parents=True, exist_ok=True)
+    (root / "incoming").mkdir(exist_ok=True)
+    return registry
