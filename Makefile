@@ -76,7 +76,7 @@ format: $(STAMP)  ## Format the code
 
 .PHONY: docs
 docs: $(STAMP)  ## Write docs/cli.md from --help
-	$(BIN)/python -m cli.reference
+	$(BIN)/python -m raie.cli.reference
 
 .PHONY: clean
 clean:  ## Remove .venv and caches

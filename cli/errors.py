@@ -1,6 +1,6 @@
 """What the command line itself refuses, and the exit code of every error it can meet.
 
-CliError
+RaieError
 ├── WorkspaceError        no raie.toml where one is needed, or one that cannot be read
 ├── UsageError            options that contradict each other or the workspace
 └── Refused               the user said no, or nobody could be asked
@@ -22,7 +22,7 @@ __all__ = [
     "TERMINATED",
     "UNREACHABLE",
     "USAGE",
-    "CliError",
+    "RaieError",
     "Refused",
     "UsageError",
     "WorkspaceError",
@@ -40,19 +40,19 @@ INTERRUPTED = 130
 TERMINATED = 143
 
 
-class CliError(Exception):
+class RaieError(Exception):
     """The root of the command line's own errors; its text is shown to the user as it is."""
 
 
-class WorkspaceError(CliError):
+class WorkspaceError(RaieError):
     """There is no raie.toml where one is needed, or it cannot be read."""
 
 
-class UsageError(CliError):
+class UsageError(RaieError):
     """Options that contradict each other or the workspace they are used in."""
 
 
-class Refused(CliError):
+class Refused(RaieError):
     """The user answered no, or a question was needed and nobody was there to be asked."""
 
 
@@ -61,13 +61,13 @@ def exit_code(error: BaseException) -> int | None:
 
     The trees of the registry and of the engine are imported here, after something failed: neither needs torch.
     """
-    from raie_engine import errors as engine
-    from registry import errors as registry
+    from raie.engine import errors as engine
+    from raie.registry import errors as registry
 
     # The first line that matches counts, so a special case stands before its base.
     codes: tuple[tuple[type[BaseException], int], ...] = (
         (UsageError, USAGE),
-        (CliError, REFUSED),
+        (RaieError, REFUSED),
         (engine.ConfigError, USAGE),
         (engine.WrongBackbone, INTEGRITY),
         (engine.DamagedArtifact, INTEGRITY),

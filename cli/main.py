@@ -15,9 +15,9 @@ from typing import NoReturn
 import click
 from click.shell_completion import shell_complete
 
-from cli import errors
-from cli.lazy import LazyGroup, Section
-from cli.output import harmless, one_line
+from raie.cli import errors
+from raie.cli.lazy import LazyGroup, Section
+from raie.cli.ui.output import harmless, one_line
 
 __all__ = ["main", "raie", "run"]
 
@@ -32,8 +32,8 @@ _DATA = _group(
     "Look at interaction logs, or make one.",
     ("raie data describe ratings.dat", "raie data synth log.csv"),
     {
-        "describe": ("cli.logs:describe", "Say what a log holds, and what will go wrong with it."),
-        "synth": ("cli.logs:synth", "Write a drifting log whose truth is known."),
+        "describe": ("data:describe", "Say what a log holds, and what will go wrong with it."),
+        "synth": ("data:synth", "Write a drifting log whose truth is known."),
     },
 )
 _EDIT = _group(
@@ -41,13 +41,13 @@ _EDIT = _group(
     "Plan, apply and look at edits.",
     ("raie edit plan new.csv", "raie edit apply new.csv", "raie edit show 3"),
     {
-        "plan": ("cli.applying:plan", "Show what an edit would do, region by region."),
-        "apply": ("cli.applying:apply", "Train the touched regions and commit a new snapshot."),
-        "resume": ("cli.applying:resume", "Finish an edit or a set-up that was interrupted."),
-        "list": ("cli.edits:list_edits", "List the edits, newest first."),
-        "show": ("cli.edits:show", "Show one edit: who, why, and what it did to each region."),
-        "diff": ("cli.edits:diff", "Compare two snapshots, or an edit with its base."),
-        "abort": ("cli.edits:abort", "Close a running or abandoned edit without a result."),
+        "plan": ("edit_apply:plan", "Show what an edit would do, region by region."),
+        "apply": ("edit_apply:apply", "Train the touched regions and commit a new snapshot."),
+        "resume": ("edit_apply:resume", "Finish an edit or a set-up that was interrupted."),
+        "list": ("edit_list:list_edits", "List the edits, newest first."),
+        "show": ("edit_list:show", "Show one edit: who, why, and what it did to each region."),
+        "diff": ("edit_list:diff", "Compare two snapshots, or an edit with its base."),
+        "abort": ("edit_list:abort", "Close a running or abandoned edit without a result."),
     },
 )
 _ALIAS = _group(
@@ -55,8 +55,8 @@ _ALIAS = _group(
     "Look at aliases and their moves.",
     ("raie alias list", "raie alias history production"),
     {
-        "list": ("cli.promotion:list_aliases", "List the aliases and what they point at."),
-        "history": ("cli.promotion:alias_history", "List the moves of an alias, newest first."),
+        "list": ("promote:list_aliases", "List the aliases and what they point at."),
+        "history": ("promote:alias_history", "List the moves of an alias, newest first."),
     },
 )
 _REGIONS = _group(
@@ -64,8 +64,11 @@ _REGIONS = _group(
     "Look at the regions of a snapshot.",
     ("raie regions list production", "raie regions show 2"),
     {
-        "list": ("cli.regions:list_regions", "List the regions of a snapshot with their versions."),
-        "show": ("cli.regions:show", "Show the versions of one region, and the edits that made them."),
+        "list": ("regions:list_regions", "List the regions of a snapshot with their versions."),
+        "show": (
+            "regions:show",
+            "Show the versions of one region, and the edits that made them.",
+        ),
     },
 )
 _KEYS = _group(
@@ -73,10 +76,10 @@ _KEYS = _group(
     "Make signing keys, and say whose signatures count.",
     ("raie keys generate release.pem", "raie keys trust release.pem.pub --name release", "raie keys list"),
     {
-        "generate": ("cli.keys:generate", "Make an ed25519 key pair."),
-        "trust": ("cli.keys:trust", "Trust a public key."),
-        "list": ("cli.keys:list_keys", "List the keys that are or were trusted."),
-        "revoke": ("cli.keys:revoke", "End the trust in a key."),
+        "generate": ("keys:generate", "Make an ed25519 key pair."),
+        "trust": ("keys:trust", "Trust a public key."),
+        "list": ("keys:list_keys", "List the keys that are or were trusted."),
+        "revoke": ("keys:revoke", "End the trust in a key."),
     },
 )
 _POLICY = _group(
@@ -84,10 +87,10 @@ _POLICY = _group(
     "Say what a protected alias asks of a snapshot.",
     ("raie policy set production --retention -0.02 --second-person", "raie policy check head"),
     {
-        "set": ("cli.policies:set_policy", "Protect an alias, or change what it asks."),
-        "show": ("cli.policies:show", "Show the policies in force."),
-        "history": ("cli.policies:history", "List every version of an alias's policy, newest first."),
-        "check": ("cli.policies:check", "Show every gate that a snapshot would have to pass."),
+        "set": ("policy:set_policy", "Protect an alias, or change what it asks."),
+        "show": ("policy:show", "Show the policies in force."),
+        "history": ("policy:history", "List every version of an alias's policy, newest first."),
+        "check": ("policy:check", "Show every gate that a snapshot would have to pass."),
     },
 )
 _DB = _group(
@@ -95,9 +98,12 @@ _DB = _group(
     "Look after the database's schema and its roles.",
     ("raie db current", "raie db upgrade", "raie db grant"),
     {
-        "upgrade": ("cli.upkeep:upgrade", "Bring the database to this program's schema."),
-        "current": ("cli.upkeep:current", "Print the database's schema revision and the one expected."),
-        "grant": ("cli.granting:grant", "Make the roles reader, editor, promoter and collector."),
+        "upgrade": ("verify:upgrade", "Bring the database to this program's schema."),
+        "current": (
+            "verify:current",
+            "Print the database's schema revision and the one expected.",
+        ),
+        "grant": ("db_grant:grant", "Make the roles reader, editor, promoter and collector."),
     },
 )
 _REGISTRY = _group(
@@ -106,12 +112,15 @@ _REGISTRY = _group(
     ("raie registry show", 'raie registry fork --reason "disaster drill"'),
     {
         "show": (
-            "cli.owning:show",
+            "registry:show",
             "Show the registry's id, its part of the store, and whether it may write there.",
         ),
-        "fork": ("cli.owning:fork", "Make this copy of a database a registry of its own."),
-        "move": ("cli.owning:move", "Let this database take the store over from another copy of it."),
-        "separate": ("cli.owning:separate", "Give this registry a part of the store of its own."),
+        "fork": ("registry:fork", "Make this copy of a database a registry of its own."),
+        "move": (
+            "registry:move",
+            "Let this database take the store over from another copy of it.",
+        ),
+        "separate": ("registry:separate", "Give this registry a part of the store of its own."),
     },
 )
 _AUDIT = _group(
@@ -119,9 +128,12 @@ _AUDIT = _group(
     "Look at who did what, and prove that nobody changed it.",
     ("raie audit log", "raie audit verify", "raie audit export audit.jsonl"),
     {
-        "log": ("cli.audit:log", "List the audit events of every model, newest first."),
-        "verify": ("cli.audit:verify", "Recompute the audit chain and compare it with what was kept elsewhere."),
-        "export": ("cli.audit:export", "Write the audit events as JSON lines."),
+        "log": ("audit:log", "List the audit events of every model, newest first."),
+        "verify": (
+            "audit:verify",
+            "Recompute the audit chain and compare it with what was kept elsewhere.",
+        ),
+        "export": ("audit:export", "Write the audit events as JSON lines."),
     },
 )
 _MLFLOW = _group(
@@ -129,51 +141,66 @@ _MLFLOW = _group(
     "Show edits and snapshots in MLflow.",
     ("raie mlflow sync", "raie mlflow ui"),
     {
-        "sync": ("cli.tracking:sync", "Publish what MLflow does not show yet."),
-        "status": ("cli.tracking:status", "Say what is published, what waits, and why."),
-        "ui": ("cli.tracking:ui", "Serve MLflow's pages over this workspace's records."),
+        "sync": ("mlflow:sync", "Publish what MLflow does not show yet."),
+        "status": ("mlflow:status", "Say what is published, what waits, and why."),
+        "ui": ("mlflow:ui", "Serve MLflow's pages over this workspace's records."),
     },
 )
 
 _SECTIONS: Mapping[str, Section] = {
     "Start": {
-        "demo": ("cli.demo:demo", "Run the whole way, from a log to a rollback, in a fresh workspace."),
-        "init": ("cli.init:init", "Make a workspace: raie.toml, a database and a blob store."),
+        "demo": (
+            "demo:demo",
+            "Run the whole way, from a log to a rollback, in a fresh workspace.",
+        ),
+        "init": ("init:init", "Make a workspace: raie.toml, a database and a blob store."),
         "data": _DATA,
-        "setup": ("cli.set_up:setup", "Train the backbone, fit the regions, commit the first snapshot."),
+        "setup": (
+            "setup:setup",
+            "Train the backbone, fit the regions, commit the first snapshot.",
+        ),
     },
     "Change": {
         "edit": _EDIT,
-        "promote": ("cli.promotion:promote", "Point an alias at a snapshot, or at one region's other version."),
-        "rollback": ("cli.promotion:rollback", "Undo one edit, or go back to an older snapshot."),
+        "promote": (
+            "promote:promote",
+            "Point an alias at a snapshot, or at one region's other version.",
+        ),
+        "rollback": ("promote:rollback", "Undo one edit, or go back to an older snapshot."),
     },
     "Look": {
-        "status": ("cli.status:status", "Say where the model stands, on one screen."),
-        "log": ("cli.history:log", "Draw the history of snapshots as a tree."),
-        "lineage": ("cli.lineage:lineage", "Draw what a snapshot is made of, and where each part came from."),
+        "status": ("status:status", "Say where the model stands, on one screen."),
+        "log": ("log:log", "Draw the history of snapshots as a tree."),
+        "lineage": (
+            "lineage:lineage",
+            "Draw what a snapshot is made of, and where each part came from.",
+        ),
         "regions": _REGIONS,
         "alias": _ALIAS,
-        "evaluate": ("cli.measuring:evaluate", "Measure a snapshot on a log."),
-        "drift": ("cli.drifting:drift", "Say which regions drift, and whether an edit is worth it."),
-        "compare": ("cli.comparing:compare", "Compare strategies over several edits of a log."),
-        "recommend": ("cli.measuring:recommend", "Recommend items to users of a log."),
+        "evaluate": ("evaluate:evaluate", "Measure a snapshot on a log."),
+        "drift": ("drift:drift", "Say which regions drift, and whether an edit is worth it."),
+        "compare": ("compare:compare", "Compare strategies over several edits of a log."),
+        "recommend": ("evaluate:recommend", "Recommend items to users of a log."),
     },
     "Trust": {
         "policy": _POLICY,
-        "approve": ("cli.approving:approve", "Approve that an alias moves to a snapshot."),
-        "sign": ("cli.signing:sign", "Sign a snapshot with your private key."),
+        "approve": ("approve:approve", "Approve that an alias moves to a snapshot."),
+        "sign": ("sign:sign", "Sign a snapshot with your private key."),
         "keys": _KEYS,
     },
     "Keep": {
-        "verify": ("cli.upkeep:verify", "Check every blob, every reference, every signature and the audit chain."),
+        "verify": (
+            "verify:verify",
+            "Check every blob, every reference, every signature and the audit chain.",
+        ),
         "audit": _AUDIT,
-        "expire": ("cli.expiring:expire", "Let old snapshots expire by a retention rule."),
-        "gc": ("cli.upkeep:gc", "Delete blobs that nothing refers to."),
+        "expire": ("expire:expire", "Let old snapshots expire by a retention rule."),
+        "gc": ("verify:gc", "Delete blobs that nothing refers to."),
         "backup": (
-            "cli.backing_up:backup",
+            "backup:backup",
             "Copy the database as it is at one moment, with the list of its blobs.",
         ),
-        "restore": ("cli.backing_up:restore", "Check a backup and bring it back."),
+        "restore": ("backup:restore", "Check a backup and bring it back."),
         "db": _DB,
         "registry": _REGISTRY,
         "mlflow": _MLFLOW,

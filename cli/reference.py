@@ -1,4 +1,4 @@
-"""`python -m cli.reference`: docs/cli.md, written from every command's own --help."""
+"""`python -m raie.cli.reference`: docs/cli.md, written from every command's own --help."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from cli.main import raie
+from raie.cli.main import raie
 
 __all__ = ["DOCUMENT", "commands", "document"]
 
@@ -15,7 +15,7 @@ DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "cli.md"
 _HEAD = """\
 # The command line
 
-Written by `python -m cli.reference` from each command's `--help`; a test fails when it is stale.
+Written by `python -m raie.cli.reference` from each command's `--help`; a test fails when it is stale.
 """
 
 

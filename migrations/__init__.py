@@ -11,9 +11,9 @@ from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
 from sqlalchemy import Connection
 
-from registry import guards, triggers
-from registry.database import open_engine, reading
-from registry.errors import SchemaMismatch
+from raie.registry.db import guards, triggers
+from raie.registry.db.engine import open_engine, reading
+from raie.registry.errors import SchemaMismatch
 
 __all__ = ["Tell", "configuration", "current", "downgrade", "upgrade"]
 

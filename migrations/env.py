@@ -11,8 +11,8 @@ import os
 from alembic import context
 from sqlalchemy import Connection
 
-from registry.database import open_engine
-from registry.models import metadata
+from raie.registry.db.engine import open_engine
+from raie.registry.db.tables import metadata
 
 
 def run(connection: Connection) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection
 
-from migrations import current, upgrade
-from registry import triggers
-from registry.database import missing_file, open_engine, write
-from registry.errors import SchemaMismatch
-from registry.models import SCHEMA_REVISION
+from raie.migrations import current, upgrade
+from raie.registry.db import triggers
+from raie.registry.db.engine import missing_file, open_engine, write
+from raie.registry.db.tables import SCHEMA_REVISION
+from raie.registry.errors import SchemaMismatch
 
 __all__ = ["fill"]
 

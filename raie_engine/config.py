@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_type_hints
 
-from raie_engine.errors import ConfigError
+from raie.engine.errors import ConfigError
 
 __all__ = [
     "AdapterConfig",

@@ -14,10 +14,10 @@ from typing import Any
 import pandas as pd  # type: ignore[import-untyped]
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
-from raie_engine.catalogue import PAD, Catalogue
-from raie_engine.errors import InputError
-from raie_engine.model_view import ModelView
-from raie_engine.windows import last_windows
+from raie.engine.data.catalogue import PAD, Catalogue
+from raie.engine.data.windows import last_windows
+from raie.engine.errors import InputError
+from raie.engine.model import ModelView
 
 __all__ = ["SnapshotModel", "recommend"]
 

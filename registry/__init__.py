@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from registry.errors import (
+from raie.registry.errors import (
     AccessDenied,
     AliasConflict,
     BlobCorrupt,
@@ -30,9 +30,9 @@ from registry.errors import (
     StoreUnsupported,
     Untrusted,
 )
-from registry.store import ArtifactStore, LocalStore, open_store
-from registry.transaction import Registry
-from registry.values import (
+from raie.registry.registry import Registry
+from raie.registry.store.base import ArtifactStore, LocalStore, open_store
+from raie.registry.values import (
     AdapterVersion,
     Alias,
     AliasMove,

@@ -20,10 +20,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from registry.errors import InvalidValue
-from registry.models import audit_events, audit_head
-from registry.recorded_rows import Rows, digest_of_rows
-from registry.values import AuditEvent, canonical_json
+from raie.registry.db.tables import audit_events, audit_head
+from raie.registry.errors import InvalidValue
+from raie.registry.recorded_rows import Rows, digest_of_rows
+from raie.registry.values import AuditEvent, canonical_json
 
 __all__ = [
     "Anchor",
@@ -112,7 +112,7 @@ def append_upgrade(connection: Connection, before: str | None, after: str | None
     Its digest is of all rows that older events stand for without one: changed after the upgrade, they no longer fit it.
     """
     # Only an upgrade pays for the import, which would be circular above.
-    from registry.record_check import baseline
+    from raie.registry.maintenance.record_check import baseline
 
     known = baseline(connection)
     append(connection, actor=actor, action="upgrade", subject="schema", source=before, target=after, digest=known)

@@ -15,13 +15,13 @@ from itertools import count
 
 from sqlalchemy import Connection, case, select, update
 
-from registry.database import Database, chunked, reading, upsert, write
-from registry.errors import BlobCorrupt, BlobMissing, StoreUnreachable
-from registry.fault_points import reach
-from registry.identity import require_scope
-from registry.models import blobs, snapshot_blobs
-from registry.store import ArtifactStore
-from registry.values import Digest, digest_of
+from raie.registry.db.engine import Database, chunked, reading, upsert, write
+from raie.registry.db.tables import blobs, snapshot_blobs
+from raie.registry.errors import BlobCorrupt, BlobMissing, StoreUnreachable
+from raie.registry.failpoints import reach
+from raie.registry.ownership.identity import require_scope
+from raie.registry.store.base import ArtifactStore
+from raie.registry.values import Digest, digest_of
 
 __all__ = ["accept", "keep_blobs", "put", "put_all", "require_live", "require_store", "stage"]
 

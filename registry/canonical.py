@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from registry.errors import InvalidValue
+from raie.registry.errors import InvalidValue
 
 __all__ = ["canonical_json", "parse_json"]
 

@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import TypeVar
 
-from registry.errors import InvalidValue
+from raie.registry.errors import InvalidValue
 
 __all__ = ["Deadline", "timeout_of"]
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
-from registry.shown_url import HIDDEN, SHORTEST, secrets_in, userinfo_of
+from raie.registry.db.shown_url import HIDDEN, SHORTEST, secrets_in, userinfo_of
 
 __all__ = ["hiding"]
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, select
 
-from registry.database import chunked, reading
-from registry.lookup import (
+from raie.registry.db.engine import chunked, reading
+from raie.registry.db.queries import (
     edit_by_number,
     edit_of,
     head_id,
@@ -25,14 +25,14 @@ from registry.lookup import (
     version_of,
     versions_of,
 )
-from registry.models import adapter_versions as versions_table
-from registry.models import aliases as aliases_table
-from registry.models import edits as edits_table
-from registry.models import operations as operations_table
-from registry.models import snapshots as snapshots_table
-from registry.three_way import changed_regions
-from registry.transaction import Registry
-from registry.values import AdapterVersion, Edit, Operation, Snapshot
+from raie.registry.db.tables import adapter_versions as versions_table
+from raie.registry.db.tables import aliases as aliases_table
+from raie.registry.db.tables import edits as edits_table
+from raie.registry.db.tables import operations as operations_table
+from raie.registry.db.tables import snapshots as snapshots_table
+from raie.registry.edits.merge import changed_regions
+from raie.registry.registry import Registry
+from raie.registry.values import AdapterVersion, Edit, Operation, Snapshot
 
 __all__ = [
     "Diff",

@@ -23,14 +23,21 @@ from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, func, insert, or_, select, update
 
-from registry.database import reading, write
-from registry.errors import DatabaseUnreachable, MlflowUnreachable
-from registry.fault_points import reach
-from registry.hiding import hiding
-from registry.leases import latest_end
-from registry.models import outbox_events
-from registry.outbox_records import ALIAS_MOVED, SNAPSHOT_COMMITTED, Failure, OutboxEvent, OutboxStatus, SyncReport
-from registry.values import canonical_json
+from raie.registry.db.engine import reading, write
+from raie.registry.db.tables import outbox_events
+from raie.registry.errors import DatabaseUnreachable, MlflowUnreachable
+from raie.registry.failpoints import reach
+from raie.registry.hiding import hiding
+from raie.registry.leases import latest_end
+from raie.registry.outbox_records import (
+    ALIAS_MOVED,
+    SNAPSHOT_COMMITTED,
+    Failure,
+    OutboxEvent,
+    OutboxStatus,
+    SyncReport,
+)
+from raie.registry.values import canonical_json
 
 __all__ = [
     "ALIAS_MOVED",

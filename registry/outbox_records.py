@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from registry.mlflow_aliases import AliasGap
+    from raie.registry.mlflow.alias_table import AliasGap
 
 __all__ = ["ALIAS_MOVED", "SNAPSHOT_COMMITTED", "Failure", "OutboxEvent", "OutboxStatus", "SyncReport"]
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from registry.values import Edit, canonical_json, digest_of
+from raie.registry.values import Edit, canonical_json, digest_of
 
 __all__ = [
     "ACTIONS",

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from registry import admission, approvals, evidence, policy_history, promotion
-from registry import keys as key_table
-from registry.database import reading, write
-from registry.lookup import resolve_id, snapshot_by_id
-from registry.transaction import Registry
-from registry.values import Snapshot
+from raie.registry.db.engine import reading, write
+from raie.registry.db.queries import resolve_id, snapshot_by_id
+from raie.registry.promotion import admission, aliases, approvals, evaluations, policy_versions
+from raie.registry.promotion import keys as key_table
+from raie.registry.registry import Registry
+from raie.registry.values import Snapshot
 
 if TYPE_CHECKING:
-    from registry.signing import Signer
+    from raie.registry.promotion.signing import Signer
 
 __all__ = [
     "approval_counts",
@@ -37,37 +37,37 @@ __all__ = [
 ]
 
 
-def policies(registry: Registry, model: str, alias: str | None = None) -> list[policy_history.PolicyVersion]:
+def policies(registry: Registry, model: str, alias: str | None = None) -> list[policy_versions.PolicyVersion]:
     """Every version of the policy of one alias, or of all, newest first within each; raises NotFound."""
     with reading(registry.engine) as connection:
-        return policy_history.history(connection, model, alias)
+        return policy_versions.history(connection, model, alias)
 
 
 def set_policy(
     registry: Registry, model: str, alias: str, changes: Mapping[str, Any], *, actor: str, reason: str = ""
-) -> policy_history.PolicyVersion:
+) -> policy_versions.PolicyVersion:
     """Changes these fields of an alias's policy, making it where there is none; raises NotFound and InvalidValue."""
     registry.require_writable(store_needed=False)
-    return write(registry.engine, lambda c: policy_history.amend(c, model, alias, changes, actor, reason))
+    return write(registry.engine, lambda c: policy_versions.amend(c, model, alias, changes, actor, reason))
 
 
 def rehearse(
     registry: Registry, model: str, ref: str, alias: str, expected: str | None = None
-) -> promotion.Rehearsal:
+) -> aliases.Rehearsal:
     """What a promotion would do, with every gate; changes nothing.
 
     expected: as for `Registry.promote`. Raises NotFound, InvalidValue and AliasConflict.
     """
     with reading(registry.engine) as connection:
-        return promotion.rehearse(connection, model, ref, alias, expected)
+        return aliases.rehearse(connection, model, ref, alias, expected)
 
 
 def rehearse_region(
     registry: Registry, model: str, region: int, version: int, alias: str, *, actor: str
-) -> promotion.Rehearsal:
+) -> aliases.Rehearsal:
     """The same for one version of one region; raises NotFound and IncompatibleRegions."""
     with reading(registry.engine) as connection:
-        return promotion.rehearse_region(connection, model, region, version, alias, actor)
+        return aliases.rehearse_region(connection, model, region, version, alias, actor)
 
 
 def approve(
@@ -89,13 +89,13 @@ def withdraw(
 def look_alikes(registry: Registry, approval: approvals.Approval) -> list[str]:
     """The names of authors and other approvers that a reader could take for the approver's own, sorted."""
     with reading(registry.engine) as connection:
-        return promotion.look_alikes(connection, approval)
+        return aliases.look_alikes(connection, approval)
 
 
 def approval_counts(registry: Registry, approval: approvals.Approval) -> bool | None:
     """Whether an approval is one by a second person, as the alias's policy asks; None where it does not ask."""
     with reading(registry.engine) as connection:
-        return promotion.approval_counts(connection, approval)
+        return aliases.approval_counts(connection, approval)
 
 
 def record_evaluation(
@@ -107,10 +107,10 @@ def record_evaluation(
     *,
     actor: str,
     reason: str = "",
-) -> evidence.Recorded:
+) -> evaluations.Recorded:
     """Keeps a newer evaluation of a snapshot against another; raises NotFound and InvalidValue."""
     registry.require_writable(store_needed=False)
-    return write(registry.engine, lambda c: evidence.record(c, model, ref, against, report, actor, reason))
+    return write(registry.engine, lambda c: evaluations.record(c, model, ref, against, report, actor, reason))
 
 
 def keys(registry: Registry, model: str) -> list[key_table.KeyEvent]:

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NewType
 
-from registry.canonical import canonical_json, parse_json
-from registry.errors import InvalidValue
+from raie.registry.canonical import canonical_json, parse_json
+from raie.registry.errors import InvalidValue
 
 __all__ = [
     "APPEND_ONLY",

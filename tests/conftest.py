@@ -26,8 +26,8 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
-import migrations
-from registry import Registry
+from raie import migrations
+from raie.registry import Registry
 
 S3_NAME = "models"
 EVERYWHERE = pytest.mark.parametrize(

@@ -15,11 +15,12 @@ from pathlib import Path
 import click
 import pytest
 
-from cli import errors, main, workspace
-from cli.reference import commands
-from raie_engine.config import EngineConfig, to_mapping
-from raie_engine.synthetic import SyntheticConfig, drifting_log, write_csv
-from registry import errors as registry_errors
+from raie import workspace
+from raie.cli import errors, main
+from raie.cli.reference import commands
+from raie.engine.config import EngineConfig, to_mapping
+from raie.engine.data.synthetic import SyntheticConfig, drifting_log, write_csv
+from raie.registry import errors as registry_errors
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -131,7 +132,7 @@ class Reader:
         """Run a raie command: in this process, with a small log, a small model and one worker."""
         if "mlflow" in words:
             # A process of its own: mlflow's import is heavy and warns.
-            command = [sys.executable, "-m", "cli.main", *words]
+            command = [sys.executable, "-m", "raie.cli.main", *words]
             return subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=120).returncode
         code = main.run([*words, "--workers", "1"] if "apply" in words else words)
         if "init" in words:

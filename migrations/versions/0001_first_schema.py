@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from registry import triggers
+from raie.registry.db import triggers
 
 revision = "0001"
 down_revision = None

@@ -10,8 +10,8 @@ import secrets
 import sqlalchemy as sa
 from alembic import op
 
-from registry import triggers
-from registry.errors import SchemaMismatch
+from raie.registry.db import triggers
+from raie.registry.errors import SchemaMismatch
 
 revision = "0002"
 down_revision = "0001"

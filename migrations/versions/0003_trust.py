@@ -11,8 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from registry import guards, triggers
-from registry.errors import SchemaMismatch
+from raie.registry.db import guards, triggers
+from raie.registry.errors import SchemaMismatch
 
 revision = "0003"
 down_revision = "0002"

@@ -15,8 +15,8 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from registry import triggers
-from registry.errors import SchemaMismatch
+from raie.registry.db import triggers
+from raie.registry.errors import SchemaMismatch
 
 revision = "0004"
 down_revision = "0003"

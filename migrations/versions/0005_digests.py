@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from registry import guards, triggers
-from registry.errors import SchemaMismatch
+from raie.registry.db import guards, triggers
+from raie.registry.errors import SchemaMismatch
 
 revision = "0005"
 down_revision = "0004"

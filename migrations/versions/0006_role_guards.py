@@ -8,7 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from registry import guards, role_guards, triggers
+from raie.registry.access import role_guards
+from raie.registry.db import guards, triggers
 
 revision = "0006"
 down_revision = "0005"

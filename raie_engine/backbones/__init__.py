@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from raie_engine.backbones.bert4rec import Bert4Rec, Bert4RecShape
-from raie_engine.backbones.contract import require_contract
-from raie_engine.backbones.item_model import ItemModel, ModelShape
-from raie_engine.backbones.own_file import class_in_file, require_same_text
-from raie_engine.backbones.protocol import Backbone, Contexts, Delta, Shape
-from raie_engine.backbones.sasrec import SasRec
-from raie_engine.backbones.tisasrec import TiSasRec, TiSasRecShape
-from raie_engine.config import BACKBONES
-from raie_engine.errors import DamagedArtifact
-from raie_engine.json_bytes import parse_json
+from raie.engine.backbones.backbone_file import class_in_file, require_same_text
+from raie.engine.backbones.bert4rec import Bert4Rec, Bert4RecShape
+from raie.engine.backbones.contract import require_contract
+from raie.engine.backbones.item_model import ItemModel, ModelShape
+from raie.engine.backbones.protocol import Backbone, Contexts, Delta, Shape
+from raie.engine.backbones.sasrec import SasRec
+from raie.engine.backbones.tisasrec import TiSasRec, TiSasRecShape
+from raie.engine.bytes.json import parse_json
+from raie.engine.config import BACKBONES
+from raie.engine.errors import DamagedArtifact
 
 __all__ = [
     "Backbone",
@@ -39,7 +39,7 @@ def backbone_class(kind: str, own: Path | None = None) -> type[ItemModel]:
     Raises: KeyError for a kind that is not there; ConfigError for a file without a backbone.
     """
     if kind == "causal_lm":
-        from raie_engine.backbones.causal_lm import CausalLm  # transformers takes seconds to import
+        from raie.engine.backbones.causal_lm import CausalLm  # transformers takes seconds to import
 
         return CausalLm
     if kind == "file" and own is not None:

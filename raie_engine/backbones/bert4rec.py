@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from raie_engine.backbones.item_model import ItemModel, ModelShape
-from raie_engine.backbones.next_item import at_places, last_places
-from raie_engine.backbones.protocol import Contexts, Delta
-from raie_engine.backbones.transformer import BlockLayers, small_matrices_
+from raie.engine.backbones.item_model import ItemModel, ModelShape
+from raie.engine.backbones.next_item import at_places, last_places
+from raie.engine.backbones.protocol import Contexts, Delta
+from raie.engine.backbones.transformer import BlockLayers, small_matrices_
 
 __all__ = ["Bert4Rec", "Bert4RecShape"]
 

@@ -24,17 +24,12 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from raie_engine.backbones.item_model import ItemModel
-from raie_engine.backbones.linear_layers import linear_shapes
-from raie_engine.backbones.model_folder import (
-    bare_decoder,
-    read_decoder,
-    read_tokenizer,
-    require_known_words,
-)
-from raie_engine.backbones.protocol import Contexts, Shape
-from raie_engine.config import BackboneConfig
-from raie_engine.errors import ConfigError
+from raie.engine.backbones.item_model import ItemModel
+from raie.engine.backbones.linear_layers import linear_shapes
+from raie.engine.backbones.model_folder import bare_decoder, read_decoder, read_tokenizer, require_known_words
+from raie.engine.backbones.protocol import Contexts, Shape
+from raie.engine.config import BackboneConfig
+from raie.engine.errors import ConfigError
 
 __all__ = ["CausalLm", "CausalLmShape"]
 

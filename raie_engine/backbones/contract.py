@@ -11,10 +11,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from raie_engine.backbones.item_model import ItemModel
-from raie_engine.backbones.own_file import foreign_code
-from raie_engine.backbones.protocol import Contexts
-from raie_engine.errors import ConfigError, DamagedArtifact
+from raie.engine.backbones.backbone_file import foreign_code
+from raie.engine.backbones.item_model import ItemModel
+from raie.engine.backbones.protocol import Contexts
+from raie.engine.errors import ConfigError, DamagedArtifact
 
 __all__ = ["require_contract"]
 

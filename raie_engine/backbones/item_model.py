@@ -21,14 +21,14 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from raie_engine.backbones.declared_sizes import UNFIT, require_outline
-from raie_engine.backbones.linear_layers import linear_shapes, with_delta
-from raie_engine.backbones.next_item import at_places, last_places, successors, where_real
-from raie_engine.backbones.protocol import Contexts, Delta, Shape
-from raie_engine.config import BackboneConfig
-from raie_engine.errors import DamagedArtifact
-from raie_engine.finite import require_finite
-from raie_engine.json_bytes import parse_json
+from raie.engine.backbones.declared_sizes import UNFIT, require_outline
+from raie.engine.backbones.linear_layers import linear_shapes, with_delta
+from raie.engine.backbones.next_item import at_places, last_places, successors, where_real
+from raie.engine.backbones.protocol import Contexts, Delta, Shape
+from raie.engine.bytes.finite import require_finite
+from raie.engine.bytes.json import parse_json
+from raie.engine.config import BackboneConfig
+from raie.engine.errors import DamagedArtifact
 
 __all__ = ["ItemModel", "ModelShape"]
 

@@ -14,7 +14,7 @@ from typing import NoReturn, TypeVar
 from torch import Tensor, nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
-from raie_engine.backbones.protocol import Shape
+from raie.engine.backbones.protocol import Shape
 
 __all__ = ["LinearDelta", "last_layers", "linear_shapes", "with_delta"]
 

@@ -21,7 +21,7 @@ from tokenizers import Tokenizer
 from transformers import CONFIG_MAPPING, AutoModel
 from transformers.utils import logging
 
-from raie_engine.errors import ConfigError
+from raie.engine.errors import ConfigError
 
 __all__ = ["bare_decoder", "offline", "read_decoder", "read_tokenizer", "require_known_words"]
 

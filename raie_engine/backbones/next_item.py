@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from raie_engine.backbones.protocol import Contexts
+from raie.engine.backbones.protocol import Contexts
 
 __all__ = ["at_places", "last_places", "successors", "where_real"]
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from raie_engine.windows import Windows
+from raie.engine.data.windows import Windows
 
 __all__ = ["Backbone", "Contexts", "Delta", "Shape"]
 

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from raie_engine.backbones.item_model import ItemModel, ModelShape
-from raie_engine.backbones.next_item import at_places
-from raie_engine.backbones.protocol import Contexts
-from raie_engine.backbones.transformer import BlockLayers, small_matrices_
-from raie_engine.errors import InputError
+from raie.engine.backbones.item_model import ItemModel, ModelShape
+from raie.engine.backbones.next_item import at_places
+from raie.engine.backbones.protocol import Contexts
+from raie.engine.backbones.transformer import BlockLayers, small_matrices_
+from raie.engine.errors import InputError
 
 __all__ = ["TiSasRec", "TiSasRecShape", "interval_classes"]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from raie_engine.backbones.next_item import at_places
+from raie.engine.backbones.next_item import at_places
 
 __all__ = ["BlockLayers", "small_matrices_"]
 

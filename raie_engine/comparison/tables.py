@@ -8,10 +8,10 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from raie_engine.comparison.judging import MEASURES, Measured
-from raie_engine.comparison.outcome import Outcome, Played
-from raie_engine.evaluation import METRICS, Difference
-from raie_engine.log_times import iso
+from raie.engine.comparison.results import Outcome, Played
+from raie.engine.comparison.scoring import MEASURES, Measured
+from raie.engine.data.readers.timestamps import iso
+from raie.engine.evaluation.metrics import METRICS, Difference
 
 __all__ = [
     "Table",

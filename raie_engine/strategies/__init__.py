@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from raie_engine.strategies.counting import MARKOV, POPULARITY
-from raie_engine.strategies.e_bpr import E_BPR
-from raie_engine.strategies.full import FULL, JOINT
-from raie_engine.strategies.global_adapter import GLOBAL_LORA, REPLAY, WIDE_LORA
-from raie_engine.strategies.lesson import Learnt, Lesson, Score, State, Strategy, lesson_of
-from raie_engine.strategies.lsat import LSAT
-from raie_engine.strategies.lwf import LWF
-from raie_engine.strategies.mole import MOLE
-from raie_engine.strategies.never import NEVER
-from raie_engine.strategies.peso import PESO
-from raie_engine.strategies.random_regions import RANDOM_REGIONS
-from raie_engine.strategies.region_edits import RAIE
-from raie_engine.strategies.with_counts import with_counts
+from raie.engine.strategies.counting import MARKOV, POPULARITY
+from raie.engine.strategies.e_bpr import E_BPR
+from raie.engine.strategies.full import FULL, JOINT
+from raie.engine.strategies.global_adapter import GLOBAL_LORA, REPLAY, WIDE_LORA
+from raie.engine.strategies.lsat import LSAT
+from raie.engine.strategies.lwf import LWF
+from raie.engine.strategies.mole import MOLE
+from raie.engine.strategies.never import NEVER
+from raie.engine.strategies.peso import PESO
+from raie.engine.strategies.random_regions import RANDOM_REGIONS
+from raie.engine.strategies.region_edits import RAIE
+from raie.engine.strategies.task_data import Learnt, Lesson, Score, State, Strategy, lesson_of
+from raie.engine.strategies.with_counts import with_counts
 
 __all__ = ["STRATEGIES", "Learnt", "Lesson", "Score", "State", "Strategy", "lesson_of", "strategy_named"]
 

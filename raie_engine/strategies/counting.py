@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raie_engine.array_bytes import pack, unpack
-from raie_engine.interactions import Interactions
-from raie_engine.ordering import stable_order
-from raie_engine.strategies.lesson import Learnt, Lesson, Score, State, Strategy
-from raie_engine.windows import Windows
+from raie.engine.arrays import stable_order
+from raie.engine.bytes.arrays import pack, unpack
+from raie.engine.data.interactions import Interactions
+from raie.engine.data.windows import Windows
+from raie.engine.strategies.task_data import Learnt, Lesson, Score, State, Strategy
 
 __all__ = ["MARKOV", "POPULARITY", "transitions"]
 

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from raie_engine.adapters import Adapter
-from raie_engine.backbones import Contexts
-from raie_engine.strategies.global_adapter import Loss, evolved, score
-from raie_engine.strategies.lesson import Learnt, Lesson, State, Strategy
-from raie_engine.strategies.tuning import item_scores
+from raie.engine.backbones import Contexts
+from raie.engine.strategies.global_adapter import Loss, evolved, score
+from raie.engine.strategies.task_data import Learnt, Lesson, State, Strategy
+from raie.engine.strategies.tuning import item_scores
+from raie.engine.training.adapter import Adapter
 
 __all__ = ["E_BPR", "editing_loss"]
 

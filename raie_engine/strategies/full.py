@@ -7,12 +7,12 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from raie_engine.backbone_training import train_backbone
-from raie_engine.backbones import Backbone, load_backbone
-from raie_engine.region_training import adapter_scores, next_item_loss
-from raie_engine.strategies.lesson import Learnt, Lesson, Score, State, Strategy
-from raie_engine.strategies.tuning import count, tune
-from raie_engine.windows import concatenate
+from raie.engine.backbones import Backbone, load_backbone
+from raie.engine.data.windows import concatenate
+from raie.engine.strategies.task_data import Learnt, Lesson, Score, State, Strategy
+from raie.engine.strategies.tuning import count, tune
+from raie.engine.training.train_adapter import adapter_scores, next_item_loss
+from raie.engine.training.train_backbone import train_backbone
 
 __all__ = ["FULL", "JOINT"]
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from raie_engine.adapters import Adapter, fresh_adapter
-from raie_engine.backbones import Contexts
-from raie_engine.config import AdapterConfig
-from raie_engine.region_training import adapter_scores, next_item_loss, touched_items, trainable
-from raie_engine.strategies.lesson import Learnt, Lesson, Score, State, Strategy
-from raie_engine.strategies.tuning import adapter_of, count, seen, tune
-from raie_engine.windows import Windows
+from raie.engine.backbones import Contexts
+from raie.engine.config import AdapterConfig
+from raie.engine.data.windows import Windows
+from raie.engine.strategies.task_data import Learnt, Lesson, Score, State, Strategy
+from raie.engine.strategies.tuning import adapter_of, count, seen, tune
+from raie.engine.training.adapter import Adapter, fresh_adapter
+from raie.engine.training.train_adapter import adapter_scores, next_item_loss, touched_items, trainable
 
 __all__ = ["GLOBAL_LORA", "REPLAY", "WIDE_LORA", "evolved", "score", "train_one"]
 

@@ -12,12 +12,12 @@ from dataclasses import replace
 
 import torch
 
-from raie_engine.adapters import Adapter
-from raie_engine.evaluation import mean_metrics, ranks
-from raie_engine.region_training import adapter_scores
-from raie_engine.strategies.global_adapter import train_one
-from raie_engine.strategies.lesson import Learnt, Lesson, Score, State, Strategy
-from raie_engine.strategies.tuning import adapter_of, count
+from raie.engine.evaluation.metrics import mean_metrics, ranks
+from raie.engine.strategies.global_adapter import train_one
+from raie.engine.strategies.task_data import Learnt, Lesson, Score, State, Strategy
+from raie.engine.strategies.tuning import adapter_of, count
+from raie.engine.training.adapter import Adapter
+from raie.engine.training.train_adapter import adapter_scores
 
 __all__ = ["LSAT", "merged"]
 

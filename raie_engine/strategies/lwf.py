@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from raie_engine.adapters import Adapter
-from raie_engine.backbones import Contexts
-from raie_engine.region_training import next_item_loss
-from raie_engine.strategies.global_adapter import Loss, evolved, score
-from raie_engine.strategies.lesson import Learnt, Lesson, State, Strategy
-from raie_engine.strategies.tuning import adapter_of, item_scores
+from raie.engine.backbones import Contexts
+from raie.engine.strategies.global_adapter import Loss, evolved, score
+from raie.engine.strategies.task_data import Learnt, Lesson, State, Strategy
+from raie.engine.strategies.tuning import adapter_of, item_scores
+from raie.engine.training.adapter import Adapter
+from raie.engine.training.train_adapter import next_item_loss
 
 __all__ = ["LWF", "distilled"]
 

@@ -20,11 +20,11 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from raie_engine.adapters import Adapter, fresh_adapter, rows_read
-from raie_engine.backbones import Backbone, Contexts
-from raie_engine.region_training import adapter_scores, next_item_loss, touched_items, trainable
-from raie_engine.strategies.lesson import Learnt, Lesson, Score, State, Strategy
-from raie_engine.strategies.tuning import adapter_of, count, tune
+from raie.engine.backbones import Backbone, Contexts
+from raie.engine.strategies.task_data import Learnt, Lesson, Score, State, Strategy
+from raie.engine.strategies.tuning import adapter_of, count, tune
+from raie.engine.training.adapter import Adapter, fresh_adapter, rows_read
+from raie.engine.training.train_adapter import adapter_scores, next_item_loss, touched_items, trainable
 
 __all__ = ["MOLE", "MixedDelta"]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from raie_engine.region_training import adapter_scores
-from raie_engine.strategies.lesson import Learnt, Lesson, Score, State, Strategy
+from raie.engine.strategies.task_data import Learnt, Lesson, Score, State, Strategy
+from raie.engine.training.train_adapter import adapter_scores
 
 __all__ = ["NEVER"]
 

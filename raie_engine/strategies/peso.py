@@ -11,10 +11,10 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from raie_engine.adapters import Adapter
-from raie_engine.region_training import next_item_loss
-from raie_engine.strategies.global_adapter import Loss, evolved, score
-from raie_engine.strategies.lesson import Learnt, Lesson, State, Strategy
+from raie.engine.strategies.global_adapter import Loss, evolved, score
+from raie.engine.strategies.task_data import Learnt, Lesson, State, Strategy
+from raie.engine.training.adapter import Adapter
+from raie.engine.training.train_adapter import next_item_loss
 
 __all__ = ["PESO", "proximal"]
 

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raie_engine.edit_tasks import RegionWindows, pooled, task_of
-from raie_engine.region_training import SHARED, TrainTask, adapter_scores, train_regions
-from raie_engine.setting_up import keep_sample
-from raie_engine.strategies.lesson import Learnt, Lesson, Score, State, Strategy
-from raie_engine.strategies.tuning import adapter_of, task_size
-from raie_engine.transitions import transitions_of
-from raie_engine.windows import Windows, concatenate
+from raie.engine.data.windows import Windows, concatenate
+from raie.engine.edit.setup import keep_sample
+from raie.engine.edit.training_tasks import RegionWindows, pooled, task_of
+from raie.engine.strategies.task_data import Learnt, Lesson, Score, State, Strategy
+from raie.engine.strategies.tuning import adapter_of, task_size
+from raie.engine.training.train_adapter import SHARED, TrainTask, adapter_scores, train_regions
+from raie.engine.training.transition_counts import transitions_of
 
 __all__ = ["RANDOM_REGIONS", "hashed_regions"]
 

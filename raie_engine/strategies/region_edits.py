@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from raie_engine.edit_tasks import region_tasks, shared_task
-from raie_engine.editing import PreparedEdit, finish_edit, prepare_edit
-from raie_engine.model_view import ModelView
-from raie_engine.named_blobs import named_blobs, view_of, with_parts
-from raie_engine.region_training import TrainedRegion, train_regions
-from raie_engine.strategies.lesson import Learnt, Lesson, Score, State, Strategy
-from raie_engine.strategies.tuning import task_size
-from raie_engine.windows import Windows
+from raie.engine.data.windows import Windows
+from raie.engine.edit.named_blobs import named_blobs, view_of, with_parts
+from raie.engine.edit.pipeline import PreparedEdit, finish_edit, prepare_edit
+from raie.engine.edit.training_tasks import region_tasks, shared_task
+from raie.engine.model import ModelView
+from raie.engine.strategies.task_data import Learnt, Lesson, Score, State, Strategy
+from raie.engine.strategies.tuning import task_size
+from raie.engine.training.train_adapter import TrainedRegion, train_regions
 
 __all__ = ["RAIE"]
 

@@ -7,10 +7,13 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from raie_engine.adapters import Adapter, fresh_adapter
-from raie_engine.backbones import Backbone, Contexts
-from raie_engine.evaluation import mean_metrics, ranks
-from raie_engine.region_training import (
+from raie.engine.backbones import Backbone, Contexts
+from raie.engine.data.windows import Windows, concatenate
+from raie.engine.evaluation.metrics import mean_metrics, ranks
+from raie.engine.strategies.task_data import Lesson, Score, State
+from raie.engine.training.adapter import Adapter, fresh_adapter
+from raie.engine.training.loop import Schedule, fit
+from raie.engine.training.train_adapter import (
     TrainTask,
     quality,
     scoring_parts,
@@ -18,9 +21,6 @@ from raie_engine.region_training import (
     touched_items,
     trained_parameters,
 )
-from raie_engine.strategies.lesson import Lesson, Score, State
-from raie_engine.training import Schedule, fit
-from raie_engine.windows import Windows, concatenate
 
 __all__ = ["adapter_of", "count", "item_scores", "seen", "task_size", "tune"]
 

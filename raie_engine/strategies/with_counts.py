@@ -9,9 +9,9 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from raie_engine.strategies.lesson import Learnt, Lesson, Score, State, Strategy
-from raie_engine.transitions import Transitions, transitions_of
-from raie_engine.windows import Windows
+from raie.engine.data.windows import Windows
+from raie.engine.strategies.task_data import Learnt, Lesson, Score, State, Strategy
+from raie.engine.training.transition_counts import Transitions, transitions_of
 
 __all__ = ["with_counts"]
 

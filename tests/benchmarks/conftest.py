@@ -10,9 +10,9 @@ from typing import cast
 
 import pytest
 
-import migrations
-from registry import Registry
-from registry.store import LocalStore
+from raie import migrations
+from raie.registry import Registry
+from raie.registry.store.base import LocalStore
 from tests.conftest import running_postgres
 
 

@@ -15,15 +15,15 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, func, insert, select, update
 
-from registry import Content, Edit, Manifest, RegionChange, audit, canonical_json, digest_of
-from registry import landing as landings
-from registry import models as tables
-from registry.landing import Landing
-from registry.lookup import text_of
-from registry.outbox import ALIAS_MOVED, SNAPSHOT_COMMITTED
-from registry.recorded_rows import Rows, begun, closed, digest_of_rows
-from registry.store import ArtifactStore
-from registry.values import entry_digest
+from raie.registry import Content, Edit, Manifest, RegionChange, audit, canonical_json, digest_of
+from raie.registry.db import tables
+from raie.registry.db.queries import text_of
+from raie.registry.edits import landing as landings
+from raie.registry.edits.landing import Landing
+from raie.registry.outbox import ALIAS_MOVED, SNAPSHOT_COMMITTED
+from raie.registry.recorded_rows import Rows, begun, closed, digest_of_rows
+from raie.registry.store.base import ArtifactStore
+from raie.registry.values import entry_digest
 
 __all__ = ["ACTOR", "ALIAS", "Layout", "Planned", "fill", "fill_store", "history_of", "model_name"]
 

@@ -19,12 +19,12 @@ from pathlib import Path
 
 import numpy as np
 
-from raie_engine.backbone_training import train_backbone
-from raie_engine.config import BackboneConfig, WindowConfig
-from raie_engine.evaluation import mean_metrics, ranks
-from raie_engine.interactions import Interactions, read_log
-from raie_engine.region_training import adapter_scores
-from raie_engine.windows import Windows, cut_windows, last_windows
+from raie.engine.config import BackboneConfig, WindowConfig
+from raie.engine.data.interactions import Interactions, read_log
+from raie.engine.data.windows import Windows, cut_windows, last_windows
+from raie.engine.evaluation.metrics import mean_metrics, ranks
+from raie.engine.training.train_adapter import adapter_scores
+from raie.engine.training.train_backbone import train_backbone
 
 __all__ = ["Parts", "frequent", "leave_one_out"]
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-import migrations
-from registry import Registry
-from registry.database import write
-from registry.models import models
+from raie import migrations
+from raie.registry import Registry
+from raie.registry.db.engine import write
+from raie.registry.db.tables import models
 from tests.benchmarks.filling import ACTOR, ALIAS, Layout, fill, fill_store, model_name
 
 pytestmark = pytest.mark.benchmark
@@ -84,7 +84,7 @@ def test_a_command_against_its_imports(disk: Path) -> None:
         pairs = []
         for number in range(1, 16):
             said = [word.format(10 + number) for word in words]
-            ours = run("-m", "cli.main", *said)
+            ours = run("-m", "raie.cli.main", *said)
             pairs.append((ours, run("-c", "import sqlalchemy, click")))
         ratio = statistics.median(ours / peer for ours, peer in pairs)
         ours, peer = (1000 * statistics.median(column) for column in zip(*pairs, strict=True))

@@ -16,19 +16,19 @@ from typing import Any
 import pytest
 import torch
 
-from raie_engine.config import EngineConfig
-from raie_engine.drift_report import drift_report
-from raie_engine.edit_tasks import region_tasks, shared_task
-from raie_engine.editing import finish_edit, new_windows, prepare_edit
-from raie_engine.interactions import Interactions, read_log
-from raie_engine.log_settings import LogSettings
-from raie_engine.model_view import ModelView, Settings
-from raie_engine.region_training import train_regions
-from raie_engine.setting_up import set_up
-from raie_engine.strategies.full import FULL
-from raie_engine.strategies.lesson import lesson_of
-from raie_engine.synthetic import drifting_log, one_topic_in_five, write_csv
-from raie_engine.worker_pool import foreseen
+from raie.engine.config import EngineConfig
+from raie.engine.data.interactions import Interactions, read_log
+from raie.engine.data.readers.settings import LogSettings
+from raie.engine.data.synthetic import drifting_log, one_topic_in_five, write_csv
+from raie.engine.edit.drift_report import drift_report
+from raie.engine.edit.pipeline import finish_edit, new_windows, prepare_edit
+from raie.engine.edit.setup import set_up
+from raie.engine.edit.training_tasks import region_tasks, shared_task
+from raie.engine.model import ModelView, Settings
+from raie.engine.strategies.full import FULL
+from raie.engine.strategies.task_data import lesson_of
+from raie.engine.training.train_adapter import train_regions
+from raie.engine.training.workers import foreseen
 from tests.benchmarks.measuring import columns
 from tests.raie_engine.world import Memory
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from raie_engine.clustering import spherical_kmeans
-from raie_engine.gating import GatePolicy, PaperGate, PosteriorGate, RadiusGate
-from raie_engine.regions import RegionMap
+from raie.engine.regions.gate import GatePolicy, PaperGate, PosteriorGate, RadiusGate
+from raie.engine.regions.kmeans import spherical_kmeans
+from raie.engine.regions.region_map import RegionMap
 
 pytestmark = pytest.mark.benchmark
 

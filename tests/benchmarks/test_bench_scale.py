@@ -19,9 +19,9 @@ from typing import TypeAlias
 import pytest
 from sqlalchemy import func, select
 
-from registry import Content, Registry, RollbackConflict, audit, lineage
-from registry.database import reading
-from registry.models import adapter_versions, snapshots
+from raie.registry import Content, Registry, RollbackConflict, audit, lineage
+from raie.registry.db.engine import reading
+from raie.registry.db.tables import adapter_versions, snapshots
 from tests.benchmarks.filling import ACTOR, ALIAS, Layout, fill, model_name
 from tests.benchmarks.measuring import Spread, columns, spread
 from tests.registry.building import change

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from raie_engine.config import WindowConfig
+from raie.engine.config import WindowConfig
 from tests.benchmarks.leave_one_out import frequent, leave_one_out
-from tests.raie_engine.test_windows import listed, log_of
+from tests.raie_engine.data.test_windows import listed, log_of
 
 
 def test_the_last_item_of_each_user_tests_the_one_before_validates_and_neither_trains() -> None:

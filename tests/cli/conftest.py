@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from cli import main
-from cli.workspace import Workspace, draft, find
-from migrations import upgrade
-from registry import Registry
+from raie.cli import main
+from raie.migrations import upgrade
+from raie.registry import Registry
+from raie.workspace import Workspace, draft, find
 from tests.cli import history, trained
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from registry import Registry
-from registry.values import Content, RegionChange, RegionEntry, Snapshot
+from raie.registry import Registry
+from raie.registry.values import Content, RegionChange, RegionEntry, Snapshot
 
 MODEL = "recsys"
 

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from cli.workflows import open_view
-from cli.workspace import find
-from raie_engine.config import BackboneConfig, EngineConfig
-from raie_engine.errors import InputError
-from raie_engine.log_settings import LogSettings
-from raie_engine.model_view import Settings
-from raie_engine.synthetic import SyntheticConfig, drifting_log, write_csv
+from raie.edits import open_view
+from raie.engine.config import BackboneConfig, EngineConfig
+from raie.engine.data.readers.settings import LogSettings
+from raie.engine.data.synthetic import SyntheticConfig, drifting_log, write_csv
+from raie.engine.errors import InputError
+from raie.engine.model import Settings
+from raie.workspace import find
 from tests.cli.conftest import Raie
 from tests.cli.trained import FIRST, MODEL, SETUP, command, opened, refused
-from tests.raie_engine.language_model import language_model
+from tests.raie_engine.backbones.language_model import language_model
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGINE = """
@@ -153,7 +153,7 @@ def test_a_backbone_that_reads_times_gets_them_from_a_log_and_asks_for_them_else
     assert len(json.loads(raie(*COMPARE, STRATEGIES).out)["strategies"]) == len(STRATEGIES.split(",")) + 1
     view = open_view(opened(folder), opened(folder).resolve(MODEL, "head"))
     assert view.settings.engine.windows.times
-    from raie_engine import serving
+    from raie.engine import serving
 
     windows = view.holdout.take(slice(0, 3))
     assert windows.times is not None

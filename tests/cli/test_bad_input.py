@@ -222,7 +222,7 @@ def test_a_file_that_may_not_grow_is_one_line_and_the_edit_resumes(
 FULL_DISK = """
 import contextlib, io, json, os, shutil, sys
 from pathlib import Path
-from cli import main
+from raie.cli import main
 from tests.cli import trained
 
 source, disk = Path(sys.argv[1]), Path(sys.argv[2])

@@ -8,7 +8,7 @@ import pytest
 
 from tests.cli.conftest import Raie
 from tests.cli.trained import refused
-from tests.raie_engine.test_bad_logs import CASES
+from tests.raie_engine.data.test_bad_logs import CASES
 
 # What the command line cannot be told: click refuses the choice itself, and .dat has columns of its own.
 OPTIONS = {"min_rating": "--min-rating"}

@@ -12,11 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from raie_engine.adapters import ITEM_ROWS
-from raie_engine.array_bytes import pack, unpack
-from raie_engine.model_view import ModelView
-from raie_engine.regions import region_state
-from registry import Content, Digest, Registry, Snapshot
+from raie.engine.bytes.arrays import pack, unpack
+from raie.engine.model import ModelView
+from raie.engine.regions.region_map import region_state
+from raie.engine.training.adapter import ITEM_ROWS
+from raie.registry import Content, Digest, Registry, Snapshot
 from tests.cli import history, trained
 from tests.cli.conftest import Raie
 from tests.cli.trained import LOG, MODEL, SECOND, refused

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from cli import evaluations, main
-from raie_engine.strategies import Learnt, Lesson, State
-from raie_engine.strategies.global_adapter import GLOBAL_LORA
+from raie import evaluate
+from raie.cli import main
+from raie.engine.strategies import Learnt, Lesson, State
+from raie.engine.strategies.global_adapter import GLOBAL_LORA
 from tests.cli import trained
 from tests.cli.conftest import Raie
 from tests.cli.trained import FIRST, LOG, MODEL, SECOND, SETUP, refused
@@ -226,7 +227,7 @@ def test_the_strategies_to_compare_with_learn_from_every_edit_since_the_set_up(
         assert bool(state) == (lesson.number > 1), "each goes on from what it learnt in the edit before"
         return learn(state, lesson)
 
-    monkeypatch.setattr(evaluations, "GLOBAL_LORA", replace(GLOBAL_LORA, learn=counted))
+    monkeypatch.setattr(evaluate, "GLOBAL_LORA", replace(GLOBAL_LORA, learn=counted))
     assert raie("evaluate", LOG, "--ref", "edit:3", "--strategies", "--json").code == 0
     assert lessons == [1, 2]
     assert raie("rollback", "3", "--yes").code == 0
@@ -327,7 +328,7 @@ def test_bars_are_drawn_on_a_terminal_and_nowhere_else(
 def test_the_demo_keeps_its_promise(tmp_path: Path) -> None:
     """The whole way on the log whose truth is known: Update, Expand and Add happen where they should."""
     ran = subprocess.run(
-        [sys.executable, "-m", "cli.main", "demo", "--folder", str(tmp_path / "demo")],
+        [sys.executable, "-m", "raie.cli.main", "demo", "--folder", str(tmp_path / "demo")],
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,

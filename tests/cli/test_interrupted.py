@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "killpg"), reason="signals to gr
 def applying(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     """A real `raie edit apply`, leader of a process group of its own, none of which outlives the block."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "cli.main", "--workspace", str(folder), *APPLY, *options],
+        [sys.executable, "-m", "raie.cli.main", "--workspace", str(folder), *APPLY, *options],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"},
         stdin=subprocess.DEVNULL,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.workflows import planned
+from raie.edits import planned
 from tests.cli.conftest import Raie
 from tests.cli.trained import FIRST, LOG, MODEL, SECOND, opened, refused, state
 
@@ -134,7 +134,7 @@ def test_a_separator_that_is_none_is_wrong_usage(raie: Raie, separator: str) -> 
 
 
 def test_a_demo_hands_on_how_its_log_is_read() -> None:
-    from cli.log_options import option_words
+    from raie.cli.ui.log_options import option_words
 
     given = {"user_column": "1", "item_column": None, "separator": ";", "header": False}
     assert option_words(given) == ["--user-column", "1", "--separator", ";", "--no-header"]

@@ -13,14 +13,15 @@ from pathlib import Path
 import click
 import pytest
 
-from cli import main
-from cli.errors import Refused, UsageError, WorkspaceError, exit_code
-from raie_engine import errors as engine
-from registry import errors as registry
+from raie.cli import main
+from raie.cli.errors import Refused, exit_code
+from raie.engine import errors as engine
+from raie.errors import UsageError, WorkspaceError
+from raie.registry import errors as registry
 from tests.cli.conftest import Raie
 from tests.conftest import ordinary_signals
 
-PYTHON = [sys.executable, "-W", "error", "-m", "cli.main"]
+PYTHON = [sys.executable, "-W", "error", "-m", "raie.cli.main"]
 ROOT = Path(__file__).resolve().parents[2]
 
 CODES = [
@@ -145,7 +146,7 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
 
 WAITS = """
 import sys, time, click
-from cli import main
+from raie.cli import main
 
 @click.command()
 def waits():

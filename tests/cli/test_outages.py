@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 import pytest
 from sqlalchemy import make_url
 
-from cli.workspace import find
-from registry import Registry
+from raie.registry import Registry
+from raie.workspace import find
 from tests.cli import history
 from tests.cli.conftest import Raie
 from tests.cli.history import MODEL
 from tests.cli.trained import refused
-from tests.registry.proxy import BlackHole, Proxy, Reset
+from tests.registry.store.proxy import BlackHole, Proxy, Reset
 
 SECRET = "hunter2-very-secret"
 LOOK, PROMOTE, ROLL_BACK = (

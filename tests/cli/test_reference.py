@@ -7,8 +7,8 @@ import re
 import click
 import pytest
 
-from cli.lazy import LazyGroup
-from cli.reference import DOCUMENT, commands, document
+from raie.cli.lazy import LazyGroup
+from raie.cli.reference import DOCUMENT, commands, document
 
 COMMANDS = list(commands())
 PATHS = [context.command_path for _, context in COMMANDS]
@@ -35,7 +35,7 @@ def test_the_line_in_a_groups_help_is_the_commands_own_first_sentence(
 
 
 def test_the_reference_is_what_the_help_says_today() -> None:
-    assert DOCUMENT.read_text(encoding="utf-8") == document(), "run `python -m cli.reference`"
+    assert DOCUMENT.read_text(encoding="utf-8") == document(), "run `python -m raie.cli.reference`"
 
 
 def test_the_reference_names_every_command() -> None:

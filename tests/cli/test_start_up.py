@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.workspace import Workspace
+from raie.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {
@@ -27,7 +27,7 @@ HEAVY = {
 }
 REPORT = """
 import json, sys, time
-from cli import main
+from raie.cli import main
 code = main.run(sys.argv[1:])
 modules = sorted({name.partition(".")[0] for name in sys.modules})
 print(json.dumps({"code": code, "modules": modules, "seconds": time.process_time()}), file=sys.stderr)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from cli import workflows
-from cli.workspace import find
-from registry import digest_of
+from raie import edits
+from raie.registry import digest_of
+from raie.workspace import find
 from tests.cli import history
 from tests.cli.conftest import Raie
-from tests.registry.s3_habits import Answer, Forward, Habit, Request, a_web_page, as_it_is, error, served
+from tests.registry.store.s3_habits import Answer, Forward, Habit, Request, a_web_page, as_it_is, error, served
 
 SECRET = "hunter2-very-secret"
 ADDRESSES = ["s3:/models/x", "S3://models/x", f"s3://AKIA:{SECRET}@models/x", f"s3://models/x?key={SECRET}"]
@@ -60,7 +60,7 @@ def test_setup_tries_the_store_before_it_trains(
             "user_id,item_id,timestamp\na,x,1700000001\na,y,1700000002\n", encoding="utf-8"
         )
         now[0] = lambda request, forward: error(501, "NotImplemented") if request.lists else forward(request)
-        monkeypatch.setattr(workflows, "_finish_setup", lambda *_: pytest.fail("it trained"))
+        monkeypatch.setattr(edits, "_finish_setup", lambda *_: pytest.fail("it trained"))
         ran = raie("setup", "log.csv")
     assert (ran.code, len(ran.err.splitlines())) == (6, 1)
     assert "NotImplemented" in ran.err

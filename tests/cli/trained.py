@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from cli import main
-from cli.workspace import find
-from raie_engine.synthetic import SyntheticConfig, drifting_log, write_csv
-from registry import Registry, maintenance
+from raie.cli import main
+from raie.engine.data.synthetic import SyntheticConfig, drifting_log, write_csv
+from raie.registry import Registry
+from raie.registry.maintenance import verify
+from raie.workspace import find
 
 MODEL = "recsys"
 LOG = "log.csv"
@@ -92,7 +93,7 @@ def state(folder: Path) -> tuple[Any, ...]:
 def head_of(folder: Path) -> str:
     """The id of the head, of a registry in which nothing is damaged or half-written."""
     registry = opened(folder)
-    report = maintenance.verify(registry)
+    report = verify.verify(registry)
     assert report.ok, report
     head = registry.head(MODEL)
     assert head is not None

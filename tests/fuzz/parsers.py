@@ -21,23 +21,23 @@ import pyarrow as pa
 import pyarrow.parquet
 import torch
 
-from raie_engine.adapters import Adapter, fresh_adapter
-from raie_engine.backbones import Contexts, ModelShape, SasRec, load_backbone
-from raie_engine.catalogue import Catalogue
-from raie_engine.config import AdapterConfig, EngineConfig
-from raie_engine.edit_plan import EditPlan, Operation, region_summary
-from raie_engine.editing import PreparedEdit
-from raie_engine.errors import EngineError
-from raie_engine.gating import Action
-from raie_engine.interactions import Watermark, cut_time, read_log
-from raie_engine.log_settings import LogSettings
-from raie_engine.model_view import Settings
-from raie_engine.plan import AddBuffer
-from raie_engine.regions import RegionMap, RoutingSpace, region_state
-from raie_engine.transitions import Transitions, count_transitions
-from raie_engine.windows import Windows
-from registry.errors import RegistryError
-from registry.values import Content, Manifest, digest_of
+from raie.engine.backbones import Contexts, ModelShape, SasRec, load_backbone
+from raie.engine.config import AdapterConfig, EngineConfig
+from raie.engine.data.catalogue import Catalogue
+from raie.engine.data.interactions import Watermark, cut_time, read_log
+from raie.engine.data.readers.settings import LogSettings
+from raie.engine.data.windows import Windows
+from raie.engine.edit.pipeline import PreparedEdit
+from raie.engine.edit.plan import EditPlan, Operation, region_summary
+from raie.engine.edit.planner import AddBuffer
+from raie.engine.errors import EngineError
+from raie.engine.model import Settings
+from raie.engine.regions.gate import Action
+from raie.engine.regions.region_map import RegionMap, RoutingSpace, region_state
+from raie.engine.training.adapter import Adapter, fresh_adapter
+from raie.engine.training.transition_counts import Transitions, count_transitions
+from raie.registry.errors import RegistryError
+from raie.registry.values import Content, Manifest, digest_of
 
 __all__ = ["PARSERS", "REFUSALS", "Parser", "refused"]
 

@@ -51,7 +51,7 @@ MUTANTS = (
     ),
     Mutant(
         "half a commit: the head moves in a transaction of its own",
-        "registry/landing.py",
+        "registry/edits/landing.py",
         (
             (
                 '        reach("land.head_moved")\n',
@@ -62,7 +62,7 @@ MUTANTS = (
     ),
     Mutant(
         "no compare-and-swap of the head",
-        "registry/landing.py",
+        "registry/edits/landing.py",
         (
             (
                 "    if landing.moves_head and head_id(connection, model) != manifest.parent:\n        return None\n",
@@ -70,60 +70,60 @@ MUTANTS = (
             ),
             (", heads.c.snapshot == manifest.parent)", ",)"),
         ),
-        ("tests/registry/test_races.py", "-k", "edits and sqlite"),
+        ("tests/registry/edits/test_races.py", "-k", "edits and sqlite"),
     ),
     Mutant(
         "no compare-and-swap of an alias",
-        "registry/promotion.py",
+        "registry/promotion/aliases.py",
         (("        if wanted != found:\n", "        if False:\n"),),
-        ("tests/registry/test_races.py", "-k", "promotions and sqlite"),
+        ("tests/registry/edits/test_races.py", "-k", "promotions and sqlite"),
     ),
     Mutant(
         "a commit whose answer was lost lands again",
-        "registry/commit.py",
+        "registry/edits/commit.py",
         (("    if row is None or row.result is None:\n", "    if True:\n"),),
-        ("tests/registry/test_commit.py", "-k", "sqlite"),
+        ("tests/registry/edits/test_commit.py", "-k", "sqlite"),
     ),
     Mutant(
         "naive gc: whatever no snapshot names",
-        "registry/maintenance.py",
+        "registry/maintenance/verify.py",
         (('    return "put while an open edit ran" if row.put_at >= oldest else None\n', "    return None\n"),),
-        ("tests/registry/test_maintenance.py", "-k", "sqlite"),
+        ("tests/registry/maintenance/test_verify_and_gc.py", "-k", "sqlite"),
     ),
     Mutant(
         "a gc that takes what an open edit recorded",
-        "registry/maintenance.py",
+        "registry/maintenance/verify.py",
         (("    if row.digest in recorded:\n", "    if False:\n"),),
-        ("tests/registry/test_maintenance.py", "-k", "sqlite"),
+        ("tests/registry/maintenance/test_verify_and_gc.py", "-k", "sqlite"),
     ),
     Mutant(
         "a gc that does not look again before it marks",
-        "registry/maintenance.py",
+        "registry/maintenance/verify.py",
         (("[blob.digest for blob in _unneeded(connection, before, chunk)[0]]", "chunk"),),
-        ("tests/registry/test_maintenance.py", "-k", "sqlite"),
+        ("tests/registry/maintenance/test_verify_and_gc.py", "-k", "sqlite"),
     ),
     Mutant(
         "a gc that removes what an upload took back",
-        "registry/maintenance.py",
+        "registry/maintenance/verify.py",
         ((', _b.state == "deleting")', ",)"),),
-        ("tests/registry/test_maintenance.py", "-k", "sqlite"),
+        ("tests/registry/maintenance/test_verify_and_gc.py", "-k", "sqlite"),
     ),
     Mutant(
         "expiry of what an alias points to",
-        "registry/expiry.py",
+        "registry/maintenance/expiry.py",
         (("    for row in connection.execute(now):\n", "    for row in ():\n"),),
-        ("tests/registry/test_expiry.py", "-k", "sqlite"),
+        ("tests/registry/maintenance/test_expiry.py", "-k", "sqlite"),
     ),
     Mutant(
         "no lease",
-        "registry/edits.py",
+        "registry/edits/lifecycle.py",
         (
             (
                 "    if edit.lease_owner != holder:\n        raise LeaseLost(",
                 "    if False:\n        raise LeaseLost(",
             ),
         ),
-        ("tests/registry/test_edits.py", "-k", "sqlite"),
+        ("tests/registry/edits/test_lifecycle.py", "-k", "sqlite"),
     ),
     Mutant(
         "no lease of an outbox event",
@@ -133,32 +133,32 @@ MUTANTS = (
     ),
     Mutant(
         "no fsync of a blob",
-        "registry/store.py",
+        "registry/store/base.py",
         (("        os.fsync(file.fileno())\n", ""),),
-        ("tests/registry/test_power_cut.py",),
+        ("tests/registry/store/test_power_cut.py",),
     ),
     Mutant(
         "no fsync of a blob's folder",
-        "registry/store.py",
+        "registry/store/base.py",
         (("            sync_folder(target.parent)\n", ""),),
-        ("tests/registry/test_power_cut.py",),
+        ("tests/registry/store/test_power_cut.py",),
     ),
     Mutant(
         "no fsync of a new folder's name",
-        "registry/store.py",
+        "registry/store/base.py",
         (("            sync_folder(one.parent)\n", "            pass\n"),),
-        ("tests/registry/test_power_cut.py",),
+        ("tests/registry/store/test_power_cut.py",),
     ),
     Mutant(
         "a rollback that forgets a region",
-        "registry/three_way.py",
+        "registry/edits/merge.py",
         (
             (
                 "_with_entries(head, base, changed_regions(base, result))",
                 "_with_entries(head, base, sorted(changed_regions(base, result))[:1])",
             ),
         ),
-        ("tests/registry/test_three_way.py", "tests/registry/test_rollback.py"),
+        ("tests/registry/edits/test_merge.py", "tests/registry/edits/test_rollback.py"),
     ),
     Mutant(
         "an audit event that was rewritten goes unnoticed",
@@ -174,13 +174,13 @@ MUTANTS = (
     ),
     Mutant(
         "an audit event may be rewritten",
-        "registry/triggers.py",
+        "registry/db/triggers.py",
         (("_no_update BEFORE UPDATE ON {table} {refuse}", "_no_update BEFORE UPDATE OF id ON {table} {refuse}"),),
         ("tests/registry/test_audit.py", "-k", "sqlite"),
     ),
     Mutant(
         "the gate of a promotion is skipped",
-        "registry/promotion.py",
+        "registry/promotion/aliases.py",
         (
             (
                 "    admission.admit(connection, model, alias, target, found, "
@@ -188,35 +188,35 @@ MUTANTS = (
                 "",
             ),
         ),
-        ("tests/registry/test_admission.py",),
+        ("tests/registry/promotion/test_admission.py",),
     ),
     Mutant(
         "a protected alias is loaded unchecked",
-        "registry/transaction.py",
+        "registry/registry.py",
         (("            admission.admit_load(connection, model, ref, found)\n", ""),),
-        ("tests/registry/test_admission.py", "-k", "not postgresql"),
+        ("tests/registry/promotion/test_admission.py", "-k", "not postgresql"),
     ),
     Mutant(
         "an edit that was replayed counts as judged",
-        "registry/evidence.py",
+        "registry/promotion/evaluations.py",
         (("edits.c.proposal == content, ", ""),),
-        ("tests/registry/test_admission.py", "-k", "not postgresql"),
+        ("tests/registry/promotion/test_admission.py", "-k", "not postgresql"),
     ),
     Mutant(
         "an author approves",
-        "registry/policy.py",
+        "registry/promotion/policy.py",
         ((" if person_of(name) not in made}", "}"),),
-        ("tests/registry/test_admission.py", "-k", "not postgresql"),
+        ("tests/registry/promotion/test_admission.py", "-k", "not postgresql"),
     ),
     Mutant(
         "a signature is passed over",
-        "registry/admission.py",
+        "registry/promotion/admission.py",
         ((" or any(gate.name == SIGNATURE for gate in failed)", ""),),
-        ("tests/registry/test_admission.py", "-k", "not postgresql"),
+        ("tests/registry/promotion/test_admission.py", "-k", "not postgresql"),
     ),
     Mutant(
         "a trigger that asks another table of the same name",
-        "registry/guards.py",
+        "registry/db/guards.py",
         (
             (
                 "refuse_protected_alias() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp",
@@ -225,69 +225,69 @@ MUTANTS = (
             ("SELECT 1 FROM {schema}.policies AS one", "SELECT 1 FROM policies AS one"),
             ("FROM {schema}.policies WHERE model", "FROM policies WHERE model"),
         ),
-        ("tests/registry/test_grants.py",),
+        ("tests/registry/access/test_postgres_roles.py",),
     ),
     Mutant(
         "a copy of a database passes for the one that owns the store",
-        "registry/marker.py",
+        "registry/ownership/marker.py",
         (
             (
                 'return "unclaimed" if _both_known(marker.store, store) and not same(marker.store, store) else "copy"',
                 'return "owner"',
             ),
         ),
-        ("tests/registry/test_ownership.py", "-k", "copy_of_a_database and sqlite-folder"),
+        ("tests/registry/ownership/test_ownership.py", "-k", "copy_of_a_database and sqlite-folder"),
     ),
     Mutant(
         "gc goes on in a store that another database has taken over",
-        "registry/maintenance.py",
+        "registry/maintenance/verify.py",
         (("    ownership.require_writable(registry, fresh=True, room_needed=False)\n    removed", "    removed"),),
-        ("tests/registry/test_ownership.py", "-k", "gc_stops"),
+        ("tests/registry/ownership/test_ownership.py", "-k", "gc_stops"),
     ),
     Mutant(
         "every registry keeps its objects in the store's root",
-        "registry/transaction.py",
+        "registry/registry.py",
         (("store.within(check_schema(engine, scope_of))", "store.within(check_schema(engine, lambda _: ''))"),),
-        ("tests/registry/test_ownership.py", "-k", "never_delete_each_others and sqlite-folder"),
+        ("tests/registry/ownership/test_ownership.py", "-k", "never_delete_each_others and sqlite-folder"),
     ),
     Mutant(
         "an event whose rows are gone goes unnoticed",
-        "registry/record_check.py",
+        "registry/maintenance/record_check.py",
         (("        *_left_over(connection, chain),\n", ""),),
-        ("tests/registry/test_record_check.py", "-k", "by_hand and sqlite"),
+        ("tests/registry/maintenance/test_record_check.py", "-k", "by_hand and sqlite"),
     ),
     Mutant(
         "a verify that does not look again before it accuses",
-        "registry/blob_check.py",
+        "registry/maintenance/blob_check.py",
         (("if rows.get(digest) == known[digest]}", "if True}"),),
-        ("tests/registry/test_blob_check.py", "-k", "sqlite-folder or put_again"),
+        ("tests/registry/maintenance/test_blob_check.py", "-k", "sqlite-folder or put_again"),
     ),
     Mutant(
         "a list of objects of which the first page is all",
-        "registry/s3_listing.py",
+        "registry/store/s3_listing.py",
         (("        if not token:\n", "        if not token:\n            return\n"),),
-        ("tests/registry/test_s3_habits.py", "-k", "every_page"),
+        ("tests/registry/store/test_s3_habits.py", "-k", "every_page"),
     ),
     Mutant(
         "limits stay in a pooler's session",
-        "registry/postgres.py",
+        "registry/db/postgres.py",
         (
             (
                 "set_config({_literal(name)}, {_literal(value)}, true)",
                 "set_config({_literal(name)}, {_literal(value)}, false)",
             ),
         ),
-        ("tests/registry/test_poolers.py", "-k", "stay_in_none"),
+        ("tests/registry/db/test_poolers.py", "-k", "stay_in_none"),
     ),
     Mutant(
         "a head moves with any audit event",
-        "registry/role_conditions.py",
+        "registry/access/role_conditions.py",
         (("n.parent IS NOT DISTINCT FROM OLD.snapshot) AND", "n.parent IS NOT DISTINCT FROM OLD.snapshot) OR"),),
-        ("tests/registry/test_hostile_sql.py", "-k", "editor"),
+        ("tests/registry/access/test_hostile_sql.py", "-k", "editor"),
     ),
     Mutant(
         "an alias in MLflow is set to where an event of the past moved it",
-        "registry/mlflow_alias_moves.py",
+        "registry/mlflow/alias_moves.py",
         (
             ("    if pointed_to(engine, place.model, alias) == target:\n", "    if True:\n"),
             (
@@ -296,18 +296,18 @@ MUTANTS = (
                 "        place.client.set_registered_model_alias(place.name, alias, there['version'])\n",
             ),
         ),
-        ("tests/registry/test_mlflow_publisher.py", "-k", "older_alias"),
+        ("tests/registry/mlflow/test_publisher.py", "-k", "older_alias"),
     ),
     Mutant(
         "respelt ids are taken for new ones",
-        "raie_engine/respelt_ids.py",
+        "raie_engine/data/respelt_ids.py",
         (("    return rows if alike <= _TOLD_APART * len(plain) else rows[:0]\n", "    return rows[:0]\n"),),
-        ("tests/raie_engine/test_respelt_ids.py",),
+        ("tests/raie_engine/data/test_respelt_ids.py",),
     ),
     Mutant(
         "a file is written through a link",
-        "cli/output_files.py",
+        "cli/ui/output_files.py",
         (("    if kind is not None:\n", "    if False:\n"),),
-        ("tests/cli/test_output_files.py",),
+        ("tests/cli/ui/test_output_files.py",),
     ),
 )

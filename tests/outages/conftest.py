@@ -12,11 +12,11 @@ import boto3
 import pytest
 from sqlalchemy import make_url
 
-import migrations
-from registry import LocalStore, Registry, open_store
-from registry.database import reading
-from registry.identity import current
-from registry.ownership import claim
+from raie import migrations
+from raie.registry import LocalStore, Registry, open_store
+from raie.registry.db.engine import reading
+from raie.registry.ownership.identity import current
+from raie.registry.ownership.standing import claim
 from tests.conftest import S3_NAME, run_sql
 from tests.outages.outage import STRAY, WORKS, Work
 from tests.outages.report import Report

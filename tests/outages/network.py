@@ -10,9 +10,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from registry import BlobCorrupt, BlobMissing, CommitStateUnknown, DatabaseUnreachable, StoreUnreachable
+from raie.registry import BlobCorrupt, BlobMissing, CommitStateUnknown, DatabaseUnreachable, StoreUnreachable
 from tests.outages.outage import Work, collect, edit, load
-from tests.registry.proxy import (
+from tests.registry.store.proxy import (
     Answered,
     AnswerLost,
     BlackHole,

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from registry import Registry, digest_of
-from registry.maintenance import gc, verify
+from raie.registry import Registry, digest_of
+from raie.registry.maintenance.verify import gc, verify
 from tests.outages.report import Ended, attempt
 from tests.registry.building import MODEL, World
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from time import monotonic
 
-from cli.errors import exit_code
+from raie.cli.errors import exit_code
 
 __all__ = ["Ended", "Report", "attempt"]
 

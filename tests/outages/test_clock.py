@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from registry import Registry, audit, lineage
-from registry.database import reading
-from registry.edits import LEASE_S
-from registry.maintenance import gc, verify
-from registry.models import outbox_events
-from registry.outbox import OutboxEvent, Progress, drain, outbox_status
+from raie.registry import Registry, audit, lineage
+from raie.registry.db.engine import reading
+from raie.registry.db.tables import outbox_events
+from raie.registry.edits.lifecycle import LEASE_S
+from raie.registry.maintenance.verify import gc, verify
+from raie.registry.outbox import OutboxEvent, Progress, drain, outbox_status
 from tests.registry.building import MODEL, World
 
 DAY_S = 24 * 3600.0

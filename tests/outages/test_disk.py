@@ -15,18 +15,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from raie_engine.backbones.protocol import Contexts
-from raie_engine.training import Schedule, fit
-from registry import (
-    CommitStateUnknown,
-    DatabaseBusy,
-    DatabaseFull,
-    Registry,
-    StoreFull,
-    StoreUnreachable,
-)
-from registry.database import open_engine
-from registry.maintenance import verify
+from raie.engine.backbones.protocol import Contexts
+from raie.engine.training.loop import Schedule, fit
+from raie.registry import CommitStateUnknown, DatabaseBusy, DatabaseFull, Registry, StoreFull, StoreUnreachable
+from raie.registry.db.engine import open_engine
+from raie.registry.maintenance.verify import verify
 from tests.outages.conftest import DATABASE, STORE, Copy
 from tests.outages.disk import full, read_only, small_disk
 from tests.outages.outage import Outage, Work, collect, edit, load

@@ -14,14 +14,14 @@ from urllib.parse import urlsplit
 import pytest
 from sqlalchemy import Engine, text
 
-from registry import ArtifactStore, DatabaseUnreachable, Digest, Registry, open_store
-from registry.database import open_engine, reading
-from registry.maintenance import gc, verify
+from raie.registry import ArtifactStore, DatabaseUnreachable, Digest, Registry, open_store
+from raie.registry.db.engine import open_engine, reading
+from raie.registry.maintenance.verify import gc, verify
 from tests.outages import network
 from tests.outages.network import Scenario
 from tests.outages.outage import SECRET, Outage, Work, collect, edit, load
 from tests.outages.report import Report, attempt
-from tests.registry.proxy import Answered, Proxy, Recorded
+from tests.registry.store.proxy import Answered, Proxy, Recorded
 
 # A request that was given up leaves its socket to the thread that still waits for an answer, and to the collector.
 pytestmark = pytest.mark.filterwarnings(

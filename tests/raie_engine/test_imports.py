@@ -11,9 +11,9 @@ from tests.raie_engine.world import ROOT
 def test_neither_training_nor_loading_a_backbone_imports_torchs_compiler() -> None:
     script = """
 import sys
-from raie_engine.backbone_training import train_backbone
-from raie_engine.backbones import load_backbone
-from raie_engine.config import BackboneConfig
+from raie.engine.training.train_backbone import train_backbone
+from raie.engine.backbones import load_backbone
+from raie.engine.config import BackboneConfig
 from tests.raie_engine.world import ITEMS, successor_windows
 
 small = BackboneConfig(dim=16, batch=32, epochs=1)

@@ -15,28 +15,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from raie_engine.adapters import Adapter, fresh_adapter
-from raie_engine.backbones import Backbone, ModelShape, SasRec
-from raie_engine.config import (
-    AdapterConfig,
-    BackboneConfig,
-    EditConfig,
-    EngineConfig,
-    GateConfig,
-    RegionConfig,
-)
-from raie_engine.content_parts import ContentParts
-from raie_engine.edit_plan import EditPlan
-from raie_engine.edit_tasks import region_tasks, shared_task
-from raie_engine.editing import FinishedEdit, PreparedEdit, finish_edit, prepare_edit
-from raie_engine.interactions import Interactions, read_log
-from raie_engine.log_settings import LogSettings
-from raie_engine.model_view import ModelView, Settings
-from raie_engine.region_training import TrainedRegion, train_regions
-from raie_engine.setting_up import SetUp, set_up
-from raie_engine.synthetic import SyntheticConfig, SyntheticLog, drifting_log, write_csv
-from raie_engine.transitions import count_transitions
-from raie_engine.windows import Windows
+from raie.engine.backbones import Backbone, ModelShape, SasRec
+from raie.engine.config import AdapterConfig, BackboneConfig, EditConfig, EngineConfig, GateConfig, RegionConfig
+from raie.engine.content import ContentParts
+from raie.engine.data.interactions import Interactions, read_log
+from raie.engine.data.readers.settings import LogSettings
+from raie.engine.data.synthetic import SyntheticConfig, SyntheticLog, drifting_log, write_csv
+from raie.engine.data.windows import Windows
+from raie.engine.edit.pipeline import FinishedEdit, PreparedEdit, finish_edit, prepare_edit
+from raie.engine.edit.plan import EditPlan
+from raie.engine.edit.setup import SetUp, set_up
+from raie.engine.edit.training_tasks import region_tasks, shared_task
+from raie.engine.model import ModelView, Settings
+from raie.engine.training.adapter import Adapter, fresh_adapter
+from raie.engine.training.train_adapter import TrainedRegion, train_regions
+from raie.engine.training.transition_counts import count_transitions
 
 __all__ = [
     "ITEMS",

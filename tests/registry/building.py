@@ -7,9 +7,9 @@ from typing import Any
 
 import boto3
 
-from registry import ArtifactStore, Content, Digest, Edit, LocalStore, RegionChange, Registry, Snapshot
-from registry.s3_store import S3Store
-from registry.store import blob_key
+from raie.registry import ArtifactStore, Content, Digest, Edit, LocalStore, RegionChange, Registry, Snapshot
+from raie.registry.store.base import blob_key
+from raie.registry.store.s3 import S3Store
 
 __all__ = ["MODEL", "World", "change", "overwrite"]
 

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from hypothesis import strategies as st
 
-from registry import Content, Digest, digest_of
-from registry.values import APPEND_ONLY
+from raie.registry import Content, Digest, digest_of
+from raie.registry.values import APPEND_ONLY
 
 __all__ = ["contents", "digests", "disjoint", "related"]
 

@@ -8,11 +8,12 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from registry import InvalidValue, Registry, audit, triggers
-from registry.audit import ChainReport
-from registry.database import reading
-from registry.expiry import Rule, expire
-from registry.maintenance import gc
+from raie.registry import InvalidValue, Registry, audit
+from raie.registry.audit import ChainReport
+from raie.registry.db import triggers
+from raie.registry.db.engine import reading
+from raie.registry.maintenance.expiry import Rule, expire
+from raie.registry.maintenance.verify import gc
 from tests.registry.building import MODEL, World
 
 

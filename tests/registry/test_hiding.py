@@ -11,8 +11,8 @@ from urllib.parse import quote, quote_plus
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.hiding import hiding
-from registry.shown_url import shown, userinfo_of
+from raie.registry.db.shown_url import shown, userinfo_of
+from raie.registry.hiding import hiding
 
 secrets = st.text(st.characters(), min_size=6, max_size=20).map(lambda text: f"Kx{text.strip()}Qz")
 

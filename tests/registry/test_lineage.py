@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from registry import NotFound, Registry, lineage
+from raie.registry import NotFound, Registry, lineage
 from tests.registry.building import MODEL, World
 
 

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, select, update
 
-from migrations import upgrade
-from registry.database import open_engine, write
-from registry.errors import InvalidValue, MlflowUnreachable
-from registry.hiding import hiding
-from registry.models import outbox_events
-from registry.outbox import (
+from raie.migrations import upgrade
+from raie.registry.db.engine import open_engine, write
+from raie.registry.db.tables import outbox_events
+from raie.registry.errors import InvalidValue, MlflowUnreachable
+from raie.registry.hiding import hiding
+from raie.registry.outbox import (
     SNAPSHOT_COMMITTED,
     OutboxEvent,
     Progress,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from registry.people import look_alike, person_of
-from registry.policy import Facts, Policy, gates
+from raie.registry.people import look_alike, person_of
+from raie.registry.promotion.policy import Facts, Policy, gates
 
 
 @pytest.mark.parametrize("other", ["Ada", "ADA", "ada ", " ada", "\uff21da", "\uff41\uff44\uff41", "\u1d43da"])

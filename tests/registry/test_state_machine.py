@@ -22,7 +22,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from registry import (
+from raie.registry import (
     AliasConflict,
     CommitConflict,
     Content,
@@ -32,14 +32,14 @@ from registry import (
     Snapshot,
     SnapshotExpired,
 )
-from registry.database import reading
-from registry.expiry import Rule, expire
-from registry.lookup import version_row
-from registry.maintenance import gc, verify
+from raie.registry.db.engine import reading
+from raie.registry.db.queries import version_row
+from raie.registry.maintenance.expiry import Rule, expire
+from raie.registry.maintenance.verify import gc, verify
 from tests.registry.building import MODEL, World, change
 from tests.registry.crash.grounds import Ground
 from tests.registry.crash.history import leftovers
-from tests.registry.dictionaries import Change, State, content_of, differing, entry_of, replayed, undone, with_keys
+from tests.registry.db.dictionaries import Change, State, content_of, differing, entry_of, replayed, undone, with_keys
 
 T = TypeVar("T")
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry import Content, Digest, InvalidValue, Manifest, RegionChange, canonical_json, digest_of
-from registry.values import check_digest, check_name, parse_json
+from raie.registry import Content, Digest, InvalidValue, Manifest, RegionChange, canonical_json, digest_of
+from raie.registry.values import check_digest, check_name, parse_json
 from tests.registry.strategies import contents, digests
 
 JSON = st.recursive(

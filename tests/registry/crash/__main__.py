@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 
-from registry.fault_points import POINTS
+from raie.registry.failpoints import POINTS
 from tests.conftest import running_postgres, running_s3, s3_containers
 from tests.registry.crash.cases import Case, run
 from tests.registry.crash.grounds import Ground, prepared

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from registry.fault_points import POINTS
+from raie.registry.failpoints import POINTS
 from tests.registry.crash.grounds import Ground
 from tests.registry.crash.history import broken_promises, leftovers
 from tests.registry.crash.processes import PATIENCE_S, Paused, Stop, Victim, Worker

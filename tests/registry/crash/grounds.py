@@ -13,13 +13,13 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
-import migrations
-from registry import ArtifactStore, Registry, open_store
-from registry.audit import Anchor, chain_head
-from registry.database import open_engine, reading
-from registry.identity import current
-from registry.outbox import drain
-from registry.ownership import claim
+from raie import migrations
+from raie.registry import ArtifactStore, Registry, open_store
+from raie.registry.audit import Anchor, chain_head
+from raie.registry.db.engine import open_engine, reading
+from raie.registry.outbox import drain
+from raie.registry.ownership.identity import current
+from raie.registry.ownership.standing import claim
 from tests.conftest import S3_NAME, memory, run_sql
 from tests.registry.building import MODEL, World
 from tests.registry.crash.steps import ALIAS, REGIONS, Client, Place, Step, Teller, take

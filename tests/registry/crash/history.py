@@ -9,14 +9,14 @@ from dataclasses import replace
 
 from sqlalchemy import Connection, select, text
 
-from registry import Content, Edit, LocalStore, Snapshot
-from registry import models as tables
-from registry.audit import Anchor, events
-from registry.database import reading
-from registry.lookup import edit_of, head_id, select_snapshots, snapshot_of
-from registry.maintenance import gc, verify
-from registry.outbox import drain
-from registry.three_way import changed_regions
+from raie.registry import Content, Edit, LocalStore, Snapshot
+from raie.registry.audit import Anchor, events
+from raie.registry.db import tables
+from raie.registry.db.engine import reading
+from raie.registry.db.queries import edit_of, head_id, select_snapshots, snapshot_of
+from raie.registry.edits.merge import changed_regions
+from raie.registry.maintenance.verify import gc, verify
+from raie.registry.outbox import drain
 from tests.registry.building import MODEL
 from tests.registry.crash.steps import Client, Done, Teller, entry
 

@@ -19,15 +19,15 @@ from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from registry import database
-from registry.fault_points import EVENT
+from raie.registry.db import engine
+from raie.registry.failpoints import EVENT
 from tests.registry.crash.steps import Done, Place, Step, take
 
 __all__ = ["PATIENCE_S", "Stop", "Victim", "Worker", "context"]
 
 PATIENCE_S = 60.0
 """How long a process may take for anything before it counts as hung."""
-IMPORTED = [__name__, "registry.s3_store", "psycopg", "sqlite3", "pytest"]
+IMPORTED = [__name__, "raie.registry.store.s3", "psycopg", "sqlite3", "pytest"]
 """What the server imports."""
 
 
@@ -165,7 +165,7 @@ def _listen(pipe: Connection, stop: Stop | None) -> Counter[str]:
 def _is_writing() -> bool:
     frame = sys._getframe()
     while frame is not None:
-        if frame.f_code is database.write.__code__:
+        if frame.f_code is engine.write.__code__:
             return True
         frame = frame.f_back  # type: ignore[assignment]
     return False

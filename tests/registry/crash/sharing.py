@@ -18,9 +18,9 @@ from random import Random
 
 from sqlalchemy import make_url
 
-import migrations
-from registry.fault_points import POINTS
-from registry.maintenance import verify
+from raie import migrations
+from raie.registry.failpoints import POINTS
+from raie.registry.maintenance.verify import verify
 from tests.conftest import S3_NAME, memory, run_sql, running_postgres, running_s3, s3_containers
 from tests.registry.building import MODEL, World
 from tests.registry.crash.processes import Stop, Victim

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from registry import (
+from raie.registry import (
     AliasConflict,
     CommitConflict,
     Content,
@@ -26,9 +26,9 @@ from registry import (
     SnapshotExpired,
     digest_of,
 )
-from registry.expiry import Rule, expire
-from registry.maintenance import gc, verify
-from registry.outbox import OutboxEvent, Progress, drain
+from raie.registry.maintenance.expiry import Rule, expire
+from raie.registry.maintenance.verify import gc, verify
+from raie.registry.outbox import OutboxEvent, Progress, drain
 from tests.registry.building import MODEL, World, change
 
 __all__ = ["ALIAS", "REGIONS", "Client", "Done", "Place", "Step", "entry", "leave_behind", "take"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from registry.fault_points import POINTS
+from raie.registry.failpoints import POINTS
 from tests.registry.crash.cases import OPERATIONS, PASSINGS, Case, cases_of, run
 from tests.registry.crash.grounds import Ground
 from tests.registry.crash.processes import Worker

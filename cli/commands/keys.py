@@ -1,0 +1,139 @@
+"""`raie keys`: make signing keys, and say whose signatures count."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from raie.cli.ui.chain_head import publishes_end
+from raie.cli.ui.output import Output, accent, faint, json_option, one_line, short, table, times, when
+from raie.cli.ui.workspace_option import in_workspace
+from raie.key_files import new_passphrase, public_path, read_file, write_pair
+from raie.workspace import Workspace, actor
+
+if TYPE_CHECKING:
+    from raie.registry.promotion.keys import KeyEvent
+
+__all__ = ["generate", "list_keys", "revoke", "trust"]
+
+_reason_option = click.option("--reason", metavar="TEXT", default="", help="Why; it stays in the audit.")
+
+
+@click.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--unencrypted", is_flag=True, help="Without a passphrase, for a key that something else guards.")
+@json_option
+def generate(file: Path, unencrypted: bool, output: Output) -> None:
+    """Make an ed25519 key pair: FILE for its owner, and FILE.pub for everybody else.
+
+    The passphrase comes from RAIE_SIGNING_PASSPHRASE, or is asked for. Nothing is trusted by this alone.
+
+    \b
+    Examples:
+      raie keys generate release.pem
+      raie keys generate ci.pem --unencrypted
+    """
+    from raie.registry.promotion import signing
+
+    passphrase = None if unencrypted else new_passphrase()
+    signer = signing.generate()
+    write_pair(file, signing.private_pem(signer, passphrase), signing.public_pem(signer))
+    value = {"key": signer.key, "private": str(file), "public": str(public_path(file))}
+    output.show(value, lambda: [f"key {accent(short(signer.key))}  private {file}, public {public_path(file)}"])
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--name", metavar="NAME", required=True, help="What the key is called here.")
+@_reason_option
+@json_option
+@in_workspace
+@publishes_end
+def trust(workspace: Workspace, file: Path, name: str, reason: str, output: Output) -> None:
+    """Trust a public key: its signatures count for this model from now on.
+
+    \b
+    Examples:
+      raie keys trust release.pem.pub --name release --reason "CI's key"
+    """
+    from raie.registry import trust as trusting
+    from raie.registry.promotion import signing
+
+    key = signing.read_public(read_file(file))
+    event = trusting.trust_key(workspace.registry(), workspace.model, key, name, actor=actor(), reason=reason)
+    _show(event, output)
+
+
+@click.command()
+@click.argument("key")
+@_reason_option
+@json_option
+@in_workspace
+@publishes_end
+def revoke(workspace: Workspace, key: str, reason: str, output: Output) -> None:
+    """End the trust in a key, given by its name or its first characters.
+
+    None of its signatures counts any more, whenever it was made. An alias that requires one cannot be loaded until
+    what it serves is signed with another key.
+
+    \b
+    Examples:
+      raie keys revoke release --reason "the laptop was lost"
+    """
+    from raie.registry import trust as trusting
+
+    event = trusting.revoke_key(workspace.registry(), workspace.model, key, actor=actor(), reason=reason)
+    _show(event, output)
+
+
+def _show(event: KeyEvent, output: Output) -> None:
+    word = accent("trusted", "green") if event.trusted else accent("revoked", "red")
+    output.show(_json(event), lambda: [f"{one_line(event.name)} {faint(short(event.key))} {word}"])
+
+
+@click.command("list")
+@json_option
+@in_workspace
+def list_keys(workspace: Workspace, output: Output) -> None:
+    """List the keys that are or were trusted, with who said so and when.
+
+    \b
+    Examples:
+      raie keys list
+      raie keys list --json
+    """
+    from raie.registry import trust as trusting
+
+    registry = workspace.registry()
+    found = trusting.keys(registry, workspace.model) if registry.models() else []
+
+    def draw() -> list[str]:
+        if not found:
+            return ["no key is trusted; `raie keys trust FILE.pub --name NAME` begins"]
+        rows = [
+            [
+                one_line(event.name),
+                short(event.key),
+                accent("trusted", "green") if event.trusted else accent("revoked", "red"),
+                when(event.at),
+                one_line(event.actor),
+                one_line(event.reason),
+            ]
+            for event in found
+        ]
+        return table(["name", "key", "", "since (UTC)", "who", "why"], rows)
+
+    output.show({"model": workspace.model, "keys": [_json(event) for event in found]}, draw)
+
+
+def _json(event: KeyEvent) -> dict[str, Any]:
+    return {
+        "name": event.name,
+        "key": event.key,
+        "trusted": event.trusted,
+        "actor": event.actor,
+        "reason": event.reason,
+        **times(at=event.at),
+    }

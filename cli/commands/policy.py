@@ -1,0 +1,226 @@
+"""`raie policy`: what a protected alias asks of a snapshot, and whether one has it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from raie.cli.ui.chain_head import publishes_end
+from raie.cli.ui.checks import show_rehearsal
+from raie.cli.ui.output import Output, accent, json_option, one_line, table, times, when
+from raie.cli.ui.workspace_option import in_workspace
+from raie.workspace import Workspace, actor
+
+if TYPE_CHECKING:
+    from raie.registry.promotion.policy import Policy
+    from raie.registry.promotion.policy_versions import PolicyVersion
+
+__all__ = ["check", "history", "set_policy", "show"]
+
+_DAY_S = 24 * 3600.0
+_alias_option = click.option(
+    "--alias", metavar="ALIAS", default="production", show_default=True, help="The alias it should go to."
+)
+
+
+class _NumberOrNone(click.ParamType[Any]):
+    """A number, or `none` to ask for nothing; an option that is not given stays as it is."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number, or the text "none"."""
+        return "none" if value == "none" else click.FLOAT.convert(value, param, ctx)
+
+
+_NUMBER = _NumberOrNone()
+_OPTIONS = (
+    click.option(
+        "--retention",
+        type=_NUMBER,
+        metavar="X",
+        help="Least change of Recall@10 on held-out set-up windows; none.",
+    ),
+    click.option(
+        "--adaptation", type=_NUMBER, metavar="X", help="Least change of Recall@10 on new windows; none."
+    ),
+    click.option(
+        "--adaptation-known",
+        type=_NUMBER,
+        metavar="X",
+        help="Least change of Recall@10 on new windows of items that are served already; none.",
+    ),
+    click.option("--max-age", type=_NUMBER, metavar="DAYS", help="How old the evaluation may be; none."),
+    click.option("--locality/--no-locality", default=None, help="Untouched regions are so, byte for byte."),
+    click.option(
+        "--second-person/--no-second-person", default=None, help="Somebody who made none of it approved."
+    ),
+    click.option(
+        "--require-signed/--no-require-signed", default=None, help="Signed by a trusted key; loads check too."
+    ),
+    click.option(
+        "--allow-override/--no-allow-override", default=None, help="`promote --override` may pass over a gate."
+    ),
+    click.option("--protected/--unprotected", default=None, help="Unprotected, nothing is asked."),
+)
+
+
+def _policy_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command("set")
+@click.argument("alias")
+@_policy_options
+@click.option("--reason", metavar="TEXT", default="", help="Why; it stays in the audit.")
+@json_option
+@in_workspace
+@publishes_end
+def set_policy(workspace: Workspace, alias: str, reason: str, output: Output, **options: Any) -> None:
+    """Protect an alias, or change what it asks; what is not named stays as it is.
+
+    Every version is kept. Evaluations are against what the alias serves at that moment.
+
+    \b
+    Examples:
+      raie policy set production --retention -0.02 --adaptation 0 --locality --max-age 30
+      raie policy set production --second-person --require-signed --reason "audit of May"
+      raie policy set production --retention none
+      raie policy set production --adaptation-known 0 --reason "new items flatter the rest"
+      raie policy set staging --unprotected
+    """
+    from raie.registry import Untrusted, trust
+
+    registry = workspace.registry()
+    version = trust.set_policy(registry, workspace.model, alias, _changes(options), actor=actor(), reason=reason)
+    output.show(
+        _json(version), lambda: [f"{accent(alias, 'green')} policy {version.version}: {_words(version.policy)}"]
+    )
+    if any(each.name == alias for each in registry.aliases(workspace.model)):
+        try:
+            registry.resolve(workspace.model, alias)
+        except Untrusted as error:
+            click.echo(f"note: what {alias} serves now cannot be loaded: {error}", err=True)
+
+
+def _changes(options: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a policy that the options name."""
+    given = {name: None if value == "none" else value for name, value in options.items() if value is not None}
+    if "allow_override" in given:
+        given["override"] = given.pop("allow_override")
+    if "max_age" in given:
+        days = given.pop("max_age")
+        given["max_age_s"] = None if days is None else days * _DAY_S
+    return given
+
+
+@click.command()
+@click.argument("alias", required=False)
+@json_option
+@in_workspace
+def show(workspace: Workspace, alias: str | None, output: Output) -> None:
+    """Show the policies in force, of all aliases or of one.
+
+    \b
+    Examples:
+      raie policy show
+      raie policy show production --json
+    """
+    newest: dict[str, PolicyVersion] = {}
+    for version in _versions(workspace, alias):
+        newest.setdefault(version.alias, version)
+
+    def draw() -> list[str]:
+        if not newest:
+            found = "no alias is protected" if alias is None else f"{one_line(alias)} is not protected"
+            return [f"{found}; `raie policy set {one_line(alias or 'production')}` begins"]
+        rows = [[accent(v.alias, "green"), v.version, _words(v.policy)] for v in newest.values()]
+        return table(["alias", "version", "asks"], rows, right=[1])
+
+    output.show({"model": workspace.model, "policies": [_json(version) for version in newest.values()]}, draw)
+
+
+@click.command()
+@click.argument("alias", required=False)
+@json_option
+@in_workspace
+def history(workspace: Workspace, alias: str | None, output: Output) -> None:
+    """List every version of an alias's policy, newest first; without ALIAS, of production.
+
+    \b
+    Examples:
+      raie policy history
+      raie policy history staging --json
+    """
+    from raie.registry import NotFound
+
+    name = alias or "production"
+    versions = _versions(workspace, name)
+    if not versions:
+        raise NotFound(
+            f"Expected a policy of alias {name!r} of model {workspace.model!r}, found none; `raie policy set` makes one"
+        )
+
+    def draw() -> list[str]:
+        rows = [[v.version, when(v.at), one_line(v.actor), _words(v.policy), one_line(v.reason)] for v in versions]
+        return table(["version", "when (UTC)", "who", "asks", "why"], rows, right=[0])
+
+    output.show({"model": workspace.model, "alias": name, "versions": [_json(v) for v in versions]}, draw)
+
+
+@click.command()
+@click.argument("ref")
+@_alias_option
+@json_option
+@in_workspace
+def check(workspace: Workspace, ref: str, alias: str, output: Output) -> None:
+    """Show every gate that a snapshot would have to pass; exit code 1 where it does not pass one.
+
+    \b
+    Examples:
+      raie policy check head
+      raie policy check edit:3 --alias staging --json
+    """
+    from raie.registry import trust
+
+    show_rehearsal(trust.rehearse(workspace.registry(), workspace.model, ref, alias), alias, output)
+
+
+def _versions(workspace: Workspace, alias: str | None) -> list[PolicyVersion]:
+    from raie.registry import trust
+
+    registry = workspace.registry()
+    return trust.policies(registry, workspace.model, alias) if registry.models() else []
+
+
+def _words(policy: Policy) -> str:
+    """What a policy asks, in one line."""
+    if not policy.protected:
+        return "nothing (unprotected)"
+    asked = [
+        policy.retention is not None and f"retention {policy.retention:+g} or more",
+        policy.adaptation is not None and f"adaptation {policy.adaptation:+g} or more",
+        policy.adaptation_known is not None and f"adaptation on known items {policy.adaptation_known:+g} or more",
+        policy.locality and "locality",
+        policy.max_age_s is not None and f"evaluated within {policy.max_age_s / _DAY_S:g} days",
+        policy.second_person and "a second person",
+        policy.require_signed and "a trusted signature",
+        policy.override and "may be overridden",
+    ]
+    return ", ".join(words for words in asked if words) or "moved only by who may approve"
+
+
+def _json(version: PolicyVersion) -> dict[str, Any]:
+    return {
+        "alias": version.alias,
+        "version": version.version,
+        **asdict(version.policy),
+        "actor": version.actor,
+        "reason": version.reason,
+        **times(at=version.at),
+    }

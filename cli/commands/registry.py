@@ -1,0 +1,168 @@
+"""`raie registry`: which registry a database is, whether its store is its own, and what to do where it is not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from raie.cli.ui.confirm import ask, yes_option
+from raie.cli.ui.output import Output, accent, faint, json_option, one_line, say, short
+from raie.cli.ui.progress import progress_bars
+from raie.cli.ui.workspace_option import in_workspace
+from raie.workspace import Workspace, actor
+
+if TYPE_CHECKING:
+    from raie.registry.ownership.standing import Ownership
+
+__all__ = ["claim_or_refuse", "fork", "move", "separate", "show"]
+
+reason_option = click.option("--reason", metavar="TEXT", required=True, help="Why; it stays in the audit log.")
+
+
+def claim_or_refuse(workspace: Workspace, *, collects: bool = True) -> None:
+    """Write the store's marker where this registry has none yet.
+
+    collects: also refuse a root that several registries share.
+    Raises: RegistryError where the store is another registry's or another copy's, or does not answer.
+    """
+    from raie.registry.ownership import standing
+
+    registry = workspace.registry()
+    if collects:
+        standing.require_collectable(registry)
+    else:
+        standing.require_writable(registry, fresh=True)
+
+
+@click.command()
+@json_option
+@in_workspace
+def show(workspace: Workspace, output: Output) -> None:
+    """Show the registry's id, its part of the store, and whether it may write there.
+
+    A registry has a random id and an epoch, which its audit chain records and a marker in its part of the store repeats.
+    Where the two do not fit, this database is a copy or the store is another registry's: it can be read, and not
+    written.
+
+    \b
+    Examples:
+      raie registry show
+      raie registry show --json
+    """
+    from raie.registry.ownership import standing
+
+    found = standing.look(workspace.registry())
+    why = found.read_only
+    value = {
+        "registry": found.epoch.registry,
+        "epoch": found.epoch.number,
+        "prefix": found.epoch.prefix,
+        "marker": None
+        if found.marker is None
+        else {"registry": found.marker.registry, "epoch": found.marker.epoch, "released": found.marker.released},
+        "standing": found.standing,
+        "shares_root_with": list(found.others),
+        "chain_head_lacking": found.behind,
+        "writable": why is None,
+        "why_not": why,
+        "collectable": why is None and found.shared is None,
+        "why_not_collectable": why or found.shared,
+    }
+    output.show(value, lambda: _draw(workspace, found))
+
+
+def _draw(workspace: Workspace, found: Ownership) -> list[str]:
+    epoch, marker = found.epoch, found.marker
+    named = "none yet" if marker is None else f"registry {short(marker.registry)}, epoch {marker.epoch}"
+    lines = [
+        f"{faint('registry')}  {epoch.registry}",
+        f"{faint('epoch   ')}  {epoch.number}  {faint(one_line(f'{epoch.actor}: {epoch.reason}'))}",
+        f"{faint('store   ')}  {workspace.store}",
+        f"{faint('prefix  ')}  {epoch.prefix or 'none: the root of the store'}",
+        f"{faint('marker  ')}  {'not a marker' if found.standing == 'unreadable' else named}",
+    ]
+    if found.read_only is not None:
+        return [*lines, f"{accent('read-only', 'red')}  {one_line(found.read_only)}"]
+    if found.shared is not None:
+        return [*lines, f"{accent('shared', 'red')}  {one_line(found.shared)}"]
+    return [*lines, accent("may write, expire and collect", "green")]
+
+
+@click.command()
+@reason_option
+@yes_option
+@in_workspace
+def fork(workspace: Workspace, reason: str, yes: bool) -> None:
+    """Make this copy of a database a registry of its own.
+
+    It gets a new id and its own part of the same store. Every blob that its kept snapshots need is copied there and
+    read back first; the registry that it was copied from stays as it is. Interrupted, it goes on when it is repeated.
+
+    \b
+    Examples:
+      raie registry fork --reason "disaster drill" --yes
+    """
+    from raie.registry.ownership import takeover
+
+    registry = workspace.registry()
+    ask("Copy the blobs that this database needs, and make it a registry of its own?", yes=yes)
+    with progress_bars() as report:
+        done = takeover.fork(registry, actor=actor(), reason=reason, report=report)
+    say(
+        f"registry {done.epoch.registry} begins, epoch {done.epoch.number}: {done.copied} blobs in {done.epoch.prefix}"
+    )
+
+
+@click.command()
+@reason_option
+@yes_option
+@in_workspace
+def move(workspace: Workspace, reason: str, yes: bool) -> None:
+    """Let this database take the store over from another copy of it.
+
+    For a database that was restored or moved to another place, where the other one is gone or retired: from then on
+    that one is refused, should it still run. Chain heads in the store of events that this database lacks stop counting;
+    `raie verify` says how many there are.
+
+    \b
+    Examples:
+      raie registry move --reason "restored after the disk failed" --yes
+    """
+    from raie.registry.ownership import takeover
+
+    registry = workspace.registry()
+    ask("Take the store over, so that any other copy of this database may no longer write?", yes=yes)
+    done = takeover.move(registry, actor=actor(), reason=reason)
+    if done is None:
+        say("this database owns its part of the store already")
+    else:
+        say(f"registry {done.epoch.registry} goes on in this database, epoch {done.epoch.number}")
+
+
+@click.command()
+@reason_option
+@yes_option
+@in_workspace
+def separate(workspace: Workspace, reason: str, yes: bool) -> None:
+    """Give this registry a part of the store of its own.
+
+    For one that shares the store's root with others. Its blobs and the kept heads of its audit chain are copied to
+    registries/ID and read back before it switches. The blobs in the root stay, because they may be others' too: once
+    one registry is left there, `raie gc --strays` in that one removes what nobody needs. Interrupted, it goes on when
+    it is repeated.
+
+    \b
+    Examples:
+      raie registry separate --reason "shares the team's store" --yes
+    """
+    from raie.registry.ownership import takeover
+
+    registry = workspace.registry()
+    ask("Copy this registry's blobs to a part of the store of its own, and use that from now on?", yes=yes)
+    with progress_bars() as report:
+        done = takeover.separate(registry, actor=actor(), reason=reason, report=report)
+    if done is None:
+        say("this registry has a part of the store of its own already")
+    else:
+        say(f"registry {done.epoch.registry} now has {done.epoch.prefix}: {done.copied} blobs copied")

@@ -1,0 +1,90 @@
+"""`raie setup`: from a log to the first snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from raie.cli.ui.chain_head import publishes_end
+from raie.cli.ui.log_options import log_argument, log_options, say_told, until_option
+from raie.cli.ui.output import Output, accent, json_option, short
+from raie.cli.ui.progress import progress_bars
+from raie.cli.ui.records import snapshot_json
+from raie.cli.ui.reports import draw_report
+from raie.cli.ui.workspace_option import in_workspace
+from raie.workspace import Workspace, actor, require_code
+
+if TYPE_CHECKING:
+    from raie.engine.data.readers.settings import LogSettings
+
+__all__ = ["setup"]
+
+
+@click.command()
+@log_argument
+@until_option
+@click.option(
+    "--regions", type=click.IntRange(min=1), metavar="K", help="How many regions; else a criterion chooses."
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    metavar="N",
+    help="Seed of everything random.  [42, or engine.seed in raie.toml]",
+)
+@click.option("--reason", metavar="TEXT", default="", help="Why; it stays in the history.")
+@log_options
+@json_option
+@in_workspace
+@publishes_end
+def setup(
+    workspace: Workspace,
+    log: str,
+    until: str | None,
+    regions: int | None,
+    seed: int | None,
+    reason: str,
+    reading: LogSettings,
+    output: Output,
+) -> None:
+    """Train the backbone, fit the regions, commit the first snapshot.
+
+    Trains until the newest windows of the set-up slice are predicted no better, then freezes the backbone for good.
+    Interrupted, it goes on with `raie edit resume`. Further options stand in raie.toml under [engine].
+
+    \b
+    Examples:
+      raie setup ratings.dat --min-rating 4 --until 0.5
+      raie setup purchases.csv --duplicates drop --until 2010-06-01 --regions 6
+    """
+    from raie.edits import run_setup
+    from raie.engine.config import from_mapping
+    from raie.engine.model import Settings
+
+    require_code(workspace)
+    registry = workspace.registry()
+    engine: dict[str, Any] = {**workspace.engine}
+    if seed is not None:
+        engine["seed"] = seed
+    table = engine.get("regions", {})
+    if regions is not None and isinstance(table, Mapping):
+        engine["regions"] = {**table, "regions": regions}
+    with progress_bars() as progress:
+        snapshot = run_setup(
+            registry,
+            workspace.model,
+            Path(log),
+            until,
+            Settings(from_mapping(engine), reading),
+            actor=actor(),
+            reason=reason,
+            work=workspace.work,
+            progress=progress,
+            tell=lambda line: say_told([line]),
+        )
+    edit = registry.edit(workspace.model, snapshot.edit)
+    made = f"set up {accent(short(snapshot.id))}"
+    output.show(snapshot_json(snapshot) | {"report": dict(edit.report)}, lambda: [made, *draw_report(edit)])

@@ -1,0 +1,26 @@
+"""Asking before something is changed that cannot simply be changed back."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from raie.cli.errors import Refused
+
+__all__ = ["ask", "yes_option"]
+
+yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+
+
+def ask(question: str, *, yes: bool) -> None:
+    """Ask on the terminal; `yes` answers at once.
+
+    Raises: Refused when the answer is no, or when nobody is there to be asked.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Refused(f"{question} Nobody can be asked, as this is not a terminal: nothing was changed; add --yes")
+    if not click.confirm(question, err=True):
+        raise Refused("nothing was changed")

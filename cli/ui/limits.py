@@ -1,0 +1,39 @@
+"""How much of something long a command shows: the newest of it, and a word where there is more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from raie.cli.ui.output import faint
+
+__all__ = ["NEWEST", "limit_option", "newest", "older_follow"]
+
+T = TypeVar("T")
+
+NEWEST = 20
+"""About a screen."""
+
+
+def limit_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `-n` to a command, which receives how many of the newest it shows as its argument `limit`."""
+    return click.option(
+        "--limit",
+        "-n",
+        type=click.IntRange(min=1),
+        default=NEWEST,
+        show_default=True,
+        help="Show the newest so many.",
+    )(command)
+
+
+def newest(found: Sequence[T], limit: int) -> tuple[Sequence[T], bool]:
+    """The first `limit` of what was found, one more than which was asked for, and whether there is more."""
+    return found[:limit], len(found) > limit
+
+
+def older_follow(what: str, *, more: bool) -> list[str]:
+    """The line that says that older ones are not shown; none where all are."""
+    return [faint(f"older {what} follow: raise --limit")] if more else []

@@ -1,0 +1,216 @@
+"""The options that say how a log is read; a model remembers them from its set-up."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from raie.cli.ui.output import one_line, say
+
+if TYPE_CHECKING:
+    from raie.engine.data.readers.settings import LogSettings
+
+__all__ = [
+    "READING",
+    "accept_new_ids_option",
+    "column_options",
+    "given_options",
+    "later_log_options",
+    "log_argument",
+    "log_options",
+    "option_words",
+    "say_told",
+    "until_option",
+]
+
+READING = (
+    "user_column",
+    "item_column",
+    "time_column",
+    "rating_column",
+    "min_rating",
+    "title_column",
+    "titles",
+    "duplicates",
+    "separator",
+    "header",
+)
+
+# Whether the log can be read is for its reader to say, who refuses one that is not there with the same code.
+log_argument = click.argument("log", type=click.Path(readable=False, path_type=str), metavar="LOG")
+
+until_option = click.option(
+    "--until",
+    metavar="WHEN",
+    help="Use the log up to here: a quantile of its times (0.5), a date (2000-10-27) or epoch seconds.",
+)
+
+accept_new_ids_option = click.option(
+    "--accept-new-ids",
+    is_flag=True,
+    help="Take ids that look like known ones spelt otherwise, or far fewer known ones than ever, for new.",
+)
+
+_SEPARATORS = {"comma": ",", "tab": "\t", "semicolon": ";", "pipe": "|"}
+
+
+class _Separator(click.ParamType[Any]):
+    """A separator by its name, or the character itself."""
+
+    name = "separator"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The character."""
+        text = {"\\t": "\t"}.get(str(value), _SEPARATORS.get(str(value), str(value)))
+        if len(text) != 1 or text in '\r\n"' or not text.isascii():
+            self.fail(f"expected comma, tab, semicolon, pipe or one character, found {value!r}", param, ctx)
+        return text
+
+
+_COLUMNS = (
+    click.option("--user-column", metavar="NAME", help="Column of the user ids.  [user_id]"),
+    click.option("--item-column", metavar="NAME", help="Column of the item ids.  [item_id]"),
+    click.option(
+        "--time-column", metavar="NAME", help="Column of the times, epoch seconds or ISO dates.  [timestamp]"
+    ),
+)
+_SEPARATOR = click.option(
+    "--separator",
+    type=_Separator(),
+    metavar="NAME",
+    help="Of a file of text: comma, tab, semicolon, pipe or a character.  [found by the header]",
+)
+
+
+def _header_option(*, given: bool | None) -> Callable[..., Any]:
+    return click.option(
+        "--header/--no-header",
+        "header",
+        default=given,
+        help="Whether a file of text has a header; without, columns are named by number, from 1.",
+    )
+
+
+_OPTIONS = (
+    *_COLUMNS,
+    click.option("--rating-column", metavar="NAME", help="Column of the ratings, if there is one."),
+    click.option("--min-rating", type=float, metavar="R", help="Leave out interactions rated lower."),
+    click.option("--title-column", metavar="NAME", help="Column of the items' titles, if there is one.  [title]"),
+    click.option(
+        "--titles",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help="File of the items' titles, where they are not in LOG: item_id and title, or MovieLens' movies.dat.",
+    ),
+    click.option(
+        "--duplicates",
+        type=click.Choice(["error", "drop", "keep"]),
+        default="error",
+        show_default=True,
+        help="What to do with rows of the same user, item and time.",
+    ),
+    _SEPARATOR,
+    _header_option(given=True),
+)
+_LATER_OPTIONS = (
+    *_COLUMNS,
+    click.option(
+        "--duplicates",
+        type=click.Choice(["error", "drop", "keep"]),
+        help="What to do with rows of the same user, item and time.  [as at the set-up]",
+    ),
+    _SEPARATOR,
+    _header_option(given=None),
+)
+
+
+def log_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of reading a log as one `LogSettings` argument, `reading`."""
+
+    @functools.wraps(command)
+    def run(
+        *arguments: Any,
+        user_column: str | None,
+        item_column: str | None,
+        time_column: str | None,
+        rating_column: str | None,
+        title_column: str | None,
+        titles: Path | None,
+        min_rating: float | None,
+        duplicates: str,
+        separator: str | None,
+        header: bool,
+        **options: Any,
+    ) -> Any:
+        columns = {"user": user_column, "item": item_column, "timestamp": time_column, "rating": rating_column}
+        columns["title"] = title_column
+        reading = _settings(columns, titles, min_rating, duplicates)
+        return command(*arguments, reading=reading.changed(separator=separator, header=header), **options)
+
+    for option in reversed(_OPTIONS):
+        run = option(run)
+    return run
+
+
+def later_log_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of a model's later log as one argument, `reading`: what differs from the set-up."""
+
+    @functools.wraps(command)
+    def run(
+        *arguments: Any, user_column: str | None, item_column: str | None, time_column: str | None, **options: Any
+    ) -> Any:
+        changes = {"user": user_column, "item": item_column, "timestamp": time_column}
+        changes |= {name: options.pop(name) for name in ("duplicates", "separator", "header")}
+        given = {name: value for name, value in changes.items() if value is not None}
+        return command(*arguments, reading=given, **options)
+
+    for option in reversed(_LATER_OPTIONS):
+        run = option(run)
+    return run
+
+
+def column_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of columns and separators as they were typed, to be handed on with `option_words`."""
+    for option in reversed((*_COLUMNS, _SEPARATOR, _header_option(given=None))):
+        command = option(command)
+    return command
+
+
+def option_words(options: Mapping[str, str | bool | None]) -> list[str]:
+    """Those of `column_options` that were given, as words of a command line."""
+    words = []
+    for name, value in options.items():
+        if isinstance(value, bool):
+            words.append("--header" if value else "--no-header")
+        elif value is not None:
+            words += [f"--{name.replace('_', '-')}", value]
+    return words
+
+
+def say_told(lines: Iterable[str]) -> None:
+    """Say on stderr what a log was read as, and what a person should know of it."""
+    for line in lines:
+        say(f"note: {one_line(line)}", err=True)
+
+
+def given_options(names: Sequence[str]) -> list[str]:
+    """Those of these parameters that the command line itself gives, as it spells them."""
+    context, typed = click.get_current_context(), click.core.ParameterSource.COMMANDLINE
+    return [f"--{name.replace('_', '-')}" for name in names if context.get_parameter_source(name) is typed]
+
+
+def _settings(
+    columns: dict[str, str | None], titles: Path | None, min_rating: float | None, duplicates: str
+) -> LogSettings:
+    from raie.engine.data.interactions import Columns
+    from raie.engine.data.readers.settings import LogSettings
+
+    named = {name: column for name, column in columns.items() if column is not None}
+    if min_rating is not None:
+        named.setdefault("rating", "rating")
+    # Absolute, because the next edit may be started somewhere else.
+    return LogSettings(Columns(**named), min_rating, duplicates, None if titles is None else str(titles.resolve()))

@@ -1,0 +1,117 @@
+"""Files that the user names: written whole or not at all, and never over anything but a regular file.
+
+The bytes go into a temporary file beside the named one, which takes the name once they are on the disk. What has the name
+already is left alone unless the user said otherwise; a link, a device, a pipe or a socket is never written to.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from raie.errors import RaieError
+
+__all__ = ["require_free", "whole_file"]
+
+_KINDS = {
+    stat.S_IFLNK: "a link",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+def require_free(path: Path, *, replace: bool, advice: str = "write over it with --force") -> None:
+    """Refuses a name that something has which must not be written over, before the work whose result goes there.
+
+    Args:
+        path: the file that the user named.
+        replace: whether a regular file of this name may be written over.
+        advice: how the user says so.
+
+    Raises: RaieError.
+    """
+    found = _found(path)
+    if found is None:
+        return
+    kind = _KINDS.get(stat.S_IFMT(found.st_mode))
+    if kind is not None:
+        raise RaieError(
+            f"expected {path} to be no file yet or a regular one, found {kind}: name another, nothing else is written to"
+        )
+    if not replace:
+        raise RaieError(f"expected no file {path}, found one: name another, or {advice}")
+
+
+@contextmanager
+def whole_file(path: Path, *, replace: bool, mode: int = 0o666) -> Iterator[BinaryIO]:
+    """A stream whose bytes are the file once the block has ended, and nothing where it ended with an error.
+
+    Args:
+        path: the file that the user named.
+        replace: whether a regular file of this name may be written over; its permissions stay.
+        mode: the permissions of a new file, less those that the umask takes away.
+
+    Raises: RaieError as `require_free` does; OSError that names the file.
+    """
+    require_free(path, replace=replace)
+    partial = path.with_name(f".raie-{uuid.uuid4().hex}.partial")
+    try:
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        _name(partial, path, replace=replace)
+    except OSError as error:
+        if error.filename not in (None, str(partial)):
+            raise
+        # Nobody asked for the partial file, which the error names.
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+    _sync(path.parent)
+
+
+def _found(path: Path) -> os.stat_result | None:
+    """What has this name, a link not followed; None where nothing has."""
+    try:
+        return path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        # Where the folder is missing, the attempt to write there says so.
+        return None
+
+
+def _name(partial: Path, path: Path, *, replace: bool) -> None:
+    """Gives the written bytes their name; whatever took it in the meantime is looked at once more."""
+    require_free(path, replace=replace)
+    before = _found(path)
+    if before is not None:
+        partial.chmod(stat.S_IMODE(before.st_mode))
+        os.replace(partial, path)
+        return
+    try:
+        # Unlike a rename, a link never replaces what somebody else wrote there a moment ago.
+        os.link(partial, path)
+    except FileExistsError as error:
+        raise RaieError(f"expected no file {path}, found one that was just written: name another") from error
+    except OSError:
+        # A file system without hard links.
+        os.replace(partial, path)
+
+
+def _sync(folder: Path) -> None:
+    """Makes the new name last through a power cut, where the file system can."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

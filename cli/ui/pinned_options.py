@@ -1,0 +1,37 @@
+"""What raie.toml says of the engine beside what a model was set up with, which counts.
+
+A model's options are fixed by its set-up: other ones would be another model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from raie.cli.ui.records import leaves
+from raie.engine.config import EngineConfig, from_mapping, to_mapping
+
+__all__ = ["contradictions"]
+
+_PLACES = ("backbone.path",)  # where a file lies differs from one machine to the next
+
+
+def contradictions(table: Mapping[str, Any], engine: EngineConfig) -> tuple[str, ...]:
+    """One line for each option of the [engine] table that the model was set up with another value of.
+
+    Raises: ConfigError for an option that is unknown or of the wrong type.
+    """
+    said, counts = dict(leaves(to_mapping(from_mapping(dict(table))))), dict(leaves(to_mapping(engine)))
+    named = [name for name, _ in leaves(table) if name not in _PLACES]
+    return tuple(
+        f"raie.toml has engine.{name} = {_toml(said[name])}, but this model was set up with {_toml(counts[name])}, "
+        "which counts"
+        for name in named
+        if said[name] != counts[name]
+    )
+
+
+def _toml(value: Any) -> str:
+    return (
+        str(value).lower() if isinstance(value, bool) else f'"{value}"' if isinstance(value, str) else str(value)
+    )

@@ -1,0 +1,101 @@
+"""The reports that are kept with set-ups and edits, drawn for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from raie.cli.ui.output import faint, short, table
+from raie.cli.ui.records import flat
+
+if TYPE_CHECKING:
+    from raie.registry import Edit
+
+__all__ = ["draw_report", "known_line"]
+
+
+def draw_report(edit: Edit) -> list[str]:
+    """What a set-up found, or what an edit changed for whom; another client's report as plain names and numbers."""
+    if edit.kind == "setup" and "backbone" in edit.report:
+        return _setup(edit.report)
+    if edit.kind == "edit" and "adaptation" in edit.report:
+        return _impact(edit.report)
+    return [f"{faint(name)}  {text}" for name, text in flat(edit.report)]
+
+
+def _setup(report: Mapping[str, Any]) -> list[str]:
+    windows, backbone, regions = report["windows"], report["backbone"], report["regions"]
+    measured = [
+        (each["k"], f"{each['silhouette']:.3f}", f"{each['largest_share']:.0%}", f"{each['smallest_share']:.0%}")
+        for each in regions["measured"]
+    ]
+    return [
+        f"windows   {report['interactions']:,} interactions in "
+        f"{sum(windows.values()):,} windows ({windows['train']:,} train, {windows['validation']:,} validation, "
+        f"{windows['holdout']:,} held out)",
+        f"backbone  {short(backbone['digest'])}, {backbone['epochs']} epochs, "
+        f"validation NDCG@10 {max(backbone['validation']):.4f}",
+        f"held out  Recall@10 {report['holdout']['Recall@10'] or 0:.4f}, NDCG@10 {report['holdout']['NDCG@10'] or 0:.4f}",
+        f"regions   {regions['k']}, chosen by {regions['chosen_by']}: "
+        + ", ".join(f"{weight:.0%}" for weight in regions["weights"]),
+        *(
+            f"          {line}"
+            for line in table(("K", "criterion", "largest", "smallest"), measured, right=(0, 1, 2, 3))
+            if measured
+        ),
+    ]
+
+
+def _impact(report: Mapping[str, Any]) -> list[str]:
+    rows = [
+        (
+            each["region"],
+            each["adapter"] if each["accepted"] else faint("rejected"),
+            _change(each, "Recall@10"),
+            _change(each, "retained Recall@10"),
+            f"{each['passes']:,}",
+            f"{each['seconds']:.1f}",
+        )
+        for each in report["regions"]
+    ]
+    untouched = ", ".join(map(str, report["untouched"])) or "none"
+    lines = [
+        *table(
+            ("region", "adapter", "Recall@10, new", "Recall@10, set-up", "passes", "seconds"), rows, right=(4, 5)
+        ),
+        "",
+        _line("new windows, held out   ", report["adaptation"]),
+        *([_line("  of known items        ", report["adaptation_known"])] if "adaptation_known" in report else []),
+        _line("set-up windows, held out", report["retention"]),
+        f"untouched regions: {untouched}"
+        + (" (every byte as before)" if report["untouched"] and report["untouched_identical"] else ""),
+    ]
+    if "users" in report.get("known", {}):
+        lines.append(known_line(report["known"]))
+    if report["rejected"]:
+        rejected = ", ".join(map(str, report["rejected"]))
+        lines.append(f"added, and not accepted on held-out windows: {rejected}; the windows wait on")
+    return lines
+
+
+def known_line(known: Mapping[str, Any]) -> str:
+    """The shares of users and items that the base knows, from a plan or a report, in one line."""
+    return "; ".join(
+        f"known {name} {each['row_share']:.1%} of rows ({each['known_ids']:,} of {each['ids']:,})"
+        for name, each in ((name, known[name]) for name in ("users", "items"))
+    )
+
+
+def _change(each: Mapping[str, Any], name: str) -> str:
+    before, after = each["before"].get(name), each["after"].get(name)
+    return "-" if before is None or after is None else f"{before:.4f} → {after:.4f}"
+
+
+def _line(words: str, compared: Mapping[str, Any]) -> str:
+    if not compared["windows"]:
+        return f"{words}: none"
+    change = compared["Recall@10 change"]
+    return (
+        f"{words}: Recall@10 {compared['before']['Recall@10']:.4f} → {compared['after']['Recall@10']:.4f} "
+        f"({change['mean']:+.4f}, 95 % {change['low']:+.4f} to {change['high']:+.4f}, {compared['windows']:,} windows)"
+    )

@@ -1,0 +1,378 @@
+"""Where the two libraries meet: the engine's parts become blobs and a commit, a snapshot's digests an engine model.
+
+Every function takes the registry and the model's name; none prints. What an edit has finished is recorded in the
+registry step by step, so that `resume` in another process, on the same log or without it, goes on from there.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from raie.engine.content import ContentParts, RegionFacts
+from raie.engine.data.interactions import Interactions, end_time, read_log
+from raie.engine.edit.drift_report import DriftReport, drift_report
+from raie.engine.edit.impact import impact
+from raie.engine.edit.pipeline import PreparedEdit, finish_edit, new_windows, prepare_edit
+from raie.engine.edit.setup import set_up
+from raie.engine.edit.training_tasks import region_tasks, shared_task
+from raie.engine.errors import EngineError
+from raie.engine.model import ModelView, Settings
+from raie.engine.training.train_adapter import SHARED, TrainedRegion, train_regions
+from raie.engine.training.workers import foreseen
+from raie.errors import UsageError
+from raie.heartbeat import kept_alive
+from raie.known_ids import KnownIds, known_ids, require_known
+from raie.later_log import read_new, require_past, told
+from raie.registry import Content, Digest, Edit, RegionChange, Registry, Snapshot
+
+__all__ = ["Progress", "apply_edit", "open_view", "plain", "planned", "resume_edit", "run_setup"]
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is finished, and how much there is."""
+
+
+def open_view(registry: Registry, snapshot: Snapshot, own: Path | None = None) -> ModelView:
+    """The snapshot as engine values; every blob is fetched once asked for, and verified.
+
+    own: the Python file of a backbone of the user's own.
+    """
+    return ModelView(snapshot.content, registry.get, own)
+
+
+def run_setup(
+    registry: Registry,
+    model: str,
+    log: Path,
+    until: str | None,
+    settings: Settings,
+    *,
+    actor: str,
+    reason: str,
+    work: Path,
+    progress: Progress,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Snapshot:
+    """Train the backbone, fit the regions and commit the model's first snapshot.
+
+    tell: called with each line on what the log was read as; what was found in it is kept for later logs.
+
+    Raises: EngineError for a log that cannot be used, and the set-up is then closed; RegistryError when the model has
+    a snapshot already, and StoreUnreachable before any training where the store does not keep what it is given.
+    """
+    interactions = read_log(log, **vars(settings.log))
+    for line in told(interactions):
+        tell(line)
+    settings = replace(settings, log=settings.log.as_read(interactions.reading))
+    end = end_time(interactions, until)
+    require_past(interactions, end, log)
+    # What a store cannot do should be known now, not when there is something to be put after the training.
+    registry.store.probe()
+    edit = registry.begin(
+        model,
+        "setup",
+        seed=settings.engine.seed,
+        actor=actor,
+        reason=reason,
+        data_digest=interactions.digest,
+        parameters={"log": str(log.resolve()), "until": until, "settings": settings.to_bytes().decode()},
+    )
+    return _finish_setup(registry, model, edit.number, interactions, end, settings, work, progress)
+
+
+def _finish_setup(
+    registry: Registry,
+    model: str,
+    number: int,
+    interactions: Interactions,
+    end: int | None,
+    settings: Settings,
+    work: Path,
+    progress: Progress,
+) -> Snapshot:
+    epochs, folder = settings.engine.backbone.epochs, _folder(work, model, number)
+    with kept_alive(registry, model, number):
+        try:
+            result = set_up(
+                interactions,
+                end,
+                settings,
+                checkpoint=folder / "backbone.safetensors",
+                progress=lambda epoch, score: progress(f"backbone, validation NDCG@10 {score:.4f}", epoch, epochs),
+            )
+        except EngineError as error:
+            # The same log and settings would fail again, so there is nothing to resume.
+            registry.abort(model, number, str(error))
+            raise
+        content = _uploaded(registry, result.parts, None)
+    snapshot = registry.commit(model, number, content, _changes(result.facts), plain(result.report))
+    shutil.rmtree(folder, ignore_errors=True)
+    return snapshot
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan for one edit and what it was made from.
+
+    drift: what it was confined to, if it was.  known: what the base knows of the new rows.  facts: for the edit's
+    parameters, of how the log was read and what was accepted.
+    """
+
+    base: Snapshot
+    view: ModelView
+    interactions: Interactions
+    prepared: PreparedEdit
+    drift: DriftReport | None
+    known: KnownIds
+    facts: Mapping[str, Any]
+
+    @property
+    def idle(self) -> bool:
+        """Whether it would use rows up and change no region by them: none has enough windows, and none more wait."""
+        plan = self.prepared.plan
+        return not plan.touched and (self.drift is not None or plan.waiting == len(self.view.buffer))
+
+
+def planned(
+    registry: Registry,
+    model: str,
+    log: Path,
+    until: str | None,
+    seed: int | None,
+    *,
+    only_drifted: bool = False,
+    own: Path | None = None,
+    reading: Mapping[str, Any] | None = None,
+    accept_new_ids: bool = False,
+) -> Planned:
+    """What an edit of the head on this log would do; changes nothing.
+
+    only_drifted: leave regions alone that predict the new windows as well as they did.  reading: what of the log is to be
+    read otherwise than at the set-up.  accept_new_ids: pass ids that look like known ones respelt.
+
+    Raises: EngineError, NothingToEdit among them; RegistryError; UsageError before the set-up.
+    """
+    base = registry.head(model)
+    if base is None:
+        raise UsageError(f"model {model!r} has no snapshot to edit: run `raie setup` first")
+    view = open_view(registry, base, own)
+    interactions = read_new(view, log, reading)
+    end = end_time(interactions, until)
+    require_past(interactions, end, log)
+    known = known_ids(registry, model, base, view, interactions, end)
+    require_known(known, log, accepted=accept_new_ids)
+    vectors = drift = None
+    if only_drifted:
+        windows = new_windows(view, interactions, end)
+        vectors = view.vectors(windows)
+        drift = drift_report(view, windows, vectors)
+    prepared = prepare_edit(
+        view,
+        base.id,
+        interactions,
+        end,
+        seed=view.settings.engine.seed if seed is None else seed,
+        next_region_id=registry.next_region_id(model),
+        only=drift.drifted if drift else None,
+        vectors=vectors,
+    )
+    facts: dict[str, Any] = {"reading": dict(reading)} if reading else {}
+    facts |= {"known": known.kept(accepted=accept_new_ids)}
+    if accept_new_ids:
+        facts |= {"accepted_new_ids": True}
+    return Planned(base, view, interactions, prepared, drift, known, facts)
+
+
+def apply_edit(
+    registry: Registry,
+    model: str,
+    plan: Planned,
+    log: Path,
+    until: str | None,
+    *,
+    actor: str,
+    reason: str,
+    work: Path,
+    workers: int,
+    progress: Progress,
+) -> tuple[int, Snapshot]:
+    """Train what the plan touches and commit the next snapshot; returns the edit's number and the snapshot."""
+    digest = registry.put(plan.prepared.to_bytes())
+    edit = registry.begin(
+        model,
+        "edit",
+        seed=plan.prepared.plan.seed,
+        actor=actor,
+        reason=reason,
+        data_digest=plan.interactions.digest,
+        plan_digest=digest,
+        parameters={"log": str(log.resolve()), "until": until, "gate": plan.prepared.plan.gate, **plan.facts},
+        base=plan.base.id,
+    )
+    registry.record_part(model, edit.number, "prepared", {"blob": digest})
+    return edit.number, _train_and_commit(registry, model, edit, plan.view, plan.prepared, work, workers, progress)
+
+
+def resume_edit(
+    registry: Registry,
+    model: str,
+    number: int,
+    *,
+    actor: str,
+    force: bool,
+    work: Path,
+    workers: int,
+    progress: Progress,
+    own: Path | None = None,
+) -> Snapshot:
+    """Finish an interrupted edit or set-up from what it has recorded; the result is that of an edit never stopped.
+
+    Raises: UsageError for a log that is no longer the one the set-up began with; LeaseLost, EditStateError.
+    """
+    edit = registry.resume(model, number, actor=actor, force=force)
+    if edit.kind == "setup":
+        settings = Settings.from_bytes(edit.parameters["settings"].encode())
+        _require_own(settings, own)
+        interactions = read_log(Path(edit.parameters["log"]), **vars(settings.log))
+        if interactions.digest != edit.data_digest:
+            raise UsageError(
+                f"expected the log that set-up {number} began with ({str(edit.data_digest)[:12]}), found another in "
+                f"{edit.parameters['log']}: put it back, or `raie edit abort {number}` and set up again"
+            )
+        end = end_time(interactions, edit.parameters["until"])
+        return _finish_setup(registry, model, number, interactions, end, settings, work, progress)
+    view = open_view(registry, registry.resolve(model, str(edit.base)), own)
+    prepared = PreparedEdit.from_bytes(registry.get(Digest(str(edit.plan_digest))))
+    return _train_and_commit(registry, model, edit, view, prepared, work, workers, progress)
+
+
+def _require_own(settings: Settings, own: Path | None) -> None:
+    """A file that the registry alone names never runs: it must be the one that this workspace names too."""
+    backbone = settings.engine.backbone
+    if backbone.kind == "file" and (own is None or own.resolve() != Path(backbone.path).resolve()):
+        raise UsageError(
+            f"expected the backbone's Python file {backbone.path}, with which the set-up began, in raie.toml or "
+            f"RAIE_BACKBONE_FILE, found {own or 'none'}: name it there, or abort the set-up and begin it again"
+        )
+
+
+def _train_and_commit(
+    registry: Registry,
+    model: str,
+    edit: Edit,
+    view: ModelView,
+    prepared: PreparedEdit,
+    work: Path,
+    workers: int,
+    progress: Progress,
+) -> Snapshot:
+    number, folder = edit.number, _folder(work, model, edit.number)
+    with kept_alive(registry, model, number):
+        trained = _trained(registry, model, number, view, prepared, folder, workers, progress)
+        finished = finish_edit(view, prepared, list(trained.values()))
+        content = _uploaded(registry, finished.parts, view.content)  # type: ignore[arg-type]
+        candidate = ModelView(content, registry.get, view.own)
+        progress("judging the candidate", 0, 1)
+        report = impact(view, candidate, prepared, finished, trained)
+        if "known" in edit.parameters:  # of an edit that an older raie began it is not known
+            report["known"] = edit.parameters["known"]
+        progress("judging the candidate", 1, 1)
+    snapshot = registry.commit(model, number, content, _changes(finished.facts), plain(report))
+    shutil.rmtree(folder, ignore_errors=True)
+    return snapshot
+
+
+def _trained(
+    registry: Registry,
+    model: str,
+    number: int,
+    view: ModelView,
+    prepared: PreparedEdit,
+    folder: Path,
+    workers: int,
+    progress: Progress,
+) -> dict[int, TrainedRegion]:
+    """Every touched region's training, and the shared one's; those recorded before are read, not trained again."""
+    if not prepared.plan.touched:
+        return {}
+    done = {
+        int(key.removeprefix("region ")): _recalled(registry, value)
+        for key, value in registry.parts(model, number).items()
+        if key.startswith("region ")
+    }
+    together = view.settings.engine.edit.shared_epochs > 0
+    total = len(prepared.plan.touched) + together
+
+    def record(results: Generator[TrainedRegion], what: str) -> None:
+        progress(what, len(done), total)
+        with closing(results):  # an interrupt in here stops the workers at once
+            for result in results:
+                registry.record_part(model, number, f"region {result.region}", _remembered(registry, result))
+                done[result.region] = result
+                progress(what, len(done), total)
+
+    waiting = set(prepared.plan.touched) - done.keys()
+    if min(workers, len(waiting)) > 1:
+        foreseen()
+    if SHARED not in done and together:
+        task = shared_task(view, prepared, folder / "shared.safetensors")
+        record(train_regions([task], workers), "all touched regions together")
+    shared = done[SHARED].blobs if SHARED in done else None
+    tasks = [task for task in region_tasks(view, prepared, shared, folder) if task.region in waiting]
+    record(train_regions(tasks, workers), "regions")
+    return done
+
+
+def _remembered(registry: Registry, result: TrainedRegion) -> dict[str, Any]:
+    values = {name: value for name, value in asdict(result).items() if name != "blobs"}
+    kept: dict[str, Any] = plain(values)
+    return kept | {"blobs": {role: registry.put(data) for role, data in result.blobs.items()}}
+
+
+def _recalled(registry: Registry, value: Mapping[str, Any]) -> TrainedRegion:
+    blobs = {role: registry.get(Digest(digest)) for role, digest in value["blobs"].items()}
+    measured = {
+        when: {name: math.nan if number is None else number for name, number in value[when].items()}
+        for when in ("before", "after")
+    }
+    return TrainedRegion(**{**value, **measured, "blobs": blobs})
+
+
+def _uploaded(registry: Registry, parts: ContentParts, base: Content | None) -> Content:
+    """The content that the parts make of the base, every new blob in the store."""
+    put = registry.put
+    shared = {} if base is None else dict(base.shared)
+    shared |= {role: (*shared.get(role, ()), put(data)) for role, data in parts.appended.items()}
+    shared |= {role: (put(data),) for role, data in parts.replaced.items()}
+    regions = {} if base is None else dict(base.regions)
+    regions |= {
+        region: {role: put(data) for role, data in entry.items()} for region, entry in parts.regions.items()
+    }
+    if base is not None:
+        return Content(base.backbone, base.space, shared, regions)
+    assert parts.space is not None, "a set-up brings its routing space"
+    backbone = {role: put(data) for role, data in parts.backbone.items()}
+    return Content(backbone, put(parts.space), shared, regions)
+
+
+def _changes(facts: Sequence[RegionFacts]) -> list[RegionChange]:
+    return [RegionChange(**vars(each)) for each in facts]
+
+
+def plain(value: Any) -> Any:
+    """Plain JSON values; what is not a number becomes null, because JSON has no NaN."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _folder(work: Path, model: str, number: int) -> Path:
+    """Where an edit's checkpoints lie; they only save time, and nothing refers to them."""
+    return work / model / f"edit-{number}"

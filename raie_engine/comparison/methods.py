@@ -1,0 +1,128 @@
+"""Who takes part in a comparison: a strategy, and where its engine options differ from those of all others."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from raie.engine.config import EngineConfig, from_mapping, to_mapping
+from raie.engine.errors import ConfigError
+from raie.engine.strategies import STRATEGIES, Strategy, strategy_named
+
+__all__ = ["ABLATIONS", "Contestant", "contestants"]
+
+_ALL_KEPT = "edit.max_replay=1000000"  # or each number of regions would count in as many more old windows
+
+ABLATIONS: Mapping[str, str] = {
+    "without regions": f"raie[regions.regions=1,gate.policy=nearest,edit.shared_epochs=5,{_ALL_KEPT}]",
+    "without routing gate": "raie[gate.policy=nearest]",
+    "without replay": "raie[edit.replay_ratio=0,edit.shared_epochs=6,edit.epochs=4,edit.patience=4]",
+    "without item rows": "raie[adapter.item_rank=0]",
+    "without transitions": "raie[adapter.transition_weight=0]",
+    "without shared delta": "raie[edit.shared_epochs=0,edit.epochs=5,edit.learning_rate=0.001]",
+    "that keeps all windows": f"raie[{_ALL_KEPT}]",
+    **{f"K = {k}": f"raie[regions.regions={k},{_ALL_KEPT}]" for k in (2, 4, 8, 16)},
+}
+"""RAIE with one part taken out, and with other numbers of regions, by the name that tables show.
+
+Each has as many passes: without replay the new windows pass twice, without regions or without the shared adapter all are
+at the shared adapter's rate. Other numbers of regions are to be held against RAIE that keeps all windows.
+"""
+
+_SECTIONS = ("regions", "gate", "adapter", "edit")
+_SHARED = ("edit.holdout",)  # it decides which windows judge
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """name: as tables show it, once. strategy: its key. options: (dotted option, value) that differ from the others'."""
+
+    name: str
+    strategy: str
+    options: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def plays(self) -> Strategy:
+        """The strategy itself."""
+        strategy = strategy_named(self.strategy)
+        assert strategy is not None, "no contestant is made of another name"
+        return strategy
+
+    @property
+    def replays(self) -> bool:
+        """Whether it trains on past windows too."""
+        return self.plays.replays and dict(self.options).get("edit.replay_ratio") != 0
+
+    @property
+    def place(self) -> str:
+        """A folder name that no other contestant has."""
+        if not self.options:
+            return self.strategy
+        text = json.dumps(self.options, sort_keys=True, separators=(",", ":"))
+        return f"{self.strategy}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+    def configured(self, config: EngineConfig) -> EngineConfig:
+        """The comparison's configuration with this contestant's options. Raises: ConfigError."""
+        values = to_mapping(config)
+        for name, value in self.options:
+            section, _, option = name.partition(".")
+            values[section] = {**values[section], option: value}
+        made: EngineConfig = from_mapping(values)
+        return made
+
+
+def contestants(asked: Sequence[str], *, ablations: bool = False) -> tuple[Contestant, ...]:
+    """Those asked for, each once, in their order; "all" is every strategy.
+
+    One is the name of a strategy, such a name and "+counts", or a name with engine options:
+    raie[gate.policy=paper,edit.replay_ratio=0.5].
+
+    Raises: ConfigError for an unknown strategy, or an option that must be the same for all.
+    """
+    texts = [text for each in asked for text in (STRATEGIES if each == "all" else [each])]
+    found = [_contestant(text) for text in texts]
+    if ablations:
+        found += [_contestant(text, f"RAIE {name}") for name, text in ABLATIONS.items()]
+    once: dict[str, Contestant] = {}
+    for each in found:
+        once.setdefault(each.place, each)
+    return tuple(once.values())
+
+
+def _contestant(text: str, name: str | None = None) -> Contestant:
+    match = re.fullmatch(r"\s*([\w+-]+)\s*(?:\[(.*)\])?\s*", text)
+    strategy = strategy_named(match[1]) if match else None
+    if not match or strategy is None:
+        raise ConfigError(
+            f"expected strategies among {', '.join(STRATEGIES)}, one that trains with counts beside it as replay+counts, "
+            f"or one with options as raie[gate.policy=paper], found {text!r}"
+        )
+    key, given = match[1], [_option(part) for part in (match[2] or "").split(",") if part.strip()]
+    options = tuple(sorted(dict(given).items()))
+    if len(options) < len(given):
+        raise ConfigError(
+            f"expected every option of {key} once, found one twice in {text!r}; leave one of them out"
+        )
+    listed = ", ".join(f"{option}={value}" for option, value in options)
+    shown = f"{strategy.name} [{listed}]" if options else strategy.name
+    made = Contestant(name or shown, key, options)
+    made.configured(EngineConfig())  # an unknown option is told now, not in the middle of a night's run
+    return made
+
+
+def _option(text: str) -> tuple[str, Any]:
+    name, _, value = (part.strip() for part in text.partition("="))
+    if name.partition(".")[0] not in _SECTIONS or name in _SHARED or not value:
+        raise ConfigError(
+            f"expected an option of {', '.join(_SECTIONS)} with a value, as gate.policy=paper, found {text!r}; "
+            "windows, backbone and edit.holdout are the same for all that are compared"
+        )
+    try:
+        return name, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name, value  # a bare word is text

@@ -1,0 +1,125 @@
+"""A log cut for a comparison: a set-up, as many slices as there are edits, and one that nobody ever learns from.
+
+Some users only judge: after the set-up, no strategy trains on a row of theirs. So every slice can still be asked for
+later, which is how forgetting is measured.
+Legend: n windows, T edits. Slice 0 is the set-up, slices 1 to T are learnt from, slice T + 1 only judges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+
+from raie.engine.config import EngineConfig
+from raie.engine.data.interactions import Interactions, between
+from raie.engine.data.windows import Windows, concatenate, cut_windows
+from raie.engine.edit.setup import split_setup
+from raie.engine.errors import InputError
+from raie.engine.model import ModelView
+from raie.engine.strategies import Lesson
+from raie.engine.training.train_backbone import cold_item_rows
+
+__all__ = ["JUDGING_USERS", "Course", "cut_course", "lessons"]
+
+JUDGING_USERS = 0.2
+"""Share of the users who only judge after the set-up."""
+
+
+@dataclass(frozen=True, eq=False)
+class Course:
+    """What all strategies and seeds of a comparison share.
+
+    interactions: rows that may be learnt from. ends: epoch seconds, the last of the set-up and of each later slice:
+    T + 2 of them. windows: n of them, by which is judged. slice: int64 [n]. judging [n]: of users who only judge, and
+    the held-out windows of the set-up; the others judge only as long as they are ahead of every edit.
+    """
+
+    interactions: Interactions
+    ends: tuple[int, ...]
+    windows: Windows
+    slice: np.ndarray
+    judging: np.ndarray
+
+    @property
+    def edits(self) -> int:
+        """T."""
+        return len(self.ends) - 2
+
+    def items_by(self, edit: int) -> int:
+        """Item rows that somebody may have learnt from by the end of this edit, 0 to T."""
+        return int(between(self.interactions, None, self.ends[edit]).item.max())
+
+    def judges(self, edit: int) -> np.ndarray:
+        """Rows of the windows that judge the state after this edit, 0 to T: all that it has not learnt from."""
+        return np.flatnonzero(self.judging | (self.slice == edit + 1))
+
+
+def cut_course(
+    interactions: Interactions, until: int, end: int | None, edits: int, config: EngineConfig
+) -> Course:
+    """Cut the rows after `until` (epoch seconds) and up to `end` into edits + 1 slices of as many rows each.
+
+    Raises: InputError where a slice has no window to learn from or none to judge by.
+    """
+    rows = between(interactions, None, end)
+    later = between(rows, until, None).timestamp
+    if not len(later):
+        raise InputError(
+            f"expected interactions after the set-up's end {until}, found none; choose an earlier --until"
+        )
+    quantiles = np.quantile(later, np.arange(1, edits + 2) / (edits + 1), method="higher")
+    ends = (until, *(int(end) for end in quantiles))
+    only_judge = np.random.default_rng(0).random(len(interactions.catalogue.users)) < JUDGING_USERS
+    holdout = split_setup(cut_windows(between(rows, None, until), config.windows), config.edit.holdout).holdout
+    parts = [holdout]
+    for start, stop in pairwise(ends):
+        parts.append(cut_windows(between(rows, None, stop), config.windows, after=start))
+    slices = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    windows = concatenate(parts)
+    judging = only_judge[windows.user] | (slices == 0)
+    for number in range(1, edits + 2):
+        _require_windows(number, edits, slices == number, judging)
+    kept = (rows.timestamp <= until) | ~only_judge[rows.user]
+    return Course(_rows(rows, kept), ends, windows, slices, judging)
+
+
+def _require_windows(number: int, edits: int, here: np.ndarray, judging: np.ndarray) -> None:
+    learning, asking = int((here & ~judging).sum()), int((here & judging).sum())
+    if not asking or (number <= edits and not learning):
+        raise InputError(
+            f"expected windows to learn from and to judge by in slice {number} of {edits + 1}, found {learning} and "
+            f"{asking}; choose fewer --edits, an earlier --until or a smaller windows.min_length"
+        )
+
+
+def lessons(course: Course, base: ModelView) -> Iterator[Lesson]:
+    """The set-up as lesson 0, in which nothing is new, and then the lesson of each edit."""
+    config, everything = base.settings.engine, course.interactions
+    past = split_setup(
+        cut_windows(between(everything, None, course.ends[0]), config.windows), config.edit.holdout
+    ).train
+    learnt = everything.timestamp <= past.timestamp.max()  # the newest rows of the set-up are held out
+    frozen = base.backbone
+    titles = everything.catalogue.titles[frozen.known_items :] if frozen.reads_titles else ()
+    none, added = past.take(slice(0, 0)), torch.zeros(0, base.backbone.dim)
+    yield Lesson(base, 0, everything, course.ends[0], none, none, past, _rows(everything, learnt), added)
+    for number, (start, stop) in enumerate(pairwise(course.ends[:-1]), start=1):
+        windows = cut_windows(between(everything, None, stop), config.windows, after=start)
+        backbone = base.backbone.with_item_rows(added, titles[: len(added)]) if len(added) else base.backbone
+        added = torch.cat([added, cold_item_rows(backbone, windows, course.items_by(number), config.seed)])
+        judged_after = int(np.quantile(windows.timestamp, 1 - config.edit.holdout))
+        new = windows.timestamp <= judged_after
+        learnt |= (everything.timestamp > start) & (everything.timestamp <= judged_after)
+        rows = _rows(everything, learnt)
+        yield Lesson(base, number, everything, stop, windows.take(new), windows.take(~new), past, rows, added)
+        past = concatenate([past, windows.take(new)])
+
+
+def _rows(everything: Interactions, kept: np.ndarray) -> Interactions:
+    return Interactions(
+        everything.user[kept], everything.item[kept], everything.timestamp[kept], everything.catalogue
+    )

@@ -1,0 +1,219 @@
+"""What came of a comparison, as one value: each contestant's scores with intervals, its cost, what it left untouched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from raie.engine.comparison.methods import Contestant
+from raie.engine.comparison.protocol import Course
+from raie.engine.comparison.scoring import DRAWS, Measured, measured, totals
+from raie.engine.comparison.step_results import Cell, CellPlace
+from raie.engine.data.readers.timestamps import iso
+from raie.engine.evaluation.metrics import METRICS, Difference, paired_difference
+
+__all__ = ["Cost", "Origin", "Outcome", "Played", "RegionGain", "outcome"]
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """What was compared on. log: its file's name. digest: of its interactions. engine: the options that all share, as
+    plain values; a seed is not among them, because every seed of the comparison takes its place.
+    """
+
+    log: str
+    digest: str
+    engine: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Per edit, the mean over edits and seeds: seconds of one core, windows passed in training, numbers trained."""
+
+    seconds: float
+    passes: float
+    parameters: float
+
+
+@dataclass(frozen=True)
+class RegionGain:
+    """One region of the last edit's map, or before: windows ahead that fell into it, and the gain there over the
+    backbone that is never edited, in one metric.
+    """
+
+    region: int
+    windows: int
+    metric: str
+    gain: Difference
+
+
+@dataclass(frozen=True, eq=False)
+class Played:
+    """One contestant. by_seed: the same measures of every seed alone. untouched: of judging windows in regions that an
+    edit did not touch, how many there were and how many of their ranks it changed; None without regions.
+    regions: of the first seed.
+    """
+
+    contestant: Contestant
+    measured: Measured
+    by_seed: tuple[Measured, ...]
+    cost: Cost
+    untouched: tuple[int, int] | None
+    regions: tuple[RegionGain, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """All contestants in their order; reference: the name of the one that the others are compared with."""
+
+    origin: Origin
+    course: Course
+    seeds: tuple[int, ...]
+    reference: str
+    played: tuple[Played, ...]
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Plain values; NaN where a measure does not exist."""
+        return {
+            "log": self.origin.log,
+            "log_digest": self.origin.digest,
+            "engine": dict(self.origin.engine),
+            "seeds": list(self.seeds),
+            "reference": self.reference,
+            "slices": _slices(self.course),
+            "strategies": [_mapping(one) for one in self.played],
+        }
+
+
+def outcome(
+    origin: Origin,
+    course: Course,
+    contestants: Sequence[Contestant],
+    seeds: Sequence[int],
+    work: Path,
+    *,
+    never: str,
+    joint: str | None,
+    reference: str,
+    metric: str,
+) -> Outcome:
+    """Read every cell and judge. never, joint, reference: names of contestants. metric: of the regions' gains."""
+    cells = {one.name: [_cells(course, work, one, seed) for seed in seeds] for one in contestants}
+
+    def judged(of_each: Mapping[str, Sequence[Sequence[Cell]]], draws: int) -> dict[str, Measured]:
+        sums = {name: totals(course, each) for name, each in of_each.items()}
+        return measured(sums, never=never, joint=joint, reference=reference, draws=draws)
+
+    together = judged(cells, DRAWS)
+    alone = [judged({name: [each[place]] for name, each in cells.items()}, 0) for place in range(len(seeds))]
+    played = tuple(
+        Played(
+            one,
+            together[one.name],
+            tuple(seed[one.name] for seed in alone),
+            _cost(cells[one.name]),
+            _untouched(course, cells[one.name]),
+            _gains(course, cells[one.name][0], cells[never][0], metric),
+        )
+        for one in contestants
+    )
+    return Outcome(origin, course, tuple(seeds), reference, played)
+
+
+def _cells(course: Course, work: Path, one: Contestant, seed: int) -> list[Cell]:
+    return [CellPlace.of(work, one, seed).read(edit) for edit in range(course.edits + 1)]
+
+
+def _cost(cells: Sequence[Sequence[Cell]]) -> Cost:
+    each = [cell for of_seed in cells for cell in of_seed[1:]]
+    return Cost(
+        *(float(np.mean([getattr(cell, name) for cell in each])) for name in ("seconds", "passes", "parameters"))
+    )
+
+
+def _untouched(course: Course, cells: Sequence[Sequence[Cell]]) -> tuple[int, int] | None:
+    """Windows whose region was the same before and after an edit that did not touch it, and those that rank anew.
+
+    Only windows of items that were known before the edit: others did not read the same before. An item that a region
+    never recommends stands behind all items, however many there are.
+    """
+    if not len(cells[0][0].regions):
+        return None
+    count = changed = 0
+    judging = np.flatnonzero(course.judging)
+    highest = np.maximum(course.windows.items.max(axis=1), course.windows.target)[judging]
+    for edit in range(1, course.edits + 1):
+        known = course.items_by(edit - 1)
+        here = [np.isin(course.judges(each), judging) for each in (edit - 1, edit)]
+        for of_seed in cells:
+            before, after = of_seed[edit - 1], of_seed[edit]
+            region, rank = after.regions[here[1]], after.ranks[here[1]]
+            left = (before.regions[here[0]] == region) & ~np.isin(region, after.touched) & (highest <= known)
+            moved = np.minimum(before.ranks[here[0]], known + 1) != np.minimum(rank, known + 1)
+            count += int(left.sum())
+            changed += int(moved[left].sum())
+    return count, changed
+
+
+def _gains(course: Course, cells: Sequence[Cell], never: Sequence[Cell], metric: str) -> tuple[RegionGain, ...]:
+    if not len(cells[0].regions):
+        return ()
+    parts = []
+    for edit in range(1, course.edits + 1):
+        rows = course.judges(edit)
+        ahead = course.slice[rows] == edit + 1
+        users = course.windows.user[rows[ahead]]
+        parts.append((cells[edit].regions[ahead], never[edit].ranks[ahead], cells[edit].ranks[ahead], users))
+    region, before, after, user = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return tuple(
+        RegionGain(int(each), int(here.sum()), metric, difference)
+        for each in np.unique(region)
+        for here in [region == each]
+        for difference in [paired_difference(before[here], after[here], user[here], metric=metric)]
+    )
+
+
+def _slices(course: Course) -> list[dict[str, Any]]:
+    return [
+        {
+            "slice": number,
+            "until": iso(end),
+            "until_epoch": end,
+            "windows": int((course.slice == number).sum()),
+            "judging": int((course.judging & (course.slice == number)).sum()),
+        }
+        for number, end in enumerate(course.ends)
+    ]
+
+
+def _mapping(one: Played) -> dict[str, Any]:
+    plays = one.contestant.plays
+    return {
+        "name": one.contestant.name,
+        "strategy": one.contestant.strategy,
+        "options": dict(one.contestant.options),
+        "source": plays.source,
+        "replays": plays.replays,
+        "differs": plays.differs,
+        "measures": _nested(one.measured.value),
+        "change": _nested(one.measured.change),
+        "by_seed": [
+            {metric: {name: each.mean for name, each in values.items()} for metric, values in seed.value.items()}
+            for seed in one.by_seed
+        ],
+        "matrix": {metric: one.measured.matrix[number].tolist() for number, metric in enumerate(METRICS)},
+        "ahead": {metric: one.measured.ahead[number].tolist() for number, metric in enumerate(METRICS)},
+        "cost": asdict(one.cost),
+        "untouched": None
+        if one.untouched is None
+        else dict(zip(("windows", "changed"), one.untouched, strict=True)),
+        "regions": [asdict(each) for each in one.regions],
+    }
+
+
+def _nested(values: Any) -> dict[str, Any]:
+    return {metric: {name: asdict(each) for name, each in of.items()} for metric, of in values.items()}

@@ -1,0 +1,160 @@
+"""From ranks to scores and their intervals: every measure of a contestant, resampled by user.
+
+All contestants are resampled with the same users, so a difference between two of them is paired. Seeds are averaged
+window by window before users are drawn: the interval is about users.
+Legend: n windows, u users, q metrics, T edits, D draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from raie.engine.comparison.protocol import Course
+from raie.engine.comparison.step_results import Cell
+from raie.engine.evaluation.continual import (
+    average_forgetting,
+    backward_transfer,
+    final,
+    forward_transfer,
+    intransigence,
+    plasticity,
+    prequential,
+    retention,
+)
+from raie.engine.evaluation.metrics import DRAWN_COUNTS, METRICS, Difference, per_window
+
+__all__ = ["DRAWS", "MEASURES", "Measured", "Totals", "measured", "totals"]
+
+DRAWS = 1000
+MEASURES = (
+    "prequential",
+    "final",
+    "plasticity",
+    "retention",
+    "BWT",
+    "forgetting",
+    "FWT",
+    "intransigence",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Totals:
+    """Sums over the windows of each user.
+
+    held [u, q, T + 1, T + 2]: by edit and slice. ahead [u, q, T + 1]: by slice, from slice 1 on.
+    held_count [u, T + 2], ahead_count [u, T + 1]: how many windows those were.
+    """
+
+    held: np.ndarray
+    ahead: np.ndarray
+    held_count: np.ndarray
+    ahead_count: np.ndarray
+
+
+def totals(course: Course, cells: Sequence[Sequence[Cell]]) -> Totals:
+    """Of one contestant, the mean over its seeds; cells by seed and edit."""
+    _, user = np.unique(course.windows.user, return_inverse=True)
+    users, slices = int(user.max()) + 1, course.edits + 2
+    place = user * slices + course.slice
+
+    def by_user(rows: np.ndarray, values: np.ndarray | None = None) -> np.ndarray:
+        return np.bincount(place[rows], values, minlength=users * slices).reshape(users, slices)
+
+    held = np.zeros((users, len(METRICS), course.edits + 1, slices))
+    ahead = np.zeros((users, len(METRICS), course.edits + 1))
+    for edit in range(course.edits + 1):
+        rows = course.judges(edit)
+        judging, next_slice = course.judging[rows], course.slice[rows] == edit + 1
+        gains = [per_window(of_seed[edit].ranks) for of_seed in cells]
+        for number, metric in enumerate(METRICS):
+            gain = np.mean([each[metric] for each in gains], axis=0)
+            held[:, number, edit] = by_user(rows[judging], gain[judging])
+            ahead[:, number, edit] = by_user(rows[next_slice], gain[next_slice])[:, edit + 1]
+    return Totals(held, ahead, by_user(np.flatnonzero(course.judging)), by_user(np.arange(len(user)))[:, 1:])
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """One contestant: matrix a [q, T + 1, T + 2] and ahead [q, T + 1]; by metric and measure the value and its difference
+    to the reference, each with a 95 % interval.
+    """
+
+    matrix: np.ndarray
+    ahead: np.ndarray
+    value: Mapping[str, Mapping[str, Difference]]
+    change: Mapping[str, Mapping[str, Difference]]
+
+
+def measured(
+    each: Mapping[str, Totals], *, never: str, joint: str | None, reference: str, draws: int
+) -> dict[str, Measured]:
+    """Every contestant by name. never, joint, reference: names among them; without joint intransigence is NaN.
+
+    draws: of the bootstrap; 0 leaves the intervals out.
+    """
+    drawn: dict[str, list[dict[str, np.ndarray]]] = {name: [] for name in each}
+    for weight in _weights(len(each[never].held), draws):
+        scores = {name: _resampled(one, weight) for name, one in each.items()}
+        joint_a = None if joint is None else scores[joint][0]
+        for name, (a, ahead) in scores.items():
+            drawn[name].append(_measures(a, ahead, scores[never][1], joint_a))
+    values = {
+        name: {measure: np.concatenate([part[measure] for part in parts]) for measure in MEASURES}
+        for name, parts in drawn.items()
+    }
+    found = {}
+    for name, one in each.items():
+        a, ahead = _resampled(one, np.ones((1, len(one.held))))
+        change = {measure: values[name][measure] - values[reference][measure] for measure in MEASURES}
+        found[name] = Measured(a[0], ahead[0], _intervals(values[name]), _intervals(change))
+    return found
+
+
+def _weights(users: int, draws: int) -> Iterator[np.ndarray]:
+    """How often each user counts, [draws, u], a part at a time; first every user once, which gives the value itself."""
+    yield np.ones((1, users))
+    generator, share = np.random.default_rng(0), np.full(users, 1 / users)
+    step = max(1, DRAWN_COUNTS // users)
+    for start in range(0, draws, step):
+        yield generator.multinomial(users, share, size=min(step, draws - start)).astype(np.float64)
+
+
+def _resampled(one: Totals, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(a [D, q, T + 1, T + 2], ahead [D, q, T + 1]); NaN where none of a slice's users was drawn."""
+    with np.errstate(invalid="ignore"):
+        a = np.tensordot(weight, one.held, axes=1) / (weight @ one.held_count)[:, None, None]
+        return a, np.tensordot(weight, one.ahead, axes=1) / (weight @ one.ahead_count)[:, None]
+
+
+def _measures(
+    a: np.ndarray, ahead: np.ndarray, never: np.ndarray, joint: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    """Every one of MEASURES, [D, q]. never: ahead of the backbone that is never edited; joint: a of joint retraining."""
+    return {
+        "prequential": prequential(ahead),
+        "final": final(ahead),
+        "plasticity": plasticity(a),
+        "retention": retention(a),
+        "BWT": backward_transfer(a),
+        "forgetting": average_forgetting(a),
+        "FWT": forward_transfer(ahead, never),
+        "intransigence": np.full(a.shape[:2], np.nan) if joint is None else intransigence(a, joint),
+    }
+
+
+def _intervals(values: Mapping[str, np.ndarray]) -> dict[str, dict[str, Difference]]:
+    """By metric and measure, from [1 + draws, q] of each measure, whose first row is the value itself."""
+    return {
+        metric: {measure: _interval(drawn[:, number]) for measure, drawn in values.items()}
+        for number, metric in enumerate(METRICS)
+    }
+
+
+def _interval(values: np.ndarray) -> Difference:
+    drawn = values[1:][np.isfinite(values[1:])]
+    low, high = np.quantile(drawn, [0.025, 0.975]) if len(drawn) else (np.nan, np.nan)
+    return Difference(float(values[0]), float(low), float(high))

@@ -1,0 +1,118 @@
+"""What a comparison has finished, in a folder: one file per contestant, seed and edit, so that it can be stopped.
+
+A file is whole or is not there. The state after an edit is kept until the next edit has one.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from raie.engine.bytes.arrays import pack, unpack
+from raie.engine.comparison.methods import Contestant
+from raie.engine.edit.named_blobs import Blobs
+from raie.engine.errors import DamagedArtifact
+
+__all__ = ["Cell", "CellPlace", "read_blobs", "write_blobs"]
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One contestant after one edit.
+
+    ranks: int32 [m], of the targets of the course's windows that judge after this edit. regions: int32 [m], of the same
+    windows; empty where the strategy has none. touched: regions that the edit changed. passes, parameters: windows passed
+    in training, and numbers trained. seconds: of one processor core, for learning alone.
+    """
+
+    ranks: np.ndarray
+    regions: np.ndarray
+    touched: tuple[int, ...]
+    passes: int
+    parameters: int
+    seconds: float
+
+    def to_bytes(self) -> bytes:
+        """Lossless bytes."""
+        header = {"kind": "cell", "touched": list(self.touched), "passes": self.passes}
+        header |= {"parameters": self.parameters, "seconds": self.seconds}
+        return pack(header, {"ranks": self.ranks, "regions": self.regions})
+
+    @staticmethod
+    def from_bytes(data: bytes) -> Cell:
+        """The inverse of `to_bytes`. Raises: DamagedArtifact."""
+        header, arrays = unpack(data, "cell", {"ranks": np.int32, "regions": np.int32})
+        try:
+            return Cell(
+                ranks=arrays["ranks"],
+                regions=arrays["regions"],
+                touched=tuple(header["touched"]),
+                passes=int(header["passes"]),
+                parameters=int(header["parameters"]),
+                seconds=float(header["seconds"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise DamagedArtifact(f"expected a cell of a comparison, found another header ({error})") from error
+
+
+@dataclass(frozen=True)
+class CellPlace:
+    """Where one contestant's cells of one seed lie."""
+
+    folder: Path
+
+    @staticmethod
+    def of(work: Path, contestant: Contestant, seed: int) -> CellPlace:
+        """The place of a contestant with this seed in a work folder."""
+        return CellPlace(work / f"seed-{seed}" / contestant.place)
+
+    def finished(self, edit: int) -> bool:
+        """Whether the cell of this edit is there."""
+        return self._cell(edit).exists()
+
+    def read(self, edit: int) -> Cell:
+        """The cell of this edit. Raises: DamagedArtifact."""
+        return Cell.from_bytes(self._cell(edit).read_bytes())
+
+    def state(self, edit: int) -> Blobs:
+        """The state after this edit. Raises: DamagedArtifact."""
+        return read_blobs(self._state(edit))
+
+    def write(self, edit: int, cell: Cell, state: Blobs) -> None:
+        """Record an edit; the state before the one before it is not needed any more."""
+        write_blobs(self._state(edit), state)
+        _write(self._cell(edit), cell.to_bytes())  # last: it says that the edit is finished
+        self._state(edit - 1).unlink(missing_ok=True)
+
+    def _cell(self, edit: int) -> Path:
+        return self.folder / f"edit-{edit}.cell"
+
+    def _state(self, edit: int) -> Path:
+        return self.folder / f"edit-{edit}.state"
+
+
+def write_blobs(path: Path, blobs: Blobs) -> None:
+    """All blobs in one file, whole or not at all."""
+    _write(path, save({name: np.frombuffer(data, np.uint8) for name, data in blobs.items()}))
+
+
+def read_blobs(path: Path) -> Blobs:
+    """The inverse of `write_blobs`. Raises: DamagedArtifact."""
+    try:
+        return {name: array.tobytes() for name, array in load(path.read_bytes()).items()}
+    except SafetensorError as error:
+        raise DamagedArtifact(
+            f"expected the blobs of a comparison in {path}, found bytes that do not parse: {error}; run with --fresh"
+        ) from error
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(data)
+    os.replace(partial, path)

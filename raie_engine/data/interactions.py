@@ -1,0 +1,277 @@
+"""A log file becomes `Interactions`: one recorded order, external ids mapped to rows, cut by time and digested.
+
+n rows, sorted by (timestamp, row of the file): the recorded order of ties in time. Times are epoch seconds UTC.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raie.engine.arrays import first_appearance, stable_order
+from raie.engine.bytes.json import parse_json
+from raie.engine.data.catalogue import PAD, Catalogue
+from raie.engine.data.readers.files import Codes, Columns, Delimited, RawLog, Reading, read_raw
+from raie.engine.data.readers.timestamps import iso, parse_time
+from raie.engine.data.titles import read_titles, titles_beside
+from raie.engine.errors import DamagedArtifact, InputError
+
+__all__ = [
+    "PAD",
+    "Catalogue",
+    "Columns",
+    "Interactions",
+    "Watermark",
+    "between",
+    "cut_time",
+    "end_time",
+    "late_rows",
+    "read_log",
+    "watermark",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Interactions:
+    """A log in its recorded order.
+
+    user: int32 [n], 0-based rows.  item: int32 [n], 1-based rows.  timestamp: int64 [n], ascending.
+    catalogue: what the rows mean; it may hold more ids than this log.  reading: what a file was read as.
+    """
+
+    user: NDArray[np.int32]
+    item: NDArray[np.int32]
+    timestamp: NDArray[np.int64]
+    catalogue: Catalogue
+    reading: Reading | None = None
+
+    def __len__(self) -> int:
+        return len(self.timestamp)
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 over external ids and timestamps in recorded order.
+
+        The same interactions have the same digest whatever the file's format and the catalogue's rows are: ids are
+        hashed as a list in order of first appearance in this log, then as positions in that list.
+        """
+        digest = hashlib.sha256(b"raie interactions 1\n")
+        users, items = self.catalogue.users, self.catalogue.items
+        for rows, texts, first in ((self.user, users, 0), (self.item, items, 1)):
+            appearance = first_appearance(rows - first, len(texts))
+            position = np.zeros(len(texts), dtype="<i4")
+            position[appearance] = np.arange(len(appearance))
+            digest.update(json.dumps([texts[row] for row in appearance], separators=(",", ":")).encode())
+            digest.update(position[rows - first].data)
+        digest.update(np.ascontiguousarray(self.timestamp, dtype="<i8").data)
+        return digest.hexdigest()
+
+
+def read_log(
+    path: str | Path,
+    columns: Columns = Columns(),  # noqa: B008 (frozen)
+    *,
+    min_rating: float | None = None,
+    duplicates: str = "error",
+    titles: str | Path | None = None,
+    catalogue: Catalogue | None = None,
+    separator: str | None = None,
+    header: bool = True,
+) -> Interactions:
+    """Read a log of any known kind, as README's table lists them.
+
+    min_rating: keep rows rated at least this.  duplicates: what to do with rows of one user, item and second:
+    "error", "drop" (the first stays) or "keep".  titles: a file with the titles of the items; without one they are read
+    from the log's own column of titles, if one is named.  catalogue: an older one whose ids keep their rows and titles.
+    separator: of a file of text, None to look for it.  header: whether a file of text has one; without, columns are named
+    by their numbers.
+
+    Raises: InputError for anything in the file that cannot be used, with the row and the way out.
+    """
+    if duplicates not in ("error", "drop", "keep"):
+        raise InputError(f"--duplicates: expected error, drop or keep, found {duplicates!r}")
+    raw = read_raw(path, columns, with_rating=min_rating is not None, cut=Delimited(separator, header))
+    kept = None if min_rating is None else _rated(raw, min_rating, path)
+    order = _time_order(raw.timestamp, kept)
+    timestamp = raw.timestamp[order]
+    user, item = raw.user.codes[order], raw.item.codes[order]
+    if duplicates != "keep":
+        again = _duplicates(user, item, timestamp, len(raw.user.texts), len(raw.item.texts))
+        if duplicates == "error" and len(again):
+            raise _duplicate_error(path, raw, order[again], len(again))
+        if len(again):
+            user, item = np.delete(user, again), np.delete(item, again)
+            timestamp = np.delete(timestamp, again)
+    known = catalogue or Catalogue()
+    user, users = _to_rows(user, raw.user, known.users)
+    item, items = _to_rows(item, raw.item, known.items)
+    grown = Catalogue(users, items, known.titles)
+    reading = raw.reading
+    beside = titles_beside(Path(path), reading.columns) if titles is None and columns.title is None else None
+    if beside is not None:
+        reading = replace(reading, titles=beside, notes=(*reading.notes, f"titles are read from {beside.name}"))
+    if titles is not None or columns.title is not None or beside is not None:
+        found = read_titles(titles or beside or path, reading.columns)
+        grown = grown.with_titles(found, since=len(known.items))
+    return Interactions(user, item + np.int32(PAD + 1), timestamp, grown, reading)
+
+
+def _rated(raw: RawLog, min_rating: float, path: str | Path) -> NDArray[np.int64]:
+    """File rows rated at least min_rating."""
+    assert raw.rating is not None
+    kept = np.flatnonzero(raw.rating >= min_rating)
+    if not len(kept):
+        raise InputError(
+            f"{path}: expected rows rated {min_rating:g} or more, found none among {len(raw.rating)} "
+            f"(the highest rating is {raw.rating.max():g}); lower --min-rating"
+        )
+    return kept
+
+
+def _time_order(timestamp: NDArray[np.int64], kept: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    """File rows by (timestamp, file row)."""
+    times = timestamp if kept is None else timestamp[kept]
+    if (times[1:] >= times[:-1]).all():
+        return np.arange(len(times)) if kept is None else kept
+    order = stable_order(times)
+    return order if kept is None else kept[order]
+
+
+def _duplicates(
+    user: NDArray[np.int32], item: NDArray[np.int32], timestamp: NDArray[np.int64], users: int, items: int
+) -> NDArray[np.int64]:
+    """Rows that repeat an earlier (user, item, timestamp), in ascending order; the log is sorted by time."""
+    same = timestamp[1:] == timestamp[:-1]
+    tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
+    pair = user[tied].astype(np.int64) * items + item[tied]  # < users * items
+    times = timestamp[tied]
+    order = np.lexsort((pair, times)) if _any_repeated(pair, times, users * items) else np.empty(0, dtype=np.int64)
+    repeated = (pair[order[1:]] == pair[order[:-1]]) & (times[order[1:]] == times[order[:-1]])
+    return np.sort(tied[order[1:][repeated]])
+
+
+def _any_repeated(pair: NDArray[np.int64], times: NDArray[np.int64], pairs: int) -> bool:
+    """Whether any (pair, time) comes twice; one plain sort, which is many times faster than finding which."""
+    if not len(times):
+        return False
+    moment = np.cumsum(np.append(False, times[1:] != times[:-1]))
+    if (int(moment[-1]) + 1) * pairs >= 2**63:
+        return True
+    key = np.sort(moment * pairs + pair)
+    return bool((key[1:] == key[:-1]).any())
+
+
+def _duplicate_error(path: str | Path, raw: RawLog, rows: NDArray[np.int64], count: int) -> InputError:
+    row = int(rows.min())
+    user = raw.user.texts[raw.user.codes[row]]
+    item = raw.item.texts[raw.item.codes[row]]
+    return InputError(
+        f"{path}: expected each user, item and timestamp once, found {count} duplicate row{'s' * (count > 1)}, "
+        f"the first in row {row + 1} (user {user}, item {item}, {iso(int(raw.timestamp[row]))}); "
+        "choose --duplicates drop or --duplicates keep"
+    )
+
+
+def _to_rows(
+    codes: NDArray[np.int32], raw: Codes, known: tuple[str, ...]
+) -> tuple[NDArray[np.int32], tuple[str, ...]]:
+    """Codes of one file as catalogue rows from 0, and the catalogue's ids with the new ones appended."""
+    appearance = first_appearance(codes, len(raw.texts))
+    row_of_id = {text: row for row, text in enumerate(known)}
+    rows = [row_of_id.setdefault(raw.texts[code], len(row_of_id)) for code in appearance]
+    row_of = np.zeros(len(raw.texts), dtype=np.int32)
+    row_of[appearance] = rows
+    return row_of[codes], tuple(row_of_id)
+
+
+def end_time(interactions: Interactions, until: str | None) -> int | None:
+    """Up to when a log is used: as `cut_time`, or None, for all of it, where no time is named."""
+    return None if until is None else cut_time(interactions, until)
+
+
+def cut_time(interactions: Interactions, at: str) -> int:
+    """A point in time as epoch seconds: a quantile of the timestamps ("0.5"), an ISO date or datetime, or seconds.
+
+    Raises: InputError for text that is none of them, or a quantile of no rows.
+    """
+    time = parse_time(at)
+    if time is not None:
+        return time
+    try:
+        quantile = float(at)
+    except ValueError:
+        quantile = -1.0
+    if not 0 < quantile < 1:
+        raise InputError(
+            "expected a quantile between 0 and 1 (0.5), a date (2000-10-27), a datetime or epoch seconds, "
+            f"found {at!r}"
+        )
+    if not len(interactions):
+        raise InputError(f"expected interactions to take the quantile {at} of, found none")
+    return int(np.quantile(interactions.timestamp, quantile))
+
+
+def between(interactions: Interactions, after: int | None, until: int | None) -> Interactions:
+    """The rows with after < timestamp <= until, with the same catalogue."""
+    times = interactions.timestamp
+    start = 0 if after is None else int(np.searchsorted(times, after, side="right"))
+    stop = len(times) if until is None else int(np.searchsorted(times, until, side="right"))
+    rows = slice(start, max(start, stop))
+    return Interactions(interactions.user[rows], interactions.item[rows], times[rows], interactions.catalogue)
+
+
+@dataclass(frozen=True)
+class Watermark:
+    """How far a log has been consumed.
+
+    timestamp: everything up to and including it (epoch seconds UTC).  rows: how many rows that was at the time.
+    """
+
+    timestamp: int
+    rows: int
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON."""
+        return json.dumps({"rows": self.rows, "timestamp": self.timestamp}, separators=(",", ":")).encode()
+
+    @staticmethod
+    def from_bytes(data: bytes) -> Watermark:
+        """The inverse of `to_bytes`.
+
+        Raises: DamagedArtifact for bytes that are no watermark.
+        """
+        values = parse_json(data, "a watermark")
+        try:
+            return Watermark(timestamp=int(values["timestamp"]), rows=int(values["rows"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise DamagedArtifact(
+                f"expected a watermark as JSON, found bytes that are not one: {error!r}"
+            ) from error
+
+
+def watermark(interactions: Interactions, until: int | None = None) -> Watermark:
+    """The watermark after consuming the log up to and including `until`; without it, the whole log.
+
+    It never lies behind the last row: what comes between that and `until` has not been seen, and is for a later edit.
+
+    Raises: InputError where the log is empty.
+    """
+    if not len(interactions):
+        raise InputError("expected interactions to place a watermark after, found none")
+    last = int(interactions.timestamp[-1])
+    until = last if until is None else min(until, last)
+    return Watermark(until, len(between(interactions, None, until)))
+
+
+def late_rows(interactions: Interactions, mark: Watermark) -> int:
+    """Rows that came in at or before the watermark after it was set; no edit will ever take them.
+
+    A log that holds only newer rows has none.
+    """
+    return max(0, len(between(interactions, None, mark.timestamp)) - mark.rows)

@@ -1,0 +1,200 @@
+"""Log files of any kind become raw columns in file order, or one clear error; and what they were read as.
+
+Ids leave here as text, dictionary-encoded: a code per row and the distinct texts, never a string per row.
+n rows. Rows in messages count from 1 and leave out a header.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from raie.engine.data.arrow import first_true, to_numpy
+from raie.engine.data.readers.columns import Columns, Matched
+from raie.engine.data.readers.delimited import Delimited, is_movielens_100k, parser_reason, read_delimited
+from raie.engine.data.readers.ids import Codes, id_codes, spelt_twice
+from raie.engine.data.readers.jsonl import read_jsonl
+from raie.engine.data.readers.parquet import parts_of, read_parquet
+from raie.engine.data.readers.sources import Source, kind_of
+from raie.engine.data.readers.timestamps import read_times
+from raie.engine.errors import InputError
+
+__all__ = ["Codes", "Columns", "Delimited", "RawLog", "Read", "Reading", "id_codes", "read_raw", "read_table"]
+
+_DELIMITED = (".csv", ".tsv", ".dat", ".inter", ".item")
+_JSON = (".jsonl", ".ndjson", ".json")
+_SEPARATOR_NAMES = {"\t": "tabs", ";": "semicolons", "|": "pipes", "::": "::"}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a log was read as.
+
+    columns: as the file spells them.  line: one line for a person, None where all is as was asked for.  notes: what a
+    person should know of the values.  titles: a file of titles that lies beside the log.
+    """
+
+    columns: Columns
+    line: str | None = None
+    notes: tuple[str, ...] = ()
+    titles: Path | None = None
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """Every line that a person should see."""
+        return (*([self.line] if self.line else ()), *self.notes)
+
+
+@dataclass(frozen=True, eq=False)
+class RawLog:
+    """The columns of a log in file order.  timestamp: int64 [n], epoch seconds UTC.  rating: float64 [n]."""
+
+    user: Codes
+    item: Codes
+    timestamp: NDArray[np.int64]
+    rating: NDArray[np.float64] | None
+    reading: Reading
+
+
+@dataclass(frozen=True)
+class Read:
+    """A table whose columns are named by role, where they were found, and the separator of a file of text."""
+
+    table: pa.Table
+    matched: Matched
+    separator: str | None = None
+
+
+def read_raw(
+    path: str | Path,
+    columns: Columns,
+    *,
+    with_rating: bool,
+    cut: Delimited = Delimited(),  # noqa: B008 (frozen)
+) -> RawLog:
+    """Read the needed columns of a log file. cut: how a file of text is cut.
+
+    Raises: InputError for a file that is missing, empty, of an unknown kind or broken; for missing or doubled columns,
+        ids, timestamps or ratings; and for values of the wrong type, each with the row it was found in.
+    """
+    path = Path(path)
+    wanted = {"user": columns.user, "item": columns.item, "time": columns.timestamp}
+    if with_rating:
+        wanted["rating"] = columns.rating or "rating"
+    read = read_table(path, wanted, {} if columns.rating is None else {"rating": columns.rating}, cut)
+    table, names = read.table, read.matched.names
+    with _broken_as_input_error(path):
+        user, item = (
+            id_codes(table[role], f"{path}: {names[role]}", role, blanks=read.matched.blanks)
+            for role in ("user", "item")
+        )
+        timestamp, told = read_times(
+            table["time"], f"{path}: {names['time']}", milliseconds=read.matched.milliseconds
+        )
+        rating = _ratings(table["rating"], f"{path}: {names['rating']}") if with_rating else None
+    spelt = {"user": names["user"], "item": names["item"], "timestamp": names["time"]}
+    if columns.rating is not None:
+        spelt["rating"] = names["rating"]
+    found = Columns(**{**vars(columns), **spelt})
+    notes = (*told, *_spelling_notes(names["user"], user), *_spelling_notes(names["item"], item))
+    return RawLog(user, item, timestamp, rating, Reading(found, _line(read, with_rating), notes))
+
+
+def _line(read: Read, with_rating: bool) -> str | None:
+    """What a file was read as, where that is not plain from what was asked for."""
+    kind, names = read.matched.read_as, read.matched.names
+    cut = _SEPARATOR_NAMES.get(read.separator or ",")
+    if kind is None and cut is None:
+        return None
+    roles = ("user", "item", *(("rating",) if with_rating else ()), "time")
+    words = [kind or "", f"separated by {cut}" if cut not in (None, "::") else ""]
+    return f"read as {', '.join(filter(None, words))}: {', '.join(names[role].strip() for role in roles)}"
+
+
+def _spelling_notes(column: str, codes: Codes) -> Iterator[str]:
+    pair = spelt_twice(codes.texts)
+    if pair is not None:
+        yield f"{column.strip()} holds both {pair[0]} and {pair[1]}, which are two ids, because ids are compared as text"
+
+
+def read_table(
+    path: Path,
+    wanted: Mapping[str, str],
+    named: Mapping[str, str] | None = None,
+    cut: Delimited = Delimited(),  # noqa: B008 (frozen)
+) -> Read:
+    """The columns of a file by role. wanted: their names by role, as in `Columns`; named: others that must be there.
+
+    Raises: InputError for a file that is missing, empty, of an unknown kind or broken, and for a missing column.
+    """
+    kind = kind_of(path)
+    with _broken_as_input_error(path):
+        folder = path.is_dir() and bool(parts_of(path))
+    known = kind in (*_DELIMITED, *_JSON, ".parquet") or is_movielens_100k(path)
+    if not known and not folder:
+        raise InputError(
+            f"{path}: expected a log named .csv, .parquet, .jsonl or .dat (MovieLens), .tsv, .inter (RecBole) or u.data, "
+            f"plain or compressed (.gz, .zst), found {path.suffix!r}; rename or convert the file"
+        )
+    with _broken_as_input_error(path):
+        if not folder:
+            _require_file(path)
+        source, others = Source(path), named or {}
+        if folder or kind == ".parquet":
+            read = Read(*read_parquet(path, wanted, others))
+        elif kind in _JSON:
+            source.require_text()
+            read = Read(*read_jsonl(source, wanted, others))
+        else:
+            read = Read(*read_delimited(source, cut, wanted, others))
+    if read.table.num_rows == 0:
+        raise InputError(f"{path}: expected interactions, found a header and no rows")
+    return read
+
+
+def _require_file(path: Path) -> None:
+    if not path.is_file():
+        raise InputError(
+            f"{path}: expected a log file, found {'a folder' if path.is_dir() else 'nothing'}; check the path"
+        )
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: expected interactions, found an empty file (0 bytes)")
+
+
+@contextmanager
+def _broken_as_input_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeError, EOFError) as error:
+        kind = kind_of(path).lstrip(".")
+        reason = parser_reason(" ".join(str(error).split()), headers=kind in ("csv", "tsv", "inter"))
+        raise InputError(
+            f"{path}: expected a readable {kind} log, found: {reason:.300}; repair or convert the file"
+        ) from error
+
+
+def _ratings(column: pa.ChunkedArray, where: str) -> NDArray[np.float64]:
+    column = column.combine_chunks()
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        number = pc.match_substring_regex(column, r"^\s*[+-]?(\d+\.?\d*|\.\d+)\s*$")
+        bad = first_true(pc.invert(number))
+        if bad is not None:
+            raise InputError(
+                f"{where}: expected a number, found {column[bad].as_py()!r} in row {bad + 1}; "
+                "repair the row, or name another column with --rating-column"
+            )
+        column = pc.utf8_trim_whitespace(column)
+    column = column.cast(pa.float64())
+    missing = first_true(pc.is_null(column, nan_is_null=True))
+    if missing is not None:
+        raise InputError(
+            f"{where}: expected a rating in every row, found none in row {missing + 1}; fill it or remove the row"
+        )
+    return to_numpy(column)

@@ -1,0 +1,83 @@
+"""Parquet logs: one file, or a folder of parts whose partition may stand in the names of folders, as day=2024-01-31."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.parquet
+
+from raie.engine.data.readers.columns import Matched, match, missing_column
+from raie.engine.data.readers.sources import FREE_BYTES
+from raie.engine.errors import InputError
+
+__all__ = ["parts_of", "read_parquet"]
+
+_FREE_ROWS = 1_000_000  # what any file may unpack to, however small it is
+
+
+def parts_of(folder: Path) -> list[Path]:
+    """The Parquet files below a folder, by path; those whose name begins with a dot or an underscore are not data."""
+    found = (path for path in folder.rglob("*.parquet") if path.is_file())
+    return sorted(p for p in found if not any(n[0] in "._" for n in p.relative_to(folder).parts))
+
+
+def read_parquet(path: Path, wanted: Mapping[str, str], named: Mapping[str, str]) -> tuple[pa.Table, Matched]:
+    """The wanted columns by role, of a file or of the parts below a folder in the order of their paths."""
+    if not path.is_dir():
+        return _read_file(path, _partition(path, path), wanted, named)
+    read = [_read_file(part, _partition(part, path), wanted, named) for part in parts_of(path)]
+    whole = pa.concat_tables([table for table, _ in read], promote_options="permissive")
+    return whole, read[0][1]
+
+
+def _partition(part: Path, root: Path) -> dict[str, str]:
+    """What the folders between the root and a part say: name -> value."""
+    folders = part.relative_to(root).parts[:-1] if part != root else ()
+    pairs = (folder.partition("=") for folder in folders if "=" in folder)
+    return {name: unquote(value) for name, _, value in pairs}
+
+
+def _read_file(
+    path: Path, partition: Mapping[str, str], wanted: Mapping[str, str], named: Mapping[str, str]
+) -> tuple[pa.Table, Matched]:
+    schema = pa.parquet.read_schema(path)
+    names = [*schema.names, *(name for name in partition if name not in schema.names)]
+    matched = match(str(path), names, {**named, **wanted})
+    if matched is None:
+        raise missing_column(str(path), names, {**wanted, **named})
+    of_role = {role: matched.names[role] for role in wanted}
+    inside = {role: name for role, name in of_role.items() if name in schema.names}
+    text = [
+        name for role, name in inside.items() if role in ("user", "item") and _is_text(schema.field(name).type)
+    ]
+    file = pa.parquet.ParquetFile(path, read_dictionary=text)
+    _require_plausible(path, file.metadata)
+    table = file.read(list(inside.values())).select(list(inside.values())).rename_columns(list(inside))
+    for role, name in of_role.items():
+        if role not in inside:
+            values = pa.array([partition[name]]).take(pa.nulls(table.num_rows, pa.int64()).fill_null(0))
+            table = table.append_column(role, values)
+    return table.select(list(wanted)), matched
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _require_plausible(path: Path, metadata: Any) -> None:
+    """Refuses a small file that would fill the memory: a few bytes of run lengths can stand for any number of rows.
+
+    A row of a log takes more than a tenth of a byte, and pages shrink to a twentieth where they are compressed.
+    """
+    size = path.stat().st_size
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    unpacked = sum(group.total_byte_size for group in groups)
+    if metadata.num_rows > _FREE_ROWS + 10 * size or unpacked > FREE_BYTES + 200 * size:
+        raise InputError(
+            f"{path}: expected a log, found {size:,} bytes that stand for {metadata.num_rows:,} rows or {unpacked:,} "
+            "bytes; write it anew, from the data that it was made of"
+        )

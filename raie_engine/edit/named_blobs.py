@@ -1,0 +1,73 @@
+"""A snapshot's blobs under names that say where they belong: what an edit needs where there is no registry.
+
+"backbone/config", "space", "shared/catalogue/0", "region/3/lora": a part's place, not its digest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from raie.engine.content import ContentParts
+from raie.engine.model import ModelView
+
+__all__ = ["Blobs", "named_blobs", "view_of", "with_parts"]
+
+Blobs = Mapping[str, bytes]
+"""Bytes by name."""
+
+
+@dataclass(frozen=True)
+class _Names:
+    """The content of a snapshot whose digests are names."""
+
+    backbone: Mapping[str, str]
+    space: str
+    shared: Mapping[str, tuple[str, ...]]
+    regions: Mapping[int, Mapping[str, str]]
+
+
+def view_of(blobs: Blobs, own: Path | None = None) -> ModelView:
+    """The snapshot that these blobs are. own: the Python file of a backbone of the user's own."""
+    backbone: dict[str, str] = {}
+    chunks: dict[str, int] = {}
+    regions: dict[int, dict[str, str]] = {}
+    for name in blobs:
+        match name.split("/"):
+            case ["backbone", role]:
+                backbone[role] = name
+            case ["shared", role, _]:
+                chunks[role] = chunks.get(role, 0) + 1
+            case ["region", region, role]:
+                regions.setdefault(int(region), {})[role] = name
+    shared = {role: tuple(f"shared/{role}/{i}" for i in range(n)) for role, n in chunks.items()}
+    names = _Names(backbone, "space", shared, regions)
+    return ModelView(names, blobs.__getitem__, own)
+
+
+def named_blobs(view: ModelView) -> Blobs:
+    """The blobs of any snapshot, whatever names or digests its own content knows them by."""
+    content = view.content
+    places: dict[str, Any] = {f"backbone/{role}": digest for role, digest in content.backbone.items()}
+    places["space"] = content.space
+    for role, digests in content.shared.items():
+        places |= {f"shared/{role}/{number}": digest for number, digest in enumerate(digests)}
+    for region, entry in content.regions.items():
+        places |= {f"region/{region}/{role}": digest for role, digest in entry.items()}
+    return {name: view.get(digest) for name, digest in places.items()}
+
+
+def with_parts(blobs: Blobs, parts: ContentParts) -> Blobs:
+    """The blobs after a set-up or an edit; what its parts do not name stays."""
+    gone = tuple(f"region/{region}/" for region in parts.regions)
+    after = {name: data for name, data in blobs.items() if not name.startswith(gone)}
+    after |= {f"backbone/{role}": data for role, data in parts.backbone.items()}
+    after |= {} if parts.space is None else {"space": parts.space}
+    for role, data in parts.appended.items():
+        after[f"shared/{role}/{sum(name.startswith(f'shared/{role}/') for name in after)}"] = data
+    after |= {f"shared/{role}/0": data for role, data in parts.replaced.items()}
+    for region, entry in parts.regions.items():
+        after |= {f"region/{region}/{role}": data for role, data in entry.items()}
+    return after

@@ -1,0 +1,283 @@
+"""An edit: new interactions and a snapshot in, the parts of the next snapshot out.
+
+prepare reads, routes and decides; `edit_tasks.py` says what is to be trained; finish puts the results together.
+Nothing here writes anywhere, so every step can be repeated, resumed elsewhere or thrown away.
+Legend: n new windows, m windows that waited in the Add buffer, d hidden size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raie.engine.backbones import Backbone
+from raie.engine.bytes.arrays import pack, unpack
+from raie.engine.content import ContentParts, RegionFacts
+from raie.engine.data.catalogue import Catalogue
+from raie.engine.data.interactions import Interactions, Watermark, between, late_rows, watermark
+from raie.engine.data.readers.timestamps import iso
+from raie.engine.data.windows import Windows, concatenate, cut_windows
+from raie.engine.edit.plan import EditPlan
+from raie.engine.edit.planner import apply_plan, make_plan, next_buffer, without
+from raie.engine.edit.setup import keep_sample
+from raie.engine.errors import DamagedArtifact, NothingToEdit
+from raie.engine.model import ADAPTER_ROLES, SHARED_PREFIX, ModelView, pack_item_rows
+from raie.engine.regions.gate import Action, gate_from
+from raie.engine.regions.region_map import RegionMap, region_state
+from raie.engine.training.train_adapter import SHARED, TrainedRegion, quality
+from raie.engine.training.train_backbone import cold_item_rows
+
+__all__ = [
+    "FinishedEdit",
+    "PreparedEdit",
+    "appended_rows",
+    "appended_titles",
+    "edited_backbone",
+    "finish_edit",
+    "new_windows",
+    "prepare_edit",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedEdit:
+    """Everything decided before training; with the parent snapshot it fixes the result.
+
+    windows: n; vectors float32 [n, d] of them. item_rows: [new items, d]. catalogue_chunk: ids that are new. late: rows
+    older than the watermark that came too late to be read. judged_after: adapters train on windows up to this time (epoch
+    seconds) and are judged on later ones.
+    """
+
+    plan: EditPlan
+    windows: Windows
+    vectors: np.ndarray
+    item_rows: Tensor
+    catalogue_chunk: bytes | None
+    watermark: Watermark
+    late: int
+    judged_after: int
+
+    def to_bytes(self) -> bytes:
+        """One blob from which another process resumes the edit without its log."""
+        header = {"kind": "prepared_edit", "watermark": vars(self.watermark), "late": self.late}
+        header["judged_after"] = self.judged_after
+        inner = {"plan": self.plan.to_bytes(), "windows": self.windows.to_bytes()}
+        inner["catalogue"] = self.catalogue_chunk or b""
+        arrays = {name: np.frombuffer(data, np.uint8) for name, data in inner.items()}
+        return pack(header, {**arrays, "vectors": self.vectors, "item_rows": self.item_rows.numpy()})
+
+    @staticmethod
+    def from_bytes(data: bytes) -> PreparedEdit:
+        """The inverse of `to_bytes`. Raises: DamagedArtifact."""
+        kinds = dict.fromkeys(("plan", "windows", "catalogue"), np.uint8)
+        dtypes = {**kinds, "vectors": np.float32, "item_rows": np.float32}
+        axes = {"plan": "p", "windows": "w", "catalogue": "c", "vectors": "nd", "item_rows": "ie"}
+        header, arrays = unpack(data, "prepared_edit", dtypes, axes)
+        try:
+            mark, late = Watermark(**header["watermark"]), int(header["late"])
+            judged_after = int(header["judged_after"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise DamagedArtifact(
+                f"expected a prepared edit, found another header ({error}); plan again"
+            ) from error
+        return PreparedEdit(
+            plan=EditPlan.from_bytes(arrays["plan"].tobytes()),
+            windows=Windows.from_bytes(arrays["windows"].tobytes()),
+            vectors=arrays["vectors"],
+            item_rows=torch.from_numpy(arrays["item_rows"]),
+            catalogue_chunk=arrays["catalogue"].tobytes() or None,
+            watermark=mark,
+            late=late,
+            judged_after=judged_after,
+        )
+
+
+def prepare_edit(
+    view: ModelView,
+    parent: str,
+    interactions: Interactions,
+    until: int | None,
+    *,
+    seed: int,
+    next_region_id: int,
+    only: Collection[int] | None = None,
+    vectors: np.ndarray | None = None,
+) -> PreparedEdit:
+    """Cut the new windows, route them, let the gate decide, and plan; pure, so equal arguments plan equally.
+
+    interactions: read with the snapshot's catalogue, so that known ids keep their rows. until: epoch seconds. vectors:
+    routing vectors [n, d] of the new windows, where they are known already.
+
+    Raises: NothingToEdit when no window lies between the watermark and `until`; WrongBackbone for a snapshot whose
+    routing space belongs to another backbone.
+    """
+    view.space.require_backbone(view.backbone.digest)
+    config, mark, windows = view.settings.engine, view.watermark, new_windows(view, interactions, until)
+    catalogue, chunk = _grown(view.catalogue, interactions, until)
+    item_rows = cold_item_rows(view.backbone, windows, len(catalogue.items), seed)
+    if vectors is None:
+        vectors = view.vectors(windows)
+    plan = make_plan(
+        view.region_map,
+        gate_from(config.gate).decide(view.region_map, vectors),
+        vectors,
+        windows,
+        space=view.space.digest,
+        buffer=view.buffer,
+        gate=config.gate,
+        regions=config.regions,
+        seed=seed,
+        parent=parent,
+        next_region_id=next_region_id,
+        only=only,
+    )
+    judged_after = int(np.quantile(windows.timestamp, 1 - config.edit.holdout))
+    return PreparedEdit(
+        plan,
+        windows,
+        vectors,
+        item_rows,
+        chunk,
+        watermark(interactions, until),
+        late_rows(interactions, mark),
+        judged_after,
+    )
+
+
+def new_windows(view: ModelView, interactions: Interactions, until: int | None) -> Windows:
+    """The windows after the snapshot's watermark and up to `until` (epoch seconds).
+
+    Raises: NothingToEdit when there is none.
+    """
+    config, mark = view.settings.engine.windows, view.watermark
+    windows = cut_windows(between(interactions, None, until), config, after=mark.timestamp)
+    if not len(windows):
+        raise NothingToEdit(_nothing(interactions, mark.timestamp, until, config.min_length))
+    return windows
+
+
+def _nothing(interactions: Interactions, mark: int, until: int | None, least: int) -> str:
+    """Why there is no window after the watermark."""
+    expected, new = f"expected rows after the watermark {iso(mark)}", len(between(interactions, mark, until))
+    if until is not None and until <= mark:
+        return f"{expected}, found --until {iso(until)}: name a later time, or none"
+    if not new:
+        last = int(interactions.timestamp[-1]) if len(interactions) else None
+        found = "an empty log" if last is None else f"none, the last is of {iso(last)}"
+        return f"{expected}, found {found}: wait for more"
+    return (
+        f"expected windows of at least {least} items and a target after the watermark {iso(mark)}, found none in "
+        f"{new:,} new interactions: wait for more"
+    )
+
+
+def _grown(known: Catalogue, interactions: Interactions, until: int | None) -> tuple[Catalogue, bytes | None]:
+    """The catalogue with what the log holds up to `until`, and the chunk that is new; None where nothing is."""
+    read = between(interactions, None, until)
+    users = max(len(known.users), int(read.user.max(initial=-1)) + 1)
+    items = max(len(known.items), int(read.item.max(initial=0)))
+    catalogue = interactions.catalogue.first(users=users, items=items)
+    grown = (users, items) != (len(known.users), len(known.items))
+    return catalogue, catalogue.chunk_since(known) if grown else None
+
+
+def appended_rows(view: ModelView, more: Tensor) -> Tensor:
+    """All appended item rows, those of this edit last."""
+    return torch.cat([*view.item_chunks, more])
+
+
+def appended_titles(view: ModelView, prepared: PreparedEdit) -> tuple[str, ...]:
+    """The titles of all appended items, for a backbone that reads them."""
+    if not view.backbone.reads_titles:
+        return ()
+    more = () if prepared.catalogue_chunk is None else (prepared.catalogue_chunk,)
+    return Catalogue.from_chunks((*view.catalogue_chunks, *more)).titles[view.backbone.known_items :]
+
+
+def edited_backbone(view: ModelView, prepared: PreparedEdit) -> Backbone:
+    """The frozen backbone with the item rows that this edit appends."""
+    return view.backbone.with_item_rows(appended_rows(view, prepared.item_rows), appended_titles(view, prepared))
+
+
+@dataclass(frozen=True, eq=False)
+class FinishedEdit:
+    """The parts of the next snapshot, the facts about the regions it touches, and the regions that were not accepted."""
+
+    parts: ContentParts
+    region_map: RegionMap
+    facts: tuple[RegionFacts, ...]
+    rejected: tuple[int, ...]
+
+
+def finish_edit(view: ModelView, prepared: PreparedEdit, trained: Sequence[TrainedRegion]) -> FinishedEdit:
+    """Put the trained regions together.
+
+    An added region is accepted only if another adapter recommends its held-out windows better than the adapter of the
+    nearest region does; without held-out windows that is not known. The windows of a rejected one go back to
+    waiting. An existing region moves as planned and keeps its adapter where training found no better one.
+    """
+    by_region = {one.region: one for one in trained}
+    rejected = tuple(region for region in prepared.plan.added if not _gained(by_region[region]))
+    plan = without(prepared.plan, rejected)
+    region_map = apply_plan(view.region_map, plan)
+    buffer = next_buffer(plan, view.buffer, prepared.windows, prepared.vectors)
+    shared = by_region.get(SHARED)
+    regions = {
+        region: _entry(view, prepared, plan, region_map, by_region[region], shared) for region in plan.touched
+    }
+    chunks = {"catalogue": prepared.catalogue_chunk}
+    chunks["item_rows"] = pack_item_rows(prepared.item_rows) if len(prepared.item_rows) else None
+    parts = ContentParts(
+        appended={role: data for role, data in chunks.items() if data is not None},
+        replaced={"watermark": prepared.watermark.to_bytes(), "add_buffer": buffer.to_bytes()},
+        regions=regions,
+    )
+    facts = tuple(_facts(plan, region, by_region[region]) for region in plan.touched)
+    return FinishedEdit(parts, region_map, facts, rejected)
+
+
+def _gained(trained: TrainedRegion) -> bool:
+    known = not math.isnan(trained.before["NDCG@10"])
+    return known and trained.chosen != "current" and quality(trained.after) > quality(trained.before)
+
+
+def _entry(
+    view: ModelView,
+    prepared: PreparedEdit,
+    plan: EditPlan,
+    region_map: RegionMap,
+    trained: TrainedRegion,
+    shared: TrainedRegion | None,
+) -> dict[str, bytes]:
+    region, edit = trained.region, view.settings.engine.edit
+    rows, waited = plan.rows(region)
+    learnt = concatenate([view.buffer.windows.take(waited), prepared.windows.take(rows)])
+    learnt = learnt.take(learnt.timestamp <= prepared.judged_after)
+    past = [view.replay(region)] if region in view.content.regions else []
+    replay = keep_sample(concatenate([*past, learnt]), edit.max_replay, [plan.seed, region, 1])
+    adapter = {role: trained.blobs[role] for role in ADAPTER_ROLES if role in trained.blobs}
+    pinned = {SHARED_PREFIX + role: data for role, data in (shared.blobs if shared else {}).items()}
+    return {"state": region_state(region_map, region), "replay": replay.to_bytes(), **adapter, **pinned}
+
+
+def _facts(plan: EditPlan, region: int, trained: TrainedRegion) -> RegionFacts:
+    operation = plan.operation(region)
+    metrics: dict[str, Any] = {f"before {name}": value for name, value in trained.before.items()}
+    metrics |= {f"after {name}": value for name, value in trained.after.items()}
+    return RegionFacts(
+        region=region,
+        action=Action(operation.action).name.lower(),
+        windows=operation.windows,
+        centre_shift=operation.centre_shift,
+        radius=operation.radius,
+        concentration=operation.concentration,
+        count=operation.count,
+        centre=operation.centre,
+        metrics={name: value for name, value in metrics.items() if value == value} | {"passes": trained.passes},
+    )

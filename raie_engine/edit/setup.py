@@ -1,0 +1,240 @@
+"""Set-up: the first slice of a log becomes a frozen backbone, its regions and everything later edits lean on.
+
+Legend: n windows, d hidden size, k regions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from raie.engine.backbones import Backbone, load_backbone
+from raie.engine.config import EngineConfig
+from raie.engine.content import ContentParts, RegionFacts
+from raie.engine.data.catalogue import Catalogue
+from raie.engine.data.interactions import Interactions, Watermark, between, watermark
+from raie.engine.data.known_ids import reference
+from raie.engine.data.windows import Windows, cut_windows
+from raie.engine.edit.planner import AddBuffer
+from raie.engine.errors import NothingToEdit, WrongBackbone
+from raie.engine.evaluation.metrics import mean_metrics, ranks
+from raie.engine.model import Settings
+from raie.engine.regions.gate import gate_from
+from raie.engine.regions.kmeans import KChoice
+from raie.engine.regions.region_map import RegionMap, choose_regions, fit_regions, fit_space, region_state
+from raie.engine.router import encode_windows
+from raie.engine.training.loop import Progress
+from raie.engine.training.train_adapter import adapter_scores
+from raie.engine.training.train_backbone import configured_class, own_file, train_backbone
+
+__all__ = ["SetUp", "SplitWindows", "keep_sample", "newest", "set_up", "split_setup", "with_times"]
+
+
+@dataclass(frozen=True)
+class SplitWindows:
+    """The windows of the set-up slice: `train`, and of its newest ones `validation` and `holdout`, by user.
+
+    validation stops training and judges adapters; by holdout nothing is trained or chosen: retention is measured there.
+    Drift is measured against both.
+    """
+
+    train: Windows
+    validation: Windows
+    holdout: Windows
+
+
+@dataclass(frozen=True)
+class SetUp:
+    """The parts of the first snapshot, the facts about its regions, and what was measured."""
+
+    parts: ContentParts
+    facts: tuple[RegionFacts, ...]
+    report: Mapping[str, Any]
+
+
+def newest(windows: Windows, share: float) -> np.ndarray:
+    """Mask [n] of the windows whose target lies in the newest `share` of time; ties at the cut are older."""
+    if not len(windows):
+        return np.zeros(0, bool)
+    return np.asarray(windows.timestamp > np.quantile(windows.timestamp, 1 - share))
+
+
+def split_setup(windows: Windows, share: float) -> SplitWindows:
+    """Hold out the newest `share` of the windows; users of even rows validate, users of odd rows are the holdout."""
+    tail = newest(windows, share)
+    even = windows.user % 2 == 0
+    return SplitWindows(windows.take(~tail), windows.take(tail & even), windows.take(tail & ~even))
+
+
+def _require_enough(split: SplitWindows, past: Interactions, config: EngineConfig) -> None:
+    """Raises NothingToEdit for too few windows to train on: a region is a part of them, and needs a direction."""
+    least, found = max(2, config.regions.regions), len(split.train)
+    if found < least:
+        raise NothingToEdit(
+            f"expected windows of {config.windows.min_length} items and a target in the setup slice, {least} or more to "
+            f"train on, found {found or 'none'} in {len(past):,} interactions; a later --until or a smaller "
+            "windows.min_length gives more"
+        )
+
+
+def keep_sample(windows: Windows, most: int, seed: list[int]) -> Windows:
+    """At most `most` of the windows, drawn without order of preference, in their old order."""
+    if len(windows) <= most:
+        return windows
+    drawn = np.random.default_rng(seed).permutation(len(windows))[:most]
+    return windows.take(np.sort(drawn))
+
+
+def set_up(
+    interactions: Interactions,
+    until: int | None,
+    settings: Settings,
+    *,
+    backbone: tuple[bytes, bytes] | None = None,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+) -> SetUp:
+    """Train the backbone on the rows up to `until` (epoch seconds), fit the routing space and the regions.
+
+    backbone: (configuration, weights) of one that was trained on these rows already, to be used instead.
+
+    Raises: NothingToEdit when the slice holds no window; InputError when there are fewer windows than regions;
+    ConfigError for a gate that could never choose one of its operations with these regions; WrongBackbone for a backbone
+    that knows other items.
+    """
+    settings = with_times(settings)
+    config = settings.engine
+    past = between(interactions, None, until)
+    split = split_setup(cut_windows(past, config.windows), config.edit.holdout)
+    _require_enough(split, past, config)
+    model, scores = _frozen(past, split, config, backbone, checkpoint, progress)
+    encodings = encode_windows(model, split.train)
+    space = fit_space(encodings, config.regions.remove_components, model.digest)
+    vectors = space.project(encodings)
+    choice = None if config.regions.regions else choose_regions(vectors, config.regions, config.seed)
+    k = choice.k if choice else config.regions.regions
+    region_map, owner = fit_regions(vectors, config.regions, config.seed, space.digest, k)
+    gate_from(config.gate).decide(region_map, vectors[:0])  # refuses what every edit of these regions would refuse
+    model_config, weights = model.to_bytes()
+    buffer = AddBuffer.empty(config.windows.length, model.dim, space.digest, times=config.windows.times)
+    parts = ContentParts(
+        backbone={"config": model_config, "weights": weights},
+        space=space.to_bytes(),
+        appended={"catalogue": _catalogue_chunk(past)},
+        replaced=_shared(watermark(interactions, until), split, settings, buffer),
+        regions=_entries(region_map, split.train, owner, config),
+    )
+    known = reference(past)
+    report = {
+        "interactions": len(past),
+        "windows": {name: len(value) for name, value in vars(split).items()},
+        "backbone": {
+            "digest": model.digest,
+            "epochs": len(scores) - 1,
+            "validation": list(scores),
+        },
+        "regions": _choice(choice, region_map),
+        "holdout": mean_metrics(ranks(adapter_scores(model, None), split.holdout)),
+        "known": {"reference": None if known is None else known.to_mapping()},
+    }
+    return SetUp(parts, _facts(region_map), report)
+
+
+def with_times(settings: Settings) -> Settings:
+    """The settings under which windows hold times where the backbone reads them; later edits read these."""
+    engine = settings.engine
+    times = engine.windows.times or configured_class(engine.backbone).reads_times
+    return replace(settings, engine=replace(engine, windows=replace(engine.windows, times=times)))
+
+
+def _frozen(
+    past: Interactions,
+    split: SplitWindows,
+    config: EngineConfig,
+    given: tuple[bytes, bytes] | None,
+    checkpoint: Path | None,
+    progress: Progress | None,
+) -> tuple[Backbone, tuple[float, ...]]:
+    """The backbone, trained unless it is given, and its validation score before training and after every epoch."""
+    items = int(past.item.max())
+    if given is None:
+        model, trained = train_backbone(
+            split.train,
+            split.validation,
+            items,
+            config.backbone,
+            positions=config.windows.stride,
+            seed=config.seed,
+            titles=past.catalogue.titles,
+            checkpoint=checkpoint,
+            progress=progress,
+        )
+        return model, trained.scores
+    backbone = load_backbone(*given, own_file(config.backbone))
+    if backbone.known_items != items:
+        raise WrongBackbone(
+            f"expected a backbone that knows the {items} items of the set-up slice, found one that knows "
+            f"{backbone.known_items}; give the log and the --until that it was trained with"
+        )
+    return backbone, (mean_metrics(ranks(adapter_scores(backbone, None), split.validation))["NDCG@10"],)
+
+
+def _catalogue_chunk(past: Interactions) -> bytes:
+    """The ids of the set-up slice alone: those that only later rows hold are for later edits to append."""
+    known = past.catalogue.first(users=int(past.user.max()) + 1, items=int(past.item.max()))
+    return known.chunk_since(Catalogue())
+
+
+def _shared(mark: Watermark, split: SplitWindows, settings: Settings, buffer: AddBuffer) -> dict[str, bytes]:
+    return {
+        "settings": settings.to_bytes(),
+        "watermark": mark.to_bytes(),
+        "validation": split.validation.to_bytes(),
+        "holdout": split.holdout.to_bytes(),
+        "add_buffer": buffer.to_bytes(),
+    }
+
+
+def _entries(
+    region_map: RegionMap, train: Windows, owner: np.ndarray, config: EngineConfig
+) -> dict[int, dict[str, bytes]]:
+    """The first entry of every region: its state, and windows to replay; no adapter yet. owner: regions [n]."""
+    most = config.edit.max_replay
+    return {
+        region: {
+            "state": region_state(region_map, region),
+            "replay": keep_sample(train.take(owner == region), most, [config.seed, region]).to_bytes(),
+        }
+        for region in region_map.ids.tolist()
+    }
+
+
+def _choice(choice: KChoice | None, region_map: RegionMap) -> dict[str, Any]:
+    measured = [] if choice is None else [asdict(each) for each in choice.measured]
+    return {
+        "k": len(region_map.ids),
+        "chosen_by": "option" if choice is None else "mean simplified silhouette",
+        "measured": measured,
+        "weights": region_map.weights.tolist(),
+    }
+
+
+def _facts(region_map: RegionMap) -> tuple[RegionFacts, ...]:
+    return tuple(
+        RegionFacts(
+            region=int(region_map.ids[row]),
+            action="setup",
+            windows=int(region_map.count[row]),
+            centre_shift=0.0,
+            radius=float(region_map.radius[row]),
+            concentration=float(region_map.concentration[row]),
+            count=int(region_map.count[row]),
+            centre=tuple(region_map.centres[row].tolist()),
+            metrics={},
+        )
+        for row in range(len(region_map.ids))
+    )

@@ -1,0 +1,198 @@
+"""A snapshot's content read as engine values, each part only when it is asked for.
+
+The content names blobs by digest; `get` fetches and verifies them. A command that needs no adapter loads none.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from raie.engine.backbones import Backbone, load_backbone
+from raie.engine.bytes.arrays import load_arrays
+from raie.engine.bytes.finite import require_finite
+from raie.engine.bytes.json import parse_json
+from raie.engine.config import EngineConfig, from_mapping, to_mapping
+from raie.engine.data.catalogue import Catalogue
+from raie.engine.data.interactions import Columns, Watermark
+from raie.engine.data.readers.settings import LogSettings
+from raie.engine.data.windows import Windows
+from raie.engine.edit.planner import AddBuffer
+from raie.engine.errors import DamagedArtifact
+from raie.engine.regions.region_map import RegionMap, RoutingSpace
+from raie.engine.router import Router, encode_windows
+from raie.engine.training.adapter import Adapter
+
+__all__ = ["ADAPTER_ROLES", "SHARED_PREFIX", "ContentDigests", "ModelView", "Settings", "pack_item_rows"]
+
+ADAPTER_ROLES = ("lora", "lora_config", "item_rows", "transitions")
+OPTIONAL_ROLES = frozenset({"transitions"})
+SHARED_PREFIX = "shared_"
+"""Before the roles of the shared adapter that a region's own began from; the next shared one goes on from it."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a model was set up with; every later edit reads it from the snapshot."""
+
+    engine: EngineConfig
+    log: LogSettings
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON."""
+        values = {"engine": to_mapping(self.engine), "log": self.log.to_mapping()}
+        return json.dumps(values, sort_keys=True, separators=(",", ":")).encode()
+
+    @staticmethod
+    def from_bytes(data: bytes) -> Settings:
+        """The inverse of `to_bytes`. Raises: DamagedArtifact, ConfigError."""
+        values = parse_json(data, "the settings of a model")
+        try:
+            log = dict(values["log"])
+            return Settings(from_mapping(values["engine"]), LogSettings(Columns(**log.pop("columns")), **log))
+        except (ValueError, KeyError, TypeError) as error:
+            raise DamagedArtifact(f"expected the settings of a model, found: {data[:80]!r}") from error
+
+
+class ContentDigests(Protocol):
+    """The digests a snapshot consists of, by role."""
+
+    @property
+    def backbone(self) -> Mapping[str, Any]: ...
+    @property
+    def space(self) -> Any: ...
+    @property
+    def shared(self) -> Mapping[str, Any]: ...
+    @property
+    def regions(self) -> Mapping[int, Mapping[str, Any]]: ...
+
+
+def pack_item_rows(rows: Tensor) -> bytes:
+    """One edit's appended item rows [new items, d] as safetensors."""
+    return save_tensors({"rows": rows.contiguous()})
+
+
+def _unpack_item_rows(data: bytes) -> Tensor:
+    arrays = load_arrays(data, "appended item rows", {"rows": np.float32}, {"rows": "id"})
+    rows = torch.from_numpy(arrays["rows"])
+    require_finite({"rows": rows}, "appended item rows")
+    return rows
+
+
+@dataclass(frozen=True, eq=False)
+class ModelView:
+    """Engine values of one snapshot. Every property may raise DamagedArtifact, and whatever `get` raises.
+
+    own: the Python file of a backbone of the user's own; no other model needs it.
+    """
+
+    content: ContentDigests
+    get: Callable[[Any], bytes]
+    own: Path | None = None
+
+    @cached_property
+    def settings(self) -> Settings:
+        return Settings.from_bytes(self._only("settings"))
+
+    @cached_property
+    def catalogue_chunks(self) -> tuple[bytes, ...]:
+        """What the set-up and each edit appended to the catalogue, oldest first."""
+        return tuple(self.get(digest) for digest in self.content.shared["catalogue"])
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        return Catalogue.from_chunks(self.catalogue_chunks)
+
+    @cached_property
+    def watermark(self) -> Watermark:
+        return Watermark.from_bytes(self._only("watermark"))
+
+    @cached_property
+    def holdout(self) -> Windows:
+        """Set-up windows that no one trains on; retention is measured on them."""
+        return Windows.from_bytes(self._only("holdout"))
+
+    @cached_property
+    def validation(self) -> Windows:
+        """Set-up windows by which adapters are judged; no one trains on them either."""
+        return Windows.from_bytes(self._only("validation"))
+
+    @cached_property
+    def buffer(self) -> AddBuffer:
+        return AddBuffer.from_bytes(self._only("add_buffer"))
+
+    @cached_property
+    def backbone_bytes(self) -> tuple[bytes, bytes]:
+        """(configuration, weights)."""
+        return self.get(self.content.backbone["config"]), self.get(self.content.backbone["weights"])
+
+    @cached_property
+    def item_chunks(self) -> tuple[Tensor, ...]:
+        """The item rows each edit appended, oldest first."""
+        return tuple(_unpack_item_rows(self.get(digest)) for digest in self.content.shared.get("item_rows", ()))
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        """The frozen backbone with every appended item row."""
+        bare = load_backbone(*self.backbone_bytes, self.own)
+        if not self.item_chunks:
+            return bare
+        titles = self.catalogue.titles[bare.known_items :] if bare.reads_titles else ()
+        return bare.with_item_rows(torch.cat(self.item_chunks), titles)
+
+    @cached_property
+    def space(self) -> RoutingSpace:
+        return RoutingSpace.from_bytes(self.get(self.content.space))
+
+    @cached_property
+    def region_map(self) -> RegionMap:
+        states = {region: self.get(entry["state"]) for region, entry in self.content.regions.items()}
+        return RegionMap.from_states(states, self.space.digest)
+
+    def vectors(self, windows: Windows) -> np.ndarray:
+        """Routing vectors [n, d] of the contexts of windows; reads no adapter."""
+        return self.space.project(encode_windows(self.backbone, windows))
+
+    def adapter_blobs(self, region: int) -> dict[str, bytes] | None:
+        """The blobs of a region's adapter; None for a region that still answers with the bare backbone."""
+        return self._adapter(region, "")
+
+    def shared_blobs(self, region: int) -> dict[str, bytes] | None:
+        """The blobs of the shared adapter that a region's own began from; None before its first edit."""
+        return self._adapter(region, SHARED_PREFIX)
+
+    def _adapter(self, region: int, prefix: str) -> dict[str, bytes] | None:
+        entry = self.content.regions[region]
+        found = {role: entry[prefix + role] for role in ADAPTER_ROLES if prefix + role in entry}
+        if "lora" not in found:
+            return None
+        missing = sorted(set(ADAPTER_ROLES) - OPTIONAL_ROLES - set(found))
+        if missing:
+            raise DamagedArtifact(f"expected a whole adapter of region {region}, found no {prefix}{missing[0]}")
+        return {role: self.get(digest) for role, digest in found.items()}
+
+    def replay(self, region: int) -> Windows:
+        """Past windows of a region, kept to be replayed when it trains."""
+        return Windows.from_bytes(self.get(self.content.regions[region]["replay"]))
+
+    @cached_property
+    def router(self) -> Router:
+        """Raises: WrongBackbone when a part belongs to another backbone."""
+        blobs = {region: self.adapter_blobs(region) for region in sorted(self.content.regions)}
+        adapters = {region: Adapter.from_blobs(parts) for region, parts in blobs.items() if parts is not None}
+        return Router(self.backbone, self.item_chunks, self.space, self.region_map, adapters)
+
+    def _only(self, role: str) -> bytes:
+        digests = self.content.shared.get(role, ())
+        if len(digests) != 1:
+            raise DamagedArtifact(f"expected one blob of the role {role!r} in the snapshot, found {len(digests)}")
+        return self.get(digests[0])

@@ -1,0 +1,78 @@
+"""The Add buffer: windows that belonged nowhere wait here, from edit to edit, until they can form a region."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from raie.engine.bytes.arrays import pack, unpack
+from raie.engine.data.windows import Windows, concatenate, last_windows
+from raie.engine.errors import DamagedArtifact, InputError, WrongBackbone
+from raie.engine.regions.kmeans import Floats
+
+__all__ = ["AddBuffer"]
+
+
+@dataclass(frozen=True, eq=False)
+class AddBuffer:
+    """windows: m of them; vectors float32 [m, d], where they lie in the routing space of this digest.
+
+    The vectors are kept as they were: the backbone is frozen, so encoding the windows again would give them again.
+    """
+
+    windows: Windows
+    vectors: Floats
+    space: str
+
+    def __post_init__(self) -> None:
+        if len(self.windows) != len(self.vectors):
+            raise InputError(
+                f"expected one vector per window, found {len(self.vectors)} vectors, {len(self.windows)} windows"
+            )
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    @classmethod
+    def empty(cls, length: int, dimensions: int, space: str, *, times: bool = False) -> AddBuffer:
+        """A buffer that holds nothing, for windows of `length` items, with times or not, and vectors of `dimensions`."""
+        windows = last_windows((), length, () if times else None)
+        return cls(windows, np.zeros((0, dimensions), np.float32), space)
+
+    def take(self, rows: npt.NDArray[Any]) -> AddBuffer:
+        """The windows of these rows (indices or mask)."""
+        return AddBuffer(self.windows.take(rows), self.vectors[rows], self.space)
+
+    def extended(self, other: AddBuffer) -> AddBuffer:
+        """These windows, then the other's. Raises: WrongBackbone when the spaces differ."""
+        if other.space != self.space:
+            raise WrongBackbone(
+                f"expected waiting windows of routing space {self.space[:12]}, found {other.space[:12]}"
+            )
+        windows = concatenate([self.windows, other.windows])
+        return AddBuffer(windows, np.concatenate([self.vectors, other.vectors]), self.space)
+
+    def to_bytes(self) -> bytes:
+        """Lossless bytes, equal in any process."""
+        inner = np.frombuffer(self.windows.to_bytes(), np.uint8)
+        return pack({"kind": "add_buffer", "space": self.space}, {"vectors": self.vectors, "windows": inner})
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> AddBuffer:
+        """The buffer that `to_bytes` wrote. Raises: DamagedArtifact."""
+        dtypes = {"vectors": np.float32, "windows": np.uint8}
+        header, arrays = unpack(data, "add_buffer", dtypes, {"vectors": "md", "windows": "b"})
+        windows = Windows.from_bytes(arrays["windows"].tobytes())
+        if len(windows) != len(arrays["vectors"]):
+            raise DamagedArtifact("expected one vector per waiting window; restore the blob")
+        return cls(windows, arrays["vectors"], str(header.get("space")))
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 of `to_bytes`."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()

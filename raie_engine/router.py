@@ -1,0 +1,213 @@
+"""The Router: an immutable model that sends each window to its region and scores it with that region's adapter.
+
+Rows pass in blocks of a fixed size, padded when they do not fill, and every product has a shape that does not depend
+on which regions the other rows of a block belong to. So a window's scores depend on the window and its region alone,
+and an edit of another region leaves them equal to the last bit.
+Legend: n windows, L positions, d hidden size, g adapters with a zero one first, r rank, v item rows (0 is padding).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from raie.engine.backbones import Backbone, Contexts, Delta
+from raie.engine.data.windows import Windows
+from raie.engine.errors import InputError
+from raie.engine.regions.region_map import RegionMap, RoutingSpace, assign
+from raie.engine.training.adapter import Adapter, item_parts, rows_read
+
+__all__ = ["Router", "TopItems", "encode_windows"]
+
+BLOCK_ROWS = 64
+TOP_ROWS = 16 * BLOCK_ROWS
+
+
+@dataclass(frozen=True)
+class TopItems:
+    """The best items of each window, best first: rows int64 [n, k] (0 where fewer exist), scores float32 [n, k]."""
+
+    rows: np.ndarray
+    scores: np.ndarray
+
+
+def encode_windows(backbone: Backbone, windows: Windows, blocks: int = 4) -> np.ndarray:
+    """Encodings float32 [n, d] of the contexts of windows by the bare frozen backbone.
+
+    Items that it was not trained with are passed over: a window lies where its known items put it, before and after
+    any edit, and windows of unknown items alone lie together. blocks: how many pass at a time.
+    """
+    parts = []
+    for rows in _slices(len(windows), blocks * BLOCK_ROWS):
+        contexts = Contexts.of(windows.take(rows))
+        known = Contexts(contexts.items.masked_fill(contexts.items > backbone.known_items, 0), contexts.times)
+        # Whole blocks: a window alone would take another path through the products and could differ in the last bit.
+        with torch.inference_mode():
+            parts.append(backbone.encode(known.filled_up(BLOCK_ROWS)).numpy()[: len(contexts)])
+    return np.concatenate(parts) if parts else np.zeros((0, backbone.dim), np.float32)
+
+
+def _slices(n: int, size: int) -> Iterator[slice]:
+    return (slice(start, min(start + size, n)) for start in range(0, n, size))
+
+
+@dataclass(frozen=True, eq=False)
+class Router:
+    """One snapshot, ready to recommend.
+
+    item_chunks: the rows [new items, d] that each edit appended, oldest first; `backbone` knows them already.
+
+    Raises: WrongBackbone when the space or an adapter belongs to another backbone; InputError for adapters of
+    different ranks.
+    Source: equation 9. Departs from the paper: routing reads the bare backbone in the centred space.
+    """
+
+    backbone: Backbone
+    item_chunks: tuple[Tensor, ...]
+    space: RoutingSpace
+    region_map: RegionMap
+    adapters: Mapping[int, Adapter]
+
+    def __post_init__(self) -> None:
+        self.space.require_backbone(self.backbone.digest)
+        self.region_map.require_space(self.space.digest)
+        for adapter in self.adapters.values():
+            adapter.require(self.backbone)
+        ranks = sorted({adapter.rank for adapter in self.adapters.values()})
+        if len(ranks) > 1:
+            # Stacked to the widest, the narrower ones would be summed in another order than alone.
+            raise InputError(
+                f"expected adapters of one rank, found ranks {ranks}: a region's scores would then depend on its "
+                "neighbours' adapters; train all regions with this model's settings"
+            )
+
+    def vectors(self, windows: Windows) -> np.ndarray:
+        """Routing vectors [n, d], norm 1, of the contexts of windows."""
+        return self.space.project(encode_windows(self.backbone, windows))
+
+    def assign(self, windows: Windows) -> np.ndarray:
+        """Region ids int32 [n] of the contexts of windows."""
+        return assign(self.region_map, self.vectors(windows))
+
+    def scores(self, windows: Windows, regions: np.ndarray | None = None) -> Tensor:
+        """Scores [n, v] of every item; minus infinity for padding and for items a region does not know yet.
+
+        regions: ids [n] where they are known already; otherwise the windows are routed first.
+
+        Raises: InputError for a region that is not in the map.
+        """
+        regions = self.assign(windows) if regions is None else regions
+        strangers = np.setdiff1d(regions, self.region_map.ids)
+        if len(strangers):
+            raise InputError(
+                f"expected regions of {self.region_map.ids.tolist()}, found {strangers.tolist()}; "
+                "route the windows with this snapshot"
+            )
+        out = torch.empty(len(windows), self._items + 1)
+        for rows, contexts, slots in self._blocks(windows, regions):
+            out[rows] = self._block_scores(contexts, slots)[: len(out[rows])]
+        return out
+
+    def top_k(self, windows: Windows, k: int, *, exclude_seen: bool = True) -> TopItems:
+        """The k best items per window; items of the context are left out unless `exclude_seen` is false."""
+        k = min(k, self._items)
+        rows, values = np.zeros((len(windows), k), np.int64), np.zeros((len(windows), k), np.float32)
+        for part in _slices(len(windows), TOP_ROWS):  # the scores of a million windows do not fit in memory
+            scores = self.scores(windows.take(part))
+            if exclude_seen:
+                scores.scatter_(1, torch.from_numpy(windows.items[part]).long(), float("-inf"))
+            best = scores.topk(k, dim=1)
+            rows[part] = torch.where(best.values.isneginf(), 0, best.indices).numpy()
+            values[part] = best.values.numpy()
+        return TopItems(rows, values)
+
+    @cached_property
+    def _items(self) -> int:
+        return len(self.backbone.item_table()) - 1
+
+    @cached_property
+    def _table_parts(self) -> tuple[Tensor, ...]:
+        """E^T in the pieces it grew by, so that items appended later do not change the shape of earlier products."""
+        sizes = [self.backbone.known_items + 1, *(len(chunk) for chunk in self.item_chunks)]
+        return tuple(part.T.contiguous() for part in self.backbone.item_table().split(sizes))
+
+    @cached_property
+    def _slots(self) -> dict[int, int]:
+        return {region: slot for slot, region in enumerate(sorted(self.adapters), start=1)}
+
+    @cached_property
+    def _stacked(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Per layer A^T [g, inputs, r] and B^T [g, r, outputs], the scaling folded into B; slot 0 changes nothing."""
+        ordered = [self.adapters[region] for region in self._slots]
+        stacked = {}
+        for name, shape in self.backbone.lora_targets.items():
+            down = torch.zeros(len(ordered) + 1, shape.inputs, ordered[0].rank)
+            up = torch.zeros(len(ordered) + 1, ordered[0].rank, shape.outputs)
+            for slot, adapter in enumerate(ordered, start=1):
+                down[slot] = adapter.lora[f"{name}.lora_A.weight"].T
+                up[slot] = adapter.lora[f"{name}.lora_B.weight"].T * adapter.scaling
+            stacked[name] = (down, up)
+        return stacked
+
+    def _blocks(self, windows: Windows, regions: np.ndarray) -> Iterator[tuple[slice, Contexts, Tensor]]:
+        """(rows, contexts [BLOCK_ROWS, L], slots [BLOCK_ROWS]); the last block is filled up with padding."""
+        slot_of = np.array([self._slots.get(int(region), 0) for region in self.region_map.ids])
+        slots = slot_of[np.searchsorted(self.region_map.ids, regions)]
+        for rows in _slices(len(windows), BLOCK_ROWS):
+            fill = BLOCK_ROWS - (rows.stop - rows.start)
+            contexts = Contexts.of(windows.take(rows)).filled_up(BLOCK_ROWS)
+            yield rows, contexts, torch.from_numpy(np.pad(slots[rows], (0, fill)))
+
+    @torch.inference_mode()
+    def _block_scores(self, contexts: Contexts, slots: Tensor) -> Tensor:
+        states = self.backbone.encode(contexts, self._delta(slots) if self.adapters else None)
+        scores = torch.cat([states @ part for part in self._table_parts], dim=1)
+        visible = torch.full((BLOCK_ROWS,), self.backbone.known_items)
+        for region, slot in self._slots.items():
+            members = slots == slot
+            if members.any():
+                adapter = self.adapters[region]
+                low, rows = item_parts(adapter, states)  # all rows of the block: a fixed shape
+                scores[members, 1 : adapter.visible + 1] += (low @ rows.T)[members]
+                visible[members] = adapter.visible
+        unknown = torch.arange(self._items + 1) > visible.unsqueeze(1)
+        unknown[:, 0] = True
+        scores.masked_fill_(unknown, float("-inf"))
+        for region, slot in self._slots.items():
+            adapter, members = self.adapters[region], slots == slot
+            if adapter.transitions is not None and members.any():
+                items = contexts.items[members].numpy()
+                scores[members] = adapter.beside_transitions(scores[members], items)
+        return scores
+
+    def _delta(self, slots: Tensor) -> Delta:
+        present = {slot: self.adapters[region] for region, slot in self._slots.items() if (slots == slot).any()}
+        return _MixedDelta(self._stacked, present, slots)
+
+
+@dataclass(frozen=True, eq=False)
+class _MixedDelta:
+    """What the adapters change for the rows of one block; slots: [n], adapters: those that own a row, by slot."""
+
+    stacked: Mapping[str, tuple[Tensor, Tensor]]
+    adapters: Mapping[int, Adapter]
+    slots: Tensor
+
+    def linear(self, name: str, layer: nn.Module, inputs: Tensor) -> Tensor:
+        down, up = self.stacked[name]
+        added = torch.bmm(torch.bmm(inputs, down[self.slots]), up[self.slots])  # [n, L, inputs] -> [n, L, outputs]
+        out: Tensor = layer(inputs) + added
+        return out
+
+    def read(self, items: Tensor) -> Tensor | None:
+        added = None
+        for slot, adapter in self.adapters.items():
+            members = (self.slots == slot).view(-1, 1, 1)
+            rows = rows_read(adapter, items)  # of all rows of the block: a fixed shape
+            added = torch.where(members, rows, 0.0 if added is None else added)
+        return added

@@ -1,0 +1,145 @@
+"""What a strategy is: a pure function from a state and what is new to the next state, and one from a state to scores.
+
+Every strategy is given the same lesson. So whatever differs between two of them differs in their functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raie.engine.backbones import Backbone
+from raie.engine.config import EngineConfig
+from raie.engine.data.interactions import Interactions, between
+from raie.engine.data.windows import Windows
+from raie.engine.edit.named_blobs import Blobs
+from raie.engine.edit.pipeline import PreparedEdit
+from raie.engine.edit.setup import keep_sample
+from raie.engine.edit.training_tasks import touched_windows
+from raie.engine.model import ModelView
+
+__all__ = ["Learnt", "Lesson", "Score", "State", "Strategy", "lesson_of"]
+
+State = Blobs
+"""Bytes by name: what a strategy has learnt so far. Empty: the frozen backbone as it was set up."""
+
+Score = Callable[[Windows], Tensor]
+"""Windows to scores [n, v]."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """One edit, as every strategy gets it.
+
+    base: the set-up, the same for all. number: of the edit, from 1. interactions: what an edit cuts its windows from, up
+    to `until` (epoch seconds). new: windows to train on. validation: later ones, by which an epoch is chosen. past: new
+    windows of earlier edits and of the set-up. rows: the interactions that new and past windows are made of. item_rows:
+    [new items, d], of all items that have come since the set-up.
+    """
+
+    base: ModelView
+    number: int
+    interactions: Interactions
+    until: int
+    new: Windows
+    validation: Windows
+    past: Windows
+    rows: Interactions
+    item_rows: Tensor
+
+    @property
+    def config(self) -> EngineConfig:
+        return self.base.settings.engine
+
+    @property
+    def seed(self) -> int:
+        """Of everything random in this edit."""
+        return self.config.seed * 10_007 + self.number
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        """The frozen backbone, with a row for every item that has come."""
+        return self.base.backbone.with_item_rows(self.item_rows, self.titles)
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """Of the items that have come since the set-up, for a backbone that reads them."""
+        frozen = self.base.backbone
+        last = frozen.known_items + len(self.item_rows)
+        return self.interactions.catalogue.titles[frozen.known_items : last] if frozen.reads_titles else ()
+
+    @property
+    def items(self) -> int:
+        """Items that have come; the last item row."""
+        return len(self.backbone.item_table()) - 1
+
+    @cached_property
+    def replay(self) -> Windows:
+        """The past windows that a strategy which replays may train on: as many per new one for all of them."""
+        return keep_sample(self.past, int(self.config.edit.replay_ratio * len(self.new)), [self.seed])
+
+    @property
+    def retained(self) -> Windows:
+        """Past windows that nobody trains on, by which a strategy that replays chooses its epoch too."""
+        return self.base.validation
+
+
+def lesson_of(base: ModelView, prepared: PreparedEdit, interactions: Interactions, number: int = 1) -> Lesson:
+    """The lesson of one edit that a registry holds, for strategies to stand beside it: the windows that it trained on.
+
+    base: what it was made from. number: of the edit since the set-up. Raises: InputError for an edit that trained none.
+    """
+    windows = touched_windows(base, prepared)
+    return Lesson(
+        base=base,
+        number=number,
+        interactions=interactions,
+        until=prepared.watermark.timestamp,
+        new=windows.new,
+        validation=windows.validation,
+        past=windows.past,
+        rows=between(interactions, None, prepared.judged_after),
+        item_rows=torch.cat([*base.item_chunks, prepared.item_rows]),
+    )
+
+
+class Learnt(NamedTuple):
+    """The state after a lesson and what it took.
+
+    passes: windows passed in training. parameters: how many numbers were trained. touched: regions that changed, for a
+    strategy that has regions.
+    """
+
+    state: State
+    passes: int = 0
+    parameters: int = 0
+    touched: tuple[int, ...] = ()
+
+
+def _nothing(state: State, lesson: Lesson) -> Learnt:
+    return Learnt(state)
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """A way to follow a log, in edits.
+
+    name: as tables show it. source: who proposed it. learn, score: what it does; both pure. replays: trains on past
+    windows too. differs: where, by its nature, it does not get what all others get. begin: what it takes from the
+    set-up besides the backbone. regions: the region [n] of each window, for a strategy that has regions.
+    """
+
+    name: str
+    source: str
+    learn: Callable[[State, Lesson], Learnt]
+    score: Callable[[State, Lesson], Score]
+    replays: bool = False
+    differs: str = ""
+    begin: Callable[[State, Lesson], Learnt] = _nothing
+    regions: Callable[[State, Lesson, Windows], np.ndarray] | None = None

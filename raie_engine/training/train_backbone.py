@@ -1,0 +1,113 @@
+"""Train a backbone once, to convergence, and freeze it; give rows to items that appear later.
+
+Legend: n windows, L positions, d hidden size, v item rows (row 0 is padding).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raie.engine.backbones import Backbone, Contexts, ItemModel, backbone_class, require_contract
+from raie.engine.backbones.backbone_file import foreign_code
+from raie.engine.config import BackboneConfig
+from raie.engine.data.windows import Windows
+from raie.engine.errors import NothingToEdit
+from raie.engine.evaluation.metrics import mean_metrics, ranks
+from raie.engine.training.cross_entropy import linear_cross_entropy
+from raie.engine.training.loop import Progress, Schedule, Trained, fit, sampled_cross_entropy
+from raie.engine.training.train_adapter import adapter_scores
+
+__all__ = ["cold_item_rows", "configured_class", "own_file", "train_backbone"]
+
+
+def configured_class(config: BackboneConfig) -> type[ItemModel]:
+    """The class of the backbone that is to be trained. Raises: ConfigError for a file that holds none."""
+    return backbone_class(config.kind, own_file(config))
+
+
+def own_file(config: BackboneConfig) -> Path | None:
+    """The Python file of a backbone of the user's own; None for every other kind."""
+    return Path(config.path) if config.kind == "file" else None
+
+
+def train_backbone(
+    windows: Windows,
+    validation: Windows,
+    items: int,
+    config: BackboneConfig,
+    *,
+    positions: int,
+    seed: int,
+    titles: Sequence[str] = (),
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+) -> tuple[ItemModel, Trained]:
+    """A frozen backbone trained on `windows` until NDCG@10 on the later `validation` windows stops rising.
+
+    items: catalogue size.  positions: last positions of a window the loss reads (the stride of the windows).  titles: of
+    the items, for a backbone that reads them.
+
+    Raises: NothingToEdit without windows; ConfigError for a model folder or a file of one's own that holds no backbone.
+    Source: arXiv 2309.07602 (full cross-entropy at all positions, temporal early stopping).
+    """
+    if not len(windows):
+        raise NothingToEdit("expected set-up windows to train a backbone, found none; see `raie data describe`")
+    chosen = configured_class(config)
+    with foreign_code(f"backbone.kind {config.kind!r}"):
+        model = chosen.begin(config, items, windows.items.shape[1], titles=titles, seed=seed)
+    require_contract(model)
+    negatives = config.negatives if items >= config.full_softmax_below else 0
+
+    def loss(contexts: Contexts, target: Tensor) -> Tensor:
+        states, following = model.train().examples(contexts, target, positions)
+        if negatives:
+            drawn = torch.randint(1, items + 1, (negatives,))
+            return sampled_cross_entropy(states, model.item_table(), following, drawn)
+        return linear_cross_entropy(states, model.item_table()[1:], following - 1)
+
+    def validate() -> float:
+        return mean_metrics(ranks(adapter_scores(model.eval(), None), validation))["NDCG@10"]
+
+    schedule = Schedule(
+        config.epochs, config.batch, config.learning_rate, config.patience, config.weight_decay, seed
+    )
+    result = fit(
+        {name: value for name, value in model.named_parameters() if value.requires_grad},
+        loss,
+        windows,
+        schedule,
+        validate=validate if len(validation) else None,
+        checkpoint=checkpoint,
+        identity=json.dumps([asdict(config), model.digest, positions, validation.digest]),
+        progress=progress,
+    )
+    return model.from_bytes(*model.to_bytes()), result
+
+
+def cold_item_rows(backbone: Backbone, windows: Windows, items: int, seed: int) -> Tensor:
+    """Rows [new items, d] for items the backbone's table does not reach yet: the mean of their neighbours' rows.
+
+    A neighbour is an item of the same window. Items without known neighbours get small random rows. Rows have the
+    median norm of the table, so that no new item wins by its length.
+    Source: idea 9 of the method (cold item rows from the mean of co-occurring neighbours).
+    """
+    table = backbone.item_table().detach().numpy()
+    known = len(table) - 1
+    members = np.concatenate([windows.items, windows.target[:, None]], axis=1)  # [n, L + 1]
+    is_known = (members > 0) & (members <= known)
+    mean = (table[np.where(is_known, members, 0)] * is_known[..., None]).sum(axis=1)  # [n, d]
+    mean /= np.maximum(is_known.sum(axis=1), 1)[:, None]
+    window, place = np.nonzero(members > known)
+    total = np.zeros((items - known, table.shape[1]))
+    np.add.at(total, members[window, place] - known - 1, mean[window])
+    noise = np.random.default_rng(seed).normal(size=total.shape)
+    total = np.where(np.abs(total).sum(axis=1, keepdims=True) > 0, total, noise)
+    norm = np.median(np.linalg.norm(table[1:], axis=1))
+    return torch.from_numpy(total / np.linalg.norm(total, axis=1, keepdims=True) * norm).float()

@@ -1,0 +1,287 @@
+"""An edit while it runs: begun with a lease, its finished steps recorded, resumed by another process, or aborted.
+
+A process holds the lease as host:pid:token and renews it by a heartbeat. When the lease is over, or the process is
+gone from this machine, the edit is shown as abandoned and another process may take the lease: the first one's
+commit is then refused.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from raie.registry import audit
+from raie.registry.db.engine import upsert
+from raie.registry.db.queries import (
+    LEASE_S,
+    edit_by_number,
+    head_id,
+    kept_snapshot,
+    lock_model,
+    require_model,
+    text_of,
+)
+from raie.registry.db.tables import edit_parts, edits, models
+from raie.registry.errors import CommitConflict, EditStateError, InvalidValue, LeaseLost
+from raie.registry.failpoints import reach
+from raie.registry.recorded_rows import begun, closed, edit_row
+from raie.registry.values import Edit, check_digest, check_name, parse_json
+
+__all__ = [
+    "LEASE_S",
+    "abort",
+    "begin",
+    "check_author",
+    "heartbeat",
+    "insert_edit",
+    "new_holder",
+    "parts",
+    "record_part",
+    "require_lease",
+    "resume",
+]
+
+_KINDS = ("setup", "edit", "import", "merge", "split", "retire")
+
+
+def new_holder() -> str:
+    """A name for this process as the holder of leases: host:pid:token."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+def begin(
+    connection: Connection,
+    holder: str,
+    model: str,
+    kind: str,
+    *,
+    seed: int,
+    data_digest: str | None,
+    plan_digest: str | None,
+    parameters: Mapping[str, Any],
+    actor: str,
+    reason: str,
+    base: str | None,
+) -> Edit:
+    """Inserts a running edit with a lease; a set-up makes the model.
+
+    base: the snapshot the edit was planned on; None takes the head. Raises InvalidValue, NotFound, EditStateError
+    for a second set-up, SnapshotExpired for a base whose blobs may be gone, and CommitConflict for a base of another
+    model.
+    """
+    if kind not in _KINDS:
+        raise InvalidValue(f"Expected an edit of kind {', '.join(_KINDS)}, found {kind!r}")
+    if kind == "setup":
+        _make_model(connection, model)
+    lock_model(connection, model)
+    head = head_id(connection, model)
+    _require_start(model, kind, head)
+    if base is not None and (head is None or kept_snapshot(connection, base).model != model):
+        raise CommitConflict(f"Expected a base of model {model!r}, found snapshot {base} of another", base, head)
+    reach("begin.locked")
+    number = insert_edit(
+        connection,
+        model,
+        kind=kind,
+        base=base or head,
+        seed=seed,
+        data_digest=data_digest,
+        plan_digest=plan_digest,
+        parameters=parameters,
+        actor=actor,
+        reason=reason,
+        holder=holder,
+    )
+    reach("begin.inserted")
+    edit = edit_by_number(connection, model, number)
+    made = select(models).where(models.c.name == model)
+    rows = [dict(row._mapping) for row in connection.execute(made)] if kind == "setup" else []
+    audit.append(
+        connection,
+        actor=actor,
+        action="begin",
+        model=model,
+        subject=f"edit:{number}",
+        source=base or head,
+        reason=reason,
+        rows=begun(edit_row(edit), rows),
+    )
+    reach("begin.audited")
+    return edit
+
+
+def _require_start(model: str, kind: str, head: str | None) -> None:
+    """Raises EditStateError unless a set-up is the model's first edit, and every other one comes after it."""
+    if kind == "setup" and head is not None:
+        raise EditStateError(
+            f"Expected no snapshot of model {model!r} before its set-up, found head {head}; edit that one, or name "
+            "another model for a new set-up"
+        )
+    if kind != "setup" and head is None:
+        raise EditStateError(f"Expected a set-up of model {model!r} before an edit, found none; set it up first")
+
+
+def insert_edit(
+    connection: Connection,
+    model: str,
+    *,
+    kind: str,
+    base: str | None,
+    parameters: Mapping[str, Any],
+    actor: str,
+    reason: str,
+    holder: str,
+    seed: int = 0,
+    data_digest: str | None = None,
+    plan_digest: str | None = None,
+) -> int:
+    """Inserts a running edit under the model's next number, which it returns; the model's row must be locked."""
+    check_author(actor, reason)
+    now = time.time()
+    counted = update(models).where(models.c.name == model).values(last_edit=models.c.last_edit + 1)
+    number = int(connection.execute(counted.returning(models.c.last_edit)).scalar_one())
+    row = {
+        "model": model,
+        "number": number,
+        "kind": kind,
+        "state": "running",
+        "base": base,
+        "seed": seed,
+        "data_digest": None if data_digest is None else check_digest(data_digest),
+        "plan_digest": None if plan_digest is None else check_digest(plan_digest),
+        "parameters": text_of(dict(parameters)),
+        "report": "{}",
+        "actor": actor,
+        "reason": reason,
+        "created_at": now,
+        "lease_owner": holder,
+        "lease_expires_at": now + LEASE_S,
+    }
+    connection.execute(insert(edits).values(row))
+    return number
+
+
+def check_author(actor: str, reason: str) -> None:
+    """Raises InvalidValue for an actor or a reason that cannot be stored."""
+    check_name(actor, "actor")
+    if not isinstance(reason, str) or "\0" in reason or not _encodes(reason):
+        raise InvalidValue("Expected a reason as text, found characters that have no UTF-8 form")
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _make_model(connection: Connection, model: str) -> None:
+    check_name(model, "model name")
+    row = upsert(connection, models).values(name=model, last_edit=0, created_at=time.time())
+    connection.execute(row.on_conflict_do_nothing())
+
+
+def require_lease(connection: Connection, holder: str, model: str, number: int) -> Edit:
+    """The edit, locked; raises EditStateError unless it runs, and LeaseLost unless this holder has its lease."""
+    edit = edit_by_number(connection, model, number, lock=True)
+    if not edit.is_open:
+        why = f": {edit.close_reason}" if edit.close_reason else ""
+        raise EditStateError(f"Expected edit {number} of {model!r} to be running, found it {edit.state}{why}")
+    if edit.lease_owner != holder:
+        raise LeaseLost(
+            f"Expected this process to hold the lease of edit {number} of {model!r}, found {edit.lease_owner}; "
+            f"`raie edit resume {number}` takes it when that process has stopped"
+        )
+    return edit
+
+
+def heartbeat(connection: Connection, holder: str, model: str, number: int) -> None:
+    """Renews the lease; raises LeaseLost and EditStateError."""
+    require_lease(connection, holder, model, number)
+    _lease(connection, holder, model, number)
+
+
+def resume(connection: Connection, holder: str, model: str, number: int, actor: str | None, force: bool) -> Edit:
+    """Takes the lease of an abandoned edit, or with force of a running one; returns the edit.
+
+    Raises LeaseLost while another process works on it, and EditStateError for an edit that is closed.
+    """
+    edit = _require_abandoned(connection, holder, model, number, force)
+    actor = edit.actor if actor is None else actor
+    check_author(actor, "")
+    _lease(connection, holder, model, number)
+    reach("resume.leased")
+    if edit.lease_owner != holder:
+        subject = f"edit:{number}"
+        audit.append(
+            connection,
+            actor=actor,
+            action="resume",
+            model=model,
+            subject=subject,
+            source=edit.lease_owner,
+            target=holder,
+        )
+    return edit_by_number(connection, model, number)
+
+
+def abort(
+    connection: Connection, holder: str, model: str, number: int, actor: str | None, reason: str, force: bool
+) -> Edit:
+    """Closes an edit without a result; one that is aborted already stays as it is.
+
+    Raises LeaseLost while another process works on it, and EditStateError for a committed one.
+    """
+    edit = edit_by_number(connection, model, number, lock=True)
+    actor = edit.actor if actor is None else actor
+    check_author(actor, reason)
+    if edit.state == "aborted":
+        return edit
+    _require_abandoned(connection, holder, model, number, force)
+    mine = (edits.c.model == model, edits.c.number == number)
+    end: dict[str, Any] = {"state": "aborted", "closed_at": time.time(), "close_reason": reason}
+    connection.execute(update(edits).where(*mine).values(end | {"lease_owner": None, "lease_expires_at": None}))
+    reach("abort.closed")
+    rows, subject = closed(edit_row(edit, **end)), f"edit:{number}"
+    audit.append(connection, actor=actor, action="abort", model=model, subject=subject, reason=reason, rows=rows)
+    return edit_by_number(connection, model, number)
+
+
+def _require_abandoned(connection: Connection, holder: str, model: str, number: int, force: bool) -> Edit:
+    edit = edit_by_number(connection, model, number, lock=True)
+    if (force and edit.state == "running") or edit.state == "abandoned":
+        return edit
+    return require_lease(connection, holder, model, number)
+
+
+def _lease(connection: Connection, holder: str, model: str, number: int) -> None:
+    lease = {"lease_owner": holder, "lease_expires_at": time.time() + LEASE_S}
+    connection.execute(update(edits).where(edits.c.model == model, edits.c.number == number).values(lease))
+
+
+def record_part(
+    connection: Connection, holder: str, model: str, number: int, key: str, value: Mapping[str, Any]
+) -> None:
+    """Records the result of a finished step, replacing an earlier one of the same key, and renews the lease."""
+    heartbeat(connection, holder, model, number)
+    row = {"value": text_of(dict(value)), "created_at": time.time()}
+    part = upsert(connection, edit_parts).values(
+        model=model, edit=number, key=check_name(key, "part's key"), **row
+    )
+    connection.execute(part.on_conflict_do_update(index_elements=["model", "edit", "key"], set_=row))
+    reach("part.written")
+
+
+def parts(connection: Connection, model: str, number: int) -> dict[str, Mapping[str, Any]]:
+    """The recorded results by key, sorted: a clock that went back would put them in another order."""
+    require_model(connection, model)
+    mine = (edit_parts.c.model == model, edit_parts.c.edit == number)
+    rows = connection.execute(select(edit_parts).where(*mine).order_by(edit_parts.c.key))
+    return {row.key: parse_json(row.value) for row in rows}

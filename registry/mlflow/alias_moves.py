@@ -1,0 +1,58 @@
+"""An alias in MLflow: set to where the registry has it now, with a note of who moved it there and why.
+
+Never to where an event of the past moved it: events may be published late, in a heap, or a second time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from raie.registry.db.shown_url import shown
+from raie.registry.errors import NotFound
+from raie.registry.mlflow import payload as record
+from raie.registry.mlflow.alias_table import is_last_move, pointed_to
+from raie.registry.mlflow.payload import Payload
+from raie.registry.mlflow.upserts import Place, folder_of
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+__all__ = ["publish_alias", "set_alias"]
+
+
+def publish_alias(place: Place, engine: Engine, payload: Payload) -> None:
+    """Sets the alias where this move is the one that holds, and notes who made it on the version."""
+    target, alias, step = payload["to"], payload["alias"], place.progress.step
+    if pointed_to(engine, place.model, alias) == target:
+        step("alias", lambda: set_alias(place, engine, alias))
+    found = place.version_of(target)
+    if found is not None and is_last_move(engine, place.model, alias, target, payload["at"]):
+        step("why", lambda: _note_move(place, payload, found["version"], found["run"]))
+
+
+def set_alias(place: Place, engine: Engine, alias: str) -> str:
+    """The version that the alias is set to: where the registry has it, also once it is set."""
+    target = pointed_to(engine, place.model, alias)
+    while True:
+        found = place.version_of(target) if target else None
+        if target is None or found is None:
+            raise NotFound(
+                f"Expected snapshot {(target or 'none')[:12]} in MLflow at {shown(place.uri)}, found none; where its "
+                "edit failed too, that comes first; else run `raie mlflow sync --again`"
+            )
+        version = str(found["version"])
+        place.client.set_registered_model_alias(place.name, record.legal_alias(alias), version)
+        # It may have moved meanwhile, and another relay may have set it already.
+        before, target = target, pointed_to(engine, place.model, alias)
+        if target == before:
+            return version
+
+
+def _note_move(place: Place, payload: Payload, version: str, run: str) -> None:
+    alias = record.legal_alias(payload["alias"])
+    file, whole = f"{alias}.txt", record.alias_note(payload)
+    note = record.alias_note(payload, file)
+    if note != whole:
+        with folder_of({file: whole}) as folder:
+            place.client.log_artifacts(run, folder)
+    place.client.set_model_version_tag(place.name, version, record.alias_tag(alias), note)

@@ -1,0 +1,188 @@
+"""Creates in MLflow that happen once: each is preceded by a search for the tag that it carries.
+
+A lost answer is the reason: the create landed, nobody heard of it, and the next attempt must find it.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from raie.registry.errors import NotFound
+from raie.registry.mlflow import payload as record
+from raie.registry.mlflow import text as mlflow_text
+from raie.registry.mlflow.client import artifact_location, page_address
+from raie.registry.mlflow.payload import TRANSACTION, Payload, millis
+from raie.registry.outbox import Progress
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+
+__all__ = ["Place", "dataset", "folder_of", "log", "region_parts", "regions_of"]
+
+_PARAMS_PER_BATCH = 100
+_BATCH_BYTES = 500_000
+"""MLflow's server takes requests of up to a million bytes."""
+
+_METRICS_PER_BATCH = 900
+# MLflow 1 and 2 take this many characters of a version's tag, and MySQL 65,535 bytes.
+_TAG_LENGTH = mlflow_text.TAG_LENGTH
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in MLflow one event goes; creates are made once by `progress` and by their transaction tag."""
+
+    client: MlflowClient
+    uri: str
+    model: str
+    progress: Progress
+
+    @property
+    def name(self) -> str:
+        """The model's legal name: of its experiment and of its registered model."""
+        return record.legal_model_name(self.model)
+
+    def experiment(self) -> str:
+        """The id of the model's experiment, created where it is missing."""
+        found = self.client.get_experiment_by_name(self.name)
+        if found is None:
+            # The kind opens the experiment's pages on its runs instead of on traces.
+            tags = {"mlflow.experimentKind": "custom_model_development", "raie.model": self.model}
+            location = artifact_location(self.uri, self.name)
+            return str(self.client.create_experiment(self.name, location, tags))
+        if found.lifecycle_stage != "active":
+            raise NotFound(
+                f"Expected an active experiment {self.name!r} in MLflow, found a deleted one; restore it, or run "
+                "`mlflow gc` to be rid of it, then sync again"
+            )
+        return str(found.experiment_id)
+
+    def registered_model(self) -> str:
+        """The name of the registered model, created where it is missing."""
+        if not self.client.search_registered_models(f"name = '{self.name}'", max_results=1):
+            about = record.registered_model_description(self.model)
+            self.client.create_registered_model(self.name, {"raie.model": self.model}, about)
+        return self.name
+
+    def run(self, experiment: str, key: str, name: str, tags: Mapping[str, str], started: float) -> str:
+        """The id of the run with this transaction tag, created where it is missing."""
+        found = self.client.search_runs([experiment], f"tags.`{TRANSACTION}` = '{key}'", max_results=1)
+        if found:
+            return str(found[0].info.run_id)
+        named = record.run_name(name)
+        created = self.client.create_run(experiment, millis(started), {TRANSACTION: key, **tags}, named)
+        return str(created.info.run_id)
+
+    def logged_model(
+        self, experiment: str, key: str, name: str, run: str, tags: Mapping[str, str], kind: str
+    ) -> str:
+        """The id of the logged model with this transaction tag, created where it is missing."""
+        found = self.client.search_logged_models([experiment], f"tags.`{TRANSACTION}` = '{key}'", max_results=1)
+        if found:
+            return str(found[0].model_id)
+        created = self.client.create_logged_model(
+            experiment, name, run, tags={TRANSACTION: key, **tags}, model_type=kind
+        )
+        return str(created.model_id)
+
+    def version_of(self, snapshot: str) -> dict[str, Any] | None:
+        """The model version of a snapshot with its regions and logged model, None where MLflow has none."""
+        where = f"name = '{self.name}' and tags.`raie.snapshot` = '{snapshot}'"
+        found = self.client.search_model_versions(where, max_results=1)
+        if not found:
+            return None
+        tags = found[0].tags
+        return {
+            "version": str(found[0].version),
+            "run": found[0].run_id,
+            "model_id": tags["raie.logged_model"],
+            "regions": regions_of(tags),
+        }
+
+    def adapter_of(self, experiment: str, key: str) -> dict[str, Any] | None:
+        """A region version's external model by its key, None where MLflow has none."""
+        found = self.client.search_logged_models([experiment], f"tags.`{TRANSACTION}` = '{key}'", max_results=1)
+        if not found:
+            return None
+        return {"version": int(found[0].tags["raie.version"]), "model_id": str(found[0].model_id)}
+
+    def link_to_version(self, version: str) -> str:
+        """A link to a version's page."""
+        return record.link(page_address(self.uri), f"/models/{quote(self.name)}/versions/{version}")
+
+    def link_to_run(self, experiment: str, run: str) -> str:
+        """A link to a run's page."""
+        return record.link(page_address(self.uri), f"/experiments/{experiment}/runs/{run}")
+
+
+def log(
+    client: MlflowClient,
+    run: str,
+    params: Mapping[str, str],
+    metrics: Mapping[str, float],
+    at: int,
+    model: str | None,
+) -> None:
+    """Params and metrics in as few requests as MLflow's limits allow; model: what the metrics are about."""
+    from mlflow.entities import Metric, Param
+
+    rows: Sequence[Metric] = [Metric(name, value, at, 0, model_id=model) for name, value in metrics.items()]
+    for start in range(0, len(rows), _METRICS_PER_BATCH):
+        client.log_batch(run, metrics=rows[start : start + _METRICS_PER_BATCH])
+    # A param cannot be changed, and an earlier release cut long ones elsewhere.
+    there = client.get_run(run).data.params if params else {}
+    for batch in _batches({name: value for name, value in params.items() if name not in there}):
+        client.log_batch(run, params=[Param(name, value) for name, value in batch])
+
+
+def _batches(params: Mapping[str, str]) -> Iterator[list[tuple[str, str]]]:
+    """The params in as few parts as MLflow's limits on their number and on a request's bytes allow."""
+    batch, size = list[tuple[str, str]](), 0
+    for pair in params.items():
+        bytes_ = len(json.dumps(pair))
+        if batch and (len(batch) == _PARAMS_PER_BATCH or size + bytes_ > _BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(pair)
+        size += bytes_
+    if batch:
+        yield batch
+
+
+def region_parts(regions: Mapping[str, Any]) -> dict[str, str]:
+    """The tags of a version that name its regions' adapters; several where one cannot hold them all."""
+    text = json.dumps(regions, sort_keys=True)
+    parts = [text[start : start + _TAG_LENGTH] for start in range(0, len(text), _TAG_LENGTH)]
+    return {"raie.regions" if part == 0 else f"raie.regions.{part}": text for part, text in enumerate(parts)}
+
+
+def regions_of(tags: Mapping[str, str]) -> dict[str, Any]:
+    """The regions that `region_parts` made these tags of."""
+    later = sorted(int(key.removeprefix("raie.regions.")) for key in tags if key.startswith("raie.regions."))
+    regions: dict[str, Any] = json.loads(tags["raie.regions"] + "".join(tags[f"raie.regions.{n}"] for n in later))
+    return regions
+
+
+def dataset(payload: Payload) -> Any:
+    """The interaction log as MLflow's dataset: its digest, nothing copied. MLflow keeps 36 characters of it."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    digest = payload["edit"]["data_digest"]
+    profile = json.dumps({"windows": sum(change["windows"] for change in payload["changes"])})
+    data = Dataset("interactions", digest[:36], "sha256", json.dumps({"sha256": digest}), profile=profile)
+    return DatasetInput(data, [InputTag("mlflow.data.context", "training")])
+
+
+def folder_of(files: Mapping[str, str]) -> tempfile.TemporaryDirectory[str]:
+    """A temporary folder with these text files."""
+    folder = tempfile.TemporaryDirectory(prefix="raie-mlflow-")
+    for name, text in files.items():
+        Path(folder.name, name).write_text(text, encoding="utf-8")
+    return folder

@@ -1,0 +1,238 @@
+"""What ends a doubt about who owns a part of the store, each as a new epoch: fork, move and separate.
+
+A fork and a separation copy what the registry needs into a part of its own, and read it back there, before the one
+transaction that switches. Killed before it, nothing has changed, and the next try goes on with what was copied; killed
+after it, the next one finishes what is left.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import count
+
+from sqlalchemy import Connection, Select, delete, select
+
+from raie.registry.blobs import require_store
+from raie.registry.canonical import canonical_json
+from raie.registry.db.engine import chunked, reading, write
+from raie.registry.db.tables import blobs, snapshot_blobs
+from raie.registry.edits.lifecycle import check_author
+from raie.registry.errors import BlobCorrupt, BlobMissing, InvalidValue, NotOwner
+from raie.registry.maintenance.checkpoints import publish
+from raie.registry.ownership import identity, marker, standing
+from raie.registry.registry import Registry
+from raie.registry.store.base import ArtifactStore
+from raie.registry.values import Digest
+
+__all__ = ["Moved", "Report", "fork", "move", "separate"]
+
+Report = Callable[[str, int, int], None]
+"""Is called with a stage, how much of it is done, and how much there is."""
+_b = blobs.c
+
+
+@dataclass(frozen=True)
+class Moved:
+    """The epoch that began; registry: opened at its part of the store; copied: how many blobs were copied for it."""
+
+    epoch: identity.Epoch
+    registry: Registry
+    copied: int = 0
+
+
+def fork(registry: Registry, *, actor: str, reason: str, report: Report | None = None) -> Moved:
+    """Makes a copy of a database a registry of its own: a new id, the next epoch, and its own part of the store.
+
+    Every blob that a kept snapshot needs is copied there and read back first. Raises InvalidValue for a database that
+    owns its store or for no reason, BlobMissing and BlobCorrupt where such a blob is lost, StoreError and
+    DatabaseUnreachable.
+    """
+    _check(actor, reason)
+    found = standing.look(registry)
+    if found.read_only is None:
+        raise InvalidValue(
+            f"Expected a copy of a registry to fork, found the database that owns registry {found.epoch.registry}; "
+            "copy the database first, and fork the copy"
+        )
+    new = _new_id(registry, found.epoch)
+    return _relocate(registry, found.epoch, new, actor, reason, report)
+
+
+def separate(registry: Registry, *, actor: str, reason: str, report: Report | None = None) -> Moved | None:
+    """Gives a registry in the store's root a part of its own; None where it has one already.
+
+    Its blobs and its kept chain heads are copied there and read back; in the root stays a record that it has left, and
+    its blobs, which may be others' too. Raises NotOwner for a copy, InvalidValue for no reason, and as `fork` does.
+    """
+    _check(actor, reason)
+    found = standing.look(registry)
+    if (why := found.read_only) is not None:
+        raise NotOwner(why)
+    moved = None
+    if not found.epoch.prefix:
+        moved = _relocate(registry, found.epoch, found.epoch.registry, actor, reason, report)
+    _leave_root(registry, found.epoch)
+    return moved
+
+
+def move(registry: Registry, *, actor: str, reason: str) -> Moved | None:
+    """Takes the registry's part of the store over for this database; None where it owns it already.
+
+    Whatever other database owned it is refused from then on. Chain heads of events that this one lacks no longer count.
+    Raises NotOwner for a root that is another registry's, InvalidValue for no reason, and as `fork` does.
+    """
+    _check(actor, reason)
+    found = standing.look(registry)
+    if found.read_only is None:
+        if (shared := found.shared) is not None:
+            raise NotOwner(shared)
+        standing.require_writable(registry, fresh=True)
+        return None
+    number = 1 + max(found.epoch.number, found.marker.epoch if found.marker is not None else 0)
+    step = partial(
+        identity.add_epoch,
+        number=number,
+        registry=found.epoch.registry,
+        prefix=found.epoch.prefix,
+        actor=actor,
+        reason=reason,
+    )
+    epoch = write(registry.engine, step)
+    standing.claim(registry, epoch)
+    opened = replace(registry, checked={})
+    publish(opened)
+    return Moved(epoch, opened)
+
+
+def _check(actor: str, reason: str) -> None:
+    check_author(actor, reason)
+    if not reason.strip():
+        raise InvalidValue("Expected a reason, found none: the audit log tells it to whoever asks later")
+
+
+def _new_id(registry: Registry, epoch: identity.Epoch) -> str:
+    """The id of a fork: the same at each try, so that one that was killed goes on where it was.
+
+    One under which an earlier fork has worked already, as of a database that a drill restores every night, is not taken
+    again.
+    """
+    known = dict(marker.database_fingerprint(registry.engine))
+    for attempt in count():
+        seed = canonical_json({"registry": epoch.registry, "epoch": epoch.number, "of": known, "attempt": attempt})
+        new = hashlib.sha256(seed).hexdigest()[:32]
+        folder = replace(epoch, number=epoch.number + 1, registry=new).heads_folder
+        if next(registry.store.within(f"registries/{new}").records(folder), None) is None:
+            return new
+    raise AssertionError("counting ends never")
+
+
+def _relocate(
+    registry: Registry, epoch: identity.Epoch, new: str, actor: str, reason: str, report: Report | None
+) -> Moved:
+    """Copies what the registry needs to registries/<new>, and switches to it."""
+    require_store(registry.engine, registry.store)
+    target = registry.store.within(f"registries/{new}")
+    after = replace(epoch, number=epoch.number + 1, registry=new, prefix=target.scope)
+    # First the marker: whoever finds blobs there finds whose they are.
+    standing.claim(registry, after, target)
+    _copy_heads(registry, target)
+    copied, lost = set[Digest](), dict[Digest, BlobMissing | BlobCorrupt]()
+    begun: identity.Epoch | None = None
+    while begun is None:
+        _copy_blobs(registry, target, copied, lost, report)
+        step = partial(
+            _switch, before=epoch, after=after, copied=copied, lost=set(lost), actor=actor, reason=reason
+        )
+        begun = write(registry.engine, step)
+    opened = replace(registry, store=target, checked={})
+    publish(opened)
+    return Moved(begun, opened, len(copied))
+
+
+def _copy_heads(registry: Registry, target: ArtifactStore) -> None:
+    """Copies every kept chain head: what was kept of the chain so far goes on to count."""
+    with reading(registry.engine) as connection:
+        folders = {epoch.heads_folder for epoch in identity.recorded(connection)}
+    for folder in sorted(folders):
+        there = set(target.records(folder))
+        for name in registry.store.records(folder):
+            if name not in there and (data := registry.store.get_record(name)) is not None:
+                target.put_record(name, data)
+
+
+def _copy_blobs(
+    registry: Registry,
+    target: ArtifactStore,
+    copied: set[Digest],
+    lost: dict[Digest, BlobMissing | BlobCorrupt],
+    report: Report | None,
+) -> None:
+    """Copies every live blob that is not there yet; raises where one is lost that a kept snapshot needs."""
+    with reading(registry.engine) as connection:
+        live = {Digest(digest) for digest in connection.execute(_live()).scalars()}
+        named = set(connection.execute(select(snapshot_blobs.c.digest)).scalars())
+    wanted, there = sorted(live - copied - lost.keys()), {blob.digest for blob in target.iterate()}
+    for done, digest in enumerate(wanted):
+        if report is not None:
+            report("copying blobs", done, len(wanted))
+        try:
+            if digest not in there or not _whole(target, digest):
+                target.put(registry.store.get(digest))
+                target.get(digest)
+            copied.add(digest)
+        except (BlobMissing, BlobCorrupt) as error:
+            if digest in named:
+                raise
+            lost[digest] = error
+
+
+def _whole(store: ArtifactStore, digest: Digest) -> bool:
+    try:
+        store.get(digest)
+    except (BlobMissing, BlobCorrupt):
+        return False
+    return True
+
+
+def _switch(
+    connection: Connection,
+    before: identity.Epoch,
+    after: identity.Epoch,
+    copied: set[Digest],
+    lost: set[Digest],
+    actor: str,
+    reason: str,
+) -> identity.Epoch | None:
+    """Begins the epoch; None where more blobs were put meanwhile, which must be copied first."""
+    if connection.dialect.name == "postgresql":
+        # Uploads that are being recorded end first, and later ones find the new part of the store.
+        connection.exec_driver_sql("LOCK TABLE blobs IN SHARE ROW EXCLUSIVE MODE")
+    if (found := identity.current(connection)) != before:
+        raise NotOwner(f"Expected epoch {before.number} still, found {found.number}, begun meanwhile; look again")
+    live = {Digest(digest) for digest in connection.execute(_live()).scalars()}
+    if live - copied - lost:
+        return None
+    for chunk in chunked(sorted(lost)):
+        connection.execute(delete(blobs).where(_b.digest.in_(chunk)))
+    fields = {"number": after.number, "registry": after.registry, "prefix": after.prefix}
+    return identity.add_epoch(connection, **fields, actor=actor, reason=reason)  # type: ignore[arg-type]
+
+
+def _live() -> Select[str]:
+    return select(_b.digest).where(_b.state == "live")
+
+
+def _leave_root(registry: Registry, epoch: identity.Epoch) -> None:
+    """Says in the store's root that the registry has left it, so that the last one there may have it."""
+    root = registry.store.within("")
+    with reading(registry.engine) as connection:
+        mine = {each.registry for each in identity.recorded(connection)} | {epoch.registry}
+    for each in sorted(mine):
+        root.put_record(f"audit/{each}/{standing.SEPARATED}", canonical_json({"registry": each}))
+    data = root.get_record(marker.NAME)
+    found = None if data is None else marker.read(data)
+    if found is not None and found.registry in mine and not found.released:
+        root.put_record(marker.NAME, replace(found, released=True).to_bytes())

@@ -1,0 +1,74 @@
+"""Whether the store has every blob that a promotion would put into service; nothing is read.
+
+A question for each blob, several at once: a store far away answers them in a small part of the time that reading takes.
+No gc removes what a kept snapshot names, so what is there now is there at the move, unless the store itself loses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from raie.registry.blobs import require_store
+from raie.registry.db.engine import reading
+from raie.registry.db.queries import kept_snapshot, require_kept, resolve_id, snapshot_by_id, version_row
+from raie.registry.errors import BlobMissing
+from raie.registry.registry import Registry
+from raie.registry.store.base import ArtifactStore
+from raie.registry.values import Digest
+
+__all__ = ["require_snapshot", "require_version"]
+
+_AT_ONCE = 8
+"""Questions at a time: fewer than the connections that boto3 keeps."""
+
+
+def require_snapshot(registry: Registry, model: str, ref: str) -> str:
+    """The id of a snapshot of which the store has every blob; raises BlobMissing, NotFound and SnapshotExpired."""
+    with reading(registry.engine) as connection:
+        snapshot = kept_snapshot(connection, resolve_id(connection, model, ref))
+    wanted = {Digest(snapshot.id), *snapshot.content.blobs()}
+    try:
+        _require(registry, wanted, f"snapshot {snapshot.id[:12]}")
+    except BlobMissing:
+        # It may have expired since it was looked up, and a gc have come; then nothing is lost.
+        with reading(registry.engine) as connection:
+            require_kept(connection, [snapshot.id])
+        raise
+    return snapshot.id
+
+
+def require_version(registry: Registry, model: str, region: int, version: int) -> None:
+    """Raises BlobMissing where the store lacks a blob of one version of a region, and NotFound.
+
+    One whose snapshot expired is let through: `promote_region` tells whether its blobs went with it, and by whom.
+    """
+    with reading(registry.engine) as connection:
+        found = version_row(connection, model, region, version)
+        source = snapshot_by_id(connection, found.snapshot)
+    if source.expired is None:
+        _require(registry, found.entry.values(), f"version {version} of region {region}")
+
+
+def _require(registry: Registry, digests: Iterable[Digest], what: str) -> None:
+    require_store(registry.engine, registry.store)
+    wanted = sorted(set(digests))
+    lost = _missing(registry.store, wanted)
+    if lost:
+        raise BlobMissing(
+            f"Expected the {len(wanted)} blobs of {what} in the store, found {len(lost)} of them missing, {lost[0]} "
+            "first; run `raie verify`, which names what needs them, and restore them from a backup",
+            lost[0],
+        )
+
+
+def _missing(store: ArtifactStore, digests: list[Digest]) -> list[Digest]:
+    """Those that the store has not got."""
+    # The first one alone: a store that does not answer at all is given up after one question.
+    there = [store.exists(digest) for digest in digests[:1]]
+    pool = ThreadPoolExecutor(_AT_ONCE)
+    try:
+        there += pool.map(store.exists, digests[1:])
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return [digest for digest, found in zip(digests, there, strict=True) if not found]

@@ -1,0 +1,145 @@
+"""Who gets past a protected alias: a snapshot that should go there, and whoever loads what is there.
+
+A promotion is admitted inside its own transaction, under the model's lock, so that nothing can change between the
+check and the move. A load is admitted again, because a row that somebody moved by hand went through no promotion.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, select
+
+from raie.registry import audit
+from raie.registry.db.queries import edit_by_number, snapshot_by_id
+from raie.registry.db.tables import alias_moves, audit_events
+from raie.registry.errors import InvalidValue, PromotionRefused, Untrusted
+from raie.registry.promotion.evaluations import Candidate, facts
+from raie.registry.promotion.keys import signers
+from raie.registry.promotion.policy import SIGNATURE, Gate, gates
+from raie.registry.promotion.policy_versions import PolicyVersion, history, in_force
+
+__all__ = ["admit", "admit_load", "admit_serving", "candidate_of", "gates_of"]
+
+
+def candidate_of(connection: Connection, snapshot: str) -> Candidate:
+    """A committed snapshot as a candidate; raises NotFound."""
+    found = snapshot_by_id(connection, snapshot)
+    return Candidate(
+        found.id, found.model, found.content, edit_by_number(connection, found.model, found.edit).actor
+    )
+
+
+def gates_of(
+    connection: Connection, model: str, alias: str, candidate: str | Candidate, served: str | None
+) -> tuple[Gate, ...]:
+    """Every gate of the alias's policy for a candidate; none where the alias is not protected.
+
+    candidate: a snapshot's id, or a composition that is not committed yet.  served: where the alias points now.
+    """
+    version = in_force(connection, model, alias)
+    return () if version is None else _gates(connection, version, candidate, served)
+
+
+def _gates(
+    connection: Connection, version: PolicyVersion, candidate: str | Candidate, served: str | None
+) -> tuple[Gate, ...]:
+    if not version.policy.protected:
+        return ()
+    wanted = candidate_of(connection, candidate) if isinstance(candidate, str) else candidate
+    current = None if served is None else snapshot_by_id(connection, served)
+    return gates(version.policy, facts(connection, version.policy, version.alias, wanted, current))
+
+
+def admit(
+    connection: Connection,
+    model: str,
+    alias: str,
+    candidate: str | Candidate,
+    served: str | None,
+    *,
+    actor: str,
+    reason: str,
+    override: bool,
+) -> None:
+    """Lets a candidate through to an alias, or raises PromotionRefused; an override is written into the audit.
+
+    Raises InvalidValue for an override without a reason.
+    """
+    version = in_force(connection, model, alias)
+    if version is None:
+        return
+    failed = [gate for gate in _gates(connection, version, candidate, served) if not gate.passed]
+    if not failed:
+        return
+    target = candidate if isinstance(candidate, str) else candidate.id
+    final = not version.policy.override or any(gate.name == SIGNATURE for gate in failed)
+    if final or not override:
+        raise _refusal(version, target, failed, may_override=not final)
+    if not reason.strip():
+        raise InvalidValue("Expected a reason for the override, found none; say why in --reason")
+    audit.append(
+        connection,
+        actor=actor,
+        action="override",
+        model=model,
+        subject=f"alias:{alias}",
+        source=served,
+        target=target,
+        reason=f"{reason} (in spite of {'; '.join(gate.told for gate in failed)})",
+    )
+
+
+def _refusal(version: PolicyVersion, target: str, failed: list[Gate], *, may_override: bool) -> PromotionRefused:
+    ways = list(dict.fromkeys(gate.advice for gate in failed))
+    ways += ["`--override --reason TEXT` passes over it"] if may_override else []
+    return PromotionRefused(
+        f"Expected snapshot {target[:12]} to pass policy {version.version} of {version.alias!r}, found {len(failed)} of "
+        f"its gates failed: {'; '.join(gate.told for gate in failed)}. What to do: {'; '.join(ways)}",
+        [gate.line for gate in failed],
+    )
+
+
+def admit_load(connection: Connection, model: str, ref: str, snapshot: str) -> None:
+    """Raises Untrusted where a protected alias is not where its log says, or lacks the signature that it must have.
+
+    ref: as the caller wrote it; anything but a protected alias is let through.
+    """
+    version = in_force(connection, model, ref)
+    if version is None or not version.policy.protected:
+        return
+    mine = (alias_moves.c.model == model, alias_moves.c.alias == ref)
+    newest = select(alias_moves.c.target).where(*mine).order_by(alias_moves.c.id.desc()).limit(1)
+    # A move by hand may hide in the log of moves, by a row put in or taken away; the audit is hashed.
+    e = audit_events.c
+    promoted = (e.model == model, e.subject == f"alias:{ref}", e.action == "promote")
+    recorded = select(e.target).where(*promoted).order_by(e.id.desc()).limit(1)
+    for where, query in (("its log", newest), ("the audit", recorded)):
+        logged = connection.execute(query).scalar()
+        if logged != snapshot:
+            raise Untrusted(
+                f"Expected protected alias {ref!r} of {model!r} at {logged}, where {where} says, found it at "
+                f"{snapshot}: it was moved by hand; promote what it should serve, and run `raie verify`"
+            )
+    if version.policy.require_signed:
+        _require_signature(connection, model, snapshot, f"alias {ref!r}")
+
+
+def admit_serving(connection: Connection, model: str, snapshot: str) -> None:
+    """Raises Untrusted for a snapshot without a trusted signature, where any alias of the model requires one.
+
+    For a server that got a snapshot's id from elsewhere and cannot know for which alias.
+    """
+    newest: dict[str, PolicyVersion] = {}
+    for version in history(connection, model):
+        newest.setdefault(version.alias, version)
+    for version in newest.values():
+        if version.policy.protected and version.policy.require_signed:
+            _require_signature(connection, model, snapshot, f"alias {version.alias!r}")
+            return
+
+
+def _require_signature(connection: Connection, model: str, snapshot: str, what: str) -> None:
+    if not signers(connection, model, snapshot):
+        raise Untrusted(
+            f"Expected snapshot {snapshot} of {model!r} to have a valid signature by a trusted key, as the policy of "
+            f"{what} requires, found none; `raie sign {snapshot[:12]} --key FILE`, or promote a signed snapshot"
+        )

@@ -1,0 +1,214 @@
+"""What speaks for a snapshot: evaluations of it, and approvals of its promotion; gathered as facts for a policy.
+
+The newest evaluation is the one that the audit tells of last: a clock that is ahead, or was set back, changes nothing.
+
+An evaluation counts for every snapshot of the same content, against every snapshot of the same content, because equal
+contents score the same. The impact report of an edit is one too, of the candidate against its base, but only if that
+candidate is what landed: an edit that was replayed on another head made a content that nobody has judged.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select
+
+from raie.registry import audit
+from raie.registry.db.engine import chunked
+from raie.registry.db.queries import lock_model, resolve_id, snapshot_by_id, text_of, versions_of
+from raie.registry.db.tables import audit_events, edits, evaluations, snapshots
+from raie.registry.edits.lifecycle import check_author
+from raie.registry.edits.merge import changed_regions
+from raie.registry.promotion import keys
+from raie.registry.promotion.approvals import approvers
+from raie.registry.promotion.policy import Evaluation, Facts, Policy
+from raie.registry.values import Content, Snapshot, digest_of, parse_json
+
+__all__ = ["Candidate", "Recorded", "evaluation_subject", "facts", "record"]
+
+_e, _logged = evaluations.c, audit_events.c
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A snapshot that should go to an alias, or a composition that would be one; author: who made it."""
+
+    id: str
+    model: str
+    content: Content
+    author: str
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A recorded evaluation of a snapshot against another; report: as the impact report of an edit."""
+
+    id: int
+    model: str
+    snapshot: str
+    against: str
+    report: Mapping[str, Any]
+    actor: str
+    reason: str
+    at: float
+
+
+def record(
+    connection: Connection, model: str, ref: str, against: str, report: Mapping[str, Any], actor: str, reason: str
+) -> Recorded:
+    """Keeps a new evaluation of a snapshot against another; raises NotFound, and InvalidValue for no JSON object."""
+    check_author(actor, reason)
+    lock_model(connection, model)
+    measured = snapshot_by_id(connection, resolve_id(connection, model, ref))
+    base = snapshot_by_id(connection, resolve_id(connection, model, against))
+    text, now = text_of(dict(report)), time.time()
+    row = {
+        "model": model,
+        "snapshot": measured.id,
+        "content": measured.content.digest,
+        "against": base.id,
+        "against_content": base.content.digest,
+        "report": text,
+        "actor": actor,
+        "reason": reason,
+        "at": now,
+    }
+    number = connection.execute(insert(evaluations).values(row).returning(_e.id)).scalar_one()
+    audit.append(
+        connection,
+        actor=actor,
+        action="evaluate",
+        model=model,
+        subject=evaluation_subject(number, text),
+        source=base.id,
+        target=measured.id,
+        reason=reason,
+        at=now,
+        rows={"evaluations": [row | {"id": number}]},
+    )
+    return Recorded(number, model, measured.id, base.id, dict(report), actor, reason, now)
+
+
+def facts(
+    connection: Connection, policy: Policy, alias: str, candidate: Candidate, served: Snapshot | None
+) -> Facts:
+    """What is known of a candidate for an alias that serves this snapshot; only what the policy asks is looked up."""
+    second, signed = policy.second_person, policy.require_signed
+    replaced = None if served is None or served.content.digest == candidate.content.digest else served
+    return Facts(
+        snapshot=candidate.id,
+        alias=alias,
+        replaces=replaced is not None,
+        evaluation=None if replaced is None else _evaluation(connection, candidate, replaced),
+        authors=_authors(connection, candidate, served) if second else frozenset(),
+        approvers=approvers(connection, candidate.model, alias, candidate.id) if second else frozenset(),
+        signers=keys.signers(connection, candidate.model, candidate.id) if signed else frozenset(),
+    )
+
+
+def _evaluation(connection: Connection, candidate: Candidate, served: Snapshot) -> Evaluation | None:
+    """The newest evaluation of this content against the served one."""
+    recorded, judged = _newest_recorded(connection, candidate, served), _impact(connection, candidate, served)
+    if recorded is not None and (judged is None or recorded[0] > judged[0]):
+        row = recorded[1]
+        return _read(f"evaluation {row.id}", row.report, row.at, candidate.content, served.content)
+    if judged is not None:
+        row = judged[1]
+        return _read(f"edit {row.number}", row.report, row.closed_at, candidate.content, served.content)
+    return None
+
+
+_Logged = tuple[int, Any]
+"""The number of the audit event that tells of a row, and the row."""
+
+
+def _newest_recorded(connection: Connection, candidate: Candidate, served: Snapshot) -> _Logged | None:
+    mine = (_e.content == candidate.content.digest, _e.against_content == served.content.digest)
+    # Numbers are given under the model's lock, so the largest is the newest.
+    query = select(_e.id, _e.report, _e.at).where(_e.model == candidate.model, *mine).order_by(_e.id.desc())
+    row = connection.execute(query.limit(1)).first()
+    if row is None:
+        return None
+    subject = evaluation_subject(row.id, row.report)
+    return _event_of(connection, candidate.model, [subject]).get(subject, 0), row
+
+
+def _impact(connection: Connection, candidate: Candidate, served: Snapshot) -> _Logged | None:
+    """The newest edit that proposed exactly this content on a base of the served content, and was judged by it."""
+    made, base, content = snapshots.alias("made"), snapshots.alias("base"), candidate.content.digest
+    query = (
+        select(edits.c.number, edits.c.report, edits.c.closed_at)
+        .join(made, edits.c.result == made.c.id)
+        .join(base, edits.c.base == base.c.id)
+        .where(made.c.content_digest == content, edits.c.proposal == content, edits.c.kind == "edit")
+        .where(edits.c.model == candidate.model, base.c.content_digest == served.content.digest)
+    )
+    rows = {f"edit:{row.number}": row for row in connection.execute(query)}
+    events = _event_of(connection, candidate.model, rows)
+    told = [(events.get(subject, 0), row) for subject, row in rows.items()]
+    return max(told, key=lambda one: one[0], default=None)
+
+
+def _event_of(connection: Connection, model: str, subjects: Iterable[str]) -> dict[str, int]:
+    """Subject -> the number of the newest event of it: for an edit, of its end."""
+    found: dict[str, int] = {}
+    for chunk in chunked(sorted(subjects)):
+        mine = (_logged.model == model, _logged.subject.in_(chunk), _logged.action.in_(("commit", "evaluate")))
+        query = select(_logged.subject, func.max(_logged.id)).where(*mine).group_by(_logged.subject)
+        found |= {row[0]: row[1] for row in connection.execute(query)}
+    return found
+
+
+def evaluation_subject(number: int, report: str) -> str:
+    """How the audit names a recorded evaluation."""
+    return f"evaluation:{number} {digest_of(report.encode())}"
+
+
+def _read(source: str, text: str, at: float, content: Content, served: Content) -> Evaluation:
+    """An evaluation from its report, which another client may have written: what is not there was not measured."""
+    report = parse_json(text)
+    return Evaluation(
+        source,
+        time.time() - at,
+        _change(report, "retention"),
+        _change(report, "adaptation"),
+        _disturbed(report, content, served),
+        _change(report, "adaptation_known"),
+    )
+
+
+def _change(report: Any, part: str) -> float | None:
+    """The change of Recall@10 that a part of a report tells."""
+    value = report
+    for name in (part, "Recall@10 change", "mean"):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if number else None
+
+
+def _disturbed(report: Any, content: Content, served: Content) -> tuple[str, ...] | None:
+    """What the report calls untouched and the contents show to differ; a backbone or a space touches every region."""
+    untouched = report.get("untouched") if isinstance(report, Mapping) else None
+    if not isinstance(untouched, list):
+        return None
+    found = ["backbone"] if content.backbone != served.backbone else []
+    found += ["routing space"] if content.space != served.space else []
+    changed = changed_regions(served, content)
+    return (*found, *(f"region {region}" for region in untouched if region in changed))
+
+
+def _authors(connection: Connection, candidate: Candidate, served: Snapshot | None) -> frozenset[str]:
+    """Who made the candidate, and who made the versions of the regions in which it differs from what is served."""
+    regions = candidate.content.regions
+    changed = changed_regions(served.content, candidate.content) if served else frozenset(regions)
+    entries = {region: regions[region] for region in changed if region in regions}
+    numbers = {version.edit for version in versions_of(connection, candidate.model, entries).values()}
+    authors = {candidate.author}
+    for chunk in chunked(sorted(numbers)):
+        mine = (edits.c.model == candidate.model, edits.c.number.in_(chunk))
+        authors |= set(connection.execute(select(edits.c.actor).where(*mine)).scalars())
+    return frozenset(authors)

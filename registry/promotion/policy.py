@@ -1,0 +1,253 @@
+"""What a protected alias asks of a snapshot, and whether it has it. Pure functions over values.
+
+A policy names gates. The facts are what the registry knows of one snapshot that should go to one alias. `gates` says of
+each gate whether it is passed, what it expected, what it found and what to do; `violations` are the lines of those
+that are not. More asked never passes what less asked refused, and better facts never fail what worse ones passed.
+
+Evaluations compare the snapshot with what the alias serves at that moment, not with the snapshot's parent: ten edits
+that each lose a little would otherwise pass one by one. Where the alias serves nothing yet, or the same content, there
+is nothing to compare.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from raie.registry.errors import InvalidValue
+from raie.registry.people import look_alike, person_of
+
+__all__ = ["Evaluation", "Facts", "Gate", "Policy", "gates", "violations"]
+
+FORMAT = 1
+SIGNATURE = "signature"
+CLOCK_SKEW_S = 3600.0
+"""How far ahead of ours the clock of an evaluation may be; one from later than that is refused."""
+
+_DAY_S = 24 * 3600.0
+_LATER = frozenset({"adaptation_known"})  # came after format 1, whose policies do without
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The gates of one alias; what is None or false is not asked.
+
+    protected: false lifts the policy, and keeps it on record.  retention, adaptation: the least change of Recall@10,
+    from what is served, on held-out set-up windows and on new ones.  adaptation_known: on those of the new windows whose
+    target is an item that what is served knows too; one that it cannot recommend flatters any other snapshot.
+    locality: regions that the evaluation calls untouched are so, byte for byte.  max_age_s: of the evaluation, seconds.
+    second_person: somebody approved it who made
+    none of it.  require_signed: signed by a trusted key, at promotion and at every load.  override: whether a gate may
+    be passed over, with a reason; never the signature.
+    Raises InvalidValue for numbers that no change and no age can be.
+    """
+
+    protected: bool = True
+    retention: float | None = None
+    adaptation: float | None = None
+    adaptation_known: float | None = None
+    locality: bool = False
+    max_age_s: float | None = None
+    second_person: bool = False
+    require_signed: bool = False
+    override: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("retention", "adaptation", "adaptation_known"):
+            _check_number(getattr(self, name), name, -1.0, 1.0)
+        _check_number(self.max_age_s, "max_age_s", 1.0, math.inf)
+        for name in ("protected", "locality", "second_person", "require_signed", "override"):
+            if not isinstance(getattr(self, name), bool):
+                raise InvalidValue(f"Expected true or false as {name} of a policy, found {getattr(self, name)!r}")
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON object; without what an older raie could not read, where it is not asked for."""
+        values = {name: value for name, value in asdict(self).items() if name not in _LATER or value is not None}
+        return {"format": FORMAT, **values}
+
+    @staticmethod
+    def from_json(value: Any) -> Policy:
+        """The policy of a JSON object.
+
+        Raises InvalidValue for any other, one with a gate of a newer raie among them: it must not be passed over.
+        """
+        known = {field.name for field in fields(Policy)}
+        found = set(value) - {"format"} if isinstance(value, Mapping) else set()
+        if not isinstance(value, Mapping) or value.get("format") != FORMAT or not known - _LATER <= found <= known:
+            raise InvalidValue("Expected a policy as this raie writes it, found another; upgrade raie")
+        return Policy(**{name: value[name] for name in found})
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A snapshot measured against what an alias serves.
+
+    source: where it is kept ("edit 3", "evaluation 7").  age_s: seconds.  retention, adaptation, adaptation_known: change
+    of Recall@10, None where not measured.  disturbed: what should be untouched and is not; None where the report does not
+    say what it left untouched.
+    """
+
+    source: str
+    age_s: float
+    retention: float | None
+    adaptation: float | None
+    disturbed: tuple[str, ...] | None
+    adaptation_known: float | None = None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a snapshot that should go to an alias.
+
+    replaces: whether the alias serves another content now.  evaluation: the newest one against what it serves.
+    authors: who made the snapshot or a region in which it differs.  approvers: who approved it for this alias.
+    signers: names of trusted keys with a valid signature of it.
+    """
+
+    snapshot: str
+    alias: str
+    replaces: bool
+    evaluation: Evaluation | None = None
+    authors: frozenset[str] = frozenset()
+    approvers: frozenset[str] = frozenset()
+    signers: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One gate: what it expected and found, and what to do where it is not passed."""
+
+    name: str
+    passed: bool
+    expected: str
+    found: str
+    advice: str
+
+    @property
+    def told(self) -> str:
+        """What it expected and found, in one line."""
+        return f"{self.name}: expected {self.expected}, found {self.found}"
+
+    @property
+    def line(self) -> str:
+        """The same, and what to do where it is not passed."""
+        return self.told if self.passed else f"{self.told}; {self.advice}"
+
+
+def violations(policy: Policy, facts: Facts) -> tuple[str, ...]:
+    """One line for each gate that the snapshot does not pass; empty where it may be promoted."""
+    return tuple(gate.line for gate in gates(policy, facts) if not gate.passed)
+
+
+def gates(policy: Policy, facts: Facts) -> tuple[Gate, ...]:
+    """Every gate that the policy asks for; none where it protects nothing."""
+    if not policy.protected:
+        return ()
+    asked = (
+        _retention(policy, facts),
+        _adaptation(policy, facts),
+        _adaptation_known(policy, facts),
+        _locality(policy, facts),
+        _age(policy, facts),
+        _second_person(policy, facts),
+        _signature(policy, facts),
+    )
+    return tuple(gate for gate in asked if gate is not None)
+
+
+def _retention(policy: Policy, facts: Facts) -> Gate | None:
+    if policy.retention is None:
+        return None
+    found = None if facts.evaluation is None else facts.evaluation.retention
+    return _change("retention", "held-out set-up windows", policy.retention, found, facts)
+
+
+def _adaptation(policy: Policy, facts: Facts) -> Gate | None:
+    if policy.adaptation is None:
+        return None
+    found = None if facts.evaluation is None else facts.evaluation.adaptation
+    return _change("adaptation", "new windows", policy.adaptation, found, facts)
+
+
+def _adaptation_known(policy: Policy, facts: Facts) -> Gate | None:
+    if policy.adaptation_known is None:
+        return None
+    found = None if facts.evaluation is None else facts.evaluation.adaptation_known
+    return _change("adaptation, known items", "new windows of known items", policy.adaptation_known, found, facts)
+
+
+def _change(name: str, windows: str, least: float, change: float | None, facts: Facts) -> Gate:
+    expected = f"Recall@10 to change by {least:+g} or more on {windows}"
+    found = "no such window" if change is None else f"{change:+.4g}"
+    return _compared(name, change is not None and change >= least, expected, found, facts)
+
+
+def _locality(policy: Policy, facts: Facts) -> Gate | None:
+    if not policy.locality:
+        return None
+    disturbed = None if facts.evaluation is None else facts.evaluation.disturbed
+    expected = "every untouched region as it is served, byte for byte"
+    if disturbed is None:
+        found = "no word of what was left untouched"
+    else:
+        found = f"another {', '.join(disturbed)}" if disturbed else "all of them"
+    return _compared("locality", disturbed == (), expected, found, facts)
+
+
+def _age(policy: Policy, facts: Facts) -> Gate | None:
+    if policy.max_age_s is None:
+        return None
+    age_s = math.inf if facts.evaluation is None else facts.evaluation.age_s
+    expected = f"an evaluation of the last {policy.max_age_s / _DAY_S:g} days"
+    found = "one from the future; look at the clocks" if age_s < 0 else f"one {age_s / _DAY_S:.1f} days old"
+    return _compared("age", -CLOCK_SKEW_S <= age_s <= policy.max_age_s, expected, found, facts)
+
+
+def _compared(name: str, passed: bool, expected: str, found: str, facts: Facts) -> Gate:
+    """A gate that compares with what is served."""
+    advice = f"`raie evaluate LOG --ref {facts.snapshot[:12]} --against {facts.alias} --record` measures it"
+    if not facts.replaces:
+        return Gate(name, True, expected, f"nothing else that {facts.alias} serves", advice)
+    if facts.evaluation is None:
+        return Gate(name, False, expected, f"no evaluation against what {facts.alias} serves", advice)
+    return Gate(name, passed, expected, f"{found} ({facts.evaluation.source})", advice)
+
+
+def _second_person(policy: Policy, facts: Facts) -> Gate | None:
+    if not policy.second_person:
+        return None
+    made = {person_of(author) for author in facts.authors}
+    others = {name for name in facts.approvers if person_of(name) not in made}
+    found = "approval by " + ", ".join(sorted(others or facts.approvers)) if facts.approvers else "no approval"
+    alike = sorted(f"{a!a} looks like author {b!a}" for a in others for b in facts.authors if look_alike(a, b))
+    found += f" ({'; '.join(alike)})" if alike else ""
+    return Gate(
+        "second person",
+        bool(others),
+        f"approval by somebody other than {' and '.join(sorted(facts.authors)) or 'its author'}",
+        found,
+        f"somebody else runs `raie approve {facts.snapshot[:12]} --alias {facts.alias}`",
+    )
+
+
+def _signature(policy: Policy, facts: Facts) -> Gate | None:
+    if not policy.require_signed:
+        return None
+    return Gate(
+        SIGNATURE,
+        bool(facts.signers),
+        "a valid signature by a trusted key",
+        "one by " + ", ".join(sorted(facts.signers)) if facts.signers else "none",
+        f"`raie sign {facts.snapshot[:12]} --key FILE`, with a key that `raie keys list` shows as trusted",
+    )
+
+
+def _check_number(value: Any, name: str, least: float, most: float) -> None:
+    if value is None:
+        return
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or not least <= value <= most:
+        limits = f"from {least:g} to {most:g}" if math.isfinite(most) else f"of {least:g} or more"
+        raise InvalidValue(f"Expected {name} of a policy as a number {limits}, found {value!r}")

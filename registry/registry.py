@@ -1,0 +1,313 @@
+"""Registry: begin, commit, roll back, promote, load.
+
+Each method is one transaction of the commit protocol, or a few that leave nothing half visible. The rules are in
+the modules it calls: edits (running ones), commit and landing (transaction B), rollback, promotion, blobs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Engine, select
+
+from raie.registry import blobs
+from raie.registry.db import queries
+from raie.registry.db.engine import check_schema, connected, open_engine, reading, write
+from raie.registry.db.tables import aliases as aliases_table
+from raie.registry.db.tables import edits as edits_table
+from raie.registry.db.tables import models as models_table
+from raie.registry.edits import commit, rollback
+from raie.registry.edits import lifecycle as edits
+from raie.registry.failpoints import reach
+from raie.registry.ownership import standing
+from raie.registry.ownership.identity import scope_of
+from raie.registry.promotion import admission
+from raie.registry.promotion import aliases as promotion
+from raie.registry.store.base import ArtifactStore, open_store
+from raie.registry.values import Alias, AliasMove, Content, Digest, Edit, RegionChange, Snapshot, check_digest
+
+__all__ = ["Registry"]
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The model states of one database and one artifact store.
+
+    It holds no connection between calls and needs no closing. holder: the name under which this process holds the
+    leases of its edits.  checked: when the store was last asked whether this database may write to it. Every method
+    may raise DatabaseUnreachable, those that touch blobs StoreUnreachable, those that write NotOwner.
+    """
+
+    engine: Engine
+    store: ArtifactStore
+    holder: str = field(default_factory=edits.new_holder)
+    checked: dict[str, float] = field(default_factory=dict, repr=False, compare=False)
+
+    @staticmethod
+    def open(database_url: str, store_url: str) -> Registry:
+        """The registry of a database and a store, of which its own part is opened; the store itself is not asked.
+
+        Raises SchemaMismatch, DatabaseUnreachable, InvalidValue, and Untrusted for a database without an identity.
+        """
+        engine = open_engine(database_url)
+        store = open_store(store_url)
+        return Registry(engine, store.within(check_schema(engine, scope_of)))
+
+    def require_writable(self, *, store_needed: bool = True) -> None:
+        """Raises NotOwner where the store is another registry's, or another copy's of this one.
+
+        store_needed: False for what touches the database alone, which an absent store does not stop.
+        """
+        standing.require_writable(self, store_needed=store_needed)
+
+    # Blobs
+
+    def put(self, data: bytes) -> Digest:
+        """Stores bytes under their sha256, reads them back, and makes them fit for a commit; idempotent.
+
+        Raises StoreFull, and BlobCorrupt where the store does not keep what it is given.
+        """
+        self.require_writable()
+        return blobs.put(self.engine, self.store, data)
+
+    def put_all(self, data: Sequence[bytes]) -> list[Digest]:
+        """The same for many blobs, faster than one by one; their digests in the same order."""
+        self.require_writable()
+        return blobs.put_all(self.engine, self.store, data)
+
+    def get(self, digest: Digest) -> bytes:
+        """The bytes, whose sha256 is this; raises BlobMissing and BlobCorrupt."""
+        return self.store.get(check_digest(digest))
+
+    # Reading
+
+    def models(self) -> list[str]:
+        """The names of the models, sorted."""
+        with reading(self.engine) as connection:
+            return list(connection.execute(select(models_table.c.name).order_by(models_table.c.name)).scalars())
+
+    def head(self, model: str) -> Snapshot | None:
+        """The model's newest snapshot; None before its first one."""
+        with reading(self.engine) as connection:
+            found = queries.head_id(connection, model)
+            return None if found is None else queries.snapshot_by_id(connection, found)
+
+    def resolve(self, model: str, ref: str) -> Snapshot:
+        """The snapshot that "head", an alias, "edit:3", an id or a unique prefix of 4 or more characters names.
+
+        Raises NotFound, InvalidValue for a prefix of several, and SnapshotExpired for one whose blobs may be gone:
+        `lineage.find` reads what that one was. Raises Untrusted for a protected alias that was moved by hand, or lacks
+        the signature that its policy requires: what is loaded through an alias is checked each time.
+        """
+        with reading(self.engine) as connection:
+            found = queries.resolve_id(connection, model, ref)
+            admission.admit_load(connection, model, ref, found)
+            return queries.kept_snapshot(connection, found)
+
+    def next_region_id(self, model: str) -> int:
+        """One more than the largest region id the model ever had: a rollback does not make an id free again."""
+        with reading(self.engine) as connection:
+            return queries.next_region_id(connection, model)
+
+    def edits(self, model: str, *, only_open: bool = False, limit: int | None = None) -> list[Edit]:
+        """The model's edits, newest first; raises NotFound.
+
+        only_open: those that run or were abandoned.  limit: the newest so many.
+        """
+        table = edits_table.c
+        with reading(self.engine) as connection:
+            queries.require_model(connection, model)
+            query = select(edits_table).where(table.model == model).order_by(table.number.desc()).limit(limit)
+            query = query.where(table.state == "running") if only_open else query
+            return [queries.edit_of(row) for row in connection.execute(query)]
+
+    def edit(self, model: str, number: int) -> Edit:
+        """One edit; raises NotFound."""
+        with reading(self.engine) as connection:
+            return queries.edit_by_number(connection, model, number)
+
+    # Edits
+
+    def begin(
+        self,
+        model: str,
+        kind: str,
+        *,
+        seed: int,
+        actor: str,
+        reason: str = "",
+        data_digest: str | None = None,
+        plan_digest: str | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        base: str | None = None,
+    ) -> Edit:
+        """Begins an edit and takes its lease; kind "setup" makes the model.
+
+        base: the id of the snapshot it was planned on; None takes the head. Raises NotFound, InvalidValue,
+        EditStateError for a set-up of a model that has a head, or an edit of one that has none, and
+        SnapshotExpired for such a base.
+        """
+        self.require_writable()
+        edit = write(
+            self.engine,
+            lambda connection: edits.begin(
+                connection,
+                self.holder,
+                model,
+                kind,
+                seed=seed,
+                data_digest=data_digest,
+                plan_digest=plan_digest,
+                parameters=parameters or {},
+                actor=actor,
+                reason=reason,
+                base=base,
+            ),
+        )
+        reach("begin.committed")
+        return edit
+
+    def record_part(self, model: str, number: int, key: str, value: Mapping[str, Any]) -> None:
+        """Records the result of a finished step, so that another process can go on from there; renews the lease.
+
+        The digests in it are safe from gc while the edit runs. Raises LeaseLost and EditStateError.
+        """
+        write(self.engine, lambda c: edits.record_part(c, self.holder, model, number, key, value))
+        reach("part.committed")
+
+    def parts(self, model: str, number: int) -> dict[str, Mapping[str, Any]]:
+        """The results of an edit's finished steps by key, sorted; raises NotFound."""
+        with reading(self.engine) as connection:
+            return edits.parts(connection, model, number)
+
+    def heartbeat(self, model: str, number: int) -> None:
+        """Renews the lease of an edit this process works on; raises LeaseLost and EditStateError."""
+        write(self.engine, lambda c: edits.heartbeat(c, self.holder, model, number))
+
+    def resume(self, model: str, number: int, *, actor: str | None = None, force: bool = False) -> Edit:
+        """Takes the lease of an abandoned edit; with force also from a process that may still work on it.
+
+        actor: None for the edit's own. Raises LeaseLost while another process works on it, and EditStateError for
+        a closed edit.
+        """
+        self.require_writable()
+        edit = write(self.engine, lambda c: edits.resume(c, self.holder, model, number, actor, force))
+        reach("resume.committed")
+        return edit
+
+    def abort(
+        self, model: str, number: int, reason: str = "", *, actor: str | None = None, force: bool = False
+    ) -> Edit:
+        """Closes an edit without a result; idempotent.
+
+        actor: None for the edit's own. Raises LeaseLost while another process works on it (unless force), and
+        EditStateError for a committed one.
+        """
+        self.require_writable(store_needed=False)
+        edit = write(self.engine, lambda c: edits.abort(c, self.holder, model, number, actor, reason, force))
+        reach("abort.committed")
+        return edit
+
+    def commit(
+        self,
+        model: str,
+        number: int,
+        content: Content,
+        changes: Sequence[RegionChange],
+        report: Mapping[str, Any] | None = None,
+    ) -> Snapshot:
+        """Makes the content the model's head and closes the edit; asked again, returns the same snapshot.
+
+        An edit whose head moved is replayed on the new one where the two changed different regions. Every region
+        that differs from the base needs a RegionChange. Raises CommitConflict, BlobMissing for a blob that was not
+        put, InvalidValue, IncompatibleRegions for another backbone, LeaseLost, EditStateError, CommitStateUnknown.
+        """
+        self.require_writable()
+        with connected(self.engine) as database:
+            return commit.commit(database, self.store, self.holder, model, number, content, changes, report or {})
+
+    # Rolling back
+
+    def rollback_to(self, model: str, ref: str, actor: str, reason: str = "") -> Snapshot:
+        """Commits a snapshot with exactly an older one's content; returns the head where it has that already.
+
+        Raises NotFound, and SnapshotExpired where the older one's blobs may be gone.
+        """
+        self.require_writable()
+        with connected(self.engine) as database:
+            return rollback.rollback_to(database, self.store, self.holder, model, ref, actor, reason)
+
+    def rollback_edit(
+        self, model: str, number: int, actor: str, reason: str = "", cascade: bool = False
+    ) -> Snapshot:
+        """Commits a snapshot without what one edit changed, every later change of other regions kept.
+
+        Returns the head where that is undone already. Raises RollbackConflict naming the later edits in the way,
+        which cascade undoes too, EditStateError for an edit with nothing to undo, and SnapshotExpired for one whose
+        base expired.
+        """
+        self.require_writable()
+        with connected(self.engine) as database:
+            return rollback.rollback_edit(database, self.store, self.holder, model, number, actor, reason, cascade)
+
+    # Aliases
+
+    def promote(
+        self,
+        model: str,
+        ref: str,
+        alias: str,
+        actor: str,
+        reason: str = "",
+        expected: str | None = None,
+        override: bool = False,
+    ) -> AliasMove:
+        """Moves an alias to a snapshot, making it where it is new; asked again, returns the same move, as repeated.
+
+        expected: a reference to the snapshot it must point to, "" where it must not exist, None for either; it is
+        compared first, so who asks again with one is told AliasConflict.  override: pass over gates that the alias's
+        policy allows to be passed over; needs a reason.
+        Raises AliasConflict, NotFound, InvalidValue, SnapshotExpired, and PromotionRefused naming each failed gate.
+        """
+        self.require_writable(store_needed=False)
+        move = write(
+            self.engine, lambda c: promotion.promote(c, model, ref, alias, actor, reason, expected, override)
+        )
+        reach("promote.committed")
+        return move
+
+    def promote_region(
+        self,
+        model: str,
+        region: int,
+        version: int,
+        alias: str,
+        actor: str,
+        reason: str = "",
+        override: bool = False,
+    ) -> tuple[Snapshot, AliasMove]:
+        """Composes what the alias serves with one version of one region, and moves the alias there.
+
+        Raises NotFound, PromotionRefused, IncompatibleRegions for a version of another space or catalogue, and
+        SnapshotExpired where its blobs went with a snapshot that expired.
+        """
+        self.require_writable()
+        with connected(self.engine) as database:
+            return promotion.promote_region(
+                database, self.store, self.holder, model, region, version, alias, actor, reason, override
+            )
+
+    def aliases(self, model: str) -> list[Alias]:
+        """The model's aliases by name; raises NotFound."""
+        table = aliases_table.c
+        with reading(self.engine) as connection:
+            queries.require_model(connection, model)
+            query = select(aliases_table).where(table.model == model).order_by(table.name)
+            return [Alias(**row._mapping) for row in connection.execute(query)]
+
+    def alias_history(self, model: str, alias: str, limit: int | None = None) -> list[AliasMove]:
+        """Every move of an alias, or the last so many, newest first; raises NotFound."""
+        with reading(self.engine) as connection:
+            return promotion.alias_history(connection, model, alias, limit)

@@ -1,0 +1,78 @@
+"""What is open, who works on it and where, and the way on where nobody does any more."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+from sqlalchemy import text
+
+from raie.registry import Registry
+from raie.registry.edits.lifecycle import LEASE_S
+from raie.workspace import Workspace
+from tests.cli.conftest import Raie
+
+KILLED = """
+import os, signal, sys
+from raie.registry import Registry
+registry = Registry.open(sys.argv[1], sys.argv[2])
+print(registry.begin("recsys", "edit", seed=1, actor="grace", reason="June").number, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture
+def killed(workspace: Workspace) -> int:
+    """The process that began edit 7 and was killed."""
+    command = [sys.executable, "-c", KILLED, workspace.database, workspace.store]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    process.wait(60)
+    return process.pid
+
+
+def test_an_edit_whose_process_was_killed_is_shown_with_since_when_who_and_where(
+    raie: Raie, workspace: Workspace, killed: int
+) -> None:
+    (found,) = raie("edit", "list", "--open", "--json").json["edits"]
+    assert (found["edit"], found["state"], found["actor"]) == (7, "abandoned", "grace")
+    assert found["lease_owner"].startswith(f"{socket.gethostname()}:{killed}:")
+    assert 0 < found["lease_expires_at_epoch"] - found["created_at_epoch"] <= LEASE_S + 1
+    header, row, way = raie("edit", "list", "--open").out.splitlines()
+    for part in ("begun (UTC)", "lease until (UTC)", "process", "host", "who"):
+        assert part in header
+    for part in ("abandoned", str(killed), socket.gethostname(), "grace", "June"):
+        assert part in row
+    assert way == "edit 7 is abandoned: raie edit resume 7, or raie edit abort 7"
+    assert f"process {killed} on {socket.gethostname()}" in raie("edit", "show", "7").out
+    assert "raie edit resume 7" in raie("log").out
+
+
+def test_an_abandoned_edit_is_closed_and_no_longer_shown(raie: Raie, workspace: Workspace, killed: int) -> None:
+    assert raie("edit", "abort", "7", "--reason", "never mind", "--yes").code == 0
+    assert raie("edit", "list", "--open").out == "no open edit\n"
+    assert raie("edit", "list", "--open", "--json").json["edits"] == []
+
+
+def test_an_edit_that_somebody_works_on_is_not_taken_and_its_holder_is_named(
+    raie: Raie, registry: Registry
+) -> None:
+    registry.begin("recsys", "edit", seed=1, actor="ada")
+    (found,) = raie("edit", "list", "--open", "--json").json["edits"]
+    assert (found["state"], found["lease_owner"]) == ("running", registry.holder)
+    assert "abandoned" not in raie("edit", "list", "--open").out
+    refused = raie("edit", "abort", "7", "--yes")
+    assert refused.code == 4
+    assert f"found {socket.gethostname()}:{os.getpid()}:" in refused.err
+
+
+def test_a_lease_that_ran_out_on_another_host_is_shown_as_abandoned(raie: Raie, registry: Registry) -> None:
+    registry.begin("recsys", "edit", seed=1, actor="ada")
+    with registry.engine.begin() as connection:
+        over = "UPDATE edits SET lease_owner = 'far-away:12:ab', lease_expires_at = lease_expires_at - :s"
+        connection.execute(text(f"{over} WHERE number = 7"), {"s": LEASE_S + 1})
+    row = raie("edit", "list", "--open").out.splitlines()[1]
+    assert "abandoned" in row
+    assert "far-away" in row

@@ -1,0 +1,151 @@
+"""MLflow serves a snapshot from code and digests: the registry's bytes, verified, and the Router's answers."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd  # type: ignore[import-untyped]
+import pytest
+
+from raie.edits import open_view, run_setup
+from raie.engine.config import BackboneConfig, EngineConfig, RegionConfig
+from raie.engine.data.readers.settings import LogSettings
+from raie.engine.data.synthetic import SyntheticConfig, drifting_log, write_csv
+from raie.engine.data.windows import Windows
+from raie.engine.errors import InputError
+from raie.engine.model import ModelView, Settings
+from raie.errors import WorkspaceError
+from raie.migrations import upgrade
+from raie.registry import BlobCorrupt, LocalStore, Registry, Untrusted, trust
+from raie.registry.mlflow.publisher import sync
+from raie.registry.promotion import signing
+from raie.serve import open_described
+
+# MLflow's own imports warn of what a later Python will drop.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a registry of one small model, promoted to production and published."""
+    folder = tmp_path_factory.mktemp("served")
+    write_csv(drifting_log(SyntheticConfig(users=60)), folder / "log.csv")
+    backbone = BackboneConfig(dim=16, layers=1, heads=1, epochs=1)
+    engine = EngineConfig(backbone=backbone, regions=RegionConfig(regions=2))
+    upgrade(f"sqlite:///{folder}/registry.db")
+    registry = at(folder)
+    settings = Settings(engine, LogSettings())
+    names: dict[str, Any] = {"actor": "ada", "reason": "", "work": folder / "work", "progress": lambda *_: None}
+    run_setup(registry, "recsys", folder / "log.csv", "0.5", settings, **names)
+    registry.promote("recsys", "head", "production", "ada")
+    assert sync(registry, f"sqlite:///{folder}/mlflow.db").published == 2
+    return folder
+
+
+def at(folder: Path) -> Registry:
+    return Registry.open(f"sqlite:///{folder}/registry.db", str(folder / "blobs"))
+
+
+@pytest.fixture
+def loaded(made: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The production version as MLflow's server loads it."""
+    import mlflow
+
+    monkeypatch.setenv("RAIE_DATABASE_URL", f"sqlite:///{made}/registry.db")
+    monkeypatch.setenv("RAIE_STORE", str(made / "blobs"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{made}/mlflow.db")
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    return mlflow.pyfunc.load_model("models:/recsys@production")
+
+
+def frame(histories: list[list[str]]) -> pd.DataFrame:
+    return pd.DataFrame({"items": histories})
+
+
+def histories(view: ModelView, count: int) -> tuple[Windows, list[list[str]]]:
+    windows = view.holdout.take(slice(0, count))
+    return windows, [view.catalogue.item_ids(row[row > 0].tolist()) for row in windows.items]
+
+
+def test_the_production_version_answers_as_the_router_of_its_snapshot_does(loaded: Any, made: Path) -> None:
+    registry = at(made)
+    view = open_view(registry, registry.resolve("recsys", "production"))
+    windows, items = histories(view, 8)
+    answers = loaded.predict(frame(items), params={"k": 5})
+    expected = view.router.top_k(windows, 5)
+    assert answers["items"].tolist() == [view.catalogue.item_ids(row.tolist()) for row in expected.rows]
+    assert answers["region"].tolist() == view.router.assign(windows).tolist()
+    # Scores of another batch size pass through the same blocks.
+    assert answers["scores"].tolist() == [[float(score) for score in row] for row in expected.scores]
+    assert answers["ignored"].tolist() == [0] * 8
+
+
+def test_a_request_may_hold_unknown_items_and_repeat_seen_ones_only_when_asked(loaded: Any, made: Path) -> None:
+    registry = at(made)
+    view = open_view(registry, registry.resolve("recsys", "head"))
+    history = list(view.catalogue.items[:25])
+    answer = loaded.predict(frame([["never seen", *history]]), params={"k": 1000}).iloc[0]
+    assert answer["ignored"] == 1
+    assert not set(answer["items"]) & set(history)
+    assert len(answer["items"]) == len(view.catalogue.items) - 25
+    answer = loaded.predict(frame([history]), params={"k": 1000, "exclude_seen": False}).iloc[0]
+    assert sorted(answer["items"]) == sorted(view.catalogue.items)
+
+
+def test_a_request_without_any_known_item_is_refused(loaded: Any) -> None:
+    with pytest.raises(InputError, match="expected at least one item the model knows in history 1, found none"):
+        loaded.predict(frame([["t0-core-00"], ["never seen"]]))
+
+
+def test_a_damaged_blob_stops_the_server_and_not_a_request(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = at(made)
+    snapshot = registry.resolve("recsys", "head")
+    store = LocalStore(tmp_path / "blobs").within(registry.store.scope)
+    for digest in snapshot.content.blobs():
+        store.put(registry.get(digest))
+    weights = snapshot.content.backbone["weights"]
+    file = next(path for path in (tmp_path / "blobs").rglob(f"*{weights[2:]}*"))
+    file.chmod(0o600)
+    damaged = bytearray(file.read_bytes())
+    damaged[-1] ^= 1
+    file.write_bytes(bytes(damaged))
+    monkeypatch.setenv("RAIE_DATABASE_URL", f"sqlite:///{made}/registry.db")
+    monkeypatch.setenv("RAIE_STORE", str(tmp_path / "blobs"))
+    view = open_described({"model": "recsys", "id": snapshot.id, "digest": snapshot.content.digest})
+    with pytest.raises(BlobCorrupt):
+        _ = view.router
+
+
+def test_where_an_alias_requires_signatures_nothing_unsigned_is_served(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    registry = at(tmp_path)
+    snapshot = registry.resolve("recsys", "head")
+    described = {"model": "recsys", "id": snapshot.id, "digest": snapshot.content.digest}
+    monkeypatch.setenv("RAIE_DATABASE_URL", f"sqlite:///{tmp_path}/registry.db")
+    monkeypatch.setenv("RAIE_STORE", str(tmp_path / "blobs"))
+    trust.set_policy(registry, "recsys", "production", {"require_signed": True}, actor="ada")
+    with pytest.raises(Untrusted, match="raie sign"):
+        open_described(described)
+    release = signing.generate()
+    trust.trust_key(registry, "recsys", release.key, "release", actor="ada")
+    trust.sign(registry, "recsys", "head", release, actor="ci")
+    assert open_described(described).content == snapshot.content
+
+
+def test_a_description_that_was_changed_after_publishing_is_refused(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = at(made).resolve("recsys", "head")
+    monkeypatch.setenv("RAIE_DATABASE_URL", f"sqlite:///{made}/registry.db")
+    monkeypatch.setenv("RAIE_STORE", str(made / "blobs"))
+    with pytest.raises(WorkspaceError, match="this MLflow model was changed after it was published"):
+        open_described({"model": "recsys", "id": snapshot.id, "digest": "0" * 64})
+    monkeypatch.delenv("RAIE_STORE")
+    with pytest.raises(WorkspaceError, match="raie init"):
+        open_described({"model": "recsys", "id": snapshot.id, "digest": snapshot.content.digest})

@@ -1,0 +1,70 @@
+"""The description counts what is there and warns of what will go wrong."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from raie.engine.config import WindowConfig
+from raie.engine.data.catalogue import Catalogue
+from raie.engine.data.describe import describe
+from raie.engine.data.interactions import Interactions
+
+T = 1_600_000_000
+
+
+def log_of(user, item, time) -> Interactions:
+    user, item, time = np.array(user, np.int32), np.array(item, np.int32), np.array(time, np.int64)
+    users = tuple(f"u{row}" for row in range(int(user.max(initial=-1)) + 1))
+    items = tuple(f"i{row}" for row in range(1, int(item.max(initial=0)) + 1))
+    return Interactions(user, item, time, Catalogue(users, items))
+
+
+def test_counts_of_a_small_log_by_slice():
+    log = log_of([0, 1, 0, 0, 2, 2], [1, 1, 2, 3, 3, 4], [T, T, T + 10, T + 10, T + 20, T + 30])
+    found = describe(log, WindowConfig(length=2, stride=1, min_length=2), [T + 10])
+    assert (found.rows, found.users, found.items, found.first, found.last) == (6, 3, 4, T, T + 30)
+    assert found.history["0"] == 1
+    assert found.history["0.5"] == 2
+    assert found.history["1"] == 3
+    assert found.ties == pytest.approx(1 / 3)  # of three adjacent pairs of one user, one shares a second
+    assert found.short_users == pytest.approx(2 / 3)
+    first, second = found.slices
+    assert (first.rows, first.users, first.items, first.windows) == (4, 2, 3, 1)
+    assert (second.rows, second.new_users, second.new_items, second.new_item_share) == (2, 1, 1, 0.5)
+    assert json.loads(json.dumps(found.to_mapping()))["slices"][1]["first"] == T + 20
+
+
+def healthy() -> Interactions:
+    rng = np.random.default_rng(0)
+    order = np.repeat(np.arange(40), 600)
+    return log_of(np.tile(np.arange(600), 40), rng.integers(1, 50, len(order)), T + order * 1000)
+
+
+def test_a_healthy_log_gets_no_warning():
+    assert describe(healthy(), WindowConfig(), [T + 20_000]).warnings == ()
+
+
+WARNINGS = {
+    "nothing": (log_of([], [], []), [], "the log is empty"),
+    "one instant": (log_of([0, 0], [1, 2], [T, T]), [], "every row has the timestamp 2020-09-13T12:26:40Z"),
+    "row numbers as time": (log_of([0, 0], [1, 2], [1, 2]), [], "the first timestamp is 1970-01-01T00:00:01Z"),
+    "ties": (
+        log_of([0, 0, 0], [1, 2, 3], [T, T, T + 1]),
+        [],
+        "50% of a user's adjacent interactions share a second",
+    ),
+    "short histories": (log_of([0, 1], [1, 2], [T, T + 1]), [], "100% of users have at most 10 interactions"),
+    "few windows": (log_of([0, 1], [1, 2], [T, T + 1]), [], "slice 1 gives 0 windows"),
+    "empty slice": (healthy(), [T + 10**8], "slice 2 is empty"),
+    "new items": (log_of([0, 0], [1, 2], [T, T + 9]), [T + 1], "100% of slice 2's interactions are with 1 items"),
+    "one loud user": (log_of([*range(11), *[0] * 9], [1] * 20, range(T, T + 20)), [], "one user has 50% of all"),
+}
+
+
+@pytest.mark.parametrize("case", WARNINGS)
+def test_what_will_go_wrong_is_said_beforehand(case):
+    log, cuts, words = WARNINGS[case]
+    assert any(words in warning for warning in describe(log, WindowConfig(), cuts).warnings)

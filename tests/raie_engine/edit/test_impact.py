@@ -1,0 +1,78 @@
+"""The impact report of an edit, and routers compared on the same windows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from raie.engine.data.interactions import between
+from raie.engine.data.windows import cut_windows
+from raie.engine.edit.impact import compared, impact, knowing_rows_of
+from raie.engine.evaluation.metrics import mean_metrics, ranks
+from raie.engine.model import ModelView
+from raie.engine.training.train_adapter import SHARED
+from tests.raie_engine.world import World, small_settings
+
+
+def test_the_impact_of_an_edit_is_measured_on_what_nobody_trained_on(world: World) -> None:
+    first = world.first
+    report = impact(world.view, first.view, first.prepared, first.finished, first.trained)
+    plan = first.prepared.plan
+    assert report["gate"]["update"] + report["gate"]["expand"] + report["gate"]["add"] == len(
+        first.prepared.windows
+    )
+    assert report["retention"]["windows"] == len(world.view.holdout)
+    assert report["retention"]["before"] == pytest.approx(world.made.report["holdout"])
+    newest = first.prepared.windows.take(first.prepared.windows.timestamp > first.prepared.judged_after)
+    assert report["adaptation"]["after"] == mean_metrics(ranks(first.view.router.scores, newest))
+    assert report["adaptation"]["before"] == mean_metrics(
+        ranks(knowing_rows_of(world.view.router, first.view.router).scores, newest)
+    )
+    assert report["untouched"] == sorted(set(range(5)) - set(plan.touched))
+    assert report["untouched_identical"] is True
+    assert report["rejected"] == list(first.finished.rejected)
+    assert {row["region"]: row["accepted"] for row in report["regions"]} == {
+        region: region not in first.finished.rejected for region in plan.touched
+    }
+    assert report["passes"] == sum(one.passes for one in first.trained.values())
+    assert SHARED in first.trained
+    assert report["waiting"] == len(first.view.buffer)
+
+
+def test_windows_of_items_that_the_parent_does_not_know_do_not_count_as_a_gain_on_known_items(
+    world: World,
+) -> None:
+    first, windows = world.first, world.first.prepared.windows
+    parent = ModelView(world.view.content, world.view.get)
+    items = int(np.median(windows.target))
+    vars(parent)["catalogue"] = world.view.catalogue.first(users=len(world.view.catalogue.users), items=items)
+    report = impact(parent, first.view, first.prepared, first.finished, first.trained)
+    newest = windows.take(windows.timestamp > first.prepared.judged_after)
+    known = newest.take(newest.target <= items)
+    assert 0 < len(known) < len(newest) == report["adaptation"]["windows"]
+    before = knowing_rows_of(parent.router, first.view.router)
+    assert report["adaptation_known"] == compared(before, first.view.router, known)
+
+
+def test_an_older_router_reads_new_items_and_recommends_none(world: World) -> None:
+    older = knowing_rows_of(world.view.router, world.first.view.router)
+    windows = world.first.prepared.windows
+    scores = older.scores(windows)
+    known = world.view.backbone.known_items
+    assert scores[:, known + 1 :].isneginf().all()
+    kept = ~(windows.items > known).any(axis=1)
+    assert torch.equal(scores[kept, : known + 1], world.view.router.scores(windows.take(kept)))
+
+
+def test_routers_are_compared_on_the_same_windows(world: World) -> None:
+    settings = small_settings().engine
+    test = cut_windows(
+        between(world.interactions, None, world.ends[3]),
+        settings.windows,
+        after=world.second.view.watermark.timestamp,
+    )
+    found = compared(world.view.router, world.view.router, world.view.holdout)
+    assert found["before"] == found["after"]
+    assert found["Recall@10 change"] == {"mean": 0, "low": 0, "high": 0}
+    assert compared(world.view.router, world.view.router, test.take(slice(0, 0))) == {"windows": 0}

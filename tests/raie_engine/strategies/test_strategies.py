@@ -1,0 +1,354 @@
+"""Every strategy is a pure function of its state and the lesson, and learns what it claims to learn."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load
+from torch import nn
+
+from raie.engine.comparison.protocol import Course, cut_course, lessons
+from raie.engine.comparison.step_results import read_blobs, write_blobs
+from raie.engine.data.catalogue import Catalogue
+from raie.engine.data.interactions import Interactions
+from raie.engine.data.windows import Windows, concatenate
+from raie.engine.edit.named_blobs import named_blobs, view_of
+from raie.engine.edit.pipeline import prepare_edit
+from raie.engine.evaluation.metrics import mean_metrics, ranks
+from raie.engine.strategies import STRATEGIES, Lesson, State, Strategy, strategy_named
+from raie.engine.strategies.counting import FADE, transitions
+from raie.engine.strategies.e_bpr import editing_loss
+from raie.engine.strategies.lsat import merged
+from raie.engine.strategies.lwf import TEMPERATURE, distilled
+from raie.engine.strategies.peso import proximal
+from raie.engine.strategies.random_regions import hashed_regions
+from raie.engine.strategies.tuning import tune
+from raie.engine.training.adapter import Adapter, AdapterDelta
+from raie.engine.training.train_adapter import SHARED
+from raie.engine.training.transition_counts import Transitions, transitions_of
+from tests.raie_engine.world import World, random_adapter, random_backbone, random_windows
+
+NAMED = [*STRATEGIES, "replay+counts", "full+counts"]
+TRAINED = sorted(set(NAMED) - {"never", "popularity", "markov"})
+
+
+def named(key: str) -> Strategy:
+    strategy = strategy_named(key)
+    assert strategy is not None
+    return strategy
+
+
+def lesson_with(lesson: Lesson, **options: Any) -> Lesson:
+    """The same lesson under other options of an edit."""
+    engine = replace(lesson.config, edit=replace(lesson.config.edit, **options))
+    settings = replace(lesson.base.settings, engine=engine).to_bytes()
+    return replace(lesson, base=view_of({**named_blobs(lesson.base), "shared/settings/0": settings}))
+
+
+@pytest.fixture(scope="module")
+def course(world: World) -> Course:
+    return cut_course(world.interactions, world.ends[0], None, 2, world.view.settings.engine)
+
+
+@pytest.fixture(scope="module")
+def taught(world: World, course: Course) -> list[Lesson]:
+    """The set-up and two lessons."""
+    return list(lessons(course, world.view))
+
+
+@cache
+def _states(key: str, course: Course, first: Lesson, second: Lesson) -> tuple[State, State, State]:
+    """Before anything, after one lesson and after two."""
+    strategy = named(key)
+    begun = strategy.begin({}, first).state
+    once = strategy.learn(begun, first).state
+    return begun, once, strategy.learn(once, second).state
+
+
+@pytest.mark.parametrize("key", NAMED)
+def test_a_strategy_is_a_pure_function_and_scores_every_item_that_has_come(
+    key: str, course: Course, taught: list[Lesson], tmp_path: Path
+) -> None:
+    strategy, (first, second) = named(key), taught[1:]
+    digest = first.base.backbone.digest
+    _, once, twice = _states(key, course, first, second)
+    kept = dict(once)
+    again = strategy.learn(once, replace(second))
+    assert dict(again.state) == dict(twice)
+    assert dict(once) == kept
+    assert view_of(named_blobs(first.base)).backbone.digest == digest
+    write_blobs(tmp_path / "state", twice)
+    windows = course.windows.take(course.judges(2)).without_items_above(second.items)
+    scores = strategy.score(read_blobs(tmp_path / "state"), second)(windows)
+    assert torch.equal(scores, strategy.score(twice, second)(windows))
+    assert scores.shape == (len(windows), second.items + 1)
+    assert scores[:, 0].isneginf().all()
+    assert not scores.isnan().any()
+
+
+@pytest.mark.parametrize("key", TRAINED)
+def test_what_trains_predicts_its_new_windows_better_and_can_recommend_a_new_item(
+    key: str, course: Course, taught: list[Lesson]
+) -> None:
+    strategy, (first, second) = named(key), taught[1:]
+    _, once, _ = _states(key, course, first, second)
+    before = mean_metrics(ranks(STRATEGIES["never"].score({}, first), first.new))["NDCG@10"]
+    after = mean_metrics(ranks(strategy.score(once, first), first.new))["NDCG@10"]
+    assert after > before
+    assert first.items > first.base.backbone.known_items
+    scores = strategy.score(once, first)(first.new)
+    assert scores[:, first.base.backbone.known_items + 1 :].isfinite().any()
+    learnt = strategy.learn({}, first)
+    assert learnt.passes > 0
+    assert learnt.parameters > 0
+
+
+@pytest.mark.parametrize("key", ["global-lora", "replay", "lwf", "lsat", "mole", "peso", "full", "random-regions"])
+def test_nobody_passes_more_windows_than_an_edit_of_all_regions_may(
+    key: str, course: Course, taught: list[Lesson]
+) -> None:
+    lesson, edit = taught[1], taught[1].config.edit
+    allowed = (edit.shared_epochs + edit.epochs) * (len(lesson.new) + len(lesson.replay))
+    # The replay of each region is rounded down, and so are the rounds of those who replay nothing.
+    assert STRATEGIES[key].learn({}, lesson).passes <= allowed + len(lesson.new)
+
+
+def test_raie_gets_the_windows_and_the_item_rows_that_all_others_get(world: World, taught: list[Lesson]) -> None:
+    first, second = taught[1:]
+    raie = STRATEGIES["raie"]
+    view, shown = first.base, torch.zeros(0, first.base.backbone.dim)
+    for lesson in (first, second):
+        prepared = prepare_edit(
+            view, "0" * 64, lesson.interactions, lesson.until, seed=lesson.config.seed, next_region_id=90
+        )
+        new = prepared.windows.timestamp <= prepared.judged_after
+        assert prepared.windows.take(new).digest == lesson.new.digest
+        assert prepared.windows.take(~new).digest == lesson.validation.digest
+        shown = torch.cat([shown, prepared.item_rows])
+        assert torch.equal(shown, lesson.item_rows)
+        view = view_of(raie.learn(named_blobs(view), lesson).state)
+
+
+def test_regions_that_an_edit_does_not_touch_keep_every_byte_and_their_ranks(
+    course: Course, taught: list[Lesson]
+) -> None:
+    raie, first = STRATEGIES["raie"], taught[1]
+    lesson = replace(first, base=view_of(_only(first, touched=1)))
+    learnt = raie.learn({}, lesson)
+    left = set(lesson.base.content.regions) - set(learnt.touched)
+    assert left
+    assert learnt.touched
+    before, after = named_blobs(lesson.base), learnt.state
+    own = [name for name in before if name.split("/")[0] == "region" and int(name.split("/")[1]) in left]
+    assert own
+    assert [name for name in own if before[name] != after[name]] == []
+
+
+def _only(lesson: Lesson, touched: int) -> State:
+    """The set-up's blobs with a gate that so many windows must reach that only the busiest regions are touched."""
+    view = lesson.base
+    settings = view.settings
+    windows = concatenate([lesson.new, lesson.validation])
+    busy = np.sort(np.unique(view.router.assign(windows), return_counts=True)[1])[-touched]
+    gate = replace(settings.engine.gate, min_windows=int(busy), policy="nearest")
+    made = replace(settings, engine=replace(settings.engine, gate=gate))
+    return {**named_blobs(view), "shared/settings/0": made.to_bytes()}
+
+
+def test_the_backbone_that_is_never_edited_reads_new_items_and_recommends_none(taught: list[Lesson]) -> None:
+    lesson = taught[2]
+    known = lesson.base.backbone.known_items
+    scores = STRATEGIES["never"].score({}, lesson)(lesson.base.holdout)
+    before = STRATEGIES["never"].score({}, taught[0])(lesson.base.holdout)
+    assert torch.equal(scores[:, : known + 1], before)
+    assert scores[:, known + 1 :].isneginf().all()
+
+
+def test_every_expert_of_the_mixture_trains_and_so_does_its_gate(course: Course, taught: list[Lesson]) -> None:
+    mole, (first, second) = STRATEGIES["mole"], taught[1:]
+    _, once, twice = _states("mole", course, first, second)
+    gates = [load(state["gates"]) for state in (once, twice)]
+    experts, rank = len(first.base.content.regions), first.config.adapter.rank
+    lora = Adapter.from_blobs(once).lora
+    for name, gate in gates[0].items():
+        assert len(gate) == experts
+        per_expert = lora[f"{name}.lora_B.weight"].unflatten(1, (experts, rank))
+        assert per_expert.abs().amax(dim=(0, 2)).min() > 0, f"an expert of {name} never trained"
+    idle = mole.learn({}, replace(first, new=first.new.take(slice(0, 0)), base=first.base)).state
+    begun = load(idle["gates"])
+    assert all((gates[0][name] != begun[name]).any() for name in begun)
+
+
+def test_two_adapters_merge_into_their_weighted_sum() -> None:
+    backbone = random_backbone()
+    long, short = (random_adapter(backbone, rows, seed=seed) for rows, seed in (([2, 5, 9], 1), ([5, 7], 2)))
+    both = merged(long, short, 0.25)
+    name, shape = next(iter(backbone.lora_targets.items()))
+    inputs = torch.randn(3, 4, shape.inputs, generator=torch.Generator().manual_seed(0))
+    layer = nn.Linear(*shape)
+    parts = [AdapterDelta(one.lora, one.scaling).linear(name, layer, inputs) for one in (long, short)]
+    found = AdapterDelta(both.lora, both.scaling).linear(name, layer, inputs)
+    assert torch.allclose(found, 0.25 * parts[0] + 0.75 * parts[1], atol=1e-5)
+    assert both.touched.tolist() == [2, 5, 7, 9]
+    assert torch.allclose(both.bias, torch.stack([0.25 * long.bias[0], 0.25 * long.bias[1] + 0.75 * short.bias[0],
+                                                  0.75 * short.bias[1], 0.25 * long.bias[2]]))  # fmt: skip
+    assert torch.allclose((both.a @ both.b)[0], 0.25 * (long.a @ long.b)[0], atol=1e-6)
+    both.require(backbone)
+
+
+def test_who_replays_nothing_has_as_many_windows_patience(taught: list[Lesson]) -> None:
+    lesson = taught[1]
+    lesson = lesson_with(lesson, patience=1, shared_epochs=3, epochs=3)
+    assert len(lesson.replay) == len(lesson.new)
+
+    def passes(windows: Windows) -> int:
+        still = {"still": torch.zeros(1, requires_grad=True)}  # nothing that is learnt changes a score
+        return tune(
+            still,
+            lambda contexts, target: still["still"].sum(),
+            lambda these: torch.zeros(len(these), lesson.items + 1),
+            lesson,
+            windows,
+            retained=False,
+        )
+
+    assert passes(lesson.new) == passes(concatenate([lesson.new, lesson.replay])) == 4 * len(lesson.new)
+
+
+def test_the_proximal_term_is_the_divergence_of_each_module_from_its_last_state() -> None:
+    before = {"one": torch.tensor([[0.0, 0.0]]), "two": torch.tensor([1.0])}
+    assert proximal(before, before).item() == 0
+    now = {"one": torch.tensor([[np.log(3.0), 0.0]]), "two": torch.tensor([5.0])}
+    expected = 0.75 * np.log(0.75 / 0.5) + 0.25 * np.log(0.25 / 0.5)  # one number alone is a distribution of one
+    assert proximal(now, before).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_distillation_costs_nothing_where_the_models_agree_and_else_the_divergence() -> None:
+    scores = torch.tensor([[0.0, 2.0, 1.0]])
+    assert distilled(scores, scores + 5).item() == pytest.approx(0, abs=1e-6)
+    then, now = torch.tensor([[0.0, 0.0]]), torch.tensor([[TEMPERATURE * np.log(3.0), 0.0]])
+    expected = TEMPERATURE**2 * (0.5 * np.log(0.5 / 0.75) + 0.5 * np.log(0.5 / 0.25))
+    assert distilled(now, then).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_editing_loss_compares_the_target_with_the_list_and_never_with_itself() -> None:
+    scores = torch.tensor([[9.0, 1.0, 3.0, 2.0]])  # that of the padding is no item's
+    expected = np.mean([np.log1p(np.exp(-(3.0 - each))) for each in (1.0, 2.0)])
+    assert editing_loss(scores, torch.tensor([[0, 0]]), torch.tensor([2])).item() == pytest.approx(
+        expected, rel=1e-6
+    )
+
+
+def test_the_editing_loss_leaves_out_what_no_list_shows() -> None:
+    scores = torch.randn(3, 30, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    context, target = torch.tensor([[0, 4, 7], [5, 6, 7], [1, 2, 3]]), torch.tensor([4, 8, 9])
+    editing_loss(scores, context, target).backward()
+    moved = scores.grad != 0
+    assert not moved[:, 0].any()
+    assert moved.gather(1, target[:, None]).all()
+    assert not moved.gather(1, context)[target[:, None] != context].any()
+    assert moved.sum(dim=1).tolist() == [11, 11, 11]  # the target, and the ten of the list
+
+
+def test_random_regions_have_the_shares_they_should_and_know_a_context_again() -> None:
+    windows = random_windows(20_000, 6, 500)
+    shares = np.array([0.5, 0.3, 0.2])
+    owner = hashed_regions(windows, shares, 1)
+    assert np.bincount(owner) / len(owner) == pytest.approx(shares, abs=0.02)
+    assert (owner == hashed_regions(windows, shares, 1)).all()
+    assert (owner != hashed_regions(windows, shares, 2)).mean() > 0.3
+
+
+def test_random_regions_keep_old_windows_as_an_edit_does(course: Course, taught: list[Lesson]) -> None:
+    random, most = STRATEGIES["random-regions"], 30
+    first, second = (lesson_with(each, max_replay=most) for each in taught[1:])
+    state = random.learn({}, first).state
+    kept = {name: Windows.from_bytes(data) for name, data in state.items() if name.startswith("kept/")}
+    assert kept
+    for windows in kept.values():
+        assert len(windows) == most
+        recent = windows.timestamp > course.ends[0]
+        assert 0 < recent.sum() < most, "of the set-up's windows and of new ones"
+    others = {**state, **{name: windows.take(slice(0, 5)).to_bytes() for name, windows in kept.items()}}
+    assert dict(random.learn(state, second).state) != dict(random.learn(others, second).state)
+
+
+def test_the_shared_adapter_of_random_regions_goes_on_from_the_last_one(taught: list[Lesson]) -> None:
+    first, second = taught[1:]
+    random = STRATEGIES["random-regions"]
+    once = random.learn({}, first).state
+    anew = {name: data for name, data in once.items() if not name.startswith(f"{SHARED}/")}
+    assert len(anew) < len(once)
+    assert random.learn(once, second).state[f"{SHARED}/lora"] != random.learn(anew, second).state[f"{SHARED}/lora"]
+
+
+def test_counts_beside_a_strategy_multiply_what_it_says_and_are_those_of_all_its_windows(
+    course: Course, taught: list[Lesson]
+) -> None:
+    lesson = taught[1]
+    plain, counted = named("replay"), named("replay+counts")
+    learnt, beside = plain.learn({}, lesson), counted.learn({}, lesson)
+    assert (beside.passes, beside.parameters) == (learnt.passes, learnt.parameters)
+    windows = course.windows.take(course.judges(1)).without_items_above(lesson.items)
+    every = transitions_of([lesson.new, lesson.past], lesson.config, lesson.items + 1)
+    assert every is not None
+    expected = Transitions.from_bytes(every).joined(plain.score(learnt.state, lesson)(windows), windows.items)
+    assert torch.equal(counted.score(beside.state, lesson)(windows), expected)
+    uncounted = replace(lesson.config, adapter=replace(lesson.config.adapter, transition_weight=0.0))
+    settings = replace(lesson.base.settings, engine=uncounted)
+    base = view_of({**named_blobs(lesson.base), "shared/settings/0": settings.to_bytes()})
+    assert dict(counted.learn({}, replace(lesson, base=base)).state) == dict(learnt.state)
+
+
+@pytest.mark.parametrize(
+    "key", ["raie+counts", "random-regions+counts", "markov+counts", "nobody+counts", "+counts"]
+)
+def test_what_counts_by_itself_does_not_count_twice(key: str) -> None:
+    assert strategy_named(key) is None
+
+
+# --- Counting, on a log written by hand: 0 takes 1 2 3 1 2, 1 takes 2 3 2.
+
+_BY_HAND = Interactions(
+    np.array([0, 0, 0, 0, 0, 1, 1, 1], np.int32),
+    np.array([1, 2, 3, 1, 2, 2, 3, 2], np.int32),
+    np.arange(8, dtype=np.int64),
+    Catalogue(("a", "b"), ("x", "y", "z")),
+)
+
+
+def test_transitions_count_what_follows_what_less_the_farther_it_is() -> None:
+    pairs, weight = transitions(_BY_HAND, 4)
+    found = {(int(pair) // 4, int(pair) % 4): float(count) for pair, count in zip(pairs, weight, strict=True)}
+    assert found == pytest.approx(
+        {
+            (1, 2): 2 + FADE**3,
+            (2, 3): 2,
+            (3, 1): 1,
+            (1, 3): FADE,
+            (2, 1): FADE,
+            (3, 2): 1 + FADE,
+            (1, 1): FADE**2,
+            (2, 2): FADE + FADE**2,
+        },
+        rel=1e-6,
+    )
+
+
+def test_counting_recommends_what_is_taken_most_and_what_follows_the_last_items(taught: list[Lesson]) -> None:
+    lesson = replace(taught[1], rows=_BY_HAND)
+    popular, markov = (STRATEGIES[key] for key in ("popularity", "markov"))
+    windows = random_windows(1, 3, 3)
+    windows = replace(windows, items=np.array([[3, 2, 0]], np.int32))
+    scores = popular.score(popular.learn({}, lesson).state, lesson)(windows)
+    assert scores[0, 1:4].tolist() == [2, 4, 2]
+    scores = markov.score(markov.learn({}, lesson).state, lesson)(windows)[0, 1:4]
+    after_two, after_three = np.array([FADE, FADE + FADE**2, 2]), np.array([1, 1 + FADE, 0])
+    expected = after_two / after_two.sum() + FADE * after_three / after_three.sum()
+    assert scores.tolist() == pytest.approx(expected.tolist(), abs=1e-5)

@@ -1,0 +1,159 @@
+"""A registry of any revision, with a history in it, moves up and down one revision at a time and loses nothing.
+
+A new revision is tested here as soon as it is there; revisions.py says what it needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic import command
+from sqlalchemy import inspect, text
+
+from raie import migrations
+from raie.registry import LocalStore, Registry, SchemaMismatch, lineage
+from raie.registry.db import triggers
+from raie.registry.db.engine import open_engine, reading
+from raie.registry.db.tables import APPEND_ONLY_TABLES, SCHEMA_REVISION
+from raie.registry.maintenance.verify import verify
+from tests.registry.building import MODEL, World
+from tests.registry.db.revisions import BLOBS, REVISIONS, SAMPLES, filled
+
+Columns = Mapping[str, list[str]]
+Rows = Mapping[str, list[tuple[Any, ...]]]
+
+
+def test_every_revision_has_a_sample_of_what_it_adds() -> None:
+    assert sorted(SAMPLES) == REVISIONS, "add tests/registry/db/samples/NNNN.json, as revisions.py says"
+    assert REVISIONS[-1] == SCHEMA_REVISION
+
+
+def columns(url: str) -> Columns:
+    with reading(open_engine(url)) as connection:
+        found = inspect(connection)
+        tables = set(found.get_table_names()) - {"alembic_version"}
+        return {table: [column["name"] for column in found.get_columns(table)] for table in sorted(tables)}
+
+
+def rows(url: str, wanted: Columns) -> Rows:
+    """Every row of these columns."""
+    with reading(open_engine(url)) as connection:
+        return {
+            table: sorted(
+                map(tuple, connection.execute(text(f"SELECT {', '.join(names)} FROM {table}"))), key=repr
+            )
+            for table, names in wanted.items()
+        }
+
+
+def trigger_names(url: str) -> set[str]:
+    with reading(open_engine(url)) as connection:
+        return triggers.names(connection)
+
+
+def dangling(url: str) -> list[Any]:
+    """What SQLite's foreign_key_check finds; PostgreSQL never lets it come so far."""
+    with reading(open_engine(url)) as connection:
+        if connection.dialect.name == "postgresql":
+            return []
+        return list(connection.exec_driver_sql("PRAGMA foreign_key_check").all())
+
+
+@pytest.fixture
+def expected_triggers(database_url: str) -> Mapping[str, set[str]]:
+    """Revision -> the triggers of a database that was empty when it was brought there; it is empty again after it."""
+    found = {}
+    for revision in REVISIONS:
+        migrations.upgrade(database_url, revision)
+        found[revision] = trigger_names(database_url)
+    migrations.downgrade(database_url, "base")
+    assert trigger_names(database_url) == set()
+    return found
+
+
+def test_each_append_only_table_has_its_three_triggers(
+    database_url: str, expected_triggers: Mapping[str, set[str]]
+) -> None:
+    last = "replace" if database_url.startswith("sqlite") else "truncate"
+    for revision in REVISIONS:
+        migrations.upgrade(database_url, revision)
+        tables = columns(database_url).keys() & set(APPEND_ONLY_TABLES)
+        wanted = {f"{table}_no_{event}" for table in tables for event in ("update", "delete", last)}
+        assert wanted <= expected_triggers[revision]
+    assert tables == set(APPEND_ONLY_TABLES)
+
+
+@pytest.mark.parametrize("start", REVISIONS)
+def test_every_step_up_keeps_every_row_and_trigger(
+    database_url: str, start: str, expected_triggers: Mapping[str, set[str]]
+) -> None:
+    filled(database_url, start)
+    wanted = columns(database_url)
+    before = rows(database_url, wanted)
+    for revision in REVISIONS[REVISIONS.index(start) :]:
+        assert migrations.upgrade(database_url, revision) == revision
+        assert lost(before, rows(database_url, wanted)) == {}
+        assert trigger_names(database_url) == expected_triggers[revision]
+        assert dangling(database_url) == []
+    with open_engine(database_url).connect() as connection:
+        command.check(migrations.configuration(connection))
+
+
+def test_every_step_down_keeps_the_rows_of_the_older_revision_and_an_upgrade_brings_the_tables_back(
+    database_url: str, expected_triggers: Mapping[str, set[str]]
+) -> None:
+    filled(database_url, SCHEMA_REVISION)
+    full = columns(database_url)
+    before = rows(database_url, full)
+    for revision in REVISIONS[-2::-1]:
+        assert migrations.downgrade(database_url, revision) == revision
+        left = columns(database_url)
+        assert rows(database_url, left) == {
+            table: sorted((_only(row, full[table], names) for row in before[table]), key=repr)
+            for table, names in left.items()
+        }
+        assert trigger_names(database_url) == expected_triggers[revision]
+        assert dangling(database_url) == []
+    oldest = columns(database_url)
+    kept = rows(database_url, oldest)
+    assert migrations.upgrade(database_url) == SCHEMA_REVISION
+    assert columns(database_url) == full
+    assert lost(kept, rows(database_url, oldest)) == {}
+    assert trigger_names(database_url) == expected_triggers[SCHEMA_REVISION]
+
+
+def lost(before: Rows, after: Rows) -> dict[str, set[tuple[Any, ...]]]:
+    """The rows that are gone or changed; a revision may append audit events, which moves the chain head."""
+    gone = {table: set(before[table]) - set(after[table]) for table in before.keys() - {"audit_head"}}
+    added = {table for table in gone if len(after[table]) > len(before[table])} - {"audit_events"}
+    return {table: rows for table, rows in gone.items() if rows or table in added}
+
+
+def _only(row: tuple[Any, ...], names: list[str], wanted: list[str]) -> tuple[Any, ...]:
+    return tuple(row[names.index(name)] for name in wanted)
+
+
+@pytest.mark.parametrize("start", REVISIONS)
+def test_a_registry_of_any_revision_goes_on_after_an_upgrade(database_url: str, place: Path, start: str) -> None:
+    filled(database_url, start)
+    store = LocalStore(place / "store")
+    for blob in SAMPLES[REVISIONS[0]][BLOBS]:
+        store.put(blob.encode())
+    for snapshot in SAMPLES[REVISIONS[0]]["snapshots"]:
+        store.put(snapshot["manifest"].encode())
+    if start != SCHEMA_REVISION:
+        with pytest.raises(SchemaMismatch, match=rf"{SCHEMA_REVISION}.*found {start}.*`raie db upgrade`"):
+            Registry.open(database_url, str(store.root))
+    migrations.upgrade(database_url)
+    registry = Registry.open(database_url, str(store.root))
+    assert verify(registry).ok
+    assert [entry.edit.number for entry in lineage.history(registry, MODEL)] == [5, 4, 3, 2, 1]
+    assert registry.resolve(MODEL, "production").edit == 5
+    assert registry.resume(MODEL, 6, force=True).state == "running"
+    after = World(registry).edit(0, text="after")
+    assert registry.head(MODEL) == after
+    assert registry.rollback_edit(MODEL, after.edit, "ada").content == registry.resolve(MODEL, "edit:4").content
+    assert verify(registry).ok
