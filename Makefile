@@ -23,7 +23,7 @@ demo: $(STAMP)  ## From a log to a rollback in ./demo; RATINGS=path takes your o
 	$(BIN)/raie demo $(RATINGS)
 
 .PHONY: test
-test: lint types $(STAMP)  ## Lint, check types, run the tests
+test: lint types layers $(STAMP)  ## Lint, check types, run the tests
 	$(BIN)/pytest -n $(or $(WORKERS),2)
 
 .PHONY: slow
@@ -65,9 +65,21 @@ lint: $(STAMP)  ## Check style and format
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 
+# What is installed as one package lies in several folders: mypy and import-linter read it through links.
+TYPED := typed/raie
+.PHONY: links
+links:
+	@rm -rf $(TYPED) && mkdir -p $(TYPED)
+	@ln -s ../../registry ../../migrations ../../cli $(TYPED)/ && ln -s ../../raie_engine $(TYPED)/engine
+	@cd $(TYPED) && ln -s ../../raie/* .
+
 .PHONY: types
-types: $(STAMP)  ## Check types
+types: $(STAMP) links  ## Check types
 	$(BIN)/mypy
+
+.PHONY: layers
+layers: $(STAMP) links  ## Check who may import whom
+	@cd typed && ../$(BIN)/lint-imports --no-cache --no-logo ../pyproject.toml
 
 .PHONY: format
 format: $(STAMP)  ## Format the code
@@ -80,4 +92,4 @@ docs: $(STAMP)  ## Write docs/cli.md from --help
 
 .PHONY: clean
 clean:  ## Remove .venv and caches
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	rm -rf .venv typed .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

@@ -1,9 +1,4 @@
-"""What the command line itself refuses, and the exit code of every error it can meet.
-
-RaieError
-├── WorkspaceError        no raie.toml where one is needed, or one that cannot be read
-├── UsageError            options that contradict each other or the workspace
-└── Refused               the user said no, or nobody could be asked
+"""The exit code of every error that the command line can meet, and the one error that is its own.
 
 A code is part of the interface: scripts branch on it, so a number never changes its meaning.
 """
@@ -11,6 +6,8 @@ A code is part of the interface: scripts branch on it, so a number never changes
 from __future__ import annotations
 
 import errno
+
+from raie.errors import RaieError, UsageError
 
 __all__ = [
     "BAD_INPUT",
@@ -22,10 +19,7 @@ __all__ = [
     "TERMINATED",
     "UNREACHABLE",
     "USAGE",
-    "RaieError",
     "Refused",
-    "UsageError",
-    "WorkspaceError",
     "exit_code",
 ]
 
@@ -38,18 +32,6 @@ INTEGRITY = 5
 UNREACHABLE = 6
 INTERRUPTED = 130
 TERMINATED = 143
-
-
-class RaieError(Exception):
-    """The root of the command line's own errors; its text is shown to the user as it is."""
-
-
-class WorkspaceError(RaieError):
-    """There is no raie.toml where one is needed, or it cannot be read."""
-
-
-class UsageError(RaieError):
-    """Options that contradict each other or the workspace they are used in."""
 
 
 class Refused(RaieError):

@@ -14,7 +14,7 @@ import click
 __all__ = ["LazyGroup", "Section"]
 
 Section = Mapping[str, tuple[str, str] | click.Group]
-"""Command name -> ("module:attribute", one line of help), or a group that is itself lazy."""
+"""Command name -> ("module:attribute" below raie.cli.commands, one line of help), or a group that is itself lazy."""
 
 
 class LazyGroup(click.Group):
@@ -36,7 +36,7 @@ class LazyGroup(click.Group):
                 return entry
             if entry is not None:
                 module, _, attribute = entry[0].partition(":")
-                command = getattr(importlib.import_module(module), attribute)
+                command = getattr(importlib.import_module(f"raie.cli.commands.{module}"), attribute)
                 assert isinstance(command, click.Command), f"{entry[0]} is not a click command"
                 return command
         return None

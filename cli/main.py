@@ -65,10 +65,7 @@ _REGIONS = _group(
     ("raie regions list production", "raie regions show 2"),
     {
         "list": ("regions:list_regions", "List the regions of a snapshot with their versions."),
-        "show": (
-            "regions:show",
-            "Show the versions of one region, and the edits that made them.",
-        ),
+        "show": ("regions:show", "Show the versions of one region, and the edits that made them."),
     },
 )
 _KEYS = _group(
@@ -99,10 +96,7 @@ _DB = _group(
     ("raie db current", "raie db upgrade", "raie db grant"),
     {
         "upgrade": ("verify:upgrade", "Bring the database to this program's schema."),
-        "current": (
-            "verify:current",
-            "Print the database's schema revision and the one expected.",
-        ),
+        "current": ("verify:current", "Print the database's schema revision and the one expected."),
         "grant": ("db_grant:grant", "Make the roles reader, editor, promoter and collector."),
     },
 )
@@ -116,10 +110,7 @@ _REGISTRY = _group(
             "Show the registry's id, its part of the store, and whether it may write there.",
         ),
         "fork": ("registry:fork", "Make this copy of a database a registry of its own."),
-        "move": (
-            "registry:move",
-            "Let this database take the store over from another copy of it.",
-        ),
+        "move": ("registry:move", "Let this database take the store over from another copy of it."),
         "separate": ("registry:separate", "Give this registry a part of the store of its own."),
     },
 )
@@ -129,10 +120,7 @@ _AUDIT = _group(
     ("raie audit log", "raie audit verify", "raie audit export audit.jsonl"),
     {
         "log": ("audit:log", "List the audit events of every model, newest first."),
-        "verify": (
-            "audit:verify",
-            "Recompute the audit chain and compare it with what was kept elsewhere.",
-        ),
+        "verify": ("audit:verify", "Recompute the audit chain and compare it with what was kept elsewhere."),
         "export": ("audit:export", "Write the audit events as JSON lines."),
     },
 )
@@ -149,32 +137,20 @@ _MLFLOW = _group(
 
 _SECTIONS: Mapping[str, Section] = {
     "Start": {
-        "demo": (
-            "demo:demo",
-            "Run the whole way, from a log to a rollback, in a fresh workspace.",
-        ),
+        "demo": ("demo:demo", "Run the whole way, from a log to a rollback, in a fresh workspace."),
         "init": ("init:init", "Make a workspace: raie.toml, a database and a blob store."),
         "data": _DATA,
-        "setup": (
-            "setup:setup",
-            "Train the backbone, fit the regions, commit the first snapshot.",
-        ),
+        "setup": ("setup:setup", "Train the backbone, fit the regions, commit the first snapshot."),
     },
     "Change": {
         "edit": _EDIT,
-        "promote": (
-            "promote:promote",
-            "Point an alias at a snapshot, or at one region's other version.",
-        ),
+        "promote": ("promote:promote", "Point an alias at a snapshot, or at one region's other version."),
         "rollback": ("promote:rollback", "Undo one edit, or go back to an older snapshot."),
     },
     "Look": {
         "status": ("status:status", "Say where the model stands, on one screen."),
         "log": ("log:log", "Draw the history of snapshots as a tree."),
-        "lineage": (
-            "lineage:lineage",
-            "Draw what a snapshot is made of, and where each part came from.",
-        ),
+        "lineage": ("lineage:lineage", "Draw what a snapshot is made of, and where each part came from."),
         "regions": _REGIONS,
         "alias": _ALIAS,
         "evaluate": ("evaluate:evaluate", "Measure a snapshot on a log."),
@@ -189,17 +165,11 @@ _SECTIONS: Mapping[str, Section] = {
         "keys": _KEYS,
     },
     "Keep": {
-        "verify": (
-            "verify:verify",
-            "Check every blob, every reference, every signature and the audit chain.",
-        ),
+        "verify": ("verify:verify", "Check every blob, every reference, every signature and the audit chain."),
         "audit": _AUDIT,
         "expire": ("expire:expire", "Let old snapshots expire by a retention rule."),
         "gc": ("verify:gc", "Delete blobs that nothing refers to."),
-        "backup": (
-            "backup:backup",
-            "Copy the database as it is at one moment, with the list of its blobs.",
-        ),
+        "backup": ("backup:backup", "Copy the database as it is at one moment, with the list of its blobs."),
         "restore": ("backup:restore", "Check a backup and bring it back."),
         "db": _DB,
         "registry": _REGISTRY,

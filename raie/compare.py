@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from raie.cli.ui.output_files import require_free, whole_file
-from raie.cli.ui.reports import known_line
 from raie.edits import Progress, open_view, plain
 from raie.engine.comparison.figures import pictures
 from raie.engine.comparison.methods import Contestant, contestants
@@ -30,6 +28,8 @@ from raie.engine.training.train_backbone import configured_class
 from raie.errors import UsageError
 from raie.known_ids import doubt_line, known_ids
 from raie.later_log import read_new, told
+from raie.lines import known_line
+from raie.output_files import require_free, whole_file
 from raie.workspace import Workspace, require_code
 
 __all__ = ["Asked", "compared", "require_outputs", "write_files"]

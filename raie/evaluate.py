@@ -11,7 +11,7 @@ import numpy as np
 
 from raie.edits import open_view, plain
 from raie.engine.data.interactions import Interactions, between, end_time
-from raie.engine.data.synthetic import Truth
+from raie.engine.data.synthetic_truth import Truth
 from raie.engine.data.windows import Windows, cut_windows, last_windows
 from raie.engine.edit.impact import compared_ranks, knowing_rows_of
 from raie.engine.edit.pipeline import PreparedEdit

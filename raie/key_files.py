@@ -1,24 +1,25 @@
 """Key files and their passphrases: read from where the user keeps them, and never shown.
 
-A passphrase comes from RAIE_SIGNING_PASSPHRASE, or is asked for on the terminal.
+A passphrase comes from RAIE_SIGNING_PASSPHRASE, or from the caller, who may ask somebody for it.
 """
 
 from __future__ import annotations
 
 import os
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
-from raie.cli.ui.output_files import require_free, whole_file
 from raie.errors import RaieError, UsageError
+from raie.output_files import require_free, whole_file
 
 if TYPE_CHECKING:
     from raie.registry.promotion.signing import Signer
 
-__all__ = ["KEY", "PASSPHRASE", "new_passphrase", "public_path", "read_signer", "write_pair"]
+__all__ = ["KEY", "PASSPHRASE", "Ask", "new_passphrase", "public_path", "read_file", "read_signer", "write_pair"]
+
+Ask = Callable[[str], str]
+"""Called with what is asked for, where the environment holds no passphrase; may raise RaieError."""
 
 KEY = "RAIE_SIGNING_KEY"
 PASSPHRASE = "RAIE_SIGNING_PASSPHRASE"
@@ -30,18 +31,23 @@ def public_path(private: Path) -> Path:
     return private.with_name(f"{private.name}.pub")
 
 
-def read_signer(path: Path | None) -> Signer:
+def read_signer(path: Path | None, ask: Ask) -> Signer:
     """The private key of a file.
 
-    Raises: UsageError where no file is named; RaieError where a passphrase is needed and nobody can be asked;
-    InvalidValue for a file that is no such key.
+    Args:
+        path: A PEM file.
+        ask: Gives the passphrase of an encrypted key where RAIE_SIGNING_PASSPHRASE does not.
+
+    Raises:
+        UsageError: No file is named.
+        InvalidValue: The file holds no such key, or the passphrase is another one.
     """
     from raie.registry.promotion import signing
 
     if path is None:
         raise UsageError(f"expected a private key, found none: give --key FILE, or name the file in {KEY}")
     pem = read_file(path)
-    passphrase = _passphrase(path) if signing.is_encrypted(pem) else None
+    passphrase = os.environ.get(PASSPHRASE) or ask(f"Passphrase of {path}") if signing.is_encrypted(pem) else None
     return signing.read_private(pem, passphrase)
 
 
@@ -54,25 +60,9 @@ def read_file(path: Path) -> bytes:
     return data
 
 
-def _passphrase(path: Path) -> str:
-    if found := os.environ.get(PASSPHRASE):
-        return found
-    if not sys.stdin.isatty():
-        raise RaieError(f"expected the passphrase of {path} in {PASSPHRASE}, as this is no terminal to ask on")
-    answer: str = click.prompt(f"Passphrase of {path}", hide_input=True, err=True)
-    return answer
-
-
-def new_passphrase() -> str:
-    """A passphrase for a new key; raises RaieError where nobody can be asked."""
-    if found := os.environ.get(PASSPHRASE):
-        return found
-    if not sys.stdin.isatty():
-        raise RaieError(
-            f"expected a passphrase in {PASSPHRASE}, as this is no terminal to ask on; --unencrypted makes a key without"
-        )
-    answer: str = click.prompt("Passphrase of the new key", hide_input=True, confirmation_prompt=True, err=True)
-    return answer
+def new_passphrase(ask: Ask) -> str:
+    """A passphrase for a new key: that of RAIE_SIGNING_PASSPHRASE, else what `ask` gives."""
+    return os.environ.get(PASSPHRASE) or ask("Passphrase of the new key")
 
 
 def write_pair(private: Path, secret: bytes, public: bytes) -> None:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raie.cli.ui.reports import known_line
 from raie.engine.data.interactions import Interactions, between
 from raie.engine.data.known_ids import Overlap, Reference, overlap, reference
 from raie.engine.data.respelt_ids import cause_of, far_below, forgotten_past, swapped
 from raie.engine.errors import InputError
 from raie.engine.model import ModelView
+from raie.lines import known_line
 from raie.registry import Registry, Snapshot
 
 __all__ = ["KnownIds", "doubt_line", "known_ids", "require_known"]

@@ -7,17 +7,14 @@ Every relative path, from either of them, starts at the folder of raie.toml.
 
 from __future__ import annotations
 
-import functools
 import getpass
 import json
 import os
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
-
-import click
 
 from raie.errors import UsageError, WorkspaceError
 from raie.folder_owner import is_own, require_trusted
@@ -33,7 +30,6 @@ __all__ = [
     "backbone_file",
     "draft",
     "find",
-    "in_workspace",
     "parse",
     "read",
     "require_code",
@@ -286,14 +282,3 @@ def actor() -> str:
     except (KeyError, OSError):
         # A container may run under a user id that no passwd entry names.
         return f"uid {os.getuid()}"
-
-
-def in_workspace(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the workspace of `--workspace` or the current folder as its first argument."""
-
-    @click.pass_obj
-    @functools.wraps(command)
-    def run(start: Path | None, *args: Any, **options: Any) -> Any:
-        return command(find(start), *args, **options)
-
-    return run

@@ -23,12 +23,14 @@ from raie.engine.bytes.finite import require_finite
 from raie.engine.bytes.json import parse_json
 from raie.engine.config import EngineConfig, from_mapping, to_mapping
 from raie.engine.data.catalogue import Catalogue
-from raie.engine.data.interactions import Columns, Watermark
+from raie.engine.data.interactions import Watermark
+from raie.engine.data.readers.columns import Columns
 from raie.engine.data.readers.settings import LogSettings
 from raie.engine.data.windows import Windows
-from raie.engine.edit.planner import AddBuffer
 from raie.engine.errors import DamagedArtifact
-from raie.engine.regions.region_map import RegionMap, RoutingSpace
+from raie.engine.regions.buffer import AddBuffer
+from raie.engine.regions.region_map import RegionMap
+from raie.engine.regions.space import RoutingSpace
 from raie.engine.router import Router, encode_windows
 from raie.engine.training.adapter import Adapter
 

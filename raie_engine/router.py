@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from raie.engine.backbones import Backbone, Contexts, Delta
 from raie.engine.data.windows import Windows
 from raie.engine.errors import InputError
-from raie.engine.regions.region_map import RegionMap, RoutingSpace, assign
+from raie.engine.regions.region_map import RegionMap, assign
+from raie.engine.regions.space import RoutingSpace
 from raie.engine.training.adapter import Adapter, item_parts, rows_read
 
 __all__ = ["Router", "TopItems", "encode_windows"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from raie.registry.canonical import canonical_json
 from raie.registry.errors import (
     AccessDenied,
     AliasConflict,
@@ -31,7 +32,9 @@ from raie.registry.errors import (
     Untrusted,
 )
 from raie.registry.registry import Registry
-from raie.registry.store.base import ArtifactStore, LocalStore, open_store
+from raie.registry.store.base import ArtifactStore
+from raie.registry.store.local import LocalStore
+from raie.registry.store.open import open_store
 from raie.registry.values import (
     AdapterVersion,
     Alias,
@@ -46,7 +49,6 @@ from raie.registry.values import (
     RegionChange,
     RegionEntry,
     Snapshot,
-    canonical_json,
     digest_of,
 )
 

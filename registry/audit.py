@@ -20,16 +20,16 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
+from raie.registry.canonical import canonical_json
 from raie.registry.db.tables import audit_events, audit_head
 from raie.registry.errors import InvalidValue
 from raie.registry.recorded_rows import Rows, digest_of_rows
-from raie.registry.values import AuditEvent, canonical_json
+from raie.registry.values import AuditEvent
 
 __all__ = [
     "Anchor",
     "ChainReport",
     "append",
-    "append_upgrade",
     "chain_head",
     "events",
     "line_of",
@@ -104,18 +104,6 @@ def append(
     connection.execute(insert(audit_events).values(asdict(event)))
     connection.execute(update(audit_head).values(event=event.id, hash=event.hash))
     return event
-
-
-def append_upgrade(connection: Connection, before: str | None, after: str | None, *, actor: str) -> None:
-    """Adds that the schema went from one revision to another, in the migration's own transaction.
-
-    Its digest is of all rows that older events stand for without one: changed after the upgrade, they no longer fit it.
-    """
-    # Only an upgrade pays for the import, which would be circular above.
-    from raie.registry.maintenance.record_check import baseline
-
-    known = baseline(connection)
-    append(connection, actor=actor, action="upgrade", subject="schema", source=before, target=after, digest=known)
 
 
 def chain_head(connection: Connection) -> str:

@@ -15,15 +15,16 @@ from itertools import count
 
 from sqlalchemy import Connection, case, select, update
 
-from raie.registry.db.engine import Database, chunked, reading, upsert, write
+from raie.registry.db.engine import Database, chunked, upsert, write
 from raie.registry.db.tables import blobs, snapshot_blobs
-from raie.registry.errors import BlobCorrupt, BlobMissing, StoreUnreachable
+from raie.registry.errors import BlobCorrupt, BlobMissing
 from raie.registry.failpoints import reach
 from raie.registry.ownership.identity import require_scope
+from raie.registry.ownership.reachable import require_store
 from raie.registry.store.base import ArtifactStore
 from raie.registry.values import Digest, digest_of
 
-__all__ = ["accept", "keep_blobs", "put", "put_all", "require_live", "require_store", "stage"]
+__all__ = ["accept", "keep_blobs", "put", "put_all", "require_live", "stage"]
 
 _ATTEMPTS = 5
 _b = blobs.c
@@ -54,19 +55,6 @@ def stage(database: Database, store: ArtifactStore, data: bytes) -> Digest:
 def accept(connection: Connection, digest: Digest) -> None:
     """Records a staged blob as live, in the transaction that keeps it; a gc that took it in between stays right."""
     _mark_live(connection, [digest])
-
-
-def require_store(database: Database, store: ArtifactStore) -> None:
-    """Raises StoreUnreachable where the place of the store is not there, unless nothing was ever put.
-
-    A mistyped path would look as if every blob were lost, and the next upload would begin another store there.
-    """
-    try:
-        store.require_place()
-    except StoreUnreachable:
-        with reading(database) as connection:
-            if connection.execute(select(_b.digest).where(_b.state == "live").limit(1)).first() is not None:
-                raise
 
 
 def require_live(connection: Connection, digests: Iterable[Digest]) -> None:

@@ -23,6 +23,7 @@ from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, func, insert, or_, select, update
 
+from raie.registry.canonical import canonical_json
 from raie.registry.db.engine import reading, write
 from raie.registry.db.tables import outbox_events
 from raie.registry.errors import DatabaseUnreachable, MlflowUnreachable
@@ -30,25 +31,16 @@ from raie.registry.failpoints import reach
 from raie.registry.hiding import hiding
 from raie.registry.leases import latest_end
 from raie.registry.outbox_records import (
-    ALIAS_MOVED,
-    SNAPSHOT_COMMITTED,
     Failure,
     OutboxEvent,
     OutboxStatus,
     SyncReport,
 )
-from raie.registry.values import canonical_json
 
 __all__ = [
-    "ALIAS_MOVED",
     "LEASE_S",
-    "SNAPSHOT_COMMITTED",
-    "Failure",
-    "OutboxEvent",
-    "OutboxStatus",
     "Progress",
     "Publisher",
-    "SyncReport",
     "clean_errors",
     "drain",
     "enqueue",

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from raie.registry.blobs import require_store
 from raie.registry.db.engine import reading
 from raie.registry.db.queries import kept_snapshot, require_kept, resolve_id, snapshot_by_id, version_row
 from raie.registry.errors import BlobMissing
+from raie.registry.ownership.reachable import require_store
 from raie.registry.registry import Registry
 from raie.registry.store.base import ArtifactStore
 from raie.registry.values import Digest

@@ -20,7 +20,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from raie.registry.values import Edit, canonical_json, digest_of
+from raie.registry.canonical import canonical_json
+from raie.registry.values import Edit, digest_of
 
 __all__ = [
     "ACTIONS",

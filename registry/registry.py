@@ -25,7 +25,8 @@ from raie.registry.ownership import standing
 from raie.registry.ownership.identity import scope_of
 from raie.registry.promotion import admission
 from raie.registry.promotion import aliases as promotion
-from raie.registry.store.base import ArtifactStore, open_store
+from raie.registry.store.base import ArtifactStore
+from raie.registry.store.open import open_store
 from raie.registry.values import Alias, AliasMove, Content, Digest, Edit, RegionChange, Snapshot, check_digest
 
 __all__ = ["Registry"]

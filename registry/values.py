@@ -35,12 +35,10 @@ __all__ = [
     "RegionChange",
     "RegionEntry",
     "Snapshot",
-    "canonical_json",
     "check_digest",
     "check_name",
     "digest_of",
     "entry_digest",
-    "parse_json",
 ]
 
 Digest = NewType("Digest", str)

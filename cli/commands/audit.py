@@ -13,8 +13,8 @@ from raie.cli.errors import INTEGRITY
 from raie.cli.ui.chain_head import publish_end
 from raie.cli.ui.limits import limit_option, newest, older_follow
 from raie.cli.ui.output import Output, accent, faint, json_option, one_line, say, short, table, times, when
-from raie.cli.ui.output_files import whole_file
 from raie.cli.ui.workspace_option import in_workspace
+from raie.output_files import whole_file
 from raie.workspace import Workspace
 
 if TYPE_CHECKING:

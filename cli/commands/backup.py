@@ -144,7 +144,8 @@ def _taken_over(workspace: Workspace, done: Restored, owned: bool) -> str | None
     owned: whether it replaced the database that owned the store, and so nobody else can be at work there. Where the store
     names no owner, as one that the backup's blobs made anew, nobody else is either.
     """
-    from raie.registry.ownership import standing, takeover
+    from raie.registry.maintenance import takeover
+    from raie.registry.ownership import standing
 
     registry = workspace.registry()
     if owned or standing.look(registry).marker is None:

@@ -10,8 +10,8 @@ import click
 
 from raie.cli.ui.log_options import log_argument, log_options
 from raie.cli.ui.output import Output, accent, faint, iso, json_option, one_line, say, table, times
-from raie.cli.ui.output_files import require_free, whole_file
 from raie.errors import UsageError
+from raie.output_files import require_free, whole_file
 
 if TYPE_CHECKING:
     from raie.engine.data.describe import Description

@@ -46,13 +46,13 @@ def drift(
       raie drift today.csv
       raie drift log.csv --until 2024-05-30 --ref production --json
     """
-    from raie.cli.ui.reports import known_line
     from raie.edits import open_view, plain
     from raie.engine.data.interactions import end_time
     from raie.engine.edit.drift_report import drift_report
     from raie.engine.edit.pipeline import new_windows
     from raie.known_ids import doubt_line, known_ids
     from raie.later_log import read_new, told
+    from raie.lines import known_line
 
     registry = workspace.registry()
     snapshot = registry.resolve(workspace.model, ref)

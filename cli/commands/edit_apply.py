@@ -14,8 +14,9 @@ from raie.cli.ui.log_options import accept_new_ids_option, later_log_options, lo
 from raie.cli.ui.output import Output, accent, faint, iso, json_option, say, short, table
 from raie.cli.ui.progress import progress_bars
 from raie.cli.ui.records import degrees, snapshot_json
-from raie.cli.ui.reports import draw_report, known_line
+from raie.cli.ui.reports import draw_report
 from raie.cli.ui.workspace_option import in_workspace
+from raie.lines import known_line
 from raie.workspace import Workspace, actor
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ import click
 from raie.cli.ui.chain_head import publish_end
 from raie.cli.ui.log_options import later_log_options, log_argument, say_told, until_option
 from raie.cli.ui.output import Output, accent, json_option, one_line, short, table
-from raie.cli.ui.reports import known_line
 from raie.cli.ui.workspace_option import in_workspace
 from raie.errors import UsageError
+from raie.lines import known_line
 from raie.workspace import Workspace, actor
 
 if TYPE_CHECKING:

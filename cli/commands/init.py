@@ -11,8 +11,8 @@ from raie.cli.commands.registry import claim_or_refuse
 from raie.cli.commands.verify import bring_up_to_date
 from raie.cli.ui.chain_head import publish_end
 from raie.cli.ui.output import faint, say
-from raie.cli.ui.output_files import require_free, whole_file
 from raie.errors import UsageError
+from raie.output_files import require_free, whole_file
 from raie.workspace import ENVIRONMENT, FILE_NAME, Workspace, draft, parse, read, without_password
 
 __all__ = ["init"]

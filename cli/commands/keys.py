@@ -9,6 +9,7 @@ import click
 
 from raie.cli.ui.chain_head import publishes_end
 from raie.cli.ui.output import Output, accent, faint, json_option, one_line, short, table, times, when
+from raie.cli.ui.passphrase import ask_again_for
 from raie.cli.ui.workspace_option import in_workspace
 from raie.key_files import new_passphrase, public_path, read_file, write_pair
 from raie.workspace import Workspace, actor
@@ -37,7 +38,7 @@ def generate(file: Path, unencrypted: bool, output: Output) -> None:
     """
     from raie.registry.promotion import signing
 
-    passphrase = None if unencrypted else new_passphrase()
+    passphrase = None if unencrypted else new_passphrase(ask_again_for)
     signer = signing.generate()
     write_pair(file, signing.private_pem(signer, passphrase), signing.public_pem(signer))
     value = {"key": signer.key, "private": str(file), "public": str(public_path(file))}

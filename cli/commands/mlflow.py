@@ -142,11 +142,11 @@ def ui(workspace: Workspace, port: int) -> None:
       raie mlflow ui
       raie mlflow ui --port 5001
     """
-    from raie.registry.mlflow import publisher
+    from raie.registry.mlflow.client import make_file, ui_command
 
-    arguments, environment = publisher.ui_command(workspace.tracking_uri, port)
+    arguments, environment = ui_command(workspace.tracking_uri, port)
     # The server would make the file in place, and leave half of one where it is interrupted.
-    publisher.make_file(workspace.tracking_uri)
+    make_file(workspace.tracking_uri)
     say(f"serving at http://127.0.0.1:{port}/?workflowType=machine_learning (Ctrl+C stops it)")
     # The server takes this process's place, so that a signal reaches it and nothing is left behind.
     os.execve(arguments[0], arguments, environment)

@@ -103,7 +103,7 @@ def fork(workspace: Workspace, reason: str, yes: bool) -> None:
     Examples:
       raie registry fork --reason "disaster drill" --yes
     """
-    from raie.registry.ownership import takeover
+    from raie.registry.maintenance import takeover
 
     registry = workspace.registry()
     ask("Copy the blobs that this database needs, and make it a registry of its own?", yes=yes)
@@ -129,7 +129,7 @@ def move(workspace: Workspace, reason: str, yes: bool) -> None:
     Examples:
       raie registry move --reason "restored after the disk failed" --yes
     """
-    from raie.registry.ownership import takeover
+    from raie.registry.maintenance import takeover
 
     registry = workspace.registry()
     ask("Take the store over, so that any other copy of this database may no longer write?", yes=yes)
@@ -156,7 +156,7 @@ def separate(workspace: Workspace, reason: str, yes: bool) -> None:
     Examples:
       raie registry separate --reason "shares the team's store" --yes
     """
-    from raie.registry.ownership import takeover
+    from raie.registry.maintenance import takeover
 
     registry = workspace.registry()
     ask("Copy this registry's blobs to a part of the store of its own, and use that from now on?", yes=yes)

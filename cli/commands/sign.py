@@ -8,6 +8,7 @@ import click
 
 from raie.cli.ui.chain_head import publishes_end
 from raie.cli.ui.output import Output, accent, json_option, one_line, short, times
+from raie.cli.ui.passphrase import ask_for
 from raie.cli.ui.workspace_option import in_workspace
 from raie.key_files import KEY, read_signer
 from raie.workspace import Workspace, actor
@@ -42,7 +43,7 @@ def sign(workspace: Workspace, ref: str, file: Path | None, reason: str, output:
     """
     from raie.registry import trust
 
-    signer, registry = read_signer(file), workspace.registry()
+    signer, registry = read_signer(file, ask_for), workspace.registry()
     made = trust.sign(registry, workspace.model, ref, signer, actor=actor(), reason=reason)
     names = {event.key: event.name for event in trust.keys(registry, workspace.model) if event.trusted}
     name = names.get(made.key)

@@ -29,14 +29,14 @@ _LISTED = 20
 def bring_up_to_date(workspace: Workspace) -> str | None:
     """Bring the database to this program's schema, which the audit log tells; return the revision."""
     from raie import migrations
-    from raie.registry import audit
     from raie.registry.access import schema_rights
     from raie.registry.db.engine import missing_file, open_engine
+    from raie.registry.maintenance.upgrade_event import append_upgrade
 
     engine = open_engine(workspace.database)
     if missing_file(engine) is None:
         schema_rights.refuse_planted(engine)
-    revision = migrations.upgrade(workspace.database, tell=partial(audit.append_upgrade, actor=actor()))
+    revision = migrations.upgrade(workspace.database, tell=partial(append_upgrade, actor=actor()))
     for warning in schema_rights.warnings_of(engine):
         say(f"{accent('note', 'yellow')}  {warning}", err=True)
     return revision

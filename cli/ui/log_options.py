@@ -206,7 +206,7 @@ def given_options(names: Sequence[str]) -> list[str]:
 def _settings(
     columns: dict[str, str | None], titles: Path | None, min_rating: float | None, duplicates: str
 ) -> LogSettings:
-    from raie.engine.data.interactions import Columns
+    from raie.engine.data.readers.columns import Columns
     from raie.engine.data.readers.settings import LogSettings
 
     named = {name: column for name, column in columns.items() if column is not None}

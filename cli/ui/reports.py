@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from raie.cli.ui.output import faint, short, table
 from raie.cli.ui.records import flat
+from raie.lines import known_line
 
 if TYPE_CHECKING:
     from raie.registry import Edit
 
-__all__ = ["draw_report", "known_line"]
+__all__ = ["draw_report"]
 
 
 def draw_report(edit: Edit) -> list[str]:
@@ -76,14 +77,6 @@ def _impact(report: Mapping[str, Any]) -> list[str]:
         rejected = ", ".join(map(str, report["rejected"]))
         lines.append(f"added, and not accepted on held-out windows: {rejected}; the windows wait on")
     return lines
-
-
-def known_line(known: Mapping[str, Any]) -> str:
-    """The shares of users and items that the base knows, from a plan or a report, in one line."""
-    return "; ".join(
-        f"known {name} {each['row_share']:.1%} of rows ({each['known_ids']:,} of {each['ids']:,})"
-        for name, each in ((name, known[name]) for name in ("users", "items"))
-    )
 
 
 def _change(each: Mapping[str, Any], name: str) -> str:

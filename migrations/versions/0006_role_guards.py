@@ -8,8 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from raie.registry.access import role_guards
-from raie.registry.db import guards, triggers
+from raie.registry.db import guards, role_guards, triggers
 
 revision = "0006"
 down_revision = "0005"

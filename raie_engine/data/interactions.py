@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 from raie.engine.arrays import first_appearance, stable_order
 from raie.engine.bytes.json import parse_json
 from raie.engine.data.catalogue import PAD, Catalogue
-from raie.engine.data.readers.files import Codes, Columns, Delimited, RawLog, Reading, read_raw
+from raie.engine.data.readers.columns import Columns
+from raie.engine.data.readers.delimited import Delimited
+from raie.engine.data.readers.files import RawLog, Reading, read_raw
+from raie.engine.data.readers.ids import Codes
 from raie.engine.data.readers.timestamps import iso, parse_time
 from raie.engine.data.titles import read_titles, titles_beside
 from raie.engine.errors import DamagedArtifact, InputError
 
 __all__ = [
-    "PAD",
-    "Catalogue",
-    "Columns",
     "Interactions",
     "Watermark",
     "between",

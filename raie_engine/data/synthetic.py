@@ -26,7 +26,14 @@ from numpy.typing import NDArray
 from raie.engine.data.synthetic_truth import ADD, EXPAND, UPDATE, Truth
 from raie.engine.errors import ConfigError
 
-__all__ = ["Drift", "SyntheticConfig", "SyntheticLog", "Truth", "drifting_log", "one_topic_in_five", "write_csv"]
+__all__ = [
+    "Drift",
+    "SyntheticConfig",
+    "SyntheticLog",
+    "drifting_log",
+    "one_topic_in_five",
+    "write_csv",
+]
 
 _START = 1_704_067_200  # 2024-01-01T00:00:00Z
 _DAY = 86_400

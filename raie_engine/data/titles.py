@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from raie.engine.data.readers.files import Columns, Read, id_codes, read_table
+from raie.engine.data.readers.columns import Columns
+from raie.engine.data.readers.files import Read, read_table
+from raie.engine.data.readers.ids import id_codes
 from raie.engine.data.readers.sources import kind_of
 from raie.engine.errors import InputError
 

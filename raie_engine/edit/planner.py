@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from raie.engine.config import GateConfig, RegionConfig
 from raie.engine.data.windows import Windows
-from raie.engine.edit.plan import WAITS, EditPlan, Operation, region_summary
+from raie.engine.edit.plan import WAITS, EditPlan, Operation
 from raie.engine.errors import InputError
 from raie.engine.regions.buffer import AddBuffer
 from raie.engine.regions.gate import Action, GateDecisions, gate_from, gate_parameters
@@ -26,13 +26,9 @@ from raie.engine.regions.new_regions import NewRegion, propose_regions
 from raie.engine.regions.region_map import RegionMap, angles
 
 __all__ = [
-    "AddBuffer",
-    "EditPlan",
-    "Operation",
     "apply_plan",
     "make_plan",
     "next_buffer",
-    "region_summary",
     "without",
 ]
 

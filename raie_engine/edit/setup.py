@@ -19,13 +19,14 @@ from raie.engine.data.catalogue import Catalogue
 from raie.engine.data.interactions import Interactions, Watermark, between, watermark
 from raie.engine.data.known_ids import reference
 from raie.engine.data.windows import Windows, cut_windows
-from raie.engine.edit.planner import AddBuffer
 from raie.engine.errors import NothingToEdit, WrongBackbone
 from raie.engine.evaluation.metrics import mean_metrics, ranks
 from raie.engine.model import Settings
+from raie.engine.regions.buffer import AddBuffer
 from raie.engine.regions.gate import gate_from
 from raie.engine.regions.kmeans import KChoice
-from raie.engine.regions.region_map import RegionMap, choose_regions, fit_regions, fit_space, region_state
+from raie.engine.regions.region_map import RegionMap, choose_regions, fit_regions, region_state
+from raie.engine.regions.space import fit_space
 from raie.engine.router import encode_windows
 from raie.engine.training.loop import Progress
 from raie.engine.training.train_adapter import adapter_scores

@@ -18,19 +18,16 @@ from raie.engine.bytes.arrays import pack, unpack
 from raie.engine.config import RegionConfig
 from raie.engine.errors import DamagedArtifact, InputError, NotFinite, WrongBackbone
 from raie.engine.regions.kmeans import Floats, Ints, KChoice, choose_k, nearest_centre, spherical_kmeans
-from raie.engine.regions.space import RoutingSpace, fit_space
 from raie.engine.regions.von_mises_fisher import concentration
 
 __all__ = [
     "LEAST_RADIUS",
     "RegionMap",
-    "RoutingSpace",
     "angles",
     "assign",
     "check_vectors",
     "choose_regions",
     "fit_regions",
-    "fit_space",
     "region_shape",
     "region_state",
 ]

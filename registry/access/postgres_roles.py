@@ -2,7 +2,7 @@
 
 Nobody but the owner of the tables may change or delete what is append-only, set a policy or trust a key: the owner is
 who runs `raie db upgrade`, and need not be anybody who edits or promotes. Triggers refuse what a right to a table is too
-coarse for: see raie.registry.db.guards and raie.registry.access.role_guards.
+coarse for: see raie.registry.db.guards and raie.registry.db.role_guards.
 
 SQLite has no roles: whoever may write the file may change everything in it.
 """
@@ -16,9 +16,9 @@ from sqlalchemy import Connection, Engine
 
 from raie.registry import audit
 from raie.registry.access import schema_rights
+from raie.registry.author import check_author
 from raie.registry.db.engine import write
 from raie.registry.db.tables import metadata
-from raie.registry.edits.lifecycle import check_author
 from raie.registry.errors import InvalidValue
 
 __all__ = ["RIGHTS", "ROLES", "grant", "statements"]

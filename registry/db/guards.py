@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, inspect
 
-from raie.registry.access import role_guards
+from raie.registry.db import role_guards
 
 __all__ = ["create", "drop", "expected", "statements"]
 

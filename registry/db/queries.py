@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import CTE, JSON, Connection, Row, Select, and_, column, func, literal, select
 
+from raie.registry.canonical import canonical_json, parse_json
 from raie.registry.db.engine import chunked
 from raie.registry.db.tables import adapter_versions, aliases, edits, expired_snapshots, heads, models, snapshots
 from raie.registry.errors import BlobCorrupt, InvalidValue, NotFound, SnapshotExpired
@@ -26,11 +27,9 @@ from raie.registry.values import (
     RegionChange,
     RegionEntry,
     Snapshot,
-    canonical_json,
     check_name,
     digest_of,
     entry_digest,
-    parse_json,
 )
 
 __all__ = [

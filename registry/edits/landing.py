@@ -33,6 +33,7 @@ from raie.registry.edits.lifecycle import insert_edit, require_lease
 from raie.registry.edits.merge import changed_regions
 from raie.registry.errors import CommitConflict, InvalidValue
 from raie.registry.failpoints import reach
+from raie.registry.outbox_records import SNAPSHOT_COMMITTED
 from raie.registry.recorded_rows import closed, edit_row
 from raie.registry.values import Content, Edit, Manifest, RegionChange, RegionEntry, Snapshot, entry_digest
 
@@ -133,7 +134,7 @@ def land(connection: Connection, holder: str, landing: Landing) -> Snapshot | No
     told = edit_by_number(connection, model, edit.number)
     # The chain's end goes out with the event: a table rewritten later no longer fits what MLflow shows.
     payload = _payload(told, landing, versions) | {"audit_head": f"{event.id}:{event.hash}"}
-    outbox.enqueue(connection, model, outbox.SNAPSHOT_COMMITTED, payload)
+    outbox.enqueue(connection, model, SNAPSHOT_COMMITTED, payload)
     reach("land.enqueued")
     return snapshot_by_id(connection, manifest.id)
 

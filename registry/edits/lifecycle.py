@@ -17,6 +17,8 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 
 from raie.registry import audit
+from raie.registry.author import check_author
+from raie.registry.canonical import parse_json
 from raie.registry.db.engine import upsert
 from raie.registry.db.queries import (
     LEASE_S,
@@ -31,13 +33,11 @@ from raie.registry.db.tables import edit_parts, edits, models
 from raie.registry.errors import CommitConflict, EditStateError, InvalidValue, LeaseLost
 from raie.registry.failpoints import reach
 from raie.registry.recorded_rows import begun, closed, edit_row
-from raie.registry.values import Edit, check_digest, check_name, parse_json
+from raie.registry.values import Edit, check_digest, check_name
 
 __all__ = [
-    "LEASE_S",
     "abort",
     "begin",
-    "check_author",
     "heartbeat",
     "insert_edit",
     "new_holder",
@@ -165,21 +165,6 @@ def insert_edit(
     }
     connection.execute(insert(edits).values(row))
     return number
-
-
-def check_author(actor: str, reason: str) -> None:
-    """Raises InvalidValue for an actor or a reason that cannot be stored."""
-    check_name(actor, "actor")
-    if not isinstance(reason, str) or "\0" in reason or not _encodes(reason):
-        raise InvalidValue("Expected a reason as text, found characters that have no UTF-8 form")
-
-
-def _encodes(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _make_model(connection: Connection, model: str) -> None:

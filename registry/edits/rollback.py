@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, literal, select
 
+from raie.registry.author import check_author
 from raie.registry.db.engine import Database, chunked, reading
 from raie.registry.db.queries import (
     edit_by_number,
@@ -26,7 +27,6 @@ from raie.registry.db.queries import (
 from raie.registry.db.tables import edits, operations, snapshots
 from raie.registry.edits.commit import LANDING_ATTEMPTS, land_on_head
 from raie.registry.edits.landing import Landing, NewEdit
-from raie.registry.edits.lifecycle import check_author
 from raie.registry.edits.merge import changed_regions, contested_regions, revert
 from raie.registry.errors import CommitConflict, EditStateError, IncompatibleRegions, RollbackConflict
 from raie.registry.failpoints import reach

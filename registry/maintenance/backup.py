@@ -19,7 +19,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, delete, func, insert, select, text
 
 from raie.registry import audit
-from raie.registry.canonical import canonical_json
+from raie.registry.canonical import canonical_json, parse_json
 from raie.registry.db.engine import chunked, reading
 from raie.registry.db.tables import (
     SCHEMA_REVISION,
@@ -34,8 +34,8 @@ from raie.registry.db.tables import (
 from raie.registry.errors import BlobMissing, InvalidValue
 from raie.registry.ownership.identity import current
 from raie.registry.registry import Registry
-from raie.registry.store import base
-from raie.registry.values import Digest, digest_of, parse_json
+from raie.registry.store.local import LocalStore
+from raie.registry.values import Digest, digest_of
 
 __all__ = ["BLOBS", "DATABASE", "MANIFEST", "Backup", "copy_rows", "file_sha256", "make", "read_manifest"]
 
@@ -197,7 +197,7 @@ def _needed(connection: Connection) -> tuple[tuple[Digest, int], ...]:
 
 
 def _copy_blobs(registry: Registry, folder: Path, needed: tuple[tuple[Digest, int], ...]) -> None:
-    copies = base.LocalStore(folder)
+    copies = LocalStore(folder)
     folder.mkdir()
     for batch in chunked(list(needed)):
         for digest, _ in batch:

@@ -11,10 +11,10 @@ import re
 from collections.abc import Mapping
 
 from raie.registry.audit import Anchor, chain_head
-from raie.registry.blobs import require_store
 from raie.registry.canonical import canonical_json
 from raie.registry.db.engine import reading
 from raie.registry.ownership import identity, marker
+from raie.registry.ownership.reachable import require_store
 from raie.registry.registry import Registry
 
 __all__ = ["publish", "published", "retired"]

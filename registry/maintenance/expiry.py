@@ -22,6 +22,7 @@ from sqlalchemy import Connection, Double, Over, cast, delete, func, insert, lit
 from sqlalchemy.sql.functions import FunctionElement
 
 from raie.registry import audit
+from raie.registry.author import check_author
 from raie.registry.blobs import keep_blobs
 from raie.registry.db.engine import chunked, reading, write
 from raie.registry.db.queries import head_id, lock_model, require_model, select_snapshots, snapshot_of
@@ -34,7 +35,6 @@ from raie.registry.db.tables import (
     snapshot_blobs,
     snapshots,
 )
-from raie.registry.edits.lifecycle import check_author
 from raie.registry.errors import InvalidValue
 from raie.registry.failpoints import reach
 from raie.registry.registry import Registry

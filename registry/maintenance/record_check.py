@@ -20,6 +20,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, Table, select
 
+from raie.registry.canonical import canonical_json
 from raie.registry.db import tables
 from raie.registry.db.engine import chunked
 from raie.registry.db.tables import audit_events
@@ -27,7 +28,7 @@ from raie.registry.errors import InvalidValue
 from raie.registry.promotion.evaluations import evaluation_subject
 from raie.registry.promotion.policy_versions import policy_subject
 from raie.registry.recorded_rows import ACTIONS, COLUMNS, Rows, begun, closed, digest_of_rows, event_key
-from raie.registry.values import canonical_json, digest_of
+from raie.registry.values import digest_of
 
 __all__ = ["baseline", "check"]
 

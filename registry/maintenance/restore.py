@@ -18,16 +18,18 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, delete, func, inspect, select
 
 from raie.registry import audit
+from raie.registry.author import check_author
 from raie.registry.db.engine import chunked, missing_file, open_engine, reading
 from raie.registry.db.shown_url import shown
 from raie.registry.db.tables import SCHEMA_REVISION, audit_events, blobs, models
-from raie.registry.edits.lifecycle import check_author
 from raie.registry.errors import BlobMissing, DatabaseBusy, InvalidValue, SchemaMismatch
 from raie.registry.maintenance import checkpoints, fsck, trust_rows
 from raie.registry.maintenance.backup import BLOBS, DATABASE, Backup, Fill, copy_rows, file_sha256, read_manifest
 from raie.registry.ownership.identity import current, scope_of
 from raie.registry.registry import Registry
-from raie.registry.store.base import ArtifactStore, LocalStore, open_store
+from raie.registry.store.base import ArtifactStore
+from raie.registry.store.local import LocalStore
+from raie.registry.store.open import open_store
 from raie.registry.values import Digest
 
 __all__ = ["Restored", "restore"]

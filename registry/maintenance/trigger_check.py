@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
-from raie.registry.access import role_guards
-from raie.registry.db import guards, triggers
+from raie.registry.db import guards, role_guards, triggers
 
 __all__ = ["check"]
 

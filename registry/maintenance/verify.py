@@ -20,11 +20,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, delete, exists, func, select, update
 
 from raie.registry import audit
-from raie.registry.blobs import require_store
+from raie.registry.author import check_author
 from raie.registry.db.engine import chunked, reading, upsert, write
 from raie.registry.db.queries import select_snapshots, snapshot_of
 from raie.registry.db.tables import blobs, edit_parts, edits, expired_snapshots, snapshot_blobs, snapshots
-from raie.registry.edits.lifecycle import check_author
 from raie.registry.errors import BlobCorrupt, InvalidValue, StoreUnsupported
 from raie.registry.failpoints import reach
 from raie.registry.maintenance import fsck as references
@@ -33,6 +32,7 @@ from raie.registry.maintenance.blob_check import blob_rows, read_back
 from raie.registry.maintenance.checkpoints import published, retired
 from raie.registry.ownership import standing as ownership
 from raie.registry.ownership.identity import require_scope
+from raie.registry.ownership.reachable import require_store
 from raie.registry.registry import Registry
 from raie.registry.values import Digest
 

@@ -24,7 +24,7 @@ from raie.registry.db.shown_url import shown, userinfo_of
 from raie.registry.db.tables import alias_moves, aliases, outbox_events
 from raie.registry.mlflow.client import REQUEST_S, answers, sqlite_file
 from raie.registry.mlflow.payload import legal_alias, legal_model_name
-from raie.registry.outbox import ALIAS_MOVED
+from raie.registry.outbox_records import ALIAS_MOVED
 
 __all__ = ["AliasGap", "alias_gaps", "is_last_move", "pointed_to", "waiting_aliases"]
 

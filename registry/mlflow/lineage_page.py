@@ -12,7 +12,7 @@ from html import escape
 from string import Template
 from typing import Any
 
-from raie.registry.mlflow.payload import iso
+from raie.registry.times import iso
 
 __all__ = ["lineage_page"]
 

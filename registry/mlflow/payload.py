@@ -39,7 +39,6 @@ __all__ = [
     "edit_tags",
     "event_key",
     "full_texts",
-    "iso",
     "legal_alias",
     "legal_model_name",
     "link",

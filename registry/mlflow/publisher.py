@@ -28,29 +28,18 @@ from raie.registry.mlflow.client import (
     checked_uri,
     is_refusal,
     is_unreachable,
-    make_file,
     no_answer,
     open_client,
     quiet_mlflow,
     secrets_hidden,
-    ui_command,
 )
 from raie.registry.mlflow.lineage_page import lineage_page
 from raie.registry.mlflow.model_files import model_files
 from raie.registry.mlflow.payload import Payload, millis
 from raie.registry.mlflow.upserts import Place, dataset, folder_of, log, region_parts
-from raie.registry.outbox import (
-    ALIAS_MOVED,
-    SNAPSHOT_COMMITTED,
-    OutboxEvent,
-    OutboxStatus,
-    Progress,
-    SyncReport,
-    clean_errors,
-    drain,
-    outbox_status,
-    requeue,
-)
+from raie.registry.outbox import Progress, clean_errors, drain, outbox_status, requeue
+from raie.registry.outbox_records import ALIAS_MOVED, SNAPSHOT_COMMITTED, OutboxEvent, OutboxStatus, SyncReport
+from raie.registry.times import iso
 from raie.registry.values import Content
 
 if TYPE_CHECKING:
@@ -59,7 +48,7 @@ if TYPE_CHECKING:
 
     from raie.registry.registry import Registry
 
-__all__ = ["MlflowPublisher", "make_file", "status", "sync", "ui_command"]
+__all__ = ["MlflowPublisher", "status", "sync"]
 
 _LASTING_ATTEMPTS = 5
 """An event that failed so often without an outage will fail again."""
@@ -295,7 +284,7 @@ class _Work:
     def snapshot_files(self, model: str) -> None:
         """Uploads the snapshot's model: code and digests, no weights."""
         edit = self.payload["edit"]
-        at = record.iso(edit.get("closed_at") or edit["created_at"])
+        at = iso(edit.get("closed_at") or edit["created_at"])
         files = model_files(self.place.model, self.payload["snapshot"], model, self.edit_run, at)
         with folder_of(files) as folder:
             self.place.client.log_model_artifacts(model, folder)

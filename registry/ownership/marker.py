@@ -20,7 +20,8 @@ from raie.registry.canonical import canonical_json, parse_json
 from raie.registry.db.engine import reading
 from raie.registry.errors import InvalidValue
 from raie.registry.ownership.identity import Epoch
-from raie.registry.store.base import ArtifactStore, LocalStore
+from raie.registry.store.base import ArtifactStore
+from raie.registry.store.local import LocalStore
 
 __all__ = [
     "NAME",

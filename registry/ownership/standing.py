@@ -18,14 +18,15 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, select
 
 from raie.registry.audit import chain_head
-from raie.registry.blobs import require_store
 from raie.registry.db.engine import reading
 from raie.registry.db.tables import audit_events, blobs
 from raie.registry.deadline import Deadline
 from raie.registry.errors import NotOwner, StoreFull, StoreUnreachable
 from raie.registry.ownership import identity, marker
 from raie.registry.ownership.marker import Marker, Standing
-from raie.registry.store.base import ArtifactStore, LocalStore
+from raie.registry.ownership.reachable import require_store
+from raie.registry.store.base import ArtifactStore
+from raie.registry.store.local import LocalStore
 
 if TYPE_CHECKING:
     from raie.registry.registry import Registry

@@ -16,6 +16,7 @@ from functools import partial
 from sqlalchemy import Connection, insert, select, update
 
 from raie.registry import audit, blobs, outbox
+from raie.registry.author import check_author
 from raie.registry.db.engine import Database, reading
 from raie.registry.db.queries import (
     check_alias,
@@ -31,11 +32,11 @@ from raie.registry.db.queries import (
 from raie.registry.db.tables import alias_moves, aliases, snapshots
 from raie.registry.edits.commit import LANDING_ATTEMPTS, write_unless_collected
 from raie.registry.edits.landing import Landing, NewEdit, land
-from raie.registry.edits.lifecycle import check_author
 from raie.registry.edits.merge import compose
 from raie.registry.edits.rollback import changes_between
 from raie.registry.errors import AliasConflict, BlobMissing, IncompatibleRegions, NotFound, SnapshotExpired
 from raie.registry.failpoints import reach
+from raie.registry.outbox_records import ALIAS_MOVED
 from raie.registry.people import look_alike, person_of
 from raie.registry.promotion import admission
 from raie.registry.promotion.approvals import Approval
@@ -324,6 +325,6 @@ def _move(
     )
     reach("promote.audited")
     told = {"alias": alias, "from": source, "to": target, "actor": actor, "reason": reason, "at": at}
-    outbox.enqueue(connection, model, outbox.ALIAS_MOVED, told)
+    outbox.enqueue(connection, model, ALIAS_MOVED, told)
     reach("promote.enqueued")
     return AliasMove(number, model, alias, source, target, actor, reason, at)

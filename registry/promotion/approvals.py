@@ -14,9 +14,9 @@ from typing import Any
 from sqlalchemy import Connection, insert, select
 
 from raie.registry import audit
+from raie.registry.author import check_author
 from raie.registry.db.queries import lock_model, resolve_id
 from raie.registry.db.tables import approval_events, approvals
-from raie.registry.edits.lifecycle import check_author
 from raie.registry.errors import InvalidValue, NotFound
 from raie.registry.people import person_of
 

@@ -18,15 +18,16 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select
 
 from raie.registry import audit
+from raie.registry.author import check_author
+from raie.registry.canonical import parse_json
 from raie.registry.db.engine import chunked
 from raie.registry.db.queries import lock_model, resolve_id, snapshot_by_id, text_of, versions_of
 from raie.registry.db.tables import audit_events, edits, evaluations, snapshots
-from raie.registry.edits.lifecycle import check_author
 from raie.registry.edits.merge import changed_regions
 from raie.registry.promotion import keys
 from raie.registry.promotion.approvals import approvers
 from raie.registry.promotion.policy import Evaluation, Facts, Policy
-from raie.registry.values import Content, Snapshot, digest_of, parse_json
+from raie.registry.values import Content, Snapshot, digest_of
 
 __all__ = ["Candidate", "Recorded", "evaluation_subject", "facts", "record"]
 

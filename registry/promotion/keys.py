@@ -15,9 +15,9 @@ from typing import Any
 from sqlalchemy import Connection, Select, func, insert, select
 
 from raie.registry import audit
+from raie.registry.author import check_author
 from raie.registry.db.queries import lock_model, require_model
 from raie.registry.db.tables import key_events, signatures
-from raie.registry.edits.lifecycle import check_author
 from raie.registry.errors import InvalidValue, NotFound
 from raie.registry.values import check_digest, check_name
 

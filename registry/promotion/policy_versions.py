@@ -14,12 +14,13 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, select
 
 from raie.registry import audit
+from raie.registry.author import check_author
+from raie.registry.canonical import parse_json
 from raie.registry.db.queries import check_alias, lock_model, require_model, text_of
 from raie.registry.db.tables import policies
-from raie.registry.edits.lifecycle import check_author
 from raie.registry.errors import InvalidValue
 from raie.registry.promotion.policy import Policy
-from raie.registry.values import digest_of, parse_json
+from raie.registry.values import digest_of
 
 __all__ = ["PolicyVersion", "amend", "history", "in_force", "policy_subject"]
 

@@ -15,8 +15,9 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from raie.registry.canonical import canonical_json
 from raie.registry.errors import InvalidValue
-from raie.registry.values import canonical_json, check_digest, check_name
+from raie.registry.values import check_digest, check_name
 
 __all__ = [
     "Signer",

@@ -15,7 +15,7 @@ from raie.registry.store.s3_objects import TIMEOUT_S, BytesSink, NoSuchObject, S
 from raie.registry.store.s3_probe import probe
 from raie.registry.values import Digest, digest_of
 
-__all__ = ["TIMEOUT_S", "S3Store"]
+__all__ = ["S3Store"]
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ import pytest
 
 from raie import migrations
 from raie.registry import Registry
-from raie.registry.store.base import LocalStore
+from raie.registry.store.local import LocalStore
 from tests.conftest import running_postgres
 
 

@@ -20,7 +20,7 @@ from raie.registry.db import tables
 from raie.registry.db.queries import text_of
 from raie.registry.edits import landing as landings
 from raie.registry.edits.landing import Landing
-from raie.registry.outbox import ALIAS_MOVED, SNAPSHOT_COMMITTED
+from raie.registry.outbox_records import ALIAS_MOVED, SNAPSHOT_COMMITTED
 from raie.registry.recorded_rows import Rows, begun, closed, digest_of_rows
 from raie.registry.store.base import ArtifactStore
 from raie.registry.values import entry_digest

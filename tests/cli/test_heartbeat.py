@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from raie.registry import Registry
-from raie.registry.edits.lifecycle import LEASE_S
+from raie.registry.db.queries import LEASE_S
 from raie.workspace import Workspace
 from tests.cli.conftest import Raie
 

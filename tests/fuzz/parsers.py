@@ -29,11 +29,12 @@ from raie.engine.data.readers.settings import LogSettings
 from raie.engine.data.windows import Windows
 from raie.engine.edit.pipeline import PreparedEdit
 from raie.engine.edit.plan import EditPlan, Operation, region_summary
-from raie.engine.edit.planner import AddBuffer
 from raie.engine.errors import EngineError
 from raie.engine.model import Settings
+from raie.engine.regions.buffer import AddBuffer
 from raie.engine.regions.gate import Action
-from raie.engine.regions.region_map import RegionMap, RoutingSpace, region_state
+from raie.engine.regions.region_map import RegionMap, region_state
+from raie.engine.regions.space import RoutingSpace
 from raie.engine.training.adapter import Adapter, fresh_adapter
 from raie.engine.training.transition_counts import Transitions, count_transitions
 from raie.registry.errors import RegistryError

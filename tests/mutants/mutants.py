@@ -133,19 +133,19 @@ MUTANTS = (
     ),
     Mutant(
         "no fsync of a blob",
-        "registry/store/base.py",
+        "registry/store/local.py",
         (("        os.fsync(file.fileno())\n", ""),),
         ("tests/registry/store/test_power_cut.py",),
     ),
     Mutant(
         "no fsync of a blob's folder",
-        "registry/store/base.py",
+        "registry/store/local.py",
         (("            sync_folder(target.parent)\n", ""),),
         ("tests/registry/store/test_power_cut.py",),
     ),
     Mutant(
         "no fsync of a new folder's name",
-        "registry/store/base.py",
+        "registry/store/local.py",
         (("            sync_folder(one.parent)\n", "            pass\n"),),
         ("tests/registry/store/test_power_cut.py",),
     ),
@@ -306,8 +306,8 @@ MUTANTS = (
     ),
     Mutant(
         "a file is written through a link",
-        "cli/ui/output_files.py",
+        "raie/output_files.py",
         (("    if kind is not None:\n", "    if False:\n"),),
-        ("tests/cli/ui/test_output_files.py",),
+        ("tests/cli/test_output_files.py",),
     ),
 )

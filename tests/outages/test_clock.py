@@ -10,10 +10,11 @@ import pytest
 
 from raie.registry import Registry, audit, lineage
 from raie.registry.db.engine import reading
+from raie.registry.db.queries import LEASE_S
 from raie.registry.db.tables import outbox_events
-from raie.registry.edits.lifecycle import LEASE_S
 from raie.registry.maintenance.verify import gc, verify
-from raie.registry.outbox import OutboxEvent, Progress, drain, outbox_status
+from raie.registry.outbox import Progress, drain, outbox_status
+from raie.registry.outbox_records import OutboxEvent
 from tests.registry.building import MODEL, World
 
 DAY_S = 24 * 3600.0

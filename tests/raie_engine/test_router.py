@@ -12,7 +12,8 @@ from raie.engine.backbones import Contexts, SasRec
 from raie.engine.config import RegionConfig
 from raie.engine.data.windows import Windows
 from raie.engine.errors import DamagedArtifact, InputError, NotFinite, WrongBackbone
-from raie.engine.regions.region_map import fit_regions, fit_space
+from raie.engine.regions.region_map import fit_regions
+from raie.engine.regions.space import fit_space
 from raie.engine.router import BLOCK_ROWS, Router, encode_windows
 from raie.engine.training.adapter import Adapter
 from raie.engine.training.train_adapter import adapter_scores

@@ -17,16 +17,8 @@ from raie.registry.db.engine import open_engine, write
 from raie.registry.db.tables import outbox_events
 from raie.registry.errors import InvalidValue, MlflowUnreachable
 from raie.registry.hiding import hiding
-from raie.registry.outbox import (
-    SNAPSHOT_COMMITTED,
-    OutboxEvent,
-    Progress,
-    clean_errors,
-    drain,
-    enqueue,
-    outbox_status,
-    requeue,
-)
+from raie.registry.outbox import Progress, clean_errors, drain, enqueue, outbox_status, requeue
+from raie.registry.outbox_records import SNAPSHOT_COMMITTED, OutboxEvent
 
 
 class Ledger:

@@ -39,7 +39,16 @@ from raie.registry.maintenance.verify import gc, verify
 from tests.registry.building import MODEL, World, change
 from tests.registry.crash.grounds import Ground
 from tests.registry.crash.history import leftovers
-from tests.registry.db.dictionaries import Change, State, content_of, differing, entry_of, replayed, undone, with_keys
+from tests.registry.db.dictionaries import (
+    Change,
+    State,
+    content_of,
+    differing,
+    entry_of,
+    replayed,
+    undone,
+    with_keys,
+)
 
 T = TypeVar("T")
 

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raie.registry import Content, Digest, InvalidValue, Manifest, RegionChange, canonical_json, digest_of
-from raie.registry.values import check_digest, check_name, parse_json
+from raie.registry.canonical import parse_json
+from raie.registry.values import check_digest, check_name
 from tests.registry.strategies import contents, digests
 
 JSON = st.recursive(

@@ -26,7 +26,13 @@ from raie.engine.data.readers.sources import Source, kind_of
 from raie.engine.data.readers.timestamps import read_times
 from raie.engine.errors import InputError
 
-__all__ = ["Codes", "Columns", "Delimited", "RawLog", "Read", "Reading", "id_codes", "read_raw", "read_table"]
+__all__ = [
+    "RawLog",
+    "Read",
+    "Reading",
+    "read_raw",
+    "read_table",
+]
 
 _DELIMITED = (".csv", ".tsv", ".dat", ".inter", ".item")
 _JSON = (".jsonl", ".ndjson", ".json")

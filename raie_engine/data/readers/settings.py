@@ -6,7 +6,8 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from raie.engine.data.readers.files import Columns, Reading
+from raie.engine.data.readers.columns import Columns
+from raie.engine.data.readers.files import Reading
 
 __all__ = ["LogSettings"]
 

@@ -10,7 +10,8 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from raie.engine.data.synthetic import Drift, Truth, drifting_log, one_topic_in_five, write_csv
+from raie.engine.data.synthetic import Drift, drifting_log, one_topic_in_five, write_csv
+from raie.engine.data.synthetic_truth import Truth
 from raie.engine.edit.pipeline import new_windows
 from raie.engine.model import ModelView
 from raie.engine.regions.gate import Action, GateDecisions, GatePolicy, gate_from

@@ -25,7 +25,8 @@ from raie.engine.data.windows import Windows
 from raie.engine.edit.setup import set_up
 from raie.engine.errors import DamagedArtifact, EngineError, NotFinite
 from raie.engine.model import ModelView
-from raie.engine.regions.region_map import fit_regions, fit_space
+from raie.engine.regions.region_map import fit_regions
+from raie.engine.regions.space import fit_space
 from raie.engine.router import BLOCK_ROWS, Router, encode_windows
 from raie.engine.training.adapter import AdapterDelta
 from raie.engine.training.loop import Schedule

@@ -6,7 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from raie.engine.data.interactions import Columns, read_log
+from raie.engine.data.interactions import read_log
+from raie.engine.data.readers.columns import Columns
 from raie.engine.errors import InputError
 
 HEADER = "user_id,item_id,rating,timestamp\n"

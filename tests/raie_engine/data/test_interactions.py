@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 
 from raie.engine.data.catalogue import Catalogue
 from raie.engine.data.interactions import (
-    Columns,
     Interactions,
     Watermark,
     between,
@@ -27,6 +26,7 @@ from raie.engine.data.interactions import (
     read_log,
     watermark,
 )
+from raie.engine.data.readers.columns import Columns
 from raie.engine.errors import DamagedArtifact, InputError, UnknownItem
 
 # user, item, rating, timestamp; not in time order, with one tie (rows 2 and 4) and a repeat visit.
@@ -290,7 +290,8 @@ def test_rows_that_come_in_behind_the_watermark_are_counted(tmp_path):
 def test_reading_a_log_does_not_import_torch_or_pandas(tmp_path):
     path = csv_log(tmp_path / "log.csv")
     code = (
-        "import sys; from raie.engine.data.interactions import read_log; import raie.engine.data.describe, raie.engine.data.synthetic; "
+        "import sys; from raie.engine.data.interactions import read_log; "
+        "import raie.engine.data.describe, raie.engine.data.synthetic; "
         f"read_log({str(path)!r}, min_rating=4); sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from raie.engine.data.interactions import Columns, read_log
+from raie.engine.data.interactions import read_log
+from raie.engine.data.readers.columns import Columns
 from raie.engine.data.readers.settings import LogSettings
 from raie.engine.errors import InputError
 

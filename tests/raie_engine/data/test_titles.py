@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raie.engine.data.catalogue import Catalogue
-from raie.engine.data.interactions import Columns, read_log
+from raie.engine.data.interactions import read_log
+from raie.engine.data.readers.columns import Columns
 from raie.engine.data.titles import read_titles
 from raie.engine.errors import DamagedArtifact, InputError
 

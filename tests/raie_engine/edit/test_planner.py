@@ -16,16 +16,10 @@ from hypothesis import strategies as st
 
 from raie.engine.config import GateConfig, RegionConfig
 from raie.engine.data.windows import Windows
-from raie.engine.edit.planner import (
-    AddBuffer,
-    EditPlan,
-    apply_plan,
-    make_plan,
-    next_buffer,
-    region_summary,
-    without,
-)
+from raie.engine.edit.plan import EditPlan, region_summary
+from raie.engine.edit.planner import apply_plan, make_plan, next_buffer, without
 from raie.engine.errors import DamagedArtifact, InputError, WrongBackbone
+from raie.engine.regions.buffer import AddBuffer
 from raie.engine.regions.gate import Action, RadiusGate, gate_from
 from raie.engine.regions.region_map import RegionMap, fit_regions, region_state
 

@@ -24,8 +24,8 @@ from raie.registry.db.tables import metadata
 from raie.registry.maintenance.expiry import Rule, expire
 from raie.registry.maintenance.verify import gc, verify
 from tests.conftest import run_sql
-from tests.registry.building import MODEL, World
 from tests.registry.access.hostile_sql import BY_ROLE
+from tests.registry.building import MODEL, World
 
 OTHERS = os.environ.get("RAIE_TEST_POSTGRES", "").split()
 NAME = "raie_hostile"

@@ -28,7 +28,8 @@ from raie.registry import (
 )
 from raie.registry.maintenance.expiry import Rule, expire
 from raie.registry.maintenance.verify import gc, verify
-from raie.registry.outbox import OutboxEvent, Progress, drain
+from raie.registry.outbox import Progress, drain
+from raie.registry.outbox_records import OutboxEvent
 from tests.registry.building import MODEL, World, change
 
 __all__ = ["ALIAS", "REGIONS", "Client", "Done", "Place", "Step", "entry", "leave_behind", "take"]

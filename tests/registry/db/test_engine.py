@@ -15,7 +15,7 @@ from raie import migrations
 from raie.registry import DatabaseBusy, DatabaseFull, DatabaseUnreachable, InvalidValue, Registry, SchemaMismatch
 from raie.registry.db.engine import connected, open_engine, reading, write
 from raie.registry.maintenance.verify import verify
-from raie.registry.store.base import open_store
+from raie.registry.store.open import open_store
 from tests.conftest import free_port, run_sql
 from tests.registry.building import MODEL, World
 

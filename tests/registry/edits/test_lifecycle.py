@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import text
 
 from raie.registry import EditStateError, InvalidValue, LeaseLost, NotFound, Registry
-from raie.registry.edits.lifecycle import LEASE_S
+from raie.registry.db.queries import LEASE_S
 from tests.registry.building import MODEL, World
 
 

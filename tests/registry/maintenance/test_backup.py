@@ -15,12 +15,12 @@ from raie.registry import BlobMissing, InvalidValue, NotOwner, Registry, SchemaM
 from raie.registry.canonical import canonical_json
 from raie.registry.db.engine import open_engine, reading
 from raie.registry.db.tables import metadata
-from raie.registry.maintenance import checkpoints
+from raie.registry.maintenance import checkpoints, takeover
 from raie.registry.maintenance.backup import DATABASE, MANIFEST, make, read_manifest
 from raie.registry.maintenance.restore import Restored, restore
 from raie.registry.maintenance.verify import gc, verify
-from raie.registry.ownership import takeover
-from raie.registry.store.base import LocalStore, blob_key
+from raie.registry.store.base import blob_key
+from raie.registry.store.local import LocalStore
 from raie.registry.values import digest_of
 from tests.registry.building import MODEL, World
 

@@ -24,6 +24,7 @@ from raie.registry.db.engine import reading
 from raie.registry.db.tables import metadata
 from raie.registry.maintenance import fsck, record_check, trust_rows
 from raie.registry.maintenance.expiry import Rule, expire
+from raie.registry.maintenance.upgrade_event import append_upgrade
 from raie.registry.maintenance.verify import verify
 from raie.registry.promotion import signing
 from raie.registry.recorded_rows import ACTIONS, COLUMNS
@@ -327,7 +328,7 @@ def upgraded(registry: Registry) -> Registry:
     lived(registry)
     without_digests(registry.engine)
     with registry.engine.begin() as connection:
-        audit.append_upgrade(connection, "0003", "0005", actor="owner")
+        append_upgrade(connection, "0003", "0005", actor="owner")
     return registry
 
 
@@ -369,7 +370,7 @@ def test_an_export_with_old_and_new_events_is_verified_by_the_documented_recipe(
 def test_a_second_upgrade_does_not_make_what_was_changed_right(local_registry: Registry) -> None:
     with upgraded(local_registry).engine.connect() as connection:
         do(connection, Act("", "", ("UPDATE edits SET report = '{}' WHERE number = 1",)))
-        audit.append_upgrade(connection, "0005", "0006", actor="eve")
+        append_upgrade(connection, "0005", "0006", actor="eve")
         found = problems(connection)
         connection.rollback()
     assert [problem for problem in found if "at the upgrade" in problem], found

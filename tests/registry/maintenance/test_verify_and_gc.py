@@ -16,7 +16,7 @@ from raie.registry import BlobMissing, Digest, InvalidValue, LocalStore, Registr
 from raie.registry.audit import parse_anchor
 from raie.registry.db import triggers
 from raie.registry.db.engine import reading, write
-from raie.registry.edits.lifecycle import LEASE_S
+from raie.registry.db.queries import LEASE_S
 from raie.registry.maintenance import verify as maintenance
 from raie.registry.maintenance.verify import Collected, DamagedBlob, gc, verify
 from tests.registry.building import MODEL, World, overwrite

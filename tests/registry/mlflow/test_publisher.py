@@ -28,7 +28,8 @@ from raie.registry.mlflow import client as connection
 from raie.registry.mlflow import payload as record
 from raie.registry.mlflow.checkpoints import published_in_mlflow
 from raie.registry.mlflow.publisher import MlflowPublisher, status, sync
-from raie.registry.outbox import OutboxEvent, Progress, SyncReport, drain, requeue
+from raie.registry.outbox import Progress, drain, requeue
+from raie.registry.outbox_records import OutboxEvent, SyncReport
 from tests.conftest import free_port
 from tests.registry.mlflow.mlflow_files import half_made, kill_while_it_makes
 from tests.registry.mlflow.mlflow_history import change, edit, history, shape

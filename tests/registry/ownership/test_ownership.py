@@ -15,13 +15,13 @@ from raie import migrations
 from raie.registry import InvalidValue, NotOwner, Registry, StoreUnreachable, trust
 from raie.registry.db import triggers
 from raie.registry.db.engine import open_engine
+from raie.registry.maintenance import takeover
 from raie.registry.maintenance import verify as maintenance
 from raie.registry.maintenance.checkpoints import publish
 from raie.registry.maintenance.expiry import Rule, expire
 from raie.registry.maintenance.verify import gc, verify
 from raie.registry.mlflow.publisher import sync
 from raie.registry.ownership import standing as ownership
-from raie.registry.ownership import takeover
 from raie.registry.ownership.identity import Epoch
 from raie.registry.ownership.marker import NAME, Marker, judge, read
 from tests.conftest import run_sql

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raie.registry import InvalidValue, canonical_json
+from raie.registry.canonical import parse_json
 from raie.registry.promotion.policy import Evaluation, Facts, Policy, gates, violations
-from raie.registry.values import parse_json
 
 CHANGES = st.floats(-1, 1, allow_nan=False)
 PEOPLE = st.frozensets(st.sampled_from(["ada", "bob", "grace"]))

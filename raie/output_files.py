@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from raie.errors import RaieError
+from raie.registry.durable import sync_folder
 
 __all__ = ["require_free", "whole_file"]
 
@@ -77,7 +78,8 @@ def whole_file(path: Path, *, replace: bool, mode: int = 0o666) -> Iterator[Bina
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
-    _sync(path.parent)
+    with suppress(OSError):  # some file systems cannot
+        sync_folder(path.parent)
 
 
 def _found(path: Path) -> os.stat_result | None:
@@ -105,13 +107,3 @@ def _name(partial: Path, path: Path, *, replace: bool) -> None:
     except OSError:
         # A file system without hard links.
         os.replace(partial, path)
-
-
-def _sync(folder: Path) -> None:
-    """Makes the new name last through a power cut, where the file system can."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

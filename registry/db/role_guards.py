@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, text
 
-from raie.registry.access.role_conditions import CONDITIONS, HERE, Condition
+from raie.registry.db.role_conditions import CONDITIONS, HERE, Condition
 
 __all__ = ["create", "drop", "expected", "statements"]
 

@@ -15,14 +15,14 @@ from itertools import count
 
 from sqlalchemy import Connection, Select, delete, select
 
-from raie.registry.blobs import require_store
+from raie.registry.author import check_author
 from raie.registry.canonical import canonical_json
 from raie.registry.db.engine import chunked, reading, write
 from raie.registry.db.tables import blobs, snapshot_blobs
-from raie.registry.edits.lifecycle import check_author
 from raie.registry.errors import BlobCorrupt, BlobMissing, InvalidValue, NotOwner
 from raie.registry.maintenance.checkpoints import publish
 from raie.registry.ownership import identity, marker, standing
+from raie.registry.ownership.reachable import require_store
 from raie.registry.registry import Registry
 from raie.registry.store.base import ArtifactStore
 from raie.registry.values import Digest

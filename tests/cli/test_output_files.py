@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from raie.cli.ui.output_files import require_free, whole_file
 from raie.errors import RaieError
 from raie.key_files import write_pair
+from raie.output_files import require_free, whole_file
 from raie.workspace import Workspace
 from tests.cli.conftest import Raie
 

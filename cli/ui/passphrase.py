@@ -1,0 +1,29 @@
+"""Asking for the passphrase of a signing key, where the environment does not hold it."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from raie.errors import RaieError
+from raie.key_files import PASSPHRASE
+
+__all__ = ["ask_again_for", "ask_for"]
+
+
+def ask_for(what: str) -> str:
+    """The passphrase, typed once; raises RaieError where nobody can be asked."""
+    return _prompted(what, "", confirm=False)
+
+
+def ask_again_for(what: str) -> str:
+    """The passphrase of a new key, typed twice; raises RaieError where nobody can be asked."""
+    return _prompted(what, "; --unencrypted makes a key without", confirm=True)
+
+
+def _prompted(what: str, otherwise: str, *, confirm: bool) -> str:
+    if not sys.stdin.isatty():
+        raise RaieError(f"{what}: expected it in {PASSPHRASE}, as this is no terminal to ask on{otherwise}")
+    answer: str = click.prompt(what, hide_input=True, confirmation_prompt=confirm, err=True)
+    return answer

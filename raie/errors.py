@@ -1,0 +1,24 @@
+"""Every error that `raie` itself raises on purpose; those of the registry and of the engine pass through it.
+
+RaieError
+├── WorkspaceError        no raie.toml where one is needed, or one that cannot be read
+└── UsageError            arguments that contradict each other or the workspace
+
+A message is one line: what was expected, what was found and what to do.
+"""
+
+from __future__ import annotations
+
+__all__ = ["RaieError", "UsageError", "WorkspaceError"]
+
+
+class RaieError(Exception):
+    """The root of the errors of this package; its text is meant to be shown to a user as it is."""
+
+
+class WorkspaceError(RaieError):
+    """There is no raie.toml where one is needed, or it cannot be read."""
+
+
+class UsageError(RaieError):
+    """Arguments that contradict each other or the workspace they are used in."""
