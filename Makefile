@@ -81,6 +81,10 @@ types: $(STAMP) links  ## Check types
 layers: $(STAMP) links  ## Check who may import whom
 	@cd typed && ../$(BIN)/lint-imports --no-cache --no-logo ../pyproject.toml
 
+.PHONY: structure
+structure: $(STAMP)  ## Sizes of folders, files and functions
+	$(BIN)/python -m tests.structure
+
 .PHONY: format
 format: $(STAMP)  ## Format the code
 	$(BIN)/ruff check --fix

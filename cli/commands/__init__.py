@@ -1,1 +1,1 @@
-"""TODO"""
+"""One file per word that the user types."""

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Arrays and plain values as bytes that are the same on every machine."""

@@ -1,1 +1,1 @@
-"""TODO"""
+"""From a log file to interactions, windows and a catalogue."""

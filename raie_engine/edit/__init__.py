@@ -1,1 +1,1 @@
-"""TODO"""
+"""Setup and edits of a model: plan, train, measure, decide."""

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Metrics of recommendations, and of what is kept over several edits."""

@@ -1,1 +1,1 @@
-"""TODO"""
+"""The tables, the engine that reaches them, and what a database enforces by itself."""

@@ -1,1 +1,1 @@
-"""TODO"""
+"""How an edit runs, lands and is undone."""

@@ -1,1 +1,1 @@
-"""TODO"""
+"""What keeps a registry sound: verify, gc, expiry, backup, restore and takeover."""

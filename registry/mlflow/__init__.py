@@ -1,1 +1,1 @@
-"""TODO"""
+"""MLflow's view of the registry: what is published there, and how it is kept as the registry has it."""

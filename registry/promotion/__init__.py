@@ -1,1 +1,1 @@
-"""TODO"""
+"""How an alias moves: policies, checks, approvals, evaluations, keys and signatures."""

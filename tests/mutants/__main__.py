@@ -15,7 +15,16 @@ from pathlib import Path
 
 from tests.mutants.mutants import MUTANTS, ROOT, Mutant
 
-_COPIED = ("cli", "migrations", "raie_engine", "registry", "tests", "pyproject.toml")
+# Where each folder lies in the copy: one package, so that a process that the tests start imports the broken code too.
+_COPIED = {
+    "raie": "raie",
+    "registry": "raie/registry",
+    "raie_engine": "raie/engine",
+    "migrations": "raie/migrations",
+    "cli": "raie/cli",
+    "tests": "tests",
+    "pyproject.toml": "pyproject.toml",
+}
 _LIMIT_S = 900
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+::\S.*?)(?: - .*)?$", re.MULTILINE)
 
@@ -58,8 +67,10 @@ def _verdict(mutant: Mutant, sound: dict[tuple[str, ...], Ran]) -> Ran:
 
 def _run(tests: tuple[str, ...], mutant: Mutant | None = None) -> Ran:
     with tempfile.TemporaryDirectory(prefix="raie-mutant-") as folder:
-        for name in _COPIED:
-            _copy(ROOT / name, Path(folder, name))
+        for name, place in _COPIED.items():
+            _copy(ROOT / name, Path(folder, place))
+            if name != place:
+                Path(folder, name).symlink_to(place)
         if mutant is not None:
             try:
                 mutant.apply_to(Path(folder))

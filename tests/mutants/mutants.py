@@ -281,7 +281,7 @@ MUTANTS = (
     ),
     Mutant(
         "a head moves with any audit event",
-        "registry/access/role_conditions.py",
+        "registry/db/role_conditions.py",
         (("n.parent IS NOT DISTINCT FROM OLD.snapshot) AND", "n.parent IS NOT DISTINCT FROM OLD.snapshot) OR"),),
         ("tests/registry/access/test_hostile_sql.py", "-k", "editor"),
     ),

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Log files of every kind, read into raw columns."""
