@@ -102,12 +102,11 @@ def hits_of(path: Path) -> list[str]:
     ]
     if path.suffix == ".py":
         hits += [
-            (line, name, NAMES[word])
-            for name, line in _names(ast.parse(text))
-            for word in _words(name)
-            if word in NAMES
+            (line, name, better)
+            for name, line in [*_names(ast.parse(text)), (path.stem, 1)]
+            for better in [WHOLE.get(name.strip("_").lower()), *map(PARTS.get, _words(name))]
+            if better
         ]
-        hits += [(1, path.stem, NAMES[word]) for word in _words(path.stem) if word in NAMES]
     lines = text.splitlines()
     return [
         f"{shown}:{number}: {word!r} -> {better}"
