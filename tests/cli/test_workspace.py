@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import make_url
 
+from raie.actor import actor
 from raie.errors import UsageError, WorkspaceError
 from raie.registry.mlflow.client import checked_uri
-from raie.workspace import actor, draft, find, read, without_password
+from raie.workspace_file import draft, find, read, without_password
 from tests.cli.conftest import Raie
 
 WITH_PASSWORD = "postgresql://ada:s3cret@db.example.org/raie"
