@@ -1,4 +1,4 @@
-"""What `raie compare` computes: a log and its options become a finished comparison, and files that tell it."""
+"""What `raie compare` computes: strategies side by side on several edits of a log, with tables and pictures of them."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raie.edits import Progress, open_view, plain
+from raie.callbacks import OnNote, Progress, ignore_notes, ignore_progress
+from raie.edits.workflow import open_view, plain
 from raie.engine.comparison.figures import pictures
 from raie.engine.comparison.methods import Contestant, contestants
 from raie.engine.comparison.protocol import Course, cut_course
 from raie.engine.comparison.results import Origin, Outcome, outcome
 from raie.engine.comparison.runner import run
-from raie.engine.comparison.tables import csv_text, markdown
+from raie.engine.comparison.tables import csv_text, headed_tables, legend, markdown, untouched_lines
 from raie.engine.config import BackboneConfig, EngineConfig, from_mapping, to_mapping
 from raie.engine.data.interactions import Interactions, cut_time, end_time, read_log
 from raie.engine.data.readers.settings import LogSettings
@@ -26,119 +27,148 @@ from raie.engine.errors import ConfigError
 from raie.engine.model import Settings
 from raie.engine.training.train_backbone import configured_class
 from raie.errors import UsageError
-from raie.known_ids import doubt_line, known_ids
-from raie.later_log import read_new, told
 from raie.lines import known_line
+from raie.logs.known_ids import doubt_line, known_ids
+from raie.logs.log_reading import log_settings, notes_of, read_later_log
 from raie.output_files import require_free, whole_file
 
 if TYPE_CHECKING:
     from raie.workspace import Workspace
 
-__all__ = ["Asked", "compared", "require_outputs", "write_files"]
+__all__ = [
+    "ComparisonOptions",
+    "compare",
+    "headed_tables",
+    "legend",
+    "require_outputs",
+    "result_json",
+    "untouched_lines",
+    "write_files",
+]
 
 _TABLES = ("comparison.md", "comparison.json", "comparison.csv")
 
 
 @dataclass(frozen=True)
-class Asked:
-    """The options of one comparison. ref: a set-up whose backbone and settings are used, instead of the workspace's.
-    metric: of the regions' gains; every other measure is there in all metrics.
+class ComparisonOptions:
+    """What is compared, and how.
+
+    Attributes:
+        strategies: Names, separated by commas; "all" is every one.
+        ablations: Also region edits with one part taken out.
+        against: The strategy that the others are compared with; None for region edits, or else the first.
+        edits: How many edits follow each other.
+        seeds: Each has a backbone of its own.
+        until: Where the setup ends; end: where the log ends, None for all of it.
+        ref: A setup whose backbone and settings are used, instead of the workspace's options.
+        metric: Of the regions' gains; everything else is there in all metrics.
+        reading: How the log is read, as for `log_settings`.
     """
 
-    log: Path
-    reading: LogSettings
-    strategies: str
-    ablations: bool
-    against: str | None
-    edits: int
-    seeds: tuple[int, ...]
-    until: str
-    end: str | None
-    ref: str | None
-    metric: str
+    strategies: str = "all"
+    ablations: bool = False
+    against: str | None = None
+    edits: int = 5
+    seeds: tuple[int, ...] = (1,)
+    until: str = "0.5"
+    end: str | None = None
+    ref: str | None = None
+    metric: str = "Recall@10"
+    reading: LogSettings | Mapping[str, Any] = field(default_factory=dict)
 
 
-def compared(
+def compare(
     workspace: Workspace,
-    asked: Asked,
+    log: str | Path,
+    options: ComparisonOptions = ComparisonOptions(),
     *,
-    workers: int,
-    fresh: bool,
-    progress: Progress,
-    tell: Callable[[str], None] = lambda _: None,
+    workers: int = 1,
+    fresh: bool = False,
+    progress: Progress = ignore_progress,
+    on_note: OnNote = ignore_notes,
 ) -> Outcome:
-    """Run what is not finished yet, and judge. tell: called with each line on how the log was read.
+    """Run what is not finished yet, and evaluate every strategy; nothing is committed.
 
-    Raises: EngineError, UsageError, RegistryError.
+    Args:
+        workspace: Whose options and setups count; it keeps what a run has finished.
+        log: The interactions.
+        options: What is compared, and how.
+        workers: Strategies side by side.
+        fresh: Begin anew, whatever an earlier run has finished.
+        progress: Called as the strategies go on.
+        on_note: Called with each line on how the log was read.
+
+    Raises:
+        EngineError: The log or an option cannot be used.
+        RegistryError: There is no such setup.
+        UsageError: Options that contradict each other.
     """
-    chosen = _contestants(asked)
-    reference = _reference(chosen, asked.against)
-    said: list[str] = []
-    interactions, settings, until, backbone = _start(workspace, asked, said.append)
-    end = end_time(interactions, asked.end)
-    course = cut_course(interactions, until, end, asked.edits, settings.engine)
-    trains = backbone is None or any(one.strategy == "joint" for one in chosen)
-    work = workspace.work / "compare" / _key(course, interactions, settings, backbone, trains)
-    # What cannot be compared is refused in one line, before anything is said of the log.
-    for line in said:
-        tell(line)
+    methods = _methods(options)
+    reference = _reference(methods, options.against)
+    notes: list[str] = []
+    interactions, settings, until, backbone = _start(workspace, Path(log), options, notes)
+    protocol = cut_course(interactions, until, end_time(interactions, options.end), options.edits, settings.engine)
+    trains = backbone is None or any(method.strategy == "joint" for method in methods)
+    work = workspace.work / "compare" / _key(protocol, interactions, settings, backbone, trains)
+    # What cannot be compared is refused in one line, before anything is noted of the log.
+    for line in notes:
+        on_note(line)
     if fresh:
         shutil.rmtree(work, ignore_errors=True)
-    run(course, settings, chosen, asked.seeds, work, workers=workers, progress=progress, backbone=backbone)
-    by_key = {one.place: one.name for one in chosen}
+    run(protocol, settings, methods, options.seeds, work, workers=workers, progress=progress, backbone=backbone)
+    by_key = {method.place: method.name for method in methods}
     names = {"never": by_key["never"], "joint": by_key.get("joint"), "reference": reference.name}
-    origin = Origin(asked.log.name, interactions.digest, _shared(settings.engine))
-    return outcome(origin, course, chosen, asked.seeds, work, **names, metric=asked.metric)  # type: ignore[arg-type]
+    origin = Origin(Path(log).name, interactions.digest, _shared(settings.engine))
+    return outcome(origin, protocol, methods, options.seeds, work, **names, metric=options.metric)  # type: ignore[arg-type]
 
 
-def _contestants(asked: Asked) -> tuple[Contestant, ...]:
+def _methods(options: ComparisonOptions) -> tuple[Contestant, ...]:
     """Those asked for, and always the backbone that is never edited, which others are measured against."""
-    texts = [text for text in re.split(r",(?![^\[]*\])", asked.strategies) if text.strip()]
+    texts = [text for text in re.split(r",(?![^\[]*\])", options.strategies) if text.strip()]
     if not texts:
         raise UsageError(
-            f"expected --strategies to name a strategy, found {asked.strategies!r}: leave it out for all"
+            f"expected --strategies to name a strategy, found {options.strategies!r}: leave it out for all"
         )
-    return contestants([*(text.strip() for text in texts), "never"], ablations=asked.ablations)
+    return contestants([*(text.strip() for text in texts), "never"], ablations=options.ablations)
 
 
-def _reference(chosen: Sequence[Contestant], against: str | None) -> Contestant:
+def _reference(methods: Sequence[Contestant], against: str | None) -> Contestant:
     if against is None:
-        return next((one for one in chosen if one.place == "raie"), chosen[0])
-    wanted = {one.place for one in contestants([against])}  # "all" is many
-    found = [one for one in chosen if one.place in wanted]
-    if len(wanted) == len(found) == 1:
-        return found[0]
+        return next((method for method in methods if method.place == "raie"), methods[0])
+    wanted = {method.place for method in contestants([against])}  # "all" is many
+    matching = [method for method in methods if method.place in wanted]
+    if len(wanted) == len(matching) == 1:
+        return matching[0]
     raise UsageError(f"expected --against to name one of --strategies, found {against!r}")
 
 
 def _start(
-    workspace: Workspace, asked: Asked, tell: Callable[[str], None]
+    workspace: Workspace, log: Path, options: ComparisonOptions, notes: list[str]
 ) -> tuple[Interactions, Settings, int, tuple[bytes, bytes] | None]:
-    """The log, how models are set up, where the set-up ends, and the backbone where there is one."""
-    if asked.ref is None:
+    """The log, how models are set up, where the setup ends, and the backbone where there is one."""
+    if options.ref is None:
         workspace.require_code()
-        settings = with_times(Settings(from_mapping(workspace.engine), asked.reading))
-        interactions = read_log(asked.log, **vars(asked.reading))
-        for line in told(interactions):
-            tell(line)
-        return interactions, settings, cut_time(interactions, asked.until), None
+        reading = log_settings(options.reading)
+        settings = with_times(Settings(from_mapping(workspace.engine), reading))
+        interactions = read_log(log, **vars(reading))
+        notes += notes_of(interactions)
+        return interactions, settings, cut_time(interactions, options.until), None
     registry = workspace.registry()
-    snapshot = registry.resolve(workspace.model, asked.ref)
+    snapshot = registry.resolve(workspace.model, options.ref)
     kind = registry.edit(workspace.model, snapshot.edit).kind
     if kind != "setup":
-        raise UsageError(f"expected --ref to name a set-up's snapshot, found one of kind {kind}: try edit:1")
+        raise UsageError(f"expected --ref to name a setup's snapshot, found one of kind {kind}: try edit:1")
     view = open_view(registry, snapshot, workspace.backbone_file)
     backbone = view.backbone.to_bytes()  # read before any file that the registry alone names could run
     settings = _located(view.settings, workspace.backbone_file)
-    interactions = read_new(view, asked.log)
+    interactions = read_later_log(view, log)
     known = known_ids(registry, workspace.model, snapshot, view, interactions, None)
-    for line in (*told(interactions), known_line(known.to_mapping()), *doubt_line(known)):
-        tell(line)
+    notes += [*notes_of(interactions), known_line(known.to_mapping()), *doubt_line(known)]
     return interactions, settings, view.watermark.timestamp, backbone
 
 
 def _located(settings: Settings, own: Path | None) -> Settings:
-    """The settings with the place where a file of the user's own lies here; at the set-up it may have been another."""
+    """The settings with the path of a backbone file in this workspace; at the setup it may have been another path."""
     engine = settings.engine
     if engine.backbone.kind != "file":
         return settings
@@ -146,14 +176,14 @@ def _located(settings: Settings, own: Path | None) -> Settings:
 
 
 def _key(
-    course: Course,
+    protocol: Course,
     interactions: Interactions,
     settings: Settings,
     backbone: tuple[bytes, bytes] | None,
     trains: bool,
 ) -> str:
-    """What all cells of a comparison depend on, besides contestant and seed. trains: whether one trains a backbone."""
-    values = {"log": interactions.digest, "ends": course.ends, "engine": _shared(settings.engine)}
+    """What all results of a comparison depend on, besides strategy and seed. trains: whether one trains a backbone."""
+    values = {"log": interactions.digest, "ends": protocol.ends, "engine": _shared(settings.engine)}
     values |= _read_besides(settings.engine.backbone, interactions.catalogue.titles, trains)
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
     for part in backbone or ():
@@ -172,27 +202,27 @@ def _read_besides(config: BackboneConfig, titles: Sequence[str], trains: bool) -
     trains: whether one is trained; the bytes of one that was hold what its folder held.
     """
     chosen = configured_class(config)
-    found: dict[str, Any] = {}
+    read: dict[str, Any] = {}
     if chosen.reads_titles:
-        found["titles"] = titles
+        read["titles"] = titles
     if chosen.source is not None:
-        found["source"] = chosen.source
+        read["source"] = chosen.source
     if config.kind == "causal_lm" and trains:
-        found["folder"] = _contents(Path(config.path))
-    return found
+        read["folder"] = _contents(Path(config.path))
+    return read
 
 
 def _contents(folder: Path) -> dict[str, str]:
     """sha256 of every file below a model folder, by its name; but for hidden ones, which no model reads."""
     if not folder.is_dir():
         raise ConfigError(f"expected a model folder to train a backbone from, found none at {folder}")
-    found = {}
+    digests = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
         if path.is_file() and not any(part.startswith(".") for part in name.parts):
             with path.open("rb") as file:
-                found[name.as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+                digests[name.as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests
 
 
 def require_outputs(folder: Path) -> None:
@@ -201,16 +231,22 @@ def require_outputs(folder: Path) -> None:
         require_free(folder / name, replace=True)
 
 
-def write_files(found: Outcome, metric: str, folder: Path) -> list[Path]:
+def result_json(result: Outcome) -> dict[str, Any]:
+    """The whole comparison as plain JSON values; null where a measure does not exist."""
+    values: dict[str, Any] = plain(result.to_mapping())
+    return values
+
+
+def write_files(result: Outcome, metric: str, folder: Path) -> list[Path]:
     """The tables as Markdown, JSON and CSV, and the pictures; those of an earlier run are written over.
 
     Raises: RaieError where one of the names is that of a link or of something else than a regular file.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(plain(found.to_mapping()), indent=1, ensure_ascii=False, allow_nan=False)
-    tables = zip(_TABLES, (markdown(found, metric), text, csv_text(found)), strict=True)
+    text = json.dumps(result_json(result), indent=1, ensure_ascii=False, allow_nan=False)
+    tables = zip(_TABLES, (markdown(result, metric), text, csv_text(result)), strict=True)
     written = []
-    for name, data in (*((name, table.encode()) for name, table in tables), *pictures(found, metric)):
+    for name, data in (*((name, table.encode()) for name, table in tables), *pictures(result, metric)):
         with whole_file(folder / name, replace=True) as file:
             file.write(data)
         written.append(folder / name)

@@ -1,18 +1,20 @@
-"""What `raie evaluate` and `recommend` compute: a snapshot's router on windows of a log."""
+"""What `raie evaluate` computes: a snapshot's router on windows of a log, beside the frozen backbone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from raie.edits import open_view, plain
+from raie.actor import actor
+from raie.chain_head import publishes_chain_head
+from raie.edits.workflow import open_view, plain
 from raie.engine.data.interactions import Interactions, between, end_time
 from raie.engine.data.synthetic_truth import Truth
-from raie.engine.data.windows import Windows, cut_windows, last_windows
+from raie.engine.data.windows import Windows, cut_windows
 from raie.engine.edit.impact import compared_ranks, knowing_rows_of
 from raie.engine.edit.pipeline import PreparedEdit
 from raie.engine.errors import InputError
@@ -23,30 +25,42 @@ from raie.engine.strategies import Lesson, Score, State, lesson_of
 from raie.engine.strategies.global_adapter import GLOBAL_LORA, REPLAY
 from raie.engine.training.train_adapter import adapter_scores
 from raie.errors import UsageError
-from raie.known_ids import doubt_line, known_ids
-from raie.later_log import read_new, told
-from raie.registry import Digest, Edit, Registry, Snapshot
+from raie.lines import SETUP_PART
+from raie.logs.known_ids import doubt_line, known_ids
+from raie.logs.log_reading import When, notes_of, read_later_log, when_text
+from raie.registry import Digest, Edit, Registry, Snapshot, trust
 from raie.registry.edits.merge import changed_regions
 
-__all__ = ["Measured", "agreement", "measured", "recommended"]
+if TYPE_CHECKING:
+    from raie.workspace import Workspace
+
+__all__ = ["Measured", "evaluate", "gate_agreement", "record_evaluation"]
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Metrics by model name, on new and on held-out set-up windows; change: of Recall@10 against never edited.
+    """Metrics of a snapshot and of what stands beside it, on the same windows.
 
-    against: the id of the other snapshot.  comparison: the snapshot compared with that one, as an impact report tells it.
-    known: what the snapshot knows of the users and items of the new rows.  notes: on how the log was read.
+    Attributes:
+        snapshot: The id of what was measured.
+        new_windows: How many windows of the log lie after the snapshot's watermark.
+        setup_windows: How many held-out windows its setup kept.
+        models: Model -> part ("new" or the setup's) -> metric -> value; NaN where no window was there.
+        change: Of Recall@10 on the new windows, against the backbone that was never edited.
+        against: The id of the snapshot that it was compared with.
+        comparison: That comparison, as an impact report holds it.
+        known: What the snapshot knows of the users and items of the new rows.
+        notes: What a person should know of how the log was read.
     """
 
     snapshot: str
     new_windows: int
     setup_windows: int
-    models: dict[str, dict[str, dict[str, float]]]
+    models: Mapping[str, Mapping[str, Mapping[str, float]]]
     change: Difference
     against: str | None = None
-    comparison: dict[str, Any] | None = None
-    known: dict[str, Any] | None = None
+    comparison: Mapping[str, Any] | None = field(default=None, repr=False)
+    known: Mapping[str, Any] | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
 
     def to_mapping(self) -> dict[str, Any]:
@@ -56,27 +70,71 @@ class Measured:
         return values
 
 
-def measured(
-    registry: Registry,
-    model: str,
-    log: Path,
-    ref: str,
-    against: str | None,
-    until: str | None,
+def evaluate(
+    workspace: Workspace,
+    log: str | Path,
     *,
-    strategies: bool,
-    own: Path | None = None,
+    ref: str = "head",
+    against: str | None = None,
+    until: When | None = None,
+    strategies: bool = False,
     reading: Mapping[str, Any] | None = None,
 ) -> Measured:
-    """The snapshot, the backbone never edited, and what else was asked for, on the same windows.
+    """Measure a snapshot, the backbone that was never edited, and what else was asked for, on the same windows.
 
-    Raises: InputError when the log holds no window after the snapshot's watermark.
+    Args:
+        workspace: Where the model lives.
+        log: The interactions; windows after the snapshot's watermark are new to it.
+        ref: The snapshot: "head", an alias, "edit:3" or an id.
+        against: Another snapshot, measured on the same windows.
+        until: Use the log up to here; None for all of it.
+        strategies: Train one global LoRA on the same edits, and measure it too.
+        reading: Options of reading the log that differ from the setup's.
+
+    Raises:
+        InputError: The log holds no window after the snapshot's watermark.
+        RegistryError: There is no such snapshot, or the database or the store refuses.
     """
+    registry, model, own = workspace.registry(), workspace.model, workspace.backbone_file
     snapshot = registry.resolve(model, ref)
     view = open_view(registry, snapshot, own)
-    interactions = read_new(view, log, reading)
-    end = end_time(interactions, until)
+    interactions = read_later_log(view, Path(log), reading)
+    end = end_time(interactions, when_text(until))
     known = known_ids(registry, model, snapshot, view, interactions, end)
+    new = _new_windows(view, interactions, end, log)
+    baseline = None if against is None else registry.resolve(model, against)
+    scores = _models(registry, snapshot, view, baseline)
+    if strategies:
+        scores |= _peers(registry, model, snapshot, interactions, own)
+    ranked = {name: (ranks(score, new), ranks(score, view.holdout)) for name, score in scores.items()}
+    measured = Measured(
+        snapshot=snapshot.id,
+        new_windows=len(new),
+        setup_windows=len(view.holdout),
+        models={name: _part_metrics(*parts) for name, parts in ranked.items()},
+        change=paired_difference(ranked["never edited"][0], ranked[snapshot.id[:12]][0], new.user),
+        known=known.to_mapping(),
+        notes=(*notes_of(interactions), *doubt_line(known)),
+    )
+    if baseline is None:
+        return measured
+    before, after = (ranked[compared.id[:12]] for compared in (baseline, snapshot))
+    known_part = _of_known(open_view(registry, baseline, own), view, before[0], after[0], new)
+    comparison = {
+        "log": interactions.digest,
+        "adaptation": compared_ranks(before[0], after[0], new),
+        "adaptation_known": known_part,
+        "retention": compared_ranks(before[1], after[1], view.holdout),
+        "untouched": sorted(baseline.content.regions.keys() - changed_regions(baseline.content, snapshot.content)),
+    }
+    return replace(measured, against=baseline.id, comparison=plain(comparison))
+
+
+def _part_metrics(on_new: np.ndarray, on_setup: np.ndarray) -> dict[str, dict[str, float]]:
+    return {"new": mean_metrics(on_new), SETUP_PART: mean_metrics(on_setup)}
+
+
+def _new_windows(view: ModelView, interactions: Interactions, end: int | None, log: str | Path) -> Windows:
     mark, config = view.watermark.timestamp, view.settings.engine.windows
     new = _readable(cut_windows(between(interactions, None, end), config, after=mark), view)
     if not len(new):
@@ -84,37 +142,41 @@ def measured(
             f"expected windows of {log} after the snapshot's watermark {mark}, found none: "
             "give a longer log, or an older snapshot with --ref"
         )
-    other = None if against is None else registry.resolve(model, against)
-    scores = _models(registry, snapshot, view, other)
-    if strategies:
-        scores |= _peers(registry, model, snapshot, interactions, view.own)
-    found = {name: (ranks(score, new), ranks(score, view.holdout)) for name, score in scores.items()}
-    models = {
-        name: {"new": mean_metrics(on_new), "set-up": mean_metrics(on_setup)}
-        for name, (on_new, on_setup) in found.items()
-    }
-    change = paired_difference(found["never edited"][0], found[snapshot.id[:12]][0], new.user)
-    measured = Measured(snapshot.id, len(new), len(view.holdout), models, change)
-    notes = (*told(interactions), *doubt_line(known))
-    measured = replace(measured, known=known.to_mapping(), notes=notes)
-    if other is None:
-        return measured
-    before, after = (found[each.id[:12]] for each in (other, snapshot))
-    comparison = {
-        "log": interactions.digest,
-        "adaptation": compared_ranks(before[0], after[0], new),
-        "adaptation_known": _of_known(open_view(registry, other, view.own), view, before[0], after[0], new),
-        "retention": compared_ranks(before[1], after[1], view.holdout),
-        "untouched": sorted(other.content.regions.keys() - changed_regions(other.content, snapshot.content)),
-    }
-    return replace(measured, against=other.id, comparison=plain(comparison))
+    return new
+
+
+@publishes_chain_head
+def record_evaluation(workspace: Workspace, measured: Measured, *, reason: str = "") -> int:
+    """Keep a comparison for the policy of an alias, under the ids that were measured: an alias may have moved since.
+
+    Args:
+        workspace: Where the model lives.
+        measured: What `evaluate` returned for a snapshot and another one.
+        reason: Why; it stays with what is recorded.
+
+    Returns:
+        The evaluation's number.
+
+    Raises:
+        UsageError: Nothing was compared.
+        RegistryError: The database or the store refuses.
+    """
+    if measured.against is None:
+        raise UsageError(
+            "expected --against REF with --record, found none: name what the alias serves, as production"
+        )
+    registry, report = workspace.registry(), measured.comparison or {}
+    recorded = trust.record_evaluation(
+        registry, workspace.model, measured.snapshot, measured.against, report, actor=actor(), reason=reason
+    )
+    return recorded.id
 
 
 def _of_known(
-    other: ModelView, view: ModelView, before: np.ndarray, after: np.ndarray, new: Windows
+    baseline: ModelView, view: ModelView, before: np.ndarray, after: np.ndarray, new: Windows
 ) -> dict[str, Any]:
-    """The comparison on the new windows whose target the other snapshot knows too; it can recommend no other."""
-    theirs = set(other.catalogue.items)
+    """The comparison on the new windows whose target the baseline knows too; it can recommend no other."""
+    theirs = set(baseline.catalogue.items)
     known = np.array([False, *(item in theirs for item in view.catalogue.items)])[new.target]
     return compared_ranks(before[known], after[known], new.take(known))
 
@@ -124,36 +186,40 @@ def _readable(windows: Windows, view: ModelView) -> Windows:
     return windows.without_items_above(len(view.backbone.item_table()) - 1)
 
 
-def _models(registry: Registry, snapshot: Snapshot, view: ModelView, other: Snapshot | None) -> dict[str, Score]:
+def _models(
+    registry: Registry, snapshot: Snapshot, view: ModelView, baseline: Snapshot | None
+) -> dict[str, Score]:
     scores: dict[str, Score] = {"never edited": adapter_scores(view.backbone, None)}
     scores[snapshot.id[:12]] = view.router.scores
-    if other is not None and other.id != snapshot.id:
-        scores[other.id[:12]] = knowing_rows_of(open_view(registry, other, view.own).router, view.router).scores
+    if baseline is not None and baseline.id != snapshot.id:
+        scores[baseline.id[:12]] = knowing_rows_of(
+            open_view(registry, baseline, view.own).router, view.router
+        ).scores
     return scores
 
 
 def _peers(
     registry: Registry, model: str, snapshot: Snapshot, interactions: Interactions, own: Path | None
 ) -> dict[str, Score]:
-    """One adapter for the windows of every edit since the set-up, with and without replay."""
-    lessons = list(_lessons(registry, model, snapshot, interactions, own))
-    if not lessons:
+    """One adapter for the windows of every edit since the setup, with and without replay."""
+    tasks = list(_tasks(registry, model, snapshot, interactions, own))
+    if not tasks:
         raise UsageError(
             "expected --ref to name a snapshot that edits have trained, found one without such an edit"
         )
     scores = {}
     for name, peer in (("global LoRA", GLOBAL_LORA), ("global LoRA + replay", REPLAY)):
         state: State = {}
-        for lesson in lessons:
-            state = peer.learn(state, lesson).state
-        scores[name] = peer.score(state, lessons[-1])
+        for task in tasks:
+            state = peer.learn(state, task).state
+        scores[name] = peer.score(state, tasks[-1])
     return scores
 
 
-def _lessons(
+def _tasks(
     registry: Registry, model: str, snapshot: Snapshot, interactions: Interactions, own: Path | None
 ) -> Iterator[Lesson]:
-    """What each edit between the set-up and the snapshot trained on, oldest first; nothing for the others."""
+    """What each edit between the setup and the snapshot trained on, oldest first; nothing for the others."""
     for number, edit in enumerate(_edits(registry, model, snapshot), start=1):
         base = open_view(registry, registry.resolve(model, str(edit.base)), own)
         prepared = PreparedEdit.from_bytes(registry.get(Digest(str(edit.plan_digest))))
@@ -162,100 +228,28 @@ def _lessons(
 
 
 def _edits(registry: Registry, model: str, snapshot: Snapshot) -> list[Edit]:
-    """The edits between the set-up and the snapshot, oldest first."""
-    found: list[Edit] = []
+    """The edits between the setup and the snapshot, oldest first."""
+    edits: list[Edit] = []
     while (edit := registry.edit(model, snapshot.edit)).kind == "edit":
-        found.append(edit)
+        edits.append(edit)
         snapshot = registry.resolve(model, str(snapshot.parent))
     if edit.kind != "setup":
         raise UsageError(
-            "expected --ref to name a snapshot with nothing but edits since its set-up, which others can learn from "
+            "expected --ref to name a snapshot with nothing but edits since its setup, which others can learn from "
             f"too, found edit {edit.number}, a {edit.kind}"
         )
-    return found[::-1]
+    return edits[::-1]
 
 
-def recommended(
-    registry: Registry,
-    model: str,
-    ref: str,
-    *,
-    log: Path | None,
-    users: Sequence[str],
-    items: Sequence[str] | None,
-    count: int,
-    exclude_seen: bool,
-    own: Path | None = None,
-    reading: Mapping[str, Any] | None = None,
-) -> list[dict[str, Any]]:
-    """The best items after each user's last items of the log that the snapshot knows, or after the given ones.
+def gate_agreement(workspace: Workspace, number: int, truth: Truth) -> float:
+    """The share of an edit's windows for which the gate decided what the synthetic log's truth says.
 
-    ignored: how many items of the user in the log the snapshot does not know, as a served model tells it.
-
-    Raises: UnknownItem for given items no log has held; InputError for users without a row in the log or without an item
-    that the snapshot knows, all of them at once, and for items without times where the backbone reads times.
+    Args:
+        workspace: Where the model lives.
+        number: The edit.
+        truth: What the synthetic log was made with.
     """
-    view = open_view(registry, registry.resolve(model, ref), own)
-    length = view.settings.engine.windows.length
-    if log is None:
-        windows, ignored = last_windows([view.catalogue.item_rows(list(items or ()))], length), [0]
-    else:
-        windows, ignored = _last_known(view, read_new(view, log, reading), users, log)
-    best = view.router.top_k(windows, count, exclude_seen=exclude_seen)
-    regions = view.router.assign(windows)
-    return [
-        {
-            "user": users[number] if log is not None else None,
-            "region": int(regions[number]),
-            "ignored": ignored[number],
-            "context": view.catalogue.item_ids(windows.items[number][windows.items[number] > 0].tolist()),
-            "items": [
-                {"item": item, "score": float(score)}
-                for item, score in zip(
-                    view.catalogue.item_ids(best.rows[number][best.rows[number] > 0].tolist()),
-                    best.scores[number],
-                    strict=False,
-                )
-            ],
-        }
-        for number in range(len(windows))
-    ]
-
-
-def _last_known(
-    view: ModelView, interactions: Interactions, users: Sequence[str], log: Path
-) -> tuple[Windows, list[int]]:
-    """The last known items of each user of the log, and how many unknown ones were left out."""
-    there = {interactions.catalogue.users[row] for row in np.unique(interactions.user)}
-    if absent := [user for user in users if user not in there]:
-        least = view.settings.log.min_rating
-        rated = "" if least is None else f" rated {least:g} or more"
-        raise InputError(
-            f"expected every --user to have a row{rated} in {log}, found none of {_named(absent)}: check the ids, which "
-            "are compared as text, or give a log that holds them"
-        )
-    theirs = [np.flatnonzero(interactions.user == user) for user in interactions.catalogue.user_rows(users)]
-    limit = len(view.backbone.item_table())
-    known = [rows[interactions.item[rows] < limit] for rows in theirs]
-    if strange := [user for user, rows in zip(users, known, strict=True) if not len(rows)]:
-        raise InputError(
-            f"expected every --user to have an item in {log} that the snapshot knows, found none of {_named(strange)}: "
-            "an edit on a log that holds these items learns them"
-        )
-    windows = last_windows(
-        [interactions.item[rows] for rows in known],
-        view.settings.engine.windows.length,
-        [interactions.timestamp[rows] for rows in known],
-    )
-    return windows, [len(rows) - len(those) for rows, those in zip(theirs, known, strict=True)]
-
-
-def _named(users: Sequence[str]) -> str:
-    return ", ".join(f"{user!r:.80}" for user in dict.fromkeys(users))
-
-
-def agreement(registry: Registry, model: str, number: int, truth: Truth) -> float:
-    """The share of an edit's windows for which the gate decided what the synthetic log's truth says."""
+    registry, model = workspace.registry(), workspace.model
     edit = registry.edit(model, number)
     view = open_view(registry, registry.resolve(model, str(edit.result)))
     prepared = PreparedEdit.from_bytes(registry.get(Digest(str(edit.plan_digest))))

@@ -55,12 +55,12 @@ def _owners(file: Path) -> set[int]:
 
 def _is_named(folder: Path, setting: str) -> bool:
     """Whether RAIE_TRUST_WORKSPACE, folders separated as in PATH or a star for all, names this one."""
-    return any(one == "*" or _same(Path(one), folder) for one in _parts(setting))
+    return any(part == "*" or _same(Path(part), folder) for part in _parts(setting))
 
 
 def _parts(setting: str) -> Iterable[str]:
     return (part for part in setting.split(os.pathsep) if part)
 
 
-def _same(one: Path, other: Path) -> bool:
-    return one.expanduser().resolve() == other.resolve()
+def _same(named: Path, folder: Path) -> bool:
+    return named.expanduser().resolve() == folder.resolve()

@@ -1,16 +1,19 @@
-"""Figures as the one line that errors, notes and screens share."""
+"""Words and lines that errors, notes, screens and JSON share."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["known_line"]
+__all__ = ["SETUP_PART", "known_line"]
+
+SETUP_PART = "set-up"
+"""The key of the held-out setup windows in JSON; scripts read it, so it keeps its spelling."""
 
 
 def known_line(known: Mapping[str, Any]) -> str:
     """The shares of users and items that the base knows, from a plan or a report, in one line."""
     return "; ".join(
-        f"known {name} {each['row_share']:.1%} of rows ({each['known_ids']:,} of {each['ids']:,})"
-        for name, each in ((name, known[name]) for name in ("users", "items"))
+        f"known {name} {share['row_share']:.1%} of rows ({share['known_ids']:,} of {share['ids']:,})"
+        for name, share in ((name, known[name]) for name in ("users", "items"))
     )

@@ -39,10 +39,10 @@ def require_free(path: Path, *, replace: bool, advice: str = "write over it with
 
     Raises: RaieError.
     """
-    found = _found(path)
-    if found is None:
+    status = _status(path)
+    if status is None:
         return
-    kind = _KINDS.get(stat.S_IFMT(found.st_mode))
+    kind = _KINDS.get(stat.S_IFMT(status.st_mode))
     if kind is not None:
         raise RaieError(
             f"expected {path} to be no file yet or a regular one, found {kind}: name another, nothing else is written to"
@@ -82,7 +82,7 @@ def whole_file(path: Path, *, replace: bool, mode: int = 0o666) -> Iterator[Bina
         sync_folder(path.parent)
 
 
-def _found(path: Path) -> os.stat_result | None:
+def _status(path: Path) -> os.stat_result | None:
     """What has this name, a link not followed; None where nothing has."""
     try:
         return path.lstat()
@@ -94,7 +94,7 @@ def _found(path: Path) -> os.stat_result | None:
 def _name(partial: Path, path: Path, *, replace: bool) -> None:
     """Gives the written bytes their name; whatever took it in the meantime is looked at once more."""
     require_free(path, replace=replace)
-    before = _found(path)
+    before = _status(path)
     if before is not None:
         partial.chmod(stat.S_IMODE(before.st_mode))
         os.replace(partial, path)

@@ -1,4 +1,7 @@
-"""The workspace: where one model's history lives."""
+"""The workspace: where one model's history lives, and everything that can be done with it.
+
+A method imports what it calls, so that opening a workspace, promoting and rolling back start without torch.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raie.errors import WorkspaceError
+from raie.callbacks import OnNote, Progress, ignore_notes, ignore_progress
+from raie.errors import UsageError, WorkspaceError
 
 if TYPE_CHECKING:
-    from raie.registry import Registry
+    from raie.compare import ComparisonOptions
+    from raie.edits.edit_records import EditRecord, SnapshotDiff
+    from raie.edits.edit_result import EditResult
+    from raie.edits.workflow import PlannedEdit
+    from raie.engine.comparison.results import Outcome
+    from raie.engine.data.readers.settings import LogSettings
+    from raie.evaluate import Measured
+    from raie.logs.log_reading import When
+    from raie.region_drift import Drift
+    from raie.registry import AliasMove, Edit, Registry
+    from raie.registry.lineage import Entry
+    from raie.registry.maintenance.verify import VerifyReport
+    from raie.snapshot_view import SnapshotView
 
 __all__ = ["FILE_NAME", "Workspace"]
 
@@ -19,12 +35,20 @@ FILE_NAME = "raie.toml"
 
 @dataclass(frozen=True)
 class Workspace:
-    """Where one model's history lives.
+    """Where one model's history lives; `raie.open` makes one from a raie.toml.
 
-    folder: absolute, holds raie.toml.  database: an SQLAlchemy URL, never printed because the environment's may
-    carry a password.  store: a folder, file:// or s3:// URL.  engine: the [engine] table, not yet checked.
-    backbone_file: the Python file of a backbone of one's own, if there is one.  runs_code: whether Python that
-    raie.toml names may run.
+    A reference is "head", an alias, "edit:3", or a snapshot's id, whose first characters do. A log is a path. Who acts
+    is RAIE_ACTOR, or else the user of the operating system.
+
+    Attributes:
+        folder: Absolute; it holds raie.toml.
+        model: The model's name in the registry.
+        database: An SQLAlchemy URL, never printed because the environment's may carry a password.
+        store: A folder, file:// or s3:// URL.
+        tracking_uri: MLflow's.
+        engine: The [engine] table, not yet checked.
+        backbone_file: The Python file of a backbone of one's own, if there is one.
+        runs_code: Whether Python that raie.toml names may run.
     """
 
     folder: Path
@@ -32,9 +56,24 @@ class Workspace:
     database: str = field(repr=False)
     store: str = field(repr=False)
     tracking_uri: str = field(repr=False)
-    engine: Mapping[str, Any] = field(default_factory=dict)
-    backbone_file: Path | None = None
-    runs_code: bool = True
+    engine: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    backbone_file: Path | None = field(default=None, repr=False)
+    runs_code: bool = field(default=True, repr=False)
+
+    @property
+    def work(self) -> Path:
+        """The folder for what an edit computes before it is committed; it may be deleted when no edit runs."""
+        return self.folder / ".raie" / "work"
+
+    def registry(self) -> Registry:
+        """Open the registry of this workspace.
+
+        Raises:
+            RegistryError: The database or the store cannot be reached, or is of another revision.
+        """
+        from raie.registry import Registry
+
+        return Registry.open(self.database, self.store)
 
     def require_code(self) -> None:
         """Refuse to run what another user's raie.toml names.
@@ -50,16 +89,347 @@ class Workspace:
                 "belongs to another user: read the file that backbone.path names, and copy the workspace to run it"
             )
 
-    @property
-    def work(self) -> Path:
-        """The folder for what an edit computes before it is committed; it may be deleted when no edit runs."""
-        return self.folder / ".raie" / "work"
+    # Using a snapshot
 
-    def registry(self) -> Registry:
-        """Open the registry of this workspace.
+    def __getitem__(self, ref: str) -> SnapshotView:
+        """The snapshot that a reference names now; it stays the same when an alias moves.
 
-        Raises: RegistryError when the database or the store cannot be reached, or is of another revision.
+        Raises:
+            NotFound: There is no such snapshot.
+            SnapshotExpired: Its blobs may be gone.
+            Untrusted: The alias is protected, and lacks the signature that its policy requires.
         """
-        from raie.registry import Registry
+        from raie.snapshot_view import SnapshotView
 
-        return Registry.open(self.database, self.store)
+        return SnapshotView(self, ref, self.registry().resolve(self.model, ref))
+
+    # Training
+
+    def setup(
+        self,
+        log: str | Path,
+        *,
+        until: When | None = None,
+        reason: str = "",
+        engine: Mapping[str, Any] | None = None,
+        reading: LogSettings | Mapping[str, Any] | None = None,
+        progress: Progress = ignore_progress,
+        on_note: OnNote = ignore_notes,
+    ) -> EditResult:
+        """Train the backbone, fit the regions and commit the first snapshot.
+
+        Args:
+            log: The interactions.
+            until: Use the log up to here: a quantile of its times, a date or epoch seconds; None for all of it.
+            reason: Why; it stays in the history.
+            engine: Options of the engine that differ from raie.toml's, as {"regions": {"regions": 4}}.
+            reading: How the log is read, as {"user": "uid", "min_rating": 4}; later logs are read the same way.
+            progress: Called with a stage, how many of its steps are done and how many there are.
+            on_note: Called with each line on how the log was read.
+
+        Raises:
+            EngineError: The log or an option cannot be used.
+            RegistryError: The model has a snapshot already, or the database or the store refuses.
+        """
+        from raie.edits import training
+
+        return training.set_up(
+            self,
+            log,
+            until=until,
+            reason=reason,
+            engine=engine,
+            reading=reading,
+            progress=progress,
+            on_note=on_note,
+        )
+
+    def plan(
+        self,
+        log: str | Path,
+        *,
+        until: When | None = None,
+        seed: int | None = None,
+        only_drifted: bool = False,
+        accept_new_ids: bool = False,
+        reading: Mapping[str, Any] | None = None,
+    ) -> PlannedEdit:
+        """What an edit of the head on this log would do, region by region; nothing changes.
+
+        Args:
+            log: The interactions; the rows after the head's watermark are taken.
+            until: Use the log up to here; None for all of it.
+            seed: Another seed than the setup's.
+            only_drifted: Leave regions alone that predict the new windows as well as they did.
+            accept_new_ids: Take ids that look like known ones in another spelling for new ones.
+            reading: Options of reading the log that differ from the setup's.
+
+        Raises:
+            EngineError: The log cannot be used; NothingToEdit where it has no new window.
+            RegistryError: The database or the store refuses.
+            UsageError: There is no snapshot to edit.
+        """
+        from raie.edits import training
+
+        return training.plan(
+            self,
+            log,
+            until=until,
+            seed=seed,
+            only_drifted=only_drifted,
+            accept_new_ids=accept_new_ids,
+            reading=reading,
+        )
+
+    def apply(
+        self,
+        planned: PlannedEdit,
+        *,
+        reason: str = "",
+        workers: int = 1,
+        progress: Progress = ignore_progress,
+    ) -> EditResult | None:
+        """Train what a plan touches and commit the next snapshot.
+
+        Args:
+            planned: What `plan` returned.
+            reason: Why; it stays in the history.
+            workers: Processes that train side by side; the result does not depend on it.
+            progress: Called as the training goes on.
+
+        Returns:
+            The new snapshot, with what the edit changed for whom; None where the plan changes nothing.
+
+        Raises:
+            CommitConflict: The head moved, and the edit cannot be replayed on it.
+            EngineError: The training failed; `resume` goes on from what was finished.
+            RegistryError: The database or the store refuses.
+        """
+        from raie.edits import training
+
+        return training.apply(self, planned, reason=reason, workers=workers, progress=progress)
+
+    def edit(
+        self,
+        log: str | Path,
+        *,
+        until: When | None = None,
+        reason: str = "",
+        seed: int | None = None,
+        only_drifted: bool = False,
+        accept_new_ids: bool = False,
+        reading: Mapping[str, Any] | None = None,
+        workers: int = 1,
+        progress: Progress = ignore_progress,
+        on_note: OnNote = ignore_notes,
+    ) -> EditResult | None:
+        """Plan an edit of the head and apply it; arguments, returns and errors as of `plan` and `apply`."""
+        planned = self.plan(
+            log,
+            until=until,
+            seed=seed,
+            only_drifted=only_drifted,
+            accept_new_ids=accept_new_ids,
+            reading=reading,
+        )
+        for note in planned.notes:
+            on_note(note)
+        return self.apply(planned, reason=reason, workers=workers, progress=progress)
+
+    def resume(
+        self, number: int, *, force: bool = False, workers: int = 1, progress: Progress = ignore_progress
+    ) -> EditResult:
+        """Finish an edit or a setup that was interrupted; the result is that of one which was not.
+
+        Args:
+            number: The edit.
+            force: Take it from a process that may still work on it.
+            workers: Processes that train side by side.
+            progress: Called as the training goes on.
+
+        Raises:
+            LeaseLost: Another process works on it.
+            EditStateError: It is closed.
+            UsageError: The log is no longer the one that the setup began with.
+        """
+        from raie.edits import training
+
+        return training.resume(self, number, force=force, workers=workers, progress=progress)
+
+    def abort(self, number: int, *, reason: str = "", force: bool = False) -> Edit:
+        """Close a running or abandoned edit without a result.
+
+        Raises:
+            LeaseLost: Another process works on it.
+            EditStateError: It is committed.
+        """
+        from raie.edits import edit_records
+
+        return edit_records.abort_edit(self, number, reason=reason, force=force)
+
+    # Moving
+
+    def promote(
+        self,
+        ref: str,
+        alias: str = "production",
+        *,
+        reason: str = "",
+        expected: str | None = None,
+        override: bool = False,
+    ) -> AliasMove:
+        """Point an alias at a snapshot, of which the store has every blob.
+
+        Args:
+            ref: The snapshot.
+            alias: The alias to move; a new one is made.
+            reason: Why; it stays in the history.
+            expected: A reference to what the alias must point at now.
+            override: Pass over a check, where the alias's policy allows it; needs a reason.
+
+        Raises:
+            AliasConflict: The alias points elsewhere.
+            PromotionRefused: The snapshot does not pass the alias's policy.
+            BlobMissing: The store lacks a blob.
+        """
+        from raie import moves
+
+        return moves.promote(self, ref, alias, reason=reason, expected=expected, override=override)
+
+    def rollback(
+        self, edit: int | None = None, *, to: str | None = None, reason: str = "", cascade: bool = False
+    ) -> EditResult:
+        """Undo one edit, or go back to an older snapshot's content; either way by a new snapshot.
+
+        Args:
+            edit: The number of the edit; later edits of other regions stay.
+            to: Instead of an edit: the snapshot whose content comes back.
+            reason: Why; it stays in the history.
+            cascade: Undo later edits of the same regions too.
+
+        Returns:
+            The new head; the head as it is, where that is so already.
+
+        Raises:
+            RollbackConflict: Later edits changed the same regions.
+            UsageError: Neither or both of `edit` and `to`.
+        """
+        from raie import moves
+
+        if (edit is None) == (to is None):
+            raise UsageError("expected either the number of an edit or to=REF, found both or neither: give one")
+        if to is not None:
+            return moves.rollback_to(self, to, reason=reason)
+        return moves.rollback_edit(self, int(edit or 0), reason=reason, cascade=cascade)
+
+    # Looking
+
+    def history(self, limit: int | None = None) -> tuple[Entry, ...]:
+        """The snapshots, newest first, each with the edit that made it and the aliases that point at it."""
+        from raie.registry import lineage
+
+        return tuple(lineage.walk(self.registry(), self.model, limit))
+
+    def edits(self, *, only_open: bool = False, limit: int | None = None) -> tuple[Edit, ...]:
+        """The edits, newest first; with only_open those that run or were abandoned."""
+        from raie.edits import edit_records
+
+        return edit_records.edits(self, only_open=only_open, limit=limit)
+
+    def edit_record(self, number: int) -> EditRecord:
+        """One edit: who, when, why, its report, and what it did to each region. Raises NotFound."""
+        from raie.edits import edit_records
+
+        return edit_records.edit_record(self, number)
+
+    def diff(self, older: str, newer: str | None = None) -> SnapshotDiff:
+        """What differs between two snapshots; one alone is compared with the snapshot that it came from."""
+        from raie.edits import edit_records
+
+        return edit_records.diff(self, older, newer)
+
+    def evaluate(
+        self,
+        log: str | Path,
+        *,
+        ref: str = "head",
+        against: str | None = None,
+        until: When | None = None,
+        strategies: bool = False,
+        reading: Mapping[str, Any] | None = None,
+    ) -> Measured:
+        """Measure a snapshot on a log, beside the backbone that was never edited.
+
+        Args:
+            log: The interactions; windows after the snapshot's watermark are new to it.
+            ref: The snapshot.
+            against: Another snapshot, measured on the same windows.
+            until: Use the log up to here; None for all of it.
+            strategies: Train one global LoRA on the same edits, and measure it too.
+            reading: Options of reading the log that differ from the setup's.
+
+        Raises:
+            InputError: The log holds no window after the snapshot's watermark.
+        """
+        from raie import evaluate
+
+        return evaluate.evaluate(
+            self, log, ref=ref, against=against, until=until, strategies=strategies, reading=reading
+        )
+
+    def record_evaluation(self, measured: Measured, *, reason: str = "") -> int:
+        """Keep a comparison that `evaluate` made, for the policy of an alias; returns its number."""
+        from raie import evaluate
+
+        return evaluate.record_evaluation(self, measured, reason=reason)
+
+    def drift(
+        self,
+        log: str | Path,
+        *,
+        ref: str = "head",
+        until: When | None = None,
+        reading: Mapping[str, Any] | None = None,
+    ) -> Drift:
+        """Which regions of a snapshot predict the new rows of a log worse than they did.
+
+        Args:
+            log: The interactions.
+            ref: The snapshot.
+            until: Use the log up to here; None for all of it.
+            reading: Options of reading the log that differ from the setup's.
+        """
+        from raie import region_drift
+
+        return region_drift.drift(self, log, ref=ref, until=until, reading=reading)
+
+    def compare(
+        self,
+        log: str | Path,
+        options: ComparisonOptions | None = None,
+        *,
+        workers: int = 1,
+        fresh: bool = False,
+        progress: Progress = ignore_progress,
+        on_note: OnNote = ignore_notes,
+    ) -> Outcome:
+        """Compare strategies over several edits of a log; nothing is committed.
+
+        Args:
+            log: The interactions.
+            options: What is compared, and how; None for every strategy over five edits.
+            workers: Strategies side by side.
+            fresh: Begin anew, whatever an earlier run has finished.
+            progress: Called as the strategies go on.
+            on_note: Called with each line on how the log was read.
+        """
+        from raie import compare
+
+        chosen = compare.ComparisonOptions() if options is None else options
+        return compare.compare(self, log, chosen, workers=workers, fresh=fresh, progress=progress, on_note=on_note)
+
+    def verify(self) -> VerifyReport:
+        """Read every blob, reference and signature, and the audit chain; what is damaged stands in the report."""
+        from raie.registry.maintenance import verify
+
+        return verify.verify(self.registry())

@@ -46,13 +46,13 @@ _METRICS = ("Recall@5", "Recall@10", "Recall@20", "NDCG@5", "NDCG@10", "NDCG@20"
     "--seeds", default="1", show_default=True, metavar="N,...", help="Seeds; each has a backbone of its own."
 )
 @click.option(
-    "--until", default="0.5", show_default=True, metavar="WHEN", help="Where the set-up ends, as for `raie setup`."
+    "--until", default="0.5", show_default=True, metavar="WHEN", help="Where the setup ends, as for `raie setup`."
 )
 @click.option("--end", metavar="WHEN", help="Leave later rows alone, for instance while you choose options.")
 @click.option(
     "--ref",
     metavar="REF",
-    help="Use this set-up's backbone, options and end instead of training one; --until and how LOG is read are its own.",
+    help="Use this setup's backbone, options and end instead of training one; --until and how LOG is read are its own.",
 )
 @click.option(
     "--metric",
@@ -95,9 +95,9 @@ def compare(
 ) -> None:
     """Compare strategies over several edits of a log.
 
-    Cuts the log into a set-up, EDITS slices and one that nobody learns from. Every strategy gets the same windows, loss
-    and sample passes; where one by its nature differs, the table says so. Options of the engine are those of raie.toml.
-    Commits nothing. Interrupted, the same command goes on.
+    Cuts the log into a setup, EDITS slices and one that nobody learns from. Every strategy gets the same windows, loss
+    and training samples; where one by its nature differs, the table says so. Options of the engine are those of
+    raie.toml. Commits nothing. Interrupted, the same command goes on.
 
     \b
     Examples:
@@ -108,22 +108,25 @@ def compare(
     if ref is not None and (given := given_options(("until", *READING))):
         raise UsageError(
             f"expected neither --until nor options of reading beside --ref, found {', '.join(given)}: "
-            "the set-up that --ref names has fixed them, so leave them out"
+            "they are pinned at the setup that --ref names, so leave them out"
         )
-    from raie.compare import Asked, compared, require_outputs, write_files
+    from raie.compare import ComparisonOptions, require_outputs, result_json, write_files
 
-    asked = Asked(
-        Path(log), reading, strategies, ablations, against, edits, _seeds(seeds), until, end, ref, metric
+    options = ComparisonOptions(
+        strategies, ablations, against, edits, _seeds(seeds), until, end, ref, metric, reading
     )
     require_outputs(out)
     with progress_bars() as progress:
-        found = compared(
-            workspace, asked, workers=workers, fresh=fresh, progress=progress, tell=lambda line: say_told([line])
+        result = workspace.compare(
+            log,
+            options,
+            workers=workers,
+            fresh=fresh,
+            progress=progress,
+            on_note=lambda line: say_told([line]),
         )
-    from raie.edits import plain
-
-    files = write_files(found, metric, out)
-    output.show(plain(found.to_mapping()), lambda: _drawn(found, metric, files))
+    files = write_files(result, metric, out)
+    output.show(result_json(result), lambda: _result_lines(result, metric, files))
 
 
 def _seeds(text: str) -> tuple[int, ...]:
@@ -133,12 +136,12 @@ def _seeds(text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(int(part) for part in parts))
 
 
-def _drawn(found: Outcome, metric: str, files: list[Path]) -> Iterator[str]:
-    from raie.engine.comparison.tables import headed_tables, legend, untouched_lines
+def _result_lines(result: Outcome, metric: str, files: list[Path]) -> Iterator[str]:
+    from raie.compare import headed_tables, legend, untouched_lines
 
-    edits, seeds, log = found.course.edits, ", ".join(map(str, found.seeds)), found.origin.log
-    yield f"{accent(metric)} on {log}, {edits} edit{'s' * (edits > 1)}, seed{'s' * (len(found.seeds) > 1)} {seeds}"
-    for heading, (headers, rows) in headed_tables(found, metric):
+    edits, seeds, log = result.course.edits, ", ".join(map(str, result.seeds)), result.origin.log
+    yield f"{accent(metric)} on {log}, {edits} edit{'s' * (edits > 1)}, seed{'s' * (len(result.seeds) > 1)} {seeds}"
+    for heading, (headers, rows) in headed_tables(result, metric):
         numbers = [
             column for column, header in enumerate(headers) if header not in ("strategy", "where it differs")
         ]
@@ -146,7 +149,7 @@ def _drawn(found: Outcome, metric: str, files: list[Path]) -> Iterator[str]:
         yield heading
         yield from table(headers, rows, right=numbers)
     yield ""
-    yield from map(faint, textwrap.wrap(legend(found), 100))
+    yield from map(faint, textwrap.wrap(legend(result), 100))
     yield ""
-    yield from untouched_lines(found)
+    yield from untouched_lines(result)
     yield faint(f"{len(files)} files in {files[0].parent}")

@@ -10,8 +10,6 @@ import click
 
 from raie.cli.ui.log_options import log_argument, log_options
 from raie.cli.ui.output import Output, accent, faint, iso, json_option, one_line, say, table, times
-from raie.errors import UsageError
-from raie.output_files import require_free, whole_file
 
 if TYPE_CHECKING:
     from raie.engine.data.describe import Description
@@ -41,23 +39,18 @@ def describe(log: str, cuts: tuple[str, ...], length: int, reading: LogSettings,
       raie data describe purchases.csv --cut 2010-06-01 --cut 2010-09-01 --json
       raie data describe games.csv --no-header --user-column 1 --item-column 2 --time-column 4
     """
-    from raie.engine.config import WindowConfig
-    from raie.engine.data.describe import describe as description
-    from raie.engine.data.interactions import cut_time, read_log
-    from raie.later_log import told
+    from raie.logs.describe import describe_log
 
-    interactions = read_log(Path(log), **vars(reading))
-    ends = [cut_time(interactions, cut) for cut in cuts or ("0.5", "0.8")]
-    found = description(interactions, WindowConfig(length=length, min_length=length), ends)
-    found_as = interactions.reading
-    read_as = {"read_as": found_as.line, "notes": list(found_as.notes)} if found_as else {}
-    value = found.to_mapping() | times(first_at=found.first, last_at=found.last) | read_as
-    output.show(value, lambda: _drawn(log, found, told(interactions)))
+    result = describe_log(log, cuts or ("0.5", "0.8"), length=length, reading=reading)
+    description, read_as = result.description, result.reading
+    value = description.to_mapping() | times(first_at=description.first, last_at=description.last)
+    value |= {"read_as": read_as.line, "notes": list(read_as.notes)} if read_as else {}
+    output.show(value, lambda: _description_lines(log, description, result.notes))
 
 
-def _drawn(log: str, found: Description, notes: Sequence[str]) -> list[str]:
-    span = "no rows" if found.first is None or found.last is None else f"{iso(found.first)} to {iso(found.last)}"
-    history = ", ".join(f"{float(name):.0%} {value:.0f}" for name, value in found.history.items())
+def _description_lines(log: str, facts: Description, notes: Sequence[str]) -> list[str]:
+    span = "no rows" if facts.first is None or facts.last is None else f"{iso(facts.first)} to {iso(facts.last)}"
+    history = ", ".join(f"{float(name):.0%} {value:.0f}" for name, value in facts.history.items())
     rows = [
         (
             f"{number}",
@@ -70,22 +63,22 @@ def _drawn(log: str, found: Description, notes: Sequence[str]) -> list[str]:
             f"{part.new_item_share:.1%}",
             part.windows,
         )
-        for number, part in enumerate(found.slices, start=1)
+        for number, part in enumerate(facts.slices, start=1)
     ]
     return [
-        f"{accent(log)}  {faint(found.digest[:12])}",
+        f"{accent(log)}  {faint(facts.digest[:12])}",
         *map(one_line, notes),
-        f"{found.rows:,} interactions of {found.users:,} users with {found.items:,} items, {span}",
+        f"{facts.rows:,} interactions of {facts.users:,} users with {facts.items:,} items, {span}",
         f"interactions per user: {history}",
-        f"{found.ties:.0%} of adjacent interactions share a second; {found.short_users:.0%} of users fill no window",
+        f"{facts.ties:.0%} of adjacent interactions share a second; {facts.short_users:.0%} of users fill no window",
         "",
         *table(
             ("slice", "time", "rows", "users", "new", "items", "new", "rows with new items", "windows"),
             rows,
             right=(2, 3, 4, 5, 6, 7, 8),
         ),
-        *([""] if found.warnings else []),
-        *(f"{accent('warning')} {warning}" for warning in found.warnings),
+        *([""] if facts.warnings else []),
+        *(f"{accent('warning')} {warning}" for warning in facts.warnings),
     ]
 
 
@@ -109,21 +102,11 @@ def synth(path: Path, seed: int, one_in_five: bool, force: bool) -> None:
       raie data synth log.csv
       raie data synth log.csv --seed 7 --one-in-five
     """
-    from raie.engine.data.synthetic import SyntheticConfig, csv_bytes, drifting_log, one_topic_in_five
+    from raie.logs.describe import require_csv_name, synthetic_log, write_synthetic_log
 
-    _require_free_csv(path, force)
-    made = drifting_log(one_topic_in_five(seed) if one_in_five else SyntheticConfig(seed=seed))
-    with whole_file(path, replace=force) as stream:
-        stream.write(csv_bytes(made))
+    require_csv_name(path, replace=force)
+    made = synthetic_log(seed=seed, one_in_five=one_in_five)
+    write_synthetic_log(path, made, replace=force)
     say(f"{accent(str(path))}  {len(made.users):,} interactions")
     for name, end in made.truth.cuts.items():
         say(f"  {name:8} until {end}")
-
-
-def _require_free_csv(path: Path, force: bool) -> None:
-    """Refuses a name under which no command would read the log, and to write over a log that may be the only one."""
-    if path.suffix.lower() != ".csv":
-        raise UsageError(
-            f"expected a name that ends in .csv, found {path}: a log is read by its ending, so name another"
-        )
-    require_free(path, replace=force)

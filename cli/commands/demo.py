@@ -40,15 +40,15 @@ def demo(log: Path | None, folder: Path | None, **reading: str | bool | None) ->
       raie demo ratings.dat --folder movies
       raie demo games.csv --no-header --user-column 1 --item-column 2 --time-column 4
     """
-    place = _fresh(folder)
-    place.mkdir(parents=True, exist_ok=True)
-    steps = _Steps(place)
+    path = _fresh(folder)
+    path.mkdir(parents=True, exist_ok=True)
+    steps = _Steps(path)
     steps.run("init", "A workspace: an SQLite file and a folder of blobs.")
-    course = _synthetic(steps, place) if log is None else _given(log.resolve(), option_words(reading))
-    _walk(steps, course)
+    slices = _synthetic(steps, path) if log is None else _given(log.resolve(), option_words(reading))
+    _walk(steps, slices)
     if log is None:
-        _say_agreement(place)
-    _say_next(place)
+        _say_agreement(path)
+    _say_next(path)
 
 
 def _fresh(folder: Path | None) -> Path:
@@ -61,8 +61,8 @@ def _fresh(folder: Path | None) -> Path:
 
 
 @dataclass(frozen=True)
-class _Course:
-    """A log, how it is read, and where its set-up and its two edits end."""
+class _Slices:
+    """A log, how it is read, and where its setup and its two edits end."""
 
     log: str
     reading: str
@@ -90,32 +90,32 @@ class _Steps:
         return code
 
 
-def _synthetic(steps: _Steps, place: Path) -> _Course:
-    from raie.engine.data.synthetic import SyntheticConfig, drifting_log
+def _synthetic(steps: _Steps, path: Path) -> _Slices:
+    from raie.logs.describe import synthetic_log
 
-    log = place / "log.csv"
+    log = path / "log.csv"
     steps.run(f"data synth {shlex.quote(str(log))}", "A log whose preferences drift, with a known truth.")
-    cuts = drifting_log(SyntheticConfig()).truth.cuts
-    return _Course(shlex.quote(str(log)), "", (cuts["setup"], cuts["edit_1"], cuts["edit_2"]))
+    cuts = synthetic_log().truth.cuts
+    return _Slices(shlex.quote(str(log)), "", (cuts["setup"], cuts["edit_1"], cuts["edit_2"]))
 
 
-def _given(log: Path, words: Sequence[str]) -> _Course:
+def _given(log: Path, options: Sequence[str]) -> _Slices:
     reading = " --duplicates drop" + (" --min-rating 4" if log.suffix == ".dat" else "")
-    reading += "".join(f" {shlex.quote(word)}" for word in words)
-    return _Course(shlex.quote(str(log)), reading, ("0.5", "0.8", "0.9"))
+    reading += "".join(f" {shlex.quote(option)}" for option in options)
+    return _Slices(shlex.quote(str(log)), reading, ("0.5", "0.8", "0.9"))
 
 
-def _walk(steps: _Steps, course: _Course) -> None:
-    log, (first, second, third) = course.log, course.cuts
-    cuts = " ".join(f"--cut {cut}" for cut in course.cuts)
-    steps.run(f"data describe {log}{course.reading} {cuts}", "What is in it, and what will go wrong?")
-    steps.run(f"setup {log}{course.reading} --until {first}", "Train the backbone, freeze it, fit the regions.")
+def _walk(steps: _Steps, slices: _Slices) -> None:
+    log, (first, second, third) = slices.log, slices.cuts
+    cuts = " ".join(f"--cut {cut}" for cut in slices.cuts)
+    steps.run(f"data describe {log}{slices.reading} {cuts}", "What is in it, and what will go wrong?")
+    steps.run(f"setup {log}{slices.reading} --until {first}", "Train the backbone, freeze it, fit the regions.")
     steps.run("promote head --reason 'first model'", "Production serves it.")
     steps.run(f"edit plan {log} --until {second}", "New interactions came. What would an edit do?")
     steps.run(f"edit apply {log} --until {second} --reason 'first new slice'", "Do it.")
     steps.run(
         f"evaluate {log} --ref edit:2 --strategies",
-        "Before and after, on windows that nobody trained on, beside one global LoRA of the same sample passes.",
+        "Before and after, on windows that nobody trained on, beside one global LoRA of the same training samples.",
     )
     steps.run("promote edit:2 --reason 'better on new windows'", "It is better: promote it.")
     steps.run(f"edit apply {log} --until {third} --reason 'second new slice'", "A second edit.")
@@ -134,21 +134,20 @@ def _walk(steps: _Steps, course: _Course) -> None:
     steps.run("log", "The history.")
 
 
-def _say_agreement(place: Path) -> None:
+def _say_agreement(path: Path) -> None:
     """How often the gate said what the synthetic log's truth says, edit by edit."""
-    from raie.engine.data.synthetic import SyntheticConfig, drifting_log
-    from raie.evaluate import agreement
-    from raie.workspace_file import find
+    import raie
+    from raie.evaluate import gate_agreement
+    from raie.logs.describe import synthetic_log
 
-    workspace = find(place)
-    truth = drifting_log(SyntheticConfig()).truth
+    workspace, truth = raie.open(path), synthetic_log().truth
     for edit in (2, 3):
-        share = agreement(workspace.registry(), workspace.model, edit, truth)
+        share = gate_agreement(workspace, edit, truth)
         say(f"edit {edit}: the gate agrees with the truth on {share:.1%} of the windows")
 
 
-def _say_next(place: Path) -> None:
-    say(f"\nLook around in {place}:")
+def _say_next(path: Path) -> None:
+    say(f"\nLook around in {path}:")
     for line, about in (
         ("raie log", "who changed what, when and why"),
         ("raie lineage", "where each region of the head came from"),

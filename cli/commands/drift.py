@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,10 +13,11 @@ from raie.cli.ui.log_options import later_log_options, log_argument, say_told, u
 from raie.cli.ui.output import Output, accent, faint, json_option, short, table
 from raie.cli.ui.records import degrees
 from raie.cli.ui.workspace_option import in_workspace
+from raie.lines import known_line
 from raie.workspace import Workspace
 
 if TYPE_CHECKING:
-    from raie.engine.edit.drift_report import DriftReport
+    from raie.region_drift import Drift
 
 __all__ = ["drift"]
 
@@ -36,58 +36,50 @@ def drift(
 ) -> None:
     """Say which regions drift, and whether an edit is worth it.
 
-    Compares the loss on windows after the snapshot's watermark with the loss on held-out windows of its set-up. A region
+    Compares the loss on windows after the snapshot's watermark with the loss on held-out windows of its setup. A region
     has drifted where the mean loss of its users rose by more than three standard errors. How often that happens by chance
     is measured on the same windows with old and new shuffled. A region that no new window reached is listed too; a dash
-    stands for what cannot be told of it.
+    stands for what is not known of it.
 
     \b
     Examples:
       raie drift today.csv
       raie drift log.csv --until 2024-05-30 --ref production --json
     """
-    from raie.edits import open_view, plain
-    from raie.engine.data.interactions import end_time
-    from raie.engine.edit.drift_report import drift_report
-    from raie.engine.edit.pipeline import new_windows
-    from raie.known_ids import doubt_line, known_ids
-    from raie.later_log import read_new, told
-    from raie.lines import known_line
+    from raie.edits.workflow import plain
 
-    registry = workspace.registry()
-    snapshot = registry.resolve(workspace.model, ref)
-    view = open_view(registry, snapshot, workspace.backbone_file)
-    interactions = read_new(view, Path(log), reading)
-    end = end_time(interactions, until)
-    known = known_ids(registry, workspace.model, snapshot, view, interactions, end)
-    found = drift_report(view, new_windows(view, interactions, end))
-    say_told([*told(interactions), *doubt_line(known)])
-    value = {"snapshot": snapshot.id, **plain(asdict(found)), "drifted": list(found.drifted)}
-    value["known"] = known.to_mapping()
-    output.show(value, lambda: [*_drawn(snapshot.id, found), known_line(value["known"])])
+    result = workspace.drift(log, ref=ref, until=until, reading=reading)
+    say_told(result.notes)
+    value = {"snapshot": result.snapshot, **plain(asdict(result.report)), "drifted": list(result.drifted)}
+    value["known"] = result.known
+    output.show(value, lambda: [*_drift_lines(result), known_line(result.known)])
 
 
-def _drawn(snapshot: str, found: DriftReport) -> Iterator[str]:
-    yield f"{accent(short(snapshot))}  {found.now:,} new windows, {found.before:,} held-out windows of the set-up"
+def _drift_lines(result: Drift) -> Iterator[str]:
+    report = result.report
+    yield (
+        f"{accent(short(result.snapshot))}  {report.now:,} new windows, {report.before:,} held-out windows of the setup"
+    )
     yield ""
     rows = [
         (
-            each.region,
-            f"{each.windows:,}",
-            f"{_known(each.share_before, '.1%')} → {_known(each.share_now, '.1%')}",
-            f"{_known(each.loss.before, '.3f')} → {_known(each.loss.now, '.3f')}",
-            _known(each.loss.errors, "+.2f"),
-            "-" if math.isnan(each.centre_shift) else degrees(each.centre_shift),
-            accent("edit") if each.edit else faint("leave"),
+            region.region,
+            f"{region.windows:,}",
+            f"{_known(region.share_before, '.1%')} → {_known(region.share_now, '.1%')}",
+            f"{_known(region.loss.before, '.3f')} → {_known(region.loss.now, '.3f')}",
+            _known(region.loss.errors, "+.2f"),
+            "-" if math.isnan(region.centre_shift) else degrees(region.centre_shift),
+            accent("edit") if region.edit else faint("leave"),
         )
-        for each in found.regions
+        for region in report.regions
     ]
     headers = ("region", "windows", "share", "loss", "standard errors", "direction moved", "")
     yield from table(headers, rows, right=(0, 1, 4))
     yield ""
-    by_chance = _known(found.false_alarms, ".1%")
+    by_chance = _known(report.false_alarms, ".1%")
     yield (
-        f"{found.nowhere:,} new windows lie in no region; false alarms with old and new shuffled: {by_chance} of regions"
+        f"{report.nowhere:,} new windows lie in no region; false positive rate with old and new shuffled: "
+        f"{by_chance} of regions"
     )
 
 

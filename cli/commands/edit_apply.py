@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from raie.actor import actor
-from raie.cli.ui.chain_head import publishes_end
 from raie.cli.ui.log_options import accept_new_ids_option, later_log_options, log_argument, say_told, until_option
 from raie.cli.ui.output import Output, accent, faint, iso, json_option, say, short, table
 from raie.cli.ui.progress import progress_bars
@@ -21,10 +19,11 @@ from raie.lines import known_line
 from raie.workspace import Workspace
 
 if TYPE_CHECKING:
-    from raie.edits import Planned
-    from raie.registry import Registry, Snapshot
+    from raie.edits.edit_result import EditResult
+    from raie.edits.plan_summary import RegionPlan
+    from raie.edits.workflow import PlannedEdit
 
-__all__ = ["apply", "draw_plan", "plan", "resume"]
+__all__ = ["apply", "plan", "plan_lines", "resume"]
 
 _workers_option = click.option(
     "--workers",
@@ -34,7 +33,7 @@ _workers_option = click.option(
     help="Cores that train side by side; the result does not depend on it.",
 )
 _seed_option = click.option(
-    "--seed", type=click.IntRange(0, 2**32 - 1), metavar="N", help="Another seed than the set-up's."
+    "--seed", type=click.IntRange(0, 2**32 - 1), metavar="N", help="Another seed than the setup's."
 )
 _drifted_option = click.option(
     "--only-drifted",
@@ -66,7 +65,7 @@ def plan(
     """Show what an edit would do, region by region; nothing changes.
 
     Takes the rows of LOG after the head's watermark, so the same growing log can be given every time. Refused where the
-    ids of LOG look like known ones spelt otherwise. LOG is read as at the set-up, unless an option says otherwise.
+    ids of LOG look like known ones spelt otherwise. LOG is read as at the setup, unless an option says otherwise.
 
     \b
     Examples:
@@ -86,119 +85,100 @@ def _show_plan(
     output: Output,
     options: Mapping[str, Any],
 ) -> None:
-    from raie.engine.edit.runtime_estimate import estimated_seconds
-
-    found = _planned(workspace, log, until, seed, options)
-    seconds = estimated_seconds(found.view, found.prepared, workers)
-    value = _plan_json(found) | {"estimated_seconds": round(seconds, 1)}
-    output.show(value, lambda: draw_plan(value))
+    planned = _planned(workspace, log, until, seed, options)
+    seconds = round(planned.estimated_seconds(workers), 1)
+    value = _plan_json(planned) | {"estimated_seconds": seconds}
+    output.show(value, lambda: plan_lines(planned, seconds))
 
 
 def _planned(
     workspace: Workspace, log: str, until: str | None, seed: int | None, options: Mapping[str, Any]
-) -> Planned:
+) -> PlannedEdit:
     """The plan; and on stderr how the log was read, and which options of raie.toml this model does not have."""
     from raie.cli.ui.pinned_options import contradictions
-    from raie.edits import planned
-    from raie.later_log import told
 
-    registry, own = workspace.registry(), workspace.backbone_file
-    found = planned(registry, workspace.model, Path(log), until, seed, own=own, **options)
-    say_told(told(found.interactions))
-    for line in contradictions(workspace.engine, found.view.settings.engine):
+    planned = workspace.plan(log, until=until, seed=seed, **options)
+    say_told(planned.notes)
+    for line in contradictions(workspace.engine, planned.view.settings.engine):
         say(f"note: {line}", err=True)
-    return found
+    return planned
 
 
-def _plan_json(found: Planned) -> dict[str, Any]:
-    from raie.engine.data.interactions import between
-    from raie.engine.edit.plan import region_summary
-    from raie.engine.regions.gate import Action
-
-    prepared = found.prepared
-    decided = prepared.plan.decided_action
+def _plan_json(planned: PlannedEdit) -> dict[str, Any]:
+    summary = planned.summary
     return {
-        "base": found.base.id,
-        "plan": prepared.plan.digest,
-        "gate": prepared.plan.gate,
-        "seed": prepared.plan.seed,
-        "windows": len(prepared.windows),
-        "judged": int((prepared.windows.timestamp > prepared.judged_after).sum()),
-        "decided": {action.name.lower(): int((decided == action).sum()) for action in Action},
-        "new_items": len(prepared.item_rows),
-        "known": found.known.to_mapping(),
-        "late": prepared.late,
-        "waiting_before": len(found.view.buffer),
-        "waiting_after": prepared.plan.waiting,
-        "drifted": None if found.drift is None else list(found.drift.drifted),
-        "left_out": len(prepared.plan.left),
-        "rows": len(between(found.interactions, found.view.watermark.timestamp, prepared.watermark.timestamp)),
-        "after": iso(found.view.watermark.timestamp),
-        "until": iso(prepared.watermark.timestamp),
-        "idle": found.idle,
-        "regions": region_summary(found.view.region_map, prepared.plan),
+        "base": planned.base.id,
+        "plan": summary.plan,
+        "gate": summary.gate,
+        "seed": summary.seed,
+        "windows": summary.windows,
+        "judged": summary.held_out,
+        "decided": summary.decided,
+        "new_items": summary.new_items,
+        "known": summary.known,
+        "late": summary.late,
+        "waiting_before": summary.pending_before,
+        "waiting_after": summary.pending_after,
+        "drifted": None if summary.drifted is None else list(summary.drifted),
+        "left_out": summary.left_out,
+        "rows": summary.rows,
+        "after": iso(summary.after),
+        "until": iso(summary.until),
+        "idle": planned.idle,
+        "regions": [asdict(region) for region in summary.regions],
     }
 
 
 _COLOURS = {"update": "cyan", "expand": "yellow", "add": "green"}
 
 
-def draw_plan(value: Mapping[str, Any]) -> list[str]:
+def plan_lines(planned: PlannedEdit, estimated_seconds: float) -> list[str]:
     """A plan as a person reads it: what will be touched, how far it moves, what stays."""
+    summary = planned.summary
+    decided = summary.decided
+    lines = [
+        f"edit of {accent(short(planned.base.id))} by the {summary.gate} gate: {summary.windows:,} new windows, "
+        f"{decided['update']:,} Update, {decided['expand']:,} Expand, {decided['add']:,} Add "
+        f"({summary.held_out:,} of them held out for validation)",
+        f"{summary.rows:,} new rows, after {iso(summary.after)} until {iso(summary.until)}",
+        known_line(summary.known),
+        "",
+        *_region_lines(summary.regions),
+        "",
+        f"pending windows {summary.pending_before:,} → {summary.pending_after:,}; "
+        f"new items {summary.new_items:,}; plan {short(summary.plan)}",
+    ]
+    if summary.drifted is not None:
+        drifted = ", ".join(map(str, summary.drifted)) or "none"
+        lines.append(f"drifted regions: {drifted}; {summary.left_out:,} windows of untouched regions are left out")
+    elif summary.left_out:
+        lines.append(f"{summary.left_out:,} windows reach regions that too few windows touch: left out")
+    if summary.late:
+        lines.append(f"{accent('warning')} {summary.late:,} rows are older than the watermark and came too late")
+    if planned.idle:
+        return [*lines, f"{_nothing_to_edit(summary.drifted)}, and `raie edit apply` would change nothing"]
+    return [*lines, f"training takes about {_duration(estimated_seconds)}"]
+
+
+def _region_lines(regions: Sequence[RegionPlan]) -> list[str]:
     rows = []
-    for each in value["regions"]:
-        touched = each["action"] != "untouched"
-        grown = "-" if each["radius_before"] is None else degrees(each["radius_before"])
+    for region in regions:
+        touched = region.action != "untouched"
+        before = "-" if region.radius_before is None else degrees(region.radius_before)
         rows.append(
             (
-                each["region"],
-                accent(each["action"], _COLOURS[each["action"]]) if touched else faint("untouched"),
-                f"{each['update']:,}",
-                f"{each['expand']:,}",
-                f"{each['add']:,}",
-                degrees(each["centre_shift"]) if touched and each["radius_before"] is not None else "-",
-                f"{grown} → {degrees(each['radius_after'])}" if touched else grown,
-                f"region {each['starts_from']}" if each["action"] == "add" else "",
+                region.region,
+                accent(region.action, _COLOURS[region.action]) if touched else faint("untouched"),
+                f"{region.update:,}",
+                f"{region.expand:,}",
+                f"{region.add:,}",
+                degrees(region.centre_shift) if touched and region.radius_before is not None else "-",
+                f"{before} → {degrees(region.radius_after)}" if touched else before,
+                f"region {region.starts_from}" if region.action == "add" else "",
             )
         )
-    decided = value["decided"]
-    lines = [
-        f"edit of {accent(short(value['base']))} by the {value['gate']} gate: {value['windows']:,} new windows, "
-        f"{decided['update']:,} Update, {decided['expand']:,} Expand, {decided['add']:,} Add "
-        f"({value['judged']:,} of them kept to judge by)",
-        f"{value['rows']:,} new rows, after {value['after']} until {value['until']}",
-        known_line(value["known"]),
-        "",
-        *table(
-            (
-                "region",
-                "operation",
-                "update",
-                "expand",
-                "add",
-                "centre moves",
-                "radius",
-                "starts from",
-            ),
-            rows,
-            right=(0, 2, 3, 4, 5),
-        ),
-        "",
-        f"waiting windows {value['waiting_before']:,} → {value['waiting_after']:,}; "
-        f"new items {value['new_items']:,}; plan {short(value['plan'])}",
-    ]
-    if value["drifted"] is not None:
-        drifted = ", ".join(map(str, value["drifted"])) or "none"
-        lines.append(
-            f"drifted regions: {drifted}; {value['left_out']:,} windows of untouched regions are left out"
-        )
-    elif value["left_out"]:
-        lines.append(f"{value['left_out']:,} windows reach regions that too few windows touch: left out")
-    if value["late"]:
-        lines.append(f"{accent('warning')} {value['late']:,} rows are older than the watermark and came too late")
-    if value["idle"]:
-        return [*lines, f"{_nothing_to_edit(value['drifted'])}, and `raie edit apply` would change nothing"]
-    return [*lines, f"training takes about {_duration(value['estimated_seconds'])}"]
+    headers = ("region", "operation", "update", "expand", "add", "centre moves", "radius", "starts from")
+    return table(headers, rows, right=(0, 2, 3, 4, 5))
 
 
 def _nothing_to_edit(drifted: Sequence[int] | None) -> str:
@@ -229,7 +209,6 @@ def _duration(seconds: float) -> str:
 @later_log_options
 @json_option
 @in_workspace
-@publishes_end
 def apply(
     workspace: Workspace,
     log: str,
@@ -257,28 +236,15 @@ def apply(
     if dry_run:
         _show_plan(workspace, log, until, seed, workers, output, options)
         return
-    from raie.edits import apply_edit
-
-    registry, found = workspace.registry(), _planned(workspace, log, until, seed, options)
-    if found.idle:
-        drifted = None if found.drift is None else list(found.drift.drifted)
+    planned = _planned(workspace, log, until, seed, options)
+    with progress_bars() as progress:
+        result = workspace.apply(planned, reason=reason, workers=workers, progress=progress)
+    if result is None:
+        drifted = None if planned.drift is None else list(planned.drift.drifted)
         nothing = f"{_nothing_to_edit(drifted)}, and nothing was changed"
         output.show({"snapshot": None, "drifted": drifted}, lambda: [nothing])
         return
-    with progress_bars() as progress:
-        _, snapshot = apply_edit(
-            registry,
-            workspace.model,
-            found,
-            Path(log),
-            until,
-            actor=actor(),
-            reason=reason,
-            work=workspace.work,
-            workers=workers,
-            progress=progress,
-        )
-    _show_result(registry, workspace.model, snapshot, output)
+    _show_result(result, output)
 
 
 @click.command()
@@ -287,9 +253,8 @@ def apply(
 @_workers_option
 @json_option
 @in_workspace
-@publishes_end
 def resume(workspace: Workspace, edit: int, force: bool, workers: int, output: Output) -> None:
-    """Finish an edit or a set-up that was interrupted.
+    """Finish an edit or a setup that was interrupted.
 
     What it had finished is read, not trained again, and the snapshot is the one it would have made.
 
@@ -298,25 +263,12 @@ def resume(workspace: Workspace, edit: int, force: bool, workers: int, output: O
       raie edit list
       raie edit resume 3
     """
-    from raie.edits import resume_edit
-
-    registry = workspace.registry()
     with progress_bars() as progress:
-        snapshot = resume_edit(
-            registry,
-            workspace.model,
-            edit,
-            actor=actor(),
-            force=force,
-            work=workspace.work,
-            workers=workers,
-            progress=progress,
-            own=workspace.backbone_file,
-        )
-    _show_result(registry, workspace.model, snapshot, output)
+        result = workspace.resume(edit, force=force, workers=workers, progress=progress)
+    _show_result(result, output)
 
 
-def _show_result(registry: Registry, model: str, snapshot: Snapshot, output: Output) -> None:
-    edit = registry.edit(model, snapshot.edit)
-    made = f"edit {edit.number} committed {accent(short(snapshot.id))} on {short(edit.base)}"
-    output.show(snapshot_json(snapshot) | {"report": dict(edit.report)}, lambda: [made, "", *draw_report(edit)])
+def _show_result(result: EditResult, output: Output) -> None:
+    made = f"edit {result.number} committed {accent(short(result.id))} on {short(result.edit.base)}"
+    value = snapshot_json(result.snapshot) | {"report": dict(result.report)}
+    output.show(value, lambda: [made, "", *draw_report(result.edit)])

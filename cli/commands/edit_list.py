@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from raie.actor import actor
-from raie.cli.ui.chain_head import publishes_end
 from raie.cli.ui.confirm import ask, yes_option
 from raie.cli.ui.limits import limit_option, newest, older_follow
 from raie.cli.ui.output import Output, faint, json_option, one_line, say, short, table, when
@@ -28,7 +26,8 @@ from raie.cli.ui.workspace_option import in_workspace
 from raie.workspace import Workspace
 
 if TYPE_CHECKING:
-    from raie.registry import Edit, Operation, Registry, Snapshot
+    from raie.edits.edit_records import SnapshotDiff
+    from raie.registry import Edit, Operation
 
 __all__ = ["abort", "diff", "list_edits", "show"]
 
@@ -51,23 +50,17 @@ def list_edits(workspace: Workspace, limit: int, only_open: bool, output: Output
       raie edit list --open
       raie edit list -n 5 --json
     """
-    registry = workspace.registry()
-    found: list[Edit] = []
-    if registry.models():
-        found = registry.edits(workspace.model, only_open=only_open, limit=limit + 1)
-    edits, more = newest(found, limit)
-    left = older_follow("edits", more=more)
+    edits, more = newest(workspace.edits(only_open=only_open, limit=limit + 1), limit)
 
-    def draw() -> list[str]:
+    def lines() -> list[str]:
         if not edits:
             return ["no open edit" if only_open else "no edit yet; `raie setup LOG` makes the first snapshot"]
-        if only_open:
-            return [*_open_edits(edits), *left]
         headers = ["edit", "state", "kind", "base → result", "when (UTC)", "who", "why"]
-        return [*table(headers, map(_row, edits), right=[0]), *left]
+        rows = _open_edits(edits) if only_open else table(headers, map(_row, edits), right=[0])
+        return [*rows, *older_follow("edits", more=more)]
 
     value = {"model": workspace.model, "edits": [edit_json(edit) for edit in edits], "more": more}
-    output.show(value, draw)
+    output.show(value, lines)
 
 
 def _open_edits(edits: Sequence[Edit]) -> list[str]:
@@ -86,7 +79,7 @@ def _open_edits(edits: Sequence[Edit]) -> list[str]:
     ]
     rows = []
     for edit in edits:
-        host, process = _holder(edit)
+        host, process = _lease_owner(edit)
         lease = "-" if edit.lease_expires_at is None else when(edit.lease_expires_at)
         about = [edit.number, state_word(edit.state), edit.kind, short(edit.base), when(edit.created_at), lease]
         rows.append([*about, process, one_line(host), one_line(edit.actor), one_line(edit.reason)])
@@ -95,7 +88,7 @@ def _open_edits(edits: Sequence[Edit]) -> list[str]:
     return [*table(headers, rows, right=[0, 6]), *ways]
 
 
-def _holder(edit: Edit) -> tuple[str, str]:
+def _lease_owner(edit: Edit) -> tuple[str, str]:
     """The host and the process that hold an edit's lease, which names them as host:pid:token."""
     host, _, process = (edit.lease_owner or "-:-:").rpartition(":")[0].rpartition(":")
     return host, process
@@ -147,22 +140,15 @@ def show(workspace: Workspace, number: int, output: Output) -> None:
       raie edit show 3
       raie edit show 3 --json
     """
-    from raie.registry import lineage
-
-    registry = workspace.registry()
-    edit = registry.edit(workspace.model, number)
-    operations = lineage.operations(registry, workspace.model, number)
+    record = workspace.edit_record(number)
+    edit, finished = record.edit, list(record.checkpoints)
     value = edit_json(edit) | {
-        "finished_parts": sorted(registry.parts(workspace.model, number)),
-        "operations": [operation_json(operation) for operation in operations],
+        "finished_parts": finished,
+        "operations": [operation_json(operation) for operation in record.operations],
         "parameters": dict(edit.parameters),
         "report": dict(edit.report),
     }
-
-    def draw() -> list[str]:
-        return [*_facts(edit, value["finished_parts"]), *_operations(operations), "", *draw_report(edit)]
-
-    output.show(value, draw)
+    output.show(value, lambda: [*_facts(edit, finished), *_operations(record.operations), "", *draw_report(edit)])
 
 
 def _facts(edit: Edit, parts: list[str]) -> list[str]:
@@ -179,7 +165,7 @@ def _facts(edit: Edit, parts: list[str]) -> list[str]:
         facts.append(("data", short(edit.data_digest)))
     facts.append(("seed", str(edit.seed)))
     if edit.is_open:
-        host, process = _holder(edit)
+        host, process = _lease_owner(edit)
         until = "-" if edit.lease_expires_at is None else when(edit.lease_expires_at)
         facts.append(("lease", f"process {process} on {one_line(host)}, until {until} UTC"))
         facts.append(("finished", ", ".join(parts) or "nothing yet"))
@@ -187,7 +173,7 @@ def _facts(edit: Edit, parts: list[str]) -> list[str]:
     return [f"{faint(name.ljust(9))}  {text}" for name, text in facts if text]
 
 
-def _operations(operations: list[Operation]) -> list[str]:
+def _operations(operations: Sequence[Operation]) -> list[str]:
     if not operations:
         return []
     headers = ["region", "action", "version", "windows", "centre moved", "radius", "concentration", "members"]
@@ -223,92 +209,56 @@ def diff(workspace: Workspace, older: str, newer: str | None, output: Output) ->
       raie edit diff 3
       raie edit diff production head
     """
-    from raie.registry import lineage
-
-    registry, model = workspace.registry(), workspace.model
-    before, after = _pair(registry, model, older, newer)
-    rows = _region_rows(registry, before, after)
-    found = lineage.diff(before, after)
+    result = workspace.diff(older, newer)
+    before, after = result.older, result.newer
     value = {
         "older": before.id,
         "newer": after.id,
-        "expired": {one.id: expiry_json(one) for one in (before, after) if one.expired is not None},
-        "same_content": before.content.digest == after.content.digest,
-        "regions": rows,
-        "unchanged_regions": sorted(set(after.content.regions) - {row["region"] for row in rows}),
-        "shared": [_part_row(part, before, after) for part in found.shared],
-        "backbone": list(found.backbone),
-        "space": found.space,
+        "expired": {
+            snapshot.id: expiry_json(snapshot) for snapshot in (before, after) if snapshot.expired is not None
+        },
+        "same_content": result.same_content,
+        "regions": [asdict(region) | {"roles": list(region.roles)} for region in result.regions],
+        "unchanged_regions": list(result.unchanged),
+        "shared": [_part_json(part, result) for part in result.shared],
+        "backbone": list(result.backbone),
+        "space": result.space,
     }
-    output.show(value, lambda: [*expiry_lines(before, after), *_draw_diff(value)])
+    output.show(value, lambda: [*expiry_lines(before, after), *_diff_lines(result)])
 
 
-def _region_rows(registry: Registry, before: Snapshot, after: Snapshot) -> list[dict[str, Any]]:
-    """Each region that differs: how, between which versions, and in which of its blobs."""
-    from raie.registry import lineage
-
-    found = lineage.diff(before, after)
-    words = {"added": found.added, "removed": found.removed, "changed": found.changed}
-    older, newer = (lineage.versions_in(registry, snapshot) for snapshot in (before, after))
-    rows = []
-    for region, word in sorted((region, word) for word, regions in words.items() for region in regions):
-        a, b = before.content.regions.get(region, {}), after.content.regions.get(region, {})
-        rows.append(
-            {
-                "region": region,
-                "difference": word,
-                "older_version": older[region].version if region in older else None,
-                "newer_version": newer[region].version if region in newer else None,
-                "roles": sorted(role for role in a.keys() | b.keys() if a.get(role) != b.get(role)),
-            }
-        )
-    return rows
-
-
-def _part_row(part: str, before: Snapshot, after: Snapshot) -> dict[str, Any]:
-    older, newer = before.content.shared.get(part, ()), after.content.shared.get(part, ())
+def _part_json(part: str, diff: SnapshotDiff) -> dict[str, Any]:
+    older, newer = (snapshot.content.shared.get(part, ()) for snapshot in (diff.older, diff.newer))
     return {"part": part, "older": list(older), "newer": list(newer)}
 
 
-def _draw_diff(value: dict[str, Any]) -> list[str]:
-    lines = [step(value["older"], value["newer"])]
-    if value["same_content"]:
+def _diff_lines(diff: SnapshotDiff) -> list[str]:
+    lines = [step(diff.older.id, diff.newer.id)]
+    if diff.same_content:
         return [*lines, "the same content"]
-    lines += [f"{name} differs" for name in ("space", "backbone") if value[name]]
+    lines += [
+        f"{name} differs" for name, differs in (("space", diff.space), ("backbone", diff.backbone)) if differs
+    ]
     rows = [
         [
-            row["region"],
-            row["difference"],
-            f"{_version(row['older_version'])} → {_version(row['newer_version'])}",
-            ", ".join(row["roles"]),
+            region.region,
+            region.difference,
+            f"{_version(region.older_version)} → {_version(region.newer_version)}",
+            ", ".join(region.roles),
         ]
-        for row in value["regions"]
+        for region in diff.regions
     ]
     if rows:
         lines += ["", *table(["region", "", "version", "blobs that differ"], rows, right=[0])]
-    for row in value["shared"]:
-        lines.append(f"{row['part']}  {len(row['older'])} → {len(row['newer'])} blobs")
-    untouched = ", ".join(map(str, value["unchanged_regions"])) or "none"
+    for part in diff.shared:
+        older, newer = (len(snapshot.content.shared.get(part, ())) for snapshot in (diff.older, diff.newer))
+        lines.append(f"{part}  {older} → {newer} blobs")
+    untouched = ", ".join(map(str, diff.unchanged)) or "none"
     return [*lines, "", f"{faint('untouched regions')}  {untouched}"]
 
 
 def _version(number: int | None) -> str:
     return "-" if number is None else f"v{number}"
-
-
-def _pair(registry: Registry, model: str, older: str, newer: str | None) -> tuple[Snapshot, Snapshot]:
-    from raie.registry import lineage
-
-    if newer is not None:
-        first, second = lineage.find_all(registry, model, [older, newer])
-        return first, second
-    number = re.fullmatch(r"[0-9]{1,9}", older)
-    after = lineage.find(registry, model, f"edit:{older}" if number else older)
-    if after.parent is None:
-        raise click.UsageError(
-            f"{short(after.id)} is the first snapshot, so there is none before it to compare with"
-        )
-    return lineage.find(registry, model, after.parent), after
 
 
 @click.command()
@@ -317,7 +267,6 @@ def _pair(registry: Registry, model: str, older: str, newer: str | None) -> tupl
 @click.option("--force", is_flag=True, help="Even while a process still works on it; its commit is then refused.")
 @yes_option
 @in_workspace
-@publishes_end
 def abort(workspace: Workspace, number: int, reason: str, force: bool, yes: bool) -> None:
     """Close a running or abandoned edit without a result.
 
@@ -329,9 +278,8 @@ def abort(workspace: Workspace, number: int, reason: str, force: bool, yes: bool
       raie edit abort 4
       raie edit abort 4 --reason "wrong log" --yes
     """
-    registry, model = workspace.registry(), workspace.model
-    edit = registry.edit(model, number)
+    edit = workspace.edit_record(number).edit
     if edit.is_open:
         ask(f"Close edit {number} ({edit.kind}, {edit.state}, begun by {one_line(edit.actor)})?", yes=yes)
-    closed = registry.abort(model, number, actor=actor(), reason=reason, force=force)
+    closed = workspace.abort(number, reason=reason, force=force)
     say(f"edit {closed.number} is {state_word(closed.state)}")

@@ -5,24 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from raie.actor import actor
-from raie.cli.ui.chain_head import publish_end
 from raie.cli.ui.log_options import later_log_options, log_argument, say_told, until_option
 from raie.cli.ui.output import Output, accent, json_option, one_line, short, table
 from raie.cli.ui.workspace_option import in_workspace
 from raie.errors import UsageError
-from raie.lines import known_line
+from raie.lines import SETUP_PART, known_line
 from raie.workspace import Workspace
 
 if TYPE_CHECKING:
     from raie.evaluate import Measured
+    from raie.recommend import Recommendation
 
-__all__ = ["draw_measured", "evaluate", "recommend"]
+__all__ = ["evaluate", "recommend"]
 
 _ref_option = click.option(
     "--ref", metavar="REF", default="head", show_default=True, help="Snapshot: head, an alias, edit:N or an id."
@@ -54,8 +52,8 @@ def evaluate(
 ) -> None:
     """Measure a snapshot on a log.
 
-    "new" are the windows of LOG after the snapshot's watermark, which it has never seen; "set-up" are the windows
-    that its set-up held out. All items are ranked, those of the context left out. The backbone that was never edited
+    "new" are the windows of LOG after the snapshot's watermark, which it has never seen; "setup" are the windows
+    that its setup held out. All items are ranked, those of the context left out. The backbone that was never edited
     stands beside it.
 
     \b
@@ -65,80 +63,58 @@ def evaluate(
       raie evaluate ratings.dat --ref edit:2 --strategies
       raie evaluate ratings.dat --ref head --against production --record
     """
-    from raie.evaluate import measured
-
     if record and against is None:
         raise UsageError(
             "expected --against REF with --record, found none: name what the alias serves, as production"
         )
-    found = measured(
-        workspace.registry(),
-        workspace.model,
-        Path(log),
-        ref,
-        against,
-        until,
-        strategies=strategies,
-        own=workspace.backbone_file,
-        reading=reading,
+    measured = workspace.evaluate(
+        log, ref=ref, against=against, until=until, strategies=strategies, reading=reading
     )
-    say_told(found.notes)
-    number = _recorded(workspace, found, reason) if record else None
-    kept = [] if number is None else [f"recorded as evaluation {number}, against {short(found.against)}"]
-    output.show(found.to_mapping() | {"evaluation": number}, lambda: [*draw_measured(found), *kept])
+    say_told(measured.notes)
+    number = workspace.record_evaluation(measured, reason=reason) if record else None
+    recorded = [] if number is None else [f"recorded as evaluation {number}, against {short(measured.against)}"]
+    value = measured.to_mapping() | {"evaluation": number}
+    output.show(value, lambda: [*_measured_lines(measured), *recorded])
 
 
-def _recorded(workspace: Workspace, found: Measured, reason: str) -> int:
-    """Keep the comparison under the ids that were measured: an alias may have moved meanwhile."""
-    from raie.registry import trust
-
-    assert found.against is not None
-    report, registry, model = found.comparison or {}, workspace.registry(), workspace.model
-    kept = trust.record_evaluation(
-        registry, model, found.snapshot, found.against, report, actor=actor(), reason=reason
-    )
-    publish_end(workspace)
-    return kept.id
-
-
-def draw_measured(found: Measured) -> list[str]:
-    """One row per model, new and set-up windows side by side."""
+def _measured_lines(measured: Measured) -> list[str]:
+    """One row per model, new and setup windows side by side."""
     rows = [
         (
             name,
             *(
                 "-" if math.isnan(part[metric]) else f"{part[metric]:.4f}"
-                for part in (row["new"], row["set-up"])
+                for part in (parts["new"], parts[SETUP_PART])
                 for metric in ("Recall@10", "NDCG@10")
             ),
         )
-        for name, row in found.models.items()
+        for name, parts in measured.models.items()
     ]
-    snapshot = short(found.snapshot)
-    lines = [_change_line("new", snapshot, "never edited", asdict(found.change))]
-    if found.comparison is not None:
+    snapshot = short(measured.snapshot)
+    lines = [_change_line("new", snapshot, "never edited", asdict(measured.change))]
+    if measured.comparison is not None:
+        against = short(measured.against)
         lines += [
-            _change_line(part, snapshot, short(found.against), found.comparison[name].get("Recall@10 change"))
+            _change_line(part, snapshot, against, measured.comparison[name].get("Recall@10 change"))
             for part, name in (
                 ("new", "adaptation"),
                 ("known items' new", "adaptation_known"),
-                ("set-up", "retention"),
+                ("setup", "retention"),
             )
         ]
-    known = [] if found.known is None else [known_line(found.known)]
+    known = [] if measured.known is None else [known_line(measured.known)]
+    headers = ("model", "Recall@10, new", "NDCG@10, new", "Recall@10, setup", "NDCG@10, setup")
     return [
-        f"{found.new_windows:,} new windows, {found.setup_windows:,} held-out set-up windows",
-        *table(
-            ("model", "Recall@10, new", "NDCG@10, new", "Recall@10, set-up", "NDCG@10, set-up"), rows, (1, 2, 3, 4)
-        ),
+        f"{measured.new_windows:,} new windows, {measured.setup_windows:,} held-out setup windows",
+        *table(headers, rows, (1, 2, 3, 4)),
         *lines,
         *known,
     ]
 
 
-def _change_line(part: str, snapshot: str, other: str, change: Mapping[str, float] | None) -> str:
-    """What changed from the other model to the snapshot; no change where no window was there to measure."""
-    words = f"Recall@10 on {part} windows, {snapshot} against {other}"
+def _change_line(part: str, snapshot: str, against: str, change: Mapping[str, float] | None) -> str:
+    """What changed from another model to the snapshot; no change where no window was there to measure."""
+    words = f"Recall@10 on {part} windows, {snapshot} against {against}"
     if change is None:
         return f"{words}: none"
     return f"{words}: {change['mean']:+.4f} (95 % {change['low']:+.4f} to {change['high']:+.4f}, by user)"
@@ -175,35 +151,37 @@ def recommend(
       raie recommend ratings.dat --user 42 --user 99
       raie recommend --items 1193,661,914 --ref production --top 5 --json
     """
-    from raie.evaluate import recommended
-
     if (items is None) == (log is None) or (log is None) != (not users):
         raise UsageError("give either LOG with --user, or --items")
-    found = recommended(
-        workspace.registry(),
-        workspace.model,
-        ref,
-        log=None if log is None else Path(log),
-        users=users,
-        items=None if items is None else [each.strip() for each in items.split(",")],
-        count=count,
-        exclude_seen=not keep_seen,
-        own=workspace.backbone_file,
-        reading=reading,
-    )
-    output.show({"recommendations": found}, lambda: _drawn(found))
-
-
-def _drawn(found: list[dict[str, Any]]) -> list[str]:
-    lines = []
-    for each in found:
-        unknown = f"; {each['ignored']} item{'s' * (each['ignored'] > 1)} unknown, left out"
-        lines.append(
-            f"{accent(one_line(each['user']) or 'history')}  region {each['region']}, after "
-            f"{', '.join(map(one_line, each['context']))}{unknown if each['ignored'] else ''}"
+    snapshot = workspace[ref]
+    if items is None:
+        answers = snapshot.recommendations(
+            str(log), count, users=users, exclude_seen=not keep_seen, reading=reading
         )
-        lines += [
-            f"  {rank:>2}  {one_line(best['item'])}  {best['score']:.3f}"
-            for rank, best in enumerate(each["items"], start=1)
-        ]
-    return lines
+    else:
+        history = [item.strip() for item in items.split(",")]
+        answers = (snapshot.recommend_after(history, count, exclude_seen=not keep_seen),)
+    value = {"recommendations": [_answer_json(answer) for answer in answers]}
+    output.show(value, lambda: [line for answer in answers for line in _answer_lines(answer)])
+
+
+def _answer_json(answer: Recommendation) -> dict[str, Any]:
+    return {
+        "user": answer.user,
+        "region": answer.region,
+        "ignored": answer.ignored,
+        "context": list(answer.context),
+        "items": [{"item": best.item, "score": best.score} for best in answer.items],
+    }
+
+
+def _answer_lines(answer: Recommendation) -> list[str]:
+    unknown = f"; {answer.ignored} item{'s' * (answer.ignored > 1)} unknown, left out"
+    return [
+        f"{accent(one_line(answer.user) or 'history')}  region {answer.region}, after "
+        f"{', '.join(map(one_line, answer.context))}{unknown if answer.ignored else ''}",
+        *(
+            f"  {rank:>2}  {one_line(best.item)}  {best.score:.3f}"
+            for rank, best in enumerate(answer.items, start=1)
+        ),
+    ]

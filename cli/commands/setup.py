@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from raie.actor import actor
-from raie.cli.ui.chain_head import publishes_end
 from raie.cli.ui.log_options import log_argument, log_options, say_told, until_option
 from raie.cli.ui.output import Output, accent, json_option, short
 from raie.cli.ui.progress import progress_bars
@@ -40,7 +37,6 @@ __all__ = ["setup"]
 @log_options
 @json_option
 @in_workspace
-@publishes_end
 def setup(
     workspace: Workspace,
     log: str,
@@ -53,7 +49,7 @@ def setup(
 ) -> None:
     """Train the backbone, fit the regions, commit the first snapshot.
 
-    Trains until the newest windows of the set-up slice are predicted no better, then freezes the backbone for good.
+    Trains until the newest windows of the setup slice are predicted no better, then freezes the backbone for good.
     Interrupted, it goes on with `raie edit resume`. Further options stand in raie.toml under [engine].
 
     \b
@@ -61,31 +57,20 @@ def setup(
       raie setup ratings.dat --min-rating 4 --until 0.5
       raie setup purchases.csv --duplicates drop --until 2010-06-01 --regions 6
     """
-    from raie.edits import run_setup
-    from raie.engine.config import from_mapping
-    from raie.engine.model import Settings
-
-    workspace.require_code()
-    registry = workspace.registry()
-    engine: dict[str, Any] = {**workspace.engine}
-    if seed is not None:
-        engine["seed"] = seed
-    table = engine.get("regions", {})
-    if regions is not None and isinstance(table, Mapping):
-        engine["regions"] = {**table, "regions": regions}
+    engine: dict[str, Any] = {} if seed is None else {"seed": seed}
+    # A value that is no table stays, and is refused with the name of the option.
+    if regions is not None and isinstance(workspace.engine.get("regions", {}), Mapping):
+        engine["regions"] = {"regions": regions}
     with progress_bars() as progress:
-        snapshot = run_setup(
-            registry,
-            workspace.model,
-            Path(log),
-            until,
-            Settings(from_mapping(engine), reading),
-            actor=actor(),
+        result = workspace.setup(
+            log,
+            until=until,
             reason=reason,
-            work=workspace.work,
+            engine=engine,
+            reading=reading,
             progress=progress,
-            tell=lambda line: say_told([line]),
+            on_note=lambda line: say_told([line]),
         )
-    edit = registry.edit(workspace.model, snapshot.edit)
-    made = f"set up {accent(short(snapshot.id))}"
-    output.show(snapshot_json(snapshot) | {"report": dict(edit.report)}, lambda: [made, *draw_report(edit)])
+    value = snapshot_json(result.snapshot) | {"report": dict(result.report)}
+    made = f"set up {accent(short(result.id))}"
+    output.show(value, lambda: [made, *draw_report(result.edit)])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from raie.edits import open_view
+from raie.edits.workflow import open_view
 from raie.engine.config import BackboneConfig, EngineConfig
 from raie.engine.data.readers.settings import LogSettings
 from raie.engine.data.synthetic import SyntheticConfig, drifting_log, write_csv

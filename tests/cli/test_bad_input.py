@@ -62,7 +62,7 @@ def test_a_log_that_cannot_be_used_changes_nothing(
 
 def test_an_edit_says_that_its_log_is_read_as_the_set_ups_was(raie: Raie, ready: Path) -> None:
     Path("new.csv").write_text(LOGS["duplicate rows"][0], encoding="utf-8")
-    refused(raie("edit", "apply", "new.csv"), 3, ["options of its set-up"])
+    refused(raie("edit", "apply", "new.csv"), 3, ["options of its setup"])
 
 
 ENGINES = {

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 
-from raie.edits import apply_edit, open_view, planned, resume_edit, run_setup
+from raie.edits.workflow import apply_edit, open_view, plan_edit, resume_edit, run_setup
 from raie.engine.data.synthetic import drifting_log, write_csv
 from raie.engine.errors import NothingToEdit
 from raie.engine.model import Settings
@@ -77,13 +77,11 @@ class Place:
 
     def edit(self, number: int, workers: int = 1) -> Snapshot:
         registry = self.registry
-        plan = planned(registry, MODEL, self.log, self.until(number), None)
+        plan = plan_edit(registry, MODEL, self.log, self.until(number), None)
         _, snapshot = apply_edit(
             registry,
             MODEL,
             plan,
-            self.log,
-            self.until(number),
             actor="ada",
             reason=f"slice {number}",
             work=self.work,
@@ -155,7 +153,7 @@ def made(_set_up: Path, tmp_path: Path, log: Path) -> Place:
 
 FRESH_SCORES = """
 import hashlib, sys
-from raie.edits import open_view
+from raie.edits.workflow import open_view
 from raie.registry import Registry
 registry = Registry.open(sys.argv[1], sys.argv[2])
 view = open_view(registry, registry.resolve("recsys", sys.argv[3]))
@@ -240,9 +238,9 @@ def test_an_edit_records_what_it_did_and_how_it_went(done: tuple[Place, list[Sna
 def test_a_plan_changes_nothing_and_is_the_same_again(done: tuple[Place, list[Snapshot]]) -> None:
     place, _ = done
     before = place.registry.edits(MODEL)
-    plans = [planned(place.registry, MODEL, place.log, None, None).prepared.plan for _ in range(2)]
+    plans = [plan_edit(place.registry, MODEL, place.log, None, None).prepared.plan for _ in range(2)]
     assert plans[0].digest == plans[1].digest
-    assert planned(place.registry, MODEL, place.log, None, 7).prepared.plan.seed == 7
+    assert plan_edit(place.registry, MODEL, place.log, None, 7).prepared.plan.seed == 7
     assert place.registry.edits(MODEL) == before
 
 
@@ -250,13 +248,13 @@ def test_nothing_new_begins_no_edit(done: tuple[Place, list[Snapshot]]) -> None:
     place, _ = done
     before = place.registry.edits(MODEL)
     with pytest.raises(NothingToEdit):
-        planned(place.registry, MODEL, place.log, place.until(2), None)
+        plan_edit(place.registry, MODEL, place.log, place.until(2), None)
     assert place.registry.edits(MODEL) == before
 
 
 def test_an_edit_before_the_set_up_says_what_to_do(empty: Place) -> None:
     with pytest.raises(UsageError, match="raie setup"):
-        planned(empty.registry, MODEL, empty.log, None, None)
+        plan_edit(empty.registry, MODEL, empty.log, None, None)
 
 
 def test_a_set_up_that_can_never_work_is_closed_and_another_can_follow(empty: Place) -> None:
@@ -271,13 +269,13 @@ def test_a_set_up_that_can_never_work_is_closed_and_another_can_follow(empty: Pl
 def test_two_edits_planned_on_one_head_do_not_both_land(made: Place) -> None:
     """They read the same rows after the same watermark, so the later one must be planned again."""
     registry = made.registry
-    plan = planned(registry, MODEL, made.log, made.until(1), None)
+    plan = plan_edit(registry, MODEL, made.log, made.until(1), None)
     head = made.edit(1)
     arguments: dict[str, Any] = {"actor": "ada", "reason": "", "work": made.work, "workers": 1}
     # With the same windows its content would be the head's, which is no conflict.
     other = replace(plan, prepared=replace(plan.prepared, judged_after=plan.prepared.judged_after - 86_400))
     with pytest.raises(CommitConflict):
-        apply_edit(registry, MODEL, other, made.log, made.until(1), progress=no_progress, **arguments)
+        apply_edit(registry, MODEL, other, progress=no_progress, **arguments)
     assert registry.head(MODEL) == head
     assert verify(registry).ok
 
@@ -397,5 +395,5 @@ def test_a_set_up_does_not_go_on_with_another_log(empty: Place, tmp_path: Path) 
     kill_at(moved, "backbone", 1, lambda: True)
     lines = moved.log.read_text().splitlines(keepends=True)
     moved.log.write_text("".join(lines[:-1]))
-    with pytest.raises(UsageError, match="expected the log that set-up 1 began with"):
+    with pytest.raises(UsageError, match="expected the log that setup 1 began with"):
         moved.resume(1)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from raie.edits import planned
+from raie.edits.workflow import plan_edit
 from tests.cli.conftest import Raie
 from tests.cli.trained import FIRST, LOG, MODEL, SECOND, opened, refused, state
 
@@ -108,7 +108,7 @@ def test_an_edit_reads_its_log_otherwise_only_when_told_and_keeps_what_it_was_to
     refused(raie(*PLAN), 3, ["'user_id'"])
     assert raie(*PLAN, "--separator", "^", "--json").json["plan"] == honest
     reading = {"separator": "^", "duplicates": "drop"}
-    found = planned(opened(ready), MODEL, ready / LOG, FIRST, None, reading=reading, accept_new_ids=True)
+    found = plan_edit(opened(ready), MODEL, ready / LOG, FIRST, None, reading=reading, accept_new_ids=True)
     assert found.facts["reading"] == reading, "the edit's parameters"
     assert found.facts["accepted_new_ids"] is True
     assert found.known.least is not None

@@ -6,10 +6,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import pandas as pd  # type: ignore[import-untyped]
+import pandas as pd
 import pytest
 
-from raie.edits import open_view, run_setup
+from raie.edits.workflow import open_view, run_setup
 from raie.engine.config import BackboneConfig, EngineConfig, RegionConfig
 from raie.engine.data.readers.settings import LogSettings
 from raie.engine.data.synthetic import SyntheticConfig, drifting_log, write_csv

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from raie import edits
+from raie.edits import workflow
 from raie.registry import digest_of
 from raie.workspace_file import find
 from tests.cli import history
@@ -60,7 +60,7 @@ def test_setup_tries_the_store_before_it_trains(
             "user_id,item_id,timestamp\na,x,1700000001\na,y,1700000002\n", encoding="utf-8"
         )
         now[0] = lambda request, forward: error(501, "NotImplemented") if request.lists else forward(request)
-        monkeypatch.setattr(edits, "_finish_setup", lambda *_: pytest.fail("it trained"))
+        monkeypatch.setattr(workflow, "_finish_setup", lambda *_: pytest.fail("it trained"))
         ran = raie("setup", "log.csv")
     assert (ran.code, len(ran.err.splitlines())) == (6, 1)
     assert "NotImplemented" in ran.err

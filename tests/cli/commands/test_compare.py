@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from raie.compare import Asked
-from raie.compare import compared as compare
+from raie.compare import ComparisonOptions, compare
 from raie.engine.config import from_mapping, to_mapping
 from raie.engine.data.interactions import read_log
 from raie.engine.data.readers.settings import LogSettings
@@ -153,8 +152,8 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kept:
             titles = str(tmp_path / "items.csv")
             Path(titles).write_text("\n".join(["item_id,title", *(f"{each},{title}" for each in ids)]))
         reading = LogSettings(titles=titles)
-        asked = Asked(tmp_path / LOG, reading, "never", False, None, 1, (1,), SETUP, None, None, "Recall@10")
-        compare(find(tmp_path), asked, workers=1, fresh=False, progress=lambda stage, done, total: None)
+        options = ComparisonOptions(strategies="never", edits=1, until=SETUP, reading=reading)
+        compare(find(tmp_path), tmp_path / LOG, options)
         return ran[-1]
 
     return place

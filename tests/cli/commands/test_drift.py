@@ -16,7 +16,7 @@ from raie.engine.edit.pipeline import new_windows
 from raie.engine.model import ModelView
 from raie.engine.regions.gate import Action, GateDecisions, GatePolicy, gate_from
 from raie.engine.regions.region_map import RegionMap
-from raie.later_log import read_new
+from raie.logs.log_reading import read_later_log
 from raie.workspace_file import find
 from tests.cli.conftest import Raie
 from tests.cli.trained import command, state
@@ -108,7 +108,7 @@ def test_a_region_that_too_few_reached_shows_dashes_for_what_cannot_be_told(
     folder, _ = truth
     log, registry = folder / "log.csv", find(folder).registry()
     view = ModelView(registry.resolve("recsys", "edit:1").content, registry.get)
-    times = sorted(new_windows(view, read_new(view, log), None).timestamp.tolist())
+    times = sorted(new_windows(view, read_later_log(view, log), None).timestamp.tolist())
     command = ("--workspace", str(folder), "drift", str(log), "--ref", "edit:1", "--until", str(times[0]))
     rows = raie(*command, "--json").json["regions"]
     assert [row["region"] for row in rows] == list(range(5))

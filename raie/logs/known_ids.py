@@ -27,14 +27,14 @@ class KnownIds:
     where they do not.
     """
 
-    found: Overlap
+    overlap: Overlap
     least: Reference | None
     doubt: str | None
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
         least = None if self.least is None else self.least.to_mapping()
-        return {**self.found.to_mapping(), "reference": least, "doubt": self.doubt}
+        return {**self.overlap.to_mapping(), "reference": least, "doubt": self.doubt}
 
     def kept(self, *, accepted: bool) -> dict[str, Any]:
         """What the edit's report keeps: the shares, and what later slices are measured against.
@@ -42,8 +42,8 @@ class KnownIds:
         accepted: the new ids were passed on purpose, so their share says nothing of later slices.
         """
         least = self.least or Reference((1.0, 1.0), (1.0, 1.0))
-        later = self.least if accepted else least.lowered(self.found)
-        return {**self.found.to_mapping(), "reference": None if later is None else later.to_mapping()}
+        later = self.least if accepted else least.lowered(self.overlap)
+        return {**self.overlap.to_mapping(), "reference": None if later is None else later.to_mapping()}
 
 
 def known_ids(
@@ -55,11 +55,11 @@ def known_ids(
     """
     mark = view.watermark
     past, new = between(interactions, None, mark.timestamp), between(interactions, mark.timestamp, until)
-    found = overlap(interactions, view.catalogue, mark.timestamp, until)
+    shared = overlap(interactions, view.catalogue, mark.timestamp, until)
     least = _reference(registry, model, base)
     if least is None and 2 * len(past) >= mark.rows:
         least = reference(past)
-    return KnownIds(found, least, _doubt(view, past, new, found, least) if len(new) else None)
+    return KnownIds(shared, least, _doubt(view, past, new, shared, least) if len(new) else None)
 
 
 def _reference(registry: Registry, model: str, base: Snapshot) -> Reference | None:
@@ -67,25 +67,25 @@ def _reference(registry: Registry, model: str, base: Snapshot) -> Reference | No
     snapshot = base
     for _ in range(_GENERATIONS):
         known = registry.edit(model, snapshot.edit).report.get("known")
-        found = Reference.from_mapping(known.get("reference")) if isinstance(known, dict) else None
-        if found is not None or snapshot.parent is None:
-            return found
+        kept = Reference.from_mapping(known.get("reference")) if isinstance(known, dict) else None
+        if kept is not None or snapshot.parent is None:
+            return kept
         snapshot = registry.resolve(model, snapshot.parent)
     return None
 
 
 def _doubt(
-    view: ModelView, past: Interactions, new: Interactions, found: Overlap, least: Reference | None
+    view: ModelView, past: Interactions, new: Interactions, shared: Overlap, least: Reference | None
 ) -> str | None:
     held_out = (view.holdout, view.validation)
-    cause = cause_of(new, view.catalogue, found)
+    cause = cause_of(new, view.catalogue, shared)
     if cause is not None:
         return cause
     if swapped(new, view.catalogue, held_out):
         return "the columns of users and items look swapped"
     if forgotten_past(past, held_out):
         return "the log's older rows hold next to nothing of what the model has read of that time: their ids are others"
-    low = far_below(found, least)
+    low = far_below(shared, least)
     return (
         f"{' and '.join(low)} are far less known than in earlier slices: their ids may be spelt otherwise"
         if low
@@ -93,19 +93,19 @@ def _doubt(
     )
 
 
-def require_known(found: KnownIds, log: Path, *, accepted: bool) -> None:
+def require_known(known: KnownIds, log: Path, *, accepted: bool) -> None:
     """Raises: InputError for ids that look like known ones respelt, unless new ids are accepted."""
-    if found.doubt is None or accepted:
+    if known.doubt is None or accepted:
         return
-    earlier, line = "", known_line(found.found.to_mapping())
-    if found.least is not None:
-        earlier = f", where earlier slices had {found.least.users[0]:.1%} and {found.least.items[0]:.1%} or more"
+    earlier, line = "", known_line(known.overlap.to_mapping())
+    if known.least is not None:
+        earlier = f", where earlier slices had {known.least.users[0]:.1%} and {known.least.items[0]:.1%} or more"
     raise InputError(
-        f"{log}: expected ids that the model knows, found {line}{earlier}; {found.doubt}: "
-        "write them as the set-up's log does, or pass --accept-new-ids if they are new"
+        f"{log}: expected ids that the model knows, found {line}{earlier}; {known.doubt}: "
+        "write them as the setup's log does, or pass --accept-new-ids if they are new"
     )
 
 
-def doubt_line(found: KnownIds) -> tuple[str, ...]:
+def doubt_line(known: KnownIds) -> tuple[str, ...]:
     """The doubt about a log's ids as a note, where nothing is learned from it."""
-    return () if found.doubt is None else (f"ids that the model does not know: {found.doubt}",)
+    return () if known.doubt is None else (f"ids that the model does not know: {known.doubt}",)

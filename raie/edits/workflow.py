@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from raie.callbacks import OnNote, Progress, ignore_notes
+from raie.edits.heartbeat import kept_alive
+from raie.edits.plan_summary import PlanSummary, summarize
 from raie.engine.content import ContentParts, RegionFacts
 from raie.engine.data.interactions import Interactions, end_time, read_log
 from raie.engine.edit.drift_report import DriftReport, drift_report
 from raie.engine.edit.impact import impact
 from raie.engine.edit.pipeline import PreparedEdit, finish_edit, new_windows, prepare_edit
+from raie.engine.edit.runtime_estimate import estimated_seconds
 from raie.engine.edit.setup import set_up
 from raie.engine.edit.training_tasks import region_tasks, shared_task
 from raie.engine.errors import EngineError
@@ -26,15 +31,11 @@ from raie.engine.model import ModelView, Settings
 from raie.engine.training.train_adapter import SHARED, TrainedRegion, train_regions
 from raie.engine.training.workers import foreseen
 from raie.errors import UsageError
-from raie.heartbeat import kept_alive
-from raie.known_ids import KnownIds, known_ids, require_known
-from raie.later_log import read_new, require_past, told
+from raie.logs.known_ids import KnownIds, known_ids, require_known
+from raie.logs.log_reading import notes_of, read_later_log, require_past
 from raie.registry import Content, Digest, Edit, RegionChange, Registry, Snapshot
 
-__all__ = ["Progress", "apply_edit", "open_view", "plain", "planned", "resume_edit", "run_setup"]
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is finished, and how much there is."""
+__all__ = ["PlannedEdit", "apply_edit", "open_view", "plain", "plan_edit", "resume_edit", "run_setup"]
 
 
 def open_view(registry: Registry, snapshot: Snapshot, own: Path | None = None) -> ModelView:
@@ -56,18 +57,18 @@ def run_setup(
     reason: str,
     work: Path,
     progress: Progress,
-    tell: Callable[[str], None] = lambda _: None,
+    on_note: OnNote = ignore_notes,
 ) -> Snapshot:
     """Train the backbone, fit the regions and commit the model's first snapshot.
 
-    tell: called with each line on what the log was read as; what was found in it is kept for later logs.
+    on_note: called with each line on how the log was read; the columns that were detected are kept for later logs.
 
-    Raises: EngineError for a log that cannot be used, and the set-up is then closed; RegistryError when the model has
+    Raises: EngineError for a log that cannot be used, and the setup is then closed; RegistryError when the model has
     a snapshot already, and StoreUnreachable before any training where the store does not keep what it is given.
     """
     interactions = read_log(log, **vars(settings.log))
-    for line in told(interactions):
-        tell(line)
+    for line in notes_of(interactions):
+        on_note(line)
     settings = replace(settings, log=settings.log.as_read(interactions.reading))
     end = end_time(interactions, until)
     require_past(interactions, end, log)
@@ -115,15 +116,21 @@ def _finish_setup(
     return snapshot
 
 
-@dataclass(frozen=True)
-class Planned:
+@dataclass(frozen=True, eq=False, repr=False)
+class PlannedEdit:
     """A plan for one edit and what it was made from.
 
-    drift: what it was confined to, if it was.  known: what the base knows of the new rows.  facts: for the edit's
-    parameters, of how the log was read and what was accepted.
+    Attributes:
+        base: The snapshot that the edit would start from.
+        log, until: The rows that it takes.
+        drift: What it is confined to; None for all regions.
+        known: What the base knows of the users and items of the new rows.
+        facts: For the edit's parameters: how the log was read, and which doubts were accepted.
     """
 
     base: Snapshot
+    log: Path
+    until: str | None
     view: ModelView
     interactions: Interactions
     prepared: PreparedEdit
@@ -133,12 +140,30 @@ class Planned:
 
     @property
     def idle(self) -> bool:
-        """Whether it would use rows up and change no region by them: none has enough windows, and none more wait."""
+        """Whether the edit would consume rows and change no region, nor add windows to those that are pending."""
         plan = self.prepared.plan
         return not plan.touched and (self.drift is not None or plan.waiting == len(self.view.buffer))
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of how the log was read."""
+        return notes_of(self.interactions)
 
-def planned(
+    @cached_property
+    def summary(self) -> PlanSummary:
+        """What the edit would do, region by region."""
+        return summarize(self.view, self.interactions, self.prepared, self.drift, self.known.to_mapping())
+
+    def estimated_seconds(self, workers: int = 1) -> float:
+        """Seconds that the training would take at most with so many processes, measured on a few batches."""
+        return estimated_seconds(self.view, self.prepared, workers)
+
+    def __repr__(self) -> str:
+        touched = {plan.region: plan.action for plan in self.summary.regions if plan.action != "untouched"}
+        return f"PlannedEdit(base={self.base.id[:12]!r}, windows={self.summary.windows}, touched={touched})"
+
+
+def plan_edit(
     registry: Registry,
     model: str,
     log: Path,
@@ -149,19 +174,19 @@ def planned(
     own: Path | None = None,
     reading: Mapping[str, Any] | None = None,
     accept_new_ids: bool = False,
-) -> Planned:
+) -> PlannedEdit:
     """What an edit of the head on this log would do; changes nothing.
 
     only_drifted: leave regions alone that predict the new windows as well as they did.  reading: what of the log is to be
-    read otherwise than at the set-up.  accept_new_ids: pass ids that look like known ones respelt.
+    read otherwise than at the setup.  accept_new_ids: pass ids that look like known ones respelt.
 
-    Raises: EngineError, NothingToEdit among them; RegistryError; UsageError before the set-up.
+    Raises: EngineError, NothingToEdit among them; RegistryError; UsageError before the setup.
     """
     base = registry.head(model)
     if base is None:
         raise UsageError(f"model {model!r} has no snapshot to edit: run `raie setup` first")
     view = open_view(registry, base, own)
-    interactions = read_new(view, log, reading)
+    interactions = read_later_log(view, log, reading)
     end = end_time(interactions, until)
     require_past(interactions, end, log)
     known = known_ids(registry, model, base, view, interactions, end)
@@ -185,15 +210,13 @@ def planned(
     facts |= {"known": known.kept(accepted=accept_new_ids)}
     if accept_new_ids:
         facts |= {"accepted_new_ids": True}
-    return Planned(base, view, interactions, prepared, drift, known, facts)
+    return PlannedEdit(base, log, until, view, interactions, prepared, drift, known, facts)
 
 
 def apply_edit(
     registry: Registry,
     model: str,
-    plan: Planned,
-    log: Path,
-    until: str | None,
+    plan: PlannedEdit,
     *,
     actor: str,
     reason: str,
@@ -211,7 +234,12 @@ def apply_edit(
         reason=reason,
         data_digest=plan.interactions.digest,
         plan_digest=digest,
-        parameters={"log": str(log.resolve()), "until": until, "gate": plan.prepared.plan.gate, **plan.facts},
+        parameters={
+            "log": str(plan.log.resolve()),
+            "until": plan.until,
+            "gate": plan.prepared.plan.gate,
+            **plan.facts,
+        },
         base=plan.base.id,
     )
     registry.record_part(model, edit.number, "prepared", {"blob": digest})
@@ -230,9 +258,9 @@ def resume_edit(
     progress: Progress,
     own: Path | None = None,
 ) -> Snapshot:
-    """Finish an interrupted edit or set-up from what it has recorded; the result is that of an edit never stopped.
+    """Finish an interrupted edit or setup from what it has recorded; the result is that of an edit never stopped.
 
-    Raises: UsageError for a log that is no longer the one the set-up began with; LeaseLost, EditStateError.
+    Raises: UsageError for a log that is no longer the one the setup began with; LeaseLost, EditStateError.
     """
     edit = registry.resume(model, number, actor=actor, force=force)
     if edit.kind == "setup":
@@ -241,8 +269,8 @@ def resume_edit(
         interactions = read_log(Path(edit.parameters["log"]), **vars(settings.log))
         if interactions.digest != edit.data_digest:
             raise UsageError(
-                f"expected the log that set-up {number} began with ({str(edit.data_digest)[:12]}), found another in "
-                f"{edit.parameters['log']}: put it back, or `raie edit abort {number}` and set up again"
+                f"expected the log that setup {number} began with ({str(edit.data_digest)[:12]}), found another in "
+                f"{edit.parameters['log']}: put it back, or `raie edit abort {number}` and run `raie setup` again"
             )
         end = end_time(interactions, edit.parameters["until"])
         return _finish_setup(registry, model, number, interactions, end, settings, work, progress)
@@ -256,8 +284,8 @@ def _require_own(settings: Settings, own: Path | None) -> None:
     backbone = settings.engine.backbone
     if backbone.kind == "file" and (own is None or own.resolve() != Path(backbone.path).resolve()):
         raise UsageError(
-            f"expected the backbone's Python file {backbone.path}, with which the set-up began, in raie.toml or "
-            f"RAIE_BACKBONE_FILE, found {own or 'none'}: name it there, or abort the set-up and begin it again"
+            f"expected the backbone's Python file {backbone.path}, with which the setup began, in raie.toml or "
+            f"RAIE_BACKBONE_FILE, found {own or 'none'}: name it there, or abort the setup and begin it again"
         )
 
 
@@ -277,11 +305,11 @@ def _train_and_commit(
         finished = finish_edit(view, prepared, list(trained.values()))
         content = _uploaded(registry, finished.parts, view.content)  # type: ignore[arg-type]
         candidate = ModelView(content, registry.get, view.own)
-        progress("judging the candidate", 0, 1)
+        progress("evaluating the candidate", 0, 1)
         report = impact(view, candidate, prepared, finished, trained)
         if "known" in edit.parameters:  # of an edit that an older raie began it is not known
             report["known"] = edit.parameters["known"]
-        progress("judging the candidate", 1, 1)
+        progress("evaluating the candidate", 1, 1)
     snapshot = registry.commit(model, number, content, _changes(finished.facts), plain(report))
     shutil.rmtree(folder, ignore_errors=True)
     return snapshot
@@ -316,14 +344,14 @@ def _trained(
                 done[result.region] = result
                 progress(what, len(done), total)
 
-    waiting = set(prepared.plan.touched) - done.keys()
-    if min(workers, len(waiting)) > 1:
+    untrained = set(prepared.plan.touched) - done.keys()
+    if min(workers, len(untrained)) > 1:
         foreseen()
     if SHARED not in done and together:
         task = shared_task(view, prepared, folder / "shared.safetensors")
         record(train_regions([task], workers), "all touched regions together")
     shared = done[SHARED].blobs if SHARED in done else None
-    tasks = [task for task in region_tasks(view, prepared, shared, folder) if task.region in waiting]
+    tasks = [task for task in region_tasks(view, prepared, shared, folder) if task.region in untrained]
     record(train_regions(tasks, workers), "regions")
     return done
 
@@ -355,21 +383,21 @@ def _uploaded(registry: Registry, parts: ContentParts, base: Content | None) -> 
     }
     if base is not None:
         return Content(base.backbone, base.space, shared, regions)
-    assert parts.space is not None, "a set-up brings its routing space"
+    assert parts.space is not None, "a setup brings its routing space"
     backbone = {role: put(data) for role, data in parts.backbone.items()}
     return Content(backbone, put(parts.space), shared, regions)
 
 
 def _changes(facts: Sequence[RegionFacts]) -> list[RegionChange]:
-    return [RegionChange(**vars(each)) for each in facts]
+    return [RegionChange(**vars(region)) for region in facts]
 
 
 def plain(value: Any) -> Any:
     """Plain JSON values; what is not a number becomes null, because JSON has no NaN."""
     if isinstance(value, Mapping):
-        return {str(key): plain(each) for key, each in value.items()}
+        return {str(key): plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(each) for each in value]
+        return [plain(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -1,0 +1,1 @@
+"""Edits of a workspace: planned, trained, committed, resumed and looked at."""

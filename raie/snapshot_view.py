@@ -1,0 +1,143 @@
+"""One snapshot of a workspace, ready to recommend and to be measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from raie.engine.model import ModelView
+    from raie.evaluate import Measured
+    from raie.logs.log_reading import When
+    from raie.recommend import Recommendation
+    from raie.region_drift import Drift
+    from raie.registry import Snapshot
+    from raie.workspace import Workspace
+
+__all__ = ["SnapshotView"]
+
+
+@dataclass(frozen=True, repr=False)
+class SnapshotView:
+    """A snapshot that a reference named when it was looked up; it stays the same when an alias moves.
+
+    The model is loaded, and each blob verified, when it is first asked to recommend.
+
+    Attributes:
+        workspace: Where the model lives.
+        ref: What it was looked up by.
+        snapshot: Its record.
+    """
+
+    workspace: Workspace
+    ref: str
+    snapshot: Snapshot
+
+    def __repr__(self) -> str:
+        return (
+            f"SnapshotView({self.ref!r}, id={self.id[:12]!r}, edit={self.edit}, regions={len(self.regions)}, "
+            f"model={self.snapshot.model!r})"
+        )
+
+    @property
+    def id(self) -> str:
+        """The snapshot's id."""
+        return self.snapshot.id
+
+    @property
+    def edit(self) -> int:
+        """The number of the edit that made it."""
+        return self.snapshot.edit
+
+    @property
+    def regions(self) -> tuple[int, ...]:
+        """The ids of its preference regions."""
+        return tuple(self.snapshot.content.regions)
+
+    @cached_property
+    def _view(self) -> ModelView:
+        from raie.edits.workflow import open_view
+
+        return open_view(self.workspace.registry(), self.snapshot, self.workspace.backbone_file)
+
+    def recommend(
+        self,
+        histories: DataFrame | Mapping[str, Sequence[str]] | str | Path,
+        k: int = 10,
+        *,
+        users: Sequence[str] | None = None,
+        exclude_seen: bool = True,
+        reading: Mapping[str, Any] | None = None,
+    ) -> DataFrame:
+        """The k best next items of each user, as rows of user, rank (from 1), item, score, region and, if known, title.
+
+        Args:
+            histories: A log's path, a DataFrame with columns of users, items and, where there are some, times, or a
+                mapping of users to item ids, the oldest first.
+            k: Items per user.
+            users: The users wanted; None for all.
+            exclude_seen: Leave out the items of the context, which are a history's last ones.
+            reading: For a log: options that differ from the setup's.
+
+        Raises:
+            InputError: A user without an item that the snapshot knows, or columns that are not there.
+            RegistryError: A blob is missing or damaged.
+        """
+        from raie.recommend import frame_of
+
+        return frame_of(
+            self.recommendations(histories, k, users=users, exclude_seen=exclude_seen, reading=reading)
+        )
+
+    def recommendations(
+        self,
+        histories: DataFrame | Mapping[str, Sequence[str]] | str | Path,
+        k: int = 10,
+        *,
+        users: Sequence[str] | None = None,
+        exclude_seen: bool = True,
+        reading: Mapping[str, Any] | None = None,
+    ) -> tuple[Recommendation, ...]:
+        """The same as values, one per user, with the context that each goes by; arguments as of `recommend`."""
+        from raie.logs import histories as sources
+        from raie.recommend import recommend
+
+        contexts = sources.histories(self._view, histories, users, reading)
+        return recommend(self._view, contexts, k, exclude_seen=exclude_seen)
+
+    def recommend_after(self, items: Sequence[str], k: int = 10, *, exclude_seen: bool = True) -> Recommendation:
+        """The k best items after one history of item ids, the oldest first; every item must be known.
+
+        Raises:
+            UnknownItem: No log has held one of the items.
+        """
+        from raie.logs import histories as sources
+        from raie.recommend import recommend
+
+        (answer,) = recommend(self._view, sources.from_items(self._view, items), k, exclude_seen=exclude_seen)
+        return answer
+
+    def evaluate(
+        self,
+        log: str | Path,
+        *,
+        against: str | None = None,
+        until: When | None = None,
+        strategies: bool = False,
+        reading: Mapping[str, Any] | None = None,
+    ) -> Measured:
+        """Measure this snapshot on a log; arguments as of `Workspace.evaluate`."""
+        return self.workspace.evaluate(
+            log, ref=self.id, against=against, until=until, strategies=strategies, reading=reading
+        )
+
+    def drift(
+        self, log: str | Path, *, until: When | None = None, reading: Mapping[str, Any] | None = None
+    ) -> Drift:
+        """Which of its regions predict the new rows of a log worse; arguments as of `Workspace.drift`."""
+        return self.workspace.drift(log, ref=self.id, until=until, reading=reading)
