@@ -64,7 +64,7 @@ def create(
         UsageError: Options that contradict the raie.toml that is there, the environment, or hold a password.
         RegistryError: The database or the store refuses, or belongs to another registry.
     """
-    from raie.create import create_workspace
+    from raie.new_workspace import create_workspace
 
     return create_workspace(path, database=database, store=store, model=model, on_note=on_note)
 

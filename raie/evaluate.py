@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,12 +32,14 @@ from raie.registry import Digest, Edit, Registry, Snapshot, trust
 from raie.registry.edits.merge import changed_regions
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from raie.workspace import Workspace
 
 __all__ = ["Measured", "evaluate", "gate_agreement", "record_evaluation"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Measured:
     """Metrics of a snapshot and of what stands beside it, on the same windows.
 
@@ -59,9 +61,27 @@ class Measured:
     models: Mapping[str, Mapping[str, Mapping[str, float]]]
     change: Difference
     against: str | None = None
-    comparison: Mapping[str, Any] | None = field(default=None, repr=False)
-    known: Mapping[str, Any] | None = field(default=None, repr=False)
+    comparison: Mapping[str, Any] | None = None
+    known: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        recall = {model: round(parts["new"]["Recall@10"], 4) for model, parts in self.models.items()}
+        return (
+            f"Measured(snapshot={self.snapshot[:12]!r}, new_windows={self.new_windows}, "
+            f"setup_windows={self.setup_windows}, recall_at_10_new={recall})"
+        )
+
+    def to_frame(self) -> DataFrame:
+        """One row per model and part, with a column for each metric."""
+        import pandas
+
+        rows = [
+            {"model": model, "part": "new" if part == "new" else "setup", **metrics}
+            for model, parts in self.models.items()
+            for part, metrics in parts.items()
+        ]
+        return pandas.DataFrame(rows)
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values with stable keys; null where no window was there to measure."""

@@ -7,15 +7,17 @@ import time
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from raie.engine.data.interactions import Interactions, between, read_log
 from raie.engine.data.readers.columns import Columns
 from raie.engine.data.readers.settings import LogSettings
 from raie.engine.data.readers.timestamps import iso
 from raie.engine.errors import InputError
-from raie.engine.model import ModelView
 from raie.errors import UsageError
+
+if TYPE_CHECKING:
+    from raie.engine.model import ModelView
 
 __all__ = ["When", "log_settings", "notes_of", "read_later_log", "require_past", "when_text"]
 

@@ -317,7 +317,7 @@ def test_bars_are_drawn_on_a_terminal_and_nowhere_else(
         assert main.run(list(APPLY)) == 0
     drawn = terminal.drawn()
     stages = [line for line in drawn.replace("\r", "\n").splitlines() if "%" in line]
-    for name, last in (("all touched regions together", 25), ("regions", 100), ("judging the candidate", 100)):
+    for name, last in (("all touched regions together", 25), ("regions", 100), ("evaluating the candidate", 100)):
         # The escape before the name hides the cursor; the time that is left may follow the share.
         shown = [int(found[1]) for line in stages if (found := re.search(rf"(?:^|l){name} .* (\d+)%", line))]
         assert (min(shown), max(shown)) == (0, last), drawn
