@@ -64,21 +64,19 @@ def promote(
       raie promote staging --expect 4f2a91c07d3e
       raie promote --region 2 --version 1
     """
-    from raie.registry import preflight, trust
+    from raie.registry import trust
 
     model, who = workspace.model, actor()
     if ref is not None and region is None and version is None:
         registry = workspace.registry()
         if dry_run:
             return show_rehearsal(trust.rehearse(registry, model, ref, alias, expect), alias, output)
-        target = preflight.require_snapshot(registry, model, ref)
-        move = registry.promote(model, target, alias, who, reason, expected=expect, override=override)
+        move = registry.promote(model, ref, alias, who, reason, expected=expect, override=override)
     elif ref is None and region is not None and version is not None and expect is None:
         registry = workspace.registry()
         if dry_run:
             rehearsal = trust.rehearse_region(registry, model, region, version, alias, actor=who)
             return show_rehearsal(rehearsal, alias, output)
-        preflight.require_version(registry, model, region, version)
         _, move = registry.promote_region(model, region, version, alias, who, reason, override)
     else:
         raise click.UsageError(
