@@ -1,26 +1,18 @@
-"""After a command that writes, the audit chain's new end is kept in the store, outside the database.
-
-Only what was kept elsewhere shows later that the table was rewritten. The command is done and has said so by then: it
-neither waits long for the store nor fails by it, and the next command keeps what this one could not.
-"""
+"""After a command that writes, the audit chain head is kept in the store; raie.chain_head says why and how."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from raie.workspace import Workspace
 
 __all__ = ["publish_end", "publishes_end"]
 
-WAIT_S = 2.0
-"""Longer than a store that answers needs; one that does not would take many times that to say so."""
-
 
 def publishes_end(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Keep the chain's end once the command, whose first argument is a workspace, has done its work."""
+    """Keep the chain head once the command, whose first argument is a workspace, has done its work."""
 
     @functools.wraps(command)
     def run(workspace: Workspace, *args: Any, **options: Any) -> Any:
@@ -33,10 +25,7 @@ def publishes_end(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def publish_end(workspace: Workspace) -> None:
-    """Keep the chain's end in the store, if the store answers soon."""
-    from raie.registry import RegistryError
-    from raie.registry.deadline import Deadline
-    from raie.registry.maintenance.checkpoints import publish
+    """Keep the chain head in the store, if the store answers soon."""
+    from raie.chain_head import publish_chain_head
 
-    with suppress(RegistryError, TimeoutError):
-        Deadline(WAIT_S).run(lambda: publish(workspace.registry()))
+    publish_chain_head(workspace)
