@@ -59,6 +59,7 @@ def expire(
       raie expire --keep-last 20 --keep-days 90 --reason "disk space" --yes
     """
     from raie import upkeep
+    from raie.chain_head import publish_chain_head
 
     report = upkeep.expire(workspace, keep_last=keep_last, keep_days=keep_days, dry_run=True)
     if not dry_run and report.expired:
@@ -66,6 +67,8 @@ def expire(
             click.echo(line, err=True)
         ask(f"Let {len(report.expired)} snapshots expire for good?", yes=yes)
         report = upkeep.expire(workspace, keep_last=keep_last, keep_days=keep_days, reason=reason)
+    elif not dry_run:
+        publish_chain_head(workspace)  # what an earlier command could not keep
     value = {
         "model": report.model,
         "dry_run": dry_run,

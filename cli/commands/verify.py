@@ -186,6 +186,7 @@ def gc(
       raie gc --grace 30 --json --yes
     """
     from raie import upkeep
+    from raie.chain_head import publish_chain_head
 
     grace_s = grace * _DAY_S
     report = upkeep.gc(workspace, grace_s=grace_s, orphans=orphans, dry_run=True)
@@ -195,6 +196,8 @@ def gc(
             say(line, err=True)
         ask(f"Delete {doomed} objects for good?", yes=yes)
         report = upkeep.gc(workspace, grace_s=grace_s, orphans=orphans, reason=reason)
+    elif not dry_run:
+        publish_chain_head(workspace)  # what an earlier command could not keep
     value = {
         "dry_run": dry_run,
         "deleted": [asdict(blob) for blob in report.removed],
