@@ -37,7 +37,7 @@ def test_the_regions_of_a_snapshot_share_all_members(workspace: Workspace) -> No
     assert [version.region for version in regions.versions] == [0, 1, 2, 3]
     assert sum(map(regions.weight, regions.versions)) == pytest.approx(1.0)
     versions = history.region_versions(workspace, 0)
-    assert {number: held for number, held in versions.held_by.items()} == {
+    assert dict(versions.held_by) == {
         2: ("head", "production", "staging"),
         1: (),
     }

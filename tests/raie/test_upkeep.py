@@ -46,6 +46,7 @@ def test_a_backup_is_restored_beside_the_registry_and_can_only_be_read_there(
     workspace: Workspace, tmp_path: Path
 ) -> None:
     assert upkeep.schema(workspace).up_to_date
+    upkeep.claim(workspace)  # the fixture is a copy, store and all
     made = upkeep.backup(workspace, tmp_path / "monday")
     beside = replace(workspace, database=f"sqlite:///{tmp_path / 'again.db'}")
     assert upkeep.schema(beside).missing == str(tmp_path / "again.db")
