@@ -70,11 +70,11 @@ _REGIONS = _group(
 )
 _KEYS = _group(
     "keys",
-    "Make signing keys, and say whose signatures count.",
+    "Make signing keys, and choose whose signatures count.",
     ("raie keys generate release.pem", "raie keys trust release.pem.pub --name release", "raie keys list"),
     {
         "generate": ("keys:generate", "Make an ed25519 key pair."),
-        "trust": ("keys:trust", "Trust a public key."),
+        "trust": ("keys:trust_key", "Trust a public key."),
         "list": ("keys:list_keys", "List the keys that are or were trusted."),
         "revoke": ("keys:revoke", "End the trust in a key."),
     },
@@ -87,7 +87,7 @@ _POLICY = _group(
         "set": ("policy:set_policy", "Protect an alias, or change what it asks."),
         "show": ("policy:show", "Show the policies in force."),
         "history": ("policy:history", "List every version of an alias's policy, newest first."),
-        "check": ("policy:check", "Show every gate that a snapshot would have to pass."),
+        "check": ("policy:check", "Show every check that a snapshot would have to pass."),
     },
 )
 _DB = _group(
@@ -120,7 +120,10 @@ _AUDIT = _group(
     ("raie audit log", "raie audit verify", "raie audit export audit.jsonl"),
     {
         "log": ("audit:log", "List the audit events of every model, newest first."),
-        "verify": ("audit:verify", "Recompute the audit chain and compare it with what was kept elsewhere."),
+        "verify": (
+            "audit:verify",
+            "Recompute the audit chain and compare it with the chain heads that were kept elsewhere.",
+        ),
         "export": ("audit:export", "Write the audit events as JSON lines."),
     },
 )
@@ -130,7 +133,7 @@ _MLFLOW = _group(
     ("raie mlflow sync", "raie mlflow ui"),
     {
         "sync": ("mlflow:sync", "Publish what MLflow does not show yet."),
-        "status": ("mlflow:status", "Say what is published, what waits, and why."),
+        "status": ("mlflow:status", "Show what is published, what is pending, and why."),
         "ui": ("mlflow:ui", "Serve MLflow's pages over this workspace's records."),
     },
 )
@@ -148,9 +151,9 @@ _SECTIONS: Mapping[str, Section] = {
         "rollback": ("promote:rollback", "Undo one edit, or go back to an older snapshot."),
     },
     "Look": {
-        "status": ("status:status", "Say where the model stands, on one screen."),
-        "log": ("log:log", "Draw the history of snapshots as a tree."),
-        "lineage": ("lineage:lineage", "Draw what a snapshot is made of, and where each part came from."),
+        "status": ("status:status", "Show where the model stands, on one screen."),
+        "log": ("log:log", "Show the history of snapshots as a tree."),
+        "lineage": ("lineage:lineage", "Show what a snapshot consists of, and where each part came from."),
         "regions": _REGIONS,
         "alias": _ALIAS,
         "evaluate": ("evaluate:evaluate", "Measure a snapshot on a log."),

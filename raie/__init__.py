@@ -46,7 +46,7 @@ def create(
     database: str | None = None,
     store: str | None = None,
     model: str | None = None,
-    on_note: OnNote = ignore_notes,
+    on_warning: OnNote = ignore_notes,
 ) -> Workspace:
     """Make a workspace, as `raie init` does; in one that is there, make what its raie.toml names and is missing.
 
@@ -55,7 +55,7 @@ def create(
         database: An SQLAlchemy URL without a password; None for an SQLite file in the folder.
         store: A folder or an s3:// URL; None for a folder in the folder.
         model: The model's name in the registry; None for recsys.
-        on_note: Called with each warning on the database's rights.
+        on_warning: Called with each line on who else may put objects into the database's schema.
 
     Returns:
         The workspace, opened.
@@ -64,9 +64,10 @@ def create(
         UsageError: Options that contradict the raie.toml that is there, the environment, or hold a password.
         RegistryError: The database or the store refuses, or belongs to another registry.
     """
-    from raie.new_workspace import create_workspace
+    from raie import new_workspace
 
-    return create_workspace(path, database=database, store=store, model=model, on_note=on_note)
+    made = new_workspace.create(Path(path), database=database, store=store, model=model, on_warning=on_warning)
+    return made.workspace
 
 
 if not TYPE_CHECKING:

@@ -1,100 +1,80 @@
-"""A folder becomes a workspace: raie.toml, a database at this program's schema, and a store of its own."""
+"""A folder becomes a workspace: raie.toml, a database and a blob store."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from raie import migrations
-from raie.actor import actor
-from raie.callbacks import OnNote, ignore_notes
 from raie.chain_head import publish_chain_head
+from raie.database_url import without_password
 from raie.errors import UsageError
 from raie.output_files import require_free, whole_file
-from raie.registry.access import schema_rights
-from raie.registry.db.engine import missing_file, open_engine
-from raie.registry.maintenance.upgrade_event import append_upgrade
-from raie.registry.ownership import standing
+from raie.registry.db.shown_url import shown
+from raie.upkeep import claim, upgrade_schema
 from raie.workspace import FILE_NAME, Workspace
-from raie.workspace_file import ENVIRONMENT, draft, parse, read, without_password
+from raie.workspace_file import ENVIRONMENT, draft, parse, read
 
-__all__ = ["bring_up_to_date", "create_workspace", "schema_revision"]
+__all__ = ["Created", "create"]
 
 
-def create_workspace(
-    path: str | Path = ".",
+@dataclass(frozen=True)
+class Created:
+    """A workspace that is ready; database, store: where they are, without secrets; revision: of the schema."""
+
+    workspace: Workspace
+    database: str
+    store: str
+    revision: str | None
+
+
+def create(
+    folder: Path,
     *,
     database: str | None = None,
     store: str | None = None,
     model: str | None = None,
-    on_note: OnNote = ignore_notes,
-) -> Workspace:
-    """Make a workspace, as `raie init` does; in one that is there, make what its raie.toml names and is missing.
+    on_warning: Callable[[str], None] = lambda _: None,
+) -> Created:
+    """Make a folder a workspace; of one that has a raie.toml, make what the file names.
 
     Args:
-        path: The folder; it is made where it is missing.
-        database: An SQLAlchemy URL without a password; None for an SQLite file in the folder.
-        store: A folder or an s3:// URL; None for a folder in the folder.
-        model: The model's name in the registry; None for recsys.
-        on_note: Called with each warning on the database's rights.
+        folder: Where raie.toml is or will be.
+        database: An SQLAlchemy URL without a password; an SQLite file in the workspace where there is none.
+        store: A folder or an s3:// URL; a folder in the workspace where there is none.
+        model: The model's name in the registry.
+        on_warning: Called with each line on who else may put objects into the database's schema.
 
     Returns:
-        The workspace, opened.
+        The workspace.
 
     Raises:
-        UsageError: Options that contradict the raie.toml that is there, the environment, or hold a password.
-        RegistryError: The database or the store refuses, or belongs to another registry.
+        UsageError: raie.toml is there and something else is asked for, or the environment overrules it.
+        NotOwner: The store is another registry's; the workspace is made, and can be read.
+        DatabaseUnreachable, StoreUnreachable: There is no answer, and no workspace is made.
     """
-    file = Path(path) / FILE_NAME
+    file = folder / FILE_NAME
     chosen = {"database": database, "store": store, "model": model}
     if file.exists():
         _refuse_options(file, chosen)
         workspace = read(file)
-        _make(workspace, on_note)
+        revision = _make(workspace, on_warning)
     else:
         require_free(file, replace=False)
         text = draft(**_with_environment(chosen))
         workspace = parse(text, file)
-        _make(workspace, on_note)
+        revision = _make(workspace, on_warning)
         # Written last: a database that cannot be reached leaves no half-made workspace behind.
         with whole_file(file, replace=False) as stream:
             stream.write(text.encode())
     # After the file: whoever is refused here needs the workspace for the way out.
-    standing.require_collectable(workspace.registry())
+    claim(workspace)
     publish_chain_head(workspace)
-    return workspace
+    return Created(workspace, shown(without_password(workspace.database)), shown(workspace.store), revision)
 
 
-def schema_revision(workspace: Workspace) -> str | None:
-    """The revision of the database's schema; None for a database without one."""
-    return migrations.current(workspace.database)
-
-
-def bring_up_to_date(workspace: Workspace, on_note: OnNote = ignore_notes) -> str | None:
-    """Bring the database to this program's schema, which the audit log records.
-
-    Args:
-        workspace: Whose database it is.
-        on_note: Called with each warning on the database's rights.
-
-    Returns:
-        The revision.
-
-    Raises:
-        RegistryError: The database refuses, or holds tables that somebody else planted.
-    """
-    engine = open_engine(workspace.database)
-    if missing_file(engine) is None:
-        schema_rights.refuse_planted(engine)
-    revision = migrations.upgrade(workspace.database, tell=partial(append_upgrade, actor=actor()))
-    for warning in schema_rights.warnings_of(engine):
-        on_note(warning)
-    return revision
-
-
-def _refuse_options(file: Path, chosen: Mapping[str, str | None]) -> None:
+def _refuse_options(file: Path, chosen: dict[str, str | None]) -> None:
     given = [f"--{key}" for key, value in chosen.items() if value is not None]
     if given:
         raise UsageError(
@@ -102,7 +82,7 @@ def _refuse_options(file: Path, chosen: Mapping[str, str | None]) -> None:
         )
 
 
-def _with_environment(chosen: Mapping[str, str | None]) -> dict[str, str | None]:
+def _with_environment(chosen: dict[str, str | None]) -> dict[str, str | None]:
     """What the new raie.toml says: the options, else the environment without its password.
 
     Raises: UsageError for a password in --database, and for an option that a variable would silently overrule.
@@ -125,15 +105,18 @@ def _refuse_password(database: str | None) -> None:
         )
 
 
-def _make(workspace: Workspace, on_note: OnNote) -> None:
-    """Make the database and the store."""
+def _make(workspace: Workspace, on_warning: Callable[[str], None]) -> str | None:
+    """Make the database and the store; return the database's revision."""
     own = workspace.folder / ".raie"
     if not own.exists():
         own.mkdir(parents=True)
         # What lies here is data, not source: a `git add .` beside it must not take it.
         (own / ".gitignore").write_text("*\n", encoding="utf-8")
-    bring_up_to_date(workspace, on_note)
+    revision, warnings = upgrade_schema(workspace)
+    for warning in warnings:
+        on_warning(warning)
     registry = workspace.registry()
     # Whoever may only read clones the workspace of a model that is there, and could not put anything.
     if not registry.models():
         registry.store.probe()
+    return revision

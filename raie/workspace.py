@@ -21,12 +21,15 @@ if TYPE_CHECKING:
     from raie.engine.comparison.results import Outcome
     from raie.engine.data.readers.settings import LogSettings
     from raie.evaluate import Measured
+    from raie.history import Lineage, Log, Regions
     from raie.logs.log_reading import When
+    from raie.promotion import AliasTarget, Promotion, Rollback
     from raie.region_drift import Drift
-    from raie.registry import AliasMove, Edit, Registry
-    from raie.registry.lineage import Entry
+    from raie.registry import Edit, Registry
     from raie.registry.maintenance.verify import VerifyReport
     from raie.snapshot_view import SnapshotView
+    from raie.status import Status
+    from raie.tracking import Sync
 
 __all__ = ["FILE_NAME", "Workspace"]
 
@@ -277,7 +280,7 @@ class Workspace:
         reason: str = "",
         expected: str | None = None,
         override: bool = False,
-    ) -> AliasMove:
+    ) -> Promotion:
         """Point an alias at a snapshot, of which the store has every blob.
 
         Args:
@@ -292,13 +295,13 @@ class Workspace:
             PromotionRefused: The snapshot does not pass the alias's policy.
             BlobMissing: The store lacks a blob.
         """
-        from raie import moves
+        from raie import promotion
 
-        return moves.promote(self, ref, alias, reason=reason, expected=expected, override=override)
+        return promotion.promote(self, ref, alias=alias, reason=reason, expected=expected, override=override)
 
     def rollback(
         self, edit: int | None = None, *, to: str | None = None, reason: str = "", cascade: bool = False
-    ) -> EditResult:
+    ) -> Rollback:
         """Undo one edit, or go back to an older snapshot's content; either way by a new snapshot.
 
         Args:
@@ -314,21 +317,47 @@ class Workspace:
             RollbackConflict: Later edits changed the same regions.
             UsageError: Neither or both of `edit` and `to`.
         """
-        from raie import moves
+        from raie import promotion
 
-        if (edit is None) == (to is None):
-            raise UsageError("expected either the number of an edit or to=REF, found both or neither: give one")
-        if to is not None:
-            return moves.rollback_to(self, to, reason=reason)
-        return moves.rollback_edit(self, int(edit or 0), reason=reason, cascade=cascade)
+        if edit is not None and to is None:
+            return promotion.rollback(self, edit, cascade=cascade, reason=reason)
+        if to is not None and edit is None and not cascade:
+            return promotion.rollback_to(self, to, reason=reason)
+        raise UsageError(
+            "expected the number of an edit, or to=REF without cascade, found both or neither: give one"
+        )
 
     # Looking
 
-    def history(self, limit: int | None = None) -> tuple[Entry, ...]:
-        """The snapshots, newest first, each with the edit that made it and the aliases that point at it."""
-        from raie.registry import lineage
+    def history(self, *, limit: int = 20) -> Log:
+        """The newest snapshots, newest first, each with the edit that made it and the aliases that point at it."""
+        from raie import history
 
-        return tuple(lineage.walk(self.registry(), self.model, limit))
+        return history.log(self, limit=limit)
+
+    def lineage(self, ref: str = "head") -> Lineage:
+        """What a snapshot consists of, and the edits and the data that each region of it came from."""
+        from raie import history
+
+        return history.lineage(self, ref)
+
+    def regions(self, ref: str = "head") -> Regions:
+        """The regions of a snapshot with their versions."""
+        from raie import history
+
+        return history.regions(self, ref)
+
+    def aliases(self) -> tuple[AliasTarget, ...]:
+        """The aliases by name, and where they point."""
+        from raie import promotion
+
+        return promotion.aliases(self)
+
+    def status(self) -> Status:
+        """Where the model stands: its head, its aliases, what is unfinished, and what MLflow does not show yet."""
+        from raie import status
+
+        return status.status(self)
 
     def edits(self, *, only_open: bool = False, limit: int | None = None) -> tuple[Edit, ...]:
         """The edits, newest first; with only_open those that run or were abandoned."""
@@ -430,6 +459,12 @@ class Workspace:
 
     def verify(self) -> VerifyReport:
         """Read every blob, reference and signature, and the audit chain; what is damaged stands in the report."""
-        from raie.registry.maintenance import verify
+        from raie import upkeep
 
-        return verify.verify(self.registry())
+        return upkeep.verify(self)
+
+    def sync(self) -> Sync:
+        """Publish to MLflow what it does not show yet."""
+        from raie import tracking
+
+        return tracking.sync(self)

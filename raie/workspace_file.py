@@ -14,11 +14,11 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from raie.errors import UsageError, WorkspaceError
+from raie.errors import WorkspaceError
 from raie.folder_owner import is_own, require_trusted
 from raie.workspace import FILE_NAME, Workspace
 
-__all__ = ["ENVIRONMENT", "backbone_file", "draft", "find", "parse", "read", "without_password"]
+__all__ = ["ENVIRONMENT", "backbone_file", "draft", "find", "parse", "read"]
 
 _DATABASE = "sqlite:///.raie/registry.db"
 _STORE = ".raie/blobs"
@@ -189,23 +189,3 @@ def draft(database: str | None, store: str | None, model: str | None) -> str:
 def _quoted(text: str) -> str:
     # JSON's escapes are TOML's too; only DEL, which JSON leaves as it is, has to be escaped for TOML.
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def without_password(database: str) -> str:
-    """The database URL as it may be written to a file: the same, with every password left out.
-
-    Raises: UsageError for a text that is not a URL; it is not repeated, because it may hold a password.
-    """
-    from sqlalchemy import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    from raie.registry.db.shown_url import without_secrets
-
-    try:
-        make_url(database)
-    except (ArgumentError, ValueError) as error:
-        raise UsageError(
-            "expected a database URL such as sqlite:///.raie/registry.db or postgresql://ada@db.example.org/raie, "
-            "found a text that is not one"
-        ) from error
-    return without_secrets(database)

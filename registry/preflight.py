@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from raie.registry.db.engine import reading
 from raie.registry.db.queries import kept_snapshot, require_kept, resolve_id, snapshot_by_id, version_row
 from raie.registry.errors import BlobMissing
 from raie.registry.ownership.reachable import require_store
-from raie.registry.registry import Registry
 from raie.registry.store.base import ArtifactStore
 from raie.registry.values import Digest
+
+if TYPE_CHECKING:
+    from raie.registry.registry import Registry
 
 __all__ = ["require_snapshot", "require_version"]
 
@@ -41,13 +44,13 @@ def require_snapshot(registry: Registry, model: str, ref: str) -> str:
 def require_version(registry: Registry, model: str, region: int, version: int) -> None:
     """Raises BlobMissing where the store lacks a blob of one version of a region, and NotFound.
 
-    One whose snapshot expired is let through: `promote_region` tells whether its blobs went with it, and by whom.
+    One whose snapshot expired is let through: `promote_region` says whether its blobs went with it, and by whom.
     """
     with reading(registry.engine) as connection:
-        found = version_row(connection, model, region, version)
-        source = snapshot_by_id(connection, found.snapshot)
+        wanted = version_row(connection, model, region, version)
+        source = snapshot_by_id(connection, wanted.snapshot)
     if source.expired is None:
-        _require(registry, found.entry.values(), f"version {version} of region {region}")
+        _require(registry, wanted.entry.values(), f"version {version} of region {region}")
 
 
 def _require(registry: Registry, digests: Iterable[Digest], what: str) -> None:
@@ -71,4 +74,4 @@ def _missing(store: ArtifactStore, digests: list[Digest]) -> list[Digest]:
         there += pool.map(store.exists, digests[1:])
     finally:
         pool.shutdown(cancel_futures=True)
-    return [digest for digest, found in zip(digests, there, strict=True) if not found]
+    return [digest for digest, is_there in zip(digests, there, strict=True) if not is_there]

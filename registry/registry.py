@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Engine, select
 
-from raie.registry import blobs
+from raie.registry import blobs, preflight
 from raie.registry.db import queries
 from raie.registry.db.engine import check_schema, connected, open_engine, reading, write
 from raie.registry.db.tables import aliases as aliases_table
@@ -270,11 +270,14 @@ class Registry:
         expected: a reference to the snapshot it must point to, "" where it must not exist, None for either; it is
         compared first, so who asks again with one is told AliasConflict.  override: pass over gates that the alias's
         policy allows to be passed over; needs a reason.
-        Raises AliasConflict, NotFound, InvalidValue, SnapshotExpired, and PromotionRefused naming each failed gate.
+        Before it moves, the store is asked for every blob of the snapshot; none is read.
+        Raises AliasConflict, NotFound, InvalidValue, SnapshotExpired, BlobMissing, StoreUnreachable, and
+        PromotionRefused naming each failed gate.
         """
+        target = preflight.require_snapshot(self, model, ref)
         self.require_writable(store_needed=False)
         move = write(
-            self.engine, lambda c: promotion.promote(c, model, ref, alias, actor, reason, expected, override)
+            self.engine, lambda c: promotion.promote(c, model, target, alias, actor, reason, expected, override)
         )
         reach("promote.committed")
         return move
@@ -291,9 +294,11 @@ class Registry:
     ) -> tuple[Snapshot, AliasMove]:
         """Composes what the alias serves with one version of one region, and moves the alias there.
 
-        Raises NotFound, PromotionRefused, IncompatibleRegions for a version of another space or catalogue, and
-        SnapshotExpired where its blobs went with a snapshot that expired.
+        Before that, the store is asked for every blob of the version; none is read. Raises NotFound, PromotionRefused,
+        IncompatibleRegions for a version of another space or catalogue, SnapshotExpired where its blobs went with a
+        snapshot that expired, and BlobMissing where one is lost.
         """
+        preflight.require_version(self, model, region, version)
         self.require_writable()
         with connected(self.engine) as database:
             return promotion.promote_region(

@@ -40,7 +40,7 @@ HOMES = {
     "mlflow": ("registry/mlflow/", "raie_engine/serving.py"),
     "peft": ("raie_engine/training/adapter.py",),
     "psycopg": ("registry/db/postgres.py",),
-    "sqlalchemy": ("registry/", "migrations/", "raie/workspace_file.py"),
+    "sqlalchemy": ("registry/", "migrations/", "raie/database_url.py"),
     "transformers": ("raie_engine/backbones/",),
 }
 # An edit is planned where there is no torch: what a plan is made of needs numbers and tables, nothing more.

@@ -1,14 +1,17 @@
-"""`raie approve`: a second person's word that an alias may move, and how it is taken back."""
+"""`raie approve`: a second person's approval that an alias may move, and how it is withdrawn."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from raie.actor import actor
-from raie.cli.ui.chain_head import publishes_end
 from raie.cli.ui.output import Output, accent, json_option, one_line, short, times
 from raie.cli.ui.workspace_option import in_workspace
 from raie.workspace import Workspace
+
+if TYPE_CHECKING:
+    from raie.promotion import GivenApproval
 
 __all__ = ["approve"]
 
@@ -18,13 +21,12 @@ __all__ = ["approve"]
 @click.option(
     "--alias", metavar="ALIAS", default="production", show_default=True, help="The alias that may move to it."
 )
-@click.option("--reason", metavar="TEXT", required=True, help="What was looked at; it stays in the audit.")
+@click.option("--reason", metavar="TEXT", required=True, help="What was looked at; it stays in the audit log.")
 @click.option(
-    "--withdraw", is_flag=True, help="Take your own approval back; it stays on record and counts no more."
+    "--withdraw", is_flag=True, help="Withdraw your own approval; it stays on record and counts no more."
 )
 @json_option
 @in_workspace
-@publishes_end
 def approve(workspace: Workspace, ref: str, alias: str, reason: str, withdraw: bool, output: Output) -> None:
     """Approve that an alias moves to a snapshot, where its policy asks for a second person.
 
@@ -38,26 +40,33 @@ def approve(workspace: Workspace, ref: str, alias: str, reason: str, withdraw: b
       raie approve head --alias staging --reason "tried it"
       raie approve edit:3 --withdraw --reason "the log was wrong"
     """
-    from raie.registry import trust
+    from raie import promotion
 
-    registry = workspace.registry()
-    step = trust.withdraw if withdraw else trust.approve
-    given = step(registry, workspace.model, ref, alias, actor=actor(), reason=reason)
-    counts = False if given.withdrawn else trust.approval_counts(registry, given)
-    alike = trust.look_alikes(registry, given)
-    value = {"alias": alias, "snapshot": given.snapshot, "actor": given.actor, "reason": given.reason}
-
-    def draw() -> list[str]:
-        who, what = one_line(given.actor), f"{accent(short(given.snapshot))} for {accent(alias, 'green')}"
-        if given.withdrawn:
-            return [f"{who} withdrew the approval of {what}"]
-        made = f"; it does not count, for {who} made it or a region of it: somebody else has to"
-        return [f"{who} approved {what}" + (made if counts is False else "")]
-
-    said = {"counts": counts, "withdrawn": given.withdrawn, "look_alikes": alike}
-    output.show(value | times(at=given.at) | said, draw)
-    for name in alike:
+    call = promotion.withdraw if withdraw else promotion.approve
+    given = call(workspace, ref, alias=alias, reason=reason)
+    approval = given.approval
+    value = {
+        "alias": alias,
+        "snapshot": approval.snapshot,
+        "actor": approval.actor,
+        "reason": approval.reason,
+        **times(at=approval.at),
+        "counts": given.counts,
+        "withdrawn": approval.withdrawn,
+        "look_alikes": list(given.look_alikes),
+    }
+    output.show(value, lambda: [_line(given)])
+    for name in given.look_alikes:
         click.echo(
-            f"note: {given.actor!a} looks like {name!a}, and is another name: is it another person?",
+            f"note: {approval.actor!a} looks like {name!a}, and is another name: is it another person?",
             err=True,
         )
+
+
+def _line(given: GivenApproval) -> str:
+    approval, who = given.approval, one_line(given.approval.actor)
+    what = f"{accent(short(approval.snapshot))} for {accent(approval.alias, 'green')}"
+    if approval.withdrawn:
+        return f"{who} withdrew the approval of {what}"
+    own = f"; it does not count, for {who} made it or a region of it: somebody else has to"
+    return f"{who} approved {what}" + (own if given.counts is False else "")

@@ -1,45 +1,44 @@
-"""`raie audit verify`, `export` and `log`: who did what, and proof that nobody changed it since."""
+"""`raie audit verify`, `export` and `log`: who did what, and proof that nobody has changed it since."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from raie.cli.errors import INTEGRITY
-from raie.cli.ui.chain_head import publish_end
-from raie.cli.ui.limits import limit_option, newest, older_follow
+from raie.cli.ui.limits import limit_option, older_follow
 from raie.cli.ui.output import Output, accent, faint, json_option, one_line, say, short, table, times, when
 from raie.cli.ui.workspace_option import in_workspace
-from raie.output_files import whole_file
 from raie.workspace import Workspace
 
 if TYPE_CHECKING:
     from raie.registry import AuditEvent
-    from raie.registry.audit import ChainReport
+    from raie.trust import ChainCheck
 
-__all__ = ["anchor_option", "export", "log", "verify"]
+__all__ = ["checkpoint_option", "export", "log", "verify"]
 
 _STANDARD_OUTPUT = ("-", "/dev/stdout", "/dev/fd/1")
-anchor_option = click.option(
+checkpoint_option = click.option(
     "--anchor",
+    "checkpoint",
     metavar="N:HASH",
-    help="An end of the audit chain that you kept, whole, as an earlier verify printed it.",
+    help="A chain head of the audit log that you kept, whole, as an earlier verify printed it.",
 )
 
 
 @click.command()
-@anchor_option
-@click.option("--mlflow", is_flag=True, help="Also compare with the ends that MLflow shows.")
+@checkpoint_option
+@click.option("--mlflow", is_flag=True, help="Also compare with the chain heads that MLflow shows.")
 @json_option
 @in_workspace
-def verify(workspace: Workspace, anchor: str | None, mlflow: bool, output: Output) -> None:
-    """Recompute the audit chain and compare it with what was kept elsewhere.
+def verify(workspace: Workspace, checkpoint: str | None, mlflow: bool, output: Output) -> None:
+    """Recompute the audit chain and compare it with the chain heads that were kept elsewhere.
 
-    Every command that writes keeps the chain's end in the store, and every version in MLflow carries the one of its
+    Every command that writes keeps the chain head in the store. Every version in MLflow carries the chain head of its
     time. A table that was rewritten no longer holds them all: exit code 5.
 
     \b
@@ -48,46 +47,33 @@ def verify(workspace: Workspace, anchor: str | None, mlflow: bool, output: Outpu
       raie audit verify --mlflow
       raie audit verify --anchor N:HASH
     """
-    from raie.registry import audit
-    from raie.registry.db.engine import reading
-    from raie.registry.maintenance import checkpoints
+    from raie import trust
 
-    registry = workspace.registry()
-    given = [] if anchor is None else [audit.parse_anchor(anchor)]
-    stored = checkpoints.published(registry)
-    shown = _shown_in_mlflow(workspace) if mlflow else []
-    with reading(registry.engine) as connection:
-        report = audit.verify_chain(connection, [*given, *stored, *shown])
+    checked = trust.verify_audit(workspace, checkpoint=checkpoint, mlflow=mlflow)
+    report = checked.report
     value = {
-        "ok": not report.problems,
+        "ok": checked.ok,
         "events": report.events,
         "head": report.head,
-        "kept_in_store": len(stored),
-        "kept_in_mlflow": len(shown) if mlflow else None,
+        "kept_in_store": checked.in_store,
+        "kept_in_mlflow": checked.in_mlflow,
         "problems": list(report.problems),
     }
-    output.show(value, lambda: _draw(report, len(stored), len(shown) if mlflow else None))
-    if report.problems:
+    output.show(value, lambda: _chain_lines(checked))
+    if not checked.ok:
         raise click.exceptions.Exit(INTEGRITY)
-    publish_end(workspace)
 
 
-def _shown_in_mlflow(workspace: Workspace) -> list[Any]:
-    from raie.registry.mlflow.checkpoints import published_in_mlflow
-
-    return published_in_mlflow(workspace.tracking_uri, workspace.registry().models())
-
-
-def _draw(report: ChainReport, stored: int, shown: int | None) -> list[str]:
+def _chain_lines(checked: ChainCheck) -> list[str]:
     lines = [
-        f"{faint('events')}  {report.events}",
-        f"{faint('end   ')}  {report.head}",
-        f"{faint('kept  ')}  {stored} earlier ends in the store"
-        + ("" if shown is None else f", {shown} in MLflow"),
+        f"{faint('events')}  {checked.report.events}",
+        f"{faint('head  ')}  {checked.report.head}",
+        f"{faint('kept  ')}  {checked.in_store} earlier chain heads in the store"
+        + ("" if checked.in_mlflow is None else f", {checked.in_mlflow} in MLflow"),
     ]
-    if not report.problems:
+    if checked.ok:
         return [*lines, accent("the chain is whole", "green")]
-    return [*lines, *(f"{accent('wrong', 'red')}  {one_line(problem)}" for problem in report.problems)]
+    return [*lines, *(f"{accent('wrong', 'red')}  {one_line(problem)}" for problem in checked.report.problems)]
 
 
 @click.command()
@@ -111,27 +97,13 @@ def export(workspace: Workspace, file: str, since: int, force: bool) -> None:
       raie audit export audit.jsonl
       raie audit export --since 41 >> audit.jsonl
     """
-    from raie.registry import audit
-    from raie.registry.db.engine import reading
+    from raie import trust
 
-    with reading(workspace.registry().engine) as connection:
-        lines = (audit.line_of(event) + b"\n" for event in audit.events(connection, after=since))
-        if file in _STANDARD_OUTPUT:
-            _write(sys.stdout.buffer, lines)
-            return
-        with whole_file(Path(file), replace=force) as stream:
-            count = _write(stream, lines)
-    say(f"{file}  {count} events")
-
-
-def _write(stream: BinaryIO, lines: Iterable[bytes]) -> int:
-    """Write the lines and return their number."""
-    count = 0
-    for line in lines:
-        stream.write(line)
-        count += 1
-    stream.flush()
-    return count
+    if file in _STANDARD_OUTPUT:
+        trust.export_audit(workspace, sys.stdout.buffer, since=since)
+    else:
+        count = trust.export_audit(workspace, Path(file), since=since, replace=force)
+        say(f"{file}  {count} events")
 
 
 @click.command()
@@ -146,13 +118,11 @@ def log(workspace: Workspace, limit: int, output: Output) -> None:
       raie audit log
       raie audit log -n 100 --json
     """
-    from raie.registry import audit
-    from raie.registry.db.engine import reading
+    from raie import trust
 
-    with reading(workspace.registry().engine) as connection:
-        found, more = newest(audit.newest(connection, limit + 1), limit)
-    value = {"events": [_event_json(event) for event in found], "more": more}
-    output.show(value, lambda: [*_list(found), *older_follow("events", more=more)])
+    shown = trust.audit_log(workspace, limit=limit)
+    value = {"events": [_event_json(event) for event in shown.events], "more": shown.more}
+    output.show(value, lambda: [*_event_lines(shown.events), *older_follow("events", more=shown.more)])
 
 
 def _event_json(event: AuditEvent) -> dict[str, Any]:
@@ -172,7 +142,7 @@ def _event_json(event: AuditEvent) -> dict[str, Any]:
     }
 
 
-def _list(events: Sequence[AuditEvent]) -> list[str]:
+def _event_lines(events: Sequence[AuditEvent]) -> list[str]:
     if not events:
         return ["nothing has happened yet"]
     headers = ["event", "when (UTC)", "who", "action", "model", "what", "from → to", "why"]

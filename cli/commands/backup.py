@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from raie.actor import actor
-from raie.cli.ui.chain_head import publish_end
 from raie.cli.ui.confirm import ask, yes_option
 from raie.cli.ui.output import Output, accent, faint, json_option, one_line, size, times
 from raie.cli.ui.workspace_option import in_workspace
@@ -17,7 +15,7 @@ from raie.workspace_file import find
 
 if TYPE_CHECKING:
     from raie.registry.maintenance.backup import Backup
-    from raie.registry.maintenance.restore import Restored
+    from raie.upkeep import Restoration
 
 __all__ = ["backup", "restore"]
 
@@ -41,11 +39,10 @@ def backup(workspace: Workspace, folder: Path, blobs: bool, output: Output) -> N
       raie backup /backups/monday
       raie backup /backups/monday --blobs --json
     """
-    from raie.migrations.filling import fill
-    from raie.registry.maintenance import backup as backups
+    from raie import upkeep
 
-    made = backups.make(workspace.registry(), folder, fill, with_blobs=blobs)
-    output.show({"folder": str(folder)} | _json(made), lambda: _draw(str(folder), made))
+    made = upkeep.backup(workspace, folder, blobs=blobs)
+    output.show({"folder": str(folder)} | _json(made), lambda: _backup_lines(str(folder), made))
 
 
 def _json(made: Backup) -> dict[str, object]:
@@ -61,7 +58,7 @@ def _json(made: Backup) -> dict[str, object]:
     }
 
 
-def _draw(folder: str, made: Backup) -> list[str]:
+def _backup_lines(folder: str, made: Backup) -> list[str]:
     where = "in the folder" if made.with_blobs else "in the store, to be backed up after this"
     return [
         f"{faint('backup    ')}  {folder}",
@@ -95,61 +92,34 @@ def restore(start: Path | None, folder: Path, to: Path | None, replace: bool, ye
       raie restore /backups/monday --to shop-again
       raie restore /backups/monday --replace --yes
     """
-    from raie.migrations.filling import fill
-    from raie.registry.maintenance import restore as restoring
+    from raie import upkeep
 
     workspace = find(to or start)
     if replace:
         ask("Replace the registry of this workspace by the backup?", yes=yes)
-    owned = replace and _owns_store(workspace)
-    done = restoring.restore(folder, workspace.database, workspace.store, fill, actor=actor(), replace=replace)
-    read_only = _taken_over(workspace, done, owned)
-    publish_end(workspace)
-    replaced = None if done.replaced is None else str(done.replaced)
-    value = _json(done.backup) | {"blobs_put": done.blobs_put, "lost_events": done.lost, "replaced": replaced}
-    value |= {"read_only": read_only}
-
-    def draw() -> list[str]:
-        lines = [
-            *_draw(str(folder), done.backup)[:3],
-            f"{faint('restored  ')}  {len(done.backup.blobs)} blobs are there",
-        ]
-        if done.blobs_put:
-            lines[-1] += f", {done.blobs_put} of them taken from the backup"
-        if replaced:
-            lines.append(f"{faint('kept      ')}  {replaced}")
-        if done.lost:
-            lines.append(
-                f"{accent('lost', 'red')}  {done.lost} later events that the store knows of are not in this backup"
-            )
-        if read_only:
-            lines.append(f"{accent('read-only', 'yellow')}  {one_line(read_only)}")
-        return lines
-
-    output.show(value, draw)
+    done = upkeep.restore(workspace, folder, replace=replace)
+    restored = done.restored
+    value = _json(restored.backup) | {
+        "blobs_put": restored.blobs_put,
+        "lost_events": restored.lost,
+        "replaced": None if restored.replaced is None else str(restored.replaced),
+        "read_only": done.read_only,
+    }
+    output.show(value, lambda: _restore_lines(str(folder), done))
 
 
-def _owns_store(workspace: Workspace) -> bool:
-    """Whether the database that is about to be put aside is the one that writes in the store."""
-    from raie.registry import RegistryError
-    from raie.registry.ownership import standing
-
-    try:
-        return standing.look(workspace.registry()).read_only is None
-    except RegistryError:
-        return False
-
-
-def _taken_over(workspace: Workspace, done: Restored, owned: bool) -> str | None:
-    """Why the restored database may only be read, in one line with the ways out; None where it may write.
-
-    owned: whether it replaced the database that owned the store, and so nobody else can be at work there. Where the store
-    names no owner, as one that the backup's blobs made anew, nobody else is either.
-    """
-    from raie.registry.maintenance import takeover
-    from raie.registry.ownership import standing
-
-    registry = workspace.registry()
-    if owned or standing.look(registry).marker is None:
-        takeover.move(registry, actor=actor(), reason=f"restored from backup {done.backup.digest[:12]}")
-    return standing.look(registry).read_only
+def _restore_lines(folder: str, done: Restoration) -> list[str]:
+    restored = done.restored
+    blobs = f"{len(restored.backup.blobs)} blobs are there"
+    if restored.blobs_put:
+        blobs += f", {restored.blobs_put} of them taken from the backup"
+    lines = [*_backup_lines(folder, restored.backup)[:3], f"{faint('restored  ')}  {blobs}"]
+    if restored.replaced is not None:
+        lines.append(f"{faint('kept      ')}  {restored.replaced}")
+    if restored.lost:
+        lines.append(
+            f"{accent('lost', 'red')}  {restored.lost} later events that the store knows of are not in this backup"
+        )
+    if done.read_only:
+        lines.append(f"{accent('read-only', 'yellow')}  {one_line(done.read_only)}")
+    return lines

@@ -6,8 +6,6 @@ import json
 
 import click
 
-from raie.actor import actor
-from raie.cli.ui.chain_head import publishes_end
 from raie.cli.ui.output import accent, faint, say
 from raie.cli.ui.workspace_option import in_workspace
 from raie.workspace import Workspace
@@ -26,7 +24,6 @@ __all__ = ["grant"]
     help="Change nothing: print the SQL, or the IAM policies of the store as JSON.",
 )
 @in_workspace
-@publishes_end
 def grant(workspace: Workspace, prefix: str, what: str | None) -> None:
     """Make the roles reader, editor, promoter and collector, each with the least rights that its work needs.
 
@@ -40,21 +37,13 @@ def grant(workspace: Workspace, prefix: str, what: str | None) -> None:
       raie db grant --print sql > roles.sql
       raie db grant --print s3
     """
-    from raie.registry.access.iam import iam_policies
-    from raie.registry.access.postgres_roles import ROLES, grant, statements
+    from raie import upkeep
 
     if what == "sql":
-        for statement in statements(prefix):
+        for statement in upkeep.grant_statements(prefix):
             say(f"{statement};")
     elif what == "s3":
-        say(json.dumps(iam_policies(workspace.store, _prefix(workspace)), indent=2))
+        say(json.dumps(upkeep.store_policies(workspace), indent=2))
     else:
-        registry = workspace.registry()
-        registry.require_writable(store_needed=False)
-        for name, about in zip(grant(registry.engine, prefix, actor=actor()), ROLES.values(), strict=True):
-            say(f"{accent(name, 'green')}  {faint(about)}")
-
-
-def _prefix(workspace: Workspace) -> str:
-    """Where below the store's URL the registry's objects lie."""
-    return workspace.registry().store.scope
+        for role in upkeep.grant(workspace, prefix):
+            say(f"{accent(role.name, 'green')}  {faint(role.about)}")

@@ -1,4 +1,4 @@
-"""`raie expire`: a retention rule gives up the blobs of old snapshots."""
+"""`raie expire`: a retention rule releases the blobs of old snapshots."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from raie.actor import actor
-from raie.cli.ui.chain_head import publishes_end
 from raie.cli.ui.confirm import ask, yes_option
 from raie.cli.ui.output import Output, faint, json_option, short, size, table, times, when
 from raie.cli.ui.workspace_option import in_workspace
@@ -35,12 +33,11 @@ _LISTED = 20
     metavar="D",
     help="Keep what was made or in use in the last D days.",
 )
-@click.option("--dry-run", is_flag=True, help="Only say what would expire, and why the rest is kept.")
+@click.option("--dry-run", is_flag=True, help="Only show what would expire, and why the rest is kept.")
 @click.option("--reason", metavar="TEXT", default="", help="Why; it stays in the history.")
 @yes_option
 @json_option
 @in_workspace
-@publishes_end
 def expire(
     workspace: Workspace,
     keep_last: int | None,
@@ -61,49 +58,48 @@ def expire(
       raie expire --keep-last 20 --keep-days 90 --dry-run
       raie expire --keep-last 20 --keep-days 90 --reason "disk space" --yes
     """
-    from raie.registry.maintenance import expiry
+    from raie import upkeep
+    from raie.chain_head import publish_chain_head
 
-    if keep_last is None and keep_days is None:
-        raise click.UsageError("give --keep-last, --keep-days, or both: what should be kept?")
-    rule = expiry.Rule(keep_last or 1, keep_days or 0.0)
-    registry, model = workspace.registry(), workspace.model
-    found = expiry.expire(registry, model, rule, actor=actor(), dry_run=True)
-    if not dry_run and found.expired:
-        for line in _draw_expired(found.expired):
+    report = upkeep.expire(workspace, keep_last=keep_last, keep_days=keep_days, dry_run=True)
+    if not dry_run and report.expired:
+        for line in _expired_lines(report.expired):
             click.echo(line, err=True)
-        ask(f"Let {len(found.expired)} snapshots expire for good?", yes=yes)
-        found = expiry.expire(registry, model, rule, actor=actor(), reason=reason)
+        ask(f"Let {len(report.expired)} snapshots expire for good?", yes=yes)
+        report = upkeep.expire(workspace, keep_last=keep_last, keep_days=keep_days, reason=reason)
+    elif not dry_run:
+        publish_chain_head(workspace)  # what an earlier command could not keep
     value = {
-        "model": model,
+        "model": report.model,
         "dry_run": dry_run,
-        "rule": {"keep_last": rule.keep_last, "keep_days": rule.keep_days},
-        "bytes": found.bytes,
-        "expired": [_json(verdict) | {"bytes": verdict.bytes} for verdict in found.expired],
-        "kept": [_json(verdict) | {"kept_by": list(verdict.kept_by)} for verdict in found.kept],
+        "rule": {"keep_last": report.rule.keep_last, "keep_days": report.rule.keep_days},
+        "bytes": report.bytes,
+        "expired": [_json(verdict) | {"bytes": verdict.bytes} for verdict in report.expired],
+        "kept": [_json(verdict) | {"kept_by": list(verdict.kept_by)} for verdict in report.kept],
     }
-    output.show(value, lambda: _draw(found, dry_run=dry_run))
+    output.show(value, lambda: _lines(report, dry_run=dry_run))
 
 
 def _json(verdict: Verdict) -> dict[str, Any]:
     return {"snapshot": verdict.snapshot, "edit": verdict.edit, **times(created_at=verdict.created_at)}
 
 
-def _draw(report: ExpiryReport, *, dry_run: bool) -> list[str]:
+def _lines(report: ExpiryReport, *, dry_run: bool) -> list[str]:
     verb = "would expire" if dry_run else "expired"
-    told = f"{len(report.expired)} snapshots {verb} ({size(report.bytes)}), {len(report.kept)} are kept"
+    total = f"{len(report.expired)} snapshots {verb} ({size(report.bytes)}), {len(report.kept)} are kept"
     if not dry_run:
-        return [told]
-    return [*_draw_expired(report.expired), *_draw_kept(report.kept), told]
+        return [total]
+    return [*_expired_lines(report.expired), *_kept_lines(report.kept), total]
 
 
-def _draw_expired(verdicts: Sequence[Verdict]) -> list[str]:
+def _expired_lines(verdicts: Sequence[Verdict]) -> list[str]:
     if not verdicts:
         return []
     rows = [[*_cells(verdict), size(verdict.bytes)] for verdict in verdicts[:_LISTED]]
     return [*table(["expires", "edit", "made (UTC)", "frees"], rows, right=[1, 3]), *_more(verdicts), ""]
 
 
-def _draw_kept(verdicts: Sequence[Verdict]) -> list[str]:
+def _kept_lines(verdicts: Sequence[Verdict]) -> list[str]:
     rows = [[*_cells(verdict), "; ".join(verdict.kept_by)] for verdict in verdicts[:_LISTED]]
     return (
         [*table(["kept", "edit", "made (UTC)", "because"], rows, right=[1]), *_more(verdicts), ""] if rows else []

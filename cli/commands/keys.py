@@ -1,26 +1,24 @@
-"""`raie keys`: make signing keys, and say whose signatures count."""
+"""`raie keys`: make signing keys, and choose whose signatures count."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from raie.actor import actor
-from raie.cli.ui.chain_head import publishes_end
 from raie.cli.ui.output import Output, accent, faint, json_option, one_line, short, table, times, when
 from raie.cli.ui.passphrase import ask_again_for
 from raie.cli.ui.workspace_option import in_workspace
-from raie.key_files import new_passphrase, public_path, read_file, write_pair
 from raie.workspace import Workspace
 
 if TYPE_CHECKING:
     from raie.registry.promotion.keys import KeyEvent
 
-__all__ = ["generate", "list_keys", "revoke", "trust"]
+__all__ = ["generate", "list_keys", "revoke", "trust_key"]
 
-_reason_option = click.option("--reason", metavar="TEXT", default="", help="Why; it stays in the audit.")
+_reason_option = click.option("--reason", metavar="TEXT", default="", help="Why; it stays in the audit log.")
 
 
 @click.command()
@@ -37,35 +35,29 @@ def generate(file: Path, unencrypted: bool, output: Output) -> None:
       raie keys generate release.pem
       raie keys generate ci.pem --unencrypted
     """
-    from raie.registry.promotion import signing
+    from raie import trust
 
-    passphrase = None if unencrypted else new_passphrase(ask_again_for)
-    signer = signing.generate()
-    write_pair(file, signing.private_pem(signer, passphrase), signing.public_pem(signer))
-    value = {"key": signer.key, "private": str(file), "public": str(public_path(file))}
-    output.show(value, lambda: [f"key {accent(short(signer.key))}  private {file}, public {public_path(file)}"])
+    pair = trust.generate_key(file, ask_again_for, encrypted=not unencrypted)
+    value = {"key": pair.key, "private": str(pair.private), "public": str(pair.public)}
+    output.show(value, lambda: [f"key {accent(short(pair.key))}  private {pair.private}, public {pair.public}"])
 
 
-@click.command()
+@click.command("trust")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--name", metavar="NAME", required=True, help="What the key is called here.")
 @_reason_option
 @json_option
 @in_workspace
-@publishes_end
-def trust(workspace: Workspace, file: Path, name: str, reason: str, output: Output) -> None:
+def trust_key(workspace: Workspace, file: Path, name: str, reason: str, output: Output) -> None:
     """Trust a public key: its signatures count for this model from now on.
 
     \b
     Examples:
       raie keys trust release.pem.pub --name release --reason "CI's key"
     """
-    from raie.registry import trust as trusting
-    from raie.registry.promotion import signing
+    from raie import trust
 
-    key = signing.read_public(read_file(file))
-    event = trusting.trust_key(workspace.registry(), workspace.model, key, name, actor=actor(), reason=reason)
-    _show(event, output)
+    _show(trust.trust_key(workspace, file, name, reason=reason), output)
 
 
 @click.command()
@@ -73,7 +65,6 @@ def trust(workspace: Workspace, file: Path, name: str, reason: str, output: Outp
 @_reason_option
 @json_option
 @in_workspace
-@publishes_end
 def revoke(workspace: Workspace, key: str, reason: str, output: Output) -> None:
     """End the trust in a key, given by its name or its first characters.
 
@@ -84,50 +75,52 @@ def revoke(workspace: Workspace, key: str, reason: str, output: Output) -> None:
     Examples:
       raie keys revoke release --reason "the laptop was lost"
     """
-    from raie.registry import trust as trusting
+    from raie import trust
 
-    event = trusting.revoke_key(workspace.registry(), workspace.model, key, actor=actor(), reason=reason)
-    _show(event, output)
+    _show(trust.revoke_key(workspace, key, reason=reason), output)
 
 
 def _show(event: KeyEvent, output: Output) -> None:
-    word = accent("trusted", "green") if event.trusted else accent("revoked", "red")
-    output.show(_json(event), lambda: [f"{one_line(event.name)} {faint(short(event.key))} {word}"])
+    output.show(_json(event), lambda: [f"{one_line(event.name)} {faint(short(event.key))} {_state(event)}"])
+
+
+def _state(event: KeyEvent) -> str:
+    return accent("trusted", "green") if event.trusted else accent("revoked", "red")
 
 
 @click.command("list")
 @json_option
 @in_workspace
 def list_keys(workspace: Workspace, output: Output) -> None:
-    """List the keys that are or were trusted, with who said so and when.
+    """List the keys that are or were trusted, with who recorded that and when.
 
     \b
     Examples:
       raie keys list
       raie keys list --json
     """
-    from raie.registry import trust as trusting
+    from raie import trust
 
-    registry = workspace.registry()
-    found = trusting.keys(registry, workspace.model) if registry.models() else []
+    keys = trust.keys(workspace)
+    value = {"model": workspace.model, "keys": [_json(event) for event in keys]}
+    output.show(value, lambda: _lines(keys))
 
-    def draw() -> list[str]:
-        if not found:
-            return ["no key is trusted; `raie keys trust FILE.pub --name NAME` begins"]
-        rows = [
-            [
-                one_line(event.name),
-                short(event.key),
-                accent("trusted", "green") if event.trusted else accent("revoked", "red"),
-                when(event.at),
-                one_line(event.actor),
-                one_line(event.reason),
-            ]
-            for event in found
+
+def _lines(keys: Sequence[KeyEvent]) -> list[str]:
+    if not keys:
+        return ["no key is trusted; `raie keys trust FILE.pub --name NAME` begins"]
+    rows = [
+        [
+            one_line(event.name),
+            short(event.key),
+            _state(event),
+            when(event.at),
+            one_line(event.actor),
+            one_line(event.reason),
         ]
-        return table(["name", "key", "", "since (UTC)", "who", "why"], rows)
-
-    output.show({"model": workspace.model, "keys": [_json(event) for event in found]}, draw)
+        for event in keys
+    ]
+    return table(["name", "key", "", "since (UTC)", "who", "why"], rows)
 
 
 def _json(event: KeyEvent) -> dict[str, Any]:

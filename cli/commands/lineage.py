@@ -1,13 +1,13 @@
-"""`raie lineage`: what a snapshot is made of, and which edit and which data each part came from."""
+"""`raie lineage`: what a snapshot consists of, and which edit and which data each part came from."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from raie.cli.ui.limits import limit_option, newest, older_follow
+from raie.cli.ui.limits import limit_option, older_follow
 from raie.cli.ui.output import Output, accent, faint, json_option, one_line, short, times, when
 from raie.cli.ui.records import degrees, expiry_lines, names, snapshot_json
 from raie.cli.ui.tree import branches
@@ -15,12 +15,9 @@ from raie.cli.ui.workspace_option import in_workspace
 from raie.workspace import Workspace
 
 if TYPE_CHECKING:
-    from raie.registry import AdapterVersion, Edit, Registry, Snapshot
+    from raie.history import Lineage, Link, RegionLineage
 
 __all__ = ["lineage"]
-
-_Chains: TypeAlias = "Mapping[int, list[AdapterVersion]]"
-"""Region -> the versions that led to the one a snapshot holds, newest first."""
 
 
 @click.command()
@@ -30,10 +27,10 @@ _Chains: TypeAlias = "Mapping[int, list[AdapterVersion]]"
 @json_option
 @in_workspace
 def lineage(workspace: Workspace, ref: str, region: int | None, limit: int, output: Output) -> None:
-    """Draw what a snapshot is made of, and where each part came from; without REF, of the head.
+    """Show what a snapshot consists of, and where each part came from; without REF, of the head.
 
     Below each region stand the edits that led to its version, newest first and at most --limit, each with the data it
-    learnt from.
+    learned from.
 
     \b
     Examples:
@@ -41,88 +38,38 @@ def lineage(workspace: Workspace, ref: str, region: int | None, limit: int, outp
       raie lineage production
       raie lineage edit:3 --region 2
     """
-    from raie.registry import lineage as reads
+    from raie import history
 
-    registry, model = workspace.registry(), workspace.model
-    snapshot = reads.find(registry, model, ref)
-    held = reads.versions_in(registry, snapshot)
-    if region is not None and region not in held:
-        raise click.UsageError(
-            f"snapshot {short(snapshot.id)} has no region {region}; see `raie regions list {ref}`"
-        )
-    edits = _Edits(registry, model)
-    wanted = sorted(held) if region is None else [region]
-    # One link more than is shown tells whether there is more.
-    chains = _chains(registry, edits, [held[number] for number in wanted], limit + 1)
-    pointed = [alias.name for alias in registry.aliases(model) if alias.snapshot == snapshot.id]
-    head = registry.head(model)
-    is_head = head is not None and head.id == snapshot.id
-    value = _value(snapshot, chains, edits, pointed, limit=limit, is_head=is_head)
-    output.show(value, lambda: _draw(snapshot, chains, edits, names(pointed, is_head=is_head), limit))
+    shown = history.lineage(workspace, ref, region=region, limit=limit)
+    output.show(_json(shown), lambda: _lines(shown))
 
 
-class _Edits(dict[int, "Edit"]):
-    """The edits of a model by number, each looked up once it is asked for."""
-
-    def __init__(self, registry: Registry, model: str) -> None:
-        super().__init__()
-        self._registry, self._model = registry, model
-
-    def __missing__(self, number: int) -> Edit:
-        self[number] = found = self._registry.edit(self._model, number)
-        return found
-
-
-def _chains(registry: Registry, edits: Mapping[int, Edit], versions: list[AdapterVersion], length: int) -> _Chains:
-    """By region: its version, then the one its edit started from, and so on to the region's first, or a length."""
-    from raie.registry import lineage as reads
-
-    held: dict[str, Mapping[int, AdapterVersion]] = {}
-    chains: dict[int, list[AdapterVersion]] = {version.region: [version] for version in versions}
-    for region, chain in chains.items():
-        while len(chain) < length and (base := edits[chain[-1].edit].base) is not None:
-            if base not in held:
-                held[base] = reads.versions_in(registry, reads.find(registry, chain[-1].model, base))
-            if region not in held[base]:
-                break
-            chain.append(held[base][region])
-    return chains
-
-
-def _value(
-    snapshot: Snapshot,
-    chains: _Chains,
-    edits: Mapping[int, Edit],
-    aliases: list[str],
-    *,
-    limit: int,
-    is_head: bool,
-) -> dict[str, Any]:
-    content = snapshot.content
-    edit = edits[snapshot.edit]
-    return snapshot_json(snapshot) | {
+def _json(lineage: Lineage) -> dict[str, Any]:
+    content, edit = lineage.snapshot.content, lineage.edit
+    return snapshot_json(lineage.snapshot) | {
         "kind": edit.kind,
         "actor": edit.actor,
         "reason": edit.reason,
-        "is_head": is_head,
-        "aliases": aliases,
+        "is_head": lineage.is_head,
+        "aliases": list(lineage.aliases),
         "backbone": dict(content.backbone),
         "space": content.space,
         "shared": {part: list(chunks) for part, chunks in content.shared.items()},
-        "regions": [
-            {
-                "region": region,
-                "version": chain[0].version,
-                "from": [_link_json(link, edits) for link in chain[:limit]],
-                "more": len(chain) > limit,
-            }
-            for region, chain in chains.items()
-        ],
+        "regions": [_region_json(region) for region in lineage.regions],
     }
 
 
-def _link_json(version: AdapterVersion, edits: Mapping[int, Edit]) -> dict[str, Any]:
-    edit = edits[version.edit]
+def _region_json(region: RegionLineage) -> dict[str, Any]:
+    return {
+        "region": region.region,
+        "version": region.links[0].version.version,
+        "from": [_link_json(link) for link in region.links],
+        "more": region.more,
+    }
+
+
+def _link_json(link: Link) -> dict[str, Any]:
+    version, edit = link.version, link.edit
     return {
         "version": version.version,
         "edit": edit.number,
@@ -137,10 +84,11 @@ def _link_json(version: AdapterVersion, edits: Mapping[int, Edit]) -> dict[str, 
     }
 
 
-def _draw(snapshot: Snapshot, chains: _Chains, edits: Mapping[int, Edit], pointed: str, limit: int) -> list[str]:
-    content = snapshot.content
-    edit = edits[snapshot.edit]
+def _lines(lineage: Lineage) -> list[str]:
+    snapshot, edit = lineage.snapshot, lineage.edit
+    pointed = names(lineage.aliases, is_head=lineage.is_head)
     about = [f"edit {edit.number}", edit.kind, when(snapshot.created_at), one_line(edit.actor), pointed]
+    content = snapshot.content
     shared = [f"{part} {len(chunks)}×" if len(chunks) > 1 else part for part, chunks in content.shared.items()]
     items: list[tuple[str, list[str]]] = [
         (f"backbone  {_roles(content.backbone)}", []),
@@ -148,8 +96,9 @@ def _draw(snapshot: Snapshot, chains: _Chains, edits: Mapping[int, Edit], pointe
     ]
     if shared:
         items.append((f"shared    {', '.join(shared)}", []))
-    for region, chain in chains.items():
-        items.append((f"region {region}  {accent(f'v{chain[0].version}')}", _links(chain, edits, limit)))
+    for region in lineage.regions:
+        version = accent(f"v{region.links[0].version.version}")
+        items.append((f"region {region.region}  {version}", _links(region)))
     if snapshot.parent is not None:
         items.append((f"parent    {accent(short(snapshot.parent))}", []))
     title = "  ".join([accent(short(snapshot.id)), *filter(None, about)])
@@ -160,17 +109,17 @@ def _roles(entry: Mapping[str, str]) -> str:
     return "  ".join(f"{role} {faint(short(digest))}" for role, digest in entry.items())
 
 
-def _links(chain: list[AdapterVersion], edits: Mapping[int, Edit], limit: int) -> list[str]:
-    shown, more = newest(chain, limit)
-    cells = [_link_cells(version, edits[version.edit]) for version in shown]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+def _links(region: RegionLineage) -> list[str]:
+    rows = [_link_texts(link) for link in region.links]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
-    return branches([(line, []) for line in (*lines, *older_follow("versions", more=more))])
+    return branches([(line, []) for line in (*lines, *older_follow("versions", more=region.more))])
 
 
-def _link_cells(version: AdapterVersion, edit: Edit) -> list[str]:
+def _link_texts(link: Link) -> list[str]:
+    version, edit = link.version, link.edit
     change = version.change
     return [
         f"v{version.version}",

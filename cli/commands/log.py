@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from raie.cli.ui.limits import limit_option, newest, older_follow
-from raie.cli.ui.output import Output, accent, faint, json_option, one_line, short, when
-from raie.cli.ui.records import change_json, changes_line, edit_json, names, snapshot_json, state_word
+from raie.cli.ui.limits import limit_option, older_follow
+from raie.cli.ui.output import Output, accent, faint, json_option, one_line, short, times, when
+from raie.cli.ui.records import change_json, changes_line, names, state_word
 from raie.cli.ui.tree import Row, graph
 from raie.cli.ui.workspace_option import in_workspace
 from raie.workspace import Workspace
 
 if TYPE_CHECKING:
+    from raie.history import Log, LogEntry
     from raie.registry import Edit
-    from raie.registry.lineage import Entry
 
 __all__ = ["log"]
 
@@ -29,10 +28,11 @@ _NOTHING = "no snapshot yet; `raie setup LOG` makes the first one"
 @json_option
 @in_workspace
 def log(workspace: Workspace, limit: int, output: Output) -> None:
-    """Draw the history of snapshots as a tree, newest first.
+    """Show the history of snapshots as a tree, newest first.
 
-    The first lane is the head and what it came from; a snapshot that was composed for an alias stands beside it. One
-    that expired is marked: `raie lineage REF` tells when, by whom and why. Times are UTC.
+    The first lane is the head and its ancestors. A snapshot that was made for an alias by a cherry-pick of a region
+    version stands beside it. An expired snapshot is marked: `raie lineage REF` shows when, by whom and why. Times are
+    UTC.
 
     \b
     Examples:
@@ -40,48 +40,20 @@ def log(workspace: Workspace, limit: int, output: Output) -> None:
       raie log -n 10
       raie log --json
     """
-    from raie.registry import lineage
+    from raie import history
 
-    registry, model = workspace.registry(), workspace.model
-    found = registry.head(model)
-    head = None if found is None else found.id
-    if not registry.models():
-        nothing: dict[str, Any] = {"model": model, "head": None, "open_edits": [], "snapshots": [], "more": False}
-        output.show(nothing, lambda: [_NOTHING])
-        return
-    # One more than is shown tells whether there is more. Of each entry only what is shown is kept.
-    seen = [_Seen.of(entry) for entry in lineage.walk(registry, model, limit + 1)]
-    shown, more = newest(seen, limit)
-    unfinished = registry.edits(model, only_open=True)
-    value = {
-        "model": model,
-        "head": head,
-        "open_edits": [edit.number for edit in unfinished],
-        "snapshots": [each.value for each in shown],
-        "more": more,
+    shown = history.log(workspace, limit=limit)
+    output.show(_json(shown), lambda: _lines(shown))
+
+
+def _json(log: Log) -> dict[str, Any]:
+    return {
+        "model": log.model,
+        "head": log.head,
+        "open_edits": [edit.number for edit in log.open_edits],
+        "snapshots": [_entry_json(entry) for entry in log.entries],
+        "more": log.more,
     }
-    left = older_follow("snapshots", more=more)
-    output.show(value, lambda: [*map(_open_line, unfinished), *_draw(shown, head), *left])
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """What is shown of a snapshot: its cells, where it is pointed at from, what was done and why, and its JSON."""
-
-    cells: tuple[str, ...]
-    pointed: str
-    what: str
-    value: dict[str, Any]
-
-    @staticmethod
-    def of(entry: Entry) -> _Seen:
-        edit, snapshot = entry.edit, entry.snapshot
-        who = one_line(edit.actor)
-        cells = (short(snapshot.id), f"edit {edit.number}", edit.kind, when(snapshot.created_at), who)
-        pointed = names(entry.aliases, is_head=entry.is_head)
-        what = [text for text in (changes_line(entry.operations), one_line(edit.reason)) if text]
-        pointed = pointed if snapshot.expired is None else faint("expired")
-        return _Seen(cells, pointed, faint(" · ").join(what), _entry_json(entry))
 
 
 def _open_line(edit: Edit) -> str:
@@ -92,33 +64,54 @@ def _open_line(edit: Edit) -> str:
     return f"edit {edit.number} of {one_line(edit.actor)} is {state_word(edit.state)}{way}"
 
 
-def _entry_json(entry: Entry) -> dict[str, Any]:
-    edit = edit_json(entry.edit)
-    about = {key: edit[key] for key in ("kind", "actor", "reason", "data_digest")}
-    return snapshot_json(entry.snapshot) | {
-        **about,
+def _entry_json(entry: LogEntry) -> dict[str, Any]:
+    expired = entry.expired
+    return {
+        "id": entry.id,
+        "parent": entry.parent,
+        "edit": entry.edit,
+        "content_digest": entry.content_digest,
+        **times(created_at=entry.created_at),
+        "expired": expired and {**times(at=expired.at), "actor": expired.actor, "reason": expired.reason},
+        "kind": entry.kind,
+        "actor": entry.actor,
+        "reason": entry.reason,
+        "data_digest": entry.data_digest,
         "is_head": entry.is_head,
-        "aliases": sorted(entry.aliases),
+        "aliases": list(entry.aliases),
         "changes": [change_json(operation) for operation in entry.operations],
     }
 
 
-def _draw(entries: Sequence[_Seen], head: str | None) -> list[str]:
-    if not entries:
-        return [_NOTHING]
-    rows = graph([(entry.value["id"], entry.value["parent"]) for entry in entries], head)
+def _lines(log: Log) -> list[str]:
+    tree = _tree(log.entries, log.head) if log.entries else [_NOTHING]
+    return [*map(_open_line, log.open_edits), *tree, *older_follow("snapshots", more=log.more)]
+
+
+def _tree(entries: Sequence[LogEntry], head: str | None) -> list[str]:
+    rows = graph([(entry.id, entry.parent) for entry in entries], head)
     lanes = max(len(row.node) for row in rows)
-    widths = [max(map(len, column)) for column in zip(*(entry.cells for entry in entries), strict=True)]
-    drawn = (_entry_lines(entry, row, lanes, widths) for entry, row in zip(entries, rows, strict=True))
-    return [line for lines in drawn for line in lines]
+    texts = [_entry_texts(entry) for entry in entries]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    lines = (
+        _entry_lines(entry, shown, row, lanes, widths)
+        for entry, shown, row in zip(entries, texts, rows, strict=True)
+    )
+    return [line for pair in lines for line in pair]
 
 
-def _entry_lines(entry: _Seen, row: Row, lanes: int, widths: Sequence[int]) -> list[str]:
-    """One line of who and when with where it is pointed at from, and one of what and why below it."""
-    cells = [cell.ljust(width) for cell, width in zip(entry.cells, widths, strict=True)]
-    indent = " " * (len(entry.cells[0]) + 2)
-    cells[0] = accent(cells[0])
+def _entry_texts(entry: LogEntry) -> tuple[str, ...]:
+    return short(entry.id), f"edit {entry.edit}", entry.kind, when(entry.created_at), one_line(entry.actor)
+
+
+def _entry_lines(entry: LogEntry, texts: Sequence[str], row: Row, lanes: int, widths: Sequence[int]) -> list[str]:
+    """One line of who and when with what points at it, and one of what and why below it."""
+    columns = [text.ljust(width) for text, width in zip(texts, widths, strict=True)]
+    indent = " " * (len(columns[0]) + 2)
+    columns[0] = accent(columns[0])
+    pointed = names(entry.aliases, is_head=entry.is_head) if entry.expired is None else faint("expired")
+    what = faint(" · ".join(filter(None, (changes_line(entry.operations), one_line(entry.reason)))))
     lines = [row.joins] if row.joins else []
-    lines.append(f"{row.node.ljust(lanes)}  {'  '.join([*cells, entry.pointed])}".rstrip())
-    lines.append(f"{row.below.ljust(lanes)}  {indent}{entry.what}".rstrip())
+    lines.append(f"{row.node.ljust(lanes)}  {'  '.join([*columns, pointed])}".rstrip())
+    lines.append(f"{row.below.ljust(lanes)}  {indent}{what}".rstrip())
     return lines

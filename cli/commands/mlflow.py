@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from raie.cli.errors import REFUSED, UNREACHABLE
-from raie.cli.ui.chain_head import publish_end
 from raie.cli.ui.output import Output, faint, json_option, one_line, say, short, times, when
 from raie.cli.ui.workspace_option import in_workspace
 from raie.workspace import Workspace
@@ -31,40 +30,37 @@ def sync(workspace: Workspace, again: bool, output: Output) -> None:
     """Publish what MLflow does not show yet: every edit as a run, every snapshot as a version, every alias.
 
     Running it twice adds nothing. An alias that somebody moved in MLflow is put back to where the registry has it.
-    Where MLflow does not answer (exit code 6) the events wait for the next time. An event that MLflow refuses is
-    named (exit code 1); what does not depend on it is published all the same.
+    Where MLflow does not answer (exit code 6) the events stay pending. An event that MLflow refuses is named (exit code
+    1). What does not depend on it is published all the same.
 
     \b
     Examples:
       raie mlflow sync
       raie mlflow sync --again
     """
-    from raie.registry.db.shown_url import shown
-    from raie.registry.mlflow import publisher
+    from raie import tracking
 
-    report = publisher.sync(workspace.registry(), workspace.tracking_uri, again=again)
-    value = asdict(report) | {"tracking_uri": shown(workspace.tracking_uri)}
-    output.show(value, lambda: _draw_sync(report))
-    publish_end(workspace)
-    if report.stopped is not None:
+    done = tracking.sync(workspace, again=again)
+    output.show(asdict(done.report) | {"tracking_uri": done.tracking_uri}, lambda: _sync_lines(done.report))
+    if done.report.stopped is not None:
         raise click.exceptions.Exit(UNREACHABLE)
-    if report.failed or any(gap.version is None for gap in report.aliases):
+    if done.refused:
         raise click.exceptions.Exit(REFUSED)
 
 
-def _draw_sync(report: SyncReport) -> list[str]:
-    lines = [f"published {report.published}, {report.remaining} wait"]
-    lines += [_draw_failure(failure) for failure in report.failed]
-    return lines + [_draw_gap(gap) for gap in report.aliases]
+def _sync_lines(report: SyncReport) -> list[str]:
+    lines = [f"published {report.published}, {report.remaining} pending"]
+    lines += [_failure_line(failure) for failure in report.failed]
+    return lines + [_gap_line(gap) for gap in report.aliases]
 
 
-def _draw_failure(failure: Failure) -> str:
+def _failure_line(failure: Failure) -> str:
     about = one_line(", ".join(filter(None, (failure.kind, failure.subject, failure.model))))
     tries = "" if failure.is_outage else f", {failure.attempts} attempt{'s' * (failure.attempts != 1)}"
     return f"event {failure.event} ({about}{tries}): {one_line(failure.error)}"
 
 
-def _draw_gap(gap: AliasGap) -> str:
+def _gap_line(gap: AliasGap) -> str:
     """One alias that MLflow shows elsewhere, with both places, and what became of it."""
     there = "no such alias" if gap.found_version is None else f"version {one_line(gap.found_version)}"
     if gap.found_snapshot is not None:
@@ -79,52 +75,54 @@ def _draw_gap(gap: AliasGap) -> str:
 @json_option
 @in_workspace
 def status(workspace: Workspace, output: Output) -> None:
-    """Say what is published, what waits, and why.
+    """Show what is published, what is pending, and why.
 
-    Names each event that failed, and each alias that MLflow shows elsewhere than the registry; the exit code is 1
-    where there is one, and 0 where events only wait.
+    Names each event that failed, and each alias that MLflow shows elsewhere than the registry. The exit code is 1 where
+    there is one, and 0 where events are only pending.
 
     \b
     Examples:
       raie mlflow status
       raie mlflow status --json
     """
-    from raie.registry.db.shown_url import shown
-    from raie.registry.mlflow import publisher
+    from raie import tracking
 
-    found = publisher.status(workspace.registry(), workspace.tracking_uri)
-    uri = shown(workspace.tracking_uri)
+    state = tracking.status(workspace)
+    outbox = state.outbox
     value: dict[str, Any] = {
-        "tracking_uri": uri,
-        "reachable": found.reachable,
-        "pending": found.pending,
-        "published": found.published,
-        "failing": found.failing,
-        "last_error": found.last_error,
+        "tracking_uri": state.tracking_uri,
+        "reachable": outbox.reachable,
+        "pending": outbox.pending,
+        "published": outbox.published,
+        "failing": outbox.failing,
+        "last_error": outbox.last_error,
         **times(
-            oldest_pending_at=found.oldest_pending_at,
-            last_published_at=found.last_published_at,
-            leased_until=found.leased_until,
+            oldest_pending_at=outbox.oldest_pending_at,
+            last_published_at=outbox.last_published_at,
+            leased_until=outbox.leased_until,
         ),
-        "failures": [asdict(failure) for failure in found.failures],
-        "aliases": [asdict(gap) for gap in found.aliases],
+        "failures": [asdict(failure) for failure in outbox.failures],
+        "aliases": [asdict(gap) for gap in outbox.aliases],
     }
-    output.show(value, lambda: _draw_status(found, uri))
-    if found.aliases or any(not failure.is_outage for failure in found.failures):
+    output.show(value, lambda: _status_lines(outbox, state.tracking_uri))
+    if state.refused:
         raise click.exceptions.Exit(REFUSED)
 
 
-def _draw_status(found: OutboxStatus, uri: str) -> list[str]:
-    there = "answers" if found.reachable else "not there yet" if uri.startswith("sqlite") else "does not answer"
-    lines = [f"{faint('mlflow   ')}  {uri}  {there}", f"{faint('published')}  {found.published}"]
-    waits = f"{found.pending}"
-    if found.oldest_pending_at is not None:
-        waits += f", the oldest since {when(found.oldest_pending_at)} UTC; `raie mlflow sync` publishes them"
-    lines.append(f"{faint('waiting  ')}  {waits}")
-    if found.last_error is not None:
-        lines.append(f"{faint('failing  ')}  {found.failing}: {one_line(found.last_error)}")
-        lines += [_draw_failure(failure) for failure in found.failures if not failure.is_outage]
-    return lines + [_draw_gap(gap) for gap in found.aliases]
+def _status_lines(outbox: OutboxStatus, uri: str) -> list[str]:
+    there = "answers" if outbox.reachable else "not there yet" if uri.startswith("sqlite") else "does not answer"
+    pending = f"{outbox.pending}"
+    if outbox.oldest_pending_at is not None:
+        pending += f", the oldest since {when(outbox.oldest_pending_at)} UTC; `raie mlflow sync` publishes them"
+    lines = [
+        f"{faint('mlflow   ')}  {uri}  {there}",
+        f"{faint('published')}  {outbox.published}",
+        f"{faint('pending  ')}  {pending}",
+    ]
+    if outbox.last_error is not None:
+        lines.append(f"{faint('failing  ')}  {outbox.failing}: {one_line(outbox.last_error)}")
+        lines += [_failure_line(failure) for failure in outbox.failures if not failure.is_outage]
+    return lines + [_gap_line(gap) for gap in outbox.aliases]
 
 
 @click.command()
@@ -142,11 +140,9 @@ def ui(workspace: Workspace, port: int) -> None:
       raie mlflow ui
       raie mlflow ui --port 5001
     """
-    from raie.registry.mlflow.client import make_file, ui_command
+    from raie import tracking
 
-    arguments, environment = ui_command(workspace.tracking_uri, port)
-    # The server would make the file in place, and leave half of one where it is interrupted.
-    make_file(workspace.tracking_uri)
-    say(f"serving at http://127.0.0.1:{port}/?workflowType=machine_learning (Ctrl+C stops it)")
+    server = tracking.pages_server(workspace, port)
+    say(f"serving at {server.url} (Ctrl+C stops it)")
     # The server takes this process's place, so that a signal reaches it and nothing is left behind.
-    os.execve(arguments[0], arguments, environment)
+    os.execve(server.arguments[0], server.arguments, server.environment)

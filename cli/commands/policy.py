@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from raie.actor import actor
-from raie.cli.ui.chain_head import publishes_end
-from raie.cli.ui.checks import show_rehearsal
+from raie.cli.ui.checks import show_checks
 from raie.cli.ui.output import Output, accent, json_option, one_line, table, times, when
 from raie.cli.ui.workspace_option import in_workspace
 from raie.workspace import Workspace
@@ -43,7 +41,7 @@ _OPTIONS = (
         "--retention",
         type=_NUMBER,
         metavar="X",
-        help="Least change of Recall@10 on held-out set-up windows; none.",
+        help="Least change of Recall@10 on held-out setup windows; none.",
     ),
     click.option(
         "--adaptation", type=_NUMBER, metavar="X", help="Least change of Recall@10 on new windows; none."
@@ -63,7 +61,7 @@ _OPTIONS = (
         "--require-signed/--no-require-signed", default=None, help="Signed by a trusted key; loads check too."
     ),
     click.option(
-        "--allow-override/--no-allow-override", default=None, help="`promote --override` may pass over a gate."
+        "--allow-override/--no-allow-override", default=None, help="`promote --override` may pass over a check."
     ),
     click.option("--protected/--unprotected", default=None, help="Unprotected, nothing is asked."),
 )
@@ -78,10 +76,9 @@ def _policy_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.command("set")
 @click.argument("alias")
 @_policy_options
-@click.option("--reason", metavar="TEXT", default="", help="Why; it stays in the audit.")
+@click.option("--reason", metavar="TEXT", default="", help="Why; it stays in the audit log.")
 @json_option
 @in_workspace
-@publishes_end
 def set_policy(workspace: Workspace, alias: str, reason: str, output: Output, **options: Any) -> None:
     """Protect an alias, or change what it asks; what is not named stays as it is.
 
@@ -95,18 +92,15 @@ def set_policy(workspace: Workspace, alias: str, reason: str, output: Output, **
       raie policy set production --adaptation-known 0 --reason "new items flatter the rest"
       raie policy set staging --unprotected
     """
-    from raie.registry import Untrusted, trust
+    from raie import promotion
 
-    registry = workspace.registry()
-    version = trust.set_policy(registry, workspace.model, alias, _changes(options), actor=actor(), reason=reason)
+    done = promotion.set_policy(workspace, alias, _changes(options), reason=reason)
+    version = done.version
     output.show(
         _json(version), lambda: [f"{accent(alias, 'green')} policy {version.version}: {_words(version.policy)}"]
     )
-    if any(each.name == alias for each in registry.aliases(workspace.model)):
-        try:
-            registry.resolve(workspace.model, alias)
-        except Untrusted as error:
-            click.echo(f"note: what {alias} serves now cannot be loaded: {error}", err=True)
+    if done.unservable is not None:
+        click.echo(f"note: what {alias} serves now cannot be loaded: {done.unservable}", err=True)
 
 
 def _changes(options: dict[str, Any]) -> dict[str, Any]:
@@ -132,18 +126,19 @@ def show(workspace: Workspace, alias: str | None, output: Output) -> None:
       raie policy show
       raie policy show production --json
     """
-    newest: dict[str, PolicyVersion] = {}
-    for version in _versions(workspace, alias):
-        newest.setdefault(version.alias, version)
+    from raie import promotion
 
-    def draw() -> list[str]:
-        if not newest:
-            found = "no alias is protected" if alias is None else f"{one_line(alias)} is not protected"
-            return [f"{found}; `raie policy set {one_line(alias or 'production')}` begins"]
-        rows = [[accent(v.alias, "green"), v.version, _words(v.policy)] for v in newest.values()]
-        return table(["alias", "version", "asks"], rows, right=[1])
+    policies = promotion.policies(workspace, alias)
+    value = {"model": workspace.model, "policies": [_json(version) for version in policies]}
+    output.show(value, lambda: _policy_lines(policies, alias))
 
-    output.show({"model": workspace.model, "policies": [_json(version) for version in newest.values()]}, draw)
+
+def _policy_lines(policies: Sequence[PolicyVersion], alias: str | None) -> list[str]:
+    if not policies:
+        none = "no alias is protected" if alias is None else f"{one_line(alias)} is not protected"
+        return [f"{none}; `raie policy set {one_line(alias or 'production')}` begins"]
+    rows = [[accent(v.alias, "green"), v.version, _words(v.policy)] for v in policies]
+    return table(["alias", "version", "asks"], rows, right=[1])
 
 
 @click.command()
@@ -158,20 +153,17 @@ def history(workspace: Workspace, alias: str | None, output: Output) -> None:
       raie policy history
       raie policy history staging --json
     """
-    from raie.registry import NotFound
+    from raie import promotion
 
     name = alias or "production"
-    versions = _versions(workspace, name)
-    if not versions:
-        raise NotFound(
-            f"Expected a policy of alias {name!r} of model {workspace.model!r}, found none; `raie policy set` makes one"
-        )
+    versions = promotion.policy_history(workspace, name)
+    value = {"model": workspace.model, "alias": name, "versions": [_json(version) for version in versions]}
+    output.show(value, lambda: _version_lines(versions))
 
-    def draw() -> list[str]:
-        rows = [[v.version, when(v.at), one_line(v.actor), _words(v.policy), one_line(v.reason)] for v in versions]
-        return table(["version", "when (UTC)", "who", "asks", "why"], rows, right=[0])
 
-    output.show({"model": workspace.model, "alias": name, "versions": [_json(v) for v in versions]}, draw)
+def _version_lines(versions: Sequence[PolicyVersion]) -> list[str]:
+    rows = [[v.version, when(v.at), one_line(v.actor), _words(v.policy), one_line(v.reason)] for v in versions]
+    return table(["version", "when (UTC)", "who", "asks", "why"], rows, right=[0])
 
 
 @click.command()
@@ -180,23 +172,16 @@ def history(workspace: Workspace, alias: str | None, output: Output) -> None:
 @json_option
 @in_workspace
 def check(workspace: Workspace, ref: str, alias: str, output: Output) -> None:
-    """Show every gate that a snapshot would have to pass; exit code 1 where it does not pass one.
+    """Show every check that a snapshot would have to pass; exit code 1 where it does not pass one.
 
     \b
     Examples:
       raie policy check head
       raie policy check edit:3 --alias staging --json
     """
-    from raie.registry import trust
+    from raie import promotion
 
-    show_rehearsal(trust.rehearse(workspace.registry(), workspace.model, ref, alias), alias, output)
-
-
-def _versions(workspace: Workspace, alias: str | None) -> list[PolicyVersion]:
-    from raie.registry import trust
-
-    registry = workspace.registry()
-    return trust.policies(registry, workspace.model, alias) if registry.models() else []
+    show_checks(promotion.check(workspace, ref, alias=alias), alias, output)
 
 
 def _words(policy: Policy) -> str:

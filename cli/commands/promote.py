@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from raie.actor import actor
-from raie.cli.ui.chain_head import publishes_end
-from raie.cli.ui.checks import show_rehearsal
+from raie.cli.ui.checks import show_checks
 from raie.cli.ui.confirm import ask, yes_option
-from raie.cli.ui.limits import limit_option, newest, older_follow
+from raie.cli.ui.limits import limit_option, older_follow
 from raie.cli.ui.output import Output, accent, json_option, one_line, short, table, times, when
 from raie.cli.ui.records import changes_line, edit_number, move_json, operation_json, snapshot_json, step
 from raie.cli.ui.workspace_option import in_workspace
 from raie.workspace import Workspace
 
 if TYPE_CHECKING:
-    from raie.registry import AliasMove, Registry, Snapshot
+    from raie.promotion import AliasTarget, AliasTimeline, Promotion, Rollback
 
 __all__ = ["alias_history", "list_aliases", "promote", "rollback"]
 
-_USUAL = "production"
-"""The alias that is meant where none is named: nobody makes it by a slip of the keyboard."""
+_PRODUCTION = "production"
 
 _reason_option = click.option("--reason", metavar="TEXT", help="Why; it stays in the history.", default="")
 
@@ -31,14 +29,13 @@ _reason_option = click.option("--reason", metavar="TEXT", help="Why; it stays in
 @click.argument("ref", required=False)
 @click.option("--region", type=click.IntRange(min=0), metavar="R", help="The one region to change.")
 @click.option("--version", type=click.IntRange(min=1), metavar="N", help="The region's version to serve.")
-@click.option("--to", "alias", metavar="ALIAS", default=_USUAL, show_default=True, help="The alias to move.")
+@click.option("--to", "alias", metavar="ALIAS", default=_PRODUCTION, show_default=True, help="The alias to move.")
 @click.option("--expect", metavar="REF", help="Refuse (exit code 4) unless the alias points there now.")
-@click.option("--dry-run", is_flag=True, help="Only show every gate of the alias's policy, passed or not.")
-@click.option("--override", is_flag=True, help="Pass over a gate, where the policy allows it; needs --reason.")
+@click.option("--dry-run", is_flag=True, help="Only show every check of the alias's policy, passed or not.")
+@click.option("--override", is_flag=True, help="Pass over a check, where the policy allows it; needs --reason.")
 @_reason_option
 @json_option
 @in_workspace
-@publishes_end
 def promote(
     workspace: Workspace,
     ref: str | None,
@@ -53,10 +50,10 @@ def promote(
 ) -> None:
     """Point an alias at a snapshot, or at one region's other version.
 
-    REF is head, an alias, edit:N, or a snapshot's id (its first characters do). With --region and --version a new
-    snapshot is composed: what the alias points at now, with that one region replaced. The head stays where it is.
-    A protected alias refuses (exit code 1) what does not pass its policy, and names each gate. What has lost a blob is
-    refused too (exit code 5): the store is asked for each, and none is read, which `raie verify` does.
+    REF is head, an alias, edit:N, or a snapshot's id (its first characters do). With --region and --version the alias
+    gets a new snapshot: what it points at now, with that one region replaced. The head stays where it is. A protected
+    alias refuses (exit code 1) what does not pass its policy, and names each check. A snapshot that has lost a blob is
+    refused too (exit code 5). The store is asked for each blob, and none is read: `raie verify` reads them.
 
     \b
     Examples:
@@ -65,39 +62,33 @@ def promote(
       raie promote staging --expect 4f2a91c07d3e
       raie promote --region 2 --version 1
     """
-    from raie.registry import preflight, trust
+    from raie import promotion
 
-    model, who = workspace.model, actor()
     if ref is not None and region is None and version is None:
-        registry = workspace.registry()
         if dry_run:
-            return show_rehearsal(trust.rehearse(registry, model, ref, alias, expect), alias, output)
-        target = preflight.require_snapshot(registry, model, ref)
-        move = registry.promote(model, target, alias, who, reason, expected=expect, override=override)
+            return show_checks(promotion.check(workspace, ref, alias=alias, expected=expect), alias, output)
+        done = promotion.promote(workspace, ref, alias=alias, expected=expect, reason=reason, override=override)
     elif ref is None and region is not None and version is not None and expect is None:
-        registry = workspace.registry()
         if dry_run:
-            rehearsal = trust.rehearse_region(registry, model, region, version, alias, actor=who)
-            return show_rehearsal(rehearsal, alias, output)
-        preflight.require_version(registry, model, region, version)
-        _, move = registry.promote_region(model, region, version, alias, who, reason, override)
+            return show_checks(promotion.check_region(workspace, region, version, alias=alias), alias, output)
+        done = promotion.promote_region(workspace, region, version, alias=alias, reason=reason, override=override)
     else:
         raise click.UsageError(
             "give either a snapshot (and --expect, if you like), or both --region and --version"
         )
-    return output.show(move_json(move) | {"moved": not move.repeated}, lambda: _move_lines(registry, move))
+    value = move_json(done.move) | {"moved": not done.move.repeated}
+    return output.show(value, lambda: _promotion_lines(done))
 
 
-def _move_lines(registry: Registry, move: AliasMove) -> list[str]:
-    """From where to where, or that nothing moved; of a new alias the others too, beside which a typo is seen."""
-    name = accent(move.alias, "green")
+def _promotion_lines(done: Promotion) -> list[str]:
+    """From where to where, or that nothing moved; of a new alias the others too."""
+    move, name = done.move, accent(done.move.alias, "green")
     if move.repeated:
         return [f"{name} is at {short(move.target)} already, since {when(move.at)} UTC by {one_line(move.actor)}"]
     moved = f"{name} {step(move.source, move.target)}"
-    if move.source is not None or move.alias == _USUAL:
+    if move.source is not None or move.alias == _PRODUCTION:
         return [moved]
-    others = ", ".join(alias.name for alias in registry.aliases(move.model) if alias.name != move.alias)
-    return [moved, f"new alias, beside {others}" if others else "new alias, the first one"]
+    return [moved, f"new alias, beside {', '.join(done.beside)}" if done.beside else "new alias, the first one"]
 
 
 @click.command()
@@ -108,7 +99,6 @@ def _move_lines(registry: Registry, move: AliasMove) -> list[str]:
 @yes_option
 @json_option
 @in_workspace
-@publishes_end
 def rollback(
     workspace: Workspace,
     edit: str | None,
@@ -133,16 +123,20 @@ def rollback(
     """
     if (edit is None) == (target is None):
         raise click.UsageError("give either an edit, or --to with a snapshot")
-    registry, model = workspace.registry(), workspace.model
-    before = registry.head(model)
-    if target is not None:
-        if cascade:
-            raise click.UsageError("--cascade goes with an edit; --to leaves out every edit since that snapshot")
-        snapshot = registry.rollback_to(model, target, actor=actor(), reason=reason)
+    from raie import promotion
+
+    if target is None:
+        done = _undo(workspace, _edit_number(str(edit)), reason, cascade=cascade, yes=yes)
+    elif cascade:
+        raise click.UsageError("--cascade goes with an edit; --to leaves out every edit since that snapshot")
     else:
-        number = _edit_number(str(edit))
-        snapshot = _undo(registry, model, number, reason, cascade=cascade, yes=yes)
-    _show_rollback(registry, before, snapshot, output)
+        done = promotion.rollback_to(workspace, target, reason=reason)
+    value = {
+        "snapshot": snapshot_json(done.snapshot),
+        "previous_head": done.previous_head,
+        "changes": [operation_json(operation) for operation in done.operations],
+    }
+    output.show(value, lambda: _rollback_lines(done))
 
 
 def _edit_number(text: str) -> int:
@@ -152,38 +146,27 @@ def _edit_number(text: str) -> int:
     return number
 
 
-def _undo(registry: Registry, model: str, number: int, reason: str, *, cascade: bool, yes: bool) -> Snapshot:
+def _undo(workspace: Workspace, number: int, reason: str, *, cascade: bool, yes: bool) -> Rollback:
     """Undo one edit; with cascade ask before the later edits that stand in its way are undone with it."""
+    from raie import promotion
     from raie.registry.errors import RollbackConflict
 
     try:
-        return registry.rollback_edit(model, number, actor=actor(), reason=reason)
+        return promotion.rollback(workspace, number, reason=reason)
     except RollbackConflict as conflict:
         if not cascade:
             raise
         later = ", ".join(map(str, conflict.edits))
     ask(f"Undo edit {number} and with it the later edit{'s' if ',' in later else ''} {later}?", yes=yes)
-    return registry.rollback_edit(model, number, actor=actor(), reason=reason, cascade=True)
+    return promotion.rollback(workspace, number, reason=reason, cascade=True)
 
 
-def _show_rollback(registry: Registry, before: Snapshot | None, snapshot: Snapshot, output: Output) -> None:
-    from raie.registry import lineage
-
-    operations = lineage.operations(registry, snapshot.model, snapshot.edit)
-    value = {
-        "snapshot": snapshot_json(snapshot),
-        "previous_head": None if before is None else before.id,
-        "changes": [operation_json(operation) for operation in operations],
-    }
-
-    def draw() -> list[str]:
-        if before is not None and before.id == snapshot.id:
-            return [f"{accent('head', 'cyan')} {short(snapshot.id)} has that content already"]
-        changed = changes_line(operations) or "no region changed"
-        head = f"{accent('head', 'cyan')} {step(None if before is None else before.id, snapshot.id)}"
-        return [f"{head}  edit {snapshot.edit}: {changed}"]
-
-    output.show(value, draw)
+def _rollback_lines(done: Rollback) -> list[str]:
+    head, snapshot = accent("head", "cyan"), done.snapshot
+    if not done.changed:
+        return [f"{head} {short(snapshot.id)} has that content already"]
+    changed = changes_line(done.operations) or "no region changed"
+    return [f"{head} {step(done.previous_head, snapshot.id)}  edit {snapshot.edit}: {changed}"]
 
 
 @click.command("list")
@@ -197,26 +180,28 @@ def list_aliases(workspace: Workspace, output: Output) -> None:
       raie alias list
       raie alias list --json
     """
-    registry = workspace.registry()
-    found = registry.aliases(workspace.model) if registry.models() else []
-    edits = {alias.name: registry.resolve(workspace.model, alias.snapshot).edit for alias in found}
+    from raie import promotion
+
+    aliases = promotion.aliases(workspace)
     rows: list[dict[str, Any]] = [
         {
-            "alias": alias.name,
-            "snapshot": alias.snapshot,
-            "edit": edits[alias.name],
-            **times(moved_at=alias.moved_at),
+            "alias": target.alias.name,
+            "snapshot": target.alias.snapshot,
+            "edit": target.edit,
+            **times(moved_at=target.alias.moved_at),
         }
-        for alias in found
+        for target in aliases
     ]
+    output.show({"model": workspace.model, "aliases": rows}, lambda: _alias_lines(aliases))
 
-    def draw() -> list[str]:
-        if not found:
-            return ["no alias yet; `raie promote head` makes production"]
-        shown = [[accent(a.name, "green"), short(a.snapshot), edits[a.name], when(a.moved_at)] for a in found]
-        return table(["alias", "snapshot", "edit", "moved (UTC)"], shown, right=[2])
 
-    output.show({"model": workspace.model, "aliases": rows}, draw)
+def _alias_lines(aliases: Sequence[AliasTarget]) -> list[str]:
+    if not aliases:
+        return ["no alias yet; `raie promote head` makes production"]
+    rows = [
+        [accent(t.alias.name, "green"), short(t.alias.snapshot), t.edit, when(t.alias.moved_at)] for t in aliases
+    ]
+    return table(["alias", "snapshot", "edit", "moved (UTC)"], rows, right=[2])
 
 
 @click.command("history")
@@ -232,12 +217,22 @@ def alias_history(workspace: Workspace, alias: str | None, limit: int, output: O
       raie alias history
       raie alias history staging --json
     """
-    name = alias or _USUAL
-    moves, more = newest(workspace.registry().alias_history(workspace.model, name, limit + 1), limit)
+    from raie import promotion
 
-    def draw() -> list[str]:
-        rows = [[when(m.at), step(m.source, m.target), one_line(m.actor), one_line(m.reason)] for m in moves]
-        return [*table(["when (UTC)", "from → to", "who", "why"], rows), *older_follow("moves", more=more)]
+    timeline = promotion.alias_history(workspace, alias or _PRODUCTION, limit=limit)
+    value = {
+        "model": workspace.model,
+        "alias": timeline.alias,
+        "moves": [move_json(move) for move in timeline.moves],
+        "more": timeline.more,
+    }
+    output.show(value, lambda: _timeline_lines(timeline))
 
-    shown = [move_json(move) for move in moves]
-    output.show({"model": workspace.model, "alias": name, "moves": shown, "more": more}, draw)
+
+def _timeline_lines(timeline: AliasTimeline) -> list[str]:
+    rows = [
+        [when(move.at), step(move.source, move.target), one_line(move.actor), one_line(move.reason)]
+        for move in timeline.moves
+    ]
+    headers = ["when (UTC)", "from → to", "who", "why"]
+    return [*table(headers, rows), *older_follow("moves", more=timeline.more)]

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from raie.cli.ui.limits import limit_option, newest, older_follow
+from raie.cli.ui.limits import limit_option, older_follow
 from raie.cli.ui.output import Output, accent, faint, json_option, short, table, when
 from raie.cli.ui.records import degrees, expiry_json, expiry_lines, names, version_json
 from raie.cli.ui.workspace_option import in_workspace
 from raie.workspace import Workspace
 
 if TYPE_CHECKING:
+    from raie.history import Regions, RegionVersions
     from raie.registry import AdapterVersion
 
 __all__ = ["list_regions", "show"]
@@ -34,28 +35,19 @@ def list_regions(workspace: Workspace, ref: str, output: Output) -> None:
       raie regions list
       raie regions list production --json
     """
-    from raie.registry import lineage
+    from raie import history
 
-    registry, model = workspace.registry(), workspace.model
-    snapshot = lineage.find(registry, model, ref)
-    held = lineage.versions_in(registry, snapshot)
-    versions = [held[region] for region in sorted(held)]
-    members = sum(version.change.count for version in versions)
+    shown = history.regions(workspace, ref)
     value = {
-        "model": model,
-        "snapshot": snapshot.id,
-        "expired": expiry_json(snapshot),
-        "regions": [version_json(v) | {"weight": _weight(v, members)} for v in versions],
+        "model": shown.snapshot.model,
+        "snapshot": shown.snapshot.id,
+        "expired": expiry_json(shown.snapshot),
+        "regions": [version_json(version) | {"weight": shown.weight(version)} for version in shown.versions],
     }
-    told = [f"{len(versions)} regions of {short(snapshot.id)}", *expiry_lines(snapshot)]
-    output.show(value, lambda: [*_list(versions, members), "", *told])
+    output.show(value, lambda: _regions(shown))
 
 
-def _weight(version: AdapterVersion, members: int) -> float:
-    return version.change.count / members if members else 0.0
-
-
-def _list(versions: Sequence[AdapterVersion], members: int) -> list[str]:
+def _regions(shown: Regions) -> list[str]:
     headers = ["region", "version", "edit", "action", "adapter", "members", "weight", "radius", "concentration"]
     rows = [
         [
@@ -65,13 +57,14 @@ def _list(versions: Sequence[AdapterVersion], members: int) -> list[str]:
             version.change.action,
             "yes" if "lora" in version.entry else "no",
             version.change.count,
-            f"{_weight(version, members):.1%}",
+            f"{shown.weight(version):.1%}",
             degrees(version.change.radius),
             f"{version.change.concentration:.1f}",
         ]
-        for version in versions
+        for version in shown.versions
     ]
-    return table(headers, rows, right=[0, 2, 5, 6, 7, 8])
+    total = f"{len(rows)} regions of {short(shown.snapshot.id)}"
+    return [*table(headers, rows, right=[0, 2, 5, 6, 7, 8]), "", total, *expiry_lines(shown.snapshot)]
 
 
 @click.command()
@@ -89,33 +82,19 @@ def show(workspace: Workspace, region: int, limit: int, output: Output) -> None:
       raie regions show 2
       raie regions show 2 --json
     """
-    from raie.registry import NotFound, lineage
+    from raie import history
 
-    registry, model = workspace.registry(), workspace.model
-    versions, more = newest(lineage.newest_versions(registry, model, region, limit + 1), limit)
-    if not versions:
-        raise NotFound(
-            f"Expected a region of model {model!r}, found none numbered {region}; see `raie regions list`"
-        )
-    pointed = _pointed(workspace, versions)
+    shown = history.region_versions(workspace, region, limit=limit)
     value = {
-        "model": model,
-        "region": region,
-        "versions": [version_json(v) | {"held_by": pointed[v.version]} for v in versions],
-        "more": more,
+        "model": shown.model,
+        "region": shown.region,
+        "versions": [version_json(v) | {"held_by": list(shown.held_by[v.version])} for v in shown.versions],
+        "more": shown.more,
     }
-    output.show(value, lambda: [*_versions(versions, pointed), *older_follow("versions", more=more)])
+    output.show(value, lambda: _versions(shown))
 
 
-def _pointed(workspace: Workspace, versions: Sequence[AdapterVersion]) -> dict[int, list[str]]:
-    """By version: the head, if it holds it, and the aliases whose snapshots do."""
-    registry, model = workspace.registry(), workspace.model
-    refs = ["head", *(alias.name for alias in registry.aliases(model))]
-    contents = {ref: registry.resolve(model, ref).content for ref in refs}
-    return {v.version: [ref for ref in refs if contents[ref].regions.get(v.region) == v.entry] for v in versions}
-
-
-def _versions(versions: Sequence[AdapterVersion], pointed: dict[int, list[str]]) -> list[str]:
+def _versions(shown: RegionVersions) -> list[str]:
     headers = [
         "version",
         "edit",
@@ -127,8 +106,11 @@ def _versions(versions: Sequence[AdapterVersion], pointed: dict[int, list[str]])
         "when (UTC)",
         "snapshot",
     ]
-    rows = [_version_row(version, pointed[version.version]) for version in versions]
-    return table([*headers, ""], rows, right=[1, 3, 4, 5, 6])
+    rows = [_version_row(version, shown.held_by[version.version]) for version in shown.versions]
+    return [
+        *table([*headers, ""], rows, right=[1, 3, 4, 5, 6]),
+        *older_follow("versions", more=shown.more),
+    ]
 
 
 def _version_row(version: AdapterVersion, pointed: Sequence[str]) -> list[object]:

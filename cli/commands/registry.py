@@ -1,4 +1,4 @@
-"""`raie registry`: which registry a database is, whether its store is its own, and what to do where it is not."""
+"""`raie registry`: which registry a database is, whether its store is its own, and the ways out where it is not."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from raie.actor import actor
 from raie.cli.ui.confirm import ask, yes_option
 from raie.cli.ui.output import Output, accent, faint, json_option, one_line, say, short
 from raie.cli.ui.progress import progress_bars
@@ -16,24 +15,9 @@ from raie.workspace import Workspace
 if TYPE_CHECKING:
     from raie.registry.ownership.standing import Ownership
 
-__all__ = ["claim_or_refuse", "fork", "move", "separate", "show"]
+__all__ = ["fork", "move", "separate", "show"]
 
 reason_option = click.option("--reason", metavar="TEXT", required=True, help="Why; it stays in the audit log.")
-
-
-def claim_or_refuse(workspace: Workspace, *, collects: bool = True) -> None:
-    """Write the store's marker where this registry has none yet.
-
-    collects: also refuse a root that several registries share.
-    Raises: RegistryError where the store is another registry's or another copy's, or does not answer.
-    """
-    from raie.registry.ownership import standing
-
-    registry = workspace.registry()
-    if collects:
-        standing.require_collectable(registry)
-    else:
-        standing.require_writable(registry, fresh=True)
 
 
 @click.command()
@@ -51,42 +35,40 @@ def show(workspace: Workspace, output: Output) -> None:
       raie registry show
       raie registry show --json
     """
-    from raie.registry.ownership import standing
+    from raie import upkeep
 
-    found = standing.look(workspace.registry())
-    why = found.read_only
+    ownership = upkeep.ownership(workspace)
+    marker, why = ownership.marker, ownership.read_only
     value = {
-        "registry": found.epoch.registry,
-        "epoch": found.epoch.number,
-        "prefix": found.epoch.prefix,
-        "marker": None
-        if found.marker is None
-        else {"registry": found.marker.registry, "epoch": found.marker.epoch, "released": found.marker.released},
-        "standing": found.standing,
-        "shares_root_with": list(found.others),
-        "chain_head_lacking": found.behind,
+        "registry": ownership.epoch.registry,
+        "epoch": ownership.epoch.number,
+        "prefix": ownership.epoch.prefix,
+        "marker": marker and {"registry": marker.registry, "epoch": marker.epoch, "released": marker.released},
+        "standing": ownership.standing,
+        "shares_root_with": list(ownership.others),
+        "chain_head_lacking": ownership.behind,
         "writable": why is None,
         "why_not": why,
-        "collectable": why is None and found.shared is None,
-        "why_not_collectable": why or found.shared,
+        "collectable": why is None and ownership.shared is None,
+        "why_not_collectable": why or ownership.shared,
     }
-    output.show(value, lambda: _draw(workspace, found))
+    output.show(value, lambda: _lines(workspace, ownership))
 
 
-def _draw(workspace: Workspace, found: Ownership) -> list[str]:
-    epoch, marker = found.epoch, found.marker
+def _lines(workspace: Workspace, ownership: Ownership) -> list[str]:
+    epoch, marker = ownership.epoch, ownership.marker
     named = "none yet" if marker is None else f"registry {short(marker.registry)}, epoch {marker.epoch}"
     lines = [
         f"{faint('registry')}  {epoch.registry}",
         f"{faint('epoch   ')}  {epoch.number}  {faint(one_line(f'{epoch.actor}: {epoch.reason}'))}",
         f"{faint('store   ')}  {workspace.store}",
         f"{faint('prefix  ')}  {epoch.prefix or 'none: the root of the store'}",
-        f"{faint('marker  ')}  {'not a marker' if found.standing == 'unreadable' else named}",
+        f"{faint('marker  ')}  {'not a marker' if ownership.standing == 'unreadable' else named}",
     ]
-    if found.read_only is not None:
-        return [*lines, f"{accent('read-only', 'red')}  {one_line(found.read_only)}"]
-    if found.shared is not None:
-        return [*lines, f"{accent('shared', 'red')}  {one_line(found.shared)}"]
+    if ownership.read_only is not None:
+        return [*lines, f"{accent('read-only', 'red')}  {one_line(ownership.read_only)}"]
+    if ownership.shared is not None:
+        return [*lines, f"{accent('shared', 'red')}  {one_line(ownership.shared)}"]
     return [*lines, accent("may write, expire and collect", "green")]
 
 
@@ -98,18 +80,18 @@ def fork(workspace: Workspace, reason: str, yes: bool) -> None:
     """Make this copy of a database a registry of its own.
 
     It gets a new id and its own part of the same store. Every blob that its kept snapshots need is copied there and
-    read back first; the registry that it was copied from stays as it is. Interrupted, it goes on when it is repeated.
+    read back first. The registry that it was copied from stays as it is. Interrupted, it resumes when it is repeated.
 
     \b
     Examples:
       raie registry fork --reason "disaster drill" --yes
     """
-    from raie.registry.maintenance import takeover
+    from raie import upkeep
 
-    registry = workspace.registry()
+    workspace.registry()  # one that cannot be opened is refused before anybody is asked
     ask("Copy the blobs that this database needs, and make it a registry of its own?", yes=yes)
     with progress_bars() as report:
-        done = takeover.fork(registry, actor=actor(), reason=reason, report=report)
+        done = upkeep.fork(workspace, reason, report=report)
     say(
         f"registry {done.epoch.registry} begins, epoch {done.epoch.number}: {done.copied} blobs in {done.epoch.prefix}"
     )
@@ -122,19 +104,19 @@ def fork(workspace: Workspace, reason: str, yes: bool) -> None:
 def move(workspace: Workspace, reason: str, yes: bool) -> None:
     """Let this database take the store over from another copy of it.
 
-    For a database that was restored or moved to another place, where the other one is gone or retired: from then on
-    that one is refused, should it still run. Chain heads in the store of events that this database lacks stop counting;
-    `raie verify` says how many there are.
+    For a database that was restored or moved, where the other one is gone or retired. From then on that other one is
+    refused, should it still run. Chain heads in the store of events that this database lacks stop counting: `raie
+    verify` shows how many there are.
 
     \b
     Examples:
       raie registry move --reason "restored after the disk failed" --yes
     """
-    from raie.registry.maintenance import takeover
+    from raie import upkeep
 
-    registry = workspace.registry()
+    workspace.registry()  # one that cannot be opened is refused before anybody is asked
     ask("Take the store over, so that any other copy of this database may no longer write?", yes=yes)
-    done = takeover.move(registry, actor=actor(), reason=reason)
+    done = upkeep.move(workspace, reason)
     if done is None:
         say("this database owns its part of the store already")
     else:
@@ -148,21 +130,20 @@ def move(workspace: Workspace, reason: str, yes: bool) -> None:
 def separate(workspace: Workspace, reason: str, yes: bool) -> None:
     """Give this registry a part of the store of its own.
 
-    For one that shares the store's root with others. Its blobs and the kept heads of its audit chain are copied to
-    registries/ID and read back before it switches. The blobs in the root stay, because they may be others' too: once
-    one registry is left there, `raie gc --strays` in that one removes what nobody needs. Interrupted, it goes on when
-    it is repeated.
+    For one that shares the store's root with others. Its blobs and its chain heads are copied to registries/ID and read
+    back before it switches. The blobs in the root stay, because they may be others' too. Once one registry is left
+    there, `raie gc --strays` in that one removes what nobody needs. Interrupted, it resumes when it is repeated.
 
     \b
     Examples:
       raie registry separate --reason "shares the team's store" --yes
     """
-    from raie.registry.maintenance import takeover
+    from raie import upkeep
 
-    registry = workspace.registry()
+    workspace.registry()  # one that cannot be opened is refused before anybody is asked
     ask("Copy this registry's blobs to a part of the store of its own, and use that from now on?", yes=yes)
     with progress_bars() as report:
-        done = takeover.separate(registry, actor=actor(), reason=reason, report=report)
+        done = upkeep.separate(workspace, reason, report=report)
     if done is None:
         say("this registry has a part of the store of its own already")
     else:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from raie.actor import actor
-from raie.cli.ui.chain_head import publishes_end
 from raie.cli.ui.output import Output, accent, json_option, one_line, short, times
 from raie.cli.ui.passphrase import ask_for
 from raie.cli.ui.workspace_option import in_workspace
-from raie.key_files import KEY, read_signer
+from raie.key_files import KEY
 from raie.workspace import Workspace
+
+if TYPE_CHECKING:
+    from raie.trust import Signed
 
 __all__ = ["sign"]
 
@@ -27,10 +29,9 @@ __all__ = ["sign"]
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Private key (PEM).  [RAIE_SIGNING_KEY]",
 )
-@click.option("--reason", metavar="TEXT", default="", help="Why; it stays in the audit.")
+@click.option("--reason", metavar="TEXT", default="", help="Why; it stays in the audit log.")
 @json_option
 @in_workspace
-@publishes_end
 def sign(workspace: Workspace, ref: str, file: Path | None, reason: str, output: Output) -> None:
     """Sign a snapshot with your private key; the signature is kept in the registry.
 
@@ -42,18 +43,24 @@ def sign(workspace: Workspace, ref: str, file: Path | None, reason: str, output:
       raie sign head --key release.pem
       raie sign edit:3 --reason "passed review"
     """
-    from raie.registry import trust
+    from raie import trust
 
-    signer, registry = read_signer(file, ask_for), workspace.registry()
-    made = trust.sign(registry, workspace.model, ref, signer, actor=actor(), reason=reason)
-    names = {event.key: event.name for event in trust.keys(registry, workspace.model) if event.trusted}
-    name = names.get(made.key)
-    value = {"snapshot": made.snapshot, "key": made.key, "trusted_as": name, "signature": made.signature}
+    signed = trust.sign(workspace, ref, file, ask_for, reason=reason)
+    made = signed.signature
+    value = {
+        "snapshot": made.snapshot,
+        "key": made.key,
+        "trusted_as": signed.trusted_as,
+        "signature": made.signature,
+        "actor": made.actor,
+        "reason": made.reason,
+        **times(at=made.at),
+    }
+    output.show(value, lambda: [_line(signed)])
 
-    def draw() -> list[str]:
-        told = f"signed {accent(short(made.snapshot))} with key {short(made.key)}"
-        if name is not None:
-            return [f"{told} ({one_line(name)})"]
-        return [f"{told}; it counts once somebody trusts the key: raie keys trust FILE.pub --name NAME"]
 
-    output.show(value | {"actor": made.actor, "reason": made.reason, **times(at=made.at)}, draw)
+def _line(signed: Signed) -> str:
+    done = f"signed {accent(short(signed.signature.snapshot))} with key {short(signed.signature.key)}"
+    if signed.trusted_as is not None:
+        return f"{done} ({one_line(signed.trusted_as)})"
+    return f"{done}; it counts once somebody trusts the key: raie keys trust FILE.pub --name NAME"

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
-from raie.actor import actor
-from raie.cli.commands.audit import anchor_option
-from raie.cli.commands.registry import claim_or_refuse
+from raie.cli.commands.audit import checkpoint_option
 from raie.cli.errors import INTEGRITY, UNREACHABLE
-from raie.cli.ui.chain_head import publish_end, publishes_end
 from raie.cli.ui.confirm import ask, yes_option
 from raie.cli.ui.output import Output, accent, faint, json_option, one_line, say, short, size, table
 from raie.cli.ui.workspace_option import in_workspace
@@ -20,32 +16,16 @@ from raie.workspace import Workspace
 
 if TYPE_CHECKING:
     from raie.registry.maintenance.verify import DamagedBlob, GcReport, VerifyReport
+    from raie.upkeep import Schema, Upgrade
 
-__all__ = ["bring_up_to_date", "current", "gc", "upgrade", "verify"]
+__all__ = ["current", "gc", "upgrade", "verify"]
 
 _DAY_S = 24 * 3600.0
 _LISTED = 20
 
 
-def bring_up_to_date(workspace: Workspace) -> str | None:
-    """Bring the database to this program's schema, which the audit log tells; return the revision."""
-    from raie import migrations
-    from raie.registry.access import schema_rights
-    from raie.registry.db.engine import missing_file, open_engine
-    from raie.registry.maintenance.upgrade_event import append_upgrade
-
-    engine = open_engine(workspace.database)
-    if missing_file(engine) is None:
-        schema_rights.refuse_planted(engine)
-    revision = migrations.upgrade(workspace.database, tell=partial(append_upgrade, actor=actor()))
-    for warning in schema_rights.warnings_of(engine):
-        say(f"{accent('note', 'yellow')}  {warning}", err=True)
-    return revision
-
-
 @click.command()
 @in_workspace
-@publishes_end
 def upgrade(workspace: Workspace) -> None:
     """Bring the database to this program's schema, in one transaction.
 
@@ -55,25 +35,18 @@ def upgrade(workspace: Workspace) -> None:
     Examples:
       raie db upgrade
     """
-    from raie import migrations
+    from raie import upkeep
 
-    before = migrations.current(workspace.database)
-    after = bring_up_to_date(workspace)
-    if before == after:
-        say(f"the database is at revision {after} already")
-    else:
-        say(f"upgraded the database from revision {before or 'none'} to {after}")
-    _say_who_owns_the_store(workspace)
+    done = upkeep.upgrade(workspace)
+    for note in (*done.warnings, *filter(None, [done.unclaimed])):
+        say(f"{accent('note', 'yellow')}  {one_line(note)}", err=True)
+    say(_upgrade_line(done))
 
 
-def _say_who_owns_the_store(workspace: Workspace) -> None:
-    """Claim the store if it is nobody's; an upgrade is done even where that is refused."""
-    from raie.registry import NotOwner, StoreError
-
-    try:
-        claim_or_refuse(workspace)
-    except (NotOwner, StoreError) as refused:
-        say(f"{accent('note', 'yellow')}  {one_line(str(refused))}", err=True)
+def _upgrade_line(done: Upgrade) -> str:
+    if done.before == done.after:
+        return f"the database is at revision {done.after} already"
+    return f"upgraded the database from revision {done.before or 'none'} to {done.after}"
 
 
 @click.command()
@@ -87,35 +60,31 @@ def current(workspace: Workspace, output: Output) -> None:
       raie db current
       raie db current --json
     """
-    from raie import migrations
-    from raie.registry.db.engine import missing_file, open_engine
-    from raie.registry.db.tables import SCHEMA_REVISION
+    from raie import upkeep
 
-    # Looked for first: SQLite would make an empty file of it.
-    missing = missing_file(open_engine(workspace.database))
-    revision = None if missing else migrations.current(workspace.database)
-    value = {"revision": revision, "expected": SCHEMA_REVISION, "up_to_date": revision == SCHEMA_REVISION}
+    schema = upkeep.schema(workspace)
+    value = {"revision": schema.revision, "expected": schema.expected, "up_to_date": schema.up_to_date}
+    output.show(value, lambda: [_schema_line(schema)])
 
-    def draw() -> list[str]:
-        if missing:
-            return [f"no database file at {missing}, expected revision {SCHEMA_REVISION}; `raie init` makes one"]
-        advice = "" if value["up_to_date"] else "; run `raie db upgrade`"
-        return [f"revision {revision or 'none'}, expected {SCHEMA_REVISION}{advice}"]
 
-    output.show(value, draw)
+def _schema_line(schema: Schema) -> str:
+    if schema.missing:
+        return f"no database file at {schema.missing}, expected revision {schema.expected}; `raie init` makes one"
+    advice = "" if schema.up_to_date else "; run `raie db upgrade`"
+    return f"revision {schema.revision or 'none'}, expected {schema.expected}{advice}"
 
 
 @click.command()
-@anchor_option
+@checkpoint_option
 @json_option
 @in_workspace
-def verify(workspace: Workspace, anchor: str | None, output: Output) -> None:
+def verify(workspace: Workspace, checkpoint: str | None, output: Output) -> None:
     """Check every blob, every reference, every signature and the audit chain; exit code 5 where anything is wrong.
 
     Reads every blob back from the store and names each damaged one with the snapshots that it affects. One that the
     store does not let it read is named too (exit code 6 if nothing else is wrong). May run beside anything. The audit
-    chain is compared with the ends that were kept in the store, and with one that you kept: `raie audit verify`
-    looks at the chain alone.
+    chain is compared with the chain heads that the store keeps, and with one that you kept. `raie audit verify` looks
+    at the chain alone.
 
     \b
     Examples:
@@ -123,11 +92,9 @@ def verify(workspace: Workspace, anchor: str | None, output: Output) -> None:
       raie verify --anchor N:HASH
       raie verify --json
     """
-    from raie.registry import audit
-    from raie.registry.maintenance import verify as maintenance
+    from raie import upkeep
 
-    given = [] if anchor is None else [audit.parse_anchor(anchor)]
-    report = maintenance.verify(workspace.registry(), anchors=given)
+    report = upkeep.verify(workspace, checkpoint=checkpoint)
     value = {
         "ok": report.ok,
         "snapshots": report.snapshots,
@@ -146,24 +113,23 @@ def verify(workspace: Workspace, anchor: str | None, output: Output) -> None:
         "ownership_problems": list(report.ownership.problems),
         "notes": list(report.ownership.notes),
     }
-    output.show(value, lambda: _draw_verify(report))
+    output.show(value, lambda: _verify_lines(report))
     if not report.ok:
         raise click.exceptions.Exit(INTEGRITY if report.wrong else UNREACHABLE)
-    publish_end(workspace)
 
 
-def _draw_verify(report: VerifyReport) -> list[str]:
+def _verify_lines(report: VerifyReport) -> list[str]:
     lines = [
         f"{faint('snapshots  ')}  {report.snapshots}" + (f", {report.expired} expired" if report.expired else ""),
         f"{faint('blobs      ')}  {report.blobs} read back, {size(report.bytes)}",
         f"{faint('signatures ')}  {report.trust.signatures} checked",
-        f"{faint('audit chain')}  {report.chain.events} events, end {report.chain.head}",
-        f"{faint('kept       ')}  {report.published} earlier ends in the store",
+        f"{faint('audit chain')}  {report.chain.events} events, head {report.chain.head}",
+        f"{faint('kept       ')}  {report.published} earlier chain heads in the store",
     ]
     for damaged in report.damaged:
-        lines += _damage("damaged", damaged)
+        lines += _damage_lines("damaged", damaged)
     for unreadable in report.unreadable:
-        lines += _damage("unreadable", unreadable)
+        lines += _damage_lines("unreadable", unreadable)
     problems = [*report.references, *report.trust.problems, *report.chain.problems, *report.ownership.problems]
     lines += [f"{accent('wrong', 'red')}  {one_line(problem)}" for problem in problems]
     lines += [f"{accent('note', 'yellow')}  {one_line(note)}" for note in report.ownership.notes]
@@ -179,14 +145,14 @@ def _verdict(report: VerifyReport, wrong: int) -> list[str]:
     return lines
 
 
-def _damage(word: str, damaged: DamagedBlob) -> list[str]:
+def _damage_lines(label: str, damaged: DamagedBlob) -> list[str]:
     affected = ", ".join(short(snapshot) for snapshot in damaged.snapshots) or "no snapshot"
-    problem = f"{accent(word, 'red')}  {short(damaged.digest)}  {one_line(damaged.problem)}"
-    return [problem, f"{' ' * len(word)}  affects {affected}"]
+    problem = f"{accent(label, 'red')}  {short(damaged.digest)}  {one_line(damaged.problem)}"
+    return [problem, f"{' ' * len(label)}  affects {affected}"]
 
 
 @click.command()
-@click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be deleted.")
 @click.option(
     "--grace",
     metavar="DAYS",
@@ -196,20 +162,22 @@ def _damage(word: str, damaged: DamagedBlob) -> list[str]:
     help="Keep what is younger.",
 )
 @click.option(
-    "--strays", is_flag=True, help="Also objects this database does not know, in its own part of the store."
+    "--strays",
+    "orphans",
+    is_flag=True,
+    help="Also orphan objects, which this database does not know, in its own part of the store.",
 )
 @click.option("--reason", metavar="TEXT", default="", help="Why; it stays in the audit log.")
 @yes_option
 @json_option
 @in_workspace
-@publishes_end
 def gc(
-    workspace: Workspace, dry_run: bool, grace: float, strays: bool, reason: str, yes: bool, output: Output
+    workspace: Workspace, dry_run: bool, grace: float, orphans: bool, reason: str, yes: bool, output: Output
 ) -> None:
     """Delete blobs that nothing refers to: no kept snapshot, no open edit, and older than the grace period.
 
-    A snapshot is kept unless `raie expire` gave it up, and can be brought back afterwards as before. May run at any
-    time, beside anything.
+    A snapshot is kept unless `raie expire` let it expire. A kept snapshot can be brought back afterwards as before. May
+    run at any time, beside anything.
 
     \b
     Examples:
@@ -217,29 +185,37 @@ def gc(
       raie gc --yes
       raie gc --grace 30 --json --yes
     """
-    from raie.registry.maintenance import verify as maintenance
+    from raie import upkeep
+    from raie.chain_head import publish_chain_head
 
-    registry = workspace.registry()
-    found = maintenance.gc(registry, actor=actor(), grace_s=grace * _DAY_S, dry_run=True, strays=strays)
-    doomed = len(found.removed) + len(found.leftovers) + (len(found.strays) if strays else 0)
+    grace_s = grace * _DAY_S
+    report = upkeep.gc(workspace, grace_s=grace_s, orphans=orphans, dry_run=True)
+    doomed = len(report.removed) + len(report.leftovers) + (len(report.strays) if orphans else 0)
     if not dry_run and doomed:
-        for line in _doomed(found):
+        for line in _removed_lines(report):
             say(line, err=True)
         ask(f"Delete {doomed} objects for good?", yes=yes)
-        found = maintenance.gc(registry, actor=actor(), reason=reason, grace_s=grace * _DAY_S, strays=strays)
+        report = upkeep.gc(workspace, grace_s=grace_s, orphans=orphans, reason=reason)
+    elif not dry_run:
+        publish_chain_head(workspace)  # what an earlier command could not keep
     value = {
         "dry_run": dry_run,
-        "deleted": [asdict(blob) for blob in found.removed],
-        "bytes": found.bytes,
-        "kept": [asdict(blob) for blob in found.kept],
-        "leftovers": list(found.leftovers),
-        "strays": list(found.strays),
-        "uploads_problem": found.uploads_problem,
+        "deleted": [asdict(blob) for blob in report.removed],
+        "bytes": report.bytes,
+        "kept": [asdict(blob) for blob in report.kept],
+        "leftovers": list(report.leftovers),
+        "strays": list(report.strays),
+        "uploads_problem": report.uploads_problem,
     }
-    output.show(value, lambda: [*([*_doomed(found), *_waiting(found)] if dry_run else []), _told(found)])
+    output.show(value, lambda: _gc_lines(report, dry_run=dry_run))
 
 
-def _doomed(report: GcReport) -> list[str]:
+def _gc_lines(report: GcReport, *, dry_run: bool) -> list[str]:
+    looked_at = [*_removed_lines(report), *_kept_lines(report)] if dry_run else []
+    return [*looked_at, *_total_lines(report)]
+
+
+def _removed_lines(report: GcReport) -> list[str]:
     """What nothing needs, the first of it by name."""
     if not report.removed:
         return []
@@ -248,7 +224,7 @@ def _doomed(report: GcReport) -> list[str]:
     return [*table(["blob", "size", "why"], rows, right=[1]), *([f"and {more} more"] if more else [])]
 
 
-def _waiting(report: GcReport) -> list[str]:
+def _kept_lines(report: GcReport) -> list[str]:
     """What nothing needs either, by the reason why it stays for now."""
     reasons: dict[str, list[int]] = {}
     for blob in report.kept:
@@ -256,13 +232,12 @@ def _waiting(report: GcReport) -> list[str]:
     return [f"kept {len(sizes)} blobs ({size(sum(sizes))}): {why}" for why, sizes in sorted(reasons.items())]
 
 
-def _told(report: GcReport) -> str:
+def _total_lines(report: GcReport) -> list[str]:
     verb = "would delete" if report.dry_run else "deleted"
-    told = (
-        f"{verb} {len(report.removed)} blobs ({size(report.bytes)}), {len(report.leftovers)} interrupted uploads"
-    )
-    if report.strays:
-        told += f"; {len(report.strays)} objects are unknown to this database (--strays)"
-    if report.uploads_problem is not None:
-        told += f"\n{accent('not looked for', 'yellow')}  {one_line(report.uploads_problem)}"
-    return told
+    uploads, orphans = len(report.leftovers), len(report.strays)
+    total = f"{verb} {len(report.removed)} blobs ({size(report.bytes)}), {uploads} interrupted uploads"
+    if orphans:
+        total += f"; {orphans} objects are unknown to this database (--strays)"
+    if report.uploads_problem is None:
+        return [total]
+    return [total, f"{accent('not looked for', 'yellow')}  {one_line(report.uploads_problem)}"]

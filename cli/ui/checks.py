@@ -1,4 +1,4 @@
-"""What a promotion would have to pass, gate by gate, as text and as JSON."""
+"""What a promotion would have to pass, check by check, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -13,31 +13,36 @@ from raie.cli.ui.records import step
 if TYPE_CHECKING:
     from raie.registry.promotion.aliases import Rehearsal
 
-__all__ = ["show_rehearsal"]
+__all__ = ["show_checks"]
 
 
-def show_rehearsal(rehearsal: Rehearsal, alias: str, output: Output) -> None:
-    """Show every gate, and end with exit code 1 where one is not passed."""
+def show_checks(rehearsal: Rehearsal, alias: str, output: Output) -> None:
+    """Show every check, and end with exit code 1 where one is not passed."""
     value: dict[str, Any] = {
         "alias": alias,
         "from": rehearsal.source,
         "to": rehearsal.target,
         "passes": rehearsal.passes,
-        "gates": [vars(gate) for gate in rehearsal.gates],
+        "gates": [vars(check) for check in rehearsal.gates],
     }
-    output.show(value, lambda: _draw(rehearsal, alias))
+    output.show(value, lambda: _lines(rehearsal, alias))
     if not rehearsal.passes:
         raise click.exceptions.Exit(REFUSED)
 
 
-def _draw(rehearsal: Rehearsal, alias: str) -> list[str]:
+def _lines(rehearsal: Rehearsal, alias: str) -> list[str]:
     lines = [f"{accent(alias, 'green')} {step(rehearsal.source, rehearsal.target)}"]
     if not rehearsal.gates:
-        return [*lines, "no gate: nothing is asked of this alias"]
+        return [*lines, "no check: nothing is asked of this alias"]
     rows = [
-        [accent("pass", "green") if gate.passed else accent("FAIL", "red"), gate.name, gate.expected, gate.found]
-        for gate in rehearsal.gates
+        [
+            accent("pass", "green") if check.passed else accent("FAIL", "red"),
+            check.name,
+            check.expected,
+            check.found,
+        ]
+        for check in rehearsal.gates
     ]
-    advice = dict.fromkeys(gate.advice for gate in rehearsal.gates if not gate.passed)
+    advice = dict.fromkeys(check.advice for check in rehearsal.gates if not check.passed)
     verdict = f"{short(rehearsal.target)} may be promoted" if rehearsal.passes else "it would be refused"
-    return [*lines, *table(["", "gate", "expected", "found"], rows), *advice, verdict]
+    return [*lines, *table(["", "check", "expected", "found"], rows), *advice, verdict]

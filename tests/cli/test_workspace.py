@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from sqlalchemy import make_url
 
 from raie.actor import actor
+from raie.database_url import without_password
 from raie.errors import UsageError, WorkspaceError
 from raie.registry.mlflow.client import checked_uri
-from raie.workspace_file import draft, find, read, without_password
+from raie.workspace_file import draft, find, read
 from tests.cli.conftest import Raie
 
 WITH_PASSWORD = "postgresql://ada:s3cret@db.example.org/raie"

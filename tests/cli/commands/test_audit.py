@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from raie.cli.ui import chain_head
+from raie import chain_head
 from raie.migrations import downgrade
 from raie.registry import LocalStore, Registry, StoreUnreachable
 from raie.registry.db import triggers
@@ -60,19 +60,19 @@ def chain_of(lines: list[str]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("command", WRITES, ids=" ".join)
-def test_every_command_that_writes_keeps_the_chain_s_end_in_the_store(
+def test_every_command_that_writes_keeps_the_chain_head_in_the_store(
     raie: Raie, registry: Registry, command: tuple[str, ...]
 ) -> None:
     registry.begin("recsys", "edit", seed=1, actor="ada")
     registry.put(b"nobody's")
-    before = {anchor.number for anchor in published(registry)}
+    before = {kept.number for kept in published(registry)}
     assert raie(*command).code == 0
     end = raie("audit", "log", "-n", "1", "--json").json["events"][0]
     assert (end["event"], end["hash"]) == (published(registry)[-1].number, published(registry)[-1].hash)
     assert end["event"] not in before
 
 
-def test_a_table_that_was_rewritten_from_its_start_is_noticed_without_an_anchor_by_hand(
+def test_a_table_that_was_rewritten_from_its_start_is_noticed_without_a_checkpoint_by_hand(
     raie: Raie, registry: Registry
 ) -> None:
     raie("promote", "head")
@@ -99,22 +99,24 @@ def test_a_table_whose_last_events_were_cut_off_is_noticed(raie: Raie, registry:
     assert problem == f"the store names event {last}, and the last event is {last - 1}: events were cut off"
 
 
-def test_mlflow_that_is_not_there_is_told_where_its_ends_are_asked_for(raie: Raie, workspace: Workspace) -> None:
+def test_mlflow_that_is_not_there_is_named_where_its_chain_heads_are_asked_for(
+    raie: Raie, workspace: Workspace
+) -> None:
     ran = raie("audit", "verify", "--mlflow")
     assert ran.code == 6
     assert "Expected MLflow at" in ran.err
     assert not Path(".raie/mlflow.db").exists()
 
 
-def test_an_anchor_that_somebody_kept_is_compared_as_well(raie: Raie, workspace: Workspace) -> None:
+def test_a_checkpoint_that_somebody_kept_is_compared_as_well(raie: Raie, workspace: Workspace) -> None:
     head = raie("audit", "verify", "--json").json["head"]
     assert raie("audit", "verify", "--anchor", head).code == 0
     number, _, _ = head.partition(":")
     assert raie("audit", "verify", "--anchor", f"{number}:{'0' * 64}").code == 5
     assert raie("audit", "verify", "--anchor", head.upper()).code == 0
     for command in (("audit", "verify"), ("verify",)):
-        for anchor in ("nonsense", head[:12], "3:zz"):
-            ran = raie(*command, "--anchor", anchor)
+        for checkpoint in ("nonsense", head[:12], "3:zz"):
+            ran = raie(*command, "--anchor", checkpoint)
             assert (ran.code, ran.out) == (2, "")
             assert "the whole hash" in ran.err
 
@@ -188,7 +190,9 @@ def test_a_new_and_an_upgraded_database_say_who_made_them_so(raie: Raie, monkeyp
     assert raie("audit", "verify").code == 0
     count = raie("audit", "verify", "--json").json["events"]
     raie("db", "upgrade")
-    assert raie("audit", "verify", "--json").json["events"] == count, "nothing was upgraded, so nothing is told"
+    assert raie("audit", "verify", "--json").json["events"] == count, (
+        "nothing was upgraded, so nothing is recorded"
+    )
 
 
 def test_a_store_that_is_away_does_not_fail_a_command_that_does_not_need_it(

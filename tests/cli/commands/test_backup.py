@@ -1,4 +1,4 @@
-"""`raie backup` and `raie restore` say what they did, and change nothing they were not told to."""
+"""`raie backup` and `raie restore` say what they did, and change nothing that nobody asked for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Expiry through the commands: what goes and what stays and why, told before it happens."""
+"""Expiry through the commands: what goes and what stays and why, shown before it happens."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tests.cli.conftest import Raie
 def test_a_dry_run_prints_what_goes_with_its_bytes_and_why_the_rest_is_kept(
     raie: Raie, registry: Registry
 ) -> None:
-    found = raie("expire", "--keep-last", "1", "--dry-run", "--json").json
-    assert [row["edit"] for row in found["expired"]] == [3, 2, 1]
-    assert found["bytes"] == sum(row["bytes"] for row in found["expired"]) > 0
-    reasons = {row["edit"]: row["kept_by"] for row in found["kept"]}
+    report = raie("expire", "--keep-last", "1", "--dry-run", "--json").json
+    assert [row["edit"] for row in report["expired"]] == [3, 2, 1]
+    assert report["bytes"] == sum(row["bytes"] for row in report["expired"]) > 0
+    reasons = {row["edit"]: row["kept_by"] for row in report["kept"]}
     assert reasons == {
         6: ["the head"],
         5: ["alias staging points at it"],
@@ -46,9 +46,9 @@ def test_what_gc_deletes_after_an_expiry_is_what_the_expiry_promised(raie: Raie,
 
 
 def test_days_keep_what_is_young(raie: Raie, workspace: Workspace) -> None:
-    found = raie("expire", "--keep-days", "1", "--dry-run", "--json").json
-    assert found["expired"] == []
-    assert "younger than 1 days" in found["kept"][-1]["kept_by"]
+    report = raie("expire", "--keep-days", "1", "--dry-run", "--json").json
+    assert report["expired"] == []
+    assert "younger than 1 days" in report["kept"][-1]["kept_by"]
 
 
 def test_an_expired_snapshot_can_be_looked_at_and_is_refused_where_it_would_be_used(
@@ -83,9 +83,9 @@ def test_an_expired_snapshot_can_be_looked_at_and_is_refused_where_it_would_be_u
 
 def test_gc_says_what_it_keeps_and_why(raie: Raie, registry: Registry) -> None:
     registry.put(b"young")
-    found = raie("gc", "--dry-run", "--json").json
-    assert (found["deleted"], [blob["size"] for blob in found["kept"]]) == ([], [5])
-    assert found["kept"][0]["reason"] == "younger than the grace period"
+    planned = raie("gc", "--dry-run", "--json").json
+    assert (planned["deleted"], [blob["size"] for blob in planned["kept"]]) == ([], [5])
+    assert planned["kept"][0]["reason"] == "younger than the grace period"
     assert "kept 1 blobs (5 B): younger than the grace period" in raie("gc", "--dry-run").out
     number = registry.begin("recsys", "edit", seed=1, actor="ada").number
     recorded = registry.put(b"recorded")

@@ -203,13 +203,13 @@ def test_every_reading_command_prints_json_with_iso_times_beside_epochs(
 
 def _times(value: Any) -> list[tuple[str, float]]:
     if isinstance(value, list):
-        return [found for item in value for found in _times(item)]
+        return [pair for item in value for pair in _times(item)]
     if not isinstance(value, dict):
         return []
     here = [
         (value[k.removesuffix("_epoch")], v) for k, v in value.items() if k.endswith("_epoch") and v is not None
     ]
-    return here + [found for item in value.values() for found in _times(item)]
+    return here + [pair for item in value.values() for pair in _times(item)]
 
 
 def test_the_keys_of_the_log_are_a_promise(raie: Raie, workspace: Workspace) -> None:

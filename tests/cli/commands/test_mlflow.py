@@ -32,7 +32,7 @@ def test_an_mlflow_that_is_away_is_code_6_and_everything_waits(raie: Raie, works
     (workspace.folder / "raie.toml").write_text(AWAY, encoding="utf-8")
     ran = raie("mlflow", "sync")
     assert ran.code == 6
-    assert "9 wait" in ran.out
+    assert "9 pending" in ran.out
     status = raie("mlflow", "status")
     assert status.code == 0
     assert "s3cret" not in ran.out + ran.err + status.out + status.err

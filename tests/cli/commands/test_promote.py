@@ -180,8 +180,8 @@ def test_a_cascade_asks_first_and_where_it_cannot_ask_changes_nothing(raie: Raie
 
 
 def test_aliases_are_listed_with_the_edit_they_point_at(raie: Raie, workspace: Workspace) -> None:
-    found = raie("alias", "list", "--json").json["aliases"]
-    assert [(alias["alias"], alias["edit"]) for alias in found] == [("production", 4), ("staging", 5)]
+    aliases = raie("alias", "list", "--json").json["aliases"]
+    assert [(alias["alias"], alias["edit"]) for alias in aliases] == [("production", 4), ("staging", 5)]
     assert [line.split()[:1] for line in raie("alias", "list").out.splitlines()[1:]] == [
         ["production"],
         ["staging"],

@@ -22,10 +22,10 @@ def drill(raie: Raie, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.
 
 def test_show_says_which_registry_this_is_and_that_it_may_write(raie: Raie, workspace: Workspace) -> None:
     raie("verify")
-    found = raie("registry", "show", "--json").json
-    assert (found["epoch"], found["standing"], found["writable"], found["collectable"]) == (1, "owner", True, True)
-    assert found["prefix"] == f"registries/{found['registry']}"
-    assert found["marker"] == {"registry": found["registry"], "epoch": 1, "released": False}
+    shown = raie("registry", "show", "--json").json
+    assert (shown["epoch"], shown["standing"], shown["writable"], shown["collectable"]) == (1, "owner", True, True)
+    assert shown["prefix"] == f"registries/{shown['registry']}"
+    assert shown["marker"] == {"registry": shown["registry"], "epoch": 1, "released": False}
     assert "may write, expire and collect" in raie("registry", "show").out
 
 

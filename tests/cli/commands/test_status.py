@@ -1,4 +1,4 @@
-"""`raie status`: where a model stands, before and after its set-up, and while something is unfinished."""
+"""`raie status`: where a model stands, before and after setup, and while something is unfinished."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ def test_the_head_the_aliases_and_what_is_unfinished_are_on_one_screen(raie: Rai
     registry.begin(MODEL, "edit", seed=1, actor="grace", reason="half done")
     head = registry.head(MODEL)
     assert head is not None
-    found = raie("status", "--json").json
-    assert (found["head"]["id"], found["head"]["edit"], found["head"]["kind"]) == (head.id, 6, "rollback")
-    assert found["head"]["learnt_until"] is None, "this history holds no log"
-    assert [(one["alias"], one["edit"], one["is_head"]) for one in found["aliases"]] == [
+    shown = raie("status", "--json").json
+    assert (shown["head"]["id"], shown["head"]["edit"], shown["head"]["kind"]) == (head.id, 6, "rollback")
+    assert shown["head"]["learnt_until"] is None, "this history holds no log"
+    assert [(alias["alias"], alias["edit"], alias["is_head"]) for alias in shown["aliases"]] == [
         ("production", 4, False),
         ("staging", 5, False),
     ]
-    assert [(one["edit"], one["state"]) for one in found["open_edits"]] == [(7, "running")]
+    assert [(edit["edit"], edit["state"]) for edit in shown["open_edits"]] == [(7, "running")]
     lines = raie("status").out.splitlines()
     assert [line.split()[0] for line in lines] == [
-        *("model", "database", "store", "head", "learnt", "alias", "alias", "open")
+        *("model", "database", "store", "head", "learned", "alias", "alias", "open")
     ]
     assert f"head      {head.id[:12]}  edit 6  rollback" in lines[3]
     assert "· a week of bot traffic" in lines[3]
     assert "edit 7 of grace is running since" in lines[-1]
 
 
-def test_a_trained_model_says_until_when_it_has_learnt(raie: Raie, ready: Path) -> None:
+def test_a_trained_model_says_until_when_it_has_learned(raie: Raie, ready: Path) -> None:
     assert raie("promote", "head").code == 0
-    found = raie("status", "--json").json
-    assert found["head"]["learnt_until"] == SETUP
-    assert found["head"]["regions"] == 3
-    assert found["aliases"][0]["is_head"]
-    shown = raie("status").out
-    assert f"learnt    rows until {SETUP}, 3 regions\n" in shown
-    assert f"alias     production → {head_of(ready)[:12]}  the head since" in shown
+    shown = raie("status", "--json").json
+    assert shown["head"]["learnt_until"] == SETUP
+    assert shown["head"]["regions"] == 3
+    assert shown["aliases"][0]["is_head"]
+    text = raie("status").out
+    assert f"learned   rows until {SETUP}, 3 regions\n" in text
+    assert f"alias     production → {head_of(ready)[:12]}  the head since" in text
 
 
 def test_a_database_that_cannot_be_reached_is_one_line(

@@ -79,7 +79,7 @@ def test_a_refused_promotion_names_the_gate_and_leaves_the_alias(raie: Raie, reg
 
 
 @pytest.mark.parametrize("command", [("promote", "head", "--dry-run"), ("policy", "check", "head")])
-def test_every_gate_is_shown_before_anything_moves(
+def test_every_check_is_shown_before_anything_moves(
     raie: Raie, registry: Registry, command: tuple[str, ...]
 ) -> None:
     served = registry.resolve(MODEL, "production").id
@@ -91,7 +91,7 @@ def test_every_gate_is_shown_before_anything_moves(
     assert (shown["from"], shown["to"], shown["passes"]) == (served, registry.resolve(MODEL, "head").id, False)
     assert [gate["passed"] for gate in shown["gates"]] == [False, False]
     assert registry.resolve(MODEL, "production").id == served
-    assert "no gate" in done(raie("promote", "head", "--to", "staging", "--dry-run")).out
+    assert "no check" in done(raie("promote", "head", "--to", "staging", "--dry-run")).out
     assert raie("promote", "--region", "1", "--version", "1", "--dry-run", "--json").json["passes"] is False
 
 
@@ -287,8 +287,8 @@ def test_an_impact_report_passes_a_policy_and_a_recorded_evaluation_renews_it(ra
             "1",
         )
     )
-    found = done(raie("policy", "check", "head")).out
-    assert "(edit 2)" in found
+    checks = done(raie("policy", "check", "head")).out
+    assert "(edit 2)" in checks
     assert "recorded" not in done(raie("evaluate", LOG, "--against", "production", "--until", SECOND)).out
     refused(raie("evaluate", LOG, "--record"), 2, ["--against"])
     ran = done(

@@ -135,11 +135,11 @@ def test_verify_names_each_damaged_blob_and_the_snapshots_it_affects(raie: Raie,
     _damage(registry, missing).unlink()
     ran = raie("verify", "--json")
     assert ran.code == 5
-    found = {damage["digest"]: damage for damage in ran.json["damaged"]}
-    assert set(found) == {flipped, missing}
-    assert edited.id in found[flipped]["snapshots"]
-    assert registry.resolve("recsys", "edit:1").id not in found[flipped]["snapshots"]
-    assert len(found[missing]["snapshots"]) == 6
+    damaged = {damage["digest"]: damage for damage in ran.json["damaged"]}
+    assert set(damaged) == {flipped, missing}
+    assert edited.id in damaged[flipped]["snapshots"]
+    assert registry.resolve("recsys", "edit:1").id not in damaged[flipped]["snapshots"]
+    assert len(damaged[missing]["snapshots"]) == 6
     known = registry.store.iterate()
     assert ran.json["blobs"] == len({blob.digest for blob in known} - {flipped}), "of those that were read back"
     text = raie("verify")
@@ -148,11 +148,11 @@ def test_verify_names_each_damaged_blob_and_the_snapshots_it_affects(raie: Raie,
     assert edited.id[:12] in text.out
 
 
-def test_verify_finds_a_rewritten_past_with_the_anchor_it_printed(raie: Raie, workspace: Workspace) -> None:
-    anchor = raie("verify", "--json").json["chain_head"]
+def test_verify_finds_a_rewritten_past_with_the_checkpoint_it_printed(raie: Raie, workspace: Workspace) -> None:
+    checkpoint = raie("verify", "--json").json["chain_head"]
     raie("promote", "head")
-    assert raie("verify", "--anchor", anchor).code == 0
-    number, _, _ = anchor.partition(":")
+    assert raie("verify", "--anchor", checkpoint).code == 0
+    number, _, _ = checkpoint.partition(":")
     assert raie("verify", "--anchor", f"{number}:{'0' * 64}").code == 5
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from raie.registry import Digest, LocalStore, Registry, SnapshotExpired, StoreUnreachable, open_store, preflight
+from raie.registry import Digest, LocalStore, Registry, SnapshotExpired, StoreUnreachable, open_store
 from raie.registry.maintenance.expiry import Rule, expire
 from raie.registry.maintenance.verify import gc, verify
 from raie.registry.store.base import blob_key
@@ -94,7 +94,7 @@ def test_a_promotion_that_an_expiry_and_a_gc_overtake_is_told_of_the_expiry(
 
     monkeypatch.setattr(LocalStore, "exists", overtaken)
     with pytest.raises(SnapshotExpired):
-        preflight.require_snapshot(local_registry, MODEL, first.id)
+        local_registry.promote(MODEL, first.id, "production", "ada")
 
 
 def test_a_blob_that_is_lost_is_damage_however_often_verify_looks(any_database: Registry) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import insert
 
 from raie.registry import (
     AliasConflict,
+    BlobMissing,
     IncompatibleRegions,
     InvalidValue,
     NotFound,
@@ -51,6 +52,21 @@ def test_an_alias_points_where_it_was_moved_and_every_move_is_kept(registry: Reg
         (None, first.id, "ada", "first"),
     ]
     assert verify(registry).ok
+
+
+def test_whoever_promotes_what_lost_a_blob_is_refused_and_the_alias_stays(local_registry: Registry) -> None:
+    world = World(local_registry)
+    first = world.setup()
+    lost = world.edit(1, text="a").content.regions[1]["state"]
+    local_registry.promote(MODEL, "edit:1", "production", "ada")
+    local_registry.store.delete(lost)
+    for act in (
+        lambda: local_registry.promote(MODEL, "head", "production", "ada"),
+        lambda: local_registry.promote_region(MODEL, 1, 2, "production", "ada"),
+    ):
+        with pytest.raises(BlobMissing, match=lost):
+            act()
+    assert pointed(world) == {"production": first.id}
 
 
 def test_an_alias_that_moved_meanwhile_is_not_moved_by_who_did_not_know(world: World) -> None:

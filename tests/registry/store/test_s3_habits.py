@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from raie.registry import BlobMissing, Registry, StoreUnreachable, digest_of, open_store, preflight
+from raie.registry import BlobMissing, Registry, StoreUnreachable, digest_of, open_store
 from raie.registry.maintenance.expiry import Rule, expire
 from raie.registry.maintenance.verify import gc, verify
 from raie.registry.store.s3 import S3Store
@@ -36,7 +36,7 @@ def whole_history(world: World) -> str | None:
     assert list(registry.store.iterate()) == [], "the probe left something"
     world.setup(2)
     world.edit(1, text="a")
-    registry.promote(MODEL, preflight.require_snapshot(registry, MODEL, "head"), "production", "ada")
+    registry.promote(MODEL, "head", "production", "ada")
     registry.rollback_edit(MODEL, 2, "ada")
     registry.promote(MODEL, "head", "production", "ada")
     expire(registry, MODEL, Rule(keep_last=1), actor="ada", reason="space")
@@ -116,7 +116,7 @@ def test_a_web_page_is_neither_a_whole_store_nor_one_that_lost_its_blobs(
         for call in (
             lambda: verify(registry),
             lambda: gc(registry, actor="ada"),
-            lambda: preflight.require_snapshot(registry, MODEL, "head"),
+            lambda: registry.promote(MODEL, "head", "production", "ada"),
             lambda: registry.get(first.content.space),
             lambda: registry.store.check(first.content.space),
             lambda: list(registry.store.records("audit/0a")),

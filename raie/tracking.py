@@ -1,0 +1,111 @@
+"""The same history on MLflow's pages: publish it, see how far MLflow is behind, and serve the pages.
+
+MLflow is imported by the calls that talk to it, and only where there is something to say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from raie.chain_head import publishes_chain_head
+from raie.registry.db.shown_url import shown
+from raie.registry.mlflow import publisher
+from raie.registry.outbox_records import OutboxStatus, SyncReport
+
+if TYPE_CHECKING:
+    from raie.workspace import Workspace
+
+__all__ = ["PagesServer", "Sync", "TrackingStatus", "pages_server", "status", "sync"]
+
+
+@dataclass(frozen=True)
+class Sync:
+    """What was published to the MLflow of this tracking URI, which is shown without secrets."""
+
+    tracking_uri: str
+    report: SyncReport
+
+    @property
+    def refused(self) -> bool:
+        """Whether MLflow refused an event, or an alias could not be put back; an outage is neither."""
+        return bool(self.report.failed) or any(gap.version is None for gap in self.report.aliases)
+
+
+@dataclass(frozen=True)
+class TrackingStatus:
+    """How far the MLflow of this tracking URI, which is shown without secrets, is behind the registry."""
+
+    tracking_uri: str
+    outbox: OutboxStatus
+
+    @property
+    def refused(self) -> bool:
+        """Whether an event failed, or MLflow shows an alias elsewhere; events that only wait are neither."""
+        return bool(self.outbox.aliases) or any(not failure.is_outage for failure in self.outbox.failures)
+
+
+@dataclass(frozen=True)
+class PagesServer:
+    """The command line and the environment of the server of MLflow's pages, for os.execve, and where it serves."""
+
+    url: str
+    arguments: list[str]
+    environment: dict[str, str]
+
+
+@publishes_chain_head
+def sync(workspace: Workspace, *, again: bool = False) -> Sync:
+    """Publish what MLflow does not show yet: every edit as a run, every snapshot as a version, every alias.
+
+    Args:
+        workspace: Whose registry and MLflow they are.
+        again: Publish the whole history once more, which adds only what MLflow does not have.
+
+    Returns:
+        What was published, what remains and why.
+
+    Raises:
+        InvalidValue: The tracking URI is none.
+        NotOwner: The database is a copy of a registry, which publishes the same.
+    """
+    report = publisher.sync(workspace.registry(), workspace.tracking_uri, again=again)
+    return Sync(shown(workspace.tracking_uri), report)
+
+
+def status(workspace: Workspace) -> TrackingStatus:
+    """What is published, what is pending and why, and which aliases MLflow shows elsewhere.
+
+    Args:
+        workspace: Whose registry and MLflow they are.
+
+    Returns:
+        The status.
+
+    Raises:
+        InvalidValue: The tracking URI is none.
+    """
+    outbox = publisher.status(workspace.registry(), workspace.tracking_uri)
+    return TrackingStatus(shown(workspace.tracking_uri), outbox)
+
+
+def pages_server(workspace: Workspace, port: int) -> PagesServer:
+    """The server of MLflow's pages over this workspace's records; makes the file that it shows.
+
+    Args:
+        workspace: Whose records they are.
+        port: On this machine only.
+
+    Returns:
+        What starts the server.
+
+    Raises:
+        InvalidValue: The records are a server's, whose pages are there already.
+        MlflowUnreachable: The file cannot be made.
+    """
+    from raie.registry.mlflow.client import make_file, ui_command
+
+    arguments, environment = ui_command(workspace.tracking_uri, port)
+    # The server would make the file in place, and leave half of one where it is interrupted.
+    make_file(workspace.tracking_uri)
+    return PagesServer(f"http://127.0.0.1:{port}/?workflowType=machine_learning", arguments, environment)
