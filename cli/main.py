@@ -1,4 +1,4 @@
-"""`raie`: the table of all commands, and the one place where an error becomes a line and an exit code."""
+"""`raie`: the table of all commands, and where an error becomes one line and an exit code."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _group(name: str, help_line: str, examples: tuple[str, ...], section: Sectio
 
 _DATA = _group(
     "data",
-    "Look at interaction logs, or make one.",
+    "Inspect interaction logs, or generate one.",
     ("raie data describe ratings.dat", "raie data synth log.csv"),
     {
         "describe": ("data:describe", "Say what a log holds, and what will go wrong with it."),
@@ -38,12 +38,12 @@ _DATA = _group(
 )
 _EDIT = _group(
     "edit",
-    "Plan, apply and look at edits.",
+    "Plan, apply and inspect edits.",
     ("raie edit plan new.csv", "raie edit apply new.csv", "raie edit show 3"),
     {
         "plan": ("edit_apply:plan", "Show what an edit would do, region by region."),
         "apply": ("edit_apply:apply", "Train the touched regions and commit a new snapshot."),
-        "resume": ("edit_apply:resume", "Finish an edit or a set-up that was interrupted."),
+        "resume": ("edit_apply:resume", "Finish an edit or a setup that was interrupted."),
         "list": ("edit_list:list_edits", "List the edits, newest first."),
         "show": ("edit_list:show", "Show one edit: who, why, and what it did to each region."),
         "diff": ("edit_list:diff", "Compare two snapshots, or an edit with its base."),
@@ -52,7 +52,7 @@ _EDIT = _group(
 )
 _ALIAS = _group(
     "alias",
-    "Look at aliases and their moves.",
+    "Inspect aliases and their moves.",
     ("raie alias list", "raie alias history production"),
     {
         "list": ("promote:list_aliases", "List the aliases and what they point at."),
@@ -61,7 +61,7 @@ _ALIAS = _group(
 )
 _REGIONS = _group(
     "regions",
-    "Look at the regions of a snapshot.",
+    "Inspect the regions of a snapshot.",
     ("raie regions list production", "raie regions show 2"),
     {
         "list": ("regions:list_regions", "List the regions of a snapshot with their versions."),
@@ -70,60 +70,57 @@ _REGIONS = _group(
 )
 _KEYS = _group(
     "keys",
-    "Make signing keys, and choose whose signatures count.",
+    "Generate signing keys, and choose which keys are trusted.",
     ("raie keys generate release.pem", "raie keys trust release.pem.pub --name release", "raie keys list"),
     {
-        "generate": ("keys:generate", "Make an ed25519 key pair."),
-        "trust": ("keys:trust_key", "Trust a public key."),
+        "generate": ("keys:generate", "Generate an ed25519 key pair."),
+        "trust": ("keys:trust", "Trust a public key."),
         "list": ("keys:list_keys", "List the keys that are or were trusted."),
         "revoke": ("keys:revoke", "End the trust in a key."),
     },
 )
 _POLICY = _group(
     "policy",
-    "Say what a protected alias asks of a snapshot.",
+    "Set the checks that a promotion to an alias must pass.",
     ("raie policy set production --retention -0.02 --second-person", "raie policy check head"),
     {
-        "set": ("policy:set_policy", "Protect an alias, or change what it asks."),
+        "set": ("policy:set_policy", "Protect an alias, or change its policy."),
         "show": ("policy:show", "Show the policies in force."),
         "history": ("policy:history", "List every version of an alias's policy, newest first."),
-        "check": ("policy:check", "Show every check that a snapshot would have to pass."),
+        "check": ("policy:check", "Show every check of a promotion, passed or not."),
     },
 )
 _DB = _group(
     "db",
-    "Look after the database's schema and its roles.",
+    "Manage the database's schema and its roles.",
     ("raie db current", "raie db upgrade", "raie db grant"),
     {
-        "upgrade": ("verify:upgrade", "Bring the database to this program's schema."),
+        "upgrade": ("verify:upgrade", "Upgrade the database to the schema of this version."),
         "current": ("verify:current", "Print the database's schema revision and the one expected."),
         "grant": ("db_grant:grant", "Make the roles reader, editor, promoter and collector."),
     },
 )
 _REGISTRY = _group(
     "registry",
-    "Say which registry this is, and whether its store is its own.",
+    "Show which registry this is, and manage which store it owns.",
     ("raie registry show", 'raie registry fork --reason "disaster drill"'),
     {
         "show": (
             "registry:show",
             "Show the registry's id, its part of the store, and whether it may write there.",
         ),
-        "fork": ("registry:fork", "Make this copy of a database a registry of its own."),
+        "fork": ("registry:fork", "Turn this copy of a database into a registry of its own."),
         "move": ("registry:move", "Let this database take the store over from another copy of it."),
         "separate": ("registry:separate", "Give this registry a part of the store of its own."),
     },
 )
 _AUDIT = _group(
     "audit",
-    "Look at who did what, and prove that nobody changed it.",
+    "List who did what, and verify that nobody changed the record.",
     ("raie audit log", "raie audit verify", "raie audit export audit.jsonl"),
     {
         "log": ("audit:log", "List the audit events of every model, newest first."),
-        "verify": (
-            "audit:verify",
-            "Recompute the audit chain and compare it with the chain heads that were kept elsewhere.",
-        ),
+        "verify": ("audit:verify", "Recompute the audit chain and compare it with its checkpoints."),
         "export": ("audit:export", "Write the audit events as JSON lines."),
     },
 )
@@ -133,7 +130,7 @@ _MLFLOW = _group(
     ("raie mlflow sync", "raie mlflow ui"),
     {
         "sync": ("mlflow:sync", "Publish what MLflow does not show yet."),
-        "status": ("mlflow:status", "Show what is published, what is pending, and why."),
+        "status": ("mlflow:status", "Show which events are published, which are pending, and why."),
         "ui": ("mlflow:ui", "Serve MLflow's pages over this workspace's records."),
     },
 )
@@ -151,7 +148,7 @@ _SECTIONS: Mapping[str, Section] = {
         "rollback": ("promote:rollback", "Undo one edit, or go back to an older snapshot."),
     },
     "Look": {
-        "status": ("status:status", "Show where the model stands, on one screen."),
+        "status": ("status:status", "Show the state of the model: head, aliases, unfinished edits."),
         "log": ("log:log", "Show the history of snapshots as a tree."),
         "lineage": ("lineage:lineage", "Show what a snapshot consists of, and where each part came from."),
         "regions": _REGIONS,
@@ -163,17 +160,17 @@ _SECTIONS: Mapping[str, Section] = {
     },
     "Trust": {
         "policy": _POLICY,
-        "approve": ("approve:approve", "Approve that an alias moves to a snapshot."),
+        "approve": ("approve:approve", "Approve the promotion of a snapshot."),
         "sign": ("sign:sign", "Sign a snapshot with your private key."),
         "keys": _KEYS,
     },
     "Keep": {
         "verify": ("verify:verify", "Check every blob, every reference, every signature and the audit chain."),
         "audit": _AUDIT,
-        "expire": ("expire:expire", "Let old snapshots expire by a retention rule."),
+        "expire": ("expire:expire", "Expire old snapshots by a retention rule."),
         "gc": ("verify:gc", "Delete blobs that nothing refers to."),
-        "backup": ("backup:backup", "Copy the database as it is at one moment, with the list of its blobs."),
-        "restore": ("backup:restore", "Check a backup and bring it back."),
+        "backup": ("backup:backup", "Copy the database at one moment, with the list of its blobs."),
+        "restore": ("backup:restore", "Check a backup and restore it."),
         "db": _DB,
         "registry": _REGISTRY,
         "mlflow": _MLFLOW,
@@ -199,7 +196,7 @@ Environment:
   RAIE_DATABASE_URL  database, before the one in raie.toml
   RAIE_STORE         blob store, before the one in raie.toml
   RAIE_MODEL         model, before the one in raie.toml
-  RAIE_BACKBONE_FILE Python file of a backbone of your own, before the one in raie.toml
+  RAIE_BACKBONE_FILE Python file of your backbone, before the one in raie.toml
   RAIE_ACTOR         who acts, in the history (else the user of the system)
   RAIE_SIGNING_KEY   file of the private key, as --key
   RAIE_SIGNING_PASSPHRASE  its passphrase (else it is asked for)
@@ -222,15 +219,17 @@ Completion: eval "$(_RAIE_COMPLETE=bash_source raie)" in ~/.bashrc
     "--workspace",
     type=click.Path(path_type=Path),
     envvar="RAIE_WORKSPACE",
-    help="Folder of raie.toml. Without it: the nearest at or above the current folder.",
+    metavar="DIR",
+    help="Folder of raie.toml.  [the nearest at or above the current folder]",
 )
+@click.option("--no-color", is_flag=True, expose_value=False, help="Print without colors.")
 @click.version_option(package_name="raie", message="raie %(version)s")
 @click.pass_context
 def raie(ctx: click.Context, workspace: Path | None) -> None:
     """Edit a recommender region by region, and keep every state of it.
 
-    A snapshot is one state of the model. An edit makes the next one from new interactions; an alias
-    such as production points at the one in use; a rollback brings an older content back.
+    A snapshot is one state of the model. An edit makes the next snapshot from new interactions. An
+    alias such as production points at the snapshot in use. A rollback restores older content.
 
     \b
     Examples:
@@ -240,17 +239,24 @@ def raie(ctx: click.Context, workspace: Path | None) -> None:
       raie log
     """
     ctx.obj = workspace
-    if os.environ.get("NO_COLOR"):
-        ctx.color = False
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line; return its exit code, having printed one line for any error."""
+    """Run one command line.
+
+    Args:
+        arguments: The words after `raie`; without them, those that the process was started with.
+
+    Returns:
+        The exit code. Of any error one line is printed.
+    """
     if instruction := os.environ.get("_RAIE_COMPLETE"):
         return shell_complete(raie, {}, "raie", "_RAIE_COMPLETE", instruction)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    color = _color(words)
     try:
         # Not raie.main(): it has an edge of its own, which turns a closed pipe into a failure.
-        with raie.make_context("raie", list(sys.argv[1:] if arguments is None else arguments)) as context:
+        with raie.make_context("raie", list(words), color=color) as context:
             raie.invoke(context)
         sys.stdout.flush()
         return errors.OK
@@ -259,11 +265,22 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         return _misused(error)
     except (click.Abort, KeyboardInterrupt, EOFError) as stopped:
-        return _fail("; ".join(["interrupted", *getattr(stopped, "__notes__", ())]), errors.INTERRUPTED)
+        return _fail("; ".join(["interrupted", *getattr(stopped, "__notes__", ())]), errors.INTERRUPTED, color)
     except BrokenPipeError:
         return _reader_left()
     except Exception as error:
-        return _report(error)
+        return _report(error, color)
+
+
+def _color(words: Sequence[str]) -> bool | None:
+    """False where colors are not wanted or not understood; None lets click look at the terminal.
+
+    Read before click parses, because a wrong command line is reported in colors too. A command that runs others, as
+    `raie demo` does, hands its choice on.
+    """
+    outer = click.get_current_context(silent=True)
+    unwanted = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or "--no-color" in words
+    return False if unwanted or (outer is not None and outer.color is False) else None
 
 
 def _misused(error: click.ClickException) -> int:
@@ -274,7 +291,7 @@ def _misused(error: click.ClickException) -> int:
     return error.exit_code
 
 
-def _report(error: Exception) -> int:
+def _report(error: Exception, color: bool | None) -> int:
     """Say what went wrong in one line; more only where RAIE_DEBUG asks for it."""
     if os.environ.get("RAIE_DEBUG") == "1":
         traceback.print_exc()
@@ -282,8 +299,8 @@ def _report(error: Exception) -> int:
     words = one_line(" ".join(_words(error).split()))
     if code is None:
         bug = f"unexpected {type(error).__name__}: {words}: this is a bug; RAIE_DEBUG=1 shows where"
-        return _fail(bug, errors.REFUSED)
-    return _fail(words or type(error).__name__, code)
+        return _fail(bug, errors.REFUSED, color)
+    return _fail(words or type(error).__name__, code, color)
 
 
 def _words(error: Exception) -> str:
@@ -292,9 +309,8 @@ def _words(error: Exception) -> str:
     return str(error)
 
 
-def _fail(words: str, code: int) -> int:
-    colour = False if os.environ.get("NO_COLOR") else None
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {words}", err=True, color=colour)
+def _fail(words: str, code: int, color: bool | None) -> int:
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {words}", err=True, color=color)
     return code
 
 

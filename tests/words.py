@@ -79,6 +79,14 @@ KEPT: dict[str, str] = {
     '"judged": summary.held_out,': "a key of JSON that scripts read",
     '"leftovers": list(report.leftovers),': "a key of `raie gc --json`",
     '"strays": list(report.strays),': "a key of `raie gc --json`",
+    '"--anchor",': "the old name of --checkpoint, which works for one more version",
+    '_CHECKPOINT = "--anchor"': "the same, in its test",
+    '"--strays",': "the old name of --orphans, which works for one more version",
+    '_ORPHANS = "--strays"': "the same, in its test",
+    'assert {"identity", "begin", "commit", "rollback", "promote", "compose"} == {': "the action of an audit event",
+    "│ ○  s4            edit 4  compose   <when          >  grace  ◂ production": "the kind of an edit, as it is stored",
+    "s4            edit 4  compose  <when          >  grace  ◂ production": "the kind of an edit, as it is stored",
+    'for part, windows in (("adaptation", "new"), ("retention", "set-up")):': "a key of JSON that scripts read",
 }
 """Text of a line -> why it keeps its word."""
 _SKIPPED = ("tests/words.py", "tests/test_words.py", "migrations/versions/", "docs/images/")

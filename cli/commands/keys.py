@@ -1,4 +1,4 @@
-"""`raie keys`: make signing keys, and choose whose signatures count."""
+"""`raie keys`: make signing keys, and say whose signatures count."""
 
 from __future__ import annotations
 
@@ -16,19 +16,21 @@ from raie.workspace import Workspace
 if TYPE_CHECKING:
     from raie.registry.promotion.keys import KeyEvent
 
-__all__ = ["generate", "list_keys", "revoke", "trust_key"]
+__all__ = ["generate", "list_keys", "revoke", "trust"]
 
-_reason_option = click.option("--reason", metavar="TEXT", default="", help="Why; it stays in the audit log.")
+_reason_option = click.option("--reason", metavar="TEXT", default="", help="Why. Recorded in the audit log.")
 
 
 @click.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--unencrypted", is_flag=True, help="Without a passphrase, for a key that something else guards.")
+@click.option(
+    "--unencrypted", is_flag=True, help="Write the key without a passphrase, if something else protects it."
+)
 @json_option
 def generate(file: Path, unencrypted: bool, output: Output) -> None:
-    """Make an ed25519 key pair: FILE for its owner, and FILE.pub for everybody else.
+    """Generate an ed25519 key pair: FILE is private, FILE.pub is public.
 
-    The passphrase comes from RAIE_SIGNING_PASSPHRASE, or is asked for. Nothing is trusted by this alone.
+    The passphrase comes from RAIE_SIGNING_PASSPHRASE, or is asked for. The key is not trusted until `raie keys trust`.
 
     \b
     Examples:
@@ -42,22 +44,22 @@ def generate(file: Path, unencrypted: bool, output: Output) -> None:
     output.show(value, lambda: [f"key {accent(short(pair.key))}  private {pair.private}, public {pair.public}"])
 
 
-@click.command("trust")
+@click.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--name", metavar="NAME", required=True, help="What the key is called here.")
+@click.option("--name", metavar="NAME", required=True, help="Name of the key in this registry.")
 @_reason_option
 @json_option
 @in_workspace
-def trust_key(workspace: Workspace, file: Path, name: str, reason: str, output: Output) -> None:
+def trust(workspace: Workspace, file: Path, name: str, reason: str, output: Output) -> None:
     """Trust a public key: its signatures count for this model from now on.
 
     \b
     Examples:
       raie keys trust release.pem.pub --name release --reason "CI's key"
     """
-    from raie import trust
+    from raie.trust import trust_key
 
-    _show(trust.trust_key(workspace, file, name, reason=reason), output)
+    _show(trust_key(workspace, file, name, reason=reason), output)
 
 
 @click.command()
@@ -92,7 +94,7 @@ def _state(event: KeyEvent) -> str:
 @json_option
 @in_workspace
 def list_keys(workspace: Workspace, output: Output) -> None:
-    """List the keys that are or were trusted, with who recorded that and when.
+    """List the keys that are or were trusted, with who said so and when.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`raie lineage`: what a snapshot consists of, and which edit and which data each part came from."""
+"""`raie lineage`: what a snapshot is made of, and which edit and which data each part came from."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ __all__ = ["lineage"]
 @json_option
 @in_workspace
 def lineage(workspace: Workspace, ref: str, region: int | None, limit: int, output: Output) -> None:
-    """Show what a snapshot consists of, and where each part came from; without REF, of the head.
+    """Show what a snapshot consists of, and where each part came from. REF is the head by default.
 
-    Below each region stand the edits that led to its version, newest first and at most --limit, each with the data it
+    Below each region are the edits that led to its version, newest first, at most --limit. Each has the data that it
     learned from.
 
     \b

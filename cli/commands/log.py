@@ -30,9 +30,8 @@ _NOTHING = "no snapshot yet; `raie setup LOG` makes the first one"
 def log(workspace: Workspace, limit: int, output: Output) -> None:
     """Show the history of snapshots as a tree, newest first.
 
-    The first lane is the head and its ancestors. A snapshot that was made for an alias by a cherry-pick of a region
-    version stands beside it. An expired snapshot is marked: `raie lineage REF` shows when, by whom and why. Times are
-    UTC.
+    The first lane is the head and its ancestors. A snapshot with a cherry-picked region version has a lane beside it.
+    Expired snapshots are marked: `raie lineage REF` shows when, by whom and why. Times are UTC.
 
     \b
     Examples:

@@ -23,15 +23,15 @@ _PORT = 5000
 
 
 @click.command()
-@click.option("--again", is_flag=True, help="Publish the whole history once more, for an MLflow that was emptied.")
+@click.option("--again", is_flag=True, help="Publish the whole history again, for an MLflow that was emptied.")
 @json_option
 @in_workspace
 def sync(workspace: Workspace, again: bool, output: Output) -> None:
     """Publish what MLflow does not show yet: every edit as a run, every snapshot as a version, every alias.
 
-    Running it twice adds nothing. An alias that somebody moved in MLflow is put back to where the registry has it.
-    Where MLflow does not answer (exit code 6) the events stay pending. An event that MLflow refuses is named (exit code
-    1). What does not depend on it is published all the same.
+    Running it twice adds nothing. An alias that somebody moved in MLflow is moved back to the registry's snapshot. If
+    MLflow does not answer (exit code 6), the events stay pending. An event that MLflow refuses is named (exit code 1).
+    Events that do not depend on it are published.
 
     \b
     Examples:
@@ -75,10 +75,10 @@ def _gap_line(gap: AliasGap) -> str:
 @json_option
 @in_workspace
 def status(workspace: Workspace, output: Output) -> None:
-    """Show what is published, what is pending, and why.
+    """Show which events are published, which are pending, and why.
 
-    Names each event that failed, and each alias that MLflow shows elsewhere than the registry. The exit code is 1 where
-    there is one, and 0 where events are only pending.
+    Each failed event is named, and each alias that differs in MLflow: exit code 1. The exit code is 0 if events are only
+    pending.
 
     \b
     Examples:
@@ -127,7 +127,12 @@ def _status_lines(outbox: OutboxStatus, uri: str) -> list[str]:
 
 @click.command()
 @click.option(
-    "--port", type=click.IntRange(1, 65535), default=_PORT, show_default=True, help="On this machine only."
+    "--port",
+    type=click.IntRange(1, 65535),
+    metavar="N",
+    default=_PORT,
+    show_default=True,
+    help="Port, on this machine only.",
 )
 @in_workspace
 def ui(workspace: Workspace, port: int) -> None:

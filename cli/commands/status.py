@@ -22,9 +22,9 @@ __all__ = ["status"]
 @json_option
 @in_workspace
 def status(workspace: Workspace, output: Output) -> None:
-    """Show where the model stands: its head, what that has learned from, what aliases serve, and what is unfinished.
+    """Show the state of the model: its head and what it learned from, what aliases serve, and unfinished edits.
 
-    Reads the database and one blob, so it also shows whether both answer. Times are UTC.
+    The database and one blob are read, so it also shows whether both answer. Times are UTC.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`raie db`, `verify` and `gc`: bring a registry up to date, check it, tidy it."""
+"""`raie db`, `verify` and `gc`: upgrade a registry, check it, delete what nothing needs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from raie.cli.commands.audit import checkpoint_option
 from raie.cli.errors import INTEGRITY, UNREACHABLE
 from raie.cli.ui.confirm import ask, yes_option
 from raie.cli.ui.output import Output, accent, faint, json_option, one_line, say, short, size, table
+from raie.cli.ui.renamed_options import renamed_option
 from raie.cli.ui.workspace_option import in_workspace
 from raie.workspace import Workspace
 
@@ -27,9 +28,9 @@ _LISTED = 20
 @click.command()
 @in_workspace
 def upgrade(workspace: Workspace) -> None:
-    """Bring the database to this program's schema, in one transaction.
+    """Upgrade the database to the schema of this version, in one transaction.
 
-    A database that is there already is left as it is; rows are kept. Run it once after installing a newer raie.
+    An up-to-date database is left as it is. Rows are kept. Run it once after installing a newer raie.
 
     \b
     Examples:
@@ -79,17 +80,17 @@ def _schema_line(schema: Schema) -> str:
 @json_option
 @in_workspace
 def verify(workspace: Workspace, checkpoint: str | None, output: Output) -> None:
-    """Check every blob, every reference, every signature and the audit chain; exit code 5 where anything is wrong.
+    """Check every blob, every reference, every signature and the audit chain. The exit code is 5 if anything is wrong.
 
-    Reads every blob back from the store and names each damaged one with the snapshots that it affects. One that the
-    store does not let it read is named too (exit code 6 if nothing else is wrong). May run beside anything. The audit
-    chain is compared with the chain heads that the store keeps, and with one that you kept. `raie audit verify` looks
-    at the chain alone.
+    Every blob is read back from the store. Each damaged blob is named with the snapshots that it affects. An unreadable
+    blob is named too (exit code 6 if nothing else is wrong). The audit chain is compared with its checkpoints in the
+    store and with --checkpoint. `raie audit verify` checks the chain alone. It may run at any time, beside any other
+    command.
 
     \b
     Examples:
       raie verify
-      raie verify --anchor N:HASH
+      raie verify --checkpoint N:HASH
       raie verify --json
     """
     from raie import upkeep
@@ -159,25 +160,26 @@ def _damage_lines(label: str, damaged: DamagedBlob) -> list[str]:
     type=click.FloatRange(min=0),
     default=3.0,
     show_default=True,
-    help="Keep what is younger.",
+    help="Keep blobs younger than this.",
 )
-@click.option(
+@renamed_option(
     "--strays",
+    "--orphans",
     "orphans",
     is_flag=True,
-    help="Also orphan objects, which this database does not know, in its own part of the store.",
+    help="Also delete objects in this registry's part of the store that its database does not know.",
 )
-@click.option("--reason", metavar="TEXT", default="", help="Why; it stays in the audit log.")
+@click.option("--reason", metavar="TEXT", default="", help="Why. Recorded in the audit log.")
 @yes_option
 @json_option
 @in_workspace
 def gc(
     workspace: Workspace, dry_run: bool, grace: float, orphans: bool, reason: str, yes: bool, output: Output
 ) -> None:
-    """Delete blobs that nothing refers to: no kept snapshot, no open edit, and older than the grace period.
+    """Delete blobs that nothing refers to: no kept snapshot and no open edit. Younger ones than --grace stay.
 
-    A snapshot is kept unless `raie expire` let it expire. A kept snapshot can be brought back afterwards as before. May
-    run at any time, beside anything.
+    A snapshot is kept unless it has expired, and can be rolled back to as before. It may run at any time, beside any
+    other command.
 
     \b
     Examples:
@@ -237,7 +239,7 @@ def _total_lines(report: GcReport) -> list[str]:
     uploads, orphans = len(report.leftovers), len(report.strays)
     total = f"{verb} {len(report.removed)} blobs ({size(report.bytes)}), {uploads} interrupted uploads"
     if orphans:
-        total += f"; {orphans} objects are unknown to this database (--strays)"
+        total += f"; {orphans} objects are unknown to this database (--orphans)"
     if report.uploads_problem is None:
         return [total]
     return [total, f"{accent('not looked for', 'yellow')}  {one_line(report.uploads_problem)}"]

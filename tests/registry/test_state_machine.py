@@ -38,7 +38,7 @@ from raie.registry.maintenance.expiry import Rule, expire
 from raie.registry.maintenance.verify import gc, verify
 from tests.registry.building import MODEL, World, change
 from tests.registry.crash.grounds import Ground
-from tests.registry.crash.history import leftovers
+from tests.registry.crash.promises import leftovers
 from tests.registry.db.dictionaries import (
     Change,
     State,

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from raie.registry.failpoints import POINTS
 from tests.registry.crash.grounds import Ground
-from tests.registry.crash.history import broken_promises, leftovers
 from tests.registry.crash.processes import PATIENCE_S, Paused, Stop, Victim, Worker
+from tests.registry.crash.promises import broken_promises, leftovers
 from tests.registry.crash.steps import Client, Step, leave_behind, take
 
 __all__ = ["OPERATIONS", "PASSINGS", "RIVALS", "Case", "Operation", "Outcome", "cases_of", "run"]

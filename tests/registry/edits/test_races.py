@@ -6,8 +6,8 @@ import pytest
 
 from tests.registry.building import MODEL
 from tests.registry.crash.grounds import Ground
-from tests.registry.crash.history import broken_promises, leftovers
 from tests.registry.crash.processes import Done, Ended, Paused, Stop, Victim
+from tests.registry.crash.promises import broken_promises, leftovers
 from tests.registry.crash.steps import REGIONS, Place, Step, entry
 
 pytestmark = pytest.mark.parametrize("ground", ["sqlite-folder", "postgresql-folder"], indirect=True)

@@ -18,8 +18,8 @@ from raie.registry.maintenance.verify import gc, verify
 from raie.registry.store.base import blob_key
 from tests.registry.building import MODEL, World
 from tests.registry.crash.grounds import Ground
-from tests.registry.crash.history import broken_promises
 from tests.registry.crash.processes import Ended, Paused, Stop, Victim, Worker
+from tests.registry.crash.promises import broken_promises
 from tests.registry.crash.steps import Step
 from tests.registry.store.s3_habits import Answer, Forward, Request, error, served
 
