@@ -29,7 +29,7 @@ from raie.errors import UsageError
 from raie.heartbeat import kept_alive
 from raie.known_ids import KnownIds, known_ids, require_known
 from raie.later_log import read_new, require_past, told
-from raie.registry import Content, Digest, Edit, RegionChange, Registry, Snapshot
+from raie.registry import Author, Content, Digest, Edit, RegionChange, Registry, Snapshot
 
 __all__ = ["Progress", "apply_edit", "open_view", "plain", "planned", "resume_edit", "run_setup"]
 
@@ -77,8 +77,7 @@ def run_setup(
         model,
         "setup",
         seed=settings.engine.seed,
-        actor=actor,
-        reason=reason,
+        author=Author(actor, reason),
         data_digest=interactions.digest,
         parameters={"log": str(log.resolve()), "until": until, "settings": settings.to_bytes().decode()},
     )
@@ -107,7 +106,7 @@ def _finish_setup(
             )
         except EngineError as error:
             # The same log and settings would fail again, so there is nothing to resume.
-            registry.abort(model, number, str(error))
+            registry.abort(model, number, Author(registry.edit(model, number).actor, str(error)))
             raise
         content = _uploaded(registry, result.parts, None)
     snapshot = registry.commit(model, number, content, _changes(result.facts), plain(result.report))
@@ -207,8 +206,7 @@ def apply_edit(
         model,
         "edit",
         seed=plan.prepared.plan.seed,
-        actor=actor,
-        reason=reason,
+        author=Author(actor, reason),
         data_digest=plan.interactions.digest,
         plan_digest=digest,
         parameters={"log": str(log.resolve()), "until": until, "gate": plan.prepared.plan.gate, **plan.facts},
@@ -234,7 +232,7 @@ def resume_edit(
 
     Raises: UsageError for a log that is no longer the one the set-up began with; LeaseLost, EditStateError.
     """
-    edit = registry.resume(model, number, actor=actor, force=force)
+    edit = registry.resume(model, number, author=Author(actor), force=force)
     if edit.kind == "setup":
         settings = Settings.from_bytes(edit.parameters["settings"].encode())
         _require_own(settings, own)

@@ -20,6 +20,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
+from raie.registry.author import Author
 from raie.registry.canonical import canonical_json
 from raie.registry.db.tables import audit_events, audit_head
 from raie.registry.errors import InvalidValue
@@ -67,13 +68,12 @@ class ChainReport:
 def append(
     connection: Connection,
     *,
-    actor: str,
+    author: Author,
     action: str,
     subject: str,
     model: str | None = None,
     source: str | None = None,
     target: str | None = None,
-    reason: str = "",
     at: float | None = None,
     rows: Rows | None = None,
     digest: str | None = None,
@@ -89,13 +89,13 @@ def append(
     fields: dict[str, Any] = {
         "id": end.event + 1,
         "at": time.time() if at is None else at,
-        "actor": actor,
+        "actor": author.name,
         "action": action,
         "model": model,
         "subject": subject,
         "source": source,
         "target": target,
-        "reason": reason,
+        "reason": author.reason,
         "client": _client(),
         "previous": end.hash,
         "digest": digest,

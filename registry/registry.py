@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Engine, select
 
 from raie.registry import blobs
+from raie.registry.author import Author
 from raie.registry.db import queries
 from raie.registry.db.engine import check_schema, connected, open_engine, reading, write
 from raie.registry.db.tables import aliases as aliases_table
@@ -137,8 +138,7 @@ class Registry:
         kind: str,
         *,
         seed: int,
-        actor: str,
-        reason: str = "",
+        author: Author,
         data_digest: str | None = None,
         plan_digest: str | None = None,
         parameters: Mapping[str, Any] | None = None,
@@ -162,8 +162,7 @@ class Registry:
                 data_digest=data_digest,
                 plan_digest=plan_digest,
                 parameters=parameters or {},
-                actor=actor,
-                reason=reason,
+                author=author,
                 base=base,
             ),
         )
@@ -187,27 +186,25 @@ class Registry:
         """Renews the lease of an edit this process works on; raises LeaseLost and EditStateError."""
         write(self.engine, lambda c: edits.heartbeat(c, self.holder, model, number))
 
-    def resume(self, model: str, number: int, *, actor: str | None = None, force: bool = False) -> Edit:
+    def resume(self, model: str, number: int, *, author: Author | None = None, force: bool = False) -> Edit:
         """Takes the lease of an abandoned edit; with force also from a process that may still work on it.
 
-        actor: None for the edit's own. Raises LeaseLost while another process works on it, and EditStateError for
+        author: None for the edit's own. Raises LeaseLost while another process works on it, and EditStateError for
         a closed edit.
         """
         self.require_writable()
-        edit = write(self.engine, lambda c: edits.resume(c, self.holder, model, number, actor, force))
+        edit = write(self.engine, lambda c: edits.resume(c, self.holder, model, number, author, force))
         reach("resume.committed")
         return edit
 
-    def abort(
-        self, model: str, number: int, reason: str = "", *, actor: str | None = None, force: bool = False
-    ) -> Edit:
+    def abort(self, model: str, number: int, author: Author | None = None, *, force: bool = False) -> Edit:
         """Closes an edit without a result; idempotent.
 
-        actor: None for the edit's own. Raises LeaseLost while another process works on it (unless force), and
+        author: None for the edit's own. Raises LeaseLost while another process works on it (unless force), and
         EditStateError for a committed one.
         """
         self.require_writable(store_needed=False)
-        edit = write(self.engine, lambda c: edits.abort(c, self.holder, model, number, actor, reason, force))
+        edit = write(self.engine, lambda c: edits.abort(c, self.holder, model, number, author, force))
         reach("abort.committed")
         return edit
 
@@ -231,18 +228,16 @@ class Registry:
 
     # Rolling back
 
-    def rollback_to(self, model: str, ref: str, actor: str, reason: str = "") -> Snapshot:
+    def rollback_to(self, model: str, ref: str, author: Author) -> Snapshot:
         """Commits a snapshot with exactly an older one's content; returns the head where it has that already.
 
         Raises NotFound, and SnapshotExpired where the older one's blobs may be gone.
         """
         self.require_writable()
         with connected(self.engine) as database:
-            return rollback.rollback_to(database, self.store, self.holder, model, ref, actor, reason)
+            return rollback.rollback_to(database, self.store, self.holder, model, ref, author)
 
-    def rollback_edit(
-        self, model: str, number: int, actor: str, reason: str = "", cascade: bool = False
-    ) -> Snapshot:
+    def rollback_edit(self, model: str, number: int, author: Author, cascade: bool = False) -> Snapshot:
         """Commits a snapshot without what one edit changed, every later change of other regions kept.
 
         Returns the head where that is undone already. Raises RollbackConflict naming the later edits in the way,
@@ -251,7 +246,7 @@ class Registry:
         """
         self.require_writable()
         with connected(self.engine) as database:
-            return rollback.rollback_edit(database, self.store, self.holder, model, number, actor, reason, cascade)
+            return rollback.rollback_edit(database, self.store, self.holder, model, number, author, cascade)
 
     # Aliases
 
@@ -260,8 +255,7 @@ class Registry:
         model: str,
         ref: str,
         alias: str,
-        actor: str,
-        reason: str = "",
+        author: Author,
         expected: str | None = None,
         override: bool = False,
     ) -> AliasMove:
@@ -273,9 +267,7 @@ class Registry:
         Raises AliasConflict, NotFound, InvalidValue, SnapshotExpired, and PromotionRefused naming each failed gate.
         """
         self.require_writable(store_needed=False)
-        move = write(
-            self.engine, lambda c: promotion.promote(c, model, ref, alias, actor, reason, expected, override)
-        )
+        move = write(self.engine, lambda c: promotion.promote(c, model, ref, alias, author, expected, override))
         reach("promote.committed")
         return move
 
@@ -285,8 +277,7 @@ class Registry:
         region: int,
         version: int,
         alias: str,
-        actor: str,
-        reason: str = "",
+        author: Author,
         override: bool = False,
     ) -> tuple[Snapshot, AliasMove]:
         """Composes what the alias serves with one version of one region, and moves the alias there.
@@ -297,7 +288,7 @@ class Registry:
         self.require_writable()
         with connected(self.engine) as database:
             return promotion.promote_region(
-                database, self.store, self.holder, model, region, version, alias, actor, reason, override
+                database, self.store, self.holder, model, region, version, alias, author, override
             )
 
     def aliases(self, model: str) -> list[Alias]:

@@ -37,11 +37,11 @@ def approve(workspace: Workspace, ref: str, alias: str, reason: str, withdraw: b
       raie approve head --alias staging --reason "tried it"
       raie approve edit:3 --withdraw --reason "the log was wrong"
     """
-    from raie.registry import trust
+    from raie.registry import Author, trust
 
     registry = workspace.registry()
     step = trust.withdraw if withdraw else trust.approve
-    given = step(registry, workspace.model, ref, alias, actor=actor(), reason=reason)
+    given = step(registry, workspace.model, ref, alias, author=Author(actor(), reason))
     counts = False if given.withdrawn else trust.approval_counts(registry, given)
     alike = trust.look_alikes(registry, given)
     value = {"alias": alias, "snapshot": given.snapshot, "actor": given.actor, "reason": given.reason}

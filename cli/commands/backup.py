@@ -94,13 +94,16 @@ def restore(start: Path | None, folder: Path, to: Path | None, replace: bool, ye
       raie restore /backups/monday --replace --yes
     """
     from raie.migrations.filling import fill
+    from raie.registry import Author
     from raie.registry.maintenance import restore as restoring
 
     workspace = find(to or start)
     if replace:
         ask("Replace the registry of this workspace by the backup?", yes=yes)
     owned = replace and _owns_store(workspace)
-    done = restoring.restore(folder, workspace.database, workspace.store, fill, actor=actor(), replace=replace)
+    done = restoring.restore(
+        folder, workspace.database, workspace.store, fill, author=Author(actor()), replace=replace
+    )
     read_only = _taken_over(workspace, done, owned)
     publish_end(workspace)
     replaced = None if done.replaced is None else str(done.replaced)
@@ -144,10 +147,11 @@ def _taken_over(workspace: Workspace, done: Restored, owned: bool) -> str | None
     owned: whether it replaced the database that owned the store, and so nobody else can be at work there. Where the store
     names no owner, as one that the backup's blobs made anew, nobody else is either.
     """
+    from raie.registry import Author
     from raie.registry.maintenance import takeover
     from raie.registry.ownership import standing
 
     registry = workspace.registry()
     if owned or standing.look(registry).marker is None:
-        takeover.move(registry, actor=actor(), reason=f"restored from backup {done.backup.digest[:12]}")
+        takeover.move(registry, author=Author(actor(), f"restored from backup {done.backup.digest[:12]}"))
     return standing.look(registry).read_only

@@ -39,6 +39,7 @@ def grant(workspace: Workspace, prefix: str, what: str | None) -> None:
       raie db grant --print sql > roles.sql
       raie db grant --print s3
     """
+    from raie.registry import Author
     from raie.registry.access.iam import iam_policies
     from raie.registry.access.postgres_roles import ROLES, grant, statements
 
@@ -50,7 +51,9 @@ def grant(workspace: Workspace, prefix: str, what: str | None) -> None:
     else:
         registry = workspace.registry()
         registry.require_writable(store_needed=False)
-        for name, about in zip(grant(registry.engine, prefix, actor=actor()), ROLES.values(), strict=True):
+        for name, about in zip(
+            grant(registry.engine, prefix, author=Author(actor())), ROLES.values(), strict=True
+        ):
             say(f"{accent(name, 'green')}  {faint(about)}")
 
 

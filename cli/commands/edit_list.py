@@ -328,9 +328,11 @@ def abort(workspace: Workspace, number: int, reason: str, force: bool, yes: bool
       raie edit abort 4
       raie edit abort 4 --reason "wrong log" --yes
     """
+    from raie.registry import Author
+
     registry, model = workspace.registry(), workspace.model
     edit = registry.edit(model, number)
     if edit.is_open:
         ask(f"Close edit {number} ({edit.kind}, {edit.state}, begun by {one_line(edit.actor)})?", yes=yes)
-    closed = registry.abort(model, number, actor=actor(), reason=reason, force=force)
+    closed = registry.abort(model, number, author=Author(actor(), reason), force=force)
     say(f"edit {closed.number} is {state_word(closed.state)}")

@@ -89,12 +89,12 @@ def evaluate(
 
 def _recorded(workspace: Workspace, found: Measured, reason: str) -> int:
     """Keep the comparison under the ids that were measured: an alias may have moved meanwhile."""
-    from raie.registry import trust
+    from raie.registry import Author, trust
 
     assert found.against is not None
     report, registry, model = found.comparison or {}, workspace.registry(), workspace.model
     kept = trust.record_evaluation(
-        registry, model, found.snapshot, found.against, report, actor=actor(), reason=reason
+        registry, model, found.snapshot, found.against, report, author=Author(actor(), reason)
     )
     publish_end(workspace)
     return kept.id

@@ -60,18 +60,19 @@ def expire(
       raie expire --keep-last 20 --keep-days 90 --dry-run
       raie expire --keep-last 20 --keep-days 90 --reason "disk space" --yes
     """
+    from raie.registry import Author
     from raie.registry.maintenance import expiry
 
     if keep_last is None and keep_days is None:
         raise click.UsageError("give --keep-last, --keep-days, or both: what should be kept?")
     rule = expiry.Rule(keep_last or 1, keep_days or 0.0)
     registry, model = workspace.registry(), workspace.model
-    found = expiry.expire(registry, model, rule, actor=actor(), dry_run=True)
+    found = expiry.expire(registry, model, rule, author=Author(actor()), dry_run=True)
     if not dry_run and found.expired:
         for line in _draw_expired(found.expired):
             click.echo(line, err=True)
         ask(f"Let {len(found.expired)} snapshots expire for good?", yes=yes)
-        found = expiry.expire(registry, model, rule, actor=actor(), reason=reason)
+        found = expiry.expire(registry, model, rule, author=Author(actor(), reason))
     value = {
         "model": model,
         "dry_run": dry_run,

@@ -59,11 +59,12 @@ def trust(workspace: Workspace, file: Path, name: str, reason: str, output: Outp
     Examples:
       raie keys trust release.pem.pub --name release --reason "CI's key"
     """
+    from raie.registry import Author
     from raie.registry import trust as trusting
     from raie.registry.promotion import signing
 
     key = signing.read_public(read_file(file))
-    event = trusting.trust_key(workspace.registry(), workspace.model, key, name, actor=actor(), reason=reason)
+    event = trusting.trust_key(workspace.registry(), workspace.model, key, name, author=Author(actor(), reason))
     _show(event, output)
 
 
@@ -83,9 +84,10 @@ def revoke(workspace: Workspace, key: str, reason: str, output: Output) -> None:
     Examples:
       raie keys revoke release --reason "the laptop was lost"
     """
+    from raie.registry import Author
     from raie.registry import trust as trusting
 
-    event = trusting.revoke_key(workspace.registry(), workspace.model, key, actor=actor(), reason=reason)
+    event = trusting.revoke_key(workspace.registry(), workspace.model, key, author=Author(actor(), reason))
     _show(event, output)
 
 

@@ -94,10 +94,10 @@ def set_policy(workspace: Workspace, alias: str, reason: str, output: Output, **
       raie policy set production --adaptation-known 0 --reason "new items flatter the rest"
       raie policy set staging --unprotected
     """
-    from raie.registry import Untrusted, trust
+    from raie.registry import Author, Untrusted, trust
 
     registry = workspace.registry()
-    version = trust.set_policy(registry, workspace.model, alias, _changes(options), actor=actor(), reason=reason)
+    version = trust.set_policy(registry, workspace.model, alias, _changes(options), author=Author(actor(), reason))
     output.show(
         _json(version), lambda: [f"{accent(alias, 'green')} policy {version.version}: {_words(version.policy)}"]
     )

@@ -64,7 +64,7 @@ def promote(
       raie promote staging --expect 4f2a91c07d3e
       raie promote --region 2 --version 1
     """
-    from raie.registry import preflight, trust
+    from raie.registry import Author, preflight, trust
 
     model, who = workspace.model, actor()
     if ref is not None and region is None and version is None:
@@ -72,14 +72,14 @@ def promote(
         if dry_run:
             return show_rehearsal(trust.rehearse(registry, model, ref, alias, expect), alias, output)
         target = preflight.require_snapshot(registry, model, ref)
-        move = registry.promote(model, target, alias, who, reason, expected=expect, override=override)
+        move = registry.promote(model, target, alias, Author(who, reason), expected=expect, override=override)
     elif ref is None and region is not None and version is not None and expect is None:
         registry = workspace.registry()
         if dry_run:
-            rehearsal = trust.rehearse_region(registry, model, region, version, alias, actor=who)
+            rehearsal = trust.rehearse_region(registry, model, region, version, alias, author=Author(who))
             return show_rehearsal(rehearsal, alias, output)
         preflight.require_version(registry, model, region, version)
-        _, move = registry.promote_region(model, region, version, alias, who, reason, override)
+        _, move = registry.promote_region(model, region, version, alias, Author(who, reason), override)
     else:
         raise click.UsageError(
             "give either a snapshot (and --expect, if you like), or both --region and --version"
@@ -130,6 +130,8 @@ def rollback(
       raie rollback 3 --cascade
       raie rollback --to production
     """
+    from raie.registry import Author
+
     if (edit is None) == (target is None):
         raise click.UsageError("give either an edit, or --to with a snapshot")
     registry, model = workspace.registry(), workspace.model
@@ -137,7 +139,7 @@ def rollback(
     if target is not None:
         if cascade:
             raise click.UsageError("--cascade goes with an edit; --to leaves out every edit since that snapshot")
-        snapshot = registry.rollback_to(model, target, actor=actor(), reason=reason)
+        snapshot = registry.rollback_to(model, target, author=Author(actor(), reason))
     else:
         number = _edit_number(str(edit))
         snapshot = _undo(registry, model, number, reason, cascade=cascade, yes=yes)
@@ -153,16 +155,17 @@ def _edit_number(text: str) -> int:
 
 def _undo(registry: Registry, model: str, number: int, reason: str, *, cascade: bool, yes: bool) -> Snapshot:
     """Undo one edit; with cascade ask before the later edits that stand in its way are undone with it."""
+    from raie.registry import Author
     from raie.registry.errors import RollbackConflict
 
     try:
-        return registry.rollback_edit(model, number, actor=actor(), reason=reason)
+        return registry.rollback_edit(model, number, author=Author(actor(), reason))
     except RollbackConflict as conflict:
         if not cascade:
             raise
         later = ", ".join(map(str, conflict.edits))
     ask(f"Undo edit {number} and with it the later edit{'s' if ',' in later else ''} {later}?", yes=yes)
-    return registry.rollback_edit(model, number, actor=actor(), reason=reason, cascade=True)
+    return registry.rollback_edit(model, number, author=Author(actor(), reason), cascade=True)
 
 
 def _show_rollback(registry: Registry, before: Snapshot | None, snapshot: Snapshot, output: Output) -> None:

@@ -103,12 +103,13 @@ def fork(workspace: Workspace, reason: str, yes: bool) -> None:
     Examples:
       raie registry fork --reason "disaster drill" --yes
     """
+    from raie.registry import Author
     from raie.registry.maintenance import takeover
 
     registry = workspace.registry()
     ask("Copy the blobs that this database needs, and make it a registry of its own?", yes=yes)
     with progress_bars() as report:
-        done = takeover.fork(registry, actor=actor(), reason=reason, report=report)
+        done = takeover.fork(registry, author=Author(actor(), reason), report=report)
     say(
         f"registry {done.epoch.registry} begins, epoch {done.epoch.number}: {done.copied} blobs in {done.epoch.prefix}"
     )
@@ -129,11 +130,12 @@ def move(workspace: Workspace, reason: str, yes: bool) -> None:
     Examples:
       raie registry move --reason "restored after the disk failed" --yes
     """
+    from raie.registry import Author
     from raie.registry.maintenance import takeover
 
     registry = workspace.registry()
     ask("Take the store over, so that any other copy of this database may no longer write?", yes=yes)
-    done = takeover.move(registry, actor=actor(), reason=reason)
+    done = takeover.move(registry, author=Author(actor(), reason))
     if done is None:
         say("this database owns its part of the store already")
     else:
@@ -156,12 +158,13 @@ def separate(workspace: Workspace, reason: str, yes: bool) -> None:
     Examples:
       raie registry separate --reason "shares the team's store" --yes
     """
+    from raie.registry import Author
     from raie.registry.maintenance import takeover
 
     registry = workspace.registry()
     ask("Copy this registry's blobs to a part of the store of its own, and use that from now on?", yes=yes)
     with progress_bars() as report:
-        done = takeover.separate(registry, actor=actor(), reason=reason, report=report)
+        done = takeover.separate(registry, author=Author(actor(), reason), report=report)
     if done is None:
         say("this registry has a part of the store of its own already")
     else:

@@ -41,10 +41,10 @@ def sign(workspace: Workspace, ref: str, file: Path | None, reason: str, output:
       raie sign head --key release.pem
       raie sign edit:3 --reason "passed review"
     """
-    from raie.registry import trust
+    from raie.registry import Author, trust
 
     signer, registry = read_signer(file, ask_for), workspace.registry()
-    made = trust.sign(registry, workspace.model, ref, signer, actor=actor(), reason=reason)
+    made = trust.sign(registry, workspace.model, ref, signer, author=Author(actor(), reason))
     names = {event.key: event.name for event in trust.keys(registry, workspace.model) if event.trusted}
     name = names.get(made.key)
     value = {"snapshot": made.snapshot, "key": made.key, "trusted_as": name, "signature": made.signature}

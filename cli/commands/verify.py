@@ -29,6 +29,7 @@ _LISTED = 20
 def bring_up_to_date(workspace: Workspace) -> str | None:
     """Bring the database to this program's schema, which the audit log tells; return the revision."""
     from raie import migrations
+    from raie.registry import Author
     from raie.registry.access import schema_rights
     from raie.registry.db.engine import missing_file, open_engine
     from raie.registry.maintenance.upgrade_event import append_upgrade
@@ -36,7 +37,7 @@ def bring_up_to_date(workspace: Workspace) -> str | None:
     engine = open_engine(workspace.database)
     if missing_file(engine) is None:
         schema_rights.refuse_planted(engine)
-    revision = migrations.upgrade(workspace.database, tell=partial(append_upgrade, actor=actor()))
+    revision = migrations.upgrade(workspace.database, tell=partial(append_upgrade, author=Author(actor())))
     for warning in schema_rights.warnings_of(engine):
         say(f"{accent('note', 'yellow')}  {warning}", err=True)
     return revision
@@ -216,16 +217,17 @@ def gc(
       raie gc --yes
       raie gc --grace 30 --json --yes
     """
+    from raie.registry import Author
     from raie.registry.maintenance import verify as maintenance
 
     registry = workspace.registry()
-    found = maintenance.gc(registry, actor=actor(), grace_s=grace * _DAY_S, dry_run=True, strays=strays)
+    found = maintenance.gc(registry, author=Author(actor()), grace_s=grace * _DAY_S, dry_run=True, strays=strays)
     doomed = len(found.removed) + len(found.leftovers) + (len(found.strays) if strays else 0)
     if not dry_run and doomed:
         for line in _doomed(found):
             say(line, err=True)
         ask(f"Delete {doomed} objects for good?", yes=yes)
-        found = maintenance.gc(registry, actor=actor(), reason=reason, grace_s=grace * _DAY_S, strays=strays)
+        found = maintenance.gc(registry, author=Author(actor(), reason), grace_s=grace * _DAY_S, strays=strays)
     value = {
         "dry_run": dry_run,
         "deleted": [asdict(blob) for blob in found.removed],

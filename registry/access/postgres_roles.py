@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine
 
 from raie.registry import audit
 from raie.registry.access import schema_rights
-from raie.registry.author import check_author
+from raie.registry.author import Author
 from raie.registry.db.engine import write
 from raie.registry.db.tables import metadata
 from raie.registry.errors import InvalidValue
@@ -110,7 +110,7 @@ def _on_schema(right: str, whom: str) -> str:
     return f"DO $$ BEGIN EXECUTE '{right} ON SCHEMA ' || quote_ident(current_schema()) || ' {whom}'; END $$"
 
 
-def grant(engine: Engine, prefix: str = "raie", *, actor: str) -> list[str]:
+def grant(engine: Engine, prefix: str = "raie", *, author: Author) -> list[str]:
     """Makes the roles in one transaction, which the audit tells; returns their names.
 
     Nobody else may create in the registry's schema afterwards. Raises InvalidValue for a database that has no roles, and
@@ -121,14 +121,13 @@ def grant(engine: Engine, prefix: str = "raie", *, actor: str) -> list[str]:
             "Expected a PostgreSQL database to make roles in, found SQLite, which has none: whoever may write its file "
             "may change everything in it; give the file's permissions (chmod) to those who may"
         )
-    check_author(actor, "")
     made = list(statements(prefix))
 
     def step(connection: Connection) -> None:
         for statement in made:
             connection.exec_driver_sql(statement)
         schema_rights.require_closed(connection)
-        audit.append(connection, actor=actor, action="grant", subject=f"roles:{prefix}")
+        audit.append(connection, author=author, action="grant", subject=f"roles:{prefix}")
 
     write(engine, step)
     return [f"{prefix}_{role}" for role in RIGHTS]

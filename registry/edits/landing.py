@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from raie.registry import audit, outbox
+from raie.registry.author import Author
 from raie.registry.blobs import accept, keep_blobs
 from raie.registry.db.engine import upsert
 from raie.registry.db.queries import (
@@ -62,8 +63,7 @@ class NewEdit:
 
     kind: str
     base: str
-    actor: str
-    reason: str
+    author: Author
     parameters: Mapping[str, Any]
 
 
@@ -120,13 +120,12 @@ def land(connection: Connection, holder: str, landing: Landing) -> Snapshot | No
     reach("land.edit_closed")
     event = audit.append(
         connection,
-        actor=edit.actor,
+        author=Author(edit.actor, edit.reason),
         action="commit" if isinstance(landing.edit, int) else edit.kind,
         model=model,
         subject=f"edit:{edit.number}",
         source=manifest.parent,
         target=manifest.id,
-        reason=edit.reason,
         at=at,
         rows=closed(edit_row(edit, **end), done, numbered, added),
     )
@@ -149,8 +148,7 @@ def _edit_that_lands(connection: Connection, holder: str, landing: Landing) -> E
         kind=new.kind,
         base=new.base,
         parameters=new.parameters,
-        actor=new.actor,
-        reason=new.reason,
+        author=new.author,
         holder=holder,
     )
     return edit_by_number(connection, model, number)

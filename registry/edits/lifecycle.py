@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 
 from raie.registry import audit
-from raie.registry.author import check_author
+from raie.registry.author import Author
 from raie.registry.canonical import parse_json
 from raie.registry.db.engine import upsert
 from raie.registry.db.queries import (
@@ -65,8 +65,7 @@ def begin(
     data_digest: str | None,
     plan_digest: str | None,
     parameters: Mapping[str, Any],
-    actor: str,
-    reason: str,
+    author: Author,
     base: str | None,
 ) -> Edit:
     """Inserts a running edit with a lease; a set-up makes the model.
@@ -94,8 +93,7 @@ def begin(
         data_digest=data_digest,
         plan_digest=plan_digest,
         parameters=parameters,
-        actor=actor,
-        reason=reason,
+        author=author,
         holder=holder,
     )
     reach("begin.inserted")
@@ -104,12 +102,11 @@ def begin(
     rows = [dict(row._mapping) for row in connection.execute(made)] if kind == "setup" else []
     audit.append(
         connection,
-        actor=actor,
+        author=author,
         action="begin",
         model=model,
         subject=f"edit:{number}",
         source=base or head,
-        reason=reason,
         rows=begun(edit_row(edit), rows),
     )
     reach("begin.audited")
@@ -134,15 +131,13 @@ def insert_edit(
     kind: str,
     base: str | None,
     parameters: Mapping[str, Any],
-    actor: str,
-    reason: str,
+    author: Author,
     holder: str,
     seed: int = 0,
     data_digest: str | None = None,
     plan_digest: str | None = None,
 ) -> int:
     """Inserts a running edit under the model's next number, which it returns; the model's row must be locked."""
-    check_author(actor, reason)
     now = time.time()
     counted = update(models).where(models.c.name == model).values(last_edit=models.c.last_edit + 1)
     number = int(connection.execute(counted.returning(models.c.last_edit)).scalar_one())
@@ -157,8 +152,8 @@ def insert_edit(
         "plan_digest": None if plan_digest is None else check_digest(plan_digest),
         "parameters": text_of(dict(parameters)),
         "report": "{}",
-        "actor": actor,
-        "reason": reason,
+        "actor": author.name,
+        "reason": author.reason,
         "created_at": now,
         "lease_owner": holder,
         "lease_expires_at": now + LEASE_S,
@@ -193,21 +188,22 @@ def heartbeat(connection: Connection, holder: str, model: str, number: int) -> N
     _lease(connection, holder, model, number)
 
 
-def resume(connection: Connection, holder: str, model: str, number: int, actor: str | None, force: bool) -> Edit:
+def resume(
+    connection: Connection, holder: str, model: str, number: int, author: Author | None, force: bool
+) -> Edit:
     """Takes the lease of an abandoned edit, or with force of a running one; returns the edit.
 
     Raises LeaseLost while another process works on it, and EditStateError for an edit that is closed.
     """
     edit = _require_abandoned(connection, holder, model, number, force)
-    actor = edit.actor if actor is None else actor
-    check_author(actor, "")
+    author = Author(edit.actor) if author is None else author
     _lease(connection, holder, model, number)
     reach("resume.leased")
     if edit.lease_owner != holder:
         subject = f"edit:{number}"
         audit.append(
             connection,
-            actor=actor,
+            author=author,
             action="resume",
             model=model,
             subject=subject,
@@ -218,24 +214,23 @@ def resume(connection: Connection, holder: str, model: str, number: int, actor: 
 
 
 def abort(
-    connection: Connection, holder: str, model: str, number: int, actor: str | None, reason: str, force: bool
+    connection: Connection, holder: str, model: str, number: int, author: Author | None, force: bool
 ) -> Edit:
     """Closes an edit without a result; one that is aborted already stays as it is.
 
     Raises LeaseLost while another process works on it, and EditStateError for a committed one.
     """
     edit = edit_by_number(connection, model, number, lock=True)
-    actor = edit.actor if actor is None else actor
-    check_author(actor, reason)
+    author = Author(edit.actor) if author is None else author
     if edit.state == "aborted":
         return edit
     _require_abandoned(connection, holder, model, number, force)
     mine = (edits.c.model == model, edits.c.number == number)
-    end: dict[str, Any] = {"state": "aborted", "closed_at": time.time(), "close_reason": reason}
+    end: dict[str, Any] = {"state": "aborted", "closed_at": time.time(), "close_reason": author.reason}
     connection.execute(update(edits).where(*mine).values(end | {"lease_owner": None, "lease_expires_at": None}))
     reach("abort.closed")
     rows, subject = closed(edit_row(edit, **end)), f"edit:{number}"
-    audit.append(connection, actor=actor, action="abort", model=model, subject=subject, reason=reason, rows=rows)
+    audit.append(connection, author=author, action="abort", model=model, subject=subject, rows=rows)
     return edit_by_number(connection, model, number)
 
 

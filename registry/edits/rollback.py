@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, literal, select
 
-from raie.registry.author import check_author
+from raie.registry.author import Author
 from raie.registry.db.engine import Database, chunked, reading
 from raie.registry.db.queries import (
     edit_by_number,
@@ -49,7 +49,7 @@ _Undo = Callable[[Connection, Snapshot], _Undone]
 
 
 def rollback_to(
-    database: Database, store: ArtifactStore, holder: str, model: str, ref: str, actor: str, reason: str
+    database: Database, store: ArtifactStore, holder: str, model: str, ref: str, author: Author
 ) -> Snapshot:
     """Commits a snapshot with exactly the content of an older one; the head where it has that content already.
 
@@ -61,7 +61,7 @@ def rollback_to(
     def undo(_connection: Connection, _head: Snapshot) -> _Undone:
         return _Undone(target.content, {"to": target.id}, (target.id,))
 
-    return _land(database, store, holder, model, undo, actor, reason)
+    return _land(database, store, holder, model, undo, author)
 
 
 def rollback_edit(
@@ -70,8 +70,7 @@ def rollback_edit(
     holder: str,
     model: str,
     number: int,
-    actor: str,
-    reason: str,
+    author: Author,
     cascade: bool,
 ) -> Snapshot:
     """Commits a snapshot without what one edit changed; the head where that is undone already.
@@ -85,13 +84,12 @@ def rollback_edit(
         before = tuple(_before(connection, model, one) for one in numbers)
         return _Undone(content, {"edits": numbers}, before)
 
-    return _land(database, store, holder, model, undo, actor, reason)
+    return _land(database, store, holder, model, undo, author)
 
 
 def _land(
-    database: Database, store: ArtifactStore, holder: str, model: str, undo: _Undo, actor: str, reason: str
+    database: Database, store: ArtifactStore, holder: str, model: str, undo: _Undo, author: Author
 ) -> Snapshot:
-    check_author(actor, reason)
     for _ in range(LANDING_ATTEMPTS):
         with reading(database) as connection:
             head = snapshot_by_id(connection, resolve_id(connection, model, "head"))
@@ -103,7 +101,7 @@ def _land(
             require_kept(connection, undone.sources)
             changes = changes_between(connection, model, head.content, content, "revert")
         reach("rollback.planned")
-        new = NewEdit("rollback", head.id, actor, reason, undone.parameters)
+        new = NewEdit("rollback", head.id, author, undone.parameters)
         manifest = Manifest(model, head.id, content)
         landing = Landing(manifest, new, changes, content.digest, sources=undone.sources)
         snapshot = land_on_head(database, store, holder, landing)

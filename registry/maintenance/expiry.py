@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Double, Over, cast, delete, func, insert, lit
 from sqlalchemy.sql.functions import FunctionElement
 
 from raie.registry import audit
-from raie.registry.author import check_author
+from raie.registry.author import Author
 from raie.registry.blobs import keep_blobs
 from raie.registry.db.engine import chunked, reading, write
 from raie.registry.db.queries import head_id, lock_model, require_model, select_snapshots, snapshot_of
@@ -97,15 +97,12 @@ class ExpiryReport:
         return sum(verdict.bytes for verdict in self.expired)
 
 
-def expire(
-    registry: Registry, model: str, rule: Rule, *, actor: str, reason: str = "", dry_run: bool = False
-) -> ExpiryReport:
+def expire(registry: Registry, model: str, rule: Rule, *, author: Author, dry_run: bool = False) -> ExpiryReport:
     """Lets the model's snapshots expire that the rule does not keep; a dry run only tells.
 
     Raises NotFound, InvalidValue, DatabaseUnreachable, and BlobMissing where a kept snapshot has lost a blob: nothing
     is given up then, for it may be the last copy of something.
     """
-    check_author(actor, reason)
     if not dry_run:
         registry.require_writable()
     since = time.time() - rule.keep_days * DAY_S
@@ -115,9 +112,9 @@ def expire(
     reach("expire.judged")
     doomed = [verdict.snapshot for verdict in verdicts if not verdict.kept_by]
     gone = set(doomed) if dry_run else set[str]()
-    why = f"{reason} ({rule})" if reason else str(rule)
+    because = replace(author, reason=f"{author.reason} ({rule})" if author.reason else str(rule))
     for batch in chunked([] if dry_run else doomed, _BATCH):
-        step = partial(_expire, model=model, ids=batch, rule=rule, since=since, actor=actor, why=why)
+        step = partial(_expire, model=model, ids=batch, rule=rule, since=since, author=because)
         gone_now, in_use = write(registry.engine, step)
         reach("expire.committed")
         gone |= gone_now
@@ -221,7 +218,7 @@ def _freed(connection: Connection, doomed: Sequence[str]) -> dict[str, int]:
 
 
 def _expire(
-    connection: Connection, model: str, ids: list[str], rule: Rule, since: float, actor: str, why: str
+    connection: Connection, model: str, ids: list[str], rule: Rule, since: float, author: Author
 ) -> tuple[set[str], dict[str, tuple[str, ...]]]:
     """Lets a batch expire; returns what did, and what came into use since the rule was asked first, and how."""
     lock_model(connection, model)
@@ -240,16 +237,15 @@ def _expire(
     for snapshot in chosen:
         event = audit.append(
             connection,
-            actor=actor,
+            author=author,
             action="expire",
             model=model,
             subject=f"snapshot:{snapshot}",
             source=snapshot,
-            reason=why,
             at=at,
         )
         reach("expire.audited")
-        row = {"snapshot": snapshot, "at": at, "actor": actor, "reason": why, "event": event.id}
+        row = {"snapshot": snapshot, "at": at, "actor": author.name, "reason": author.reason, "event": event.id}
         connection.execute(insert(expired_snapshots).values(row))
     reach("expire.marked")
     return set(chosen), in_use

@@ -18,7 +18,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, delete, func, inspect, select
 
 from raie.registry import audit
-from raie.registry.author import check_author
+from raie.registry.author import Author
 from raie.registry.db.engine import chunked, missing_file, open_engine, reading
 from raie.registry.db.shown_url import shown
 from raie.registry.db.tables import SCHEMA_REVISION, audit_events, blobs, models
@@ -50,7 +50,7 @@ class Restored:
 
 
 def restore(
-    folder: Path, database_url: str, store_url: str, fill: Fill, *, actor: str, replace: bool = False
+    folder: Path, database_url: str, store_url: str, fill: Fill, *, author: Author, replace: bool = False
 ) -> Restored:
     """Brings a backup back into a database that is not there or holds no model; the audit tells of it.
 
@@ -59,7 +59,7 @@ def restore(
         database_url: an SQLite file or a PostgreSQL database.
         store_url: the store that has the blobs, or is given those that it lacks from the backup.
         fill: `raie.migrations.filling.fill`.
-        actor: who does it.
+        author: who does it.
         replace: also into an SQLite file that holds models; that one is kept beside it.
     Returns: what was brought back, and what is lost. Where another database owns the registry's part of the store, the
         restored one can be read, and not written before `takeover.move` or `takeover.fork`.
@@ -67,7 +67,6 @@ def restore(
         backup of another revision; BlobMissing; StoreUnreachable; DatabaseUnreachable. Nothing is changed then, but for
         blobs that the store was given.
     """
-    check_author(actor, "")
     backup = read_manifest(folder)
     target = open_engine(database_url)
     held = _holds_models(target)
@@ -86,7 +85,7 @@ def restore(
             for chunk in chunked(gone):
                 connection.execute(delete(blobs).where(blobs.c.digest.in_(chunk)))
             subject = f"backup:{backup.digest}"
-            audit.append(connection, actor=actor, action="restore", subject=subject, source=backup.chain_head)
+            audit.append(connection, author=author, action="restore", subject=subject, source=backup.chain_head)
 
         aside = _swap_in(target, fill, copy) if held else None
         if not held:

@@ -15,7 +15,7 @@ from itertools import count
 
 from sqlalchemy import Connection, Select, delete, select
 
-from raie.registry.author import check_author
+from raie.registry.author import Author
 from raie.registry.canonical import canonical_json
 from raie.registry.db.engine import chunked, reading, write
 from raie.registry.db.tables import blobs, snapshot_blobs
@@ -43,14 +43,14 @@ class Moved:
     copied: int = 0
 
 
-def fork(registry: Registry, *, actor: str, reason: str, report: Report | None = None) -> Moved:
+def fork(registry: Registry, *, author: Author, report: Report | None = None) -> Moved:
     """Makes a copy of a database a registry of its own: a new id, the next epoch, and its own part of the store.
 
     Every blob that a kept snapshot needs is copied there and read back first. Raises InvalidValue for a database that
     owns its store or for no reason, BlobMissing and BlobCorrupt where such a blob is lost, StoreError and
     DatabaseUnreachable.
     """
-    _check(actor, reason)
+    _check(author)
     found = standing.look(registry)
     if found.read_only is None:
         raise InvalidValue(
@@ -58,33 +58,33 @@ def fork(registry: Registry, *, actor: str, reason: str, report: Report | None =
             "copy the database first, and fork the copy"
         )
     new = _new_id(registry, found.epoch)
-    return _relocate(registry, found.epoch, new, actor, reason, report)
+    return _relocate(registry, found.epoch, new, author, report)
 
 
-def separate(registry: Registry, *, actor: str, reason: str, report: Report | None = None) -> Moved | None:
+def separate(registry: Registry, *, author: Author, report: Report | None = None) -> Moved | None:
     """Gives a registry in the store's root a part of its own; None where it has one already.
 
     Its blobs and its kept chain heads are copied there and read back; in the root stays a record that it has left, and
     its blobs, which may be others' too. Raises NotOwner for a copy, InvalidValue for no reason, and as `fork` does.
     """
-    _check(actor, reason)
+    _check(author)
     found = standing.look(registry)
     if (why := found.read_only) is not None:
         raise NotOwner(why)
     moved = None
     if not found.epoch.prefix:
-        moved = _relocate(registry, found.epoch, found.epoch.registry, actor, reason, report)
+        moved = _relocate(registry, found.epoch, found.epoch.registry, author, report)
     _leave_root(registry, found.epoch)
     return moved
 
 
-def move(registry: Registry, *, actor: str, reason: str) -> Moved | None:
+def move(registry: Registry, *, author: Author) -> Moved | None:
     """Takes the registry's part of the store over for this database; None where it owns it already.
 
     Whatever other database owned it is refused from then on. Chain heads of events that this one lacks no longer count.
     Raises NotOwner for a root that is another registry's, InvalidValue for no reason, and as `fork` does.
     """
-    _check(actor, reason)
+    _check(author)
     found = standing.look(registry)
     if found.read_only is None:
         if (shared := found.shared) is not None:
@@ -97,8 +97,7 @@ def move(registry: Registry, *, actor: str, reason: str) -> Moved | None:
         number=number,
         registry=found.epoch.registry,
         prefix=found.epoch.prefix,
-        actor=actor,
-        reason=reason,
+        author=author,
     )
     epoch = write(registry.engine, step)
     standing.claim(registry, epoch)
@@ -107,9 +106,8 @@ def move(registry: Registry, *, actor: str, reason: str) -> Moved | None:
     return Moved(epoch, opened)
 
 
-def _check(actor: str, reason: str) -> None:
-    check_author(actor, reason)
-    if not reason.strip():
+def _check(author: Author) -> None:
+    if not author.reason.strip():
         raise InvalidValue("Expected a reason, found none: the audit log tells it to whoever asks later")
 
 
@@ -129,9 +127,7 @@ def _new_id(registry: Registry, epoch: identity.Epoch) -> str:
     raise AssertionError("counting ends never")
 
 
-def _relocate(
-    registry: Registry, epoch: identity.Epoch, new: str, actor: str, reason: str, report: Report | None
-) -> Moved:
+def _relocate(registry: Registry, epoch: identity.Epoch, new: str, author: Author, report: Report | None) -> Moved:
     """Copies what the registry needs to registries/<new>, and switches to it."""
     require_store(registry.engine, registry.store)
     target = registry.store.within(f"registries/{new}")
@@ -143,9 +139,7 @@ def _relocate(
     begun: identity.Epoch | None = None
     while begun is None:
         _copy_blobs(registry, target, copied, lost, report)
-        step = partial(
-            _switch, before=epoch, after=after, copied=copied, lost=set(lost), actor=actor, reason=reason
-        )
+        step = partial(_switch, before=epoch, after=after, copied=copied, lost=set(lost), author=author)
         begun = write(registry.engine, step)
     opened = replace(registry, store=target, checked={})
     publish(opened)
@@ -203,8 +197,7 @@ def _switch(
     after: identity.Epoch,
     copied: set[Digest],
     lost: set[Digest],
-    actor: str,
-    reason: str,
+    author: Author,
 ) -> identity.Epoch | None:
     """Begins the epoch; None where more blobs were put meanwhile, which must be copied first."""
     if connection.dialect.name == "postgresql":
@@ -218,7 +211,7 @@ def _switch(
     for chunk in chunked(sorted(lost)):
         connection.execute(delete(blobs).where(_b.digest.in_(chunk)))
     fields = {"number": after.number, "registry": after.registry, "prefix": after.prefix}
-    return identity.add_epoch(connection, **fields, actor=actor, reason=reason)  # type: ignore[arg-type]
+    return identity.add_epoch(connection, **fields, author=author)  # type: ignore[arg-type]
 
 
 def _live() -> Select[str]:

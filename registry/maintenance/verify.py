@@ -20,7 +20,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, delete, exists, func, select, update
 
 from raie.registry import audit
-from raie.registry.author import check_author
+from raie.registry.author import Author
 from raie.registry.db.engine import chunked, reading, upsert, write
 from raie.registry.db.queries import select_snapshots, snapshot_of
 from raie.registry.db.tables import blobs, edit_parts, edits, expired_snapshots, snapshot_blobs, snapshots
@@ -189,8 +189,7 @@ def _blobs_of(row: Row[Any]) -> frozenset[Digest]:
 def gc(
     registry: Registry,
     *,
-    actor: str,
-    reason: str = "",
+    author: Author,
     grace_s: float = GRACE_S,
     dry_run: bool = False,
     strays: bool = False,
@@ -202,7 +201,6 @@ def gc(
     Raises NotOwner where the store is not this database's alone, InvalidValue, StoreUnreachable and
     DatabaseUnreachable; what was begun then is finished by the next gc.
     """
-    check_author(actor, reason)
     if not grace_s >= 0:
         raise InvalidValue(f"Expected a grace period of 0 or more seconds, found {grace_s}")
     require_store(registry.engine, registry.store)
@@ -217,7 +215,7 @@ def gc(
     doomed = sorted([*found, *(unknown if strays else [])], key=lambda blob: blob.digest)
     if not dry_run:
         # The event comes first, with the marks: what is removed was told, even by a gc that is killed on its way.
-        told = partial(_mark, found=doomed, before=before, leftovers=len(leftovers), actor=actor, reason=reason)
+        told = partial(_mark, found=doomed, before=before, leftovers=len(leftovers), author=author)
         marked = write(registry.engine, told)
         reach("gc.mark_committed")
         doomed = [blob for batch in chunked(marked, _AT_ONCE) for blob in _remove(registry, batch)]
@@ -289,7 +287,7 @@ def _strays(registry: Registry, before: float) -> list[Collected]:
 
 
 def _mark(
-    connection: Connection, found: list[Collected], before: float, leftovers: int, actor: str, reason: str
+    connection: Connection, found: list[Collected], before: float, leftovers: int, author: Author
 ) -> list[Collected]:
     """Turns the rows to "deleting", looking again now that no commit can get at them, and tells of it in the log.
 
@@ -312,7 +310,7 @@ def _mark(
     if marked or leftovers:
         size = sum(blob.size for blob in marked)
         subject = f"{len(marked)} blobs, {size} bytes, {leftovers} leftovers"
-        audit.append(connection, actor=actor, action="gc", subject=subject, reason=reason)
+        audit.append(connection, author=author, action="gc", subject=subject)
         reach("gc.audited")
     return marked
 

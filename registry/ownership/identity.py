@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Row, insert, select
 
 from raie.registry import audit
+from raie.registry.author import Author
 from raie.registry.db.tables import audit_events, identity
 from raie.registry.errors import NotOwner, Untrusted
 from raie.registry.store.base import ArtifactStore
@@ -69,22 +70,21 @@ def recorded(connection: Connection) -> list[Epoch]:
     return [epoch for epoch, _ in _events(connection)]
 
 
-def add_epoch(
-    connection: Connection, *, number: int, registry: str, prefix: str, actor: str, reason: str
-) -> Epoch:
+def add_epoch(connection: Connection, *, number: int, registry: str, prefix: str, author: Author) -> Epoch:
     """Begins an epoch: its row and its audit event, in the caller's transaction."""
     event = audit.append(
         connection,
-        actor=actor,
+        author=author,
         action="identity",
         subject=f"epoch:{number}",
         source=registry,
         target=prefix,
-        reason=reason,
     )
-    epoch = Epoch(number, registry, prefix, event.id, actor, reason, event.at)
+    epoch = Epoch(number, registry, prefix, event.id, author.name, author.reason, event.at)
     row = {"id": number, "registry": registry, "prefix": prefix, "event": event.id}
-    connection.execute(insert(identity).values(row | {"actor": actor, "reason": reason, "at": event.at}))
+    connection.execute(
+        insert(identity).values(row | {"actor": author.name, "reason": author.reason, "at": event.at})
+    )
     return epoch
 
 

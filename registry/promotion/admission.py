@@ -6,9 +6,12 @@ check and the move. A load is admitted again, because a row that somebody moved 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sqlalchemy import Connection, select
 
 from raie.registry import audit
+from raie.registry.author import Author
 from raie.registry.db.queries import edit_by_number, snapshot_by_id
 from raie.registry.db.tables import alias_moves, audit_events
 from raie.registry.errors import InvalidValue, PromotionRefused, Untrusted
@@ -56,8 +59,7 @@ def admit(
     candidate: str | Candidate,
     served: str | None,
     *,
-    actor: str,
-    reason: str,
+    author: Author,
     override: bool,
 ) -> None:
     """Lets a candidate through to an alias, or raises PromotionRefused; an override is written into the audit.
@@ -74,17 +76,17 @@ def admit(
     final = not version.policy.override or any(gate.name == SIGNATURE for gate in failed)
     if final or not override:
         raise _refusal(version, target, failed, may_override=not final)
-    if not reason.strip():
+    if not author.reason.strip():
         raise InvalidValue("Expected a reason for the override, found none; say why in --reason")
+    failures = "; ".join(gate.told for gate in failed)
     audit.append(
         connection,
-        actor=actor,
+        author=replace(author, reason=f"{author.reason} (in spite of {failures})"),
         action="override",
         model=model,
         subject=f"alias:{alias}",
         source=served,
         target=target,
-        reason=f"{reason} (in spite of {'; '.join(gate.told for gate in failed)})",
     )
 
 

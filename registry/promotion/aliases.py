@@ -16,7 +16,7 @@ from functools import partial
 from sqlalchemy import Connection, insert, select, update
 
 from raie.registry import audit, blobs, outbox
-from raie.registry.author import check_author
+from raie.registry.author import Author
 from raie.registry.db.engine import Database, reading
 from raie.registry.db.queries import (
     check_alias,
@@ -77,8 +77,7 @@ def promote(
     model: str,
     ref: str,
     alias: str,
-    actor: str,
-    reason: str,
+    author: Author,
     expected: str | None,
     override: bool = False,
 ) -> AliasMove:
@@ -87,7 +86,6 @@ def promote(
     expected: a reference to the snapshot the alias must point to, "" where it must not exist, None for either.
     Raises NotFound, InvalidValue, SnapshotExpired, AliasConflict where it points elsewhere, and PromotionRefused.
     """
-    check_author(actor, reason)
     lock_model(connection, model)
     check_alias(connection, model, alias)
     found = pointed_at(connection, model, alias)
@@ -95,8 +93,8 @@ def promote(
     require_kept(connection, [target])
     if found == target:
         return _repeated(connection, model, alias)
-    admission.admit(connection, model, alias, target, found, actor=actor, reason=reason, override=override)
-    return _move(connection, model, alias, found, target, actor, reason)
+    admission.admit(connection, model, alias, target, found, author=author, override=override)
+    return _move(connection, model, alias, found, target, author)
 
 
 def rehearse(connection: Connection, model: str, ref: str, alias: str, expected: str | None = None) -> Rehearsal:
@@ -150,15 +148,15 @@ def _repeated(connection: Connection, model: str, alias: str) -> AliasMove:
 
 
 def rehearse_region(
-    connection: Connection, model: str, region: int, version: int, alias: str, actor: str
+    connection: Connection, model: str, region: int, version: int, alias: str, author: Author
 ) -> Rehearsal:
     """What `promote_region` would do; raises NotFound and IncompatibleRegions."""
-    current, landing = _composition(connection, model, region, version, alias, actor, "")
+    current, landing = _composition(connection, model, region, version, alias, author)
     if landing.manifest.content == current.content:
         return Rehearsal(
             current.id, current.id, admission.gates_of(connection, model, alias, current.id, current.id)
         )
-    candidate = _candidate(connection, landing.manifest, actor)
+    candidate = _candidate(connection, landing.manifest, author)
     return Rehearsal(
         current.id, landing.manifest.id, admission.gates_of(connection, model, alias, candidate, current.id)
     )
@@ -172,8 +170,7 @@ def promote_region(
     region: int,
     version: int,
     alias: str,
-    actor: str,
-    reason: str,
+    author: Author,
     override: bool = False,
 ) -> tuple[Snapshot, AliasMove]:
     """Composes what the alias serves now with one version of one region, and moves the alias to it.
@@ -181,19 +178,16 @@ def promote_region(
     Raises NotFound, IncompatibleRegions where the version belongs to another backbone, space or catalogue, and
     SnapshotExpired where its blobs went with the snapshot that brought it; and PromotionRefused.
     """
-    check_author(actor, reason)
     for _ in range(LANDING_ATTEMPTS):
         with reading(database) as connection:
-            current, landing = _composition(connection, model, region, version, alias, actor, reason)
+            current, landing = _composition(connection, model, region, version, alias, author)
             # Also what a retry finds whose first try landed although its answer was lost.
             if landing.manifest.content == current.content:
                 return current, _repeated(connection, model, alias)
             # What will be refused uploads nothing; the check that counts comes with the move.
             if not override:
-                candidate = _candidate(connection, landing.manifest, actor)
-                admission.admit(
-                    connection, model, alias, candidate, current.id, actor=actor, reason=reason, override=False
-                )
+                candidate = _candidate(connection, landing.manifest, author)
+                admission.admit(connection, model, alias, candidate, current.id, author=author, override=False)
         reach("compose.planned")
         blobs.stage(database, store, landing.manifest.to_bytes())
         reach("compose.uploaded")
@@ -221,7 +215,7 @@ def alias_history(connection: Connection, model: str, alias: str, limit: int | N
 
 
 def _composition(
-    connection: Connection, model: str, region: int, version: int, alias: str, actor: str, reason: str
+    connection: Connection, model: str, region: int, version: int, alias: str, author: Author
 ) -> tuple[Snapshot, Landing]:
     """What the alias serves now, and what it should serve: the same with one region's version."""
     wanted = version_row(connection, model, region, version)
@@ -239,7 +233,7 @@ def _composition(
             "promote a whole snapshot instead"
         ) from error
     parameters = {"alias": alias, "region": region, "version": version}
-    new = NewEdit("compose", current.id, actor, reason, parameters)
+    new = NewEdit("compose", current.id, author, parameters)
     changes = changes_between(connection, model, current.content, content, "replace")
     return current, Landing(Manifest(model, current.id, content), new, changes, content.digest, moves_head=False)
 
@@ -256,11 +250,11 @@ def _require_version(database: Database, model: str, region: int, version: int, 
         ) from lost
 
 
-def _candidate(connection: Connection, manifest: Manifest, actor: str) -> str | Candidate:
-    """A composition as a candidate: the snapshot where somebody made it before, else what this actor would make."""
+def _candidate(connection: Connection, manifest: Manifest, author: Author) -> str | Candidate:
+    """A composition as a candidate: the snapshot where somebody made it before, else what this author would make."""
     if connection.execute(select(snapshots.c.id).where(snapshots.c.id == manifest.id)).first() is not None:
         return manifest.id
-    return Candidate(manifest.id, manifest.model, manifest.content, actor)
+    return Candidate(manifest.id, manifest.model, manifest.content, author.name)
 
 
 def _land_on_alias(
@@ -284,16 +278,15 @@ def _land_on_alias(
         alias,
         manifest.id,
         manifest.parent,
-        actor=new.actor,
-        reason=new.reason,
+        author=new.author,
         override=override,
     )
-    move = _move(connection, manifest.model, alias, manifest.parent, manifest.id, new.actor, new.reason)
+    move = _move(connection, manifest.model, alias, manifest.parent, manifest.id, new.author)
     return snapshot_by_id(connection, manifest.id), move
 
 
 def _move(
-    connection: Connection, model: str, alias: str, source: str | None, target: str, actor: str, reason: str
+    connection: Connection, model: str, alias: str, source: str | None, target: str, author: Author
 ) -> AliasMove:
     """Compare and swap: the update names what the alias pointed to, and must find it."""
     at = time.time()
@@ -307,24 +300,30 @@ def _move(
             found = pointed_at(connection, model, alias)
             raise AliasConflict(f"Expected alias {alias!r} at {source}, found it at {found}; retry", source, found)
     reach("promote.alias_moved")
-    fields = {"model": model, "alias": alias, "source": source, "target": target, "actor": actor, "reason": reason}
+    fields = {
+        "model": model,
+        "alias": alias,
+        "source": source,
+        "target": target,
+        "actor": author.name,
+        "reason": author.reason,
+    }
     logged = fields | {"at": at}
     number = connection.execute(insert(alias_moves).values(logged).returning(alias_moves.c.id)).scalar_one()
     reach("promote.logged")
     audit.append(
         connection,
-        actor=actor,
+        author=author,
         action="promote",
         model=model,
         subject=f"alias:{alias}",
         source=source,
         target=target,
-        reason=reason,
         at=at,
         rows={"alias_moves": [logged | {"id": number}]},
     )
     reach("promote.audited")
-    told = {"alias": alias, "from": source, "to": target, "actor": actor, "reason": reason, "at": at}
+    told = {"alias": alias, "from": source, "to": target, "actor": author.name, "reason": author.reason, "at": at}
     outbox.enqueue(connection, model, ALIAS_MOVED, told)
     reach("promote.enqueued")
-    return AliasMove(number, model, alias, source, target, actor, reason, at)
+    return AliasMove(number, model, alias, source, target, author.name, author.reason, at)

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, select
 
 from raie.registry import audit
-from raie.registry.author import check_author
+from raie.registry.author import Author
 from raie.registry.db.queries import lock_model, resolve_id
 from raie.registry.db.tables import approval_events, approvals
 from raie.registry.errors import InvalidValue, NotFound
@@ -38,16 +38,16 @@ class Approval:
     withdrawn: bool = False
 
 
-def approve(connection: Connection, model: str, ref: str, alias: str, actor: str, reason: str) -> Approval:
+def approve(connection: Connection, model: str, ref: str, alias: str, author: Author) -> Approval:
     """Keeps an approval; the one that stands where this person approved this snapshot for this alias before.
 
     Raises NotFound, and InvalidValue without a reason.
     """
-    snapshot = _locked(connection, model, ref, actor, reason, "approval")
-    known = _newest(connection, model, alias, snapshot).get(person_of(actor))
+    snapshot = _locked(connection, model, ref, author, "approval")
+    known = _newest(connection, model, alias, snapshot).get(person_of(author.name))
     if known is not None and not known.withdrawn:
         return known
-    given = Approval(model, alias, snapshot, actor, reason, time.time())
+    given = Approval(model, alias, snapshot, author.name, author.reason, time.time())
     if known is not None:
         return _append(connection, given, "approve")
     row = {name: value for name, value in vars(given).items() if name != "withdrawn"}
@@ -56,24 +56,26 @@ def approve(connection: Connection, model: str, ref: str, alias: str, actor: str
     return given
 
 
-def withdraw(connection: Connection, model: str, ref: str, alias: str, actor: str, reason: str) -> Approval:
+def withdraw(connection: Connection, model: str, ref: str, alias: str, author: Author) -> Approval:
     """Takes a person's own approval back; the same answer again where it is taken back already.
 
     Raises NotFound for an approval that this person never gave, and InvalidValue without a reason.
     """
-    snapshot = _locked(connection, model, ref, actor, reason, "withdrawal")
+    snapshot = _locked(connection, model, ref, author, "withdrawal")
     known = _newest(connection, model, alias, snapshot)
-    mine = known.get(person_of(actor))
+    mine = known.get(person_of(author.name))
     if mine is None:
         names = ", ".join(sorted(word.actor for word in known.values() if not word.withdrawn)) or "nobody"
         raise NotFound(
-            f"Expected an approval of {snapshot[:12]} for {alias!r} by {actor}, found approval by {names}; only who "
-            "gave one takes it back"
+            f"Expected an approval of {snapshot[:12]} for {alias!r} by {author.name}, found approval by {names}; only "
+            "who gave one takes it back"
         )
     if mine.withdrawn:
         return mine
     return _append(
-        connection, Approval(model, alias, snapshot, actor, reason, time.time(), withdrawn=True), "withdraw"
+        connection,
+        Approval(model, alias, snapshot, author.name, author.reason, time.time(), withdrawn=True),
+        "withdraw",
     )
 
 
@@ -83,10 +85,9 @@ def approvers(connection: Connection, model: str, alias: str, snapshot: str) -> 
     return frozenset(word.actor for word in known if not word.withdrawn)
 
 
-def _locked(connection: Connection, model: str, ref: str, actor: str, reason: str, what: str) -> str:
+def _locked(connection: Connection, model: str, ref: str, author: Author, what: str) -> str:
     """The snapshot that is meant, the model locked; raises NotFound and InvalidValue."""
-    check_author(actor, reason)
-    if not reason.strip():
+    if not author.reason.strip():
         raise InvalidValue(f"Expected a reason for the {what}, found none; say what was looked at")
     lock_model(connection, model)
     return resolve_id(connection, model, ref)
@@ -120,12 +121,11 @@ def _append(connection: Connection, word: Approval, action: str) -> Approval:
 def _log(connection: Connection, word: Approval, action: str, rows: dict[str, list[dict[str, Any]]]) -> None:
     audit.append(
         connection,
-        actor=word.actor,
+        author=Author(word.actor, word.reason),
         action=action,
         model=word.model,
         subject=f"alias:{word.alias}",
         target=word.snapshot,
-        reason=word.reason,
         at=word.at,
         rows=rows,
     )

@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select
 
 from raie.registry import audit
-from raie.registry.author import check_author
+from raie.registry.author import Author
 from raie.registry.canonical import parse_json
 from raie.registry.db.engine import chunked
 from raie.registry.db.queries import lock_model, resolve_id, snapshot_by_id, text_of, versions_of
@@ -59,10 +59,9 @@ class Recorded:
 
 
 def record(
-    connection: Connection, model: str, ref: str, against: str, report: Mapping[str, Any], actor: str, reason: str
+    connection: Connection, model: str, ref: str, against: str, report: Mapping[str, Any], author: Author
 ) -> Recorded:
     """Keeps a new evaluation of a snapshot against another; raises NotFound, and InvalidValue for no JSON object."""
-    check_author(actor, reason)
     lock_model(connection, model)
     measured = snapshot_by_id(connection, resolve_id(connection, model, ref))
     base = snapshot_by_id(connection, resolve_id(connection, model, against))
@@ -74,24 +73,23 @@ def record(
         "against": base.id,
         "against_content": base.content.digest,
         "report": text,
-        "actor": actor,
-        "reason": reason,
+        "actor": author.name,
+        "reason": author.reason,
         "at": now,
     }
     number = connection.execute(insert(evaluations).values(row).returning(_e.id)).scalar_one()
     audit.append(
         connection,
-        actor=actor,
+        author=author,
         action="evaluate",
         model=model,
         subject=evaluation_subject(number, text),
         source=base.id,
         target=measured.id,
-        reason=reason,
         at=now,
         rows={"evaluations": [row | {"id": number}]},
     )
-    return Recorded(number, model, measured.id, base.id, dict(report), actor, reason, now)
+    return Recorded(number, model, measured.id, base.id, dict(report), author.name, author.reason, now)
 
 
 def facts(

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, select
 
 from raie.registry import audit
-from raie.registry.author import check_author
+from raie.registry.author import Author
 from raie.registry.canonical import parse_json
 from raie.registry.db.queries import check_alias, lock_model, require_model, text_of
 from raie.registry.db.tables import policies
@@ -56,13 +56,12 @@ def history(connection: Connection, model: str, alias: str | None = None) -> lis
 
 
 def amend(
-    connection: Connection, model: str, alias: str, changes: Mapping[str, Any], actor: str, reason: str
+    connection: Connection, model: str, alias: str, changes: Mapping[str, Any], author: Author
 ) -> PolicyVersion:
     """Writes the policy in force with these fields changed, as the next version; the same one where nothing changes.
 
     Raises NotFound for the model, and InvalidValue for a field or a value that a policy cannot have.
     """
-    check_author(actor, reason)
     lock_model(connection, model)
     before = in_force(connection, model, alias)
     if before is None:
@@ -74,22 +73,21 @@ def amend(
     if before is not None and before.policy == wanted:
         return before
     text, now, number = text_of(wanted.to_json()), time.time(), before.version + 1 if before else 1
-    said = {"actor": actor, "reason": reason, "at": now}
+    said = {"actor": author.name, "reason": author.reason, "at": now}
     row = {"model": model, "alias": alias, "version": number, "policy": text} | said
     connection.execute(insert(policies).values(row))
     audit.append(
         connection,
-        actor=actor,
+        author=author,
         action="policy",
         model=model,
         subject=policy_subject(alias, number),
         source=None if before is None else _digest(text_of(before.policy.to_json())),
         target=_digest(text),
-        reason=reason,
         at=now,
         rows={"policies": [row]},
     )
-    return PolicyVersion(model, alias, number, wanted, actor, reason, now)
+    return PolicyVersion(model, alias, number, wanted, author.name, author.reason, now)
 
 
 def policy_subject(alias: str, version: int) -> str:

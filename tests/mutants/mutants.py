@@ -183,8 +183,7 @@ MUTANTS = (
         "registry/promotion/aliases.py",
         (
             (
-                "    admission.admit(connection, model, alias, target, found, "
-                "actor=actor, reason=reason, override=override)\n",
+                "    admission.admit(connection, model, alias, target, found, author=author, override=override)\n",
                 "",
             ),
         ),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from raie.registry import Registry, digest_of
+from raie.registry import Author, Registry, digest_of
 from raie.registry.maintenance.verify import gc, verify
 from tests.outages.report import Ended, attempt
 from tests.registry.building import MODEL, World
@@ -37,7 +37,7 @@ def load(registry: Registry) -> str:
 
 def collect(registry: Registry) -> str:
     """A gc of everything that nothing needs, and then whether what was nobody's is gone."""
-    gc(registry, actor="ada", grace_s=0, strays=True)
+    gc(registry, author=Author("ada"), grace_s=0, strays=True)
     return "there" if registry.store.exists(digest_of(STRAY)) else "gone"
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from raie.registry import Registry, audit, lineage
+from raie.registry import Author, Registry, audit, lineage
 from raie.registry.db.engine import reading
 from raie.registry.db.queries import LEASE_S
 from raie.registry.db.tables import outbox_events
@@ -53,7 +53,7 @@ def test_history_is_told_in_the_order_in_which_it_was_made(world: World, clock: 
     for number, ahead_s in enumerate([0.0, -DAY_S, -2 * DAY_S, DAY_S, -DAY_S]):
         clock.ahead_s = ahead_s
         made.append(world.edit(1, text=f"{number}").id)
-        world.registry.promote(MODEL, "head", "production", "ada")
+        world.registry.promote(MODEL, "head", "production", Author("ada"))
     # Begun first and landed last: neither the clock nor the edits' numbers have the snapshots' order.
     made.append(
         world.commit(late, world.changed(world.registry.resolve(MODEL, made[0]).content, {2: "late"}), 2).id
@@ -118,7 +118,7 @@ def test_gc_with_a_clock_ahead_takes_nothing_that_a_running_edit_has_put(world: 
     edit = world.begin()
     content = world.changed(world.head.content, {1: "a"})
     clock.ahead_s = 30 * DAY_S
-    assert gc(world.registry, actor="ada").removed == ()
+    assert gc(world.registry, author=Author("ada")).removed == ()
     clock.ahead_s = 0.0
     assert world.commit(edit, content, 1) == world.head
     assert verify(world.registry).ok

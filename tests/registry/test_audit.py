@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from raie.registry import InvalidValue, Registry, audit
+from raie.registry import Author, InvalidValue, Registry, audit
 from raie.registry.audit import ChainReport
 from raie.registry.db import triggers
 from raie.registry.db.engine import reading
@@ -23,7 +23,7 @@ def world(any_database: Registry) -> World:
     world = World(any_database)
     world.setup()
     world.edit(1, text="a")
-    world.registry.promote(MODEL, "head", "production", "ada", "looks good")
+    world.registry.promote(MODEL, "head", "production", Author("ada", "looks good"))
     return world
 
 
@@ -72,15 +72,15 @@ def test_every_operation_that_changes_something_is_told(world: World) -> None:
         seen += len(new)
 
     after(lambda: world.begin())
-    after(lambda: Registry(registry.engine, registry.store).resume(MODEL, 3, actor="bob", force=True))
-    after(lambda: registry.abort(MODEL, 3, "wrong log", actor="ada", force=True))
+    after(lambda: Registry(registry.engine, registry.store).resume(MODEL, 3, author=Author("bob"), force=True))
+    after(lambda: registry.abort(MODEL, 3, author=Author("ada", "wrong log"), force=True))
     after(lambda: world.edit(2, text="b"))
-    after(lambda: registry.promote(MODEL, "head", "staging", "ada"))
-    after(lambda: registry.promote_region(MODEL, 1, 1, "staging", "ada"))
-    after(lambda: registry.rollback_edit(MODEL, 4, "ada"))
-    after(lambda: registry.rollback_to(MODEL, "edit:1", "ada"))
-    after(lambda: expire(registry, MODEL, Rule(3), actor="ada"))
-    after(lambda: gc(registry, actor="ada", grace_s=0.0))
+    after(lambda: registry.promote(MODEL, "head", "staging", Author("ada")))
+    after(lambda: registry.promote_region(MODEL, 1, 1, "staging", Author("ada")))
+    after(lambda: registry.rollback_edit(MODEL, 4, Author("ada")))
+    after(lambda: registry.rollback_to(MODEL, "edit:1", Author("ada")))
+    after(lambda: expire(registry, MODEL, Rule(3), author=Author("ada")))
+    after(lambda: gc(registry, author=Author("ada"), grace_s=0.0))
     assert told == [
         ("begin", "edit"),
         ("resume", "edit"),
@@ -150,8 +150,8 @@ def test_a_chain_that_was_written_anew_differs_from_the_anchor_kept_outside(worl
     )
     assert chain(world).problems == ()
     assert any("the anchor names event 6" in problem for problem in chain(world, anchor).problems)
-    world.registry.promote(MODEL, "edit:1", "staging", "eve")
-    world.registry.promote(MODEL, "edit:2", "staging", "eve")
+    world.registry.promote(MODEL, "edit:1", "staging", Author("eve"))
+    world.registry.promote(MODEL, "edit:2", "staging", Author("eve"))
     assert chain(world).problems == ()
     assert any("event 6 was rewritten" in problem for problem in chain(world, anchor).problems)
 
@@ -167,7 +167,7 @@ def test_an_anchor_that_is_none_is_refused(world: World, anchor: str) -> None:
 def test_an_event_of_a_transaction_that_failed_never_was(world: World) -> None:
     def fail() -> None:
         with world.registry.engine.begin() as connection:
-            audit.append(connection, actor="eve", action="boast", subject="nothing")
+            audit.append(connection, author=Author("eve"), action="boast", subject="nothing")
             raise KeyError("the rest of the transaction failed")
 
     with pytest.raises(KeyError):

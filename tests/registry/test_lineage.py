@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from raie.registry import NotFound, Registry, lineage
+from raie.registry import Author, NotFound, Registry, lineage
 from tests.registry.building import MODEL, World
 
 
@@ -16,9 +16,9 @@ def world(any_database: Registry) -> World:
     world = World(any_database)
     world.setup()
     world.edit(0, text="a")
-    world.registry.promote(MODEL, "edit:1", "production", "ada")
+    world.registry.promote(MODEL, "edit:1", "production", Author("ada"))
     world.edit(1, 3, text="b", watermark=(world.blob("mark 1"),))
-    world.registry.promote_region(MODEL, 3, 1, "production", "ada")
+    world.registry.promote_region(MODEL, 3, 1, "production", Author("ada"))
     return world
 
 
@@ -37,7 +37,7 @@ def test_the_history_is_newest_first_with_edits_aliases_and_side_branches(world:
 
 
 def test_a_region_s_history_tells_every_edit_that_touched_it(world: World) -> None:
-    world.registry.rollback_edit(MODEL, 2, "ada", "worse")
+    world.registry.rollback_edit(MODEL, 2, Author("ada", "worse"))
     steps = lineage.region_history(world.registry, MODEL, 0)
     assert [(s.edit.number, s.operation.change.action, s.operation.version) for s in steps] == [
         (5, "revert", 1),

@@ -24,6 +24,7 @@ from hypothesis.stateful import (
 
 from raie.registry import (
     AliasConflict,
+    Author,
     CommitConflict,
     Content,
     EditStateError,
@@ -108,7 +109,7 @@ class Machine(RuleBasedStateMachine):
     def set_up(self) -> None:
         state: State = {0: "0 v0", 1: "1 v0", 2: "2 v0", "mark": "mark 0"}
         self._put(["weights", "config", "space", "items", *state.values()])
-        edit = self.client.registry.begin(OURS, "setup", seed=0, actor="ada")
+        edit = self.client.registry.begin(OURS, "setup", seed=0, author=Author("ada"))
         changes = [change(region, "setup") for region in range(3)]
         self._land(
             self.client.registry.commit(OURS, edit.number, content_of(state), changes), Change("", {}, state)
@@ -141,7 +142,7 @@ class Machine(RuleBasedStateMachine):
     def roll_back_to(self, which: int) -> None:
         target = nth(list(self.states), which)
         with self._refused_if(target in self.expired):
-            snapshot = self.client.registry.rollback_to(OURS, target, "ada")
+            snapshot = self.client.registry.rollback_to(OURS, target, Author("ada"))
             self._rolled_back(snapshot, self.states[target])
 
     @rule(which=st.integers(0, 99))
@@ -149,7 +150,9 @@ class Machine(RuleBasedStateMachine):
         """The set-up, a composition, or an edit that runs or was aborted."""
         numbers = range(1, self.client.registry.edits(OURS)[0].number + 1)
         with pytest.raises(EditStateError):
-            self.client.registry.rollback_edit(OURS, nth(sorted({*numbers} - {*self.landed} | {1}), which), "ada")
+            self.client.registry.rollback_edit(
+                OURS, nth(sorted({*numbers} - {*self.landed} | {1}), which), Author("ada")
+            )
 
     @rule(edits=EDITS, which=st.integers(0, 9))
     def roll_back_an_edit(self, edits: list[set[int]], which: int) -> None:
@@ -158,10 +161,10 @@ class Machine(RuleBasedStateMachine):
         expected = made.base if self.now == made.result else undone(made.base, made.result, self.now)
         if expected is None:
             with pytest.raises(RollbackConflict):
-                self.client.registry.rollback_edit(OURS, number, "ada")
+                self.client.registry.rollback_edit(OURS, number, Author("ada"))
         else:
             with self._refused_if(made.before in self.expired and expected != self.now):
-                self._rolled_back(self.client.registry.rollback_edit(OURS, number, "ada"), expected)
+                self._rolled_back(self.client.registry.rollback_edit(OURS, number, Author("ada")), expected)
 
     @rule(edits=EDITS, which=st.integers(0, 9))
     def roll_back_an_edit_and_what_is_in_its_way(self, edits: list[set[int]], which: int) -> None:
@@ -169,7 +172,7 @@ class Machine(RuleBasedStateMachine):
         made, before, order = self.landed[number], self.now, list(self.landed)
         since = [self.landed[later] for later in order[order.index(number) :]]
         try:
-            snapshot = self.client.registry.rollback_edit(OURS, number, "ada", cascade=True)
+            snapshot = self.client.registry.rollback_edit(OURS, number, Author("ada"), cascade=True)
         except RollbackConflict:
             assert undone(made.base, made.result, before) is None
             return
@@ -189,11 +192,11 @@ class Machine(RuleBasedStateMachine):
         belief = found if believes else (self.head if not found else "")
         with self._refused_if(target in self.expired):
             if believes:
-                self.client.registry.promote(OURS, target, alias, "ada", expected=belief)
+                self.client.registry.promote(OURS, target, alias, Author("ada"), expected=belief)
                 self._move(alias, target)
             else:
                 with pytest.raises(AliasConflict):
-                    self.client.registry.promote(OURS, target, alias, "ada", expected=belief)
+                    self.client.registry.promote(OURS, target, alias, Author("ada"), expected=belief)
 
     @rule(alias=st.sampled_from(["production", "canary"]), which=st.integers(0, 9), version=st.integers(0, 9))
     def compose(self, alias: str, which: int, version: int) -> None:
@@ -201,11 +204,11 @@ class Machine(RuleBasedStateMachine):
         number = 1 + version % len(self.versions[region])
         if alias not in self.moves:
             with pytest.raises(NotFound):
-                self.client.registry.promote_region(OURS, region, number, alias, "ada")
+                self.client.registry.promote_region(OURS, region, number, alias, Author("ada"))
             return
         served, text = self.states[self.served(alias)], self.versions[region][number - 1]
         try:
-            snapshot, move = self.client.registry.promote_region(OURS, region, number, alias, "ada")
+            snapshot, move = self.client.registry.promote_region(OURS, region, number, alias, Author("ada"))
         except SnapshotExpired:
             assert text not in {self.states[kept].get(region) for kept in self.states.keys() - self.expired}
             return
@@ -218,7 +221,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(last=st.integers(1, 4))
     def expire(self, last: int) -> None:
-        report = expire(self.client.registry, OURS, Rule(keep_last=last), actor="ada")
+        report = expire(self.client.registry, OURS, Rule(keep_last=last), author=Author("ada"))
         kept = {*self.line[-last:], *(edit.before for edit in self.running.values())}
         kept |= {target for targets in self.moves.values() for target in targets[-last:]}
         expired = self.states.keys() - kept - self.expired
@@ -229,7 +232,7 @@ class Machine(RuleBasedStateMachine):
     def collect(self) -> None:
         """After somebody uploaded what nobody names."""
         self._put_new("junk")
-        gc(self.client.registry, actor="ada", grace_s=0.0)
+        gc(self.client.registry, author=Author("ada"), grace_s=0.0)
         assert verify(self.client.registry).ok
 
     @rule()
@@ -304,7 +307,7 @@ class Machine(RuleBasedStateMachine):
 
     def _begin(self, what: set[int], marks: bool) -> int:
         """Begins an edit of some regions: each an old one with a new text, one that goes, or a new one."""
-        base, edit = self.now, self.client.registry.begin(OURS, "edit", seed=1, actor="ada")
+        base, edit = self.now, self.client.registry.begin(OURS, "edit", seed=1, author=Author("ada"))
         regions = sorted(set(base) - {"mark"})
         actions = {nth(regions, one): "retire" if one == RETIRE else "update" for one in what - {NEW} if regions}
         if NEW in what:

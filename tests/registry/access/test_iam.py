@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from raie import migrations
-from raie.registry import InvalidValue, Registry
+from raie.registry import Author, InvalidValue, Registry
 from raie.registry.access.iam import iam_policies
 from raie.registry.maintenance.checkpoints import publish
 from raie.registry.maintenance.verify import gc
@@ -46,12 +46,12 @@ def edits(world: World) -> None:
 
 
 def promotes(world: World) -> None:
-    world.registry.promote_region(MODEL, 0, 1, "production", "grace")
+    world.registry.promote_region(MODEL, 0, 1, "production", Author("grace"))
     publish(world.registry)
 
 
 def collects(world: World) -> None:
-    assert gc(world.registry, actor="cron", grace_s=0).removed
+    assert gc(world.registry, author=Author("cron"), grace_s=0).removed
     publish(world.registry)
 
 
@@ -69,7 +69,7 @@ def world(sqlite_url: str, s3_url: str) -> World:
     world = World(Registry.open(sqlite_url, s3_url))
     world.setup()
     world.edit(0, text="a")
-    world.registry.promote(MODEL, "head", "production", "ada")
+    world.registry.promote(MODEL, "head", "production", Author("ada"))
     world.registry.put(b"nobody names me")
     return world
 

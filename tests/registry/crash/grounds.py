@@ -14,7 +14,7 @@ from pathlib import Path
 from sqlalchemy import make_url
 
 from raie import migrations
-from raie.registry import ArtifactStore, Registry, open_store
+from raie.registry import ArtifactStore, Author, Registry, open_store
 from raie.registry.audit import Anchor, chain_head
 from raie.registry.db.engine import open_engine, reading
 from raie.registry.outbox import drain
@@ -84,7 +84,7 @@ def _make_history(client: Client) -> None:
     World(client.registry).setup(REGIONS)
     for region in range(REGIONS - 1):
         take(client, Step("edit", f"history {region}", region))
-    client.registry.promote(MODEL, "head", ALIAS, "ada", "the history")
+    client.registry.promote(MODEL, "head", ALIAS, Author("ada", "the history"))
     drain(client.registry.engine, Teller(client.told))
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from sqlalchemy import Connection, select, text
 
-from raie.registry import Content, Edit, LocalStore, Snapshot
+from raie.registry import Author, Content, Edit, LocalStore, Snapshot
 from raie.registry.audit import Anchor, events
 from raie.registry.db import tables
 from raie.registry.db.engine import reading
@@ -167,7 +167,7 @@ def leftovers(client: Client) -> list[str]:
     # A relay that was killed holds its lease for a minute.
     report = drain(registry.engine, Teller(client.told), clock=lambda: time.time() + 3600)
     found = [f"the outbox kept {report}"] if report.remaining else []
-    gc(registry, actor="ada", grace_s=0.0)
+    gc(registry, author=Author("ada"), grace_s=0.0)
     with reading(registry.engine) as connection:
         rows = {row.digest: row.state for row in connection.execute(select(tables.blobs))}
         named = set(connection.execute(select(tables.snapshot_blobs.c.digest)).scalars())

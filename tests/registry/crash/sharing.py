@@ -19,6 +19,7 @@ from random import Random
 from sqlalchemy import make_url
 
 from raie import migrations
+from raie.registry import Author
 from raie.registry.failpoints import POINTS
 from raie.registry.maintenance.verify import verify
 from tests.conftest import S3_NAME, memory, run_sql, running_postgres, running_s3, s3_containers
@@ -60,7 +61,7 @@ def sharing(server: str | None, environment: Mapping[str, str]) -> Iterator[list
             place = Place(url, store, Path(folder, f"told {number}"), environment)
             registry = place.open().registry
             World(registry).setup(REGIONS)
-            registry.promote(MODEL, "head", ALIAS, "ada", "the history")
+            registry.promote(MODEL, "head", ALIAS, Author("ada", "the history"))
             places.append(place)
         yield places
 

@@ -17,6 +17,7 @@ from sqlalchemy import text
 
 from raie.registry import (
     AliasConflict,
+    Author,
     CommitConflict,
     Content,
     Edit,
@@ -130,7 +131,7 @@ def _edit(client: Client, step: Step) -> Done:
             try:
                 return _finish(registry, edit, step.tag)
             except CommitConflict:
-                registry.abort(MODEL, edit.number, "the head moved")
+                registry.abort(MODEL, edit.number, Author("ada", "the head moved"))
         time.sleep(0.01)
     raise TimeoutError(f"{step} did not end")
 
@@ -145,7 +146,7 @@ def _edit_of(registry: Registry, step: Step) -> Edit:
 
 def _begin(registry: Registry, step: Step) -> Edit:
     about = {"region": step.number}
-    return registry.begin(MODEL, "edit", seed=1, actor="ada", reason=step.tag, parameters=about)
+    return registry.begin(MODEL, "edit", seed=1, author=Author("ada", step.tag), parameters=about)
 
 
 def _finish(registry: Registry, edit: Edit, tag: str) -> Done:
@@ -168,19 +169,19 @@ def _attempt(client: Client, step: Step) -> Done:
     edit = _begin(client.registry, step)
     with suppress(CommitConflict):
         return _finish(client.registry, edit, step.tag)
-    client.registry.abort(MODEL, edit.number, "the head moved")
+    client.registry.abort(MODEL, edit.number, Author("ada", "the head moved"))
     return Done(step.tag, edit.number)
 
 
 def _undo(client: Client, step: Step) -> Done:
     with suppress(RollbackConflict):
-        snapshot = client.registry.rollback_edit(MODEL, step.number, "ada", step.tag)
+        snapshot = client.registry.rollback_edit(MODEL, step.number, Author("ada", step.tag))
         return Done(step.tag, snapshot=snapshot.id)
     return Done(step.tag)
 
 
 def _return(client: Client, step: Step) -> Done:
-    snapshot = client.registry.rollback_to(MODEL, f"edit:{step.number}", "ada", step.tag)
+    snapshot = client.registry.rollback_to(MODEL, f"edit:{step.number}", Author("ada", step.tag))
     return Done(step.tag, snapshot=snapshot.id)
 
 
@@ -189,27 +190,29 @@ def _promote(client: Client, step: Step) -> Done:
     while True:
         served = {alias.name: alias.snapshot for alias in registry.aliases(MODEL)}
         with suppress(AliasConflict):
-            move = registry.promote(MODEL, ref, ALIAS, "ada", step.tag, served.get(ALIAS, ""))
+            move = registry.promote(MODEL, ref, ALIAS, Author("ada", step.tag), served.get(ALIAS, ""))
             return Done(step.tag, move=move.id)
 
 
 def _claim(client: Client, step: Step) -> Done:
     """A promotion of a client that believes the alias to be where the history left it, and gives up if it is not."""
     with suppress(AliasConflict):
-        move = client.registry.promote(MODEL, f"edit:{step.number}", ALIAS, "ada", step.tag, f"edit:{REGIONS}")
+        move = client.registry.promote(
+            MODEL, f"edit:{step.number}", ALIAS, Author("ada", step.tag), f"edit:{REGIONS}"
+        )
         return Done(step.tag, move=move.id)
     return Done(step.tag)
 
 
 def _compose(client: Client, step: Step) -> Done:
-    _, move = client.registry.promote_region(MODEL, step.number, 1, ALIAS, "ada", step.tag)
+    _, move = client.registry.promote_region(MODEL, step.number, 1, ALIAS, Author("ada", step.tag))
     return Done(step.tag, move=move.id)
 
 
 def _collect(client: Client, step: Step) -> Done:
     """Uploads something that nothing names, and collects whatever is garbage without any period of grace."""
     client.registry.put(f"junk {step.tag}".encode())
-    gc(client.registry, actor="ada", reason=step.tag, grace_s=0.0)
+    gc(client.registry, author=Author("ada", step.tag), grace_s=0.0)
     return Done(step.tag)
 
 
@@ -223,13 +226,13 @@ def _verify(client: Client, step: Step) -> Done:
 def _expire(client: Client, step: Step) -> Done:
     """Makes an edit, so that there is a snapshot more, and lets expire what is not in use."""
     done = _edit(client, step)
-    expire(client.registry, MODEL, Rule(keep_last=1), actor="ada", reason=step.tag)
+    expire(client.registry, MODEL, Rule(keep_last=1), author=Author("ada", step.tag))
     return done
 
 
 def _tell(client: Client, step: Step) -> Done:
     """Moves an alias of its own, so that there is something to tell, and tells whatever the outbox holds."""
-    client.registry.promote(MODEL, "head", step.tag.replace(" ", "-"), "ada", step.tag)
+    client.registry.promote(MODEL, "head", step.tag.replace(" ", "-"), Author("ada", step.tag))
     report = drain(client.registry.engine, Teller(client.told))
     assert not report.failed, report
     return Done(step.tag)
@@ -246,7 +249,7 @@ def _resume(client: Client, step: Step) -> Done:
         if registry.parts(MODEL, edit.number):
             with suppress(CommitConflict):
                 return _finish(registry, edit, step.tag)
-        registry.abort(MODEL, edit.number, step.tag)
+        registry.abort(MODEL, edit.number, Author("ada", step.tag))
     return Done(step.tag)
 
 
@@ -254,7 +257,7 @@ def _abort(client: Client, step: Step) -> Done:
     edit = _abandoned(client.registry)
     if edit is not None:
         with suppress(EditStateError):  # the rival took it, or closed it, since
-            client.registry.abort(MODEL, edit.number, step.tag)
+            client.registry.abort(MODEL, edit.number, Author("ada", step.tag))
     return Done(step.tag)
 
 

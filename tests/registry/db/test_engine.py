@@ -12,7 +12,15 @@ from sqlalchemy import Connection, event, make_url, text
 from sqlalchemy.exc import IntegrityError
 
 from raie import migrations
-from raie.registry import DatabaseBusy, DatabaseFull, DatabaseUnreachable, InvalidValue, Registry, SchemaMismatch
+from raie.registry import (
+    Author,
+    DatabaseBusy,
+    DatabaseFull,
+    DatabaseUnreachable,
+    InvalidValue,
+    Registry,
+    SchemaMismatch,
+)
 from raie.registry.db.engine import connected, open_engine, reading, write
 from raie.registry.maintenance.verify import verify
 from raie.registry.store.open import open_store
@@ -275,7 +283,7 @@ def test_two_writers_that_deadlock_both_land(postgres_url: str) -> None:
 def test_no_connection_stays_open_between_calls(postgres_url: str, tmp_path: Path) -> None:
     migrations.upgrade(postgres_url)
     registry = Registry.open(postgres_url, str(tmp_path / "store"))
-    registry.begin("recsys", "setup", seed=0, actor="ada")
+    registry.begin("recsys", "setup", seed=0, author=Author("ada"))
     query = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
     with reading(registry.engine) as connection:
         assert connection.execute(query).scalar_one() == 1
@@ -287,8 +295,8 @@ def test_a_rollback_opens_one_connection_for_all_its_transactions(any_database: 
     world.edit(1, text="a")
     opened: list[object] = []
     event.listen(any_database.engine, "connect", lambda *found: opened.append(found))
-    any_database.rollback_edit(MODEL, 2, "ada")
-    any_database.rollback_to(MODEL, "edit:2", "ada")
+    any_database.rollback_edit(MODEL, 2, Author("ada"))
+    any_database.rollback_to(MODEL, "edit:2", Author("ada"))
     assert len(opened) == 2
 
 

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from raie import migrations
-from raie.registry import Registry
+from raie.registry import Author, Registry
 from raie.registry.db.engine import reading
 from raie.registry.db.tables import metadata
 from tests.benchmarks.filling import ACTOR, ALIAS, Layout, Planned, fill, history_of
@@ -22,10 +22,10 @@ SMALL = Layout(models=2, regions=4, snapshots=11, changes=2)
 def apply(registry: Registry, planned: Planned) -> None:
     registry.put_all(planned.blobs)
     kind = "setup" if planned.number == 1 else "edit"
-    edit = registry.begin(planned.model, kind, seed=planned.number, actor=ACTOR, reason="drift")
+    edit = registry.begin(planned.model, kind, seed=planned.number, author=Author(ACTOR, "drift"))
     registry.commit(planned.model, edit.number, planned.content, planned.changes)
     if planned.promoted:
-        registry.promote(planned.model, "head", ALIAS, ACTOR, "drift")
+        registry.promote(planned.model, "head", ALIAS, Author(ACTOR, "drift"))
 
 
 def rows(registry: Registry) -> dict[str, list[Any]]:

@@ -12,7 +12,7 @@ from sqlalchemy import inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from raie import migrations
-from raie.registry import AuditEvent, Registry, SchemaMismatch, audit, trust
+from raie.registry import AuditEvent, Author, Registry, SchemaMismatch, audit, trust
 from raie.registry.db import guards, triggers
 from raie.registry.db.engine import open_engine, reading
 from raie.registry.db.tables import APPEND_ONLY_TABLES, SCHEMA_REVISION, metadata
@@ -92,7 +92,7 @@ def test_a_registry_with_a_history_goes_back_a_revision_and_up_again_without_los
     world, url = World(older), database_url
     world.setup()
     world.edit(1, text="a")
-    world.registry.promote(MODEL, "head", "production", "ada")
+    world.registry.promote(MODEL, "head", "production", Author("ada"))
     without_digests(older.engine)
     before, events = rows(url), audit_events(older)
     assert migrations.downgrade(url, "0001") == "0001"
@@ -126,12 +126,12 @@ def test_going_back_to_where_no_alias_is_protected_is_refused_while_one_is(
     older: Registry, database_url: str
 ) -> None:
     World(older).setup()
-    trust.set_policy(older, MODEL, "production", {"locality": True}, actor="ada")
+    trust.set_policy(older, MODEL, "production", {"locality": True}, author=Author("ada"))
     without_digests(older.engine)
     with pytest.raises(SchemaMismatch, match="found production"):
         migrations.downgrade(database_url, "0002")
-    trust.set_policy(older, MODEL, "production", {"protected": False}, actor="ada")
-    trust.trust_key(older, MODEL, "a" * 64, "release", actor="ada")
+    trust.set_policy(older, MODEL, "production", {"protected": False}, author=Author("ada"))
+    trust.trust_key(older, MODEL, "a" * 64, "release", author=Author("ada"))
     without_digests(older.engine)
     events = audit_events(older)
     assert migrations.downgrade(database_url, "0002") == "0002"

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import make_url, text
 
 from raie import migrations
-from raie.registry import Registry
+from raie.registry import Author, Registry
 from raie.registry.audit import chain_head
 from raie.registry.db.engine import open_engine, reading, write
 from raie.registry.maintenance.expiry import Rule, expire
@@ -83,12 +83,12 @@ def test_behind_a_pooler_a_model_is_set_up_edited_promoted_rolled_back_and_colle
     first = world.setup()
     for number in range(2, 8):
         world.edit(number % 3, text=str(number))
-    registry.promote(MODEL, "head", "production", "ada")
-    assert registry.rollback_edit(MODEL, 7, "ada").content == registry.resolve(MODEL, "edit:6").content
-    assert registry.rollback_to(MODEL, "edit:1", "ada").content == first.content
+    registry.promote(MODEL, "head", "production", Author("ada"))
+    assert registry.rollback_edit(MODEL, 7, Author("ada")).content == registry.resolve(MODEL, "edit:6").content
+    assert registry.rollback_to(MODEL, "edit:1", Author("ada")).content == first.content
     registry.put(b"nobody names me")
-    assert expire(registry, MODEL, Rule(), actor="cron").expired
-    assert gc(registry, actor="cron", grace_s=0).removed
+    assert expire(registry, MODEL, Rule(), author=Author("cron")).expired
+    assert gc(registry, author=Author("cron"), grace_s=0).removed
     assert verify(registry).ok
 
 

@@ -14,7 +14,7 @@ from alembic import command
 from sqlalchemy import inspect, text
 
 from raie import migrations
-from raie.registry import LocalStore, Registry, SchemaMismatch, lineage
+from raie.registry import Author, LocalStore, Registry, SchemaMismatch, lineage
 from raie.registry.db import triggers
 from raie.registry.db.engine import open_engine, reading
 from raie.registry.db.tables import APPEND_ONLY_TABLES, SCHEMA_REVISION
@@ -155,5 +155,8 @@ def test_a_registry_of_any_revision_goes_on_after_an_upgrade(database_url: str, 
     assert registry.resume(MODEL, 6, force=True).state == "running"
     after = World(registry).edit(0, text="after")
     assert registry.head(MODEL) == after
-    assert registry.rollback_edit(MODEL, after.edit, "ada").content == registry.resolve(MODEL, "edit:4").content
+    assert (
+        registry.rollback_edit(MODEL, after.edit, Author("ada")).content
+        == registry.resolve(MODEL, "edit:4").content
+    )
     assert verify(registry).ok

@@ -12,6 +12,7 @@ from sqlalchemy import make_url, text
 
 from raie import migrations
 from raie.registry import (
+    Author,
     BlobMissing,
     CommitConflict,
     CommitStateUnknown,
@@ -179,7 +180,7 @@ def test_a_region_id_is_never_used_twice_not_even_after_a_rollback(world: World)
     stale = world.begin()
     early = world.changed(world.head.content, {3: "mine"})
     world.edit(3, text="first")
-    world.registry.rollback_edit(MODEL, 3, "ada")
+    world.registry.rollback_edit(MODEL, 3, Author("ada"))
     assert 3 not in world.head.content.regions
     assert world.registry.next_region_id(MODEL) == 4
     with pytest.raises(CommitConflict, match="taken before"):
@@ -187,13 +188,13 @@ def test_a_region_id_is_never_used_twice_not_even_after_a_rollback(world: World)
 
 
 def test_a_model_without_regions_begins_at_region_0(local_registry: Registry) -> None:
-    local_registry.begin(MODEL, "setup", seed=0, actor="ada")
+    local_registry.begin(MODEL, "setup", seed=0, author=Author("ada"))
     assert local_registry.next_region_id(MODEL) == 0
 
 
 def test_a_snapshot_is_found_by_every_name_it_has(world: World) -> None:
     found = world.edit(1, text="a")
-    world.registry.promote(MODEL, "head", "production", "ada")
+    world.registry.promote(MODEL, "head", "production", Author("ada"))
     for ref in ("head", "production", "edit:2", found.id, found.id[:12]):
         assert world.registry.resolve(MODEL, ref) == found
     for ref in ("nothing", "edit:9", found.id[:3], "f" * 64, "'; DROP TABLE snapshots; --", ""):
@@ -204,11 +205,11 @@ def test_a_snapshot_is_found_by_every_name_it_has(world: World) -> None:
 PROGRAM = """
 import sys
 from dataclasses import replace
-from raie.registry import CommitConflict, RegionChange, Registry
+from raie.registry import Author, CommitConflict, RegionChange, Registry
 registry, region, times = Registry.open(sys.argv[1], sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 for number in range(times):
     while True:
-        edit = registry.begin("recsys", "edit", seed=number, actor=f"process {region}")
+        edit = registry.begin("recsys", "edit", seed=number, author=Author(f"process {region}"))
         base = registry.resolve("recsys", edit.base).content
         entry = {"state": registry.put(f"{region} {number}".encode())}
         content = replace(base, regions=dict(base.regions) | {region: entry})
@@ -249,7 +250,7 @@ def test_every_commit_and_only_a_commit_leaves_an_event_in_the_outbox(world: Wor
     world.edit(1, text="a")
     with pytest.raises(InvalidValue):
         world.commit(world.begin(), world.changed(world.head.content, {1: "b"}))
-    world.registry.promote(MODEL, "head", "production", "ada")
+    world.registry.promote(MODEL, "head", "production", Author("ada"))
     with reading(world.registry.engine) as connection:
         kinds = connection.execute(text("SELECT kind FROM outbox_events ORDER BY id")).scalars().all()
     assert kinds == ["snapshot_committed", "snapshot_committed", "alias_moved"]

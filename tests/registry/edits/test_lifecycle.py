@@ -13,7 +13,7 @@ from threading import Thread
 import pytest
 from sqlalchemy import text
 
-from raie.registry import EditStateError, InvalidValue, LeaseLost, NotFound, Registry
+from raie.registry import Author, EditStateError, InvalidValue, LeaseLost, NotFound, Registry
 from raie.registry.db.queries import LEASE_S
 from tests.registry.building import MODEL, World
 
@@ -68,11 +68,11 @@ def test_edits_are_numbered_per_model_and_listed_newest_first(world: World) -> N
 
 def test_a_model_is_set_up_once(world: World) -> None:
     with pytest.raises(EditStateError, match="name another model"):
-        world.registry.begin(MODEL, "setup", seed=0, actor="ada")
+        world.registry.begin(MODEL, "setup", seed=0, author=Author("ada"))
 
 
 def test_a_setup_that_never_landed_may_be_begun_again(any_database: Registry) -> None:
-    first = any_database.begin(MODEL, "setup", seed=0, actor="ada")
+    first = any_database.begin(MODEL, "setup", seed=0, author=Author("ada"))
     assert any_database.head(MODEL) is None
     any_database.abort(MODEL, first.number)
     World(any_database).setup()
@@ -81,7 +81,7 @@ def test_a_setup_that_never_landed_may_be_begun_again(any_database: Registry) ->
 
 def test_an_edit_of_a_model_that_is_not_there_names_those_that_are(world: World) -> None:
     for call in (
-        lambda: world.registry.begin("recsis", "edit", seed=0, actor="ada"),
+        lambda: world.registry.begin("recsis", "edit", seed=0, author=Author("ada")),
         lambda: world.registry.edits("recsis"),
         lambda: world.registry.resolve("recsis", "head"),
         lambda: world.registry.aliases("recsis"),
@@ -97,21 +97,26 @@ def test_an_edit_that_is_not_there_says_where_to_look(world: World) -> None:
 
 @pytest.mark.parametrize(
     "bad",
-    [{"actor": ""}, {"actor": "a\nb"}, {"reason": "a\0b"}, {"reason": "\ud800"}, {"data_digest": "abc"},
-     {"parameters": {"x": float("nan")}}, {"kind": "magic"}],
-)  # fmt: skip
+    [{"data_digest": "abc"}, {"parameters": {"x": float("nan")}}, {"kind": "magic"}],
+)
 def test_an_edit_that_could_not_be_stored_is_refused_and_takes_no_number(
     world: World, bad: dict[str, object]
 ) -> None:
-    options = {"kind": "edit", "seed": 0, "actor": "ada"} | bad
+    options = {"kind": "edit", "seed": 0, "author": Author("ada")} | bad
     with pytest.raises(InvalidValue):
         world.registry.begin(MODEL, **options)  # type: ignore[arg-type]
     assert world.begin().number == 2
 
 
+@pytest.mark.parametrize("fields", [("",), ("a\nb",), ("a" * 201,), ("ada", "a\0b"), ("ada", "\ud800")])
+def test_an_author_that_could_not_be_stored_is_refused(fields: tuple[str, ...]) -> None:
+    with pytest.raises(InvalidValue):
+        Author(*fields)
+
+
 @pytest.mark.parametrize("words", ["O'Brien; DROP TABLE edits; --", "%s %(x)s {}", "日本語 🎬", "a\tb\nc"])
 def test_a_reason_may_be_any_text(world: World, words: str) -> None:
-    assert world.registry.edit(MODEL, world.begin(reason=words).number).reason == words
+    assert world.registry.edit(MODEL, world.begin(author=Author("ada", words)).number).reason == words
 
 
 def test_finished_steps_can_be_read_by_the_process_that_goes_on(world: World) -> None:
@@ -153,7 +158,7 @@ def test_after_another_process_resumed_an_edit_the_first_one_cannot_commit_it(wo
     content = world.changed(world.head.content, {1: "a"})
     if not force:
         expire(world, edit.number)
-    resumed = other.registry.resume(MODEL, edit.number, actor="bob", force=force)
+    resumed = other.registry.resume(MODEL, edit.number, author=Author("bob"), force=force)
     assert (resumed.state, resumed.lease_owner) == ("running", other.registry.holder)
     with pytest.raises(LeaseLost):
         world.commit(edit, content, 1)
@@ -163,9 +168,9 @@ def test_after_another_process_resumed_an_edit_the_first_one_cannot_commit_it(wo
 
 def test_an_edit_whose_process_was_killed_is_abandoned_at_once(world: World) -> None:
     program = (
-        "import sys; from raie.registry import Registry\n"
+        "import sys; from raie.registry import Author, Registry\n"
         "registry = Registry.open(sys.argv[1], sys.argv[2])\n"
-        "registry.begin('recsys', 'edit', seed=1, actor='ada')\n"
+        "registry.begin('recsys', 'edit', seed=1, author=Author('ada'))\n"
         "import os, signal; os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     url = world.registry.engine.url.render_as_string(hide_password=False)
@@ -180,10 +185,10 @@ def test_an_edit_whose_process_was_killed_is_abandoned_at_once(world: World) -> 
 PAUSED = """
 import os, signal, sys
 from dataclasses import replace
-from raie.registry import RegionChange, Registry, RegistryError
+from raie.registry import Author, RegionChange, Registry, RegistryError
 
 registry = Registry.open(sys.argv[1], sys.argv[2])
-edit = registry.begin("recsys", "edit", seed=1, actor="ada")
+edit = registry.begin("recsys", "edit", seed=1, author=Author("ada"))
 base = registry.resolve("recsys", edit.base).content
 lora = registry.put(b"trained before the pause")
 content = replace(base, regions={**base.regions, 1: {**base.regions[1], "lora": lora}})
@@ -228,7 +233,7 @@ def test_a_process_that_was_paused_past_its_lease_cannot_commit_what_another_res
     with pytest.raises(LeaseLost):
         world.registry.resume(MODEL, 2)
     expire(world, 2)
-    resumed = world.registry.resume(MODEL, 2, actor="bob")
+    resumed = world.registry.resume(MODEL, 2, author=Author("bob"))
     assert goes_on(paused) == ["LeaseLost"] * 3
     landed = world.commit(resumed, world.changed(world.head.content, {1: "bob's"}), 1)
     assert world.head == landed
@@ -260,7 +265,7 @@ def test_a_force_resume_and_an_abort_race_and_one_of_them_wins(world: World) -> 
     def take(place: int) -> None:
         with suppress(LeaseLost, EditStateError):
             if place % 2:
-                others[place].abort(MODEL, number, str(place), force=True)
+                others[place].abort(MODEL, number, Author("ada", str(place)), force=True)
             else:
                 others[place].resume(MODEL, number, force=True)
             won.append(others[place].holder)
@@ -279,9 +284,9 @@ def test_a_force_resume_and_an_abort_race_and_one_of_them_wins(world: World) -> 
 
 def test_an_aborted_edit_stays_in_the_list_and_cannot_land(world: World) -> None:
     edit = world.begin()
-    closed = world.registry.abort(MODEL, edit.number, "the log was wrong", actor="bob")
+    closed = world.registry.abort(MODEL, edit.number, author=Author("bob", "the log was wrong"))
     assert (closed.state, closed.close_reason, closed.lease_owner) == ("aborted", "the log was wrong", None)
-    assert world.registry.abort(MODEL, edit.number, "again") == closed
+    assert world.registry.abort(MODEL, edit.number, Author("ada", "again")) == closed
     for step in (
         lambda: world.commit(edit, world.head.content),
         lambda: world.registry.resume(MODEL, edit.number),

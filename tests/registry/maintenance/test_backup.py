@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from raie.migrations import upgrade
 from raie.migrations.filling import fill
-from raie.registry import BlobMissing, InvalidValue, NotOwner, Registry, SchemaMismatch, trust
+from raie.registry import Author, BlobMissing, InvalidValue, NotOwner, Registry, SchemaMismatch, trust
 from raie.registry.canonical import canonical_json
 from raie.registry.db.engine import open_engine, reading
 from raie.registry.db.tables import metadata
@@ -32,10 +32,10 @@ def world(any_database: Registry) -> World:
     world.setup()
     world.edit(0, text="a")
     world.edit(1, text="b")
-    any_database.promote(MODEL, "edit:2", "production", "ada")
-    trust.set_policy(any_database, MODEL, "production", {"second_person": True}, actor="owner")
-    trust.approve(any_database, MODEL, "head", "production", actor="grace", reason="looked")
-    any_database.rollback_edit(MODEL, 2, "ada")
+    any_database.promote(MODEL, "edit:2", "production", Author("ada"))
+    trust.set_policy(any_database, MODEL, "production", {"second_person": True}, author=Author("owner"))
+    trust.approve(any_database, MODEL, "head", "production", author=Author("grace", "looked"))
+    any_database.rollback_edit(MODEL, 2, Author("ada"))
     return world
 
 
@@ -49,7 +49,7 @@ def rows(registry: Registry) -> dict[str, list[str]]:
 
 
 def back(folder: Path, to: str, store: str, **more: bool) -> Restored:
-    return restore(folder, to, store, fill, actor="ada", **more)
+    return restore(folder, to, store, fill, author=Author("ada"), **more)
 
 
 def store_of(registry: Registry) -> str:
@@ -59,7 +59,7 @@ def store_of(registry: Registry) -> str:
 
 def taken_over(url: str, store: str) -> Registry:
     """The restored database, once it is said that the other one is gone."""
-    moved = takeover.move(Registry.open(url, store), actor="ada", reason="the other one is gone")
+    moved = takeover.move(Registry.open(url, store), author=Author("ada", "the other one is gone"))
     assert moved is not None
     return moved.registry
 
@@ -79,7 +79,7 @@ def test_a_backup_comes_back_row_by_row_and_work_goes_on(world: World, place: Pa
     again = taken_over(target, store_of(world.registry))
     assert verify(again).ok
     World(again).edit(2, text="c")
-    again.promote(MODEL, "edit:2", "staging", "ada")
+    again.promote(MODEL, "edit:2", "staging", Author("ada"))
     assert verify(again).ok
 
 
@@ -94,7 +94,7 @@ def test_a_backup_of_sqlite_comes_back_into_postgresql(
     assert rows(Registry.open(postgres_url, store)) == rows(local_registry)
     again = taken_over(postgres_url, store)
     World(again).edit(0, text="a")
-    again.promote(MODEL, "head", "production", "ada")
+    again.promote(MODEL, "head", "production", Author("ada"))
     assert verify(again).ok
     with pytest.raises(InvalidValue, match="found one; name another"):
         back(place / "monday", postgres_url, store, replace=True)
@@ -224,4 +224,4 @@ def test_a_backup_that_fails_leaves_nothing_and_one_that_is_there_is_kept(
     with pytest.raises(BlobMissing):
         make(local_registry, place / "tuesday", fill, with_blobs=True)
     assert not [path for path in place.iterdir() if "tuesday" in path.name]
-    assert gc(local_registry, actor="ada", grace_s=0).removed == ()
+    assert gc(local_registry, author=Author("ada"), grace_s=0).removed == ()

@@ -12,7 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from raie.registry import Digest, LocalStore, Registry, SnapshotExpired, StoreUnreachable, open_store, preflight
+from raie.registry import (
+    Author,
+    Digest,
+    LocalStore,
+    Registry,
+    SnapshotExpired,
+    StoreUnreachable,
+    open_store,
+    preflight,
+)
 from raie.registry.maintenance.expiry import Rule, expire
 from raie.registry.maintenance.verify import gc, verify
 from raie.registry.store.base import blob_key
@@ -87,8 +96,8 @@ def test_a_promotion_that_an_expiry_and_a_gc_overtake_is_told_of_the_expiry(
 
     def overtaken(store: LocalStore, digest: Digest) -> bool:
         if not asked:
-            expire(local_registry, MODEL, Rule(keep_last=1), actor="ada", reason="space")
-            gc(local_registry, actor="ada", grace_s=0.0)
+            expire(local_registry, MODEL, Rule(keep_last=1), author=Author("ada", "space"))
+            gc(local_registry, author=Author("ada"), grace_s=0.0)
         asked.append(digest)
         return exists(store, digest)
 

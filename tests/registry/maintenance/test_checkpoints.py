@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from raie import migrations
-from raie.registry import Registry
+from raie.registry import Author, Registry
 from raie.registry.audit import Anchor, chain_head
 from raie.registry.db import triggers
 from raie.registry.db.engine import reading
@@ -27,7 +27,7 @@ def test_every_end_that_is_kept_is_read_back_oldest_first(registry: Registry) ->
     first = publish(registry)
     assert publish(registry) == first
     for number in range(10):
-        world.registry.promote(MODEL, "head", f"alias-{number}", "ada")
+        world.registry.promote(MODEL, "head", f"alias-{number}", Author("ada"))
         publish(registry)
     assert [anchor.number for anchor in published(registry)] == [1, *range(3, 14)]
     assert f"{published(registry)[1].number}:{published(registry)[1].hash}" == first
@@ -38,7 +38,7 @@ def test_every_end_that_is_kept_is_read_back_oldest_first(registry: Registry) ->
 def test_gc_and_verify_leave_them_alone(registry: Registry) -> None:
     World(registry).setup()
     publish(registry)
-    gc(registry, actor="ada", grace_s=0.0, strays=True)
+    gc(registry, author=Author("ada"), grace_s=0.0, strays=True)
     assert len(published(registry)) == 1
     assert verify(registry).ok
 
@@ -76,7 +76,7 @@ def test_an_end_that_is_kept_while_the_chain_is_verified_is_no_false_alarm(
 
     def meanwhile(registry: Registry) -> list[Anchor]:
         found = published(registry)
-        world.registry.promote(MODEL, "head", "production", "ada")
+        world.registry.promote(MODEL, "head", "production", Author("ada"))
         publish(registry)
         return found
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from raie.registry import (
+    Author,
     BlobMissing,
     Conflict,
     Digest,
@@ -65,12 +66,15 @@ def age(world: World, days: float) -> None:
             connection.execute(text(f"UPDATE {table} SET {column} = {column} - :s"), {"s": days * DAY_S})
 
 
-def run(world: World, keep_last: int = 1, keep_days: float = 0.0, **options: object) -> ExpiryReport:
-    return expire(world.registry, world.model, Rule(keep_last, keep_days), actor="bob", **options)  # type: ignore[arg-type]
+def run(
+    world: World, keep_last: int = 1, keep_days: float = 0.0, *, reason: str = "", dry_run: bool = False
+) -> ExpiryReport:
+    rule = Rule(keep_last, keep_days)
+    return expire(world.registry, world.model, rule, author=Author("bob", reason), dry_run=dry_run)
 
 
 def collect(world: World) -> set[str]:
-    return {blob.digest for blob in gc(world.registry, actor="bob", grace_s=0.0).removed}
+    return {blob.digest for blob in gc(world.registry, author=Author("bob"), grace_s=0.0).removed}
 
 
 def expired(report: ExpiryReport) -> list[int]:
@@ -113,7 +117,7 @@ def test_what_was_made_or_was_the_head_in_the_last_days_is_kept(world: World) ->
 
 def test_where_an_alias_points_and_what_it_left_in_the_last_days_is_kept(world: World) -> None:
     for number in (1, 2, 3):
-        world.registry.promote(MODEL, f"edit:{number}", "production", "ada")
+        world.registry.promote(MODEL, f"edit:{number}", "production", Author("ada"))
     age(world, 400)
     report = run(world, keep_days=300, dry_run=True)
     assert expired(report) == [4, 5]
@@ -145,7 +149,7 @@ def test_a_rule_that_keeps_less_than_nothing_is_refused(rule: tuple[int, float])
 
 def test_a_model_that_is_not_there_has_nothing_to_expire(local: World) -> None:
     with pytest.raises(NotFound):
-        expire(local.registry, "recsis", Rule(), actor="ada")
+        expire(local.registry, "recsis", Rule(), author=Author("ada"))
 
 
 # What is given up
@@ -153,7 +157,7 @@ def test_a_model_that_is_not_there_has_nothing_to_expire(local: World) -> None:
 
 def test_a_kept_snapshot_keeps_every_byte_and_what_only_expired_ones_needed_goes(registry: Registry) -> None:
     world = line(World(registry))
-    world.registry.promote(MODEL, "edit:3", "production", "ada")
+    world.registry.promote(MODEL, "edit:3", "production", Author("ada"))
     planned = run(world, keep_last=2, dry_run=True)
     assert expired(planned) == [1, 2, 4]
     assert verify(registry).expired == 0
@@ -162,7 +166,7 @@ def test_a_kept_snapshot_keeps_every_byte_and_what_only_expired_ones_needed_goes
     assert report.expired == planned.expired
     held = {digest for snapshot in kept for digest in snapshot.content.blobs()} | {one.id for one in kept}
     gone = {d for n in (1, 2, 4) for d in (*at(world, n).content.blobs(), at(world, n).id)} - held
-    removed = gc(registry, actor="bob", grace_s=0.0)
+    removed = gc(registry, author=Author("bob"), grace_s=0.0)
     assert {blob.digest for blob in removed.removed} == gone
     assert removed.bytes == planned.bytes == sum(verdict.bytes for verdict in planned.expired)
     assert readable(world, kept)
@@ -195,13 +199,13 @@ def test_whatever_came_before_the_kept_snapshots_can_be_read_and_the_promised_by
         if step == "edit":
             world.edit(value, text=f"{world.model} {number}")
         elif step == "back":
-            world.registry.rollback_to(world.model, kept[value % len(kept)].id, "ada")
+            world.registry.rollback_to(world.model, kept[value % len(kept)].id, Author("ada"))
         elif step == "promote":
-            world.registry.promote(world.model, kept[value % len(kept)].id, f"alias-{value % 2}", "ada")
+            world.registry.promote(world.model, kept[value % len(kept)].id, f"alias-{value % 2}", Author("ada"))
         else:
             promised = run(world, keep_last=value, dry_run=True)
             assert run(world, keep_last=value).bytes == promised.bytes
-            assert gc(world.registry, actor="bob", grace_s=0.0).bytes == promised.bytes
+            assert gc(world.registry, author=Author("bob"), grace_s=0.0).bytes == promised.bytes
     entries = lineage.history(world.registry, world.model)
     assert readable(world, (entry.snapshot for entry in entries if entry.snapshot.expired is None))
     with reading(world.registry.engine) as connection:
@@ -219,8 +223,8 @@ def test_bytes_that_another_model_needs_stay(local: World) -> None:
 
 
 def test_what_a_composition_and_a_replayed_edit_need_stays(world: World) -> None:
-    world.registry.promote(MODEL, "edit:2", "production", "ada")
-    composed, _ = world.registry.promote_region(MODEL, 1, 2, "production", "ada")
+    world.registry.promote(MODEL, "edit:2", "production", Author("ada"))
+    composed, _ = world.registry.promote_region(MODEL, 1, 2, "production", Author("ada"))
     begun = world.begin(world.head)
     content = world.changed(world.head.content, {0: "slow"})
     world.edit(2, text="quick")
@@ -253,8 +257,8 @@ def test_an_expired_snapshot_says_when_by_whom_and_why_wherever_its_bytes_are_wa
     refused: list[Callable[[], object]] = [
         lambda: registry.resolve(MODEL, "edit:1"),
         lambda: registry.resolve(MODEL, first.id[:8]),
-        lambda: registry.rollback_to(MODEL, "edit:1", "ada"),
-        lambda: registry.promote(MODEL, first.id, "production", "ada"),
+        lambda: registry.rollback_to(MODEL, "edit:1", Author("ada")),
+        lambda: registry.promote(MODEL, first.id, "production", Author("ada")),
         lambda: local.begin(first),
     ]
     for call in refused:
@@ -298,35 +302,35 @@ def test_every_expired_snapshot_has_its_event_and_expiring_again_adds_none(local
 def test_an_edit_whose_base_is_kept_can_be_undone_and_one_whose_base_expired_cannot(local: World) -> None:
     run(local, keep_last=3)
     with pytest.raises(SnapshotExpired):
-        local.registry.rollback_edit(MODEL, 4, "ada")
-    undone = local.registry.rollback_edit(MODEL, 5, "ada")
+        local.registry.rollback_edit(MODEL, 4, Author("ada"))
+    undone = local.registry.rollback_edit(MODEL, 5, Author("ada"))
     assert undone.content.regions[0] == at(local, 4).content.regions[0]
     collect(local)
     assert readable(local, [undone])
 
 
 def test_a_version_can_be_served_again_while_anything_keeps_its_bytes(world: World) -> None:
-    world.registry.promote(MODEL, "head", "production", "ada")
+    world.registry.promote(MODEL, "head", "production", Author("ada"))
     run(world)
     version = lineage.versions_in(world.registry, world.head)[2].version
-    assert world.registry.promote_region(MODEL, 2, version, "production", "ada")[0] == world.head
+    assert world.registry.promote_region(MODEL, 2, version, "production", Author("ada"))[0] == world.head
     collect(world)
     with pytest.raises(SnapshotExpired, match="version 1 of region 2 with its blobs, found that snapshot"):
-        world.registry.promote_region(MODEL, 2, 1, "production", "ada")
+        world.registry.promote_region(MODEL, 2, 1, "production", Author("ada"))
     assert world.registry.aliases(MODEL)[0].snapshot == world.head.id
 
 
 def test_a_composition_that_expired_is_kept_again_once_an_alias_needs_it(world: World) -> None:
     for alias in ("production", "staging"):
-        world.registry.promote(MODEL, "head", alias, "ada")
+        world.registry.promote(MODEL, "head", alias, Author("ada"))
     version = lineage.versions_in(world.registry, at(world, 5))[1].version
-    composed, _ = world.registry.promote_region(MODEL, 1, version, "production", "ada")
-    world.registry.promote(MODEL, "head", "production", "ada")
+    composed, _ = world.registry.promote_region(MODEL, 1, version, "production", Author("ada"))
+    world.registry.promote(MODEL, "head", "production", Author("ada"))
     world.edit(0, text="next")
-    world.registry.promote(MODEL, "edit:5", "other", "ada")
+    world.registry.promote(MODEL, "edit:5", "other", Author("ada"))
     assert composed.edit in expired(run(world))
     assert composed.id in collect(world)
-    again, move = world.registry.promote_region(MODEL, 1, version, "staging", "ada")
+    again, move = world.registry.promote_region(MODEL, 1, version, "staging", Author("ada"))
     assert (again.id, move.target) == (composed.id, composed.id)
     assert again.expired is None
     collect(world)
@@ -355,9 +359,9 @@ def test_whoever_comes_to_need_a_snapshot_before_it_expires_keeps_it(
 ) -> None:
     doomed = at(world, 2)
     act = {
-        "promote": lambda: world.registry.promote(MODEL, doomed.id, "production", "ada"),
+        "promote": lambda: world.registry.promote(MODEL, doomed.id, "production", Author("ada")),
         "begin": lambda: world.begin(doomed),
-        "rollback": lambda: world.registry.rollback_to(MODEL, doomed.id, "ada"),
+        "rollback": lambda: world.registry.rollback_to(MODEL, doomed.id, Author("ada")),
     }[use]
     meanwhile(monkeypatch, expiry, "expire.judged", act)
     report = run(world, keep_last=2)
@@ -378,7 +382,7 @@ def test_a_rollback_that_is_overtaken_by_expiry_and_gc_is_refused(
     before = world.head
     meanwhile(monkeypatch, commit, "land.uploaded", lambda: (run(world), collect(world)))
     with pytest.raises(SnapshotExpired, match="by bob"):
-        world.registry.rollback_to(MODEL, "edit:2", "ada")
+        world.registry.rollback_to(MODEL, "edit:2", Author("ada"))
     assert world.head == before
     assert verify(world.registry).ok
 
@@ -387,11 +391,11 @@ def test_a_rollback_and_a_composition_whose_manifest_gc_took_put_it_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     meanwhile(monkeypatch, commit, "land.uploaded", lambda: collect(world))
-    undone = world.registry.rollback_to(MODEL, "edit:2", "ada")
+    undone = world.registry.rollback_to(MODEL, "edit:2", Author("ada"))
     assert undone == world.head
-    world.registry.promote(MODEL, "edit:6", "production", "ada")
+    world.registry.promote(MODEL, "edit:6", "production", Author("ada"))
     meanwhile(monkeypatch, aliases, "compose.uploaded", lambda: collect(world))
-    composed, _ = world.registry.promote_region(MODEL, 1, 1, "production", "ada")
+    composed, _ = world.registry.promote_region(MODEL, 1, 1, "production", Author("ada"))
     assert readable(world, [undone, composed])
     assert verify(world.registry).ok
 
@@ -460,9 +464,9 @@ def test_expiry_and_gc_run_beside_people_who_edit_promote_and_go_back(any_databa
     def refer(world: World, number: int) -> None:
         seen = lineage.history(world.registry, MODEL)
         chosen = seen[number * 7 % len(seen)].snapshot.id
-        world.registry.promote(MODEL, chosen, "production", "ada")
-        world.registry.rollback_to(MODEL, chosen, "ada")
-        world.registry.promote_region(MODEL, 1, 1 + number % 2, "production", "ada")
+        world.registry.promote(MODEL, chosen, "production", Author("ada"))
+        world.registry.rollback_to(MODEL, chosen, Author("ada"))
+        world.registry.promote_region(MODEL, 1, 1 + number % 2, "production", Author("ada"))
 
     people: list[Callable[[World, int], object]] = [
         lambda world, number: world.edit(number % 3, text=f"a {number}"),
@@ -515,7 +519,7 @@ def test_nothing_is_given_up_where_a_kept_snapshot_has_lost_a_blob(local: World)
     ],
 )
 def test_rows_that_contradict_an_expiry_are_named(local: World, statement: str, expected: str) -> None:
-    local.registry.promote(MODEL, "head", "production", "ada")
+    local.registry.promote(MODEL, "head", "production", Author("ada"))
     local.begin()
     run(local, keep_last=2)
     assert verify(local.registry).ok

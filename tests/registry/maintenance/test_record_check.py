@@ -18,7 +18,7 @@ from sqlalchemy import Connection, make_url, text
 from sqlalchemy.exc import IntegrityError
 
 from raie import migrations
-from raie.registry import Registry, audit, trust
+from raie.registry import Author, Registry, audit, trust
 from raie.registry.db import guards, triggers
 from raie.registry.db.engine import reading
 from raie.registry.db.tables import metadata
@@ -199,22 +199,22 @@ def lived(registry: Registry) -> None:
     world = World(registry)
     world.setup()
     first = world.edit(1, text="a")
-    registry.promote(MODEL, "edit:1", "production", "ada", "first")
+    registry.promote(MODEL, "edit:1", "production", Author("ada", "first"))
     world.edit(2, text="b")
-    registry.promote(MODEL, "head", "production", "grace", "better")
-    registry.rollback_edit(MODEL, 3, "ada", "bad data")
-    registry.abort(MODEL, world.begin().number, "wrong log")
+    registry.promote(MODEL, "head", "production", Author("grace", "better"))
+    registry.rollback_edit(MODEL, 3, Author("ada", "bad data"))
+    registry.abort(MODEL, world.begin().number, Author("ada", "wrong log"))
     release = signing.generate()
-    trust.trust_key(registry, MODEL, release.key, "release", actor="owner")
-    trust.sign(registry, MODEL, "head", release, actor="ci")
-    trust.revoke_key(registry, MODEL, "release", actor="owner", reason="lost")
-    trust.set_policy(registry, MODEL, "production", {"retention": -0.1}, actor="owner")
-    trust.set_policy(registry, MODEL, "production", {"second_person": True}, actor="owner")
-    trust.record_evaluation(registry, MODEL, "head", "production", {"loss": 1.0}, actor="carol")
-    trust.approve(registry, MODEL, "head", "production", actor="bob", reason="looked at it")
-    trust.withdraw(registry, MODEL, "head", "production", actor="bob", reason="looked again")
+    trust.trust_key(registry, MODEL, release.key, "release", author=Author("owner"))
+    trust.sign(registry, MODEL, "head", release, author=Author("ci"))
+    trust.revoke_key(registry, MODEL, "release", author=Author("owner", "lost"))
+    trust.set_policy(registry, MODEL, "production", {"retention": -0.1}, author=Author("owner"))
+    trust.set_policy(registry, MODEL, "production", {"second_person": True}, author=Author("owner"))
+    trust.record_evaluation(registry, MODEL, "head", "production", {"loss": 1.0}, author=Author("carol"))
+    trust.approve(registry, MODEL, "head", "production", author=Author("bob", "looked at it"))
+    trust.withdraw(registry, MODEL, "head", "production", author=Author("bob", "looked again"))
     world.begin()
-    expire(registry, MODEL, Rule(2), actor="ada", reason="space")
+    expire(registry, MODEL, Rule(2), author=Author("ada", "space"))
     assert first.id != world.head.id
 
 
@@ -316,7 +316,12 @@ def where(row: Mapping[str, Any]) -> str:
 def test_events_that_say_nothing_of_their_rows_are_noticed_once_events_do(history: Registry) -> None:
     with history.engine.connect() as connection:
         audit.append(
-            connection, actor="eve", action="promote", model=MODEL, subject="alias:production", target="e" * 64
+            connection,
+            author=Author("eve"),
+            action="promote",
+            model=MODEL,
+            subject="alias:production",
+            target="e" * 64,
         )
         found = problems(connection)
         connection.rollback()
@@ -328,7 +333,7 @@ def upgraded(registry: Registry) -> Registry:
     lived(registry)
     without_digests(registry.engine)
     with registry.engine.begin() as connection:
-        append_upgrade(connection, "0003", "0005", actor="owner")
+        append_upgrade(connection, "0003", "0005", author=Author("owner"))
     return registry
 
 
@@ -370,7 +375,7 @@ def test_an_export_with_old_and_new_events_is_verified_by_the_documented_recipe(
 def test_a_second_upgrade_does_not_make_what_was_changed_right(local_registry: Registry) -> None:
     with upgraded(local_registry).engine.connect() as connection:
         do(connection, Act("", "", ("UPDATE edits SET report = '{}' WHERE number = 1",)))
-        append_upgrade(connection, "0005", "0006", actor="eve")
+        append_upgrade(connection, "0005", "0006", author=Author("eve"))
         found = problems(connection)
         connection.rollback()
     assert [problem for problem in found if "at the upgrade" in problem], found

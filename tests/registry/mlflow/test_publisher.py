@@ -20,7 +20,7 @@ import pytest
 from sqlalchemy import select, update
 
 from raie.migrations import upgrade
-from raie.registry import Content, InvalidValue, Registry, Snapshot, audit
+from raie.registry import Author, Content, InvalidValue, Registry, Snapshot, audit
 from raie.registry.db.engine import reading, write
 from raie.registry.db.tables import outbox_events
 from raie.registry.errors import MlflowUnreachable
@@ -251,10 +251,10 @@ def test_no_reader_meets_an_older_alias_after_a_newer_however_late_or_often_it_i
     small: Registry, tracking: str, mlflow: Any
 ) -> None:
     first = edit(small, "late", "setup", {0: 1}, change(0, "setup"))
-    small.promote("late", first.id, "production", "ada", "first")
+    small.promote("late", first.id, "production", Author("ada", "first"))
     second = edit(small, "late", "edit", {0: 2}, change(0, "update"))
     for snapshot, reason in ((second, "second"), (first, "back"), (second, "again")):
-        small.promote("late", snapshot.id, "production", "ada", reason)
+        small.promote("late", snapshot.id, "production", Author("ada", reason))
     watch = _Watched(MlflowPublisher(tracking, small.engine), lambda: _alias_in(tracking, "late"))
     assert drain(small.engine, watch).remaining == 0
     assert set(watch.seen) == {None, 2}
@@ -276,7 +276,7 @@ def test_an_alias_moved_or_deleted_in_mlflow_is_named_by_status_and_put_back_by_
 ) -> None:
     first = edit(small, "drift", "setup", {0: 1}, change(0, "setup"))
     second = edit(small, "drift", "edit", {0: 2}, change(0, "update"))
-    small.promote("drift", second.id, "production", "ada")
+    small.promote("drift", second.id, "production", Author("ada"))
     assert sync(small, tracking) == SyncReport(published=3, remaining=0)
     mlflow.set_registered_model_alias("drift", "production", "1")
     mlflow.set_registered_model_alias("drift", "of-mlflow-alone", "1")
@@ -302,11 +302,11 @@ def test_what_mlflow_refuses_for_good_holds_back_only_what_needs_it(
 ) -> None:
     edit(small, "refused", "setup", {0: 1, 1: 1}, change(0, "setup"), change(1, "setup"))
     second = edit(small, "refused", "edit", {0: 2, 1: 1}, change(0, "update"))
-    small.promote("refused", second.id, "candidate", "ada")
+    small.promote("refused", second.id, "candidate", Author("ada"))
     third = edit(small, "refused", "edit", {0: 2, 1: 2}, change(1, "update"))
-    small.promote("refused", third.id, "production", "ada")
+    small.promote("refused", third.id, "production", Author("ada"))
     other = edit(small, "bystander", "setup", {0: 1}, change(0, "setup"))
-    small.promote("bystander", other.id, "production", "ada")
+    small.promote("bystander", other.id, "production", Author("ada"))
     real = record.edit_metrics
     monkeypatch.setattr(
         record,
@@ -336,7 +336,7 @@ def test_a_reason_longer_than_mlflow_takes_is_cut_there_and_whole_in_an_artifact
 ) -> None:
     reason = "Changed after the [review](http://evil) of ticket 1. " * 160
     snapshot = edit(small, "long", "setup", {0: 1}, change(0, "setup"), reason=reason)
-    small.promote("long", snapshot.id, "production", "ada", reason)
+    small.promote("long", snapshot.id, "production", Author("ada", reason))
     assert sync(small, tracking) == SyncReport(published=2, remaining=0)
     (version,) = mlflow.search_model_versions("name = 'long'")
     assert len(version.description) <= 5000
@@ -415,7 +415,7 @@ def test_a_crash_at_every_step_leaves_what_an_undisturbed_sync_leaves(
     model = f"crash-{lose_answers}"
     edit(small, model, "setup", {0: 1}, change(0, "setup"))
     second = edit(small, model, "edit", {0: 2, 1: 1}, change(0, "update"), change(1, "add"))
-    small.promote(model, second.id, "production", "ada")
+    small.promote(model, second.id, "production", Author("ada"))
     machine = _Crashing(MlflowPublisher(tracking, small.engine), lose_answers)
     drains = 1
     while drain(small.engine, machine).remaining:
@@ -442,7 +442,7 @@ def test_a_model_and_an_alias_with_names_mlflow_refuses_are_published_under_lega
 ) -> None:
     snapshot = edit(small, "eu/it's: v2", "setup", {0: 1}, change(0, "setup"))
     for alias in ("v2", "latest", "prod.eu", "Stage"):
-        small.promote("eu/it's: v2", snapshot.id, alias, "ada")
+        small.promote("eu/it's: v2", snapshot.id, alias, Author("ada"))
     report = sync(small, tracking)
     assert report.failed == ()
     (found,) = mlflow.search_registered_models("name LIKE 'eu-it%'")
@@ -456,7 +456,7 @@ def test_an_alias_of_a_snapshot_mlflow_lost_is_refused_in_one_line_until_all_is_
     snapshot = edit(small, "lost", "setup", {0: 1}, change(0, "setup"))
     sync(small, tracking)
     mlflow.delete_model_version("lost", "1")
-    small.promote("lost", snapshot.id, "production", "ada")
+    small.promote("lost", snapshot.id, "production", Author("ada"))
     (failure,) = sync(small, tracking).failed
     assert failure.error.startswith(f"NotFound: Expected snapshot {snapshot.id[:12]} in MLflow at sqlite:///")
     assert sync(small, tracking, again=True).failed == ()
@@ -485,7 +485,7 @@ def test_a_server_that_is_down_stops_the_sync_at_once_and_a_later_one_catches_up
     assert report.stopped is not None
     assert "to answer, found nothing there; the events wait for the next sync" in report.stopped
     assert "secret" not in report.stopped
-    small.promote("down", "head", "production", "ada")
+    small.promote("down", "head", "production", Author("ada"))
     found = status(small, address)
     assert (found.pending, found.reachable, found.last_error) == (2, False, report.stopped)
     assert sync(small, tracking).published == 2

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from raie.registry import Registry
+from raie.registry import Author, Registry
 from raie.registry.mlflow.client import answers, open_client, quiet_mlflow, ui_command
 from raie.registry.mlflow.publisher import status, sync
 from tests.conftest import free_port
@@ -145,7 +145,7 @@ def test_a_long_reason_passes_a_server_on_postgresql_and_an_alias_moved_there_is
     versions, changes = dict.fromkeys(regions, 1), [change(region, "setup") for region in regions]
     first = edit(local_registry, "long", "setup", versions, *changes, reason=reason)
     second = edit(local_registry, "long", "edit", versions | {0: 2}, change(0, "update"), reason=reason)
-    local_registry.promote("long", second.id, "production", "ada", reason)
+    local_registry.promote("long", second.id, "production", Author("ada", reason))
     report = sync(local_registry, server_on_postgresql)
     assert (report.published, report.failed, report.aliases) == (3, (), ())
     with quiet_mlflow():

@@ -13,6 +13,7 @@ from sqlalchemy import text
 from raie.registry import (
     AliasConflict,
     AuditEvent,
+    Author,
     InvalidValue,
     NotFound,
     PromotionRefused,
@@ -47,17 +48,17 @@ class Team(World):
 
     def judged(self, region: int, change_of_recall: float | None, actor: str = "ada", **more: Any) -> Snapshot:
         """An edit of one region by somebody, with its impact report."""
-        begun = self.begin(actor=actor)
+        begun = self.begin(author=Author(actor))
         base = self.registry.resolve(self.model, str(begun.base)).content
         content = self.changed(base, {region: f"{begun.number}"})
         told = report(change_of_recall, untouched=tuple(sorted(base.regions.keys() - {region}))) | more
         return self.commit(begun, content, region, **told)
 
     def ask(self, alias: str = "production", **fields: Any) -> None:
-        trust.set_policy(self.registry, self.model, alias, fields, actor="owner", reason="as agreed")
+        trust.set_policy(self.registry, self.model, alias, fields, author=Author("owner", "as agreed"))
 
     def promote(self, ref: str = "head", alias: str = "production", **more: Any) -> Any:
-        return self.registry.promote(self.model, ref, alias, "grace", "because", **more)
+        return self.registry.promote(self.model, ref, alias, Author("grace", "because"), **more)
 
     def refused(self, ref: str = "head", alias: str = "production", **more: Any) -> tuple[str, ...]:
         """The violations of a promotion that must be refused and must leave nothing behind."""
@@ -76,10 +77,10 @@ class Team(World):
             return list(audit.events(connection))
 
     def evaluate(self, ref: str, against: str, told: dict[str, Any]) -> None:
-        trust.record_evaluation(self.registry, self.model, ref, against, told, actor="carol", reason="nightly")
+        trust.record_evaluation(self.registry, self.model, ref, against, told, author=Author("carol", "nightly"))
 
     def approve(self, ref: str, actor: str, alias: str = "production") -> None:
-        trust.approve(self.registry, self.model, ref, alias, actor=actor, reason="looked at it")
+        trust.approve(self.registry, self.model, ref, alias, author=Author(actor, "looked at it"))
 
 
 def beginning(registry: Registry) -> Team:
@@ -188,7 +189,7 @@ def test_equal_contents_share_their_evaluations(team: Team) -> None:
     team.ask(retention=0.0)
     team.evaluate("edit:2", "production", report(GOOD))
     team.judged(0, GOOD)
-    again = team.registry.rollback_to(MODEL, "edit:2", "ada")
+    again = team.registry.rollback_to(MODEL, "edit:2", Author("ada"))
     assert again.id != team.registry.resolve(MODEL, "edit:2").id
     assert team.promote().target == again.id
 
@@ -234,8 +235,8 @@ def test_an_edit_that_landed_after_an_evaluation_is_newer_though_its_clock_was_b
     anywhere.evaluate("head", "production", report(GOOD))
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now - 1e6)
-    begun = anywhere.begin(anywhere.registry.resolve(MODEL, "edit:1"), actor="ada")
-    anywhere.registry.rollback_to(MODEL, "edit:1", "ada")
+    begun = anywhere.begin(anywhere.registry.resolve(MODEL, "edit:1"), author=Author("ada"))
+    anywhere.registry.rollback_to(MODEL, "edit:1", Author("ada"))
     content = anywhere.registry.resolve(MODEL, "edit:2").content
     anywhere.commit(begun, content, 1, **report(BAD))
     assert f"-0.05 (edit {begun.number})" in anywhere.refused()[0]
@@ -261,7 +262,7 @@ def test_the_first_promotion_has_nothing_to_be_compared_with(local_registry: Reg
 
 def test_the_same_content_again_has_nothing_to_be_compared_with_either(team: Team) -> None:
     team.ask(retention=0.5, locality=True, max_age_s=60.0)
-    again = team.registry.rollback_to(MODEL, "edit:1", "ada")
+    again = team.registry.rollback_to(MODEL, "edit:1", Author("ada"))
     assert team.promote().target == again.id
     assert trust.rehearse(team.registry, MODEL, "production", "production").passes
 
@@ -292,11 +293,11 @@ def test_whoever_made_a_region_of_it_is_an_author_though_somebody_else_made_the_
 
 def test_an_approval_needs_a_reason_and_is_given_once(team: Team) -> None:
     with pytest.raises(InvalidValue, match="reason"):
-        trust.approve(team.registry, MODEL, "head", "production", actor="bob", reason=" ")
+        trust.approve(team.registry, MODEL, "head", "production", author=Author("bob", " "))
     with pytest.raises(NotFound):
-        trust.approve(team.registry, MODEL, "edit:9", "production", actor="bob", reason="x")
-    first = trust.approve(team.registry, MODEL, "head", "production", actor="bob", reason="once")
-    assert trust.approve(team.registry, MODEL, "head", "production", actor="bob", reason="twice") == first
+        trust.approve(team.registry, MODEL, "edit:9", "production", author=Author("bob", "x"))
+    first = trust.approve(team.registry, MODEL, "head", "production", author=Author("bob", "once"))
+    assert trust.approve(team.registry, MODEL, "head", "production", author=Author("bob", "twice")) == first
     assert [event.action for event in team.events()].count("approve") == 1
 
 
@@ -313,12 +314,12 @@ def test_an_approval_that_is_taken_back_counts_no_more_until_it_is_given_again(a
     registry = anywhere.registry
     anywhere.ask(second_person=True)
     anywhere.approve("head", "bob")
-    taken = trust.withdraw(registry, MODEL, "head", "production", actor="Bob", reason="looked again")
+    taken = trust.withdraw(registry, MODEL, "head", "production", author=Author("Bob", "looked again"))
     assert taken.withdrawn
-    assert trust.withdraw(registry, MODEL, "head", "production", actor="bob", reason="again") == taken
+    assert trust.withdraw(registry, MODEL, "head", "production", author=Author("bob", "again")) == taken
     assert "no approval" in anywhere.refused()[0]
     anywhere.approve("head", "grace")
-    trust.withdraw(registry, MODEL, "head", "production", actor="grace", reason="me too")
+    trust.withdraw(registry, MODEL, "head", "production", author=Author("grace", "me too"))
     anywhere.approve("head", "bob")
     assert anywhere.promote().target == anywhere.head.id
     actions = [event.action for event in anywhere.events() if event.action in ("approve", "withdraw")]
@@ -329,9 +330,9 @@ def test_an_approval_that_is_taken_back_counts_no_more_until_it_is_given_again(a
 def test_nobody_takes_back_what_somebody_else_approved(team: Team) -> None:
     team.approve("head", "bob")
     with pytest.raises(NotFound, match="by ada, found approval by bob; only who gave one takes it back"):
-        trust.withdraw(team.registry, MODEL, "head", "production", actor="ada", reason="no")
+        trust.withdraw(team.registry, MODEL, "head", "production", author=Author("ada", "no"))
     with pytest.raises(InvalidValue, match="reason"):
-        trust.withdraw(team.registry, MODEL, "head", "production", actor="bob", reason=" ")
+        trust.withdraw(team.registry, MODEL, "head", "production", author=Author("bob", " "))
 
 
 # --- Overrides
@@ -344,7 +345,7 @@ def test_an_override_needs_a_policy_that_allows_it_and_a_reason_and_stays_in_the
     with pytest.raises(PromotionRefused, match="--override --reason"):
         anywhere.promote()
     with pytest.raises(InvalidValue, match="reason for the override"):
-        anywhere.registry.promote(MODEL, "head", "production", "grace", " ", override=True)
+        anywhere.registry.promote(MODEL, "head", "production", Author("grace", " "), override=True)
     served = anywhere.registry.resolve(MODEL, "production").id
     anywhere.promote(override=True)
     told, moved = anywhere.events()[-2:]
@@ -378,16 +379,16 @@ def test_a_composition_must_show_what_every_snapshot_must(anywhere: Team) -> Non
     anywhere.promote("production", "trial")
     before, blobs = anywhere.state(), sorted(blob.digest for blob in anywhere.registry.store.iterate())
     with pytest.raises(PromotionRefused):
-        anywhere.registry.promote_region(MODEL, 1, 2, "production", "grace")
+        anywhere.registry.promote_region(MODEL, 1, 2, "production", Author("grace"))
     assert (anywhere.state(), sorted(blob.digest for blob in anywhere.registry.store.iterate())) == (before, blobs)
     anywhere.judged(0, GOOD)
-    composed, _ = anywhere.registry.promote_region(MODEL, 0, 2, "trial", "grace")
-    assert not trust.rehearse_region(anywhere.registry, MODEL, 0, 2, "production", actor="grace").passes
+    composed, _ = anywhere.registry.promote_region(MODEL, 0, 2, "trial", Author("grace"))
+    assert not trust.rehearse_region(anywhere.registry, MODEL, 0, 2, "production", author=Author("grace")).passes
     anywhere.evaluate("trial", "production", report(GOOD))
     anywhere.approve("trial", "grace")
     assert anywhere.refused("trial"), "grace composed it herself"
     anywhere.approve("trial", "bob")
-    served, move = anywhere.registry.promote_region(MODEL, 0, 2, "production", "grace")
+    served, move = anywhere.registry.promote_region(MODEL, 0, 2, "production", Author("grace"))
     assert (served.id, move.target) == (composed.id, composed.id)
     assert verify(anywhere.registry).ok
 
@@ -395,7 +396,7 @@ def test_a_composition_must_show_what_every_snapshot_must(anywhere: Team) -> Non
 def test_a_composition_can_be_overridden_like_any_other(team: Team) -> None:
     team.ask(retention=0.0, override=True)
     team.judged(0, GOOD)
-    served, _ = team.registry.promote_region(MODEL, 0, 2, "production", "grace", "urgent", override=True)
+    served, _ = team.registry.promote_region(MODEL, 0, 2, "production", Author("grace", "urgent"), override=True)
     assert team.registry.resolve(MODEL, "production").id == served.id
     assert [event.action for event in team.events()[-3:]] == ["compose", "override", "promote"]
 
@@ -407,12 +408,12 @@ def test_only_a_signature_by_a_trusted_key_lets_a_snapshot_through(team: Team) -
     release, stranger = signing.generate(), signing.generate()
     team.ask(require_signed=True)
     assert "found none" in team.refused()[0]
-    trust.sign(team.registry, MODEL, "head", stranger, actor="eve")
+    trust.sign(team.registry, MODEL, "head", stranger, author=Author("eve"))
     assert "found none" in team.refused()[0]
-    trust.trust_key(team.registry, MODEL, release.key, "release", actor="owner")
-    trust.sign(team.registry, MODEL, "edit:1", release, actor="ci")
+    trust.trust_key(team.registry, MODEL, release.key, "release", author=Author("owner"))
+    trust.sign(team.registry, MODEL, "edit:1", release, author=Author("ci"))
     assert team.refused(), "a signature is of one snapshot"
-    trust.sign(team.registry, MODEL, "head", release, actor="ci")
+    trust.sign(team.registry, MODEL, "head", release, author=Author("ci"))
     assert team.promote().target == team.head.id
     assert verify(team.registry).ok
     assert verify(team.registry).trust.signatures == 3
@@ -420,12 +421,12 @@ def test_only_a_signature_by_a_trusted_key_lets_a_snapshot_through(team: Team) -
 
 def test_what_an_alias_serves_is_checked_again_whenever_it_is_loaded(anywhere: Team) -> None:
     release = signing.generate()
-    trust.trust_key(anywhere.registry, MODEL, release.key, "release", actor="owner")
-    signed = trust.sign(anywhere.registry, MODEL, "head", release, actor="ci")
+    trust.trust_key(anywhere.registry, MODEL, release.key, "release", author=Author("owner"))
+    signed = trust.sign(anywhere.registry, MODEL, "head", release, author=Author("ci"))
     anywhere.ask(require_signed=True)
     anywhere.promote()
     assert anywhere.registry.resolve(MODEL, "production").id == signed.snapshot
-    trust.revoke_key(anywhere.registry, MODEL, "release", actor="owner", reason="lost laptop")
+    trust.revoke_key(anywhere.registry, MODEL, "release", author=Author("owner", "lost laptop"))
     with pytest.raises(Untrusted, match="raie sign"):
         anywhere.registry.resolve(MODEL, "production")
     assert any("requires a trusted signature" in problem for problem in verify(anywhere.registry).trust.problems)
@@ -433,8 +434,8 @@ def test_what_an_alias_serves_is_checked_again_whenever_it_is_loaded(anywhere: T
     with pytest.raises(Untrusted):
         trust.servable(anywhere.registry, MODEL, signed.snapshot)
     again = signing.generate()
-    trust.trust_key(anywhere.registry, MODEL, again.key, "release", actor="owner")
-    trust.sign(anywhere.registry, MODEL, "production", again, actor="ci")
+    trust.trust_key(anywhere.registry, MODEL, again.key, "release", author=Author("owner"))
+    trust.sign(anywhere.registry, MODEL, "production", again, author=Author("ci"))
     assert anywhere.registry.resolve(MODEL, "production").id == signed.snapshot
     assert trust.servable(anywhere.registry, MODEL, signed.snapshot).id == signed.snapshot
 
@@ -456,8 +457,8 @@ def test_a_row_that_was_moved_by_hand_is_noticed_at_the_next_load(team: Team) ->
 
 def test_a_row_moved_by_hand_with_its_log_is_not_in_the_audit(anywhere: Team) -> None:
     release = signing.generate()
-    trust.trust_key(anywhere.registry, MODEL, release.key, "release", actor="owner")
-    trust.sign(anywhere.registry, MODEL, "production", release, actor="ci")
+    trust.trust_key(anywhere.registry, MODEL, release.key, "release", author=Author("owner"))
+    trust.sign(anywhere.registry, MODEL, "production", release, author=Author("ci"))
     anywhere.ask(require_signed=True)
     assert anywhere.registry.resolve(MODEL, "production").edit == 1
     by_hand(anywhere.registry, MOVED, LOGGED)
@@ -493,12 +494,12 @@ TAMPERED = {
 
 def test_verify_names_every_word_of_trust_that_was_changed_by_hand(anywhere: Team) -> None:
     release = signing.generate()
-    trust.trust_key(anywhere.registry, MODEL, release.key, "release", actor="owner")
-    trust.sign(anywhere.registry, MODEL, "head", release, actor="ci")
+    trust.trust_key(anywhere.registry, MODEL, release.key, "release", author=Author("owner"))
+    trust.sign(anywhere.registry, MODEL, "head", release, author=Author("ci"))
     anywhere.approve("head", "ada")
     anywhere.evaluate("head", "production", report(GOOD))
     anywhere.ask(require_signed=True, second_person=True)
-    trust.sign(anywhere.registry, MODEL, "production", release, actor="ci")
+    trust.sign(anywhere.registry, MODEL, "production", release, author=Author("ci"))
     assert verify(anywhere.registry).ok
     for statement, problem in TAMPERED.items():
         with anywhere.registry.engine.connect() as connection:
@@ -515,18 +516,18 @@ def test_verify_names_every_word_of_trust_that_was_changed_by_hand(anywhere: Tea
 
 def test_a_key_is_trusted_under_one_name_and_revoked_by_it_or_by_its_first_characters(team: Team) -> None:
     registry, a, b = team.registry, "a" * 64, "ab" * 32
-    first = trust.trust_key(registry, MODEL, a, "release", actor="owner", reason="CI")
-    assert trust.trust_key(registry, MODEL, a, "release", actor="owner") == first
+    first = trust.trust_key(registry, MODEL, a, "release", author=Author("owner", "CI"))
+    assert trust.trust_key(registry, MODEL, a, "release", author=Author("owner")) == first
     with pytest.raises(InvalidValue, match="no other trusted key"):
-        trust.trust_key(registry, MODEL, b, "release", actor="owner")
-    trust.trust_key(registry, MODEL, b, "laptop", actor="owner")
+        trust.trust_key(registry, MODEL, b, "release", author=Author("owner"))
+    trust.trust_key(registry, MODEL, b, "laptop", author=Author("owner"))
     for name in ("nobody", "aa", "b" * 64):
         with pytest.raises(NotFound, match="raie keys list"):
-            trust.revoke_key(registry, MODEL, name, actor="owner")
-    assert trust.revoke_key(registry, MODEL, "abab", actor="owner").name == "laptop"
-    revoked = trust.revoke_key(registry, MODEL, "release", actor="owner")
-    assert trust.revoke_key(registry, MODEL, "release", actor="owner") == revoked
-    trust.trust_key(registry, MODEL, b, "release", actor="owner")
+            trust.revoke_key(registry, MODEL, name, author=Author("owner"))
+    assert trust.revoke_key(registry, MODEL, "abab", author=Author("owner")).name == "laptop"
+    revoked = trust.revoke_key(registry, MODEL, "release", author=Author("owner"))
+    assert trust.revoke_key(registry, MODEL, "release", author=Author("owner")) == revoked
+    trust.trust_key(registry, MODEL, b, "release", author=Author("owner"))
     assert [(event.key, event.name, event.trusted) for event in trust.keys(registry, MODEL)] == [
         (a, "release", False),
         (b, "release", True),
@@ -537,9 +538,9 @@ def test_a_key_is_trusted_under_one_name_and_revoked_by_it_or_by_its_first_chara
 
 def test_signing_again_with_the_same_key_is_the_same_signature(team: Team) -> None:
     release = signing.generate()
-    first = trust.sign(team.registry, MODEL, "head", release, actor="ci", reason="once")
-    assert trust.sign(team.registry, MODEL, "head", release, actor="ci", reason="twice") == first
-    trust.sign(team.registry, MODEL, "head", signing.generate(), actor="ci")
+    first = trust.sign(team.registry, MODEL, "head", release, author=Author("ci", "once"))
+    assert trust.sign(team.registry, MODEL, "head", release, author=Author("ci", "twice")) == first
+    trust.sign(team.registry, MODEL, "head", signing.generate(), author=Author("ci"))
     assert len(trust.signatures(team.registry, MODEL, "head")) == 2
 
 
@@ -563,7 +564,7 @@ def test_a_policy_is_changed_field_by_field_and_every_version_is_kept(anywhere: 
     with pytest.raises(InvalidValue):
         anywhere.ask("head", locality=True)
     with pytest.raises(NotFound):
-        trust.set_policy(anywhere.registry, "nobody", "production", {}, actor="owner")
+        trust.set_policy(anywhere.registry, "nobody", "production", {}, author=Author("owner"))
 
 
 def test_an_alias_without_a_policy_or_with_a_lifted_one_moves_as_ever(team: Team) -> None:

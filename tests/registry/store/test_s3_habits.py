@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from raie.registry import BlobMissing, Registry, StoreUnreachable, digest_of, open_store, preflight
+from raie.registry import Author, BlobMissing, Registry, StoreUnreachable, digest_of, open_store, preflight
 from raie.registry.maintenance.expiry import Rule, expire
 from raie.registry.maintenance.verify import gc, verify
 from raie.registry.store.s3 import S3Store
@@ -36,14 +36,14 @@ def whole_history(world: World) -> str | None:
     assert list(registry.store.iterate()) == [], "the probe left something"
     world.setup(2)
     world.edit(1, text="a")
-    registry.promote(MODEL, preflight.require_snapshot(registry, MODEL, "head"), "production", "ada")
-    registry.rollback_edit(MODEL, 2, "ada")
-    registry.promote(MODEL, "head", "production", "ada")
-    expire(registry, MODEL, Rule(keep_last=1), actor="ada", reason="space")
-    doomed = gc(registry, actor="ada", grace_s=0.0, dry_run=True).removed
+    registry.promote(MODEL, preflight.require_snapshot(registry, MODEL, "head"), "production", Author("ada"))
+    registry.rollback_edit(MODEL, 2, Author("ada"))
+    registry.promote(MODEL, "head", "production", Author("ada"))
+    expire(registry, MODEL, Rule(keep_last=1), author=Author("ada", "space"))
+    doomed = gc(registry, author=Author("ada"), grace_s=0.0, dry_run=True).removed
     # As a gc that was killed between an object and its row leaves it, or a rule of the bucket.
     registry.store.delete(doomed[0].digest)  # type: ignore[arg-type]
-    collected = gc(registry, actor="ada", grace_s=0.0)
+    collected = gc(registry, author=Author("ada"), grace_s=0.0)
     assert collected.removed == doomed
     report = verify(registry)
     assert report.ok, report
@@ -115,7 +115,7 @@ def test_a_web_page_is_neither_a_whole_store_nor_one_that_lost_its_blobs(
         now[0] = a_web_page(status)
         for call in (
             lambda: verify(registry),
-            lambda: gc(registry, actor="ada"),
+            lambda: gc(registry, author=Author("ada")),
             lambda: preflight.require_snapshot(registry, MODEL, "head"),
             lambda: registry.get(first.content.space),
             lambda: registry.store.check(first.content.space),
