@@ -25,6 +25,7 @@ from raie.registry.canonical import canonical_json
 from raie.registry.db.tables import audit_events, audit_head
 from raie.registry.errors import InvalidValue
 from raie.registry.recorded_rows import Rows, digest_of_rows
+from raie.registry.states import AuditAction
 from raie.registry.values import AuditEvent
 
 __all__ = [
@@ -69,7 +70,7 @@ def append(
     connection: Connection,
     *,
     author: Author,
-    action: str,
+    action: AuditAction,
     subject: str,
     model: str | None = None,
     source: str | None = None,

@@ -21,6 +21,7 @@ from raie.registry.errors import BlobCorrupt, BlobMissing
 from raie.registry.failpoints import reach
 from raie.registry.ownership.identity import require_scope
 from raie.registry.ownership.reachable import require_store
+from raie.registry.states import BlobState
 from raie.registry.store.base import ArtifactStore
 from raie.registry.values import Digest, digest_of
 
@@ -61,7 +62,7 @@ def require_live(connection: Connection, digests: Iterable[Digest]) -> None:
     """Locks the rows of blobs against gc until the transaction ends; raises BlobMissing unless all are live."""
     wanted = sorted(digests)
     for chunk in chunked(wanted):
-        query = select(_b.digest).where(_b.digest.in_(chunk), _b.state == "live").order_by(_b.digest)
+        query = select(_b.digest).where(_b.digest.in_(chunk), _b.state == BlobState.LIVE).order_by(_b.digest)
         live = set(connection.execute(query.with_for_update(read=True)).scalars())
         for digest in chunk:
             if digest not in live:
@@ -116,15 +117,17 @@ def _recorded(database: Database, store: ArtifactStore, there: list[Digest]) -> 
 def _claim(connection: Connection, sizes: Sequence[tuple[Digest, int]]) -> list[Digest]:
     """Makes the rows young and not "deleting", waiting for a gc that is just removing one; returns the live ones."""
     now = time.time()
-    state = case((_b.state == "live", "live"), else_="uploading")
+    state = case((_b.state == BlobState.LIVE, BlobState.LIVE), else_=BlobState.UPLOADING)
     row = upsert(connection, blobs).on_conflict_do_update(
         index_elements=[_b.digest], set_={"put_at": now, "state": state}
     )
     for digest, size in sizes:
-        connection.execute(row, {"digest": digest, "size": size, "state": "uploading", "put_at": now})
+        connection.execute(row, {"digest": digest, "size": size, "state": BlobState.UPLOADING, "put_at": now})
     found: list[Digest] = []
     for chunk in chunked([digest for digest, _ in sizes]):
-        found += connection.execute(select(_b.digest).where(_b.digest.in_(chunk), _b.state == "live")).scalars()
+        found += connection.execute(
+            select(_b.digest).where(_b.digest.in_(chunk), _b.state == BlobState.LIVE)
+        ).scalars()
     return found
 
 
@@ -148,7 +151,9 @@ def _mark_live(connection: Connection, digests: list[Digest]) -> set[Digest]:
     """Returns those that are live now; gc came in between for the others, and their upload must be done again."""
     found: set[Digest] = set()
     for chunk in chunked(digests):
-        row = update(blobs).where(_b.digest.in_(chunk), _b.state != "deleting").values(state="live")
+        row = (
+            update(blobs).where(_b.digest.in_(chunk), _b.state != BlobState.DELETING).values(state=BlobState.LIVE)
+        )
         found |= set(connection.execute(row.returning(_b.digest)).scalars())
     return found
 

@@ -26,6 +26,7 @@ from raie.registry.ownership import standing
 from raie.registry.ownership.identity import scope_of
 from raie.registry.promotion import admission
 from raie.registry.promotion import aliases as promotion
+from raie.registry.states import EditState
 from raie.registry.store.base import ArtifactStore
 from raie.registry.store.open import open_store
 from raie.registry.values import Alias, AliasMove, Content, Digest, Edit, RegionChange, Snapshot, check_digest
@@ -122,7 +123,7 @@ class Registry:
         with reading(self.engine) as connection:
             queries.require_model(connection, model)
             query = select(edits_table).where(table.model == model).order_by(table.number.desc()).limit(limit)
-            query = query.where(table.state == "running") if only_open else query
+            query = query.where(table.state == EditState.RUNNING) if only_open else query
             return [queries.edit_of(row) for row in connection.execute(query)]
 
     def edit(self, model: str, number: int) -> Edit:

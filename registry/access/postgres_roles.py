@@ -20,6 +20,7 @@ from raie.registry.author import Author
 from raie.registry.db.engine import write
 from raie.registry.db.tables import metadata
 from raie.registry.errors import InvalidValue
+from raie.registry.states import AuditAction
 
 __all__ = ["RIGHTS", "ROLES", "grant", "statements"]
 
@@ -127,7 +128,7 @@ def grant(engine: Engine, prefix: str = "raie", *, author: Author) -> list[str]:
         for statement in made:
             connection.exec_driver_sql(statement)
         schema_rights.require_closed(connection)
-        audit.append(connection, author=author, action="grant", subject=f"roles:{prefix}")
+        audit.append(connection, author=author, action=AuditAction.GRANT, subject=f"roles:{prefix}")
 
     write(engine, step)
     return [f"{prefix}_{role}" for role in RIGHTS]

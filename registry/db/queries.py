@@ -16,6 +16,7 @@ from raie.registry.db.engine import chunked
 from raie.registry.db.tables import adapter_versions, aliases, edits, expired_snapshots, heads, models, snapshots
 from raie.registry.errors import BlobCorrupt, InvalidValue, NotFound, SnapshotExpired
 from raie.registry.leases import lease_is_over
+from raie.registry.states import EditState
 from raie.registry.times import iso
 from raie.registry.values import (
     AdapterVersion,
@@ -241,9 +242,11 @@ def edit_of(row: Row[Any]) -> Edit:
     del fields["proposal"]
     fields["parameters"] = parse_json(fields["parameters"])
     fields["report"] = parse_json(fields["report"])
-    if row.state == "running":
+    fields["state"] = EditState(row.state)
+    if row.state == EditState.RUNNING:
         over = lease_is_over(row.lease_expires_at, LEASE_S, time.time())
-        fields["state"] = "abandoned" if over or holder_is_gone(row.lease_owner) else "running"
+        if over or holder_is_gone(row.lease_owner):
+            fields["state"] = EditState.ABANDONED
     return Edit(**fields)
 
 

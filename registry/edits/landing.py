@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
@@ -36,9 +36,10 @@ from raie.registry.errors import CommitConflict, InvalidValue
 from raie.registry.failpoints import reach
 from raie.registry.outbox_records import SNAPSHOT_COMMITTED
 from raie.registry.recorded_rows import closed, edit_row
+from raie.registry.states import AuditAction, EditKind, EditState
 from raie.registry.values import Content, Edit, Manifest, RegionChange, RegionEntry, Snapshot, entry_digest
 
-__all__ = ["Landing", "NewEdit", "land"]
+__all__ = ["AnyLanding", "NewEdit", "RunningEdit", "land"]
 
 _Row = dict[str, Any]
 
@@ -57,35 +58,49 @@ _TOLD = (
 )
 
 
-@dataclass(frozen=True)
-class NewEdit:
-    """An edit that begins and ends in one transaction: a rollback or a composition."""
-
-    kind: str
-    base: str
-    author: Author
-    parameters: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Landing:
-    """What should land. manifest.parent: what the head is expected to be, or the alias's snapshot.
+    """What should land; one of the two types below says which edit it ends.
 
-    edit: the number of a running edit, or one to make.  proposal: the digest of the content as the caller gave it.
-    moves_head: false for a composition, which makes a side branch.  sources: ids of the older snapshots whose content
-    comes back.
+    manifest: its parent is what the head, or the alias, is expected to be.  changes: what happened to each region.
+    proposal: the digest of the content as the caller gave it.  report: JSON object.
     """
 
     manifest: Manifest
-    edit: int | NewEdit
     changes: tuple[RegionChange, ...]
     proposal: str
     report: Mapping[str, Any] = field(default_factory=dict)
-    moves_head: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunningEdit(Landing):
+    """The end of an edit that runs: number names it, and this process holds its lease."""
+
+    number: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewEdit(Landing):
+    """An edit that begins and ends in one transaction: a rollback or a cherry-pick.
+
+    kind: ROLLBACK moves the head; CHERRY_PICK makes a side branch.  sources: ids of the older snapshots whose content
+    comes back.
+    """
+
+    kind: EditKind
+    author: Author
+    parameters: Mapping[str, Any]
     sources: tuple[str, ...] = ()
 
 
-def land(connection: Connection, holder: str, landing: Landing) -> Snapshot | None:
+AnyLanding: TypeAlias = RunningEdit | NewEdit
+
+
+def _moves_head(landing: AnyLanding) -> bool:
+    return isinstance(landing, RunningEdit) or landing.kind != EditKind.CHERRY_PICK
+
+
+def land(connection: Connection, holder: str, landing: AnyLanding) -> Snapshot | None:
     """Lands an edit and returns its snapshot; None where the head is another than the manifest's parent.
 
     The manifest is staged, the other blobs are live.
@@ -95,10 +110,10 @@ def land(connection: Connection, holder: str, landing: Landing) -> Snapshot | No
     """
     manifest, model, at = landing.manifest, landing.manifest.model, time.time()
     lock_model(connection, model)
-    if landing.moves_head and head_id(connection, model) != manifest.parent:
+    if _moves_head(landing) and head_id(connection, model) != manifest.parent:
         return None
     # Under the lock: a snapshot that expires now has either given its blobs to this one before, or is refused.
-    require_kept(connection, landing.sources)
+    require_kept(connection, landing.sources if isinstance(landing, NewEdit) else ())
     accept(connection, manifest.id)
     reach("land.locked")
     edit = _edit_that_lands(connection, holder, landing)
@@ -113,7 +128,7 @@ def land(connection: Connection, holder: str, landing: Landing) -> Snapshot | No
     reach("land.versions_inserted")
     done = _insert_operations(connection, landing, edit.number, versions)
     reach("land.operations_inserted")
-    if landing.moves_head:
+    if _moves_head(landing):
         _move_head(connection, manifest, at)
         reach("land.head_moved")
     end = _close_edit(connection, landing, edit.number, at)
@@ -121,7 +136,7 @@ def land(connection: Connection, holder: str, landing: Landing) -> Snapshot | No
     event = audit.append(
         connection,
         author=Author(edit.actor, edit.reason),
-        action="commit" if isinstance(landing.edit, int) else edit.kind,
+        action=AuditAction.COMMIT if isinstance(landing, RunningEdit) else AuditAction(landing.kind),
         model=model,
         subject=f"edit:{edit.number}",
         source=manifest.parent,
@@ -138,17 +153,17 @@ def land(connection: Connection, holder: str, landing: Landing) -> Snapshot | No
     return snapshot_by_id(connection, manifest.id)
 
 
-def _edit_that_lands(connection: Connection, holder: str, landing: Landing) -> Edit:
-    model, new = landing.manifest.model, landing.edit
-    if isinstance(new, int):
-        return require_lease(connection, holder, model, new)
+def _edit_that_lands(connection: Connection, holder: str, landing: AnyLanding) -> Edit:
+    model = landing.manifest.model
+    if isinstance(landing, RunningEdit):
+        return require_lease(connection, holder, model, landing.number)
     number = insert_edit(
         connection,
         model,
-        kind=new.kind,
-        base=new.base,
-        parameters=new.parameters,
-        author=new.author,
+        kind=landing.kind,
+        base=landing.manifest.parent,
+        parameters=landing.parameters,
+        author=landing.author,
         holder=holder,
     )
     return edit_by_number(connection, model, number)
@@ -289,7 +304,7 @@ def _close_edit(connection: Connection, landing: Landing, number: int, at: float
     """Closes the edit and returns what that changed of its row."""
     mine = (edits.c.model == landing.manifest.model, edits.c.number == number)
     end = {
-        "state": "committed",
+        "state": EditState.COMMITTED,
         "result": landing.manifest.id,
         "proposal": landing.proposal,
         "report": text_of(dict(landing.report)),

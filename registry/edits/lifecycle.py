@@ -33,6 +33,7 @@ from raie.registry.db.tables import edit_parts, edits, models
 from raie.registry.errors import CommitConflict, EditStateError, InvalidValue, LeaseLost
 from raie.registry.failpoints import reach
 from raie.registry.recorded_rows import begun, closed, edit_row
+from raie.registry.states import AuditAction, EditKind, EditState
 from raie.registry.values import Edit, check_digest, check_name
 
 __all__ = [
@@ -47,7 +48,8 @@ __all__ = [
     "resume",
 ]
 
-_KINDS = ("setup", "edit", "import", "merge", "split", "retire")
+_AT_ONCE = (EditKind.ROLLBACK, EditKind.CHERRY_PICK)
+_KINDS = tuple(kind for kind in EditKind if kind not in _AT_ONCE)
 
 
 def new_holder() -> str:
@@ -76,7 +78,7 @@ def begin(
     """
     if kind not in _KINDS:
         raise InvalidValue(f"Expected an edit of kind {', '.join(_KINDS)}, found {kind!r}")
-    if kind == "setup":
+    if kind == EditKind.SETUP:
         _make_model(connection, model)
     lock_model(connection, model)
     head = head_id(connection, model)
@@ -99,11 +101,11 @@ def begin(
     reach("begin.inserted")
     edit = edit_by_number(connection, model, number)
     made = select(models).where(models.c.name == model)
-    rows = [dict(row._mapping) for row in connection.execute(made)] if kind == "setup" else []
+    rows = [dict(row._mapping) for row in connection.execute(made)] if kind == EditKind.SETUP else []
     audit.append(
         connection,
         author=author,
-        action="begin",
+        action=AuditAction.BEGIN,
         model=model,
         subject=f"edit:{number}",
         source=base or head,
@@ -115,12 +117,12 @@ def begin(
 
 def _require_start(model: str, kind: str, head: str | None) -> None:
     """Raises EditStateError unless a set-up is the model's first edit, and every other one comes after it."""
-    if kind == "setup" and head is not None:
+    if kind == EditKind.SETUP and head is not None:
         raise EditStateError(
             f"Expected no snapshot of model {model!r} before its set-up, found head {head}; edit that one, or name "
             "another model for a new set-up"
         )
-    if kind != "setup" and head is None:
+    if kind != EditKind.SETUP and head is None:
         raise EditStateError(f"Expected a set-up of model {model!r} before an edit, found none; set it up first")
 
 
@@ -145,7 +147,7 @@ def insert_edit(
         "model": model,
         "number": number,
         "kind": kind,
-        "state": "running",
+        "state": EditState.RUNNING,
         "base": base,
         "seed": seed,
         "data_digest": None if data_digest is None else check_digest(data_digest),
@@ -204,7 +206,7 @@ def resume(
         audit.append(
             connection,
             author=author,
-            action="resume",
+            action=AuditAction.RESUME,
             model=model,
             subject=subject,
             source=edit.lease_owner,
@@ -222,21 +224,21 @@ def abort(
     """
     edit = edit_by_number(connection, model, number, lock=True)
     author = Author(edit.actor) if author is None else author
-    if edit.state == "aborted":
+    if edit.state == EditState.ABORTED:
         return edit
     _require_abandoned(connection, holder, model, number, force)
     mine = (edits.c.model == model, edits.c.number == number)
-    end: dict[str, Any] = {"state": "aborted", "closed_at": time.time(), "close_reason": author.reason}
+    end: dict[str, Any] = {"state": EditState.ABORTED, "closed_at": time.time(), "close_reason": author.reason}
     connection.execute(update(edits).where(*mine).values(end | {"lease_owner": None, "lease_expires_at": None}))
     reach("abort.closed")
     rows, subject = closed(edit_row(edit, **end)), f"edit:{number}"
-    audit.append(connection, author=author, action="abort", model=model, subject=subject, rows=rows)
+    audit.append(connection, author=author, action=AuditAction.ABORT, model=model, subject=subject, rows=rows)
     return edit_by_number(connection, model, number)
 
 
 def _require_abandoned(connection: Connection, holder: str, model: str, number: int, force: bool) -> Edit:
     edit = edit_by_number(connection, model, number, lock=True)
-    if (force and edit.state == "running") or edit.state == "abandoned":
+    if (force and edit.state == EditState.RUNNING) or edit.state == EditState.ABANDONED:
         return edit
     return require_lease(connection, holder, model, number)
 

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from raie.registry.errors import IncompatibleRegions
-from raie.registry.values import APPEND_ONLY, Content, Digest, RegionEntry
+from raie.registry.roles import APPEND_ONLY
+from raie.registry.values import Content, Digest, RegionEntry
 
 __all__ = ["changed_regions", "compose", "contested_regions", "rebase", "revert"]
 

@@ -26,10 +26,11 @@ from raie.registry.db.queries import (
 )
 from raie.registry.db.tables import edits, operations, snapshots
 from raie.registry.edits.commit import LANDING_ATTEMPTS, land_on_head
-from raie.registry.edits.landing import Landing, NewEdit
+from raie.registry.edits.landing import NewEdit
 from raie.registry.edits.merge import changed_regions, contested_regions, revert
 from raie.registry.errors import CommitConflict, EditStateError, IncompatibleRegions, RollbackConflict
 from raie.registry.failpoints import reach
+from raie.registry.states import EditKind, RegionAction
 from raie.registry.store.base import ArtifactStore
 from raie.registry.values import Content, Manifest, RegionChange, Snapshot
 
@@ -99,11 +100,17 @@ def _land(
             if content == head.content:
                 return head
             require_kept(connection, undone.sources)
-            changes = changes_between(connection, model, head.content, content, "revert")
+            changes = changes_between(connection, model, head.content, content, RegionAction.REVERT)
         reach("rollback.planned")
-        new = NewEdit("rollback", head.id, author, undone.parameters)
-        manifest = Manifest(model, head.id, content)
-        landing = Landing(manifest, new, changes, content.digest, sources=undone.sources)
+        landing = NewEdit(
+            kind=EditKind.ROLLBACK,
+            author=author,
+            parameters=undone.parameters,
+            manifest=Manifest(model, head.id, content),
+            changes=changes,
+            proposal=content.digest,
+            sources=undone.sources,
+        )
         snapshot = land_on_head(database, store, holder, landing)
         if snapshot is not None:
             return snapshot
@@ -149,7 +156,7 @@ def _landed_since(connection: Connection, head: Snapshot, number: int) -> list[i
     chain = newest.cte("chain", recursive=True)
     older = select(*columns, chain.c.depth + 1).join(chain, snapshots.c.id == chain.c.parent)
     chain = chain.union_all(older.where(chain.c.id != edit.result))
-    mine = (edits.c.model == head.model, edits.c.kind != "compose")
+    mine = (edits.c.model == head.model, edits.c.kind != EditKind.CHERRY_PICK)
     query = select(edits.c.number).join(chain, edits.c.result == chain.c.id).where(*mine).order_by(chain.c.depth)
     landed = list(connection.execute(query).scalars())
     if number not in landed:
@@ -196,7 +203,7 @@ def _before(connection: Connection, model: str, number: int) -> str:
 
 
 def changes_between(
-    connection: Connection, model: str, older: Content, newer: Content, action: str
+    connection: Connection, model: str, older: Content, newer: Content, action: RegionAction
 ) -> tuple[RegionChange, ...]:
     """A RegionChange for every region that differs, with the geometry its version was committed with."""
     regions = sorted(changed_regions(older, newer))
@@ -208,7 +215,7 @@ def changes_between(
     for region in regions:
         old, new = before.get(region), after.get(region)
         if new is None:
-            changes.append(RegionChange(region, "retire"))
+            changes.append(RegionChange(region, RegionAction.RETIRE))
         else:
             shift = angle(old.change.centre, new.change.centre) if old else 0.0
             changes.append(replace(new.change, action=action, windows=0, centre_shift=shift))

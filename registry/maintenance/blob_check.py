@@ -17,6 +17,7 @@ from raie.registry.db.tables import blobs
 from raie.registry.errors import BlobCorrupt, BlobMissing, StoreUnreachable
 from raie.registry.failpoints import reach
 from raie.registry.registry import Registry
+from raie.registry.states import BlobState
 from raie.registry.store.base import ArtifactStore
 from raie.registry.values import Digest
 
@@ -71,7 +72,9 @@ def read_back(registry: Registry, wanted: Mapping[str, BlobRow | None]) -> ReadB
             rows = blob_rows(connection, failed)
         same = {digest for digest in failed if rows.get(digest) == known[digest]}
         last = attempt + 1 == _ATTEMPTS
-        moved = [digest for digest in failed.keys() - same if digest in rows and rows[digest].state == "live"]
+        moved = [
+            digest for digest in failed.keys() - same if digest in rows and rows[digest].state == BlobState.LIVE
+        ]
         wrong |= {digest: failed[digest] for digest in (*same, *(moved if last else ()))}
         known |= {digest: rows[digest] for digest in moved}
         failed = {} if last else _read(registry.store, moved, sizes)

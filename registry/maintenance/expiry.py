@@ -38,6 +38,7 @@ from raie.registry.db.tables import (
 from raie.registry.errors import InvalidValue
 from raie.registry.failpoints import reach
 from raie.registry.registry import Registry
+from raie.registry.states import AuditAction, EditState
 from raie.registry.times import iso
 from raie.registry.values import Digest
 
@@ -190,7 +191,7 @@ def _newest_first(function: FunctionElement[Any]) -> Over[Any]:
 
 
 def _bases(connection: Connection, model: str) -> Iterator[tuple[str, str]]:
-    running = (edits.c.model == model, edits.c.state == "running", edits.c.base.is_not(None))
+    running = (edits.c.model == model, edits.c.state == EditState.RUNNING, edits.c.base.is_not(None))
     for row in connection.execute(select(edits.c.base, edits.c.number).where(*running).order_by(edits.c.number)):
         yield row.base, f"the base of edit {row.number}, which is open"
 
@@ -238,7 +239,7 @@ def _expire(
         event = audit.append(
             connection,
             author=author,
-            action="expire",
+            action=AuditAction.EXPIRE,
             model=model,
             subject=f"snapshot:{snapshot}",
             source=snapshot,

@@ -22,6 +22,7 @@ from raie.registry.db.tables import (
     snapshots,
 )
 from raie.registry.errors import BlobCorrupt, InvalidValue
+from raie.registry.states import AuditAction, EditState
 from raie.registry.values import Digest, Snapshot
 
 __all__ = ["References", "check"]
@@ -104,7 +105,7 @@ def _expiries(connection: Connection) -> Iterator[str]:
     x, e = expired_snapshots.c, audit_events.c
     told = select(x.snapshot, e.subject, e.action).outerjoin(audit_events, e.id == x.event)
     for row in connection.execute(told.order_by(x.snapshot)):
-        if (row.action, row.subject) != ("expire", f"snapshot:{row.snapshot}"):
+        if (row.action, row.subject) != (AuditAction.EXPIRE, f"snapshot:{row.snapshot}"):
             yield f"snapshot {row.snapshot}: it is marked as expired, and no audit event tells of it"
     keeping = select(x.snapshot).join(snapshot_blobs, snapshot_blobs.c.snapshot == x.snapshot).distinct()
     for snapshot in connection.execute(keeping).scalars():
@@ -128,8 +129,8 @@ def _pointers(connection: Connection, gone: set[str]) -> Iterator[str]:
             yield f"alias {key[1]!r} of {key[0]!r} is at {found.get(key)}, its log says {logged.get(key)}"
         if found.get(key) in gone:
             yield f"alias {key[1]!r} of {key[0]!r} is at {found.get(key)}, which expired"
-    for edit in connection.execute(select(edits).where(edits.c.state != "aborted")):
-        if edit.state == "committed" and owner.get(edit.result) != edit.model:
+    for edit in connection.execute(select(edits).where(edits.c.state != EditState.ABORTED)):
+        if edit.state == EditState.COMMITTED and owner.get(edit.result) != edit.model:
             yield f"edit {edit.number} of {edit.model!r} made {edit.result}, which is no snapshot of it"
-        if edit.state == "running" and edit.base in gone:
+        if edit.state == EditState.RUNNING and edit.base in gone:
             yield f"edit {edit.number} of {edit.model!r} is open and its base {edit.base} expired"

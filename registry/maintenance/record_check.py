@@ -28,6 +28,7 @@ from raie.registry.errors import InvalidValue
 from raie.registry.promotion.evaluations import evaluation_subject
 from raie.registry.promotion.policy_versions import policy_subject
 from raie.registry.recorded_rows import ACTIONS, COLUMNS, Rows, begun, closed, digest_of_rows, event_key
+from raie.registry.states import AuditAction, EditKind, EditState
 from raie.registry.values import digest_of
 
 __all__ = ["baseline", "check"]
@@ -107,7 +108,7 @@ def _walk(connection: Connection) -> _Chain:
                     chain.problems.append(
                         f"event {row.id} ({row.action}) has no digest of its rows, which events have since {first_digest}"
                     )
-        elif row.action == "upgrade" and row.digest:
+        elif row.action == AuditAction.UPGRADE and row.digest:
             chain.baselines.append((row.id, row.digest))
         _derive(chain, event)
     return chain
@@ -117,16 +118,18 @@ def _derive(chain: _Chain, event: Mapping[str, Any]) -> None:
     """What an event does to heads, aliases, numbers and expiries."""
     action, model, target, at = event["action"], event["model"], event["target"], event["at"]
     subject = str(event["subject"])
-    if action in ("begin", "rollback", "compose") and (named := _EDIT.fullmatch(subject)):
+    if action in (AuditAction.BEGIN, AuditAction.ROLLBACK, AuditAction.CHERRY_PICK) and (
+        named := _EDIT.fullmatch(subject)
+    ):
         chain.numbers[model] = max(int(named[1]), chain.numbers.get(model, 0))
-    if action in ("commit", "rollback"):
+    if action in (AuditAction.COMMIT, AuditAction.ROLLBACK):
         chain.heads[model] = target, at
-    if action in ("commit", "rollback", "compose"):
+    if action in (AuditAction.COMMIT, AuditAction.ROLLBACK, AuditAction.CHERRY_PICK):
         # An edit whose content had expired brings its blobs back.
         chain.expired.pop(target, None)
-    if action == "promote":
+    if action == AuditAction.PROMOTE:
         chain.aliases[model, subject.removeprefix(_ALIAS)] = target, at
-    if action == "expire":
+    if action == AuditAction.EXPIRE:
         chain.expired[event["source"]] = at, event["actor"], event["reason"], event["id"]
 
 
@@ -237,23 +240,25 @@ def _edit(
     name = f"edit {number} of {model!r}"
     results = [rows.get(table, []) for table in ("operations", "adapter_versions", "snapshots")]
     if "edits" not in rows:
-        yield _Recorded(f"{name}, which is missing", _event("begin", model, f"edit:{number}", {}), {})
+        yield _Recorded(f"{name}, which is missing", _event(AuditAction.BEGIN, model, f"edit:{number}", {}), {})
         return
     edit = rows["edits"][0]
-    at_once = edit["kind"] in ("rollback", "compose")
+    at_once = edit["kind"] in (EditKind.ROLLBACK, EditKind.CHERRY_PICK)
     said = {"actor": edit["actor"], "reason": edit["reason"]}
     if not at_once:
-        event = _event("begin", model, f"edit:{number}", said | {"source": edit["base"]})
+        event = _event(AuditAction.BEGIN, model, f"edit:{number}", said | {"source": edit["base"]})
         yield _Recorded(f"the begin of {name}", event, begun(edit, [made]))
-    if edit["state"] == "committed":
+    if edit["state"] == EditState.COMMITTED:
         landed = said | {"target": edit["result"], "at": edit["closed_at"]}
-        event = _event(edit["kind"] if at_once else "commit", model, f"edit:{number}", landed)
+        event = _event(edit["kind"] if at_once else AuditAction.COMMIT, model, f"edit:{number}", landed)
         yield _Recorded(name, event, closed(edit, *results))
-    elif edit["state"] == "aborted":
-        event = _event("abort", model, f"edit:{number}", {"reason": edit["close_reason"]})
+    elif edit["state"] == EditState.ABORTED:
+        event = _event(AuditAction.ABORT, model, f"edit:{number}", {"reason": edit["close_reason"]})
         yield _Recorded(name, event, closed(edit, *results))
     elif any(results):
-        yield _Recorded(f"what {name}, which is open, made", _event("commit", model, f"edit:{number}", {}), {})
+        yield _Recorded(
+            f"what {name}, which is open, made", _event(AuditAction.COMMIT, model, f"edit:{number}", {}), {}
+        )
 
 
 def _event(action: str, model: str, subject: str, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -267,21 +272,25 @@ def _single_rows(connection: Connection) -> Iterator[_Recorded]:
     for row in _all(connection, tables.alias_moves, "id"):
         told = {"source": row["source"], "target": row["target"]}
         yield _single(
-            f"move {row['id']} of an alias", "promote", f"alias:{row['alias']}", "alias_moves", row, told
+            f"move {row['id']} of an alias", AuditAction.PROMOTE, f"alias:{row['alias']}", "alias_moves", row, told
         )
     for row in _all(connection, tables.policies, "model", "alias", "version"):
         name, subject = (
             f"policy {row['version']} of {row['alias']!r}",
             policy_subject(row["alias"], row["version"]),
         )
-        yield _single(name, "policy", subject, "policies", row, {"target": digest_of(str(row["policy"]).encode())})
+        yield _single(
+            name, AuditAction.POLICY, subject, "policies", row, {"target": digest_of(str(row["policy"]).encode())}
+        )
     for row in _all(connection, tables.evaluations, "id"):
         told = {"source": row["against"], "target": row["snapshot"]}
         subject = evaluation_subject(row["id"], str(row["report"]))
-        yield _single(f"evaluation {row['id']}", "evaluate", subject, "evaluations", row, told)
+        yield _single(f"evaluation {row['id']}", AuditAction.EVALUATE, subject, "evaluations", row, told)
     for row in _all(connection, tables.approvals, "model", "alias", "snapshot", "actor"):
         name = f"approval of {row['snapshot']} by {row['actor']}"
-        yield _single(name, "approve", f"alias:{row['alias']}", "approvals", row, {"target": row["snapshot"]})
+        yield _single(
+            name, AuditAction.APPROVE, f"alias:{row['alias']}", "approvals", row, {"target": row["snapshot"]}
+        )
     for row in _all(connection, tables.approval_events, "id"):
         name = f"word {row['id']} on an approval by {row['actor']}"
         told = {"target": row["snapshot"]}
@@ -291,7 +300,7 @@ def _single_rows(connection: Connection) -> Iterator[_Recorded]:
         yield _single(name, action, f"key:{row['name']}", "key_events", row, {"target": row["key"]})
     for row in _all(connection, tables.signatures, "model", "snapshot", "key"):
         name, told = f"signature of {row['snapshot']}", {"target": row["snapshot"]}
-        yield _single(name, "sign", f"key:{row['key']}", "signatures", row, told)
+        yield _single(name, AuditAction.SIGN, f"key:{row['key']}", "signatures", row, told)
 
 
 def _all(connection: Connection, table: Table, *order: str) -> Iterator[Mapping[str, Any]]:

@@ -27,6 +27,7 @@ from raie.registry.maintenance import checkpoints, fsck, trust_rows
 from raie.registry.maintenance.backup import BLOBS, DATABASE, Backup, Fill, copy_rows, file_sha256, read_manifest
 from raie.registry.ownership.identity import current, scope_of
 from raie.registry.registry import Registry
+from raie.registry.states import AuditAction
 from raie.registry.store.base import ArtifactStore
 from raie.registry.store.local import LocalStore
 from raie.registry.store.open import open_store
@@ -85,7 +86,9 @@ def restore(
             for chunk in chunked(gone):
                 connection.execute(delete(blobs).where(blobs.c.digest.in_(chunk)))
             subject = f"backup:{backup.digest}"
-            audit.append(connection, author=author, action="restore", subject=subject, source=backup.chain_head)
+            audit.append(
+                connection, author=author, action=AuditAction.RESTORE, subject=subject, source=backup.chain_head
+            )
 
         aside = _swap_in(target, fill, copy) if held else None
         if not held:

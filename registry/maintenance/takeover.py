@@ -24,6 +24,7 @@ from raie.registry.maintenance.checkpoints import publish
 from raie.registry.ownership import identity, marker, standing
 from raie.registry.ownership.reachable import require_store
 from raie.registry.registry import Registry
+from raie.registry.states import BlobState
 from raie.registry.store.base import ArtifactStore
 from raie.registry.values import Digest
 
@@ -215,7 +216,7 @@ def _switch(
 
 
 def _live() -> Select[str]:
-    return select(_b.digest).where(_b.state == "live")
+    return select(_b.digest).where(_b.state == BlobState.LIVE)
 
 
 def _leave_root(registry: Registry, epoch: identity.Epoch) -> None:

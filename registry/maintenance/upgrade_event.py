@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 from raie.registry.audit import append
 from raie.registry.author import Author
 from raie.registry.maintenance.record_check import baseline
+from raie.registry.states import AuditAction
 
 __all__ = ["append_upgrade"]
 
@@ -18,5 +19,11 @@ def append_upgrade(connection: Connection, before: str | None, after: str | None
     """
     known = baseline(connection)
     append(
-        connection, author=author, action="upgrade", subject="schema", source=before, target=after, digest=known
+        connection,
+        author=author,
+        action=AuditAction.UPGRADE,
+        subject="schema",
+        source=before,
+        target=after,
+        digest=known,
     )

@@ -34,6 +34,7 @@ from raie.registry.ownership import standing as ownership
 from raie.registry.ownership.identity import require_scope
 from raie.registry.ownership.reachable import require_store
 from raie.registry.registry import Registry
+from raie.registry.states import AuditAction, BlobState, EditState
 from raie.registry.values import Digest
 
 __all__ = ["GRACE_S", "Collected", "DamagedBlob", "GcReport", "VerifyReport", "gc", "verify"]
@@ -46,9 +47,9 @@ _AT_ONCE = 20
 
 _STRAY = "the database does not know it"
 _WHY = {
-    "live": "no kept snapshot names it",
-    "uploading": "its upload was interrupted",
-    "deleting": "an earlier gc was interrupted",
+    BlobState.LIVE: "no kept snapshot names it",
+    BlobState.UPLOADING: "its upload was interrupted",
+    BlobState.DELETING: "an earlier gc was interrupted",
 }
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _b = blobs.c
@@ -141,7 +142,7 @@ def verify(registry: Registry, *, anchors: Iterable[audit.Anchor] = ()) -> Verif
         found, trust = references.check(connection), trust_rows.check(connection)
         rows = blob_rows(connection)
     reach("verify.viewed")
-    live = {digest for digest, row in rows.items() if row.state == "live"}
+    live = {digest for digest, row in rows.items() if row.state == BlobState.LIVE}
     read = read_back(registry, {digest: rows.get(digest) for digest in found.named | live})
     not_live = sorted(found.named - live)
     problems = (*found.problems, *(f"blob {digest} is named by a snapshot but not live" for digest in not_live))
@@ -254,13 +255,13 @@ def _unneeded(
 def _planned() -> ColumnElement[bool]:
     """Whether a blob is the plan of an edit that is open or whose snapshot is kept: the history can be measured again."""
     result = edits.outerjoin(expired_snapshots, expired_snapshots.c.snapshot == edits.c.result)
-    alive = (edits.c.state != "aborted", expired_snapshots.c.snapshot.is_(None))
+    alive = (edits.c.state != EditState.ABORTED, expired_snapshots.c.snapshot.is_(None))
     return exists().select_from(result).where(edits.c.plan_digest == _b.digest, *alive)
 
 
 def _open_edits(connection: Connection) -> tuple[float, set[str]]:
     """When the oldest open edit began, and every digest that such edits recorded."""
-    running = edits.c.state == "running"
+    running = edits.c.state == EditState.RUNNING
     oldest = connection.execute(select(func.min(edits.c.created_at)).where(running)).scalar()
     parts = select(edit_parts.c.value).select_from(edit_parts.join(edits)).where(running)
     texts = connection.execute(parts).scalars()
@@ -271,7 +272,7 @@ def _why_kept(row: Row[Any], before: float, oldest: float, recorded: set[str]) -
     if row.digest in recorded:
         return "an open edit recorded it"
     # Whoever marked it looked at its age; an upload that wants it since has taken the mark away.
-    if row.state == "deleting":
+    if row.state == BlobState.DELETING:
         return None
     if row.put_at >= before:
         return "younger than the grace period"
@@ -294,7 +295,9 @@ def _mark(
     Objects without a row get one, so that an upload of the same bytes meets it.
     """
     strays = [blob for blob in found if blob.reason == _STRAY]
-    rows = [{"digest": blob.digest, "size": blob.size, "state": "deleting", "put_at": 0.0} for blob in strays]
+    rows = [
+        {"digest": blob.digest, "size": blob.size, "state": BlobState.DELETING, "put_at": 0.0} for blob in strays
+    ]
     if rows:
         connection.execute(upsert(connection, blobs).on_conflict_do_nothing(), rows)
     chosen: set[str] = set()
@@ -303,14 +306,14 @@ def _mark(
         connection.execute(select(_b.digest).where(mine).order_by(_b.digest).with_for_update()).all()
         reach("gc.locked")
         still = [blob.digest for blob in _unneeded(connection, before, chunk)[0]]
-        connection.execute(update(blobs).where(_b.digest.in_(still)).values(state="deleting"))
+        connection.execute(update(blobs).where(_b.digest.in_(still)).values(state=BlobState.DELETING))
         reach("gc.marked")
         chosen.update(still)
     marked = [blob for blob in found if blob.digest in chosen]
     if marked or leftovers:
         size = sum(blob.size for blob in marked)
         subject = f"{len(marked)} blobs, {size} bytes, {leftovers} leftovers"
-        audit.append(connection, author=author, action="gc", subject=subject)
+        audit.append(connection, author=author, action=AuditAction.GC, subject=subject)
         reach("gc.audited")
     return marked
 
@@ -319,7 +322,7 @@ def _remove(registry: Registry, batch: list[Collected]) -> list[Collected]:
     """Removes objects and rows, holding the rows' locks: an upload that wants one of them waits, then begins anew."""
 
     def step(connection: Connection) -> list[Collected]:
-        mine = (_b.digest.in_([blob.digest for blob in batch]), _b.state == "deleting")
+        mine = (_b.digest.in_([blob.digest for blob in batch]), _b.state == BlobState.DELETING)
         query = select(_b.digest).where(*mine).order_by(_b.digest).with_for_update()
         locked = set(connection.execute(query).scalars())
         require_scope(connection, registry.store)

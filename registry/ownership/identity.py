@@ -17,6 +17,7 @@ from raie.registry import audit
 from raie.registry.author import Author
 from raie.registry.db.tables import audit_events, identity
 from raie.registry.errors import NotOwner, Untrusted
+from raie.registry.states import AuditAction
 from raie.registry.store.base import ArtifactStore
 
 __all__ = ["Epoch", "add_epoch", "current", "epochs", "problems", "recorded", "require_scope", "scope_of"]
@@ -75,7 +76,7 @@ def add_epoch(connection: Connection, *, number: int, registry: str, prefix: str
     event = audit.append(
         connection,
         author=author,
-        action="identity",
+        action=AuditAction.IDENTITY,
         subject=f"epoch:{number}",
         source=registry,
         target=prefix,
@@ -133,7 +134,7 @@ def _epoch(row: Row[tuple[object, ...]]) -> Epoch:
 
 def _events(connection: Connection) -> Iterator[tuple[Epoch, str]]:
     """Each epoch of the chain, with the client that wrote its event."""
-    query = select(audit_events).where(_e.action == "identity").order_by(_e.id)
+    query = select(audit_events).where(_e.action == AuditAction.IDENTITY).order_by(_e.id)
     for row in connection.execute(query):
         if match := _SUBJECT.fullmatch(row.subject):
             number, registry, prefix = int(match[1]), row.source or "", row.target or ""

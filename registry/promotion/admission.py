@@ -19,6 +19,7 @@ from raie.registry.promotion.evaluations import Candidate, facts
 from raie.registry.promotion.keys import signers
 from raie.registry.promotion.policy import SIGNATURE, Gate, gates
 from raie.registry.promotion.policy_versions import PolicyVersion, history, in_force
+from raie.registry.states import AuditAction
 
 __all__ = ["admit", "admit_load", "admit_serving", "candidate_of", "gates_of"]
 
@@ -82,7 +83,7 @@ def admit(
     audit.append(
         connection,
         author=replace(author, reason=f"{author.reason} (in spite of {failures})"),
-        action="override",
+        action=AuditAction.OVERRIDE,
         model=model,
         subject=f"alias:{alias}",
         source=served,
@@ -112,7 +113,7 @@ def admit_load(connection: Connection, model: str, ref: str, snapshot: str) -> N
     newest = select(alias_moves.c.target).where(*mine).order_by(alias_moves.c.id.desc()).limit(1)
     # A move by hand may hide in the log of moves, by a row put in or taken away; the audit is hashed.
     e = audit_events.c
-    promoted = (e.model == model, e.subject == f"alias:{ref}", e.action == "promote")
+    promoted = (e.model == model, e.subject == f"alias:{ref}", e.action == AuditAction.PROMOTE)
     recorded = select(e.target).where(*promoted).order_by(e.id.desc()).limit(1)
     for where, query in (("its log", newest), ("the audit", recorded)):
         logged = connection.execute(query).scalar()

@@ -31,7 +31,7 @@ from raie.registry.db.queries import (
 )
 from raie.registry.db.tables import alias_moves, aliases, snapshots
 from raie.registry.edits.commit import LANDING_ATTEMPTS, write_unless_collected
-from raie.registry.edits.landing import Landing, NewEdit, land
+from raie.registry.edits.landing import NewEdit, land
 from raie.registry.edits.merge import compose
 from raie.registry.edits.rollback import changes_between
 from raie.registry.errors import AliasConflict, BlobMissing, IncompatibleRegions, NotFound, SnapshotExpired
@@ -43,6 +43,7 @@ from raie.registry.promotion.approvals import Approval
 from raie.registry.promotion.evaluations import Candidate, facts
 from raie.registry.promotion.policy import Gate, Policy
 from raie.registry.promotion.policy_versions import in_force
+from raie.registry.states import AuditAction, EditKind, RegionAction
 from raie.registry.store.base import ArtifactStore
 from raie.registry.values import AliasMove, Manifest, Snapshot
 
@@ -216,7 +217,7 @@ def alias_history(connection: Connection, model: str, alias: str, limit: int | N
 
 def _composition(
     connection: Connection, model: str, region: int, version: int, alias: str, author: Author
-) -> tuple[Snapshot, Landing]:
+) -> tuple[Snapshot, NewEdit]:
     """What the alias serves now, and what it should serve: the same with one region's version."""
     wanted = version_row(connection, model, region, version)
     pointed = pointed_at(connection, model, alias)
@@ -233,9 +234,15 @@ def _composition(
             "promote a whole snapshot instead"
         ) from error
     parameters = {"alias": alias, "region": region, "version": version}
-    new = NewEdit("compose", current.id, author, parameters)
-    changes = changes_between(connection, model, current.content, content, "replace")
-    return current, Landing(Manifest(model, current.id, content), new, changes, content.digest, moves_head=False)
+    landing = NewEdit(
+        kind=EditKind.CHERRY_PICK,
+        author=author,
+        parameters=parameters,
+        manifest=Manifest(model, current.id, content),
+        changes=changes_between(connection, model, current.content, content, RegionAction.REPLACE),
+        proposal=content.digest,
+    )
+    return current, landing
 
 
 def _require_version(database: Database, model: str, region: int, version: int, lost: BlobMissing) -> None:
@@ -258,12 +265,10 @@ def _candidate(connection: Connection, manifest: Manifest, author: Author) -> st
 
 
 def _land_on_alias(
-    connection: Connection, holder: str, alias: str, landing: Landing, override: bool
+    connection: Connection, holder: str, alias: str, landing: NewEdit, override: bool
 ) -> tuple[Snapshot, AliasMove] | None:
     """Lands a composition and moves the alias to it; None where the alias moved in between."""
-    manifest, new = landing.manifest, landing.edit
-    if isinstance(new, int):
-        raise TypeError("a composition makes its own edit")
+    manifest = landing.manifest
     lock_model(connection, manifest.model)
     if pointed_at(connection, manifest.model, alias) != manifest.parent:
         return None
@@ -278,10 +283,10 @@ def _land_on_alias(
         alias,
         manifest.id,
         manifest.parent,
-        author=new.author,
+        author=landing.author,
         override=override,
     )
-    move = _move(connection, manifest.model, alias, manifest.parent, manifest.id, new.author)
+    move = _move(connection, manifest.model, alias, manifest.parent, manifest.id, landing.author)
     return snapshot_by_id(connection, manifest.id), move
 
 
@@ -314,7 +319,7 @@ def _move(
     audit.append(
         connection,
         author=author,
-        action="promote",
+        action=AuditAction.PROMOTE,
         model=model,
         subject=f"alias:{alias}",
         source=source,

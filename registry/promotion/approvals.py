@@ -19,6 +19,7 @@ from raie.registry.db.queries import lock_model, resolve_id
 from raie.registry.db.tables import approval_events, approvals
 from raie.registry.errors import InvalidValue, NotFound
 from raie.registry.people import person_of
+from raie.registry.states import AuditAction
 
 __all__ = ["Approval", "approve", "approvers", "withdraw"]
 
@@ -49,10 +50,10 @@ def approve(connection: Connection, model: str, ref: str, alias: str, author: Au
         return known
     given = Approval(model, alias, snapshot, author.name, author.reason, time.time())
     if known is not None:
-        return _append(connection, given, "approve")
+        return _append(connection, given, AuditAction.APPROVE)
     row = {name: value for name, value in vars(given).items() if name != "withdrawn"}
     connection.execute(insert(approvals).values(row))
-    _log(connection, given, "approve", {"approvals": [row]})
+    _log(connection, given, AuditAction.APPROVE, {"approvals": [row]})
     return given
 
 
@@ -75,7 +76,7 @@ def withdraw(connection: Connection, model: str, ref: str, alias: str, author: A
     return _append(
         connection,
         Approval(model, alias, snapshot, author.name, author.reason, time.time(), withdrawn=True),
-        "withdraw",
+        AuditAction.WITHDRAW,
     )
 
 
@@ -105,11 +106,11 @@ def _history(connection: Connection, model: str, alias: str, snapshot: str) -> I
         yield Approval(**row._mapping)
     later = (_LATER.model == model, _LATER.alias == alias, _LATER.snapshot == snapshot)
     for row in connection.execute(select(approval_events).where(*later).order_by(_LATER.id)):
-        said = row.actor, row.reason, row.at, row.action == "withdraw"
+        said = row.actor, row.reason, row.at, row.action == AuditAction.WITHDRAW
         yield Approval(row.model, row.alias, row.snapshot, *said)
 
 
-def _append(connection: Connection, word: Approval, action: str) -> Approval:
+def _append(connection: Connection, word: Approval, action: AuditAction) -> Approval:
     """Keeps a later word."""
     row: dict[str, Any] = {name: value for name, value in vars(word).items() if name != "withdrawn"}
     row["action"] = action
@@ -118,7 +119,9 @@ def _append(connection: Connection, word: Approval, action: str) -> Approval:
     return word
 
 
-def _log(connection: Connection, word: Approval, action: str, rows: dict[str, list[dict[str, Any]]]) -> None:
+def _log(
+    connection: Connection, word: Approval, action: AuditAction, rows: dict[str, list[dict[str, Any]]]
+) -> None:
     audit.append(
         connection,
         author=Author(word.actor, word.reason),

@@ -27,6 +27,7 @@ from raie.registry.edits.merge import changed_regions
 from raie.registry.promotion import keys
 from raie.registry.promotion.approvals import approvers
 from raie.registry.promotion.policy import Evaluation, Facts, Policy
+from raie.registry.states import AuditAction, EditKind
 from raie.registry.values import Content, Snapshot, digest_of
 
 __all__ = ["Candidate", "Recorded", "evaluation_subject", "facts", "record"]
@@ -81,7 +82,7 @@ def record(
     audit.append(
         connection,
         author=author,
-        action="evaluate",
+        action=AuditAction.EVALUATE,
         model=model,
         subject=evaluation_subject(number, text),
         source=base.id,
@@ -143,7 +144,7 @@ def _impact(connection: Connection, candidate: Candidate, served: Snapshot) -> _
         select(edits.c.number, edits.c.report, edits.c.closed_at)
         .join(made, edits.c.result == made.c.id)
         .join(base, edits.c.base == base.c.id)
-        .where(made.c.content_digest == content, edits.c.proposal == content, edits.c.kind == "edit")
+        .where(made.c.content_digest == content, edits.c.proposal == content, edits.c.kind == EditKind.EDIT)
         .where(edits.c.model == candidate.model, base.c.content_digest == served.content.digest)
     )
     rows = {f"edit:{row.number}": row for row in connection.execute(query)}
@@ -156,7 +157,11 @@ def _event_of(connection: Connection, model: str, subjects: Iterable[str]) -> di
     """Subject -> the number of the newest event of it: for an edit, of its end."""
     found: dict[str, int] = {}
     for chunk in chunked(sorted(subjects)):
-        mine = (_logged.model == model, _logged.subject.in_(chunk), _logged.action.in_(("commit", "evaluate")))
+        mine = (
+            _logged.model == model,
+            _logged.subject.in_(chunk),
+            _logged.action.in_((AuditAction.COMMIT, AuditAction.EVALUATE)),
+        )
         query = select(_logged.subject, func.max(_logged.id)).where(*mine).group_by(_logged.subject)
         found |= {row[0]: row[1] for row in connection.execute(query)}
     return found

@@ -19,6 +19,7 @@ from raie.registry.author import Author
 from raie.registry.db.queries import lock_model, require_model
 from raie.registry.db.tables import key_events, signatures
 from raie.registry.errors import InvalidValue, NotFound
+from raie.registry.states import AuditAction, KeyAction
 from raie.registry.values import check_digest, check_name
 
 __all__ = [
@@ -52,7 +53,7 @@ class KeyEvent:
     @property
     def trusted(self) -> bool:
         """Whether signatures of this key count."""
-        return self.action == "trust"
+        return self.action == KeyAction.TRUST
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def trust(connection: Connection, model: str, key: str, name: str, author: Autho
                 f"Expected a name that no other trusted key has, found {name!r}, which is {event.key[:12]}; "
                 "choose another, or revoke that key"
             )
-    return _say(connection, model, key, "trust", name, author)
+    return _say(connection, model, key, KeyAction.TRUST, name, author)
 
 
 def revoke(connection: Connection, model: str, name: str, author: Author) -> KeyEvent:
@@ -117,10 +118,10 @@ def revoke(connection: Connection, model: str, name: str, author: Author) -> Key
         raise InvalidValue(f"Expected one key, found {len(found)} that {name!r} could be; give more of the key")
     if not found[0].trusted:
         return found[0]
-    return _say(connection, model, found[0].key, "revoke", found[0].name, author)
+    return _say(connection, model, found[0].key, KeyAction.REVOKE, found[0].name, author)
 
 
-def _say(connection: Connection, model: str, key: str, action: str, name: str, author: Author) -> KeyEvent:
+def _say(connection: Connection, model: str, key: str, action: KeyAction, name: str, author: Author) -> KeyEvent:
     now = time.time()
     row = {
         "model": model,
@@ -135,7 +136,7 @@ def _say(connection: Connection, model: str, key: str, action: str, name: str, a
     audit.append(
         connection,
         author=author,
-        action=f"{action} key",
+        action=AuditAction(f"{action} key"),
         model=model,
         subject=f"key:{name}",
         target=key,
@@ -167,7 +168,7 @@ def attach(
     audit.append(
         connection,
         author=author,
-        action="sign",
+        action=AuditAction.SIGN,
         model=model,
         subject=f"key:{key}",
         target=snapshot,

@@ -20,6 +20,7 @@ from raie.registry.db.queries import check_alias, lock_model, require_model, tex
 from raie.registry.db.tables import policies
 from raie.registry.errors import InvalidValue
 from raie.registry.promotion.policy import Policy
+from raie.registry.states import AuditAction
 from raie.registry.values import digest_of
 
 __all__ = ["PolicyVersion", "amend", "history", "in_force", "policy_subject"]
@@ -79,7 +80,7 @@ def amend(
     audit.append(
         connection,
         author=author,
-        action="policy",
+        action=AuditAction.POLICY,
         model=model,
         subject=policy_subject(alias, number),
         source=None if before is None else _digest(text_of(before.policy.to_json())),

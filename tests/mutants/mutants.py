@@ -65,7 +65,7 @@ MUTANTS = (
         "registry/edits/landing.py",
         (
             (
-                "    if landing.moves_head and head_id(connection, model) != manifest.parent:\n        return None\n",
+                "    if _moves_head(landing) and head_id(connection, model) != manifest.parent:\n        return None\n",
                 "",
             ),
             (", heads.c.snapshot == manifest.parent)", ",)"),
@@ -105,7 +105,7 @@ MUTANTS = (
     Mutant(
         "a gc that removes what an upload took back",
         "registry/maintenance/verify.py",
-        ((', _b.state == "deleting")', ",)"),),
+        ((", _b.state == BlobState.DELETING)", ",)"),),
         ("tests/registry/maintenance/test_verify_and_gc.py", "-k", "sqlite"),
     ),
     Mutant(

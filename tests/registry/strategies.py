@@ -9,7 +9,7 @@ from typing import TypeVar
 from hypothesis import strategies as st
 
 from raie.registry import Content, Digest, digest_of
-from raie.registry.values import APPEND_ONLY
+from raie.registry.roles import APPEND_ONLY
 
 __all__ = ["contents", "digests", "disjoint", "related"]
 
