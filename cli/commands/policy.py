@@ -37,6 +37,22 @@ class _NumberOrNone(click.ParamType[Any]):
 
 
 _NUMBER = _NumberOrNone()
+
+
+class _Metric(click.ParamType[Any]):
+    """`PART:METRIC>=X`, or `PART:METRIC>=none` to ask it no more."""
+
+    name = "metric"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The metric's name and its least change."""
+        name, separator, least = str(value).partition(">=")
+        if not separator:
+            self.fail(f"Expected PART:METRIC>=X, found {value!r}; such as retention:NDCG@10>=-0.01", param, ctx)
+        number = _NUMBER.convert(least.strip(), param, ctx)
+        return name.strip(), None if number == "none" else number
+
+
 _OPTIONS = (
     click.option(
         "--retention",
@@ -52,6 +68,14 @@ _OPTIONS = (
         type=_NUMBER,
         metavar="X",
         help="Least change of Recall@10 on new windows of items that are served already; none.",
+    ),
+    click.option(
+        "--metric",
+        "thresholds",
+        type=_Metric(),
+        metavar="PART:METRIC>=X",
+        multiple=True,
+        help="Least change of any metric of the evaluation; none. May be repeated.",
     ),
     click.option("--max-age", type=_NUMBER, metavar="DAYS", help="How old the evaluation may be; none."),
     click.option("--locality/--no-locality", default=None, help="Untouched regions are so, byte for byte."),
@@ -92,6 +116,7 @@ def set_policy(workspace: Workspace, alias: str, reason: str, output: Output, **
       raie policy set production --second-person --require-signed --reason "audit of May"
       raie policy set production --retention none
       raie policy set production --adaptation-known 0 --reason "new items flatter the rest"
+      raie policy set production --metric "retention:NDCG@10>=-0.01" --metric "adaptation:MRR>=none"
       raie policy set staging --unprotected
     """
     from raie.registry import Author, Untrusted, trust
@@ -111,6 +136,8 @@ def set_policy(workspace: Workspace, alias: str, reason: str, output: Output, **
 def _changes(options: dict[str, Any]) -> dict[str, Any]:
     """The fields of a policy that the options name."""
     given = {name: None if value == "none" else value for name, value in options.items() if value is not None}
+    if thresholds := dict(given.pop("thresholds", None) or ()):
+        given["thresholds"] = thresholds
     if "allow_override" in given:
         given["override"] = given.pop("allow_override")
     if "max_age" in given:
@@ -206,6 +233,7 @@ def _words(policy: Policy) -> str:
         policy.retention is not None and f"retention {policy.retention:+g} or more",
         policy.adaptation is not None and f"adaptation {policy.adaptation:+g} or more",
         policy.adaptation_known is not None and f"adaptation on known items {policy.adaptation_known:+g} or more",
+        *(f"{asked.name} {asked.least:+g} or more" for asked in policy.thresholds),
         policy.locality and "locality",
         policy.max_age_s is not None and f"evaluated within {policy.max_age_s / _DAY_S:g} days",
         policy.second_person and "a second person",
@@ -220,6 +248,7 @@ def _json(version: PolicyVersion) -> dict[str, Any]:
         "alias": version.alias,
         "version": version.version,
         **asdict(version.policy),
+        "thresholds": {asked.name: asked.least for asked in version.policy.thresholds},
         "actor": version.actor,
         "reason": version.reason,
         **times(at=version.at),

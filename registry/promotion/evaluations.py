@@ -9,7 +9,6 @@ candidate is what landed: an edit that was replayed on another head made a conte
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -24,8 +23,10 @@ from raie.registry.db.engine import chunked
 from raie.registry.db.queries import lock_model, resolve_id, snapshot_by_id, text_of, versions_of
 from raie.registry.db.tables import audit_events, edits, evaluations, snapshots
 from raie.registry.edits.merge import changed_regions
+from raie.registry.errors import InvalidValue
 from raie.registry.promotion import keys
 from raie.registry.promotion.approvals import approvers
+from raie.registry.promotion.impact_report import ImpactReport, read_report
 from raie.registry.promotion.policy import Evaluation, Facts, Policy
 from raie.registry.states import AuditAction, EditKind
 from raie.registry.values import Content, Snapshot, digest_of
@@ -62,7 +63,8 @@ class Recorded:
 def record(
     connection: Connection, model: str, ref: str, against: str, report: Mapping[str, Any], author: Author
 ) -> Recorded:
-    """Keeps a new evaluation of a snapshot against another; raises NotFound, and InvalidValue for no JSON object."""
+    """Keeps a new evaluation of a snapshot against another; raises NotFound, and InvalidValue for no impact report."""
+    read_report(report)
     lock_model(connection, model)
     measured = snapshot_by_id(connection, resolve_id(connection, model, ref))
     base = snapshot_by_id(connection, resolve_id(connection, model, against))
@@ -173,36 +175,22 @@ def evaluation_subject(number: int, report: str) -> str:
 
 
 def _read(source: str, text: str, at: float, content: Content, served: Content) -> Evaluation:
-    """An evaluation from its report, which another client may have written: what is not there was not measured."""
-    report = parse_json(text)
-    return Evaluation(
-        source,
-        time.time() - at,
-        _change(report, "retention"),
-        _change(report, "adaptation"),
-        _disturbed(report, content, served),
-        _change(report, "adaptation_known"),
-    )
+    """An evaluation from its report, which another client may have written; raises InvalidValue where it is none."""
+    try:
+        report = read_report(parse_json(text))
+    except InvalidValue as error:
+        raise InvalidValue(f"{error} ({source})") from error
+    return Evaluation(source, time.time() - at, report, _disturbed(report, content, served))
 
 
-def _change(report: Any, part: str) -> float | None:
-    """The change of Recall@10 that a part of a report tells."""
-    value = report
-    for name in (part, "Recall@10 change", "mean"):
-        value = value.get(name) if isinstance(value, Mapping) else None
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if number else None
-
-
-def _disturbed(report: Any, content: Content, served: Content) -> tuple[str, ...] | None:
+def _disturbed(report: ImpactReport, content: Content, served: Content) -> tuple[str, ...] | None:
     """What the report calls untouched and the contents show to differ; a backbone or a space touches every region."""
-    untouched = report.get("untouched") if isinstance(report, Mapping) else None
-    if not isinstance(untouched, list):
+    if report.untouched is None:
         return None
-    found = ["backbone"] if content.backbone != served.backbone else []
-    found += ["routing space"] if content.space != served.space else []
+    names = ["backbone"] if content.backbone != served.backbone else []
+    names += ["routing space"] if content.space != served.space else []
     changed = changed_regions(served, content)
-    return (*found, *(f"region {region}" for region in untouched if region in changed))
+    return (*names, *(f"region {region}" for region in report.untouched if region in changed))
 
 
 def _authors(connection: Connection, candidate: Candidate, served: Snapshot | None) -> frozenset[str]:

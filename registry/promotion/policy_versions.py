@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select
@@ -18,7 +18,6 @@ from raie.registry.author import Author
 from raie.registry.canonical import parse_json
 from raie.registry.db.queries import check_alias, lock_model, require_model, text_of
 from raie.registry.db.tables import policies
-from raie.registry.errors import InvalidValue
 from raie.registry.promotion.policy import Policy
 from raie.registry.states import AuditAction
 from raie.registry.values import digest_of
@@ -67,10 +66,7 @@ def amend(
     before = in_force(connection, model, alias)
     if before is None:
         check_alias(connection, model, alias)
-    try:
-        wanted = replace(before.policy if before else Policy(), **changes)
-    except TypeError as error:
-        raise InvalidValue(f"Expected fields of a policy, found {sorted(changes)}") from error
+    wanted = (before.policy if before else Policy()).amended(changes)
     if before is not None and before.policy == wanted:
         return before
     text, now, number = text_of(wanted.to_json()), time.time(), before.version + 1 if before else 1

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 
 from raie.registry import Content, Digest, IncompatibleRegions, digest_of
 from raie.registry.edits.merge import changed_regions, compose, contested_regions, rebase, revert
-from raie.registry.values import APPEND_ONLY
+from raie.registry.roles import APPEND_ONLY
 from tests.registry.strategies import disjoint, related
 
 
