@@ -153,35 +153,35 @@ def verify_chain(connection: Connection, anchors: Iterable[Anchor] = ()) -> Chai
 
 def _rewritten(missing: set[Anchor], last: int) -> Iterator[str]:
     """For each place that kept an end that the chain does not hold: the first such end."""
-    for place in sorted({anchor.place for anchor in missing}):
-        kept = sorted((a.number or 0, a.hash) for a in missing if a.place == place)
+    for kept_by in sorted({anchor.place for anchor in missing}):
+        kept = sorted((a.number or 0, a.hash) for a in missing if a.place == kept_by)
         number, hashed = kept[0]
         more = f", and {len(kept) - 1} later ends" if len(kept) > 1 else ""
         if number > last:
-            yield f"{place} names event {number}{more}, and the last event is {last}: events were cut off"
+            yield f"{kept_by} names event {number}{more}, and the last event is {last}: events were cut off"
         elif number:
-            yield f"event {number} was rewritten: {place} expects hash {hashed}{more}, found another"
+            yield f"event {number} was rewritten: {kept_by} expects hash {hashed}{more}, found another"
         else:
-            yield f"the chain was rewritten: {place} expects an event with hash {hashed}{more}, found none"
+            yield f"the chain was rewritten: {kept_by} expects an event with hash {hashed}{more}, found none"
 
 
 def _problems_of(row: Row[Any], number: int, previous: str) -> list[str]:
     fields = dict(row._mapping)
-    found = fields.pop("hash")
+    recorded = fields.pop("hash")
     problems = []
     if row.id != number:
         problems.append(f"events {number} to {row.id - 1} are missing")
     if row.previous != previous:
         problems.append(f"event {row.id} does not follow the event before it")
-    if not _is_link(fields, found):
+    if not _is_link(fields, recorded):
         problems.append(f"event {row.id} was changed after it was written")
     return problems
 
 
-def _is_link(fields: dict[str, Any], found: str) -> bool:
+def _is_link(fields: dict[str, Any], recorded: str) -> bool:
     """Whether a hash is that of the fields; no field that raie wrote is without a JSON form."""
     try:
-        return _link(fields) == found
+        return _link(fields) == recorded
     except InvalidValue:
         return False
 
@@ -197,18 +197,18 @@ def _hashed(fields: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if key != "digest" or value is not None}
 
 
-def parse_anchor(text: str, place: str = "the anchor") -> Anchor:
+def parse_anchor(text: str, kept_by: str = "the anchor") -> Anchor:
     """The anchor that `chain_head` gave as `number:hash`; raises InvalidValue for any other text.
 
     A part of a hash is refused: it would be compared with whole ones, and look like a chain that was rewritten.
     """
-    found = _END.fullmatch(text)
-    if found is None:
+    match = _END.fullmatch(text)
+    if match is None:
         raise InvalidValue(
             "Expected an anchor as the event's number, a colon and the whole hash of 64 hexadecimal characters, found "
             f"{ascii(text)[:100]}; copy the whole end that `raie verify` printed"
         )
-    return Anchor(int(found[1]), found[2].lower(), place)
+    return Anchor(int(match[1]), match[2].lower(), kept_by)
 
 
 @cache

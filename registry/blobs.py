@@ -82,7 +82,7 @@ def _put_all(
 ) -> list[Digest]:
     """The digests of bytes that are stored and read back; record: makes their rows live, and says of which it did."""
     require_store(database, store)
-    digests = [digest_of(one) for one in data]
+    digests = [digest_of(blob) for blob in data]
     waiting, attempts = dict(zip(digests, data, strict=True)), count(1)
     while waiting:
         # One order for everybody: two uploads of the same blobs could otherwise wait for each other.
@@ -95,19 +95,19 @@ def _put_all(
         if not waiting:
             break
         last = next(attempts) == _ATTEMPTS
-        there = sorted(digest for digest, one in waiting.items() if _store(store, one, last=last))
+        there = sorted(digest for digest, blob in waiting.items() if _store(store, blob, last=last))
         reach("upload.verified")
         done = record(there)
-        waiting = {digest: one for digest, one in waiting.items() if digest not in done}
+        waiting = {digest: blob for digest, blob in waiting.items() if digest not in done}
     return digests
 
 
 def _recorded(database: Database, store: ArtifactStore, there: list[Digest]) -> set[Digest]:
     def step(connection: Connection) -> set[Digest]:
-        found = _mark_live(connection, there)
+        live = _mark_live(connection, there)
         # After the rows' locks: whoever moves the registry holds back every upload that is not recorded by then.
         require_scope(connection, store)
-        return found
+        return live
 
     done = write(database, step)
     reach("upload.live")
@@ -123,12 +123,12 @@ def _claim(connection: Connection, sizes: Sequence[tuple[Digest, int]]) -> list[
     )
     for digest, size in sizes:
         connection.execute(row, {"digest": digest, "size": size, "state": BlobState.UPLOADING, "put_at": now})
-    found: list[Digest] = []
+    live: list[Digest] = []
     for chunk in chunked([digest for digest, _ in sizes]):
-        found += connection.execute(
+        live += connection.execute(
             select(_b.digest).where(_b.digest.in_(chunk), _b.state == BlobState.LIVE)
         ).scalars()
-    return found
+    return live
 
 
 def _store(store: ArtifactStore, data: bytes, *, last: bool) -> bool:
@@ -149,13 +149,13 @@ def _store(store: ArtifactStore, data: bytes, *, last: bool) -> bool:
 
 def _mark_live(connection: Connection, digests: list[Digest]) -> set[Digest]:
     """Returns those that are live now; gc came in between for the others, and their upload must be done again."""
-    found: set[Digest] = set()
+    live: set[Digest] = set()
     for chunk in chunked(digests):
         row = (
             update(blobs).where(_b.digest.in_(chunk), _b.state != BlobState.DELETING).values(state=BlobState.LIVE)
         )
-        found |= set(connection.execute(row.returning(_b.digest)).scalars())
-    return found
+        live |= set(connection.execute(row.returning(_b.digest)).scalars())
+    return live
 
 
 def _readable(store: ArtifactStore, digest: Digest) -> bool:

@@ -148,10 +148,10 @@ class CommitConflict(Conflict):
     expected, found: snapshot ids, None where the model had no head.
     """
 
-    def __init__(self, message: str, expected: str | None, found: str | None) -> None:
+    def __init__(self, message: str, expected: str | None, actual: str | None) -> None:
         super().__init__(message)
         self.expected = expected
-        self.found = found
+        self.found = actual
 
 
 class RollbackConflict(Conflict):
@@ -165,10 +165,10 @@ class RollbackConflict(Conflict):
 class AliasConflict(Conflict):
     """The alias does not point to the snapshot the caller expected; None: it does not exist."""
 
-    def __init__(self, message: str, expected: str | None, found: str | None) -> None:
+    def __init__(self, message: str, expected: str | None, actual: str | None) -> None:
         super().__init__(message)
         self.expected = expected
-        self.found = found
+        self.found = actual
 
 
 class IncompatibleRegions(Conflict):

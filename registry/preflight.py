@@ -44,10 +44,10 @@ def require_version(registry: Registry, model: str, region: int, version: int) -
     One whose snapshot expired is let through: `promote_region` tells whether its blobs went with it, and by whom.
     """
     with reading(registry.engine) as connection:
-        found = version_row(connection, model, region, version)
-        source = snapshot_by_id(connection, found.snapshot)
+        row = version_row(connection, model, region, version)
+        source = snapshot_by_id(connection, row.snapshot)
     if source.expired is None:
-        _require(registry, found.entry.values(), f"version {version} of region {region}")
+        _require(registry, row.entry.values(), f"version {version} of region {region}")
 
 
 def _require(registry: Registry, digests: Iterable[Digest], what: str) -> None:
@@ -71,4 +71,4 @@ def _missing(store: ArtifactStore, digests: list[Digest]) -> list[Digest]:
         there += pool.map(store.exists, digests[1:])
     finally:
         pool.shutdown(cancel_futures=True)
-    return [digest for digest, found in zip(digests, there, strict=True) if not found]
+    return [digest for digest, exists in zip(digests, there, strict=True) if not exists]

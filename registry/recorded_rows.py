@@ -104,7 +104,7 @@ An older event has no digest, and nothing but these fields ties its rows to it.
 
 def digest_of_rows(rows: Rows) -> str:
     """The sha256 of the canonical JSON of an object: table -> list of rows, each an object of its columns."""
-    value = {table: [_form(table, row) for row in found] for table, found in rows.items() if found}
+    value = {table: [_form(table, row) for row in table_rows] for table, table_rows in rows.items() if table_rows}
     return digest_of(canonical_json(value))
 
 

@@ -94,8 +94,8 @@ class Registry:
     def head(self, model: str) -> Snapshot | None:
         """The model's newest snapshot; None before its first one."""
         with reading(self.engine) as connection:
-            found = queries.head_id(connection, model)
-            return None if found is None else queries.snapshot_by_id(connection, found)
+            newest = queries.head_id(connection, model)
+            return None if newest is None else queries.snapshot_by_id(connection, newest)
 
     def resolve(self, model: str, ref: str) -> Snapshot:
         """The snapshot that "head", an alias, "edit:3", an id or a unique prefix of 4 or more characters names.
@@ -105,9 +105,9 @@ class Registry:
         the signature that its policy requires: what is loaded through an alias is checked each time.
         """
         with reading(self.engine) as connection:
-            found = queries.resolve_id(connection, model, ref)
-            admission.admit_load(connection, model, ref, found)
-            return queries.kept_snapshot(connection, found)
+            snapshot = queries.resolve_id(connection, model, ref)
+            admission.admit_load(connection, model, ref, snapshot)
+            return queries.kept_snapshot(connection, snapshot)
 
     def next_region_id(self, model: str) -> int:
         """One more than the largest region id the model ever had: a rollback does not make an id free again."""

@@ -145,6 +145,6 @@ def signatures(registry: Registry, model: str, ref: str) -> list[key_table.Signa
 def servable(registry: Registry, model: str, snapshot: str) -> Snapshot:
     """The snapshot of an id that a server was given; raises NotFound, and Untrusted as `admit_serving` does."""
     with reading(registry.engine) as connection:
-        found = snapshot_by_id(connection, resolve_id(connection, model, snapshot))
-        admission.admit_serving(connection, model, found.id)
-        return found
+        servable_snapshot = snapshot_by_id(connection, resolve_id(connection, model, snapshot))
+        admission.admit_serving(connection, model, servable_snapshot.id)
+        return servable_snapshot

@@ -117,9 +117,9 @@ class Content:
 
     def blobs(self) -> frozenset[Digest]:
         """Every digest the content names."""
-        found = {self.space, *self.backbone.values()}
-        found.update(*self.shared.values(), *(entry.values() for entry in self.regions.values()))
-        return frozenset(found)
+        digests = {self.space, *self.backbone.values()}
+        digests.update(*self.shared.values(), *(entry.values() for entry in self.regions.values()))
+        return frozenset(digests)
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object; region ids become text because JSON has no other keys."""

@@ -51,21 +51,21 @@ def _document(
     name: str,
     prefix: str,
     on_blobs: tuple[str, ...],
-    on_container: tuple[str, ...],
-    on_ends: tuple[str, ...],
+    on_bucket: tuple[str, ...],
+    on_heads: tuple[str, ...],
 ) -> dict[str, Any]:
     inside = f"arn:aws:s3:::{name}/{prefix}/" if prefix else f"arn:aws:s3:::{name}/"
     statements = [
         _allow("Blobs", on_blobs, f"{inside}sha256/*"),
         # On the whole container: with a condition on the prefix, S3 answers that an object that is missing is
         # forbidden, and nobody could tell the two apart.
-        _allow("List", on_container, f"arn:aws:s3:::{name}"),
+        _allow("List", on_bucket, f"arn:aws:s3:::{name}"),
         # Nobody may delete here: who rewrites the audit would have to.
-        _allow("AuditEnds", on_ends, f"{inside}audit/*"),
+        _allow("AuditEnds", on_heads, f"{inside}audit/*"),
         # Written by the owner of the database, who claims this part of the store.
         _allow("Marker", _READ, f"{inside}registry.json"),
     ]
-    return {"Version": "2012-10-17", "Statement": [each for each in statements if each["Action"]]}
+    return {"Version": "2012-10-17", "Statement": [statement for statement in statements if statement["Action"]]}
 
 
 def _allow(name: str, actions: tuple[str, ...], resource: str) -> dict[str, Any]:

@@ -95,8 +95,8 @@ def _no_model(connection: Connection, model: str) -> NotFound:
 
 def head_id(connection: Connection, model: str) -> str | None:
     """The id of the model's head; None before its first snapshot."""
-    found: str | None = connection.execute(select(heads.c.snapshot).where(heads.c.model == model)).scalar()
-    return found
+    head: str | None = connection.execute(select(heads.c.snapshot).where(heads.c.model == model)).scalar()
+    return head
 
 
 def select_snapshots() -> Select[Any]:
@@ -176,8 +176,8 @@ def _wrong_in(alias: str) -> str | None:
 def pointed_at(connection: Connection, model: str, alias: str) -> str | None:
     """The id of the snapshot that an alias points at; None where there is no such alias."""
     query = select(aliases.c.snapshot).where(aliases.c.model == model, aliases.c.name == alias)
-    found: str | None = connection.execute(query).scalar()
-    return found
+    snapshot: str | None = connection.execute(query).scalar()
+    return snapshot
 
 
 def resolve_id(connection: Connection, model: str, ref: str) -> str:
@@ -187,10 +187,10 @@ def resolve_id(connection: Connection, model: str, ref: str) -> str:
     """
     require_model(connection, model)
     if ref == "head":
-        found = head_id(connection, model)
-        if found is None:
+        snapshot = head_id(connection, model)
+        if snapshot is None:
             raise NotFound(f"Expected a head of model {model!r}, found no snapshot yet; run `raie setup`")
-        return found
+        return snapshot
     if match := _EDIT.fullmatch(ref):
         return _result_of(edit_by_number(connection, model, int(match[1])))
     return pointed_at(connection, model, ref) or _by_prefix(connection, model, ref)
@@ -203,22 +203,22 @@ def _result_of(edit: Edit) -> str:
 
 
 def _by_prefix(connection: Connection, model: str, ref: str) -> str:
-    found: list[str] = []
+    matches: list[str] = []
     if _PREFIX.fullmatch(ref):
         ids = select(snapshots.c.id).where(snapshots.c.model == model)
         # A range instead of LIKE: it uses the primary key's index on both databases.
         between = snapshots.c.id.between(ref.ljust(64, "0"), ref.ljust(64, "f"))
-        found = list(connection.execute(ids.where(between).order_by(snapshots.c.id).limit(_SHOWN + 1)).scalars())
-    if len(found) > 1:
-        raise InvalidValue(f"Expected a longer prefix than {ref}, found {_listed([f[:16] for f in found])}")
-    if not found:
+        matches = list(connection.execute(ids.where(between).order_by(snapshots.c.id).limit(_SHOWN + 1)).scalars())
+    if len(matches) > 1:
+        raise InvalidValue(f"Expected a longer prefix than {ref}, found {_listed([f[:16] for f in matches])}")
+    if not matches:
         names = select(aliases.c.name).where(aliases.c.model == model).order_by(aliases.c.name).limit(_SHOWN + 1)
         known = ["head", *connection.execute(names).scalars()]
         raise NotFound(
             f"Expected a snapshot of {model!r} as alias, edit:N or at least 4 characters of an id, found {ref!r}; "
             f"there are {_listed(known)}"
         )
-    return found[0]
+    return matches[0]
 
 
 def _listed(names: Any) -> str:
@@ -272,8 +272,8 @@ def version_row(connection: Connection, model: str, region: int, version: int) -
     if row is None:
         require_model(connection, model)
         latest = connection.execute(select(func.max(table.version)).where(*mine)).scalar()
-        found = "no version of it" if latest is None else f"versions 1 to {latest}"
-        raise NotFound(f"Expected version {version} of region {region} of model {model!r}, found {found}")
+        there = "no version of it" if latest is None else f"versions 1 to {latest}"
+        raise NotFound(f"Expected version {version} of region {region} of model {model!r}, found {there}")
     return version_of(row)
 
 
@@ -320,5 +320,5 @@ def _change(text: str) -> RegionChange:
 def next_region_id(connection: Connection, model: str) -> int:
     """One more than the largest region id the model ever had; 0 for its first."""
     largest = select(func.max(adapter_versions.c.region)).where(adapter_versions.c.model == model)
-    found: int | None = connection.execute(largest).scalar()
-    return 0 if found is None else found + 1
+    last: int | None = connection.execute(largest).scalar()
+    return 0 if last is None else last + 1

@@ -44,7 +44,7 @@ __all__ = ["AnyLanding", "NewEdit", "RunningEdit", "land"]
 _Row = dict[str, Any]
 
 _TICK_S = 1e-6
-_TOLD = (
+_PUBLISHED = (
     "number",
     "kind",
     "base",
@@ -145,9 +145,9 @@ def land(connection: Connection, holder: str, landing: AnyLanding) -> Snapshot |
         rows=closed(edit_row(edit, **end), done, numbered, added),
     )
     reach("land.audited")
-    told = edit_by_number(connection, model, edit.number)
+    closed_edit = edit_by_number(connection, model, edit.number)
     # The chain's end goes out with the event: a table rewritten later no longer fits what MLflow shows.
-    payload = _payload(told, landing, versions) | {"audit_head": f"{event.id}:{event.hash}"}
+    payload = _payload(closed_edit, landing, versions) | {"audit_head": f"{event.id}:{event.hash}"}
     outbox.enqueue(connection, model, SNAPSHOT_COMMITTED, payload)
     reach("land.enqueued")
     return snapshot_by_id(connection, manifest.id)
@@ -296,8 +296,8 @@ def _move_head(connection: Connection, manifest: Manifest, at: float) -> None:
         mine = (heads.c.model == manifest.model, heads.c.snapshot == manifest.parent)
         move = update(heads).where(*mine).values(snapshot=manifest.id, moved_at=at)
     if connection.execute(move.returning(heads.c.model)).first() is None:
-        found = head_id(connection, manifest.model)
-        raise CommitConflict(f"Expected head {manifest.parent}, found {found}; retry", manifest.parent, found)
+        head = head_id(connection, manifest.model)
+        raise CommitConflict(f"Expected head {manifest.parent}, found {head}; retry", manifest.parent, head)
 
 
 def _close_edit(connection: Connection, landing: Landing, number: int, at: float) -> _Row:
@@ -320,7 +320,7 @@ def _payload(edit: Edit, landing: Landing, versions: Mapping[int, int]) -> dict[
     """What the outbox tells: everything a publisher needs without reading the registry."""
     manifest = landing.manifest
     return {
-        "edit": {name: getattr(edit, name) for name in _TOLD},
+        "edit": {name: getattr(edit, name) for name in _PUBLISHED},
         "snapshot": {"id": manifest.id, "parent": manifest.parent, "content": manifest.content.to_json()},
         "changes": [change.to_json() | {"version": versions.get(change.region)} for change in landing.changes],
         "report": dict(landing.report),

@@ -82,7 +82,7 @@ def rollback_edit(
 
     def undo(connection: Connection, head: Snapshot) -> _Undone:
         content, numbers = _without(connection, head, number, cascade)
-        before = tuple(_before(connection, model, one) for one in numbers)
+        before = tuple(_before(connection, model, undone) for undone in numbers)
         return _Undone(content, {"edits": numbers}, before)
 
     return _land(database, store, holder, model, undo, author)
@@ -123,9 +123,9 @@ def _without(connection: Connection, head: Snapshot, number: int, cascade: bool)
     landed = _landed_since(connection, head, number)
     while True:
         content, blockers = head.content, set[int]()
-        for one in (edit for edit in landed if edit in chosen):
-            base, result = _contents(connection, model, one)
-            later = landed[: landed.index(one)]
+        for candidate in (edit for edit in landed if edit in chosen):
+            base, result = _contents(connection, model, candidate)
+            later = landed[: landed.index(candidate)]
             blockers = _blockers(connection, model, later, base, result, content)
             if blockers:
                 break

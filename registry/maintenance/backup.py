@@ -195,10 +195,10 @@ def _needed(connection: Connection) -> tuple[tuple[Digest, int], ...]:
     recorded = {digest for value in connection.execute(parts).scalars() for digest in _DIGEST.findall(value)}
     named = set(connection.execute(select(snapshot_blobs.c.digest)).scalars())
     more = recorded.union(planned)
-    found = connection.execute(select(blobs.c.digest, blobs.c.size, blobs.c.state).order_by(blobs.c.digest))
+    rows = connection.execute(select(blobs.c.digest, blobs.c.size, blobs.c.state).order_by(blobs.c.digest))
     return tuple(
         (Digest(row.digest), row.size)
-        for row in found
+        for row in rows
         if row.digest in named or (row.digest in more and row.state == BlobState.LIVE)
     )
 

@@ -49,11 +49,11 @@ def blob_rows(connection: Connection, among: Collection[str] | None = None) -> d
     """The rows of all blobs, or of some, by digest."""
     query = select(_b.digest, _b.state, _b.put_at)
     chunks = [None] if among is None else chunked(sorted(among))
-    found: dict[str, BlobRow] = {}
+    by_digest: dict[str, BlobRow] = {}
     for chunk in chunks:
         for row in connection.execute(query if chunk is None else query.where(_b.digest.in_(chunk))):
-            found[row.digest] = BlobRow(row.state, row.put_at)
-    return found
+            by_digest[row.digest] = BlobRow(row.state, row.put_at)
+    return by_digest
 
 
 def read_back(registry: Registry, wanted: Mapping[str, BlobRow | None]) -> ReadBack:
@@ -80,8 +80,8 @@ def read_back(registry: Registry, wanted: Mapping[str, BlobRow | None]) -> ReadB
         failed = {} if last else _read(registry.store, moved, sizes)
     damaged, unreadable = dict[str, str](), dict[str, str]()
     for digest in sorted(wrong):
-        found = unreadable if isinstance(wrong[digest], StoreUnreachable) else damaged
-        found[digest] = str(wrong[digest])
+        kind = unreadable if isinstance(wrong[digest], StoreUnreachable) else damaged
+        kind[digest] = str(wrong[digest])
     return ReadBack(len(sizes), sum(sizes.values()), damaged, unreadable)
 
 

@@ -69,14 +69,14 @@ def _folders(registry: Registry) -> Mapping[str, int | None]:
     require_store(registry.engine, registry.store)
     data = registry.store.get_record(marker.NAME)
     with reading(registry.engine) as connection:
-        told, rows = identity.recorded(connection), identity.epochs(connection)
+        recorded, rows = identity.recorded(connection), identity.epochs(connection)
     ends = dict[str, int | None]()
-    for epochs in (told, rows):
+    for epochs in (recorded, rows):
         for epoch, following in zip(epochs, [*epochs[1:], None], strict=True):
             ends.setdefault(epoch.heads_folder, None if following is None else following.event)
-    found = None if data is None else marker.read(data)
+    owner = None if data is None else marker.read(data)
     # In a root that several share it may be another registry's.
-    if found is not None and not found.released and rows and rows[-1].prefix:
-        named = identity.Epoch(found.epoch, found.registry, "", 0, "", "", 0.0)
+    if owner is not None and not owner.released and rows and rows[-1].prefix:
+        named = identity.Epoch(owner.epoch, owner.registry, "", 0, "", "", 0.0)
         ends.setdefault(named.heads_folder, None)
     return ends

@@ -198,16 +198,16 @@ def _bases(connection: Connection, model: str) -> Iterator[tuple[str, str]]:
 
 def _freed(connection: Connection, doomed: Sequence[str]) -> dict[str, int]:
     """The bytes that only these snapshots, oldest first, need: each blob's with the first that brought it."""
-    place, owner = {snapshot: place for place, snapshot in enumerate(doomed)}, dict[str, int]()
+    index, owner = {snapshot: index for index, snapshot in enumerate(doomed)}, dict[str, int]()
     for chunk in chunked(list(doomed)):
         query = select(snapshot_blobs).where(snapshot_blobs.c.snapshot.in_(chunk))
         for row in connection.execute(query):
-            owner[row.digest] = min(place[row.snapshot], owner.get(row.digest, len(doomed)))
+            owner[row.digest] = min(index[row.snapshot], owner.get(row.digest, len(doomed)))
     needed = {digest for _, blobs_of in _heirs(connection, doomed) for digest in blobs_of}
     freed: dict[str, int] = {}
     for chunk in chunked(sorted(owner.keys() - needed)):
         rows = connection.execute(select(snapshot_blobs).where(snapshot_blobs.c.digest.in_(chunk)))
-        others = {row.digest for row in rows if row.snapshot not in place}
+        others = {row.digest for row in rows if row.snapshot not in index}
         for row in connection.execute(select(blobs.c.digest, blobs.c.size).where(blobs.c.digest.in_(chunk))):
             if row.digest not in others:
                 first = doomed[owner[row.digest]]

@@ -142,12 +142,12 @@ def _match(connection: Connection, chain: _Chain) -> tuple[dict[int, str], list[
     old, now, unmatched = set(chain.old), dict[int, str](), list[str]()
     for recorded in joined(_edits(connection), _single_rows(connection)):
         digest = _digest(recorded.rows)
-        found = _take(chain.keys, _key(recorded.event, digest))
-        if found is None and old:
-            found = _take(chain.keys, _key(recorded.event, None))
-            if found is not None:
-                now[found] = digest
-        if found is None:
+        number = _take(chain.keys, _key(recorded.event, digest))
+        if number is None and old:
+            number = _take(chain.keys, _key(recorded.event, None))
+            if number is not None:
+                now[number] = digest
+        if number is None:
             unmatched.append(recorded.name)
     return now, unmatched
 
@@ -173,10 +173,10 @@ def _take(keys: dict[bytes, list[int]], key: bytes | None) -> int | None:
     numbers = None if key is None else keys.get(key)
     if key is None or not numbers:
         return None
-    found = numbers.pop(0)
+    number = numbers.pop(0)
     if not numbers:
         del keys[key]
-    return found
+    return number
 
 
 def _left_over(connection: Connection, chain: _Chain) -> Iterator[str]:
@@ -214,9 +214,9 @@ def _edits(connection: Connection) -> Iterator[_Recorded]:
             _of_edits(connection, tables.operations, model.name, "edit", "position"),
             _of_edits(connection, tables.adapter_versions, model.name, "edit", "region", "version"),
             _of_edits(connection, tables.snapshots, model.name, "edit", "id"),
-            key=lambda one: one[0],
+            key=lambda pair: pair[0],
         )
-        for number, group in groupby(led, key=lambda one: one[0]):
+        for number, group in groupby(led, key=lambda pair: pair[0]):
             rows: dict[str, list[Mapping[str, Any]]] = {}
             for _, table, row in group:
                 rows.setdefault(table, []).append(row)
@@ -270,9 +270,9 @@ def _event(action: str, model: str, subject: str, fields: Mapping[str, Any]) -> 
 def _single_rows(connection: Connection) -> Iterator[_Recorded]:
     """What each move of an alias and each word of trust tells of."""
     for row in _all(connection, tables.alias_moves, "id"):
-        told = {"source": row["source"], "target": row["target"]}
+        logged = {"source": row["source"], "target": row["target"]}
         yield _single(
-            f"move {row['id']} of an alias", AuditAction.PROMOTE, f"alias:{row['alias']}", "alias_moves", row, told
+            f"move {row['id']} of an alias", AuditAction.PROMOTE, f"alias:{row['alias']}", "alias_moves", row, logged
         )
     for row in _all(connection, tables.policies, "model", "alias", "version"):
         name, subject = (
@@ -283,9 +283,9 @@ def _single_rows(connection: Connection) -> Iterator[_Recorded]:
             name, AuditAction.POLICY, subject, "policies", row, {"target": digest_of(str(row["policy"]).encode())}
         )
     for row in _all(connection, tables.evaluations, "id"):
-        told = {"source": row["against"], "target": row["snapshot"]}
+        logged = {"source": row["against"], "target": row["snapshot"]}
         subject = evaluation_subject(row["id"], str(row["report"]))
-        yield _single(f"evaluation {row['id']}", AuditAction.EVALUATE, subject, "evaluations", row, told)
+        yield _single(f"evaluation {row['id']}", AuditAction.EVALUATE, subject, "evaluations", row, logged)
     for row in _all(connection, tables.approvals, "model", "alias", "snapshot", "actor"):
         name = f"approval of {row['snapshot']} by {row['actor']}"
         yield _single(
@@ -293,14 +293,14 @@ def _single_rows(connection: Connection) -> Iterator[_Recorded]:
         )
     for row in _all(connection, tables.approval_events, "id"):
         name = f"word {row['id']} on an approval by {row['actor']}"
-        told = {"target": row["snapshot"]}
-        yield _single(name, row["action"], f"alias:{row['alias']}", "approval_events", row, told)
+        logged = {"target": row["snapshot"]}
+        yield _single(name, row["action"], f"alias:{row['alias']}", "approval_events", row, logged)
     for row in _all(connection, tables.key_events, "id"):
         name, action = f"word {row['id']} on key {row['name']!r}", f"{row['action']} key"
         yield _single(name, action, f"key:{row['name']}", "key_events", row, {"target": row["key"]})
     for row in _all(connection, tables.signatures, "model", "snapshot", "key"):
-        name, told = f"signature of {row['snapshot']}", {"target": row["snapshot"]}
-        yield _single(name, AuditAction.SIGN, f"key:{row['key']}", "signatures", row, told)
+        name, logged = f"signature of {row['snapshot']}", {"target": row["snapshot"]}
+        yield _single(name, AuditAction.SIGN, f"key:{row['key']}", "signatures", row, logged)
 
 
 def _all(connection: Connection, table: Table, *order: str) -> Iterator[Mapping[str, Any]]:
@@ -310,10 +310,10 @@ def _all(connection: Connection, table: Table, *order: str) -> Iterator[Mapping[
 
 
 def _single(
-    name: str, action: str, subject: str, table: str, row: Mapping[str, Any], told: Mapping[str, Any]
+    name: str, action: str, subject: str, table: str, row: Mapping[str, Any], logged: Mapping[str, Any]
 ) -> _Recorded:
     said = {field: row[field] for field in ("actor", "reason", "at")}
-    return _Recorded(name, _event(action, row["model"], subject, {**said, **told}), {table: [row]})
+    return _Recorded(name, _event(action, row["model"], subject, {**said, **logged}), {table: [row]})
 
 
 # Pointers
@@ -322,25 +322,25 @@ def _single(
 def _pointers(connection: Connection, chain: _Chain) -> Iterator[str]:
     """Compares what only ever moves with where the events moved it."""
     heads = {row.model: (row.snapshot, row.moved_at) for row in connection.execute(select(tables.heads))}
-    for model, found, told in _different(heads, chain.heads):
-        yield f"the head of {model!r} is {_place(found)}, the audit says {_place(told)}"
+    for model, held, logged in _different(heads, chain.heads):
+        yield f"the head of {model!r} is {_place(held)}, the audit says {_place(logged)}"
     rows = connection.execute(select(tables.aliases))
     aliases = {(row.model, row.name): (row.snapshot, row.moved_at) for row in rows}
-    for (model, alias), found, told in _different(aliases, chain.aliases):
-        yield f"alias {alias!r} of {model!r} is at {_place(found)}, the audit says {_place(told)}"
+    for (model, alias), held, logged in _different(aliases, chain.aliases):
+        yield f"alias {alias!r} of {model!r} is at {_place(held)}, the audit says {_place(logged)}"
     numbers = {row.name: row.last_edit for row in connection.execute(select(tables.models))}
-    for model, found, told in _different(numbers, chain.numbers):
-        yield f"the last edit of {model!r} is {found}, the audit says {told}"
+    for model, held, logged in _different(numbers, chain.numbers):
+        yield f"the last edit of {model!r} is {held}, the audit says {logged}"
     rows = connection.execute(select(tables.expired_snapshots))
     expired = {row.snapshot: (row.at, row.actor, row.reason, row.event) for row in rows}
-    for snapshot, found, told in _different(expired, chain.expired):
-        yield f"snapshot {snapshot} {_expired(found)}, the audit says that it {_expired(told)}"
+    for snapshot, held, logged in _different(expired, chain.expired):
+        yield f"snapshot {snapshot} {_expired(held)}, the audit says that it {_expired(logged)}"
 
 
-def _different(found: Mapping[Any, Any], told: Mapping[Any, Any]) -> Iterator[tuple[Any, Any, Any]]:
-    for key in sorted(found.keys() | told.keys(), key=repr):
-        if found.get(key) != told.get(key):
-            yield key, found.get(key), told.get(key)
+def _different(held: Mapping[Any, Any], logged: Mapping[Any, Any]) -> Iterator[tuple[Any, Any, Any]]:
+    for key in sorted(held.keys() | logged.keys(), key=repr):
+        if held.get(key) != logged.get(key):
+            yield key, held.get(key), logged.get(key)
 
 
 def _place(pointer: tuple[str, float] | None) -> str:

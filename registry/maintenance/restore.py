@@ -113,14 +113,14 @@ def _holds_models(engine: Engine) -> bool:
 @contextmanager
 def _checked_copy(folder: Path, backup: Backup) -> Iterator[Engine]:
     """The backup's database, copied: what is checked is what is brought back, whoever writes there meanwhile."""
-    with tempfile.TemporaryDirectory(prefix="raie-restore-") as place:
-        copy = Path(place) / DATABASE
+    with tempfile.TemporaryDirectory(prefix="raie-restore-") as temporary:
+        copy = Path(temporary) / DATABASE
         shutil.copyfile(folder / DATABASE, copy)
-        found = copy.stat().st_size, file_sha256(copy)
-        if found != (backup.database_bytes, backup.database_sha256):
+        measured = copy.stat().st_size, file_sha256(copy)
+        if measured != (backup.database_bytes, backup.database_sha256):
             raise InvalidValue(
                 f"Expected {folder / DATABASE} as the manifest has it, {backup.database_bytes} bytes with sha256 "
-                f"{backup.database_sha256[:12]}, found {found[0]} with {found[1][:12]}: use another copy"
+                f"{backup.database_sha256[:12]}, found {measured[0]} with {measured[1][:12]}: use another copy"
             )
         if backup.revision != SCHEMA_REVISION:
             raise SchemaMismatch(
@@ -134,8 +134,8 @@ def _check(source: Engine, backup: Backup, store: ArtifactStore) -> int:
     """Raises InvalidValue unless the database holds together; how many later events the store knows of."""
     kept = [] if _is_to_be_made(backup, store) else checkpoints.published(Registry(source, store))
     with reading(source) as connection:
-        found = list(connection.exec_driver_sql("PRAGMA integrity_check").scalars())
-        problems = [] if found == ["ok"] else found[:3]
+        answers = list(connection.exec_driver_sql("PRAGMA integrity_check").scalars())
+        problems = [] if answers == ["ok"] else answers[:3]
         last = int(backup.chain_head.partition(":")[0])
         chain = audit.verify_chain(connection, [anchor for anchor in kept if (anchor.number or 0) <= last])
         problems += [

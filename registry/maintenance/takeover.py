@@ -52,14 +52,14 @@ def fork(registry: Registry, *, author: Author, report: Report | None = None) ->
     DatabaseUnreachable.
     """
     _check(author)
-    found = standing.look(registry)
-    if found.read_only is None:
+    state = standing.look(registry)
+    if state.read_only is None:
         raise InvalidValue(
-            f"Expected a copy of a registry to fork, found the database that owns registry {found.epoch.registry}; "
+            f"Expected a copy of a registry to fork, found the database that owns registry {state.epoch.registry}; "
             "copy the database first, and fork the copy"
         )
-    new = _new_id(registry, found.epoch)
-    return _relocate(registry, found.epoch, new, author, report)
+    new = _new_id(registry, state.epoch)
+    return _relocate(registry, state.epoch, new, author, report)
 
 
 def separate(registry: Registry, *, author: Author, report: Report | None = None) -> Moved | None:
@@ -69,13 +69,13 @@ def separate(registry: Registry, *, author: Author, report: Report | None = None
     its blobs, which may be others' too. Raises NotOwner for a copy, InvalidValue for no reason, and as `fork` does.
     """
     _check(author)
-    found = standing.look(registry)
-    if (why := found.read_only) is not None:
+    state = standing.look(registry)
+    if (why := state.read_only) is not None:
         raise NotOwner(why)
     moved = None
-    if not found.epoch.prefix:
-        moved = _relocate(registry, found.epoch, found.epoch.registry, author, report)
-    _leave_root(registry, found.epoch)
+    if not state.epoch.prefix:
+        moved = _relocate(registry, state.epoch, state.epoch.registry, author, report)
+    _leave_root(registry, state.epoch)
     return moved
 
 
@@ -86,18 +86,18 @@ def move(registry: Registry, *, author: Author) -> Moved | None:
     Raises NotOwner for a root that is another registry's, InvalidValue for no reason, and as `fork` does.
     """
     _check(author)
-    found = standing.look(registry)
-    if found.read_only is None:
-        if (shared := found.shared) is not None:
+    state = standing.look(registry)
+    if state.read_only is None:
+        if (shared := state.shared) is not None:
             raise NotOwner(shared)
         standing.require_writable(registry, fresh=True)
         return None
-    number = 1 + max(found.epoch.number, found.marker.epoch if found.marker is not None else 0)
+    number = 1 + max(state.epoch.number, state.marker.epoch if state.marker is not None else 0)
     step = partial(
         identity.add_epoch,
         number=number,
-        registry=found.epoch.registry,
-        prefix=found.epoch.prefix,
+        registry=state.epoch.registry,
+        prefix=state.epoch.prefix,
         author=author,
     )
     epoch = write(registry.engine, step)
@@ -204,8 +204,8 @@ def _switch(
     if connection.dialect.name == "postgresql":
         # Uploads that are being recorded end first, and later ones find the new part of the store.
         connection.exec_driver_sql("LOCK TABLE blobs IN SHARE ROW EXCLUSIVE MODE")
-    if (found := identity.current(connection)) != before:
-        raise NotOwner(f"Expected epoch {before.number} still, found {found.number}, begun meanwhile; look again")
+    if (epoch := identity.current(connection)) != before:
+        raise NotOwner(f"Expected epoch {before.number} still, found {epoch.number}, begun meanwhile; look again")
     live = {Digest(digest) for digest in connection.execute(_live()).scalars()}
     if live - copied - lost:
         return None
@@ -223,10 +223,10 @@ def _leave_root(registry: Registry, epoch: identity.Epoch) -> None:
     """Says in the store's root that the registry has left it, so that the last one there may have it."""
     root = registry.store.within("")
     with reading(registry.engine) as connection:
-        mine = {each.registry for each in identity.recorded(connection)} | {epoch.registry}
-    for each in sorted(mine):
-        root.put_record(f"audit/{each}/{standing.SEPARATED}", canonical_json({"registry": each}))
+        mine = {registry_id.registry for registry_id in identity.recorded(connection)} | {epoch.registry}
+    for registry_id in sorted(mine):
+        root.put_record(f"audit/{registry_id}/{standing.SEPARATED}", canonical_json({"registry": registry_id}))
     data = root.get_record(marker.NAME)
-    found = None if data is None else marker.read(data)
-    if found is not None and found.registry in mine and not found.released:
-        root.put_record(marker.NAME, replace(found, released=True).to_bytes())
+    owner = None if data is None else marker.read(data)
+    if owner is not None and owner.registry in mine and not owner.released:
+        root.put_record(marker.NAME, replace(owner, released=True).to_bytes())

@@ -139,13 +139,13 @@ def verify(registry: Registry, *, anchors: Iterable[audit.Anchor] = ()) -> Verif
     kept, owned = published(registry), ownership.check(registry, retired(registry))
     with reading(registry.engine) as connection:
         chain = audit.verify_chain(connection, [*kept, *anchors])
-        found, trust = references.check(connection), trust_rows.check(connection)
+        checked, trust = references.check(connection), trust_rows.check(connection)
         rows = blob_rows(connection)
     reach("verify.viewed")
     live = {digest for digest, row in rows.items() if row.state == BlobState.LIVE}
-    read = read_back(registry, {digest: rows.get(digest) for digest in found.named | live})
-    not_live = sorted(found.named - live)
-    problems = (*found.problems, *(f"blob {digest} is named by a snapshot but not live" for digest in not_live))
+    read = read_back(registry, {digest: rows.get(digest) for digest in checked.named | live})
+    not_live = sorted(checked.named - live)
+    problems = (*checked.problems, *(f"blob {digest} is named by a snapshot but not live" for digest in not_live))
     affected = _affected(registry, [*read.damaged, *read.unreadable])
 
     def named(bad: Mapping[str, str]) -> tuple[DamagedBlob, ...]:
@@ -154,8 +154,8 @@ def verify(registry: Registry, *, anchors: Iterable[audit.Anchor] = ()) -> Verif
     return VerifyReport(
         blobs=read.blobs,
         bytes=read.bytes,
-        snapshots=found.snapshots,
-        expired=found.expired,
+        snapshots=checked.snapshots,
+        expired=checked.expired,
         damaged=named(read.damaged),
         unreadable=named(read.unreadable),
         chain=chain,
@@ -168,15 +168,15 @@ def verify(registry: Registry, *, anchors: Iterable[audit.Anchor] = ()) -> Verif
 
 def _affected(registry: Registry, digests: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """For each digest the ids of the kept snapshots whose content, or manifest, it is part of."""
-    found: dict[str, list[str]] = {digest: [] for digest in digests}
-    if not found:
+    affected: dict[str, list[str]] = {digest: [] for digest in digests}
+    if not affected:
         return {}
     with reading(registry.engine) as connection:
         query = select_snapshots().where(expired_snapshots.c.snapshot.is_(None))
         for row in connection.execute(query.order_by(snapshots.c.created_at)):
-            for digest in found.keys() & (_blobs_of(row) | {row.id}):
-                found[digest].append(row.id)
-    return {digest: tuple(ids) for digest, ids in found.items()}
+            for digest in affected.keys() & (_blobs_of(row) | {row.id}):
+                affected[digest].append(row.id)
+    return {digest: tuple(ids) for digest, ids in affected.items()}
 
 
 def _blobs_of(row: Row[Any]) -> frozenset[Digest]:
@@ -208,16 +208,16 @@ def gc(
     ownership.require_collectable(registry, dry_run=dry_run)
     before = time.time() - grace_s
     with reading(registry.engine) as connection:
-        found, kept = _unneeded(connection, before)
+        unneeded, kept = _unneeded(connection, before)
     reach("gc.listed")
     unknown = _strays(registry, before)
     leftovers, problem = _leftovers(registry, before, dry_run=True)
     # In one order, as uploads take the rows' locks: each could otherwise wait for the other.
-    doomed = sorted([*found, *(unknown if strays else [])], key=lambda blob: blob.digest)
+    doomed = sorted([*unneeded, *(unknown if strays else [])], key=lambda blob: blob.digest)
     if not dry_run:
         # The event comes first, with the marks: what is removed was told, even by a gc that is killed on its way.
-        told = partial(_mark, found=doomed, before=before, leftovers=len(leftovers), author=author)
-        marked = write(registry.engine, told)
+        mark = partial(_mark, candidates=doomed, before=before, leftovers=len(leftovers), author=author)
+        marked = write(registry.engine, mark)
         reach("gc.mark_committed")
         doomed = [blob for batch in chunked(marked, _AT_ONCE) for blob in _remove(registry, batch)]
         leftovers, problem = _leftovers(registry, before, dry_run=False)
@@ -288,20 +288,20 @@ def _strays(registry: Registry, before: float) -> list[Collected]:
 
 
 def _mark(
-    connection: Connection, found: list[Collected], before: float, leftovers: int, author: Author
+    connection: Connection, candidates: list[Collected], before: float, leftovers: int, author: Author
 ) -> list[Collected]:
     """Turns the rows to "deleting", looking again now that no commit can get at them, and tells of it in the log.
 
     Objects without a row get one, so that an upload of the same bytes meets it.
     """
-    strays = [blob for blob in found if blob.reason == _STRAY]
+    strays = [blob for blob in candidates if blob.reason == _STRAY]
     rows = [
         {"digest": blob.digest, "size": blob.size, "state": BlobState.DELETING, "put_at": 0.0} for blob in strays
     ]
     if rows:
         connection.execute(upsert(connection, blobs).on_conflict_do_nothing(), rows)
     chosen: set[str] = set()
-    for chunk in chunked([blob.digest for blob in found]):
+    for chunk in chunked([blob.digest for blob in candidates]):
         mine = _b.digest.in_(chunk)
         connection.execute(select(_b.digest).where(mine).order_by(_b.digest).with_for_update()).all()
         reach("gc.locked")
@@ -309,7 +309,7 @@ def _mark(
         connection.execute(update(blobs).where(_b.digest.in_(still)).values(state=BlobState.DELETING))
         reach("gc.marked")
         chosen.update(still)
-    marked = [blob for blob in found if blob.digest in chosen]
+    marked = [blob for blob in candidates if blob.digest in chosen]
     if marked or leftovers:
         size = sum(blob.size for blob in marked)
         subject = f"{len(marked)} blobs, {size} bytes, {leftovers} leftovers"

@@ -67,10 +67,10 @@ def alias_gaps(engine: Engine, uri: str) -> tuple[AliasGap, ...] | None:
         return ()
     shows = _shows(uri)
     try:
-        found = [(row, *shows(legal_model_name(row.model), legal_alias(row.name))) for row in rows]
+        pairs = [(row, *shows(legal_model_name(row.model), legal_alias(row.name))) for row in rows]
     except (OSError, ValueError, sqlite3.Error):
         return None
-    return tuple(AliasGap(r.model, r.name, r.snapshot, v, s) for r, v, s in found if s != r.snapshot)
+    return tuple(AliasGap(r.model, r.name, r.snapshot, v, s) for r, v, s in pairs if s != r.snapshot)
 
 
 def waiting_aliases(engine: Engine) -> set[tuple[str, str]]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["published_in_mlflow"]
 
-_PLACE = "MLflow"
+_KEEPER = "MLflow"
 
 
 def published_in_mlflow(tracking_uri: str, models: Iterable[str]) -> list[Anchor]:
@@ -50,7 +50,7 @@ def _of_model(client: MlflowClient, name: str) -> Iterator[Anchor]:
 def _anchor(end: str) -> Anchor:
     """The end that a tag shows; one that somebody changed is one that the chain does not hold."""
     try:
-        return parse_anchor(end, _PLACE)
+        return parse_anchor(end, _KEEPER)
     except InvalidValue:
         # Events published by the first raie carry the hash alone.
-        return Anchor(None, end, _PLACE)
+        return Anchor(None, end, _KEEPER)

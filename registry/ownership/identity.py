@@ -93,20 +93,20 @@ def problems(connection: Connection) -> list[str]:
     """Where rows and chain say different things, one line each."""
     rows = {epoch.number: epoch for epoch in epochs(connection)}
     events = _since_upgrade(list(_events(connection)))
-    found = []
+    lines = []
     for number in sorted(rows.keys() | events.keys()):
         row, event = rows.get(number), events.get(number)
         if row is None:
-            found.append(f"identity: the audit chain records epoch {number}, and its row was deleted")
+            lines.append(f"identity: the audit chain records epoch {number}, and its row was deleted")
         elif event is None:
-            found.append(f"identity: there is a row of epoch {number}, and no audit event records it")
+            lines.append(f"identity: there is a row of epoch {number}, and no audit event records it")
         elif row != event:
             names = [name for name in vars(row) if getattr(row, name) != getattr(event, name)]
-            found.append(
+            lines.append(
                 f"identity: the row of epoch {number} was changed: its {', '.join(names)} are not what the audit "
                 "chain records"
             )
-    return found
+    return lines
 
 
 def scope_of(connection: Connection) -> str:
@@ -143,5 +143,5 @@ def _events(connection: Connection) -> Iterator[tuple[Epoch, str]]:
 
 def _since_upgrade(events: list[tuple[Epoch, str]]) -> dict[int, Epoch]:
     """Those from the last one on that a migration wrote."""
-    starts = [place for place, (_, client) in enumerate(events) if client.startswith(_UPGRADE)]
+    starts = [index for index, (_, client) in enumerate(events) if client.startswith(_UPGRADE)]
     return {epoch.number: epoch for epoch, _ in events[starts[-1] if starts else 0 :]}

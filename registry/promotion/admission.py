@@ -26,9 +26,9 @@ __all__ = ["admit", "admit_load", "admit_serving", "candidate_of", "gates_of"]
 
 def candidate_of(connection: Connection, snapshot: str) -> Candidate:
     """A committed snapshot as a candidate; raises NotFound."""
-    found = snapshot_by_id(connection, snapshot)
+    committed = snapshot_by_id(connection, snapshot)
     return Candidate(
-        found.id, found.model, found.content, edit_by_number(connection, found.model, found.edit).actor
+        committed.id, committed.model, committed.content, edit_by_number(connection, committed.model, committed.edit).actor
     )
 
 

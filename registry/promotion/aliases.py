@@ -89,21 +89,21 @@ def promote(
     """
     lock_model(connection, model)
     check_alias(connection, model, alias)
-    found = pointed_at(connection, model, alias)
-    target = _target(connection, model, ref, alias, expected, found)
+    served = pointed_at(connection, model, alias)
+    target = _target(connection, model, ref, alias, expected, served)
     require_kept(connection, [target])
-    if found == target:
+    if served == target:
         return _repeated(connection, model, alias)
-    admission.admit(connection, model, alias, target, found, author=author, override=override)
-    return _move(connection, model, alias, found, target, author)
+    admission.admit(connection, model, alias, target, served, author=author, override=override)
+    return _move(connection, model, alias, served, target, author)
 
 
 def rehearse(connection: Connection, model: str, ref: str, alias: str, expected: str | None = None) -> Rehearsal:
     """What `promote` would do; raises NotFound, InvalidValue and AliasConflict."""
     check_alias(connection, model, alias)
-    found = pointed_at(connection, model, alias)
-    target = _target(connection, model, ref, alias, expected, found)
-    return Rehearsal(found, target, admission.gates_of(connection, model, alias, target, found))
+    served = pointed_at(connection, model, alias)
+    target = _target(connection, model, ref, alias, expected, served)
+    return Rehearsal(served, target, admission.gates_of(connection, model, alias, target, served))
 
 
 def approval_counts(connection: Connection, approval: Approval) -> bool | None:
@@ -128,17 +128,17 @@ def look_alikes(connection: Connection, approval: Approval) -> list[str]:
 
 
 def _target(
-    connection: Connection, model: str, ref: str, alias: str, expected: str | None, found: str | None
+    connection: Connection, model: str, ref: str, alias: str, expected: str | None, served: str | None
 ) -> str:
     """The snapshot to move to, once the alias is where it was expected; raises NotFound and AliasConflict."""
     if expected is not None:
         wanted = resolve_id(connection, model, expected) if expected else None
-        if wanted != found:
+        if wanted != served:
             raise AliasConflict(
                 f"Expected alias {alias!r} of {model!r} at {wanted or 'no snapshot'}, found it at "
-                f"{found or 'no snapshot'}; look again and repeat",
+                f"{served or 'no snapshot'}; look again and repeat",
                 wanted,
-                found,
+                served,
             )
     return resolve_id(connection, model, ref)
 
@@ -302,8 +302,8 @@ def _move(
     else:
         mine = (aliases.c.model == model, aliases.c.name == alias, aliases.c.snapshot == source)
         if connection.execute(update(aliases).where(*mine).values(snapshot=target, moved_at=at)).rowcount != 1:
-            found = pointed_at(connection, model, alias)
-            raise AliasConflict(f"Expected alias {alias!r} at {source}, found it at {found}; retry", source, found)
+            served = pointed_at(connection, model, alias)
+            raise AliasConflict(f"Expected alias {alias!r} at {source}, found it at {served}; retry", source, served)
     reach("promote.alias_moved")
     fields = {
         "model": model,
@@ -328,7 +328,7 @@ def _move(
         rows={"alias_moves": [logged | {"id": number}]},
     )
     reach("promote.audited")
-    told = {"alias": alias, "from": source, "to": target, "actor": author.name, "reason": author.reason, "at": at}
-    outbox.enqueue(connection, model, ALIAS_MOVED, told)
+    payload = {"alias": alias, "from": source, "to": target, "actor": author.name, "reason": author.reason, "at": at}
+    outbox.enqueue(connection, model, ALIAS_MOVED, payload)
     reach("promote.enqueued")
     return AliasMove(number, model, alias, source, target, author.name, author.reason, at)

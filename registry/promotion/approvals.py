@@ -66,7 +66,7 @@ def withdraw(connection: Connection, model: str, ref: str, alias: str, author: A
     known = _newest(connection, model, alias, snapshot)
     mine = known.get(person_of(author.name))
     if mine is None:
-        names = ", ".join(sorted(word.actor for word in known.values() if not word.withdrawn)) or "nobody"
+        names = ", ".join(sorted(approval.actor for approval in known.values() if not approval.withdrawn)) or "nobody"
         raise NotFound(
             f"Expected an approval of {snapshot[:12]} for {alias!r} by {author.name}, found approval by {names}; only "
             "who gave one takes it back"
@@ -83,7 +83,7 @@ def withdraw(connection: Connection, model: str, ref: str, alias: str, author: A
 def approvers(connection: Connection, model: str, alias: str, snapshot: str) -> frozenset[str]:
     """Who approved that an alias moves to a snapshot, and did not take it back."""
     known = _newest(connection, model, alias, snapshot).values()
-    return frozenset(word.actor for word in known if not word.withdrawn)
+    return frozenset(approval.actor for approval in known if not approval.withdrawn)
 
 
 def _locked(connection: Connection, model: str, ref: str, author: Author, what: str) -> str:
@@ -96,7 +96,7 @@ def _locked(connection: Connection, model: str, ref: str, author: Author, what: 
 
 def _newest(connection: Connection, model: str, alias: str, snapshot: str) -> dict[str, Approval]:
     """Person -> that person's newest word."""
-    return {person_of(word.actor): word for word in _history(connection, model, alias, snapshot)}
+    return {person_of(approval.actor): approval for approval in _history(connection, model, alias, snapshot)}
 
 
 def _history(connection: Connection, model: str, alias: str, snapshot: str) -> Iterator[Approval]:
@@ -110,25 +110,25 @@ def _history(connection: Connection, model: str, alias: str, snapshot: str) -> I
         yield Approval(row.model, row.alias, row.snapshot, *said)
 
 
-def _append(connection: Connection, word: Approval, action: AuditAction) -> Approval:
+def _append(connection: Connection, approval: Approval, action: AuditAction) -> Approval:
     """Keeps a later word."""
-    row: dict[str, Any] = {name: value for name, value in vars(word).items() if name != "withdrawn"}
+    row: dict[str, Any] = {name: value for name, value in vars(approval).items() if name != "withdrawn"}
     row["action"] = action
     number = connection.execute(insert(approval_events).values(row).returning(_LATER.id)).scalar_one()
-    _log(connection, word, action, {"approval_events": [row | {"id": number}]})
-    return word
+    _log(connection, approval, action, {"approval_events": [row | {"id": number}]})
+    return approval
 
 
 def _log(
-    connection: Connection, word: Approval, action: AuditAction, rows: dict[str, list[dict[str, Any]]]
+    connection: Connection, approval: Approval, action: AuditAction, rows: dict[str, list[dict[str, Any]]]
 ) -> None:
     audit.append(
         connection,
-        author=Author(word.actor, word.reason),
+        author=Author(approval.actor, approval.reason),
         action=action,
-        model=word.model,
-        subject=f"alias:{word.alias}",
-        target=word.snapshot,
-        at=word.at,
+        model=approval.model,
+        subject=f"alias:{approval.alias}",
+        target=approval.snapshot,
+        at=approval.at,
         rows=rows,
     )

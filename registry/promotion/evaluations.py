@@ -114,12 +114,12 @@ def facts(
 
 def _evaluation(connection: Connection, candidate: Candidate, served: Snapshot) -> Evaluation | None:
     """The newest evaluation of this content against the served one."""
-    recorded, judged = _newest_recorded(connection, candidate, served), _impact(connection, candidate, served)
-    if recorded is not None and (judged is None or recorded[0] > judged[0]):
+    recorded, impact = _newest_recorded(connection, candidate, served), _impact(connection, candidate, served)
+    if recorded is not None and (impact is None or recorded[0] > impact[0]):
         row = recorded[1]
         return _read(f"evaluation {row.id}", row.report, row.at, candidate.content, served.content)
-    if judged is not None:
-        row = judged[1]
+    if impact is not None:
+        row = impact[1]
         return _read(f"edit {row.number}", row.report, row.closed_at, candidate.content, served.content)
     return None
 
@@ -151,13 +151,13 @@ def _impact(connection: Connection, candidate: Candidate, served: Snapshot) -> _
     )
     rows = {f"edit:{row.number}": row for row in connection.execute(query)}
     events = _event_of(connection, candidate.model, rows)
-    told = [(events.get(subject, 0), row) for subject, row in rows.items()]
-    return max(told, key=lambda one: one[0], default=None)
+    logged = [(events.get(subject, 0), row) for subject, row in rows.items()]
+    return max(logged, key=lambda pair: pair[0], default=None)
 
 
 def _event_of(connection: Connection, model: str, subjects: Iterable[str]) -> dict[str, int]:
     """Subject -> the number of the newest event of it: for an edit, of its end."""
-    found: dict[str, int] = {}
+    newest: dict[str, int] = {}
     for chunk in chunked(sorted(subjects)):
         mine = (
             _logged.model == model,
@@ -165,8 +165,8 @@ def _event_of(connection: Connection, model: str, subjects: Iterable[str]) -> di
             _logged.action.in_((AuditAction.COMMIT, AuditAction.EVALUATE)),
         )
         query = select(_logged.subject, func.max(_logged.id)).where(*mine).group_by(_logged.subject)
-        found |= {row[0]: row[1] for row in connection.execute(query)}
-    return found
+        newest |= {row[0]: row[1] for row in connection.execute(query)}
+    return newest
 
 
 def evaluation_subject(number: int, report: str) -> str:

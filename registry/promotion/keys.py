@@ -107,18 +107,18 @@ def revoke(connection: Connection, model: str, name: str, author: Author) -> Key
     """
     lock_model(connection, model)
     known = keys(connection, model)
-    found = [event for event in known if event.name == name and event.trusted]
-    found = found or [
+    matches = [event for event in known if event.name == name and event.trusted]
+    matches = matches or [
         event for event in known if event.name == name or (len(name) >= 4 and event.key.startswith(name))
     ]
-    if not found:
+    if not matches:
         names = ", ".join(event.name for event in known) or "none"
         raise NotFound(f"Expected a key {name!r} of model {model!r}, found {names}; `raie keys list` shows them")
-    if len({event.key for event in found}) > 1:
-        raise InvalidValue(f"Expected one key, found {len(found)} that {name!r} could be; give more of the key")
-    if not found[0].trusted:
-        return found[0]
-    return _say(connection, model, found[0].key, KeyAction.REVOKE, found[0].name, author)
+    if len({event.key for event in matches}) > 1:
+        raise InvalidValue(f"Expected one key, found {len(matches)} that {name!r} could be; give more of the key")
+    if not matches[0].trusted:
+        return matches[0]
+    return _say(connection, model, matches[0].key, KeyAction.REVOKE, matches[0].name, author)
 
 
 def _say(connection: Connection, model: str, key: str, action: KeyAction, name: str, author: Author) -> KeyEvent:
@@ -194,9 +194,9 @@ def signers(connection: Connection, model: str, snapshot: str) -> frozenset[str]
 
     trusted = {event.key: event.name for event in keys(connection, model) if event.trusted}
     return frozenset(
-        trusted[each.key]
-        for each in made
-        if each.key in trusted and is_valid(each.key, model, snapshot, each.signature)
+        trusted[signature.key]
+        for signature in made
+        if signature.key in trusted and is_valid(signature.key, model, snapshot, signature.signature)
     )
 
 

@@ -146,10 +146,10 @@ class Policy:
         Raises InvalidValue for any other, one with a gate of a newer raie among them: it must not be passed over.
         """
         known = {field.name for field in fields(Policy)}
-        found = set(value) - {"format"} if isinstance(value, Mapping) else set()
-        if not isinstance(value, Mapping) or value.get("format") != FORMAT or not known - _LATER <= found <= known:
+        names = set(value) - {"format"} if isinstance(value, Mapping) else set()
+        if not isinstance(value, Mapping) or value.get("format") != FORMAT or not known - _LATER <= names <= known:
             raise InvalidValue("Expected a policy as this raie writes it, found another; upgrade raie")
-        return Policy().amended({name: value[name] for name in found})
+        return Policy().amended({name: value[name] for name in names})
 
 
 @dataclass(frozen=True)
@@ -252,10 +252,10 @@ def _locality(policy: Policy, facts: Facts) -> Gate | None:
     disturbed = None if facts.evaluation is None else facts.evaluation.disturbed
     expected = "every untouched region as it is served, byte for byte"
     if disturbed is None:
-        found = "no word of what was left untouched"
+        actual = "no word of what was left untouched"
     else:
-        found = f"another {', '.join(disturbed)}" if disturbed else "all of them"
-    return _compared("locality", disturbed == (), expected, found, facts)
+        actual = f"another {', '.join(disturbed)}" if disturbed else "all of them"
+    return _compared("locality", disturbed == (), expected, actual, facts)
 
 
 def _age(policy: Policy, facts: Facts) -> Gate | None:
@@ -263,18 +263,18 @@ def _age(policy: Policy, facts: Facts) -> Gate | None:
         return None
     age_s = math.inf if facts.evaluation is None else facts.evaluation.age_s
     expected = f"an evaluation of the last {policy.max_age_s / _DAY_S:g} days"
-    found = "one from the future; look at the clocks" if age_s < 0 else f"one {age_s / _DAY_S:.1f} days old"
-    return _compared("age", -CLOCK_SKEW_S <= age_s <= policy.max_age_s, expected, found, facts)
+    actual = "one from the future; look at the clocks" if age_s < 0 else f"one {age_s / _DAY_S:.1f} days old"
+    return _compared("age", -CLOCK_SKEW_S <= age_s <= policy.max_age_s, expected, actual, facts)
 
 
-def _compared(name: str, passed: bool, expected: str, found: str, facts: Facts) -> Gate:
+def _compared(name: str, passed: bool, expected: str, actual: str, facts: Facts) -> Gate:
     """A gate that compares with what is served."""
     advice = f"`raie evaluate LOG --ref {facts.snapshot[:12]} --against {facts.alias} --record` measures it"
     if not facts.replaces:
         return Gate(name, True, expected, f"nothing else that {facts.alias} serves", advice)
     if facts.evaluation is None:
         return Gate(name, False, expected, f"no evaluation against what {facts.alias} serves", advice)
-    return Gate(name, passed, expected, f"{found} ({facts.evaluation.source})", advice)
+    return Gate(name, passed, expected, f"{actual} ({facts.evaluation.source})", advice)
 
 
 def _second_person(policy: Policy, facts: Facts) -> Gate | None:
@@ -282,14 +282,14 @@ def _second_person(policy: Policy, facts: Facts) -> Gate | None:
         return None
     made = {person_of(author) for author in facts.authors}
     others = {name for name in facts.approvers if person_of(name) not in made}
-    found = "approval by " + ", ".join(sorted(others or facts.approvers)) if facts.approvers else "no approval"
+    actual = "approval by " + ", ".join(sorted(others or facts.approvers)) if facts.approvers else "no approval"
     alike = sorted(f"{a!a} looks like author {b!a}" for a in others for b in facts.authors if look_alike(a, b))
-    found += f" ({'; '.join(alike)})" if alike else ""
+    actual += f" ({'; '.join(alike)})" if alike else ""
     return Gate(
         "second person",
         bool(others),
         f"approval by somebody other than {' and '.join(sorted(facts.authors)) or 'its author'}",
-        found,
+        actual,
         f"somebody else runs `raie approve {facts.snapshot[:12]} --alias {facts.alias}`",
     )
 

@@ -91,11 +91,11 @@ class S3Store:
 
     def iterate(self) -> Iterator[StoredBlob]:
         """Every object with a blob's key."""
-        for key, found in self._listed("sha256/"):
+        for key, listed in self._listed("sha256/"):
             digest = digest_in(key)
             if digest is not None:
                 try:
-                    yield StoredBlob(digest, found["Size"], found["LastModified"].timestamp())
+                    yield StoredBlob(digest, listed["Size"], listed["LastModified"].timestamp())
                 except (LookupError, AttributeError) as error:
                     raise StoreUnreachable(
                         f"Expected the store {self._where} to list objects with their sizes and times, found {key} "
@@ -146,10 +146,10 @@ class S3Store:
     def _listed(self, folder: str, after: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Every object in a folder that sorts after a key, with its key below the store's prefix."""
         start = self._prefixed("")
-        for found in self._objects.listed(self._prefixed(folder), after=self._prefixed(after) if after else ""):
-            key = relative_key(found["Key"], start)
+        for listed in self._objects.listed(self._prefixed(folder), after=self._prefixed(after) if after else ""):
+            key = relative_key(listed["Key"], start)
             if key is not None and key.startswith(folder):
-                yield key, found
+                yield key, listed
 
     @property
     def _objects(self) -> S3Objects:

@@ -78,14 +78,14 @@ def s3_client(s3_server: dict[str, str]) -> Any:
 
 
 @pytest.fixture
-def s3_registry(made: Path, place: Path, s3_client: Any, s3_folder: Path, s3_url: str) -> Registry:
+def s3_registry(made: Path, scratch: Path, s3_client: Any, s3_folder: Path, s3_url: str) -> Registry:
     """A copy of the registry that was made whose blobs are in S3; it looks at them past the server."""
     prefix = s3_url.rpartition("/")[2]
     for blob in (made / STORE).rglob("sha256/*/*"):
         key = f"{prefix}/{blob.relative_to(made / STORE).as_posix()}"
         s3_client.put_object(Bucket=S3_NAME, Key=key, Body=blob.read_bytes())
-    shutil.copy(made / DATABASE, place)
-    copy = opened(place, place)
+    shutil.copy(made / DATABASE, scratch)
+    copy = opened(scratch, scratch)
     with reading(copy.engine) as connection:
         epoch = current(connection)
     claim(copy, epoch, open_store(s3_url).within(epoch.prefix))
@@ -104,13 +104,13 @@ def postgres_made(postgres_server: str, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.fixture
-def postgres_registry(postgres_server: str, postgres_made: tuple[str, Path], place: Path) -> Iterator[Registry]:
+def postgres_registry(postgres_server: str, postgres_made: tuple[str, Path], scratch: Path) -> Iterator[Registry]:
     """A copy of that registry."""
     template, store = postgres_made
-    copy = f"copy_{place.name.replace('-', '_')}"
+    copy = f"copy_{scratch.name.replace('-', '_')}"
     run_sql(postgres_server, f"CREATE DATABASE {copy} TEMPLATE {template}")
-    shutil.copytree(store, place / STORE)
-    yield Registry.open(_named(postgres_server, copy), str(place / STORE))
+    shutil.copytree(store, scratch / STORE)
+    yield Registry.open(_named(postgres_server, copy), str(scratch / STORE))
     run_sql(postgres_server, f"DROP DATABASE {copy} WITH (FORCE)")
 
 

@@ -22,7 +22,7 @@ STRAY = b"nobody's"
 def edit(registry: Registry) -> str:
     """One edit of a region, begun or gone on with; the id of its snapshot."""
     world = World(registry)
-    begun = next((found for found in registry.edits(MODEL) if found.kind == "edit"), None) or world.begin()
+    begun = next((edit_ for edit_ in registry.edits(MODEL) if edit_.kind == "edit"), None) or world.begin()
     base = registry.resolve(MODEL, str(begun.base)).content
     return world.commit(begun, world.changed(base, {1: "a"}), 1).id
 
@@ -80,8 +80,8 @@ class Outage:
         head = self.direct.head(MODEL)
         assert head is not None
         assert head.id in (self.results[load], self.results[edit])
-        found = verify(self.direct)
-        assert found.ok, found
+        edit_ = verify(self.direct)
+        assert edit_.ok, edit_
 
 
 def one_clear_line(error: Exception) -> bool:

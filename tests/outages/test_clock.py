@@ -88,24 +88,24 @@ def test_a_lease_outlives_a_clock_that_moves_a_little(world: World, clock: Clock
 def test_a_lease_that_was_given_before_the_clock_went_back_does_not_live_until_the_clock_is_there_again(
     world: World, clock: Clock
 ) -> None:
-    other = held_elsewhere(world)
-    edit = other.begin()
+    second = held_elsewhere(world)
+    edit = second.begin()
     clock.ahead_s = -DAY_S
     assert world.registry.edit(MODEL, edit.number).state == "abandoned"
     # Its holder works after all: at its next heartbeat it has a lease by the new clock, and commits.
-    other.registry.heartbeat(MODEL, edit.number)
+    second.registry.heartbeat(MODEL, edit.number)
     assert world.registry.edit(MODEL, edit.number).state == "running"
     clock.ahead_s -= LEASE_S
-    assert other.commit(edit, other.changed(other.head.content, {1: "a"}), 1) == world.head
+    assert second.commit(edit, second.changed(second.head.content, {1: "a"}), 1) == world.head
 
 
 def test_a_lease_that_was_renewed_while_the_clock_was_ahead_is_over_when_the_clock_comes_back(
     world: World, clock: Clock
 ) -> None:
-    other = held_elsewhere(world)
-    edit = other.begin()
+    second = held_elsewhere(world)
+    edit = second.begin()
     clock.ahead_s = DAY_S
-    other.registry.heartbeat(MODEL, edit.number)
+    second.registry.heartbeat(MODEL, edit.number)
     clock.ahead_s = 0.0
     assert world.registry.resume(MODEL, edit.number).lease_owner == world.registry.holder
 

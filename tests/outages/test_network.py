@@ -162,8 +162,8 @@ def role(engine: Engine, attributes: str) -> Iterator[str]:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
 
         def run(statement: str) -> str:
-            found = connection.execute(text(statement))
-            return str(found.scalar()) if found.returns_rows else ""
+            rows = connection.execute(text(statement))
+            return str(rows.scalar()) if rows.returns_rows else ""
 
         rules = Path(run("SHOW hba_file"))
         before = rules.read_text()

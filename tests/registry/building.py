@@ -80,9 +80,9 @@ class World:
 
     @property
     def head(self) -> Snapshot:
-        found = self.registry.head(self.model)
-        assert found is not None
-        return found
+        newest = self.registry.head(self.model)
+        assert newest is not None
+        return newest
 
 
 def overwrite(store: ArtifactStore, digest: Digest, data: bytes) -> None:

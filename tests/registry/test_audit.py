@@ -59,7 +59,7 @@ def test_every_move_is_told_with_who_when_what_and_why(world: World) -> None:
 
 def test_every_operation_that_changes_something_is_told(world: World) -> None:
     registry, seen = world.registry, chain(world).events
-    told: list[tuple[str, str]] = []
+    events: list[tuple[str, str]] = []
 
     def after(act: Callable[[], object]) -> None:
         """Does something, and notes which events told of it."""
@@ -67,7 +67,7 @@ def test_every_operation_that_changes_something_is_told(world: World) -> None:
         act()
         with reading(registry.engine) as connection:
             new = list(audit.events(connection, after=seen))
-        told.extend((event.action, event.subject.partition(":")[0]) for event in new)
+        events.extend((event.action, event.subject.partition(":")[0]) for event in new)
         assert all(event.actor and event.client.startswith("raie ") for event in new)
         seen += len(new)
 
@@ -81,7 +81,7 @@ def test_every_operation_that_changes_something_is_told(world: World) -> None:
     after(lambda: registry.rollback_to(MODEL, "edit:1", Author("ada")))
     after(lambda: expire(registry, MODEL, Rule(3), author=Author("ada")))
     after(lambda: gc(registry, author=Author("ada"), grace_s=0.0))
-    assert told == [
+    assert events == [
         ("begin", "edit"),
         ("resume", "edit"),
         ("abort", "edit"),
@@ -93,7 +93,7 @@ def test_every_operation_that_changes_something_is_told(world: World) -> None:
         ("rollback", "edit"),
         ("rollback", "edit"),
         ("expire", "snapshot"),
-        ("gc", told[-1][1]),
+        ("gc", events[-1][1]),
     ]
 
 

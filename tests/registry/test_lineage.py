@@ -74,9 +74,9 @@ def test_a_snapshot_says_which_version_of_each_region_it_holds(world: World) -> 
 
 def test_a_difference_names_regions_and_shared_parts(world: World) -> None:
     older, newer = world.registry.resolve(MODEL, "edit:2"), world.head
-    found = lineage.diff(older, newer)
-    assert (found.added, found.removed, found.changed) == ((3,), (), (1,))
-    assert (found.shared, found.backbone, found.space) == (("watermark",), (), False)
+    difference = lineage.diff(older, newer)
+    assert (difference.added, difference.removed, difference.changed) == ((3,), (), (1,))
+    assert (difference.shared, difference.backbone, difference.space) == (("watermark",), (), False)
     assert lineage.find_all(world.registry, MODEL, [older.id, newer.id[:12]]) == [older, newer]
     back = lineage.diff(newer, older)
     assert (back.added, back.removed, back.changed) == ((), (3,), (1,))

@@ -77,7 +77,7 @@ class Machine(RuleBasedStateMachine):
     def __init__(self, ground: Ground) -> None:
         super().__init__()
         self.exit = ExitStack()
-        self.place, self.client = self.exit.enter_context(ground.copy())
+        self.site, self.client = self.exit.enter_context(ground.copy())
         self.other = self.client.registry.head(MODEL)
         self.states: dict[str, State] = {}
         self.line: list[str] = []
@@ -188,8 +188,8 @@ class Machine(RuleBasedStateMachine):
     @rule(which=st.integers(0, 99), alias=st.sampled_from(["production", "canary"]), believes=st.booleans())
     def promote(self, which: int, alias: str, believes: bool) -> None:
         """With what is true of the alias as the belief, or with what is not."""
-        target, found = nth(list(self.states), which), self.served(alias)
-        belief = found if believes else (self.head if not found else "")
+        target, served = nth(list(self.states), which), self.served(alias)
+        belief = served if believes else (self.head if not served else "")
         with self._refused_if(target in self.expired):
             if believes:
                 self.client.registry.promote(OURS, target, alias, Author("ada"), expected=belief)
@@ -238,7 +238,7 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def open_again(self) -> None:
         """As another process, which takes over the edits that run."""
-        self.client = self.place.open()
+        self.client = self.site.open()
         for number in self.running:
             self.client.registry.resume(OURS, number, force=True)
 
@@ -309,7 +309,7 @@ class Machine(RuleBasedStateMachine):
         """Begins an edit of some regions: each an old one with a new text, one that goes, or a new one."""
         base, edit = self.now, self.client.registry.begin(OURS, "edit", seed=1, author=Author("ada"))
         regions = sorted(set(base) - {"mark"})
-        actions = {nth(regions, one): "retire" if one == RETIRE else "update" for one in what - {NEW} if regions}
+        actions = {nth(regions, choice): "retire" if choice == RETIRE else "update" for choice in what - {NEW} if regions}
         if NEW in what:
             actions[self.client.registry.next_region_id(OURS)] = "add"
         changed = {region: self._put_new(region) for region, action in actions.items() if action != "retire"}

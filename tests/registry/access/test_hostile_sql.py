@@ -130,20 +130,20 @@ def test_a_promoter_begins_no_edit_that_would_stay_open(team: Team) -> None:
     assert [edit.number for edit in team["owner"].edits(MODEL)] == before
 
 
-def test_a_registry_in_a_schema_of_its_own_has_roles_and_conditions_too(postgres_url: str, place: Path) -> None:
+def test_a_registry_in_a_schema_of_its_own_has_roles_and_conditions_too(postgres_url: str, scratch: Path) -> None:
     run_sql(postgres_url, 'CREATE SCHEMA "My reg"', "CREATE SCHEMA postgres")
     there = make_url(postgres_url).update_query_dict({"options": '-c search_path="My\\ reg"'})
     url = there.render_as_string(hide_password=False)
     migrations.upgrade(url)
     # A schema that has the login's name comes first on the default path, and holds no registry.
     run_sql(postgres_url, "ALTER DATABASE " + str(there.database) + ' SET search_path = "$user", "My reg"')
-    registry = Registry.open(postgres_url, str(place / "store"))
+    registry = Registry.open(postgres_url, str(scratch / "store"))
     World(registry).setup()
     grant(registry.engine, "apart", author=Author("owner"))
     run_sql(postgres_url, "CREATE ROLE apart_login LOGIN IN ROLE apart_editor")
     try:
         login = make_url(postgres_url).set(username="apart_login").render_as_string(hide_password=False)
-        editor = Registry.open(login, str(place / "store"))
+        editor = Registry.open(login, str(scratch / "store"))
         World(editor).edit(0, text="a")
         with pytest.raises(AccessDenied, match="the end of the audit moves to its next event"):
             write(editor.engine, lambda c: c.execute(text("UPDATE audit_head SET event = -1")))

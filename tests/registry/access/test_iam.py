@@ -133,12 +133,12 @@ def test_a_policy_is_of_the_stores_own_objects(url: str, inside: str) -> None:
 
 
 def test_only_a_collector_deletes_and_only_blobs_and_a_reader_writes_nothing() -> None:
-    found = {role: allowed(policy) for role, policy in iam_policies("s3://models/raie").items()}
-    assert {role: part for role, may in found.items() for action, part in may if "Delete" in action} == {
+    actions = {role: allowed(policy) for role, policy in iam_policies("s3://models/raie").items()}
+    assert {role: part for role, may in actions.items() for action, part in may if "Delete" in action} == {
         "collector": "Blobs"
     }
-    assert not any("Put" in action for action, _ in found["reader"])
-    assert ("s3:PutObject", "Blobs") not in found["collector"]
+    assert not any("Put" in action for action, _ in actions["reader"])
+    assert ("s3:PutObject", "Blobs") not in actions["collector"]
 
 
 def test_how_long_a_request_may_last_is_no_part_of_a_policy() -> None:

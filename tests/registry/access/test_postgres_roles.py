@@ -42,10 +42,10 @@ class Team:
 
 
 @pytest.fixture
-def team(postgres_url: str, place: Path) -> Iterator[Team]:
+def team(postgres_url: str, scratch: Path) -> Iterator[Team]:
     """A model with two edits, production protected and at the set-up, and a login for each role."""
     migrations.upgrade(postgres_url)
-    registry = Registry.open(postgres_url, str(place / "store"))
+    registry = Registry.open(postgres_url, str(scratch / "store"))
     owner = World(registry)
     owner.setup()
     owner.edit(0, text="a")
@@ -60,7 +60,7 @@ def team(postgres_url: str, place: Path) -> Iterator[Team]:
     opened = {}
     for role, login in logins.items():
         url = make_url(postgres_url).set(username=login).render_as_string(hide_password=False)
-        opened[role] = Registry.open(url, str(place / "store"))
+        opened[role] = Registry.open(url, str(scratch / "store"))
     yield Team(owner, opened)
     for role in ROLES:
         run(registry, f"DROP ROLE {logins[role]}", f"DROP OWNED BY {prefix}_{role}", f"DROP ROLE {prefix}_{role}")
@@ -114,7 +114,7 @@ def test_an_editor_brings_back_what_had_expired(team: Team) -> None:
     registry.promote(MODEL, "head", "staging", Author("ada"))
     registry.promote(MODEL, "edit:1", "staging", Author("ada"))
     assert composed.id in {
-        each.snapshot for each in expire(registry, MODEL, Rule(), author=Author("cron")).expired
+        verdict.snapshot for verdict in expire(registry, MODEL, Rule(), author=Author("cron")).expired
     }
     again, _ = team.roles["editor"].promote_region(MODEL, 1, 2, "staging", Author("bob"))
     assert again.id == composed.id
@@ -180,7 +180,7 @@ def test_an_editor_moves_no_protected_alias_with_sql_of_its_own(team: Team) -> N
     for what, lines in BY_HAND.items():
         with pytest.raises((AccessDenied, DBAPIError)) as refused:
             team.sql("editor", *lines)
-        assert any(word in str(refused.value) for word in REFUSALS), what
+        assert any(words in str(refused.value) for words in REFUSALS), what
         assert team.owner.registry.resolve(MODEL, "production").id == served, what
     assert [move.target for move in team.owner.registry.alias_history(MODEL, "production")] == [served]
     assert verify(team.owner.registry).ok

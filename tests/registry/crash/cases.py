@@ -100,43 +100,43 @@ class Outcome:
 
 def run(case: Case, ground: Ground, worker: Worker) -> Outcome:
     """What was promised and is not so, after the crash or pause and after everything was done again."""
-    with ground.copy() as (place, client):
+    with ground.copy() as (site, client):
         leave_behind(client, case.steps)
-        victim = Victim(place, case.steps, Stop(case.point, case.passing, case.dies and not case.rival))
-        stopped, found = _disturb(victim, case, worker)
-        found += broken_promises(client, victim.told, ground.anchor)
+        victim = Victim(site, case.steps, Stop(case.point, case.passing, case.dies and not case.rival))
+        stopped, broken = _disturb(victim, case, worker)
+        broken += broken_promises(client, victim.told, ground.anchor)
         undone = case.steps[len(victim.told) :]
         if undone:
-            found += _again(client, undone)
+            broken += _again(client, undone)
             # Whoever was killed after a rival undid what it had done cannot be told from one that had not begun.
             twice = {step.tag for step in undone if case.rival and step.kind != "edit"}
-            found += broken_promises(client, victim.told, ground.anchor, twice)
-        return Outcome(stopped, (*found, *leftovers(client)))
+            broken += broken_promises(client, victim.told, ground.anchor, twice)
+        return Outcome(stopped, (*broken, *leftovers(client)))
 
 
 def _disturb(victim: Victim, case: Case, worker: Worker) -> tuple[bool, list[str]]:
     """Lets the process come to its end, whichever that is; whether it came to the point, and what went wrong."""
-    found, answer = [], victim.wait()
+    broken, answer = [], victim.wait()
     stopped = isinstance(answer, Paused) or (answer is None and not victim.error)
     if isinstance(answer, Paused):
-        worker.start(victim.place, case.rival)
+        worker.start(victim.site, case.rival)
         # Whoever needs a lock that is held here waits until it is given up; everybody else has all the time.
         worker.is_done(_BLOCKED_S if answer.writing else PATIENCE_S)
         if not case.dies:
             victim.go_on()
             victim.wait()
         victim.kill()
-        found += [error for error in [worker.result()] if error]
+        broken += [error for error in [worker.result()] if error]
     victim.kill()
-    return stopped, found + [error for error in [victim.error] if error]
+    return stopped, broken + [error for error in [victim.error] if error]
 
 
 def _again(client: Client, steps: Sequence[Step]) -> list[str]:
     """Another process does what the first one has not been told to be done."""
-    found = []
+    broken = []
     for step in steps:
         try:
             take(client, step)
         except Exception as error:
-            found.append(f"{step} failed when it was done again: {error!r}")
-    return found
+            broken.append(f"{step} failed when it was done again: {error!r}")
+    return broken

@@ -24,7 +24,7 @@ __all__ = ["broken_promises", "leftovers"]
 
 
 def broken_promises(
-    client: Client, told: Sequence[Done], anchor: Anchor, twice: Collection[str] = ()
+    client: Client, answered: Sequence[Done], anchor: Anchor, twice: Collection[str] = ()
 ) -> list[str]:
     """Of a registry at rest, some processes of which may have died.
 
@@ -32,13 +32,13 @@ def broken_promises(
     of what may be in the log more than once.
     """
     report = verify(client.registry, anchors=[anchor])
-    found = [damage.problem for damage in report.damaged] + list(report.chain.problems + report.references)
+    broken = [damage.problem for damage in report.damaged] + list(report.chain.problems + report.references)
     with reading(client.registry.engine) as connection:
         history = _History(connection)
     for check in (_one_line, _each_edit_did_what_it_says, _everything_is_in_the_log):
-        found += check(history)
-    found += _nothing_was_done_twice(history, twice)
-    return [*found, *_what_was_answered_is_there(history, told), *_what_was_published_was_told(client)]
+        broken += check(history)
+    broken += _nothing_was_done_twice(history, twice)
+    return [*broken, *_what_was_answered_is_there(history, answered), *_what_was_published_was_told(client)]
 
 
 class _History:
@@ -56,13 +56,13 @@ class _History:
 
     def _line(self) -> Iterator[str]:
         """The ids from the head to the first snapshot."""
-        found = self.head
-        while found is not None:
-            yield found
-            found = self.snapshot(found).parent
+        snapshot_id = self.head
+        while snapshot_id is not None:
+            yield snapshot_id
+            snapshot_id = self.snapshot(snapshot_id).parent
 
-    def snapshot(self, found: str | None) -> Snapshot:
-        return self._snapshots[str(found)]
+    def snapshot(self, snapshot_id: str | None) -> Snapshot:
+        return self._snapshots[str(snapshot_id)]
 
 
 def _one_line(history: _History) -> Iterator[str]:
@@ -124,18 +124,18 @@ def _everything_is_in_the_log(history: _History) -> Iterator[str]:
         "abort": len(aborted),
         "promote": len(history.moves),
     }
-    found = {action: history.log[action] for action in wanted}
-    if found != wanted:
-        yield f"the audit log tells of {found}, and there are {wanted}"
+    logged = {action: history.log[action] for action in wanted}
+    if logged != wanted:
+        yield f"the audit log tells of {logged}, and there are {wanted}"
     happened = {"snapshot_committed": len(history.committed), "alias_moved": len(history.moves)}
     if history.sent != happened:
         yield f"the outbox holds {dict(history.sent)}, and what happened is {happened}"
 
 
-def _what_was_answered_is_there(history: _History, told: Sequence[Done]) -> Iterator[str]:
+def _what_was_answered_is_there(history: _History, answered: Sequence[Done]) -> Iterator[str]:
     results = {edit.number: edit.result for edit in history.edits}
     moves = {move.id for move in history.moves}
-    for done in told:
+    for done in answered:
         if done.snapshot is not None and done.snapshot not in history.line:
             yield f"{done.tag!r} was told snapshot {done.snapshot}, which is not in the head's line"
         if done.edit is not None and results.get(done.edit) != done.snapshot:
@@ -151,7 +151,7 @@ def _what_was_published_was_told(client: Client) -> Iterator[str]:
     with reading(client.registry.engine) as connection:
         published = text("SELECT id FROM outbox_events WHERE published_at IS NOT NULL ORDER BY id")
         marked = list(connection.execute(published).scalars())
-    if first != sorted(first, key=lambda told: told[0]):
+    if first != sorted(first, key=lambda pair: pair[0]):
         yield f"events were published out of their order: {first}"
     missing = {(event, part) for event in marked for part in ("run", "version")} - set(first)
     if missing:
@@ -166,14 +166,14 @@ def leftovers(client: Client) -> list[str]:
             registry.abort(MODEL, edit.number, force=True)
     # A relay that was killed holds its lease for a minute.
     report = drain(registry.engine, Teller(client.told), clock=lambda: time.time() + 3600)
-    found = [f"the outbox kept {report}"] if report.remaining else []
+    broken = [f"the outbox kept {report}"] if report.remaining else []
     gc(registry, author=Author("ada"), grace_s=0.0)
     with reading(registry.engine) as connection:
         rows = {row.digest: row.state for row in connection.execute(select(tables.blobs))}
         named = set(connection.execute(select(tables.snapshot_blobs.c.digest)).scalars())
     objects = {blob.digest for blob in registry.store.iterate()}
     if not (objects == rows.keys() == named and set(rows.values()) == {"live"}):
-        found.append(f"objects {objects ^ named} or rows {rows.keys() ^ named} are left over or missing: {rows}")
+        broken.append(f"objects {objects ^ named} or rows {rows.keys() ^ named} are left over or missing: {rows}")
     if isinstance(registry.store, LocalStore):
-        found += [f"{path.name} is left over" for path in (registry.store.root / "incoming").iterdir()]
-    return found
+        broken += [f"{path.name} is left over" for path in (registry.store.root / "incoming").iterdir()]
+    return broken

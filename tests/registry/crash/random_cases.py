@@ -39,9 +39,9 @@ def passings(ground: Ground) -> dict[str, Counter[str]]:
 
 
 def _passings(ground: Ground, steps: tuple[Step, ...]) -> Counter[str]:
-    with ground.copy() as (place, client):
+    with ground.copy() as (site, client):
         leave_behind(client, steps)
-        victim = Victim(place, steps)
+        victim = Victim(site, steps)
         ended = victim.wait()
         victim.kill()
     assert isinstance(ended, Ended), victim.error

@@ -33,7 +33,7 @@ from raie.registry.outbox import Progress, drain
 from raie.registry.outbox_records import OutboxEvent
 from tests.registry.building import MODEL, World, change
 
-__all__ = ["ALIAS", "REGIONS", "Client", "Done", "Place", "Step", "entry", "leave_behind", "take"]
+__all__ = ["ALIAS", "REGIONS", "Client", "Done", "Site", "Step", "entry", "leave_behind", "take"]
 
 ALIAS = "production"
 REGIONS = 4
@@ -41,7 +41,7 @@ _PATIENCE_S = 20.0
 
 
 @dataclass(frozen=True)
-class Place:
+class Site:
     """Where a registry is, as any process can be told: its database, its store, where its outbox is told, and the
     environment in which the store is found."""
 

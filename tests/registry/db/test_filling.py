@@ -37,16 +37,16 @@ def rows(registry: Registry) -> dict[str, list[Any]]:
 
 
 def test_what_is_filled_in_bulk_is_what_the_registry_writes_row_by_row(
-    database_url: str, place: Path, monkeypatch: pytest.MonkeyPatch
+    database_url: str, scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = f"sqlite:///{place / 'committed.db'}"
+    second = f"sqlite:///{scratch / 'committed.db'}"
     with monkeypatch.context() as same_identity:
         same_identity.setattr(secrets, "token_hex", lambda size: "5a" * size)
         same_identity.setattr(time, "time", lambda: 1.5)
-        for url in (database_url, other):
+        for url in (database_url, second):
             migrations.upgrade(url)
-    filled_in_bulk = Registry.open(database_url, str(place / "bulk"))
-    committed = Registry.open(other, str(place / "store"))
+    filled_in_bulk = Registry.open(database_url, str(scratch / "bulk"))
+    committed = Registry.open(second, str(scratch / "store"))
     for number in range(SMALL.models):
         for planned in history_of(SMALL, number):
             monkeypatch.setattr(time, "time", lambda planned=planned: planned.at)

@@ -75,10 +75,10 @@ def pooled(pooler: int, postgres_url: str) -> str:
 
 
 def test_behind_a_pooler_a_model_is_set_up_edited_promoted_rolled_back_and_collected(
-    pooled: str, place: Path
+    pooled: str, scratch: Path
 ) -> None:
     migrations.upgrade(pooled)
-    registry = Registry.open(f"{pooled}?prepare_threshold=0", str(place / "store"))
+    registry = Registry.open(f"{pooled}?prepare_threshold=0", str(scratch / "store"))
     world = World(registry)
     first = world.setup()
     for number in range(2, 8):
@@ -98,8 +98,8 @@ def test_limits_hold_in_each_transaction_and_stay_in_none(pooled: str) -> None:
     )
     names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "work_mem", "search_path")
     with reading(open_engine(url.render_as_string())) as connection:
-        found = [connection.execute(text(f"SHOW {name}")).scalar() for name in names]
-    assert found == ["1234ms", "10s", "10min", "5MB", "public, pg_temp"]
+        values = [connection.execute(text(f"SHOW {name}")).scalar() for name in names]
+    assert values == ["1234ms", "10s", "10min", "5MB", "public, pg_temp"]
     # What is rolled back leaves nothing anyhow.
     write(open_engine(pooled), lambda connection: connection.execute(text("CREATE TABLE x (id int)")))
     with reading(open_engine(pooled)) as connection:

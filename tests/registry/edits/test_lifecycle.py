@@ -39,27 +39,27 @@ def expire(world: World, number: int) -> None:
 def test_an_edit_records_everything_that_it_was_begun_with(world: World) -> None:
     data, plan = world.blobs("data", "plan")
     begun = world.begin(seed=2**40, data_digest=data, plan_digest=plan, parameters={"gate": {"tau": 0.05}})
-    found = world.registry.edit(MODEL, begun.number)
-    assert found == begun
-    assert (found.number, found.kind, found.state, found.base) == (2, "edit", "running", world.head.id)
-    assert (found.seed, found.data_digest, found.plan_digest) == (2**40, data, plan)
-    assert found.parameters == {"gate": {"tau": 0.05}}
-    assert (found.actor, found.reason, found.result, found.closed_at) == ("ada", "drift", None, None)
-    assert found.lease_owner == world.registry.holder
+    edit = world.registry.edit(MODEL, begun.number)
+    assert edit == begun
+    assert (edit.number, edit.kind, edit.state, edit.base) == (2, "edit", "running", world.head.id)
+    assert (edit.seed, edit.data_digest, edit.plan_digest) == (2**40, data, plan)
+    assert edit.parameters == {"gate": {"tau": 0.05}}
+    assert (edit.actor, edit.reason, edit.result, edit.closed_at) == ("ada", "drift", None, None)
+    assert edit.lease_owner == world.registry.holder
 
 
 def test_a_committed_edit_has_its_result_and_its_report(world: World) -> None:
     world.commit(begun := world.begin(), world.changed(world.head.content, {1: "a"}), 1, recall=0.25)
-    found = world.registry.edit(MODEL, begun.number)
-    assert (found.state, found.result, found.report) == ("committed", world.head.id, {"recall": 0.25})
-    assert found.lease_owner is None
-    assert found.closed_at is not None
-    assert found.closed_at >= found.created_at
+    edit = world.registry.edit(MODEL, begun.number)
+    assert (edit.state, edit.result, edit.report) == ("committed", world.head.id, {"recall": 0.25})
+    assert edit.lease_owner is None
+    assert edit.closed_at is not None
+    assert edit.closed_at >= edit.created_at
 
 
 def test_edits_are_numbered_per_model_and_listed_newest_first(world: World) -> None:
-    other = World(world.registry, "books")
-    other.setup()
+    second = World(world.registry, "books")
+    second.setup()
     world.begin()
     assert [edit.number for edit in world.registry.edits(MODEL)] == [2, 1]
     assert [edit.number for edit in world.registry.edits("books")] == [1]
@@ -138,12 +138,12 @@ def test_a_heartbeat_keeps_the_lease(world: World) -> None:
 
 
 def test_a_working_process_is_not_robbed_of_its_edit(world: World) -> None:
-    number, other = world.begin().number, another_process(world).registry
+    number, second = world.begin().number, another_process(world).registry
     steps: list[Callable[[], object]] = [
-        lambda: other.resume(MODEL, number),
-        lambda: other.heartbeat(MODEL, number),
-        lambda: other.record_part(MODEL, number, "x", {}),
-        lambda: other.abort(MODEL, number),
+        lambda: second.resume(MODEL, number),
+        lambda: second.heartbeat(MODEL, number),
+        lambda: second.record_part(MODEL, number, "x", {}),
+        lambda: second.abort(MODEL, number),
         lambda: another_process(world).commit(world.registry.edit(MODEL, number), world.head.content),
     ]
     for step in steps:
@@ -154,15 +154,15 @@ def test_a_working_process_is_not_robbed_of_its_edit(world: World) -> None:
 
 @pytest.mark.parametrize("force", [False, True])
 def test_after_another_process_resumed_an_edit_the_first_one_cannot_commit_it(world: World, force: bool) -> None:
-    edit, other = world.begin(), another_process(world)
+    edit, second = world.begin(), another_process(world)
     content = world.changed(world.head.content, {1: "a"})
     if not force:
         expire(world, edit.number)
-    resumed = other.registry.resume(MODEL, edit.number, author=Author("bob"), force=force)
-    assert (resumed.state, resumed.lease_owner) == ("running", other.registry.holder)
+    resumed = second.registry.resume(MODEL, edit.number, author=Author("bob"), force=force)
+    assert (resumed.state, resumed.lease_owner) == ("running", second.registry.holder)
     with pytest.raises(LeaseLost):
         world.commit(edit, content, 1)
-    landed = other.commit(resumed, content, 1)
+    landed = second.commit(resumed, content, 1)
     assert world.head == landed
 
 
@@ -262,24 +262,24 @@ def test_a_force_resume_and_an_abort_race_and_one_of_them_wins(world: World) -> 
     others = [another_process(world).registry for _ in range(6)]
     won: list[str] = []
 
-    def take(place: int) -> None:
+    def take(index: int) -> None:
         with suppress(LeaseLost, EditStateError):
-            if place % 2:
-                others[place].abort(MODEL, number, Author("ada", str(place)), force=True)
+            if index % 2:
+                others[index].abort(MODEL, number, Author("ada", str(index)), force=True)
             else:
-                others[place].resume(MODEL, number, force=True)
-            won.append(others[place].holder)
+                others[index].resume(MODEL, number, force=True)
+            won.append(others[index].holder)
 
-    threads = [Thread(target=take, args=[place]) for place in range(len(others))]
+    threads = [Thread(target=take, args=[index]) for index in range(len(others))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    found = world.registry.edit(MODEL, number)
+    edit = world.registry.edit(MODEL, number)
     assert won
-    assert found.state == "aborted"
+    assert edit.state == "aborted"
     with pytest.raises(EditStateError):
-        world.commit(found, world.head.content)
+        world.commit(edit, world.head.content)
 
 
 def test_an_aborted_edit_stays_in_the_list_and_cannot_land(world: World) -> None:

@@ -50,8 +50,8 @@ def test_an_edit_on_a_head_that_did_not_move_keeps_its_bytes(pair: tuple[Content
 
 @given(related(3))
 def test_two_disjoint_edits_give_the_same_content_in_either_order(trio: tuple[Content, ...]) -> None:
-    base, one, other = trio
-    assert attempt(one, base, other) == attempt(other, base, one)
+    base, first, second = trio
+    assert attempt(first, base, second) == attempt(second, base, first)
 
 
 @given(disjoint())
@@ -132,20 +132,20 @@ def test_composing_changes_one_region_and_no_other(pair: tuple[Content, Content]
 
 
 def test_of_two_lists_that_grew_the_longer_one_wins_and_branches_are_refused() -> None:
-    one = with_shared(with_region(BASE, 0, "0 v2"), catalogue=("items 0", "items 1"))
+    first = with_shared(with_region(BASE, 0, "0 v2"), catalogue=("items 0", "items 1"))
     longer = with_shared(with_region(BASE, 1, "1 v2"), catalogue=("items 0", "items 1", "items 2"))
-    assert rebase(one, BASE, longer).shared["catalogue"] == longer.shared["catalogue"]
-    assert rebase(longer, BASE, one).shared["catalogue"] == longer.shared["catalogue"]
+    assert rebase(first, BASE, longer).shared["catalogue"] == longer.shared["catalogue"]
+    assert rebase(longer, BASE, first).shared["catalogue"] == longer.shared["catalogue"]
     branch = with_shared(with_region(BASE, 1, "1 v2"), catalogue=("items 0", "other"))
     with pytest.raises(IncompatibleRegions, match="catalogue"):
-        rebase(one, BASE, branch)
+        rebase(first, BASE, branch)
 
 
 def test_two_watermarks_are_a_conflict_for_no_edit_may_skip_the_other_s_rows() -> None:
-    one = with_shared(with_region(BASE, 0, "0 v2"), watermark=("mark 1",))
-    other = with_shared(with_region(BASE, 1, "1 v2"), watermark=("mark 2",))
+    first = with_shared(with_region(BASE, 0, "0 v2"), watermark=("mark 1",))
+    second = with_shared(with_region(BASE, 1, "1 v2"), watermark=("mark 2",))
     with pytest.raises(IncompatibleRegions, match="watermark"):
-        rebase(one, BASE, other)
+        rebase(first, BASE, second)
 
 
 def test_a_new_region_goes_when_its_edit_is_undone_and_a_retired_one_comes_back() -> None:
@@ -169,6 +169,6 @@ def test_vectors_of_two_routing_spaces_are_never_mixed() -> None:
 
 
 def test_adapters_of_another_backbone_are_refused() -> None:
-    other = replace(BASE, backbone={"weights": blob("other weights")})
+    second = replace(BASE, backbone={"weights": blob("other weights")})
     with pytest.raises(IncompatibleRegions, match="backbone"):
-        compose(BASE, other, 0)
+        compose(BASE, second, 0)

@@ -90,13 +90,13 @@ def test_where_a_later_edit_changed_the_same_region_it_is_named_and_nothing_move
 def test_cascade_undoes_the_later_edits_in_the_way_and_only_those(world: World) -> None:
     base = world.head
     first = world.edit(0, text="a")
-    other = world.edit(2, text="b")
+    second = world.edit(2, text="b")
     third = world.edit(0, 1, text="c")
     fourth = world.edit(1, text="d")
     back = world.registry.rollback_edit(MODEL, first.edit, Author("ada"), cascade=True)
     assert back.content.regions[0] == base.content.regions[0]
     assert back.content.regions[1] == base.content.regions[1]
-    assert back.content.regions[2] == other.content.regions[2]
+    assert back.content.regions[2] == second.content.regions[2]
     assert world.registry.edit(MODEL, back.edit).parameters == {"edits": [first.edit, third.edit, fourth.edit]}
 
 
@@ -119,10 +119,10 @@ def test_rolling_back_twice_is_rolling_back_once(world: World) -> None:
 
 def test_a_replayed_edit_is_undone_from_where_it_landed_not_from_where_it_began(world: World) -> None:
     base = world.head
-    one, other = world.begin(), world.begin()
-    first = world.commit(one, world.changed(base.content, {1: "a"}), 1)
-    world.commit(other, world.changed(base.content, {2: "b"}), 2)
-    back = world.registry.rollback_edit(MODEL, other.number, Author("ada"))
+    edit_a, second = world.begin(), world.begin()
+    first = world.commit(edit_a, world.changed(base.content, {1: "a"}), 1)
+    world.commit(second, world.changed(base.content, {2: "b"}), 2)
+    back = world.registry.rollback_edit(MODEL, second.number, Author("ada"))
     assert back.content == first.content
 
 
@@ -141,12 +141,12 @@ def test_a_rollback_says_which_regions_went_back_to_which_version_and_how_far(wo
     world.edit(1, text="a")
     world.edit(1, 3, text="b")
     back = world.registry.rollback_to(MODEL, "edit:2", Author("ada"))
-    found = lineage.operations(world.registry, MODEL, back.edit)
-    assert [(o.change.region, o.change.action, o.version) for o in found] == [
+    edit = lineage.operations(world.registry, MODEL, back.edit)
+    assert [(o.change.region, o.change.action, o.version) for o in edit] == [
         (1, "revert", 2),
         (3, "retire", None),
     ]
-    assert found[0].change.count == 300
+    assert edit[0].change.count == 300
 
 
 @pytest.mark.parametrize(("number", "expected"), [(1, "set 'recsys' up"), (2, "running"), (3, "aborted")])

@@ -47,11 +47,11 @@ def worker() -> Iterator[Worker]:
 @pytest.mark.parametrize("ground", EVERYWHERE, indirect=True)
 def test_a_verify_that_an_expiry_and_a_gc_overtake_accuses_nobody(ground: Ground, worker: Worker) -> None:
     """Before, every blob that the gc took counted as lost."""
-    with ground.copy() as (place, client):
-        victim = Victim(place, (Step("verify", "verify"),), Stop("verify.viewed", 1, dies=False))
+    with ground.copy() as (site, client):
+        victim = Victim(site, (Step("verify", "verify"),), Stop("verify.viewed", 1, dies=False))
         assert isinstance(victim.wait(), Paused), victim.error
         before = {blob.digest for blob in client.registry.store.iterate()}
-        worker.start(place, (Step("expire", "expire", 3), Step("collect", "collect")))
+        worker.start(site, (Step("expire", "expire", 3), Step("collect", "collect")))
         assert worker.result() == ""
         assert before - {blob.digest for blob in client.registry.store.iterate()}, "nothing was collected"
         victim.go_on()
@@ -139,15 +139,15 @@ def test_a_blob_that_cannot_be_read_is_named_and_the_others_are_read(
     path = local_registry.store.root / blob_key(lost)
     path.unlink()
     put(path)
-    other = first.content.backbone["weights"]
-    (local_registry.store.root / blob_key(other)).write_bytes(b"rot")
+    second = first.content.backbone["weights"]
+    (local_registry.store.root / blob_key(second)).write_bytes(b"rot")
     report = verify(local_registry)
     assert report.blobs == whole.blobs - 2
     assert [b.digest for b in report.unreadable] == ([] if damaged else [lost])
-    assert {b.digest for b in report.damaged} == ({lost, other} if damaged else {other})
-    (found,) = (b for b in (*report.damaged, *report.unreadable) if b.digest == lost)
-    assert found.snapshots == (first.id,)
-    assert "\n" not in found.problem
+    assert {b.digest for b in report.damaged} == ({lost, second} if damaged else {second})
+    (problem,) = (b for b in (*report.damaged, *report.unreadable) if b.digest == lost)
+    assert problem.snapshots == (first.id,)
+    assert "\n" not in problem.problem
 
 
 def test_an_object_that_the_server_does_not_give_is_named_and_the_others_are_read(

@@ -43,16 +43,16 @@ def test_gc_and_verify_leave_them_alone(registry: Registry) -> None:
     assert verify(registry).ok
 
 
-def test_registries_that_share_a_store_keep_their_ends_apart(local_registry: Registry, place: Path) -> None:
-    url = f"sqlite:///{place / 'other.db'}"
+def test_registries_that_share_a_store_keep_their_ends_apart(local_registry: Registry, scratch: Path) -> None:
+    url = f"sqlite:///{scratch / 'other.db'}"
     migrations.upgrade(url)
-    other = Registry.open(url, str(local_registry.store.top))  # type: ignore[attr-defined]
-    for registry in (local_registry, other):
+    second = Registry.open(url, str(local_registry.store.top))  # type: ignore[attr-defined]
+    for registry in (local_registry, second):
         World(registry).setup()
         publish(registry)
-    assert published(local_registry) != published(other)
+    assert published(local_registry) != published(second)
     assert verify(local_registry).ok
-    assert verify(other).ok
+    assert verify(second).ok
 
 
 def test_an_end_that_was_replaced_does_not_overwrite_the_one_before(local_registry: Registry) -> None:
@@ -75,10 +75,10 @@ def test_an_end_that_is_kept_while_the_chain_is_verified_is_no_false_alarm(
     world.setup()
 
     def meanwhile(registry: Registry) -> list[Anchor]:
-        found = published(registry)
+        heads = published(registry)
         world.registry.promote(MODEL, "head", "production", Author("ada"))
         publish(registry)
-        return found
+        return heads
 
     monkeypatch.setattr(maintenance, "published", meanwhile)
     assert verify(local_registry).ok

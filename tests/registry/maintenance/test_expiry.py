@@ -164,15 +164,15 @@ def test_a_kept_snapshot_keeps_every_byte_and_what_only_expired_ones_needed_goes
     kept = [world.head, at(world, 5), at(world, 3)]
     report = run(world, keep_last=2)
     assert report.expired == planned.expired
-    held = {digest for snapshot in kept for digest in snapshot.content.blobs()} | {one.id for one in kept}
+    held = {digest for snapshot in kept for digest in snapshot.content.blobs()} | {snapshot_.id for snapshot_ in kept}
     gone = {d for n in (1, 2, 4) for d in (*at(world, n).content.blobs(), at(world, n).id)} - held
     removed = gc(registry, author=Author("bob"), grace_s=0.0)
     assert {blob.digest for blob in removed.removed} == gone
     assert removed.bytes == planned.bytes == sum(verdict.bytes for verdict in planned.expired)
     assert readable(world, kept)
-    found = verify(registry)
-    assert found.ok
-    assert (found.snapshots, found.expired) == (6, 3)
+    verified = verify(registry)
+    assert verified.ok
+    assert (verified.snapshots, verified.expired) == (6, 3)
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -213,12 +213,12 @@ def test_whatever_came_before_the_kept_snapshots_can_be_read_and_the_promised_by
 
 
 def test_bytes_that_another_model_needs_stay(local: World) -> None:
-    other = World(local.registry, "books")
-    other.setup()
+    second = World(local.registry, "books")
+    second.setup()
     local.edit(0, text="all new", catalogue=(local.blob("items 0"), local.blob("items 1")))
     run(local)
     collect(local)
-    assert readable(local, [other.head, local.head])
+    assert readable(local, [second.head, local.head])
     assert verify(local.registry).ok
 
 
@@ -277,9 +277,9 @@ def test_the_history_of_what_expired_can_still_be_read(local: World) -> None:
     assert [entry.snapshot.content for entry in after] == [entry.snapshot.content for entry in before]
     assert [entry.operations for entry in after] == [entry.operations for entry in before]
     assert [entry.snapshot.expired is None for entry in after] == [True, *[False] * 5]
-    found = at(local, 1).expired
-    assert found is not None
-    assert (found.actor, found.reason) == ("bob", "spring cleaning (keep-last 1, keep-days 0)")
+    expiry = at(local, 1).expired
+    assert expiry is not None
+    assert (expiry.actor, expiry.reason) == ("bob", "spring cleaning (keep-last 1, keep-days 0)")
     assert len(lineage.region_history(local.registry, MODEL, 0)) == 3
     assert lineage.diff(at(local, 2), local.head).changed == (0, 1, 2)
     assert lineage.versions_in(local.registry, at(local, 1)).keys() == {0, 1, 2}

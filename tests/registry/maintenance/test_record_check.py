@@ -267,10 +267,10 @@ def test_what_an_owner_changes_by_hand_is_noticed(history: Registry, act: Act) -
         pytest.skip("another database has other triggers")
     with history.engine.connect() as connection:
         do(connection, act)
-        found = problems(connection)
+        lines = problems(connection)
         connection.rollback()
-    assert any(act.expected in problem for problem in found), found
-    assert all("\n" not in problem for problem in found)
+    assert any(act.expected in problem for problem in lines), lines
+    assert all("\n" not in problem for problem in lines)
 
 
 def test_the_page_on_trust_names_every_act() -> None:
@@ -281,8 +281,8 @@ def test_the_page_on_trust_names_every_act() -> None:
 def test_a_history_that_nobody_touched_has_no_problem(history: Registry) -> None:
     assert verify(history).ok
     with reading(history.engine) as connection:
-        told = {event.action for event in audit.events(connection) if event.digest is not None}
-    assert set(ACTIONS) - {"compose"} == told
+        actions = {event.action for event in audit.events(connection) if event.digest is not None}
+    assert set(ACTIONS) - {"compose"} == actions
 
 
 def test_each_column_of_a_row_that_an_event_stands_for_is_noticed_by_itself(history: Registry) -> None:
@@ -323,9 +323,9 @@ def test_events_that_say_nothing_of_their_rows_are_noticed_once_events_do(histor
             subject="alias:production",
             target="e" * 64,
         )
-        found = problems(connection)
+        lines = problems(connection)
         connection.rollback()
-    assert any("has no digest of its rows" in problem for problem in found)
+    assert any("has no digest of its rows" in problem for problem in lines)
 
 
 def upgraded(registry: Registry) -> Registry:
@@ -350,9 +350,9 @@ def test_rows_from_before_there_were_digests_are_covered_by_the_upgrade(any_data
     for act in only:
         with any_database.engine.connect() as connection:
             do(connection, act)
-            found = problems(connection)
+            lines = problems(connection)
             connection.rollback()
-        assert any(act.expected in problem for problem in found), (act, found)
+        assert any(act.expected in problem for problem in lines), (act, lines)
 
 
 def test_an_export_with_old_and_new_events_is_verified_by_the_documented_recipe(
@@ -376,9 +376,9 @@ def test_a_second_upgrade_does_not_make_what_was_changed_right(local_registry: R
     with upgraded(local_registry).engine.connect() as connection:
         do(connection, Act("", "", ("UPDATE edits SET report = '{}' WHERE number = 1",)))
         append_upgrade(connection, "0005", "0006", author=Author("eve"))
-        found = problems(connection)
+        lines = problems(connection)
         connection.rollback()
-    assert [problem for problem in found if "at the upgrade" in problem], found
+    assert [problem for problem in lines if "at the upgrade" in problem], lines
 
 
 def test_a_new_registry_has_nothing_to_be_covered(any_database: Registry) -> None:

@@ -43,9 +43,9 @@ def collect(world: World, **options: object) -> list[Digest]:
     return [Digest(blob.digest) for blob in report.removed]
 
 
-def mark(world: World, found: list[Collected]) -> list[Collected]:
+def mark(world: World, unneeded: list[Collected]) -> list[Collected]:
     """The step in which gc marks what it found."""
-    return write(world.registry.engine, lambda c: maintenance._mark(c, found, time.time() + 1, 0, Author("ada")))
+    return write(world.registry.engine, lambda c: maintenance._mark(c, unneeded, time.time() + 1, 0, Author("ada")))
 
 
 def rows(world: World) -> dict[str, str]:
@@ -71,8 +71,8 @@ def test_verify_reads_everything_back_and_names_each_damage_and_whom_it_hurts(re
     overwrite(registry.store, truncated, b"lora 2")
     report = verify(registry)
     assert not report.ok
-    found = {blob.digest: blob.snapshots for blob in report.damaged}
-    assert found == {
+    unneeded = {blob.digest: blob.snapshots for blob in report.damaged}
+    assert unneeded == {
         flipped: (second.id, third.id),
         missing: (first.id, second.id, third.id),
         truncated: (third.id,),
@@ -222,8 +222,8 @@ def test_a_blob_that_gc_marked_is_not_fit_for_a_commit_until_it_is_put_again(wor
 def test_an_upload_between_gc_s_mark_and_its_removal_keeps_the_blob(world: World) -> None:
     digest = world.blob("wanted after all")
     with reading(world.registry.engine) as connection:
-        found, _ = maintenance._unneeded(connection, time.time() + 1)
-    marked = mark(world, found)
+        unneeded, _ = maintenance._unneeded(connection, time.time() + 1)
+    marked = mark(world, unneeded)
     assert [blob.digest for blob in marked] == [digest]
     world.blob("wanted after all")
     assert maintenance._remove(world.registry, marked) == []
@@ -240,10 +240,10 @@ def test_a_commit_between_gc_s_look_and_its_mark_keeps_the_blob(
         edit = world.begin()
     content = world.changed(world.head.content, {1: "b"})
     with reading(world.registry.engine) as connection:
-        found, _ = maintenance._unneeded(connection, time.time() + 1)
-    assert {blob.digest for blob in found} == set(content.regions[1].values())
+        unneeded, _ = maintenance._unneeded(connection, time.time() + 1)
+    assert {blob.digest for blob in unneeded} == set(content.regions[1].values())
     world.commit(edit, content, 1)
-    assert mark(world, found) == []
+    assert mark(world, unneeded) == []
     assert verify(world.registry).ok
 
 

@@ -54,9 +54,9 @@ def history(registry: Registry, model: str) -> list[Snapshot]:
 
 def shape(client: Any, model: str) -> dict[str, Any]:
     """Everything MLflow has of a model, with names in the place of the ids that MLflow draws at random."""
-    found = client.get_experiment_by_name(model)
-    runs = [client.get_run(r.info.run_id) for r in client.search_runs([found.experiment_id])]
-    models = list(client.search_logged_models([found.experiment_id]))
+    experiment = client.get_experiment_by_name(model)
+    runs = [client.get_run(r.info.run_id) for r in client.search_runs([experiment.experiment_id])]
+    models = list(client.search_logged_models([experiment.experiment_id]))
     versions = list(client.search_model_versions(f"name = '{model}'"))
     names = {run.info.run_id: _run_name(run) for run in runs} | {m.model_id: m.name for m in models}
     return {

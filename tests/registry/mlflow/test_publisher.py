@@ -89,9 +89,9 @@ def test_mlflow_shows_every_edit_snapshot_and_alias_of_the_registry(
     story: tuple[Registry, list[Snapshot]], mlflow: Any
 ) -> None:
     registry, (first, second, third) = story
-    found = shape(mlflow, "story")
+    shown = shape(mlflow, "story")
 
-    runs = {run[0]: run for run in found["runs"]}
+    runs = {run[0]: run for run in shown["runs"]}
     names = {
         1: ["edit 1: setup", "region 0: setup", "region 1: setup"],
         2: ["edit 2: edit", "region 0: update", "region 2: add"],
@@ -104,7 +104,7 @@ def test_mlflow_shows_every_edit_snapshot_and_alias_of_the_registry(
     assert parents["2/edit 2: edit"] is None
 
     snapshots = [first.id, second.id, third.id]
-    versions = found["versions"]
+    versions = shown["versions"]
     assert [dict(tags)["raie.snapshot"] for _, _, tags, _ in versions] == snapshots
     assert [dict(tags).get("raie.parent") for _, _, tags, _ in versions] == [None, *snapshots[:2]]
     assert [dict(tags)["raie.content"] for _, _, tags, _ in versions] == [
@@ -114,10 +114,10 @@ def test_mlflow_shows_every_edit_snapshot_and_alias_of_the_registry(
     ]
     assert "](#/models/story/versions/1?workflowType=machine_learning)" in versions[1][3]
     assert "/runs/2/edit 2: edit?workflowType=machine_learning)" in versions[1][3]
-    assert found["aliases"] == {
+    assert shown["aliases"] == {
         alias.name: 1 + snapshots.index(alias.snapshot) for alias in registry.aliases("story")
     }
-    assert found["aliases"] == {"candidate": 2, "production": 3}
+    assert shown["aliases"] == {"candidate": 2, "production": 3}
 
 
 def test_every_version_carries_the_end_of_the_audit_chain_so_that_a_rewritten_table_shows(
@@ -147,8 +147,8 @@ def test_an_mlflow_that_is_not_there_keeps_no_end(tmp_path: Path) -> None:
 def test_lineage_edges_join_each_region_version_to_the_one_before(
     story: tuple[Registry, list[Snapshot]], mlflow: Any
 ) -> None:
-    found = shape(mlflow, "story")
-    edges = {run[0]: (run[5], run[6]) for run in found["runs"]}
+    shown = shape(mlflow, "story")
+    edges = {run[0]: (run[5], run[6]) for run in shown["runs"]}
     first, second, third = (f"story-{snapshot.id[:12]}" for snapshot in story[1])
     assert edges["1/edit 1: setup"] == ([], [first])
     assert edges["2/edit 2: edit"] == ([first], [second])
@@ -158,9 +158,9 @@ def test_lineage_edges_join_each_region_version_to_the_one_before(
     # The rollback goes back to the version that is there; nothing new appears for it.
     assert edges["3/region 0: revert"] == (["story-region-0-v2"], ["story-region-0-v1"])
     assert edges["3/region 2: retire"] == (["story-region-2-v1"], [])
-    adapters = [name for name, *_ in found["models"] if "-region-" in name]
+    adapters = [name for name, *_ in shown["models"] if "-region-" in name]
     assert adapters == [f"story-region-{region}-v{v}" for region, v in ((0, 1), (0, 2), (1, 1), (2, 1))]
-    assert {state for _, state, *_ in found["models"]} == {"READY"}
+    assert {state for _, state, *_ in shown["models"]} == {"READY"}
 
 
 def test_an_edits_run_holds_its_data_parameters_report_and_lineage_page(
@@ -305,8 +305,8 @@ def test_what_mlflow_refuses_for_good_holds_back_only_what_needs_it(
     small.promote("refused", second.id, "candidate", Author("ada"))
     third = edit(small, "refused", "edit", {0: 2, 1: 2}, change(1, "update"))
     small.promote("refused", third.id, "production", Author("ada"))
-    other = edit(small, "bystander", "setup", {0: 1}, change(0, "setup"))
-    small.promote("bystander", other.id, "production", Author("ada"))
+    bystander = edit(small, "bystander", "setup", {0: 1}, change(0, "setup"))
+    small.promote("bystander", bystander.id, "production", Author("ada"))
     real = record.edit_metrics
     monkeypatch.setattr(
         record,
@@ -319,9 +319,9 @@ def test_what_mlflow_refuses_for_good_holds_back_only_what_needs_it(
     assert (report.published, report.remaining) == (5, 2)
     assert mlflow.get_registered_model("refused").aliases == {"production": 2}
     assert mlflow.get_registered_model("bystander").aliases == {"production": 1}
-    found = status(small, tracking)
-    assert [(f.event, f.attempts) for f in found.failures] == [(f.event, 1) for f in report.failed]
-    assert found.aliases == (), "an alias that waits for its version has not drifted"
+    shown = status(small, tracking)
+    assert [(f.event, f.attempts) for f in shown.failures] == [(f.event, 1) for f in report.failed]
+    assert shown.aliases == (), "an alias that waits for its version has not drifted"
     later = dict(mlflow.get_model_version("refused", "2").tags)
     assert sorted(json.loads(later["raie.regions"])) == ["0", "1"], "adapters are found without the refused parent"
 
@@ -367,7 +367,7 @@ def test_no_password_is_kept_with_an_event_or_shown_and_old_ones_are_cleaned(
     with reading(small.engine) as connection_:
         rows = str(connection_.execute(select(outbox_events.c.last_error, outbox_events.c.progress)).all())
     assert report.stopped is not None
-    assert not [word for word in ("hunter2", "p%2Fw", "p/w", "YWRh") if word in f"{report} {rows}"]
+    assert not [secret for secret in ("hunter2", "p%2Fw", "p/w", "YWRh") if secret in f"{report} {rows}"]
     for uri in ("http://ada:hun/ter2@127.0.0.1:9", "http://ada:p@hun/ter2@127.0.0.1:9", "http://ada:hun ter2@h:9"):
         with pytest.raises(InvalidValue, match="percent-encoded") as refused:
             sync(small, uri)
@@ -445,9 +445,9 @@ def test_a_model_and_an_alias_with_names_mlflow_refuses_are_published_under_lega
         small.promote("eu/it's: v2", snapshot.id, alias, Author("ada"))
     report = sync(small, tracking)
     assert report.failed == ()
-    (found,) = mlflow.search_registered_models("name LIKE 'eu-it%'")
-    assert [alias.rpartition("-")[0] for alias in sorted(found.aliases)] == ["", "latest", "prod-eu", "v2"]
-    assert "Stage" in found.aliases
+    (shown,) = mlflow.search_registered_models("name LIKE 'eu-it%'")
+    assert [alias.rpartition("-")[0] for alias in sorted(shown.aliases)] == ["", "latest", "prod-eu", "v2"]
+    assert "Stage" in shown.aliases
 
 
 def test_an_alias_of_a_snapshot_mlflow_lost_is_refused_in_one_line_until_all_is_published_again(
@@ -486,8 +486,8 @@ def test_a_server_that_is_down_stops_the_sync_at_once_and_a_later_one_catches_up
     assert "to answer, found nothing there; the events wait for the next sync" in report.stopped
     assert "secret" not in report.stopped
     small.promote("down", "head", "production", Author("ada"))
-    found = status(small, address)
-    assert (found.pending, found.reachable, found.last_error) == (2, False, report.stopped)
+    shown = status(small, address)
+    assert (shown.pending, shown.reachable, shown.last_error) == (2, False, report.stopped)
     assert sync(small, tracking).published == 2
     assert shape(mlflow, "down")["aliases"] == {"production": 1}
 

@@ -51,8 +51,8 @@ class Team(World):
         begun = self.begin(author=Author(actor))
         base = self.registry.resolve(self.model, str(begun.base)).content
         content = self.changed(base, {region: f"{begun.number}"})
-        told = report(change_of_recall, untouched=tuple(sorted(base.regions.keys() - {region}))) | more
-        return self.commit(begun, content, region, **told)
+        whole_report = report(change_of_recall, untouched=tuple(sorted(base.regions.keys() - {region}))) | more
+        return self.commit(begun, content, region, **whole_report)
 
     def ask(self, alias: str = "production", **fields: Any) -> None:
         trust.set_policy(self.registry, self.model, alias, fields, author=Author("owner", "as agreed"))
@@ -76,8 +76,8 @@ class Team(World):
         with reading(self.registry.engine) as connection:
             return list(audit.events(connection))
 
-    def evaluate(self, ref: str, against: str, told: dict[str, Any]) -> None:
-        trust.record_evaluation(self.registry, self.model, ref, against, told, author=Author("carol", "nightly"))
+    def evaluate(self, ref: str, against: str, measured: dict[str, Any]) -> None:
+        trust.record_evaluation(self.registry, self.model, ref, against, measured, author=Author("carol", "nightly"))
 
     def approve(self, ref: str, actor: str, alias: str = "production") -> None:
         trust.approve(self.registry, self.model, ref, alias, author=Author(actor, "looked at it"))
@@ -348,14 +348,14 @@ def test_an_override_needs_a_policy_that_allows_it_and_a_reason_and_stays_in_the
         anywhere.registry.promote(MODEL, "head", "production", Author("grace", " "), override=True)
     served = anywhere.registry.resolve(MODEL, "production").id
     anywhere.promote(override=True)
-    told, moved = anywhere.events()[-2:]
-    assert (told.action, told.subject, told.source, told.target) == (
+    logged, moved = anywhere.events()[-2:]
+    assert (logged.action, logged.subject, logged.source, logged.target) == (
         "override",
         "alias:production",
         served,
         anywhere.head.id,
     )
-    assert told.reason.startswith("because (in spite of retention: expected")
+    assert logged.reason.startswith("because (in spite of retention: expected")
     assert moved.action == "promote"
     assert verify(anywhere.registry).ok
 
@@ -505,9 +505,9 @@ def test_verify_names_every_word_of_trust_that_was_changed_by_hand(anywhere: Tea
         with anywhere.registry.engine.connect() as connection:
             triggers.drop(connection)
             connection.execute(text(statement))
-            found = check(connection).problems
+            lines = check(connection).problems
             connection.rollback()
-        assert any(problem in line for line in found), (statement, found)
+        assert any(problem in line for line in lines), (statement, lines)
     assert verify(anywhere.registry).ok
 
 
@@ -532,8 +532,8 @@ def test_a_key_is_trusted_under_one_name_and_revoked_by_it_or_by_its_first_chara
         (a, "release", False),
         (b, "release", True),
     ]
-    told = [event.action for event in team.events() if event.subject.startswith("key:")]
-    assert told == ["trust key", "trust key", "revoke key", "revoke key", "trust key"]
+    logged = [event.action for event in team.events() if event.subject.startswith("key:")]
+    assert logged == ["trust key", "trust key", "revoke key", "revoke key", "trust key"]
 
 
 def test_signing_again_with_the_same_key_is_the_same_signature(team: Team) -> None:
@@ -556,9 +556,9 @@ def test_a_policy_is_changed_field_by_field_and_every_version_is_kept(anywhere: 
         (2, -0.01, True),
         (1, -0.01, False),
     ]
-    told = [event for event in anywhere.events() if event.action == "policy"]
-    assert [event.subject for event in told] == ["policy:1 of alias:production", "policy:2 of alias:production"]
-    assert told[1].source == told[0].target
+    logged = [event for event in anywhere.events() if event.action == "policy"]
+    assert [event.subject for event in logged] == ["policy:1 of alias:production", "policy:2 of alias:production"]
+    assert logged[1].source == logged[0].target
     with pytest.raises(InvalidValue):
         anywhere.ask(quorum=3)
     with pytest.raises(InvalidValue):

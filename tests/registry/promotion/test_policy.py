@@ -94,7 +94,7 @@ def test_better_facts_fail_no_gate_that_worse_ones_passed(policy: Policy, facts:
             seen,
             age_s=abs(seen.age_s) / 2,
             report=measured(
-                **{part: found.changes["Recall@10"].mean + abs(more) for part, found in seen.report.parts.items()}
+                **{part: known.changes["Recall@10"].mean + abs(more) for part, known in seen.report.parts.items()}
             ),
             disturbed=None if seen.disturbed is None else (),
         )
@@ -106,11 +106,11 @@ def test_better_facts_fail_no_gate_that_worse_ones_passed(policy: Policy, facts:
 
 @given(policies(), some_facts())
 def test_each_gate_asks_what_the_policy_names_and_each_failure_is_one_line(policy: Policy, facts: Facts) -> None:
-    found = gates(policy, facts)
+    asked_gates = gates(policy, facts)
     wanted = [policy.retention, policy.adaptation, policy.locality, policy.max_age_s]
     wanted += [policy.second_person, policy.require_signed, policy.adaptation_known, *policy.thresholds]
     asked = sum(value is not None and value is not False for value in wanted)
-    assert len(found) == (asked if policy.protected else 0)
+    assert len(asked_gates) == (asked if policy.protected else 0)
     lines = violations(policy, facts)
     assert len(lines) == len(failed(policy, facts))
     for line in lines:
@@ -191,7 +191,7 @@ def least(name: str, value: float) -> dict[str, tuple[Threshold, ...]]:
 
 
 @pytest.mark.parametrize(
-    ("policy", "facts", "passes", "found"),
+    ("policy", "facts", "passes", "actual"),
     [
         ({"retention": -0.03}, {"evaluation": EVALUATED}, True, "-0.022 (edit 2)"),
         ({"retention": -0.022}, {"evaluation": EVALUATED}, True, "-0.022"),
@@ -239,12 +239,12 @@ def least(name: str, value: float) -> dict[str, tuple[Threshold, ...]]:
     ],
 )
 def test_a_gate_says_what_it_expected_and_what_it_found(
-    policy: dict[str, Any], facts: dict[str, Any], passes: bool, found: str
+    policy: dict[str, Any], facts: dict[str, Any], passes: bool, actual: str
 ) -> None:
     values = {name: frozenset(value) if isinstance(value, set) else value for name, value in facts.items()}
     (gate,) = gates(Policy(**policy), replace(SERVED, **values))
     assert gate.passed == passes
-    assert found in gate.line
+    assert actual in gate.line
 
 
 def test_a_policy_that_was_lifted_asks_nothing() -> None:

@@ -107,10 +107,10 @@ class Truncated(Fault):
     before: bytes = b""
 
     def answer(self, data: bytes, line: Line) -> bytes:
-        found = re.search(self.before, data)
-        if found is None:
+        read = re.search(self.before, data)
+        if read is None:
             return data
-        line.send(data[: found.start()])
+        line.send(data[: read.start()])
         line.close()
         return b""
 
@@ -185,12 +185,12 @@ class Recorded(Fault):
 
 
 def _flip(data: bytes, part: bytes, line: Line) -> bytes:
-    found = re.search(part, data)
-    if found is None:
+    read = re.search(part, data)
+    if read is None:
         return data
     line.fault = None
-    place = found.end() - 1
-    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+    index = read.end() - 1
+    return data[:index] + bytes([data[index] ^ 1]) + data[index + 1 :]
 
 
 class Line:

@@ -172,7 +172,7 @@ class Pages:
 def test_every_page_of_either_version_of_the_list_is_read(count: int) -> None:
     pages = Pages(count)
     for newer in (pages.newer, pages.older):
-        assert [found["Key"] for found in listed(newer, pages.older)] == pages.keys
+        assert [read["Key"] for read in listed(newer, pages.older)] == pages.keys
 
 
 @pytest.mark.parametrize(

@@ -103,19 +103,19 @@ def test_putting_a_damaged_blob_again_heals_it(store: ArtifactStore) -> None:
 
 
 def test_deleting_removes_one_blob_and_may_be_repeated(store: ArtifactStore) -> None:
-    digest, other = store.put(HELLO), store.put(b"other")
+    digest, second = store.put(HELLO), store.put(b"other")
     store.delete(digest)
     store.delete(digest)
     assert not store.exists(digest)
-    assert store.get(other) == b"other"
+    assert store.get(second) == b"other"
 
 
 def test_listing_names_every_blob_with_its_size_and_age(store: ArtifactStore) -> None:
     before = time.time()
     expected = {store.put(bytes([number]) * number): number for number in range(1, 6)}
-    found = list(store.iterate())
-    assert {blob.digest: blob.size for blob in found} == expected
-    assert all(before - 5 <= blob.modified_at <= time.time() + 5 for blob in found)
+    read = list(store.iterate())
+    assert {blob.digest: blob.size for blob in read} == expected
+    assert all(before - 5 <= blob.modified_at <= time.time() + 5 for blob in read)
 
 
 @pytest.mark.parametrize("text", ["../../etc/passwd", "", "a" * 63 + "/", "A" * 64, "a" * 64 + "\0"])
