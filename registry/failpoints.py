@@ -23,8 +23,8 @@ POINTS: Mapping[str, str] = {
     "begin.committed": "the edit runs; its caller does not know its number",
     "part.written": "a step's result is written and the lease renewed; nothing is committed",
     "part.committed": "a step's result is recorded; its caller does not know it",
-    "resume.leased": "the lease has its new holder; no audit event tells of it",
-    "resume.committed": "the lease has changed hands; its new holder does not know it",
+    "resume.leased": "the lease has its new owner; no audit event tells of it",
+    "resume.committed": "the lease has changed hands; its new owner does not know it",
     "abort.closed": "the edit is closed; no audit event tells of it",
     "abort.committed": "the edit is aborted; its caller does not know it",
     # Uploads (blobs; those of the folder in store)

@@ -51,7 +51,13 @@ def _spellings(secret: str) -> Iterator[str]:
     for piece_of in plain | {piece for whole in plain for piece in _ENDS.split(whole)}:
         encoded = {quote(piece_of, safe="", errors="replace"), quote(piece_of, errors="replace")}
         encoded |= {quote_plus(piece_of, errors="replace")}
-        yield from (piece_of, " ".join(piece_of.split()), html.escape(piece_of), json.dumps(piece_of)[1:-1], repr(piece_of)[1:-1])
+        yield from (
+            piece_of,
+            " ".join(piece_of.split()),
+            html.escape(piece_of),
+            json.dumps(piece_of)[1:-1],
+            repr(piece_of)[1:-1],
+        )
         yield from encoded
         yield from (re.sub(r"%[0-9A-F]{2}", lambda match: match[0].lower(), text) for text in encoded)
 

@@ -38,14 +38,14 @@ __all__ = ["Registry"]
 class Registry:
     """The model states of one database and one artifact store.
 
-    It holds no connection between calls and needs no closing. holder: the name under which this process holds the
+    It holds no connection between calls and needs no closing. lease_owner: the name under which this process holds the
     leases of its edits.  checked: when the store was last asked whether this database may write to it. Every method
     may raise DatabaseUnreachable, those that touch blobs StoreUnreachable, those that write NotOwner.
     """
 
     engine: Engine
     store: ArtifactStore
-    holder: str = field(default_factory=edits.new_holder)
+    lease_owner: str = field(default_factory=edits.new_lease_owner)
     checked: dict[str, float] = field(default_factory=dict, repr=False, compare=False)
 
     @staticmethod
@@ -156,7 +156,7 @@ class Registry:
             self.engine,
             lambda connection: edits.begin(
                 connection,
-                self.holder,
+                self.lease_owner,
                 model,
                 kind,
                 seed=seed,
@@ -175,7 +175,7 @@ class Registry:
 
         The digests in it are safe from gc while the edit runs. Raises LeaseLost and EditStateError.
         """
-        write(self.engine, lambda c: edits.record_part(c, self.holder, model, number, key, value))
+        write(self.engine, lambda c: edits.record_part(c, self.lease_owner, model, number, key, value))
         reach("part.committed")
 
     def parts(self, model: str, number: int) -> dict[str, Mapping[str, Any]]:
@@ -185,7 +185,7 @@ class Registry:
 
     def heartbeat(self, model: str, number: int) -> None:
         """Renews the lease of an edit this process works on; raises LeaseLost and EditStateError."""
-        write(self.engine, lambda c: edits.heartbeat(c, self.holder, model, number))
+        write(self.engine, lambda c: edits.heartbeat(c, self.lease_owner, model, number))
 
     def resume(self, model: str, number: int, *, author: Author | None = None, force: bool = False) -> Edit:
         """Takes the lease of an abandoned edit; with force also from a process that may still work on it.
@@ -194,7 +194,7 @@ class Registry:
         a closed edit.
         """
         self.require_writable()
-        edit = write(self.engine, lambda c: edits.resume(c, self.holder, model, number, author, force))
+        edit = write(self.engine, lambda c: edits.resume(c, self.lease_owner, model, number, author, force))
         reach("resume.committed")
         return edit
 
@@ -205,7 +205,7 @@ class Registry:
         EditStateError for a committed one.
         """
         self.require_writable(store_needed=False)
-        edit = write(self.engine, lambda c: edits.abort(c, self.holder, model, number, author, force))
+        edit = write(self.engine, lambda c: edits.abort(c, self.lease_owner, model, number, author, force))
         reach("abort.committed")
         return edit
 
@@ -225,7 +225,9 @@ class Registry:
         """
         self.require_writable()
         with connected(self.engine) as database:
-            return commit.commit(database, self.store, self.holder, model, number, content, changes, report or {})
+            return commit.commit(
+                database, self.store, self.lease_owner, model, number, content, changes, report or {}
+            )
 
     # Rolling back
 
@@ -236,7 +238,7 @@ class Registry:
         """
         self.require_writable()
         with connected(self.engine) as database:
-            return rollback.rollback_to(database, self.store, self.holder, model, ref, author)
+            return rollback.rollback_to(database, self.store, self.lease_owner, model, ref, author)
 
     def rollback_edit(self, model: str, number: int, author: Author, cascade: bool = False) -> Snapshot:
         """Commits a snapshot without what one edit changed, every later change of other regions kept.
@@ -247,7 +249,7 @@ class Registry:
         """
         self.require_writable()
         with connected(self.engine) as database:
-            return rollback.rollback_edit(database, self.store, self.holder, model, number, author, cascade)
+            return rollback.rollback_edit(database, self.store, self.lease_owner, model, number, author, cascade)
 
     # Aliases
 
@@ -289,7 +291,7 @@ class Registry:
         self.require_writable()
         with connected(self.engine) as database:
             return promotion.promote_region(
-                database, self.store, self.holder, model, region, version, alias, author, override
+                database, self.store, self.lease_owner, model, region, version, alias, author, override
             )
 
     def aliases(self, model: str) -> list[Alias]:

@@ -39,7 +39,7 @@ __all__ = [
     "edit_by_number",
     "edit_of",
     "head_id",
-    "holder_is_gone",
+    "lease_owner_is_gone",
     "kept_snapshot",
     "lock_model",
     "next_region_id",
@@ -245,14 +245,14 @@ def edit_of(row: Row[Any]) -> Edit:
     fields["state"] = EditState(row.state)
     if row.state == EditState.RUNNING:
         over = lease_is_over(row.lease_expires_at, LEASE_S, time.time())
-        if over or holder_is_gone(row.lease_owner):
+        if over or lease_owner_is_gone(row.lease_owner):
             fields["state"] = EditState.ABANDONED
     return Edit(**fields)
 
 
-def holder_is_gone(holder: str) -> bool:
-    """Whether a lease's holder, host:pid:token, was a process of this machine that no longer runs."""
-    host, _, rest = holder.rpartition(":")[0].rpartition(":")
+def lease_owner_is_gone(lease_owner: str) -> bool:
+    """Whether a lease's owner, host:pid:token, was a process of this machine that no longer runs."""
+    host, _, rest = lease_owner.rpartition(":")[0].rpartition(":")
     if os.name != "posix" or host != socket.gethostname() or not rest.isdigit():
         return False
     try:

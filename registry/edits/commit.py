@@ -34,7 +34,7 @@ LANDING_ATTEMPTS = 200
 def commit(
     database: Database,
     store: ArtifactStore,
-    holder: str,
+    lease_owner: str,
     model: str,
     number: int,
     content: Content,
@@ -56,17 +56,21 @@ def commit(
         landing = RunningEdit(
             manifest=manifest, number=number, changes=tuple(changes), proposal=content.digest, report=report
         )
-        snapshot = land_on_head(database, store, holder, landing)
+        snapshot = land_on_head(database, store, lease_owner, landing)
         if snapshot is not None:
             return snapshot
     raise CommitConflict(f"Expected edit {number} to land within {LANDING_ATTEMPTS} attempts; retry", None, None)
 
 
-def land_on_head(database: Database, store: ArtifactStore, holder: str, landing: AnyLanding) -> Snapshot | None:
+def land_on_head(
+    database: Database, store: ArtifactStore, lease_owner: str, landing: AnyLanding
+) -> Snapshot | None:
     """Uploads the manifest and lands it; None where the head moved, or gc took the manifest, in between."""
     blobs.stage(database, store, landing.manifest.to_bytes())
     reach("land.uploaded")
-    landed = write_unless_collected(database, store, landing, lambda connection: land(connection, holder, landing))
+    landed = write_unless_collected(
+        database, store, landing, lambda connection: land(connection, lease_owner, landing)
+    )
     reach("land.committed")
     return landed
 

@@ -100,7 +100,7 @@ def _moves_head(landing: AnyLanding) -> bool:
     return isinstance(landing, RunningEdit) or landing.kind != EditKind.CHERRY_PICK
 
 
-def land(connection: Connection, holder: str, landing: AnyLanding) -> Snapshot | None:
+def land(connection: Connection, lease_owner: str, landing: AnyLanding) -> Snapshot | None:
     """Lands an edit and returns its snapshot; None where the head is another than the manifest's parent.
 
     The manifest is staged, the other blobs are live.
@@ -116,7 +116,7 @@ def land(connection: Connection, holder: str, landing: AnyLanding) -> Snapshot |
     require_kept(connection, landing.sources if isinstance(landing, NewEdit) else ())
     accept(connection, manifest.id)
     reach("land.locked")
-    edit = _edit_that_lands(connection, holder, landing)
+    edit = _edit_that_lands(connection, lease_owner, landing)
     before = None if manifest.parent is None else snapshot_by_id(connection, manifest.parent)
     parent = None if before is None else before.content
     _require_changes(parent, manifest.content, landing.changes)
@@ -153,10 +153,10 @@ def land(connection: Connection, holder: str, landing: AnyLanding) -> Snapshot |
     return snapshot_by_id(connection, manifest.id)
 
 
-def _edit_that_lands(connection: Connection, holder: str, landing: AnyLanding) -> Edit:
+def _edit_that_lands(connection: Connection, lease_owner: str, landing: AnyLanding) -> Edit:
     model = landing.manifest.model
     if isinstance(landing, RunningEdit):
-        return require_lease(connection, holder, model, landing.number)
+        return require_lease(connection, lease_owner, model, landing.number)
     number = insert_edit(
         connection,
         model,
@@ -164,7 +164,7 @@ def _edit_that_lands(connection: Connection, holder: str, landing: AnyLanding) -
         base=landing.manifest.parent,
         parameters=landing.parameters,
         author=landing.author,
-        holder=holder,
+        lease_owner=lease_owner,
     )
     return edit_by_number(connection, model, number)
 

@@ -41,7 +41,7 @@ __all__ = [
     "begin",
     "heartbeat",
     "insert_edit",
-    "new_holder",
+    "new_lease_owner",
     "parts",
     "record_part",
     "require_lease",
@@ -52,14 +52,14 @@ _AT_ONCE = (EditKind.ROLLBACK, EditKind.CHERRY_PICK)
 _KINDS = tuple(kind for kind in EditKind if kind not in _AT_ONCE)
 
 
-def new_holder() -> str:
-    """A name for this process as the holder of leases: host:pid:token."""
+def new_lease_owner() -> str:
+    """A name for this process as the owner of leases: host:pid:token."""
     return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
 def begin(
     connection: Connection,
-    holder: str,
+    lease_owner: str,
     model: str,
     kind: str,
     *,
@@ -96,7 +96,7 @@ def begin(
         plan_digest=plan_digest,
         parameters=parameters,
         author=author,
-        holder=holder,
+        lease_owner=lease_owner,
     )
     reach("begin.inserted")
     edit = edit_by_number(connection, model, number)
@@ -134,7 +134,7 @@ def insert_edit(
     base: str | None,
     parameters: Mapping[str, Any],
     author: Author,
-    holder: str,
+    lease_owner: str,
     seed: int = 0,
     data_digest: str | None = None,
     plan_digest: str | None = None,
@@ -157,7 +157,7 @@ def insert_edit(
         "actor": author.name,
         "reason": author.reason,
         "created_at": now,
-        "lease_owner": holder,
+        "lease_owner": lease_owner,
         "lease_expires_at": now + LEASE_S,
     }
     connection.execute(insert(edits).values(row))
@@ -170,13 +170,13 @@ def _make_model(connection: Connection, model: str) -> None:
     connection.execute(row.on_conflict_do_nothing())
 
 
-def require_lease(connection: Connection, holder: str, model: str, number: int) -> Edit:
-    """The edit, locked; raises EditStateError unless it runs, and LeaseLost unless this holder has its lease."""
+def require_lease(connection: Connection, lease_owner: str, model: str, number: int) -> Edit:
+    """The edit, locked; raises EditStateError unless it runs, and LeaseLost unless this lease owner has it."""
     edit = edit_by_number(connection, model, number, lock=True)
     if not edit.is_open:
         why = f": {edit.close_reason}" if edit.close_reason else ""
         raise EditStateError(f"Expected edit {number} of {model!r} to be running, found it {edit.state}{why}")
-    if edit.lease_owner != holder:
+    if edit.lease_owner != lease_owner:
         raise LeaseLost(
             f"Expected this process to hold the lease of edit {number} of {model!r}, found {edit.lease_owner}; "
             f"`raie edit resume {number}` takes it when that process has stopped"
@@ -184,24 +184,24 @@ def require_lease(connection: Connection, holder: str, model: str, number: int) 
     return edit
 
 
-def heartbeat(connection: Connection, holder: str, model: str, number: int) -> None:
+def heartbeat(connection: Connection, lease_owner: str, model: str, number: int) -> None:
     """Renews the lease; raises LeaseLost and EditStateError."""
-    require_lease(connection, holder, model, number)
-    _lease(connection, holder, model, number)
+    require_lease(connection, lease_owner, model, number)
+    _lease(connection, lease_owner, model, number)
 
 
 def resume(
-    connection: Connection, holder: str, model: str, number: int, author: Author | None, force: bool
+    connection: Connection, lease_owner: str, model: str, number: int, author: Author | None, force: bool
 ) -> Edit:
     """Takes the lease of an abandoned edit, or with force of a running one; returns the edit.
 
     Raises LeaseLost while another process works on it, and EditStateError for an edit that is closed.
     """
-    edit = _require_abandoned(connection, holder, model, number, force)
+    edit = _require_abandoned(connection, lease_owner, model, number, force)
     author = Author(edit.actor) if author is None else author
-    _lease(connection, holder, model, number)
+    _lease(connection, lease_owner, model, number)
     reach("resume.leased")
-    if edit.lease_owner != holder:
+    if edit.lease_owner != lease_owner:
         subject = f"edit:{number}"
         audit.append(
             connection,
@@ -210,13 +210,13 @@ def resume(
             model=model,
             subject=subject,
             source=edit.lease_owner,
-            target=holder,
+            target=lease_owner,
         )
     return edit_by_number(connection, model, number)
 
 
 def abort(
-    connection: Connection, holder: str, model: str, number: int, author: Author | None, force: bool
+    connection: Connection, lease_owner: str, model: str, number: int, author: Author | None, force: bool
 ) -> Edit:
     """Closes an edit without a result; one that is aborted already stays as it is.
 
@@ -226,7 +226,7 @@ def abort(
     author = Author(edit.actor) if author is None else author
     if edit.state == EditState.ABORTED:
         return edit
-    _require_abandoned(connection, holder, model, number, force)
+    _require_abandoned(connection, lease_owner, model, number, force)
     mine = (edits.c.model == model, edits.c.number == number)
     end: dict[str, Any] = {"state": EditState.ABORTED, "closed_at": time.time(), "close_reason": author.reason}
     connection.execute(update(edits).where(*mine).values(end | {"lease_owner": None, "lease_expires_at": None}))
@@ -236,23 +236,23 @@ def abort(
     return edit_by_number(connection, model, number)
 
 
-def _require_abandoned(connection: Connection, holder: str, model: str, number: int, force: bool) -> Edit:
+def _require_abandoned(connection: Connection, lease_owner: str, model: str, number: int, force: bool) -> Edit:
     edit = edit_by_number(connection, model, number, lock=True)
     if (force and edit.state == EditState.RUNNING) or edit.state == EditState.ABANDONED:
         return edit
-    return require_lease(connection, holder, model, number)
+    return require_lease(connection, lease_owner, model, number)
 
 
-def _lease(connection: Connection, holder: str, model: str, number: int) -> None:
-    lease = {"lease_owner": holder, "lease_expires_at": time.time() + LEASE_S}
+def _lease(connection: Connection, lease_owner: str, model: str, number: int) -> None:
+    lease = {"lease_owner": lease_owner, "lease_expires_at": time.time() + LEASE_S}
     connection.execute(update(edits).where(edits.c.model == model, edits.c.number == number).values(lease))
 
 
 def record_part(
-    connection: Connection, holder: str, model: str, number: int, key: str, value: Mapping[str, Any]
+    connection: Connection, lease_owner: str, model: str, number: int, key: str, value: Mapping[str, Any]
 ) -> None:
     """Records the result of a finished step, replacing an earlier one of the same key, and renews the lease."""
-    heartbeat(connection, holder, model, number)
+    heartbeat(connection, lease_owner, model, number)
     row = {"value": text_of(dict(value)), "created_at": time.time()}
     part = upsert(connection, edit_parts).values(
         model=model, edit=number, key=check_name(key, "part's key"), **row

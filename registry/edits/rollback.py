@@ -50,7 +50,7 @@ _Undo = Callable[[Connection, Snapshot], _Undone]
 
 
 def rollback_to(
-    database: Database, store: ArtifactStore, holder: str, model: str, ref: str, author: Author
+    database: Database, store: ArtifactStore, lease_owner: str, model: str, ref: str, author: Author
 ) -> Snapshot:
     """Commits a snapshot with exactly the content of an older one; the head where it has that content already.
 
@@ -62,13 +62,13 @@ def rollback_to(
     def undo(_connection: Connection, _head: Snapshot) -> _Undone:
         return _Undone(target.content, {"to": target.id}, (target.id,))
 
-    return _land(database, store, holder, model, undo, author)
+    return _land(database, store, lease_owner, model, undo, author)
 
 
 def rollback_edit(
     database: Database,
     store: ArtifactStore,
-    holder: str,
+    lease_owner: str,
     model: str,
     number: int,
     author: Author,
@@ -85,11 +85,11 @@ def rollback_edit(
         before = tuple(_before(connection, model, undone) for undone in numbers)
         return _Undone(content, {"edits": numbers}, before)
 
-    return _land(database, store, holder, model, undo, author)
+    return _land(database, store, lease_owner, model, undo, author)
 
 
 def _land(
-    database: Database, store: ArtifactStore, holder: str, model: str, undo: _Undo, author: Author
+    database: Database, store: ArtifactStore, lease_owner: str, model: str, undo: _Undo, author: Author
 ) -> Snapshot:
     for _ in range(LANDING_ATTEMPTS):
         with reading(database) as connection:
@@ -111,7 +111,7 @@ def _land(
             proposal=content.digest,
             sources=undone.sources,
         )
-        snapshot = land_on_head(database, store, holder, landing)
+        snapshot = land_on_head(database, store, lease_owner, landing)
         if snapshot is not None:
             return snapshot
     raise CommitConflict(f"Expected the rollback to land within {LANDING_ATTEMPTS} attempts; retry", None, None)

@@ -272,7 +272,12 @@ def _single_rows(connection: Connection) -> Iterator[_Recorded]:
     for row in _all(connection, tables.alias_moves, "id"):
         logged = {"source": row["source"], "target": row["target"]}
         yield _single(
-            f"move {row['id']} of an alias", AuditAction.PROMOTE, f"alias:{row['alias']}", "alias_moves", row, logged
+            f"move {row['id']} of an alias",
+            AuditAction.PROMOTE,
+            f"alias:{row['alias']}",
+            "alias_moves",
+            row,
+            logged,
         )
     for row in _all(connection, tables.policies, "model", "alias", "version"):
         name, subject = (

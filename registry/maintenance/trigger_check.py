@@ -101,7 +101,9 @@ def _plain(definition: str) -> str:
     plain = re.sub(rf"(?i)(?<= )(on|function) {_SCHEMA}", r"\1 ", " ".join(plain.split()))
     plain = re.sub(r"::\w+(?: varying)?|[()\"]", "", plain).lower()
     # The server has an order of its own for what a trigger fires on.
-    return re.sub(r"(?<= )(?:\w+ or )+\w+(?= on )", lambda match: " or ".join(sorted(match[0].split(" or "))), plain)
+    return re.sub(
+        r"(?<= )(?:\w+ or )+\w+(?= on )", lambda match: " or ".join(sorted(match[0].split(" or "))), plain
+    )
 
 
 def _spaced(settings: str) -> str:

@@ -191,7 +191,9 @@ def _cannot_open(tracking_uri: str, file: Path | None, problem: str) -> str:
 def no_answer(tracking_uri: str, problem: str) -> str:
     """The message of an MlflowUnreachable."""
     problem = secrets_hidden(tracking_uri)(problem)
-    return f"Expected MLflow at {shown(tracking_uri)} to answer, found {problem}; the events wait for the next sync"
+    return (
+        f"Expected MLflow at {shown(tracking_uri)} to answer, found {problem}; the events wait for the next sync"
+    )
 
 
 def is_unreachable(error: Exception) -> bool:

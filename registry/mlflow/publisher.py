@@ -242,7 +242,9 @@ class _Work:
         lost = {r: entry for r, entry in after.items() if r not in before and r not in changed}
         keys = {r: record.adapter_key(self.upserts.model, int(r), entry) for r, entry in lost.items()}
         adapters = {r: self.upserts.adapter_of(self.experiment, key) for r, key in keys.items()}
-        return {r: before[r] for r in after if r in before} | {r: adapter for r, adapter in adapters.items() if adapter}
+        return {r: before[r] for r in after if r in before} | {
+            r: adapter for r, adapter in adapters.items() if adapter
+        }
 
     def region_run(self, position: int, change: Payload) -> str:
         """The id of the child run of one region."""

@@ -28,7 +28,10 @@ def candidate_of(connection: Connection, snapshot: str) -> Candidate:
     """A committed snapshot as a candidate; raises NotFound."""
     committed = snapshot_by_id(connection, snapshot)
     return Candidate(
-        committed.id, committed.model, committed.content, edit_by_number(connection, committed.model, committed.edit).actor
+        committed.id,
+        committed.model,
+        committed.content,
+        edit_by_number(connection, committed.model, committed.edit).actor,
     )
 
 

@@ -166,7 +166,7 @@ def rehearse_region(
 def promote_region(
     database: Database,
     store: ArtifactStore,
-    holder: str,
+    lease_owner: str,
     model: str,
     region: int,
     version: int,
@@ -192,7 +192,7 @@ def promote_region(
         reach("compose.planned")
         blobs.stage(database, store, landing.manifest.to_bytes())
         reach("compose.uploaded")
-        step = partial(_land_on_alias, holder=holder, alias=alias, landing=landing, override=override)
+        step = partial(_land_on_alias, lease_owner=lease_owner, alias=alias, landing=landing, override=override)
         try:
             moved = write_unless_collected(database, store, landing, step)
         except BlobMissing as lost:
@@ -265,7 +265,7 @@ def _candidate(connection: Connection, manifest: Manifest, author: Author) -> st
 
 
 def _land_on_alias(
-    connection: Connection, holder: str, alias: str, landing: NewEdit, override: bool
+    connection: Connection, lease_owner: str, alias: str, landing: NewEdit, override: bool
 ) -> tuple[Snapshot, AliasMove] | None:
     """Lands a composition and moves the alias to it; None where the alias moved in between."""
     manifest = landing.manifest
@@ -275,7 +275,7 @@ def _land_on_alias(
     # The same composition may be kept: made for another alias, or as the edit that brought the version in.
     known = connection.execute(select_snapshots().where(snapshots.c.id == manifest.id)).first()
     if known is None or known.expired_at is not None:
-        land(connection, holder, landing)
+        land(connection, lease_owner, landing)
     reach("compose.landed")
     admission.admit(
         connection,
@@ -303,7 +303,9 @@ def _move(
         mine = (aliases.c.model == model, aliases.c.name == alias, aliases.c.snapshot == source)
         if connection.execute(update(aliases).where(*mine).values(snapshot=target, moved_at=at)).rowcount != 1:
             served = pointed_at(connection, model, alias)
-            raise AliasConflict(f"Expected alias {alias!r} at {source}, found it at {served}; retry", source, served)
+            raise AliasConflict(
+                f"Expected alias {alias!r} at {source}, found it at {served}; retry", source, served
+            )
     reach("promote.alias_moved")
     fields = {
         "model": model,
@@ -328,7 +330,14 @@ def _move(
         rows={"alias_moves": [logged | {"id": number}]},
     )
     reach("promote.audited")
-    payload = {"alias": alias, "from": source, "to": target, "actor": author.name, "reason": author.reason, "at": at}
+    payload = {
+        "alias": alias,
+        "from": source,
+        "to": target,
+        "actor": author.name,
+        "reason": author.reason,
+        "at": at,
+    }
     outbox.enqueue(connection, model, ALIAS_MOVED, payload)
     reach("promote.enqueued")
     return AliasMove(number, model, alias, source, target, author.name, author.reason, at)

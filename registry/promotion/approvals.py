@@ -66,7 +66,9 @@ def withdraw(connection: Connection, model: str, ref: str, alias: str, author: A
     known = _newest(connection, model, alias, snapshot)
     mine = known.get(person_of(author.name))
     if mine is None:
-        names = ", ".join(sorted(approval.actor for approval in known.values() if not approval.withdrawn)) or "nobody"
+        names = (
+            ", ".join(sorted(approval.actor for approval in known.values() if not approval.withdrawn)) or "nobody"
+        )
         raise NotFound(
             f"Expected an approval of {snapshot[:12]} for {alias!r} by {author.name}, found approval by {names}; only "
             "who gave one takes it back"

@@ -56,12 +56,12 @@ def test_an_abandoned_edit_is_closed_and_no_longer_shown(raie: Raie, workspace: 
     assert raie("edit", "list", "--open", "--json").json["edits"] == []
 
 
-def test_an_edit_that_somebody_works_on_is_not_taken_and_its_holder_is_named(
+def test_an_edit_that_somebody_works_on_is_not_taken_and_its_lease_owner_is_named(
     raie: Raie, registry: Registry
 ) -> None:
     registry.begin("recsys", "edit", seed=1, author=Author("ada"))
     (found,) = raie("edit", "list", "--open", "--json").json["edits"]
-    assert (found["state"], found["lease_owner"]) == ("running", registry.holder)
+    assert (found["state"], found["lease_owner"]) == ("running", registry.lease_owner)
     assert "abandoned" not in raie("edit", "list", "--open").out
     refused = raie("edit", "abort", "7", "--yes")
     assert refused.code == 4

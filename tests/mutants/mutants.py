@@ -119,7 +119,7 @@ MUTANTS = (
         "registry/edits/lifecycle.py",
         (
             (
-                "    if edit.lease_owner != holder:\n        raise LeaseLost(",
+                "    if edit.lease_owner != lease_owner:\n        raise LeaseLost(",
                 "    if False:\n        raise LeaseLost(",
             ),
         ),

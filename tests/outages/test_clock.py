@@ -19,7 +19,7 @@ from tests.registry.building import MODEL, World
 
 DAY_S = 24 * 3600.0
 ELSEWHERE = "elsewhere:1:00000000"
-"""A holder of leases on another machine: nobody here can tell whether it lives, so only the clock can."""
+"""A lease owner on another machine: nobody here can tell whether it lives, so only the clock can."""
 
 
 @dataclass
@@ -92,7 +92,7 @@ def test_a_lease_that_was_given_before_the_clock_went_back_does_not_live_until_t
     edit = second.begin()
     clock.ahead_s = -DAY_S
     assert world.registry.edit(MODEL, edit.number).state == "abandoned"
-    # Its holder works after all: at its next heartbeat it has a lease by the new clock, and commits.
+    # Its owner works after all: at its next heartbeat it has a lease by the new clock, and commits.
     second.registry.heartbeat(MODEL, edit.number)
     assert world.registry.edit(MODEL, edit.number).state == "running"
     clock.ahead_s -= LEASE_S
@@ -107,11 +107,11 @@ def test_a_lease_that_was_renewed_while_the_clock_was_ahead_is_over_when_the_clo
     clock.ahead_s = DAY_S
     second.registry.heartbeat(MODEL, edit.number)
     clock.ahead_s = 0.0
-    assert world.registry.resume(MODEL, edit.number).lease_owner == world.registry.holder
+    assert world.registry.resume(MODEL, edit.number).lease_owner == world.registry.lease_owner
 
 
 def held_elsewhere(world: World) -> World:
-    return World(replace(world.registry, holder=ELSEWHERE))
+    return World(replace(world.registry, lease_owner=ELSEWHERE))
 
 
 def test_gc_with_a_clock_ahead_takes_nothing_that_a_running_edit_has_put(world: World, clock: Clock) -> None:

@@ -309,7 +309,9 @@ class Machine(RuleBasedStateMachine):
         """Begins an edit of some regions: each an old one with a new text, one that goes, or a new one."""
         base, edit = self.now, self.client.registry.begin(OURS, "edit", seed=1, author=Author("ada"))
         regions = sorted(set(base) - {"mark"})
-        actions = {nth(regions, choice): "retire" if choice == RETIRE else "update" for choice in what - {NEW} if regions}
+        actions = {
+            nth(regions, choice): "retire" if choice == RETIRE else "update" for choice in what - {NEW} if regions
+        }
         if NEW in what:
             actions[self.client.registry.next_region_id(OURS)] = "add"
         changed = {region: self._put_new(region) for region, action in actions.items() if action != "retire"}

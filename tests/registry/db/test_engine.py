@@ -216,7 +216,9 @@ def test_a_database_of_no_encoding_is_refused_with_the_line_that_makes_one(
         run_sql(postgres_server, "DROP DATABASE ascii WITH (FORCE)")
 
 
-def test_in_a_read_only_session_reading_works_and_writing_is_one_true_line(postgres_url: str, scratch: Path) -> None:
+def test_in_a_read_only_session_reading_works_and_writing_is_one_true_line(
+    postgres_url: str, scratch: Path
+) -> None:
     migrations.upgrade(postgres_url)
     World(Registry.open(postgres_url, str(scratch / "store"))).setup()
     name = make_url(postgres_url).database

@@ -45,7 +45,7 @@ def test_an_edit_records_everything_that_it_was_begun_with(world: World) -> None
     assert (edit.seed, edit.data_digest, edit.plan_digest) == (2**40, data, plan)
     assert edit.parameters == {"gate": {"tau": 0.05}}
     assert (edit.actor, edit.reason, edit.result, edit.closed_at) == ("ada", "drift", None, None)
-    assert edit.lease_owner == world.registry.holder
+    assert edit.lease_owner == world.registry.lease_owner
 
 
 def test_a_committed_edit_has_its_result_and_its_report(world: World) -> None:
@@ -159,7 +159,7 @@ def test_after_another_process_resumed_an_edit_the_first_one_cannot_commit_it(wo
     if not force:
         expire(world, edit.number)
     resumed = second.registry.resume(MODEL, edit.number, author=Author("bob"), force=force)
-    assert (resumed.state, resumed.lease_owner) == ("running", second.registry.holder)
+    assert (resumed.state, resumed.lease_owner) == ("running", second.registry.lease_owner)
     with pytest.raises(LeaseLost):
         world.commit(edit, content, 1)
     landed = second.commit(resumed, content, 1)
@@ -268,7 +268,7 @@ def test_a_force_resume_and_an_abort_race_and_one_of_them_wins(world: World) -> 
                 others[index].abort(MODEL, number, Author("ada", str(index)), force=True)
             else:
                 others[index].resume(MODEL, number, force=True)
-            won.append(others[index].holder)
+            won.append(others[index].lease_owner)
 
     threads = [Thread(target=take, args=[index]) for index in range(len(others))]
     for thread in threads:

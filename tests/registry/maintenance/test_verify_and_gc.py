@@ -45,7 +45,9 @@ def collect(world: World, **options: object) -> list[Digest]:
 
 def mark(world: World, unneeded: list[Collected]) -> list[Collected]:
     """The step in which gc marks what it found."""
-    return write(world.registry.engine, lambda c: maintenance._mark(c, unneeded, time.time() + 1, 0, Author("ada")))
+    return write(
+        world.registry.engine, lambda c: maintenance._mark(c, unneeded, time.time() + 1, 0, Author("ada"))
+    )
 
 
 def rows(world: World) -> dict[str, str]:

@@ -77,7 +77,9 @@ class Team(World):
             return list(audit.events(connection))
 
     def evaluate(self, ref: str, against: str, measured: dict[str, Any]) -> None:
-        trust.record_evaluation(self.registry, self.model, ref, against, measured, author=Author("carol", "nightly"))
+        trust.record_evaluation(
+            self.registry, self.model, ref, against, measured, author=Author("carol", "nightly")
+        )
 
     def approve(self, ref: str, actor: str, alias: str = "production") -> None:
         trust.approve(self.registry, self.model, ref, alias, author=Author(actor, "looked at it"))
