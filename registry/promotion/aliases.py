@@ -32,7 +32,7 @@ from raie.registry.db.queries import (
 from raie.registry.db.tables import alias_moves, aliases, snapshots
 from raie.registry.edits.commit import LANDING_ATTEMPTS, write_unless_collected
 from raie.registry.edits.landing import NewEdit, land
-from raie.registry.edits.merge import compose
+from raie.registry.edits.merge import cherry_pick
 from raie.registry.edits.rollback import changes_between
 from raie.registry.errors import AliasConflict, BlobMissing, IncompatibleRegions, NotFound, SnapshotExpired
 from raie.registry.failpoints import reach
@@ -152,7 +152,7 @@ def rehearse_region(
     connection: Connection, model: str, region: int, version: int, alias: str, author: Author
 ) -> Rehearsal:
     """What `promote_region` would do; raises NotFound and IncompatibleRegions."""
-    current, landing = _composition(connection, model, region, version, alias, author)
+    current, landing = _cherry_pick(connection, model, region, version, alias, author)
     if landing.manifest.content == current.content:
         return Rehearsal(
             current.id, current.id, admission.gates_of(connection, model, alias, current.id, current.id)
@@ -181,7 +181,7 @@ def promote_region(
     """
     for _ in range(LANDING_ATTEMPTS):
         with reading(database) as connection:
-            current, landing = _composition(connection, model, region, version, alias, author)
+            current, landing = _cherry_pick(connection, model, region, version, alias, author)
             # Also what a retry finds whose first try landed although its answer was lost.
             if landing.manifest.content == current.content:
                 return current, _repeated(connection, model, alias)
@@ -215,7 +215,7 @@ def alias_history(connection: Connection, model: str, alias: str, limit: int | N
     return [AliasMove(**row._mapping) for row in rows]
 
 
-def _composition(
+def _cherry_pick(
     connection: Connection, model: str, region: int, version: int, alias: str, author: Author
 ) -> tuple[Snapshot, NewEdit]:
     """What the alias serves now, and what it should serve: the same with one region's version."""
@@ -227,7 +227,7 @@ def _composition(
         )
     current, source = snapshot_by_id(connection, pointed), snapshot_by_id(connection, wanted.snapshot)
     try:
-        content = compose(current.content, source.content, region)
+        content = cherry_pick(current.content, source.content, region)
     except IncompatibleRegions as error:
         raise IncompatibleRegions(
             f"Expected version {version} of region {region} to fit what {alias!r} serves, found that {error}; "

@@ -199,7 +199,7 @@ class Machine(RuleBasedStateMachine):
                     self.client.registry.promote(OURS, target, alias, Author("ada"), expected=belief)
 
     @rule(alias=st.sampled_from(["production", "canary"]), which=st.integers(0, 9), version=st.integers(0, 9))
-    def compose(self, alias: str, which: int, version: int) -> None:
+    def cherry_pick(self, alias: str, which: int, version: int) -> None:
         region = nth(sorted(self.versions), which)
         number = 1 + version % len(self.versions[region])
         if alias not in self.moves:

@@ -97,8 +97,8 @@ def test_an_editor_edits_rolls_back_and_moves_what_nobody_protects(team: Team) -
     snapshot = editor.edit(1, text="b")
     assert editor.registry.promote(MODEL, "head", "staging", Author("bob")).target == snapshot.id
     assert editor.registry.promote(MODEL, "head", "candidate", Author("bob")).source is None
-    composed, _ = editor.registry.promote_region(MODEL, 0, 1, "staging", Author("bob"))
-    assert composed.content.regions[0] == team.owner.registry.resolve(MODEL, "edit:1").content.regions[0]
+    picked, _ = editor.registry.promote_region(MODEL, 0, 1, "staging", Author("bob"))
+    assert picked.content.regions[0] == team.owner.registry.resolve(MODEL, "edit:1").content.regions[0]
     assert editor.registry.rollback_edit(MODEL, 3, Author("bob")).parent == snapshot.id
     report = {"retention": {"Recall@10 change": {"mean": 0.0}}}
     trust.record_evaluation(editor.registry, MODEL, "head", "production", report, author=Author("bob"))
@@ -110,14 +110,14 @@ def test_an_editor_edits_rolls_back_and_moves_what_nobody_protects(team: Team) -
 def test_an_editor_brings_back_what_had_expired(team: Team) -> None:
     registry = team.owner.registry
     team.owner.edit(1, text="b")
-    composed, _ = registry.promote_region(MODEL, 1, 2, "staging", Author("ada"))
+    picked, _ = registry.promote_region(MODEL, 1, 2, "staging", Author("ada"))
     registry.promote(MODEL, "head", "staging", Author("ada"))
     registry.promote(MODEL, "edit:1", "staging", Author("ada"))
-    assert composed.id in {
+    assert picked.id in {
         verdict.snapshot for verdict in expire(registry, MODEL, Rule(), author=Author("cron")).expired
     }
     again, _ = team.roles["editor"].promote_region(MODEL, 1, 2, "staging", Author("bob"))
-    assert again.id == composed.id
+    assert again.id == picked.id
     assert again.expired is None
 
 
@@ -202,8 +202,8 @@ def test_a_promoter_approves_signs_and_promotes_and_moves_no_head(team: Team) ->
     signer = signing.generate()
     trust.sign(promoter, MODEL, "head", signer, author=Author("grace"))
     assert promoter.promote(MODEL, "head", "production", Author("grace")).source is not None
-    composed, _ = promoter.promote_region(MODEL, 0, 1, "staging", Author("grace"))
-    assert composed.edit
+    picked, _ = promoter.promote_region(MODEL, 0, 1, "staging", Author("grace"))
+    assert picked.edit
     world = World(promoter)
     with pytest.raises(AccessDenied, match=r"heads|edit_parts"):
         world.edit(1, text="mine")

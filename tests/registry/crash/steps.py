@@ -204,7 +204,7 @@ def _claim(client: Client, step: Step) -> Done:
     return Done(step.tag)
 
 
-def _compose(client: Client, step: Step) -> Done:
+def _cherry_pick(client: Client, step: Step) -> Done:
     _, move = client.registry.promote_region(MODEL, step.number, 1, ALIAS, Author("ada", step.tag))
     return Done(step.tag, move=move.id)
 
@@ -278,7 +278,7 @@ _KINDS: Mapping[str, Callable[[Client, Step], Done]] = {
     "attempt": _attempt,
     "claim": _claim,
     "collect": _collect,
-    "compose": _compose,
+    "compose": _cherry_pick,
     "edit": _edit,
     "expire": _expire,
     "lapse": _lapse,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 
 from raie.registry import Content, Digest, IncompatibleRegions, digest_of
-from raie.registry.edits.merge import changed_regions, compose, contested_regions, rebase, revert
+from raie.registry.edits.merge import changed_regions, cherry_pick, contested_regions, rebase, revert
 from raie.registry.roles import APPEND_ONLY
 from tests.registry.strategies import disjoint, related
 
@@ -120,13 +120,13 @@ def test_undoing_twice_is_undoing_once(trio: tuple[Content, ...]) -> None:
 def test_composing_changes_one_region_and_no_other(pair: tuple[Content, Content]) -> None:
     target, source = pair
     try:
-        composed = compose(target, source, 1)
+        picked = cherry_pick(target, source, 1)
     except IncompatibleRegions:
         return
-    assert changed_regions(target, composed) <= {1}
-    assert composed.regions.get(1) == source.regions.get(1)
+    assert changed_regions(target, picked) <= {1}
+    assert picked.regions.get(1) == source.regions.get(1)
     for part in APPEND_ONLY:
-        known = composed.shared.get(part, ())
+        known = picked.shared.get(part, ())
         assert known[: len(source.shared.get(part, ()))] == source.shared.get(part, ())
         assert known[: len(target.shared.get(part, ()))] == target.shared.get(part, ())
 
@@ -162,7 +162,7 @@ def test_vectors_of_two_routing_spaces_are_never_mixed() -> None:
     for mix in (
         lambda: rebase(with_region(BASE, 0, "0 v2"), BASE, moved),
         lambda: revert(BASE, with_region(BASE, 0, "0 v2"), with_region(moved, 0, "0 v2")),
-        lambda: compose(BASE, moved, 0),
+        lambda: cherry_pick(BASE, moved, 0),
     ):
         with pytest.raises(IncompatibleRegions, match="routing space"):
             mix()
@@ -171,4 +171,4 @@ def test_vectors_of_two_routing_spaces_are_never_mixed() -> None:
 def test_adapters_of_another_backbone_are_refused() -> None:
     second = replace(BASE, backbone={"weights": blob("other weights")})
     with pytest.raises(IncompatibleRegions, match="backbone"):
-        compose(BASE, second, 0)
+        cherry_pick(BASE, second, 0)

@@ -161,9 +161,9 @@ def test_a_composition_is_undone_by_moving_its_alias_not_by_a_rollback(world: Wo
     world.registry.promote(MODEL, "edit:1", "production", Author("ada"))
     world.edit(0, text="other")
     world.edit(1, text="a")
-    composed, _ = world.registry.promote_region(MODEL, 1, 2, "production", Author("ada"))
+    picked, _ = world.registry.promote_region(MODEL, 1, 2, "production", Author("ada"))
     with pytest.raises(EditStateError, match="promote another snapshot"):
-        world.registry.rollback_edit(MODEL, composed.edit, Author("ada"))
+        world.registry.rollback_edit(MODEL, picked.edit, Author("ada"))
 
 
 def test_rolling_back_to_nowhere_names_what_there_is(world: World) -> None:

@@ -226,7 +226,7 @@ def test_bytes_that_another_model_needs_stay(local: World) -> None:
 
 def test_what_a_composition_and_a_replayed_edit_need_stays(world: World) -> None:
     world.registry.promote(MODEL, "edit:2", "production", Author("ada"))
-    composed, _ = world.registry.promote_region(MODEL, 1, 2, "production", Author("ada"))
+    picked, _ = world.registry.promote_region(MODEL, 1, 2, "production", Author("ada"))
     begun = world.begin(world.head)
     content = world.changed(world.head.content, {0: "slow"})
     world.edit(2, text="quick")
@@ -234,7 +234,7 @@ def test_what_a_composition_and_a_replayed_edit_need_stays(world: World) -> None
     landed = world.commit(begun, content, 0)
     run(world)
     collect(world)
-    assert readable(world, [composed, landed])
+    assert readable(world, [picked, landed])
     assert verify(world.registry).ok
 
 
@@ -326,14 +326,14 @@ def test_a_composition_that_expired_is_kept_again_once_an_alias_needs_it(world: 
     for alias in ("production", "staging"):
         world.registry.promote(MODEL, "head", alias, Author("ada"))
     version = lineage.versions_in(world.registry, at(world, 5))[1].version
-    composed, _ = world.registry.promote_region(MODEL, 1, version, "production", Author("ada"))
+    picked, _ = world.registry.promote_region(MODEL, 1, version, "production", Author("ada"))
     world.registry.promote(MODEL, "head", "production", Author("ada"))
     world.edit(0, text="next")
     world.registry.promote(MODEL, "edit:5", "other", Author("ada"))
-    assert composed.edit in expired(run(world))
-    assert composed.id in collect(world)
+    assert picked.edit in expired(run(world))
+    assert picked.id in collect(world)
     again, move = world.registry.promote_region(MODEL, 1, version, "staging", Author("ada"))
-    assert (again.id, move.target) == (composed.id, composed.id)
+    assert (again.id, move.target) == (picked.id, picked.id)
     assert again.expired is None
     collect(world)
     assert readable(world, [again])
@@ -397,8 +397,8 @@ def test_a_rollback_and_a_composition_whose_manifest_gc_took_put_it_again(
     assert undone == world.head
     world.registry.promote(MODEL, "edit:6", "production", Author("ada"))
     meanwhile(monkeypatch, aliases, "compose.uploaded", lambda: collect(world))
-    composed, _ = world.registry.promote_region(MODEL, 1, 1, "production", Author("ada"))
-    assert readable(world, [undone, composed])
+    picked, _ = world.registry.promote_region(MODEL, 1, 1, "production", Author("ada"))
+    assert readable(world, [undone, picked])
     assert verify(world.registry).ok
 
 

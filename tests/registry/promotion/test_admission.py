@@ -384,14 +384,14 @@ def test_a_composition_must_show_what_every_snapshot_must(anywhere: Team) -> Non
         anywhere.registry.promote_region(MODEL, 1, 2, "production", Author("grace"))
     assert (anywhere.state(), sorted(blob.digest for blob in anywhere.registry.store.iterate())) == (before, blobs)
     anywhere.judged(0, GOOD)
-    composed, _ = anywhere.registry.promote_region(MODEL, 0, 2, "trial", Author("grace"))
+    picked, _ = anywhere.registry.promote_region(MODEL, 0, 2, "trial", Author("grace"))
     assert not trust.rehearse_region(anywhere.registry, MODEL, 0, 2, "production", author=Author("grace")).passes
     anywhere.evaluate("trial", "production", report(GOOD))
     anywhere.approve("trial", "grace")
     assert anywhere.refused("trial"), "grace composed it herself"
     anywhere.approve("trial", "bob")
     served, move = anywhere.registry.promote_region(MODEL, 0, 2, "production", Author("grace"))
-    assert (served.id, move.target) == (composed.id, composed.id)
+    assert (served.id, move.target) == (picked.id, picked.id)
     assert verify(anywhere.registry).ok
 
 

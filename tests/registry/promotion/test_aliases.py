@@ -156,15 +156,15 @@ def test_one_region_s_version_goes_to_production_alone(registry: Registry) -> No
     world.edit(0, text="a")
     head = world.edit(1, text="b")
     registry.promote(MODEL, "edit:1", "production", Author("ada"))
-    composed, move = registry.promote_region(MODEL, 1, 2, "production", Author("ada", "only this one"))
-    assert composed.content.regions[1] == head.content.regions[1]
-    assert composed.content.regions[0] == first.content.regions[0]
-    assert composed.parent == first.id
-    assert (move.source, move.target, move.reason) == (first.id, composed.id, "only this one")
+    picked, move = registry.promote_region(MODEL, 1, 2, "production", Author("ada", "only this one"))
+    assert picked.content.regions[1] == head.content.regions[1]
+    assert picked.content.regions[0] == first.content.regions[0]
+    assert picked.parent == first.id
+    assert (move.source, move.target, move.reason) == (first.id, picked.id, "only this one")
     assert world.head == head
-    assert registry.edit(MODEL, composed.edit).kind == "compose"
-    assert registry.edit(MODEL, composed.edit).parameters == {"alias": "production", "region": 1, "version": 2}
-    (operation,) = lineage.operations(registry, MODEL, composed.edit)
+    assert registry.edit(MODEL, picked.edit).kind == "compose"
+    assert registry.edit(MODEL, picked.edit).parameters == {"alias": "production", "region": 1, "version": 2}
+    (operation,) = lineage.operations(registry, MODEL, picked.edit)
     assert (operation.change.action, operation.version) == ("replace", 2)
     assert verify(registry).ok
 
@@ -180,8 +180,8 @@ def test_composing_again_is_the_same_snapshot_and_move(world: World) -> None:
 
 def test_a_composition_that_an_edit_made_already_is_that_edit_s_snapshot(world: World) -> None:
     world.registry.promote(MODEL, "edit:1", "production", Author("ada"))
-    composed, _ = world.registry.promote_region(MODEL, 0, 2, "production", Author("ada"))
-    assert composed == world.registry.resolve(MODEL, "edit:2")
+    picked, _ = world.registry.promote_region(MODEL, 0, 2, "production", Author("ada"))
+    assert picked == world.registry.resolve(MODEL, "edit:2")
 
 
 def test_an_edit_that_lands_on_what_was_composed_already_is_that_snapshot(any_database: Registry) -> None:
@@ -190,10 +190,10 @@ def test_an_edit_that_lands_on_what_was_composed_already_is_that_snapshot(any_da
     world.edit(1, text="a")
     world.registry.rollback_to(MODEL, "edit:1", Author("ada"))
     world.registry.promote(MODEL, "head", "production", Author("ada"))
-    composed, _ = world.registry.promote_region(MODEL, 1, 2, "production", Author("ada"))
+    picked, _ = world.registry.promote_region(MODEL, 1, 2, "production", Author("ada"))
     landed = world.edit(1, text="a")
-    assert landed.id == composed.id
-    assert world.head.id == composed.id
+    assert landed.id == picked.id
+    assert world.head.id == picked.id
     assert (
         world.registry.rollback_edit(MODEL, 5, Author("ada")).content
         == world.registry.resolve(MODEL, "edit:1").content
@@ -205,8 +205,8 @@ def test_the_rows_a_region_refers_to_come_with_it(world: World) -> None:
     grown = (*world.head.content.shared["catalogue"], world.blob("items 1"))
     world.edit(2, text="c", catalogue=grown)
     world.registry.promote(MODEL, "edit:1", "production", Author("ada"))
-    composed, _ = world.registry.promote_region(MODEL, 2, 2, "production", Author("ada"))
-    assert composed.content.shared["catalogue"] == grown
+    picked, _ = world.registry.promote_region(MODEL, 2, 2, "production", Author("ada"))
+    assert picked.content.shared["catalogue"] == grown
 
 
 def test_a_region_of_another_routing_space_is_refused(world: World) -> None:
