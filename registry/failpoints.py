@@ -34,7 +34,7 @@ POINTS: Mapping[str, str] = {
     "upload.stored": "the store has said that it keeps the object; nobody has read it back",
     "upload.verified": "every object was read back; their rows are not live",
     "upload.live": "the blobs are live; nothing names them",
-    # Transaction B, of edits, rollbacks and compositions alike (commit, landing)
+    # Transaction B, of edits, rollbacks and cherry-picks alike (commit, landing)
     "commit.planned": "the edit's content stands on the head that was read; its manifest is not uploaded",
     "rollback.planned": "the older content stands on the head that was read; its manifest is not uploaded",
     "land.uploaded": "the manifest is staged; the transaction that lands it has not begun",
@@ -54,10 +54,10 @@ POINTS: Mapping[str, str] = {
     "promote.audited": "the audit event is written; the outbox knows nothing",
     "promote.enqueued": "the outbox holds the event; nothing is committed",
     "promote.committed": "the move is committed; its caller does not know it",
-    "compose.planned": "the composition stands on what the alias serves; its manifest is not uploaded",
-    "compose.uploaded": "the manifest is staged; the transaction that lands it has not begun",
-    "compose.landed": "the composition is a snapshot; the alias is where it was",
-    "compose.committed": "the composition and the move are committed; the caller does not know it",
+    "cherry_pick.planned": "the cherry-pick stands on what the alias serves; its manifest is not uploaded",
+    "cherry_pick.uploaded": "the manifest is staged; the transaction that lands it has not begun",
+    "cherry_pick.landed": "the cherry-pick is a snapshot; the alias is where it was",
+    "cherry_pick.committed": "the cherry-pick and the move are committed; the caller does not know it",
     # Expiry (expiry)
     "expire.judged": "the rule was asked of every snapshot; nothing is locked",
     "expire.locked": "the model is locked; nobody has looked again what is in use",

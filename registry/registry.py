@@ -283,7 +283,7 @@ class Registry:
         author: Author,
         override: bool = False,
     ) -> tuple[Snapshot, AliasMove]:
-        """Composes what the alias serves with one version of one region, and moves the alias there.
+        """Cherry-picks one version of one region onto what the alias serves, and moves the alias there.
 
         Raises NotFound, PromotionRefused, IncompatibleRegions for a version of another space or catalogue, and
         SnapshotExpired where its blobs went with a snapshot that expired.

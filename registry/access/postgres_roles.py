@@ -34,7 +34,7 @@ _MOVE = {
     "signatures": ("INSERT",),
 }
 _CLOSE = "UPDATE (state, result, proposal, report, closed_at, close_reason, lease_owner, lease_expires_at)"
-# A composition is a snapshot too, so who promotes one region commits one; but no head moves.
+# A cherry-pick is a snapshot too, so who promotes one region commits one; but no head moves.
 _COMMIT = {
     "models": ("UPDATE (last_edit)",),
     "edits": ("INSERT", _CLOSE),

@@ -110,7 +110,7 @@ CONDITIONS = (
         "edits",
         "INSERT OR UPDATE",
         f"NEW.kind = 'compose' OR {_EDITS_HEADS}",
-        "who may not move heads begins, resumes and closes no edit but a composition",
+        "who may not move heads begins, resumes and closes no edit but a cherry-pick",
     ),
     Condition(
         "edits_whole",

@@ -80,7 +80,7 @@ def write_unless_collected(
 ) -> T | None:
     """The result of a transaction that needs the landing's manifest; None where gc took that since its upload.
 
-    No edit runs for a rollback or a composition, so nothing but its age keeps their manifest from gc.
+    No edit runs for a rollback or a cherry-pick, so nothing but its age keeps their manifest from gc.
     """
 
     def within_scope(connection: Connection) -> T | None:

@@ -182,7 +182,7 @@ def _insert_snapshot(
 ) -> list[_Row]:
     """Inserts the snapshot and returns its row; none where it was there before."""
     known = connection.execute(select_snapshots().where(snapshots.c.id == manifest.id)).first()
-    # An edit on a composition's parent with the composition's content is the snapshot that is there already.
+    # An edit on a cherry-pick's parent with the cherry-pick's content is the snapshot that is there already.
     if known is not None and known.expired_at is None:
         return []
     rows: list[_Row] = []

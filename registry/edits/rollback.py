@@ -161,7 +161,7 @@ def _landed_since(connection: Connection, head: Snapshot, number: int) -> list[i
     landed = list(connection.execute(query).scalars())
     if number not in landed:
         raise EditStateError(
-            f"Expected edit {number} in the history of the head of {head.model!r}, found that it only composed a "
+            f"Expected edit {number} in the history of the head of {head.model!r}, found that it only made a "
             "snapshot for an alias; promote another snapshot to that alias"
         )
     return landed

@@ -40,7 +40,7 @@ def gates_of(
 ) -> tuple[Gate, ...]:
     """Every gate of the alias's policy for a candidate; none where the alias is not protected.
 
-    candidate: a snapshot's id, or a composition that is not committed yet.  served: where the alias points now.
+    candidate: a snapshot's id, or a cherry-pick that is not committed yet.  served: where the alias points now.
     """
     version = in_force(connection, model, alias)
     return () if version is None else _gates(connection, version, candidate, served)

@@ -1,9 +1,9 @@
 """Aliases: names that point to snapshots, moved by compare-and-swap, every move logged.
 
-A whole coherent model moves at once. To promote one version of one region, a snapshot is composed: what the alias
+A whole coherent model moves at once. To promote one version of one region, its cherry-pick is made: what the alias
 serves now with that region replaced. It is a side branch of the history; the head does not move.
 
-A protected alias admits what passes its policy, and a composition must show what every other snapshot must: made for
+A protected alias admits what passes its policy, and a cherry-pick must show what every other snapshot must: made for
 an alias that is not protected first, it can be measured, signed and approved there, for it is the same snapshot.
 """
 
@@ -174,7 +174,7 @@ def promote_region(
     author: Author,
     override: bool = False,
 ) -> tuple[Snapshot, AliasMove]:
-    """Composes what the alias serves now with one version of one region, and moves the alias to it.
+    """Cherry-picks one version of one region onto what the alias serves now, and moves the alias to it.
 
     Raises NotFound, IncompatibleRegions where the version belongs to another backbone, space or catalogue, and
     SnapshotExpired where its blobs went with the snapshot that brought it; and PromotionRefused.
@@ -189,16 +189,16 @@ def promote_region(
             if not override:
                 candidate = _candidate(connection, landing.manifest, author)
                 admission.admit(connection, model, alias, candidate, current.id, author=author, override=False)
-        reach("compose.planned")
+        reach("cherry_pick.planned")
         blobs.stage(database, store, landing.manifest.to_bytes())
-        reach("compose.uploaded")
+        reach("cherry_pick.uploaded")
         step = partial(_land_on_alias, lease_owner=lease_owner, alias=alias, landing=landing, override=override)
         try:
             moved = write_unless_collected(database, store, landing, step)
         except BlobMissing as lost:
             _require_version(database, model, region, version, lost)
             raise
-        reach("compose.committed")
+        reach("cherry_pick.committed")
         if moved is not None:
             return moved
     raise AliasConflict(f"Expected alias {alias!r} to stand still, found it moving; retry", None, None)
@@ -223,7 +223,7 @@ def _cherry_pick(
     pointed = pointed_at(connection, model, alias)
     if pointed is None:
         raise NotFound(
-            f"Expected an alias {alias!r} of {model!r} to compose on, found none; promote a snapshot first"
+            f"Expected an alias {alias!r} of {model!r} to cherry-pick onto, found none; promote a snapshot first"
         )
     current, source = snapshot_by_id(connection, pointed), snapshot_by_id(connection, wanted.snapshot)
     try:
@@ -258,7 +258,7 @@ def _require_version(database: Database, model: str, region: int, version: int, 
 
 
 def _candidate(connection: Connection, manifest: Manifest, author: Author) -> str | Candidate:
-    """A composition as a candidate: the snapshot where somebody made it before, else what this author would make."""
+    """A cherry-pick as a candidate: the snapshot where somebody made it before, else what this author would make."""
     if connection.execute(select(snapshots.c.id).where(snapshots.c.id == manifest.id)).first() is not None:
         return manifest.id
     return Candidate(manifest.id, manifest.model, manifest.content, author.name)
@@ -267,16 +267,16 @@ def _candidate(connection: Connection, manifest: Manifest, author: Author) -> st
 def _land_on_alias(
     connection: Connection, lease_owner: str, alias: str, landing: NewEdit, override: bool
 ) -> tuple[Snapshot, AliasMove] | None:
-    """Lands a composition and moves the alias to it; None where the alias moved in between."""
+    """Lands a cherry-pick and moves the alias to it; None where the alias moved in between."""
     manifest = landing.manifest
     lock_model(connection, manifest.model)
     if pointed_at(connection, manifest.model, alias) != manifest.parent:
         return None
-    # The same composition may be kept: made for another alias, or as the edit that brought the version in.
+    # The same cherry-pick may be kept: made for another alias, or as the edit that brought the version in.
     known = connection.execute(select_snapshots().where(snapshots.c.id == manifest.id)).first()
     if known is None or known.expired_at is not None:
         land(connection, lease_owner, landing)
-    reach("compose.landed")
+    reach("cherry_pick.landed")
     admission.admit(
         connection,
         manifest.model,

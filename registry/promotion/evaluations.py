@@ -38,7 +38,7 @@ _e, _logged = evaluations.c, audit_events.c
 
 @dataclass(frozen=True)
 class Candidate:
-    """A snapshot that should go to an alias, or a composition that would be one; author: who made it."""
+    """A snapshot that should go to an alias, or a cherry-pick that would be one; author: who made it."""
 
     id: str
     model: str

@@ -14,6 +14,7 @@ from raie.registry.db import triggers
 from raie.registry.db.engine import reading
 from raie.registry.maintenance.expiry import Rule, expire
 from raie.registry.maintenance.verify import gc
+from raie.registry.states import AuditAction
 from tests.registry.building import MODEL, World
 
 
@@ -88,7 +89,7 @@ def test_every_operation_that_changes_something_is_told(world: World) -> None:
         ("begin", "edit"),
         ("commit", "edit"),
         ("promote", "alias"),
-        ("compose", "edit"),
+        (AuditAction.CHERRY_PICK, "edit"),
         ("promote", "alias"),
         ("rollback", "edit"),
         ("rollback", "edit"),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from raie.registry import Author, NotFound, Registry, lineage
+from raie.registry.states import EditKind
 from tests.registry.building import MODEL, World
 
 
@@ -25,7 +26,7 @@ def world(any_database: Registry) -> World:
 def test_the_history_is_newest_first_with_edits_aliases_and_side_branches(world: World) -> None:
     entries = lineage.history(world.registry, MODEL)
     assert [(e.edit.number, e.edit.kind, e.aliases, e.is_head) for e in entries] == [
-        (4, "compose", ("production",), False),
+        (4, EditKind.CHERRY_PICK, ("production",), False),
         (3, "edit", (), True),
         (2, "edit", (), False),
         (1, "setup", (), False),

@@ -1,4 +1,4 @@
-"""Any sequence of edits, rollbacks, promotions, compositions, expiries and collections, against dictionaries.
+"""Any sequence of edits, rollbacks, promotions, cherry-picks, expiries and collections, against dictionaries.
 
 What the dictionaries say is in `dictionaries.py`. The registry holds another model already, which nothing here may touch.
 """
@@ -37,6 +37,7 @@ from raie.registry.db.engine import reading
 from raie.registry.db.queries import version_row
 from raie.registry.maintenance.expiry import Rule, expire
 from raie.registry.maintenance.verify import gc, verify
+from raie.registry.states import EditKind
 from tests.registry.building import MODEL, World, change
 from tests.registry.crash.grounds import Ground
 from tests.registry.crash.history import leftovers
@@ -147,7 +148,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 99))
     def roll_back_what_is_no_edit_of_the_head(self, which: int) -> None:
-        """The set-up, a composition, or an edit that runs or was aborted."""
+        """The set-up, a cherry-pick, or an edit that runs or was aborted."""
         numbers = range(1, self.client.registry.edits(OURS)[0].number + 1)
         with pytest.raises(EditStateError):
             self.client.registry.rollback_edit(
@@ -255,7 +256,7 @@ class Machine(RuleBasedStateMachine):
         assert {alias.name: alias.snapshot for alias in registry.aliases(OURS)} == {
             alias: targets[-1] for alias, targets in self.moves.items()
         }
-        states = {edit.number: edit.state for edit in registry.edits(OURS) if edit.kind != "compose"}
+        states = {edit.number: edit.state for edit in registry.edits(OURS) if edit.kind != EditKind.CHERRY_PICK}
         closed = dict.fromkeys(self.landed, "committed")
         aborted = dict.fromkeys(states.keys() - closed.keys() - self.running.keys(), "aborted")
         assert states == aborted | closed | dict.fromkeys(self.running, "running")
@@ -344,7 +345,9 @@ class Machine(RuleBasedStateMachine):
     def _land(self, snapshot: Snapshot, made: Change) -> None:
         assert snapshot.content == content_of(made.result)
         edits = self.client.registry.edits(OURS)
-        (number,) = (edit.number for edit in edits if edit.result == snapshot.id and edit.kind != "compose")
+        (number,) = (
+            edit.number for edit in edits if edit.result == snapshot.id and edit.kind != EditKind.CHERRY_PICK
+        )
         self.landed[number] = made
         self.line.append(snapshot.id)
         self.states[snapshot.id] = made.result

@@ -165,7 +165,7 @@ _PROMOTER = {
         "INSERT INTO edits (model, number, kind, state, seed, parameters, report, actor, reason, created_at) "
         "SELECT 'recsys', last_edit, 'edit', 'running', 0, '{}', '{}', 'eve', '', 1 FROM models",
     ],
-    "a composition is begun and left open": [
+    "a cherry-pick is begun and left open": [
         "UPDATE models SET last_edit = last_edit + 1",
         "INSERT INTO edits (model, number, kind, state, seed, parameters, report, actor, reason, created_at) "
         "SELECT 'recsys', last_edit, 'compose', 'running', 0, '{}', '{}', 'eve', '', 1 FROM models",

@@ -41,9 +41,9 @@ OPERATIONS: Mapping[str, Operation] = {
         (Step("undo", "undo 2", 2), Step("undo", "undo 3", 3), Step("return", "to 1", 1)), ("rollback.",)
     ),
     "promote": Operation(tuple(Step("promote", f"promote {edit}", edit) for edit in (1, 2, 3)), ("promote.",)),
-    "compose": Operation(
-        tuple(Step("compose", f"compose {region}", region) for region in range(3)),
-        ("compose.",),
+    "cherry-pick": Operation(
+        tuple(Step("cherry-pick", f"cherry-pick {region}", region) for region in range(3)),
+        ("cherry_pick.",),
     ),
     "resume": Operation(tuple(Step("resume", f"resume {n}", n) for n in range(3)), ("resume.",)),
     "abort": Operation(tuple(Step("abort", f"abort {n}", n) for n in range(3)), ("abort.",)),

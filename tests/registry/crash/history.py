@@ -17,6 +17,7 @@ from raie.registry.db.queries import edit_of, head_id, select_snapshots, snapsho
 from raie.registry.edits.merge import changed_regions
 from raie.registry.maintenance.verify import gc, verify
 from raie.registry.outbox import drain
+from raie.registry.states import AuditAction, EditKind
 from tests.registry.building import MODEL
 from tests.registry.crash.steps import Client, Done, Teller, entry
 
@@ -67,7 +68,7 @@ class _History:
 
 def _one_line(history: _History) -> Iterator[str]:
     """Every landed edit is in the head's line and nothing else is: a lost update would be missing there."""
-    landed = Counter(edit.result for edit in history.committed if edit.kind != "compose")
+    landed = Counter(edit.result for edit in history.committed if edit.kind != EditKind.CHERRY_PICK)
     if landed != Counter(history.line):
         yield f"the head's line is {history.line}, and the edits landed {dict(landed)}"
 
@@ -91,7 +92,7 @@ def _expected(history: _History, edit: Edit, before: Content) -> Content:
         result = next(history.snapshot(edit.result) for edit in history.edits if edit.number == undone)
         older = history.snapshot(result.parent).content
         return _with(before, {region: older.regions[region] for region in changed_regions(older, result.content)})
-    if edit.kind == "compose":
+    if edit.kind == EditKind.CHERRY_PICK:
         first = next(version for version in history.committed if version.kind == "setup")
         return _with(before, {about["region"]: history.snapshot(first.result).content.regions[about["region"]]})
     return _with(before, {about["region"]: entry(about["region"], edit.reason)})
@@ -114,13 +115,13 @@ def _nothing_was_done_twice(history: _History, twice: Collection[str]) -> Iterat
 def _everything_is_in_the_log(history: _History) -> Iterator[str]:
     """An audit event and an outbox event exist if and only if what they tell of does."""
     kinds = Counter(edit.kind for edit in history.committed)
-    begun = [edit for edit in history.edits if edit.kind not in ("rollback", "compose")]
+    begun = [edit for edit in history.edits if edit.kind not in (EditKind.ROLLBACK, EditKind.CHERRY_PICK)]
     aborted = [edit for edit in begun if edit.state == "aborted"]
     wanted = {
         "begin": len(begun),
         "commit": kinds["setup"] + kinds["edit"],
         "rollback": kinds["rollback"],
-        "compose": kinds["compose"],
+        AuditAction.CHERRY_PICK: kinds[EditKind.CHERRY_PICK],
         "abort": len(aborted),
         "promote": len(history.moves),
     }

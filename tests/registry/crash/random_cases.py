@@ -21,7 +21,7 @@ _HISTORY = REGIONS
 _NUMBERS: Mapping[str, tuple[int, ...]] = {
     "abort": tuple(range(REGIONS)),
     "collect": (0,),
-    "compose": tuple(range(REGIONS)),
+    "cherry-pick": tuple(range(REGIONS)),
     "edit": tuple(range(REGIONS)),
     "expire": tuple(range(REGIONS)),
     "promote": tuple(range(_HISTORY + 1)),

@@ -278,7 +278,7 @@ _KINDS: Mapping[str, Callable[[Client, Step], Done]] = {
     "attempt": _attempt,
     "claim": _claim,
     "collect": _collect,
-    "compose": _cherry_pick,
+    "cherry-pick": _cherry_pick,
     "edit": _edit,
     "expire": _expire,
     "lapse": _lapse,

@@ -1,4 +1,4 @@
-"""Replay, undo and composition: exact for every content, or refused."""
+"""Replay, undo and cherry-pick: exact for every content, or refused."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_undoing_twice_is_undoing_once(trio: tuple[Content, ...]) -> None:
 
 
 @given(related(2))
-def test_composing_changes_one_region_and_no_other(pair: tuple[Content, Content]) -> None:
+def test_cherry_picking_changes_one_region_and_no_other(pair: tuple[Content, Content]) -> None:
     target, source = pair
     try:
         picked = cherry_pick(target, source, 1)

@@ -66,7 +66,10 @@ def test_nothing_is_lost_where_several_commit_promote_and_collect_at_once(ground
             site,
             *(tuple(Step("edit", f"{who} {n}", n % REGIONS) for n in range(5)) for who in ("ada", "bob")),
             tuple(
-                Step(kind, f"{kind} {n}", n) for n in range(3) for kind in ("promote", "compose", "undo") if n > 1
+                Step(kind, f"{kind} {n}", n)
+                for n in range(3)
+                for kind in ("promote", "cherry-pick", "undo")
+                if n > 1
             ),
             tuple(Step(kind, f"{kind} {n}") for n in range(4) for kind in ("collect", "tell")),
         )

@@ -157,7 +157,7 @@ def test_an_edit_with_nothing_to_undo_is_refused(world: World, number: int, expe
         world.registry.rollback_edit(MODEL, number, Author("ada"))
 
 
-def test_a_composition_is_undone_by_moving_its_alias_not_by_a_rollback(world: World) -> None:
+def test_a_cherry_pick_is_undone_by_moving_its_alias_not_by_a_rollback(world: World) -> None:
     world.registry.promote(MODEL, "edit:1", "production", Author("ada"))
     world.edit(0, text="other")
     world.edit(1, text="a")

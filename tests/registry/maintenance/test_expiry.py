@@ -224,7 +224,7 @@ def test_bytes_that_another_model_needs_stay(local: World) -> None:
     assert verify(local.registry).ok
 
 
-def test_what_a_composition_and_a_replayed_edit_need_stays(world: World) -> None:
+def test_what_a_cherry_pick_and_a_replayed_edit_need_stays(world: World) -> None:
     world.registry.promote(MODEL, "edit:2", "production", Author("ada"))
     picked, _ = world.registry.promote_region(MODEL, 1, 2, "production", Author("ada"))
     begun = world.begin(world.head)
@@ -322,7 +322,7 @@ def test_a_version_can_be_served_again_while_anything_keeps_its_bytes(world: Wor
     assert world.registry.aliases(MODEL)[0].snapshot == world.head.id
 
 
-def test_a_composition_that_expired_is_kept_again_once_an_alias_needs_it(world: World) -> None:
+def test_a_cherry_pick_that_expired_is_kept_again_once_an_alias_needs_it(world: World) -> None:
     for alias in ("production", "staging"):
         world.registry.promote(MODEL, "head", alias, Author("ada"))
     version = lineage.versions_in(world.registry, at(world, 5))[1].version
@@ -389,14 +389,14 @@ def test_a_rollback_that_is_overtaken_by_expiry_and_gc_is_refused(
     assert verify(world.registry).ok
 
 
-def test_a_rollback_and_a_composition_whose_manifest_gc_took_put_it_again(
+def test_a_rollback_and_a_cherry_pick_whose_manifest_gc_took_put_it_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     meanwhile(monkeypatch, commit, "land.uploaded", lambda: collect(world))
     undone = world.registry.rollback_to(MODEL, "edit:2", Author("ada"))
     assert undone == world.head
     world.registry.promote(MODEL, "edit:6", "production", Author("ada"))
-    meanwhile(monkeypatch, aliases, "compose.uploaded", lambda: collect(world))
+    meanwhile(monkeypatch, aliases, "cherry_pick.uploaded", lambda: collect(world))
     picked, _ = world.registry.promote_region(MODEL, 1, 1, "production", Author("ada"))
     assert readable(world, [undone, picked])
     assert verify(world.registry).ok

@@ -156,7 +156,7 @@ WRITES: dict[str, Callable[[Registry], object]] = {
     "roll back": lambda registry: registry.rollback_to(MODEL, "edit:1", Author("ada")),
     "undo": lambda registry: registry.rollback_edit(MODEL, 2, Author("ada")),
     "promote": lambda registry: registry.promote(MODEL, "edit:1", "production", Author("ada")),
-    "compose": lambda registry: registry.promote_region(MODEL, 1, 1, "production", Author("ada")),
+    "cherry-pick": lambda registry: registry.promote_region(MODEL, 1, 1, "production", Author("ada")),
     "abort": lambda registry: registry.abort(MODEL, 3, force=True),
     "resume": lambda registry: registry.resume(MODEL, 3, force=True),
     "expire": lambda registry: expire(registry, MODEL, Rule(keep_last=1), author=Author("ada")),

@@ -28,6 +28,7 @@ from raie.registry.db.engine import reading
 from raie.registry.maintenance.trust_rows import check
 from raie.registry.maintenance.verify import verify
 from raie.registry.promotion import signing
+from raie.registry.states import AuditAction
 from tests.registry.building import MODEL, World
 from tests.registry.db.revisions import settle
 
@@ -376,7 +377,7 @@ def test_a_signature_is_never_overridden(team: Team) -> None:
 # --- Compositions
 
 
-def test_a_composition_must_show_what_every_snapshot_must(anywhere: Team) -> None:
+def test_a_cherry_pick_must_show_what_every_snapshot_must(anywhere: Team) -> None:
     anywhere.ask(retention=-0.01, second_person=True)
     anywhere.promote("production", "trial")
     before, blobs = anywhere.state(), sorted(blob.digest for blob in anywhere.registry.store.iterate())
@@ -388,19 +389,19 @@ def test_a_composition_must_show_what_every_snapshot_must(anywhere: Team) -> Non
     assert not trust.rehearse_region(anywhere.registry, MODEL, 0, 2, "production", author=Author("grace")).passes
     anywhere.evaluate("trial", "production", report(GOOD))
     anywhere.approve("trial", "grace")
-    assert anywhere.refused("trial"), "grace composed it herself"
+    assert anywhere.refused("trial"), "grace picked it herself"
     anywhere.approve("trial", "bob")
     served, move = anywhere.registry.promote_region(MODEL, 0, 2, "production", Author("grace"))
     assert (served.id, move.target) == (picked.id, picked.id)
     assert verify(anywhere.registry).ok
 
 
-def test_a_composition_can_be_overridden_like_any_other(team: Team) -> None:
+def test_a_cherry_pick_can_be_overridden_like_any_other(team: Team) -> None:
     team.ask(retention=0.0, override=True)
     team.judged(0, GOOD)
     served, _ = team.registry.promote_region(MODEL, 0, 2, "production", Author("grace", "urgent"), override=True)
     assert team.registry.resolve(MODEL, "production").id == served.id
-    assert [event.action for event in team.events()[-3:]] == ["compose", "override", "promote"]
+    assert [event.action for event in team.events()[-3:]] == [AuditAction.CHERRY_PICK, "override", "promote"]
 
 
 # --- Signatures

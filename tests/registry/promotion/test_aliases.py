@@ -21,6 +21,7 @@ from raie.registry import (
 )
 from raie.registry.db.tables import aliases
 from raie.registry.maintenance.verify import verify
+from raie.registry.states import EditKind
 from tests.registry.building import MODEL, World
 
 
@@ -162,14 +163,14 @@ def test_one_region_s_version_goes_to_production_alone(registry: Registry) -> No
     assert picked.parent == first.id
     assert (move.source, move.target, move.reason) == (first.id, picked.id, "only this one")
     assert world.head == head
-    assert registry.edit(MODEL, picked.edit).kind == "compose"
+    assert registry.edit(MODEL, picked.edit).kind == EditKind.CHERRY_PICK
     assert registry.edit(MODEL, picked.edit).parameters == {"alias": "production", "region": 1, "version": 2}
     (operation,) = lineage.operations(registry, MODEL, picked.edit)
     assert (operation.change.action, operation.version) == ("replace", 2)
     assert verify(registry).ok
 
 
-def test_composing_again_is_the_same_snapshot_and_move(world: World) -> None:
+def test_cherry_picking_again_is_the_same_snapshot_and_move(world: World) -> None:
     world.registry.promote(MODEL, "edit:1", "production", Author("ada"))
     first = world.registry.promote_region(MODEL, 1, 2, "production", Author("ada"))
     assert world.registry.promote_region(MODEL, 1, 2, "production", Author("ada")) == first
@@ -178,13 +179,13 @@ def test_composing_again_is_the_same_snapshot_and_move(world: World) -> None:
     assert again == first[0]
 
 
-def test_a_composition_that_an_edit_made_already_is_that_edit_s_snapshot(world: World) -> None:
+def test_a_cherry_pick_that_an_edit_made_already_is_that_edit_s_snapshot(world: World) -> None:
     world.registry.promote(MODEL, "edit:1", "production", Author("ada"))
     picked, _ = world.registry.promote_region(MODEL, 0, 2, "production", Author("ada"))
     assert picked == world.registry.resolve(MODEL, "edit:2")
 
 
-def test_an_edit_that_lands_on_what_was_composed_already_is_that_snapshot(any_database: Registry) -> None:
+def test_an_edit_that_lands_on_what_was_picked_already_is_that_snapshot(any_database: Registry) -> None:
     world = World(any_database)
     world.setup()
     world.edit(1, text="a")
