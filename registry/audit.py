@@ -29,14 +29,14 @@ from raie.registry.states import AuditAction
 from raie.registry.values import AuditEvent
 
 __all__ = [
-    "Anchor",
     "ChainReport",
+    "Checkpoint",
     "append",
     "chain_head",
     "events",
     "line_of",
     "newest",
-    "parse_anchor",
+    "parse_checkpoint",
     "verify_chain",
 ]
 
@@ -46,15 +46,15 @@ _e = audit_events.c
 
 
 @dataclass(frozen=True)
-class Anchor:
-    """An earlier end of the chain; place: who kept it, as the subject of a sentence.
+class Checkpoint:
+    """An earlier end of the chain; kept_by: who kept it, as the subject of a sentence.
 
     number: None where only the hash was kept.
     """
 
     number: int | None
     hash: str
-    place: str
+    kept_by: str
 
 
 @dataclass(frozen=True)
@@ -133,17 +133,17 @@ def line_of(event: AuditEvent) -> bytes:
     return canonical_json(_hashed(asdict(event)))
 
 
-def verify_chain(connection: Connection, anchors: Iterable[Anchor] = ()) -> ChainReport:
+def verify_chain(connection: Connection, checkpoints: Iterable[Checkpoint] = ()) -> ChainReport:
     """Recomputes every link; the chain must hold every anchor, at its number."""
     problems, count, last, previous = [], 0, 0, GENESIS
-    missing = set(anchors)
-    wanted: dict[str, list[Anchor]] = {}
-    for anchor in missing:
-        wanted.setdefault(anchor.hash, []).append(anchor)
+    missing = set(checkpoints)
+    wanted: dict[str, list[Checkpoint]] = {}
+    for checkpoint in missing:
+        wanted.setdefault(checkpoint.hash, []).append(checkpoint)
     query = select(audit_events).order_by(_e.id)
     for row in connection.execute(query, execution_options={"yield_per": 1000}):
         problems += _problems_of(row, last + 1, previous)
-        missing -= {anchor for anchor in wanted.get(row.hash, ()) if anchor.number in (None, row.id)}
+        missing -= {checkpoint for checkpoint in wanted.get(row.hash, ()) if checkpoint.number in (None, row.id)}
         count, last, previous = count + 1, row.id, row.hash
     end = chain_head(connection)
     if end != f"{last}:{previous}":
@@ -151,10 +151,10 @@ def verify_chain(connection: Connection, anchors: Iterable[Anchor] = ()) -> Chai
     return ChainReport(count, end, (*problems, *_rewritten(missing, last)))
 
 
-def _rewritten(missing: set[Anchor], last: int) -> Iterator[str]:
+def _rewritten(missing: set[Checkpoint], last: int) -> Iterator[str]:
     """For each place that kept an end that the chain does not hold: the first such end."""
-    for kept_by in sorted({anchor.place for anchor in missing}):
-        kept = sorted((a.number or 0, a.hash) for a in missing if a.place == kept_by)
+    for kept_by in sorted({checkpoint.kept_by for checkpoint in missing}):
+        kept = sorted((a.number or 0, a.hash) for a in missing if a.kept_by == kept_by)
         number, hashed = kept[0]
         more = f", and {len(kept) - 1} later ends" if len(kept) > 1 else ""
         if number > last:
@@ -197,7 +197,7 @@ def _hashed(fields: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if key != "digest" or value is not None}
 
 
-def parse_anchor(text: str, kept_by: str = "the anchor") -> Anchor:
+def parse_checkpoint(text: str, kept_by: str = "the anchor") -> Checkpoint:
     """The anchor that `chain_head` gave as `number:hash`; raises InvalidValue for any other text.
 
     A part of a hash is refused: it would be compared with whole ones, and look like a chain that was rewritten.
@@ -208,7 +208,7 @@ def parse_anchor(text: str, kept_by: str = "the anchor") -> Anchor:
             "Expected an anchor as the event's number, a colon and the whole hash of 64 hexadecimal characters, found "
             f"{ascii(text)[:100]}; copy the whole end that `raie verify` printed"
         )
-    return Anchor(int(match[1]), match[2].lower(), kept_by)
+    return Checkpoint(int(match[1]), match[2].lower(), kept_by)
 
 
 @cache

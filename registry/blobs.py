@@ -83,22 +83,22 @@ def _put_all(
     """The digests of bytes that are stored and read back; record: makes their rows live, and says of which it did."""
     require_store(database, store)
     digests = [digest_of(blob) for blob in data]
-    waiting, attempts = dict(zip(digests, data, strict=True)), count(1)
-    while waiting:
+    pending, attempts = dict(zip(digests, data, strict=True)), count(1)
+    while pending:
         # One order for everybody: two uploads of the same blobs could otherwise wait for each other.
-        sizes = [(digest, len(waiting[digest])) for digest in sorted(waiting)]
+        sizes = [(digest, len(pending[digest])) for digest in sorted(pending)]
         live = write(database, partial(_claim, sizes=sizes))
         reach("upload.claimed")
         for digest in live:
             if _readable(store, digest):
-                del waiting[digest]
-        if not waiting:
+                del pending[digest]
+        if not pending:
             break
         last = next(attempts) == _ATTEMPTS
-        there = sorted(digest for digest, blob in waiting.items() if _store(store, blob, last=last))
+        there = sorted(digest for digest, blob in pending.items() if _store(store, blob, last=last))
         reach("upload.verified")
         done = record(there)
-        waiting = {digest: blob for digest, blob in waiting.items() if digest not in done}
+        pending = {digest: blob for digest, blob in pending.items() if digest not in done}
     return digests
 
 

@@ -53,7 +53,7 @@ def verify(workspace: Workspace, anchor: str | None, mlflow: bool, output: Outpu
     from raie.registry.maintenance import checkpoints
 
     registry = workspace.registry()
-    given = [] if anchor is None else [audit.parse_anchor(anchor)]
+    given = [] if anchor is None else [audit.parse_checkpoint(anchor)]
     stored = checkpoints.published(registry)
     shown = _shown_in_mlflow(workspace) if mlflow else []
     with reading(registry.engine) as connection:

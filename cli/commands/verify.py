@@ -126,8 +126,8 @@ def verify(workspace: Workspace, anchor: str | None, output: Output) -> None:
     from raie.registry import audit
     from raie.registry.maintenance import verify as maintenance
 
-    given = [] if anchor is None else [audit.parse_anchor(anchor)]
-    report = maintenance.verify(workspace.registry(), anchors=given)
+    given = [] if anchor is None else [audit.parse_checkpoint(anchor)]
+    report = maintenance.verify(workspace.registry(), checkpoints=given)
     value = {
         "ok": report.ok,
         "snapshots": report.snapshots,
@@ -221,20 +221,20 @@ def gc(
     from raie.registry.maintenance import verify as maintenance
 
     registry = workspace.registry()
-    found = maintenance.gc(registry, author=Author(actor()), grace_s=grace * _DAY_S, dry_run=True, strays=strays)
-    doomed = len(found.removed) + len(found.leftovers) + (len(found.strays) if strays else 0)
+    found = maintenance.gc(registry, author=Author(actor()), grace_s=grace * _DAY_S, dry_run=True, orphans=strays)
+    doomed = len(found.removed) + len(found.incomplete_uploads) + (len(found.orphans) if strays else 0)
     if not dry_run and doomed:
         for line in _doomed(found):
             say(line, err=True)
         ask(f"Delete {doomed} objects for good?", yes=yes)
-        found = maintenance.gc(registry, author=Author(actor(), reason), grace_s=grace * _DAY_S, strays=strays)
+        found = maintenance.gc(registry, author=Author(actor(), reason), grace_s=grace * _DAY_S, orphans=strays)
     value = {
         "dry_run": dry_run,
         "deleted": [asdict(blob) for blob in found.removed],
         "bytes": found.bytes,
         "kept": [asdict(blob) for blob in found.kept],
-        "leftovers": list(found.leftovers),
-        "strays": list(found.strays),
+        "leftovers": list(found.incomplete_uploads),
+        "strays": list(found.orphans),
         "uploads_problem": found.uploads_problem,
     }
     output.show(value, lambda: [*([*_doomed(found), *_waiting(found)] if dry_run else []), _told(found)])
@@ -259,11 +259,9 @@ def _waiting(report: GcReport) -> list[str]:
 
 def _told(report: GcReport) -> str:
     verb = "would delete" if report.dry_run else "deleted"
-    told = (
-        f"{verb} {len(report.removed)} blobs ({size(report.bytes)}), {len(report.leftovers)} interrupted uploads"
-    )
-    if report.strays:
-        told += f"; {len(report.strays)} objects are unknown to this database (--strays)"
+    told = f"{verb} {len(report.removed)} blobs ({size(report.bytes)}), {len(report.incomplete_uploads)} interrupted uploads"
+    if report.orphans:
+        told += f"; {len(report.orphans)} objects are unknown to this database (--strays)"
     if report.uploads_problem is not None:
         told += f"\n{accent('not looked for', 'yellow')}  {one_line(report.uploads_problem)}"
     return told

@@ -22,11 +22,11 @@ def show_rehearsal(rehearsal: Rehearsal, alias: str, output: Output) -> None:
         "alias": alias,
         "from": rehearsal.source,
         "to": rehearsal.target,
-        "passes": rehearsal.passes,
-        "gates": [vars(gate) for gate in rehearsal.gates],
+        "passes": rehearsal.accepted,
+        "gates": [gate.to_json() for gate in rehearsal.gates],
     }
     output.show(value, lambda: _draw(rehearsal, alias))
-    if not rehearsal.passes:
+    if not rehearsal.accepted:
         raise click.exceptions.Exit(REFUSED)
 
 
@@ -35,9 +35,9 @@ def _draw(rehearsal: Rehearsal, alias: str) -> list[str]:
     if not rehearsal.gates:
         return [*lines, "no gate: nothing is asked of this alias"]
     rows = [
-        [accent("pass", "green") if gate.passed else accent("FAIL", "red"), gate.name, gate.expected, gate.found]
+        [accent("pass", "green") if gate.passed else accent("FAIL", "red"), gate.name, gate.expected, gate.actual]
         for gate in rehearsal.gates
     ]
     advice = dict.fromkeys(gate.advice for gate in rehearsal.gates if not gate.passed)
-    verdict = f"{short(rehearsal.target)} may be promoted" if rehearsal.passes else "it would be refused"
+    verdict = f"{short(rehearsal.target)} may be promoted" if rehearsal.accepted else "it would be refused"
     return [*lines, *table(["", "gate", "expected", "found"], rows), *advice, verdict]

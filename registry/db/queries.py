@@ -38,6 +38,7 @@ __all__ = [
     "check_alias",
     "edit_by_number",
     "edit_of",
+    "expiry_text",
     "head_id",
     "kept_snapshot",
     "lease_owner_is_gone",
@@ -52,7 +53,6 @@ __all__ = [
     "snapshot_by_id",
     "snapshot_of",
     "text_of",
-    "told",
     "version_of",
     "version_row",
     "versions_of",
@@ -129,13 +129,13 @@ def require_kept(connection: Connection, ids: Iterable[str]) -> None:
         if row is not None:
             expiry = Expiry(row.at, row.actor, row.reason, row.event)
             raise SnapshotExpired(
-                f"Expected snapshot {row.snapshot[:12]} with its blobs, found that it {told(expiry)}; "
+                f"Expected snapshot {row.snapshot[:12]} with its blobs, found that it {expiry_text(expiry)}; "
                 "`raie log` shows which are kept",
                 row.snapshot,
             )
 
 
-def told(expiry: Expiry) -> str:
+def expiry_text(expiry: Expiry) -> str:
     """When a snapshot expired, by whom and why, as the end of a sentence."""
     return f"expired at {iso(expiry.at)} by {expiry.actor}: {expiry.reason}"
 

@@ -137,7 +137,9 @@ def _check(source: Engine, backup: Backup, store: ArtifactStore) -> int:
         answers = list(connection.exec_driver_sql("PRAGMA integrity_check").scalars())
         problems = [] if answers == ["ok"] else answers[:3]
         last = int(backup.chain_head.partition(":")[0])
-        chain = audit.verify_chain(connection, [anchor for anchor in kept if (anchor.number or 0) <= last])
+        chain = audit.verify_chain(
+            connection, [checkpoint for checkpoint in kept if (checkpoint.number or 0) <= last]
+        )
         problems += [
             *chain.problems,
             *fsck.check(connection).problems,
@@ -151,7 +153,9 @@ def _check(source: Engine, backup: Backup, store: ArtifactStore) -> int:
             problems.append("its audit has another number of events")
     if problems:
         raise InvalidValue(f"Expected a sound backup, found {len(problems)} problems, the first: {problems[0]}")
-    return max([(anchor.number or 0) - last for anchor in kept if (anchor.number or 0) > last], default=0)
+    return max(
+        [(checkpoint.number or 0) - last for checkpoint in kept if (checkpoint.number or 0) > last], default=0
+    )
 
 
 def _is_to_be_made(backup: Backup, store: ArtifactStore) -> bool:

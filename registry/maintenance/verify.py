@@ -45,7 +45,7 @@ GRACE_S = 3 * 24 * 3600.0
 _AT_ONCE = 20
 """Objects removed while their rows are locked: SQLite has one lock, and other writers wait for it."""
 
-_STRAY = "the database does not know it"
+_ORPHAN = "the database does not know it"
 _WHY = {
     BlobState.LIVE: "no kept snapshot names it",
     BlobState.UPLOADING: "its upload was interrupted",
@@ -119,8 +119,8 @@ class GcReport:
     dry_run: bool
     removed: tuple[Collected, ...]
     kept: tuple[Collected, ...]
-    leftovers: tuple[str, ...]
-    strays: tuple[str, ...]
+    incomplete_uploads: tuple[str, ...]
+    orphans: tuple[str, ...]
     uploads_problem: str | None = None
 
     @property
@@ -129,7 +129,7 @@ class GcReport:
         return sum(blob.size for blob in self.removed)
 
 
-def verify(registry: Registry, *, anchors: Iterable[audit.Anchor] = ()) -> VerifyReport:
+def verify(registry: Registry, *, checkpoints: Iterable[audit.Checkpoint] = ()) -> VerifyReport:
     """Reads every blob back, checks every reference and every signature, and recomputes the audit chain, which must
     hold every anchor.
 
@@ -138,7 +138,7 @@ def verify(registry: Registry, *, anchors: Iterable[audit.Anchor] = ()) -> Verif
     # Before the chain: an end that is published while the chain is read would seem to be cut off.
     kept, owned = published(registry), ownership.check(registry, retired(registry))
     with reading(registry.engine) as connection:
-        chain = audit.verify_chain(connection, [*kept, *anchors])
+        chain = audit.verify_chain(connection, [*kept, *checkpoints])
         checked, trust = references.check(connection), trust_rows.check(connection)
         rows = blob_rows(connection)
     reach("verify.viewed")
@@ -193,7 +193,7 @@ def gc(
     author: Author,
     grace_s: float = GRACE_S,
     dry_run: bool = False,
-    strays: bool = False,
+    orphans: bool = False,
 ) -> GcReport:
     """Removes blobs that nothing needs and what interrupted uploads left; a dry run only tells.
 
@@ -210,26 +210,28 @@ def gc(
     with reading(registry.engine) as connection:
         unneeded, kept = _unneeded(connection, before)
     reach("gc.listed")
-    unknown = _strays(registry, before)
-    leftovers, problem = _leftovers(registry, before, dry_run=True)
+    unknown = _orphans(registry, before)
+    incomplete_uploads, problem = _incomplete_uploads(registry, before, dry_run=True)
     # In one order, as uploads take the rows' locks: each could otherwise wait for the other.
-    doomed = sorted([*unneeded, *(unknown if strays else [])], key=lambda blob: blob.digest)
+    doomed = sorted([*unneeded, *(unknown if orphans else [])], key=lambda blob: blob.digest)
     if not dry_run:
         # The event comes first, with the marks: what is removed was told, even by a gc that is killed on its way.
-        mark = partial(_mark, candidates=doomed, before=before, leftovers=len(leftovers), author=author)
+        mark = partial(
+            _mark, candidates=doomed, before=before, incomplete_uploads=len(incomplete_uploads), author=author
+        )
         marked = write(registry.engine, mark)
         reach("gc.mark_committed")
         doomed = [blob for batch in chunked(marked, _AT_ONCE) for blob in _remove(registry, batch)]
-        leftovers, problem = _leftovers(registry, before, dry_run=False)
+        incomplete_uploads, problem = _incomplete_uploads(registry, before, dry_run=False)
         reach("gc.leftovers_discarded")
     names = tuple(blob.digest for blob in unknown)
-    return GcReport(dry_run, tuple(doomed), tuple(kept), tuple(leftovers), names, problem)
+    return GcReport(dry_run, tuple(doomed), tuple(kept), tuple(incomplete_uploads), names, problem)
 
 
-def _leftovers(registry: Registry, before: float, *, dry_run: bool) -> tuple[list[str], str | None]:
+def _incomplete_uploads(registry: Registry, before: float, *, dry_run: bool) -> tuple[list[str], str | None]:
     """What interrupted uploads left, and why that is not known: a store that cannot tell is collected all the same."""
     try:
-        return registry.store.discard_leftovers(before, dry_run=dry_run), None
+        return registry.store.discard_incomplete_uploads(before, dry_run=dry_run), None
     except StoreUnsupported as error:
         return [], str(error)
 
@@ -279,24 +281,24 @@ def _why_kept(row: Row[Any], before: float, oldest: float, recorded: set[str]) -
     return "put while an open edit ran" if row.put_at >= oldest else None
 
 
-def _strays(registry: Registry, before: float) -> list[Collected]:
+def _orphans(registry: Registry, before: float) -> list[Collected]:
     """The objects last written before a time whose digest the database does not know."""
     listed = {blob.digest: blob.size for blob in registry.store.iterate() if blob.modified_at < before}
     with reading(registry.engine) as connection:
         known = set(connection.execute(select(_b.digest)).scalars())
-    return [Collected(digest, listed[digest], _STRAY) for digest in sorted(listed.keys() - known)]
+    return [Collected(digest, listed[digest], _ORPHAN) for digest in sorted(listed.keys() - known)]
 
 
 def _mark(
-    connection: Connection, candidates: list[Collected], before: float, leftovers: int, author: Author
+    connection: Connection, candidates: list[Collected], before: float, incomplete_uploads: int, author: Author
 ) -> list[Collected]:
     """Turns the rows to "deleting", looking again now that no commit can get at them, and tells of it in the log.
 
     Objects without a row get one, so that an upload of the same bytes meets it.
     """
-    strays = [blob for blob in candidates if blob.reason == _STRAY]
+    orphans = [blob for blob in candidates if blob.reason == _ORPHAN]
     rows = [
-        {"digest": blob.digest, "size": blob.size, "state": BlobState.DELETING, "put_at": 0.0} for blob in strays
+        {"digest": blob.digest, "size": blob.size, "state": BlobState.DELETING, "put_at": 0.0} for blob in orphans
     ]
     if rows:
         connection.execute(upsert(connection, blobs).on_conflict_do_nothing(), rows)
@@ -310,9 +312,9 @@ def _mark(
         reach("gc.marked")
         chosen.update(still)
     marked = [blob for blob in candidates if blob.digest in chosen]
-    if marked or leftovers:
+    if marked or incomplete_uploads:
         size = sum(blob.size for blob in marked)
-        subject = f"{len(marked)} blobs, {size} bytes, {leftovers} leftovers"
+        subject = f"{len(marked)} blobs, {size} bytes, {incomplete_uploads} leftovers"
         audit.append(connection, author=author, action=AuditAction.GC, subject=subject)
         reach("gc.audited")
     return marked

@@ -21,7 +21,7 @@ from raie.registry.db.shown_url import shown
 from raie.registry.errors import MlflowUnreachable, NotFound, RegistryError
 from raie.registry.mlflow import payload as record
 from raie.registry.mlflow.alias_moves import publish_alias, set_alias
-from raie.registry.mlflow.alias_table import AliasGap, alias_gaps, waiting_aliases
+from raie.registry.mlflow.alias_table import AliasGap, alias_gaps, pending_aliases
 from raie.registry.mlflow.client import (
     REQUEST_S,
     answers,
@@ -94,9 +94,9 @@ def status(registry: Registry, tracking_uri: str | None = None) -> OutboxStatus:
     state = outbox_status(registry.engine, secrets_hidden(uri))
     reachable = answers(uri)
     gaps = alias_gaps(registry.engine, uri) if reachable else None
-    waiting = waiting_aliases(registry.engine) if gaps else set()
+    pending = pending_aliases(registry.engine) if gaps else set()
     return replace(
-        state, reachable=reachable, aliases=tuple(g for g in gaps or () if (g.model, g.alias) not in waiting)
+        state, reachable=reachable, aliases=tuple(g for g in gaps or () if (g.model, g.alias) not in pending)
     )
 
 
@@ -161,11 +161,11 @@ class MlflowPublisher:
         Raises: MlflowUnreachable where MLflow stops answering meanwhile.
         """
         gaps = alias_gaps(self._engine, self._uri) or ()
-        waiting = waiting_aliases(self._engine) if gaps else set()
-        wanted = [gap for gap in gaps if not others_at_work or (gap.model, gap.alias) not in waiting]
+        pending = pending_aliases(self._engine) if gaps else set()
+        wanted = [gap for gap in gaps if not others_at_work or (gap.model, gap.alias) not in pending]
         closed = [self._closed(gap) for gap in wanted]
         # Of the others the events say why they wait.
-        return tuple(gap for gap in closed if gap.version is not None or (gap.model, gap.alias) not in waiting)
+        return tuple(gap for gap in closed if gap.version is not None or (gap.model, gap.alias) not in pending)
 
     def _closed(self, gap: AliasGap) -> AliasGap:
         with quiet_mlflow():

@@ -82,7 +82,7 @@ def admit(
         raise _refusal(version, target, failed, may_override=not final)
     if not author.reason.strip():
         raise InvalidValue("Expected a reason for the override, found none; say why in --reason")
-    failures = "; ".join(gate.told for gate in failed)
+    failures = "; ".join(gate.summary for gate in failed)
     audit.append(
         connection,
         author=replace(author, reason=f"{author.reason} (in spite of {failures})"),
@@ -99,7 +99,7 @@ def _refusal(version: PolicyVersion, target: str, failed: list[Gate], *, may_ove
     ways += ["`--override --reason TEXT` passes over it"] if may_override else []
     return PromotionRefused(
         f"Expected snapshot {target[:12]} to pass policy {version.version} of {version.alias!r}, found {len(failed)} of "
-        f"its gates failed: {'; '.join(gate.told for gate in failed)}. What to do: {'; '.join(ways)}",
+        f"its gates failed: {'; '.join(gate.summary for gate in failed)}. What to do: {'; '.join(ways)}",
         [gate.line for gate in failed],
     )
 

@@ -20,13 +20,13 @@ from raie.registry.author import Author
 from raie.registry.db.engine import Database, reading
 from raie.registry.db.queries import (
     check_alias,
+    expiry_text,
     lock_model,
     pointed_at,
     require_kept,
     resolve_id,
     select_snapshots,
     snapshot_by_id,
-    told,
     version_row,
 )
 from raie.registry.db.tables import alias_moves, aliases, snapshots
@@ -68,7 +68,7 @@ class Rehearsal:
     gates: tuple[Gate, ...]
 
     @property
-    def passes(self) -> bool:
+    def accepted(self) -> bool:
         """Whether every gate is passed."""
         return all(gate.passed for gate in self.gates)
 
@@ -252,7 +252,7 @@ def _require_version(database: Database, model: str, region: int, version: int, 
     if source.expired is not None:
         raise SnapshotExpired(
             f"Expected version {version} of region {region} with its blobs, found that snapshot {source.id[:12]}, "
-            f"which brought it, {told(source.expired)}; promote another version",
+            f"which brought it, {expiry_text(source.expired)}; promote another version",
             source.id,
         ) from lost
 

@@ -191,18 +191,22 @@ class Gate:
     name: str
     passed: bool
     expected: str
-    found: str
+    actual: str
     advice: str
 
+    def to_json(self) -> dict[str, Any]:
+        """The JSON object."""
+        return {"found" if name == "actual" else name: value for name, value in vars(self).items()}
+
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """What it expected and found, in one line."""
-        return f"{self.name}: expected {self.expected}, found {self.found}"
+        return f"{self.name}: expected {self.expected}, found {self.actual}"
 
     @property
     def line(self) -> str:
         """The same, and what to do where it is not passed."""
-        return self.told if self.passed else f"{self.told}; {self.advice}"
+        return self.summary if self.passed else f"{self.summary}; {self.advice}"
 
 
 def _field_of(name: str) -> str | None:

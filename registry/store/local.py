@@ -104,7 +104,7 @@ class LocalStore:
                             status = (self.root / "sha256" / folder / name).stat()
                             yield StoredBlob(digest, status.st_size, status.st_mtime)
 
-    def discard_leftovers(self, older_than: float, dry_run: bool = False) -> list[str]:
+    def discard_incomplete_uploads(self, older_than: float, dry_run: bool = False) -> list[str]:
         """Removes the temporary files of uploads that were killed before a time; returns their names."""
         names = []
         with self._translated("delete from"):

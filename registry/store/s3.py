@@ -102,7 +102,7 @@ class S3Store:
                         f"without ({error}); check its address"
                     ) from error
 
-    def discard_leftovers(self, older_than: float, dry_run: bool = False) -> list[str]:
+    def discard_incomplete_uploads(self, older_than: float, dry_run: bool = False) -> list[str]:
         """Aborts multipart uploads that were begun before a time and never finished; returns their keys.
 
         Raises StoreUnsupported where the server cannot list or abort them, or does not let us.

@@ -75,7 +75,7 @@ MUTANTS = (
     Mutant(
         "no compare-and-swap of an alias",
         "registry/promotion/aliases.py",
-        (("        if wanted != found:\n", "        if False:\n"),),
+        (("        if wanted != served:\n", "        if False:\n"),),
         ("tests/registry/edits/test_races.py", "-k", "promotions and sqlite"),
     ),
     Mutant(
@@ -146,7 +146,7 @@ MUTANTS = (
     Mutant(
         "no fsync of a new folder's name",
         "registry/store/local.py",
-        (("            sync_folder(one.parent)\n", "            pass\n"),),
+        (("            sync_folder(part.parent)\n", "            pass\n"),),
         ("tests/registry/store/test_power_cut.py",),
     ),
     Mutant(
@@ -163,13 +163,13 @@ MUTANTS = (
     Mutant(
         "an audit event that was rewritten goes unnoticed",
         "registry/audit.py",
-        (("    if not _is_link(fields, found):\n", "    if False:\n"),),
+        (("    if not _is_link(fields, recorded):\n", "    if False:\n"),),
         ("tests/registry/test_audit.py", "-k", "sqlite"),
     ),
     Mutant(
         "an audit log that was rewritten to its end goes unnoticed",
         "registry/audit.py",
-        (("    missing = set(anchors)\n", "    missing = set[Anchor]()\n"),),
+        (("    missing = set(checkpoints)\n", "    missing = set[Anchor]()\n"),),
         ("tests/registry/test_audit.py", "-k", "sqlite"),
     ),
     Mutant(
@@ -183,7 +183,7 @@ MUTANTS = (
         "registry/promotion/aliases.py",
         (
             (
-                "    admission.admit(connection, model, alias, target, found, author=author, override=override)\n",
+                "    admission.admit(connection, model, alias, target, served, author=author, override=override)\n",
                 "",
             ),
         ),
@@ -192,7 +192,7 @@ MUTANTS = (
     Mutant(
         "a protected alias is loaded unchecked",
         "registry/registry.py",
-        (("            admission.admit_load(connection, model, ref, found)\n", ""),),
+        (("            admission.admit_load(connection, model, ref, snapshot)\n", ""),),
         ("tests/registry/promotion/test_admission.py", "-k", "not postgresql"),
     ),
     Mutant(
@@ -288,9 +288,9 @@ MUTANTS = (
         "an alias in MLflow is set to where an event of the past moved it",
         "registry/mlflow/alias_moves.py",
         (
-            ("    if pointed_to(engine, place.model, alias) == target:\n", "    if True:\n"),
+            ("    if pointed_to(engine, upserts.model, alias) == target:\n", "    if True:\n"),
             (
-                '        step("alias", lambda: set_alias(place, engine, alias))\n',
+                '        step("alias", lambda: set_alias(upserts, engine, alias))\n',
                 "        there = place.version_of(target) or {}\n"
                 "        place.client.set_registered_model_alias(place.name, alias, there['version'])\n",
             ),

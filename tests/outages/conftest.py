@@ -18,7 +18,7 @@ from raie.registry.db.engine import reading
 from raie.registry.ownership.identity import current
 from raie.registry.ownership.standing import claim
 from tests.conftest import S3_NAME, run_sql
-from tests.outages.outage import STRAY, WORKS, Work
+from tests.outages.outage import ORPHAN, WORKS, Work
 from tests.outages.report import Report
 from tests.registry.building import World
 
@@ -41,7 +41,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     migrations.upgrade(f"sqlite:///{folder / DATABASE}")
     registry = opened(folder, folder)
     World(registry).setup()
-    registry.store.put(STRAY)
+    registry.store.put(ORPHAN)
     return folder
 
 

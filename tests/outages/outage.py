@@ -11,12 +11,12 @@ from raie.registry.maintenance.verify import gc, verify
 from tests.outages.report import Ended, attempt
 from tests.registry.building import MODEL, World
 
-__all__ = ["SECRET", "STRAY", "WORKS", "Outage", "Work", "collect", "edit", "load", "one_clear_line"]
+__all__ = ["ORPHAN", "SECRET", "WORKS", "Outage", "Work", "collect", "edit", "load", "one_clear_line"]
 
 Work = Callable[[Registry], str]
 
 SECRET = "hunter2-very-secret"
-STRAY = b"nobody's"
+ORPHAN = b"nobody's"
 
 
 def edit(registry: Registry) -> str:
@@ -37,8 +37,8 @@ def load(registry: Registry) -> str:
 
 def collect(registry: Registry) -> str:
     """A gc of everything that nothing needs, and then whether what was nobody's is gone."""
-    gc(registry, author=Author("ada"), grace_s=0, strays=True)
-    return "there" if registry.store.exists(digest_of(STRAY)) else "gone"
+    gc(registry, author=Author("ada"), grace_s=0, orphans=True)
+    return "there" if registry.store.exists(digest_of(ORPHAN)) else "gone"
 
 
 WORKS = (load, collect, edit)

@@ -28,9 +28,9 @@ def world(any_database: Registry) -> World:
     return world
 
 
-def chain(world: World, *anchors: str) -> ChainReport:
+def chain(world: World, *checkpoints: str) -> ChainReport:
     with reading(world.registry.engine) as connection:
-        return audit.verify_chain(connection, map(audit.parse_anchor, anchors))
+        return audit.verify_chain(connection, map(audit.parse_checkpoint, checkpoints))
 
 
 def tamper(engine: Engine, *statements: str) -> None:
@@ -143,26 +143,26 @@ def test_who_gets_around_the_triggers_breaks_the_chain(world: World, statements:
 
 
 def test_a_chain_that_was_written_anew_differs_from_the_anchor_kept_outside(world: World) -> None:
-    anchor = chain(world).head
+    checkpoint = chain(world).head
     tamper(
         world.registry.engine,
         "DELETE FROM audit_events WHERE id >= 5",
         "UPDATE audit_head SET event = 4, hash = (SELECT hash FROM audit_events WHERE id = 4)",
     )
     assert chain(world).problems == ()
-    assert any("the anchor names event 6" in problem for problem in chain(world, anchor).problems)
+    assert any("the anchor names event 6" in problem for problem in chain(world, checkpoint).problems)
     world.registry.promote(MODEL, "edit:1", "staging", Author("eve"))
     world.registry.promote(MODEL, "edit:2", "staging", Author("eve"))
     assert chain(world).problems == ()
-    assert any("event 6 was rewritten" in problem for problem in chain(world, anchor).problems)
+    assert any("event 6 was rewritten" in problem for problem in chain(world, checkpoint).problems)
 
 
 @pytest.mark.parametrize(
     "anchor", ["", "5", "x:y", "-1:a", "²:a", "5:5c994e935", "3:zz", f"5:{'a' * 65}", "a" * 64]
 )
-def test_an_anchor_that_is_none_is_refused(world: World, anchor: str) -> None:
+def test_an_anchor_that_is_none_is_refused(world: World, checkpoint: str) -> None:
     with pytest.raises(InvalidValue, match="the whole hash"):
-        chain(world, anchor)
+        chain(world, checkpoint)
 
 
 def test_an_event_of_a_transaction_that_failed_never_was(world: World) -> None:

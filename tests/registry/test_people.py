@@ -52,7 +52,7 @@ def test_a_name_that_is_drawn_like_another_is_told(name: str, another: str) -> N
 def second_person(authors: set[str], approvers: set[str]) -> tuple[bool, str]:
     facts = Facts("a" * 64, "production", True, authors=frozenset(authors), approvers=frozenset(approvers))
     (gate,) = gates(Policy(second_person=True), facts)
-    return gate.passed, gate.found
+    return gate.passed, gate.actual
 
 
 def test_an_author_in_other_letters_is_no_second_person() -> None:

@@ -40,7 +40,7 @@ from raie.registry.maintenance.verify import gc, verify
 from raie.registry.states import EditKind
 from tests.registry.building import MODEL, World, change
 from tests.registry.crash.grounds import Ground
-from tests.registry.crash.history import leftovers
+from tests.registry.crash.history import incomplete_uploads
 from tests.registry.db.dictionaries import (
     Change,
     State,
@@ -274,7 +274,7 @@ class Machine(RuleBasedStateMachine):
             assert registry.head(MODEL) == self.other
             for number in self.running:
                 registry.abort(OURS, number)
-            assert leftovers(self.client) == []
+            assert incomplete_uploads(self.client) == []
             assert verify(registry).ok
 
     # How a step is done

@@ -215,12 +215,12 @@ def test_a_promoter_approves_signs_and_promotes_and_moves_no_head(team: Team) ->
 
 
 def test_a_collector_collects_and_commits_nothing(team: Team) -> None:
-    stray = team.owner.registry.put(b"nobody names me")
+    orphan = team.owner.registry.put(b"nobody names me")
     collector, old = team.roles["collector"], team.owner.edit(0, text="b")
     team.owner.edit(0, text="c")
     expired = expire(collector, MODEL, Rule(), author=Author("cron")).expired
     assert old.id in {verdict.snapshot for verdict in expired}
-    assert stray in {blob.digest for blob in gc(collector, author=Author("cron"), grace_s=0).removed}
+    assert orphan in {blob.digest for blob in gc(collector, author=Author("cron"), grace_s=0).removed}
     assert not gc(collector, author=Author("cron"), grace_s=0).removed
     world = World(collector)
     for forbidden in (

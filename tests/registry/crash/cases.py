@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from raie.registry.failpoints import POINTS
 from tests.registry.crash.grounds import Ground
-from tests.registry.crash.history import broken_promises, leftovers
+from tests.registry.crash.history import broken_promises, incomplete_uploads
 from tests.registry.crash.processes import PATIENCE_S, Paused, Stop, Victim, Worker
 from tests.registry.crash.steps import Client, Step, leave_behind, take
 
@@ -104,14 +104,14 @@ def run(case: Case, ground: Ground, worker: Worker) -> Outcome:
         leave_behind(client, case.steps)
         victim = Victim(site, case.steps, Stop(case.point, case.passing, case.dies and not case.rival))
         stopped, broken = _disturb(victim, case, worker)
-        broken += broken_promises(client, victim.told, ground.anchor)
+        broken += broken_promises(client, victim.told, ground.checkpoint)
         undone = case.steps[len(victim.told) :]
         if undone:
             broken += _again(client, undone)
             # Whoever was killed after a rival undid what it had done cannot be told from one that had not begun.
             twice = {step.tag for step in undone if case.rival and step.kind != "edit"}
-            broken += broken_promises(client, victim.told, ground.anchor, twice)
-        return Outcome(stopped, (*broken, *leftovers(client)))
+            broken += broken_promises(client, victim.told, ground.checkpoint, twice)
+        return Outcome(stopped, (*broken, *incomplete_uploads(client)))
 
 
 def _disturb(victim: Victim, case: Case, worker: Worker) -> tuple[bool, list[str]]:

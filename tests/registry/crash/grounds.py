@@ -15,7 +15,7 @@ from sqlalchemy import make_url
 
 from raie import migrations
 from raie.registry import ArtifactStore, Author, Registry, open_store
-from raie.registry.audit import Anchor, chain_head
+from raie.registry.audit import Checkpoint, chain_head
 from raie.registry.db.engine import open_engine, reading
 from raie.registry.outbox import drain
 from raie.registry.ownership.identity import current
@@ -38,7 +38,7 @@ class Ground:
 
     template: Site
     blobs: tuple[bytes, ...]
-    anchor: Anchor
+    checkpoint: Checkpoint
     server: str | None
 
     @contextmanager
@@ -76,8 +76,8 @@ def prepared(server: str | None, environment: Mapping[str, str]) -> Iterator[Gro
             _make_history(client)
             with reading(client.registry.engine) as connection:
                 number, _, hashed = chain_head(connection).partition(":")
-            anchor = Anchor(int(number), hashed, "the history")
-            yield Ground(site, tuple(store.get(blob.digest) for blob in store.iterate()), anchor, server)
+            checkpoint = Checkpoint(int(number), hashed, "the history")
+            yield Ground(site, tuple(store.get(blob.digest) for blob in store.iterate()), checkpoint, server)
 
 
 def _make_history(client: Client) -> None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from sqlalchemy import Connection, select, text
 
 from raie.registry import Author, Content, Edit, LocalStore, Snapshot
-from raie.registry.audit import Anchor, events
+from raie.registry.audit import Checkpoint, events
 from raie.registry.db import tables
 from raie.registry.db.engine import reading
 from raie.registry.db.queries import edit_of, head_id, select_snapshots, snapshot_of
@@ -21,18 +21,18 @@ from raie.registry.states import AuditAction, EditKind
 from tests.registry.building import MODEL
 from tests.registry.crash.steps import Client, Done, Teller, entry
 
-__all__ = ["broken_promises", "leftovers"]
+__all__ = ["broken_promises", "incomplete_uploads"]
 
 
 def broken_promises(
-    client: Client, answered: Sequence[Done], anchor: Anchor, twice: Collection[str] = ()
+    client: Client, answered: Sequence[Done], checkpoint: Checkpoint, twice: Collection[str] = ()
 ) -> list[str]:
     """Of a registry at rest, some processes of which may have died.
 
     told: what was answered to those who did something.  anchor: an earlier end of the audit chain.  twice: the tags
     of what may be in the log more than once.
     """
-    report = verify(client.registry, anchors=[anchor])
+    report = verify(client.registry, checkpoints=[checkpoint])
     broken = [damage.problem for damage in report.damaged] + list(report.chain.problems + report.references)
     with reading(client.registry.engine) as connection:
         history = _History(connection)
@@ -159,7 +159,7 @@ def _what_was_published_was_told(client: Client) -> Iterator[str]:
         yield f"events are marked as published and were not told: {sorted(missing)}"
 
 
-def leftovers(client: Client) -> list[str]:
+def incomplete_uploads(client: Client) -> list[str]:
     """Closes what is open, publishes, collects, and says what is there that should not be, or not there."""
     registry = client.registry
     for edit in registry.edits(MODEL):

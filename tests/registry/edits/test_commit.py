@@ -81,7 +81,7 @@ def test_two_edits_of_one_region_never_both_land(world: World) -> None:
     landed = world.commit(first, world.changed(base.content, {1: "a"}), 1)
     with pytest.raises(CommitConflict, match="both changed region 1") as refused:
         world.commit(second, world.changed(base.content, {1: "b"}), 1)
-    assert (refused.value.expected, refused.value.found) == (base.id, landed.id)
+    assert (refused.value.expected, refused.value.actual) == (base.id, landed.id)
     assert world.head == landed
     assert world.registry.edit(MODEL, second.number).state == "running"
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.registry.building import MODEL
 from tests.registry.crash.grounds import Ground
-from tests.registry.crash.history import broken_promises, leftovers
+from tests.registry.crash.history import broken_promises, incomplete_uploads
 from tests.registry.crash.processes import Done, Ended, Paused, Stop, Victim
 from tests.registry.crash.steps import REGIONS, Site, Step, entry
 
@@ -36,7 +36,7 @@ def test_edits_of_different_regions_all_land_one_on_the_other(ground: Ground) ->
         assert all(done.snapshot for done in answers)
         head = client.registry.resolve(MODEL, "head")
         assert head.content.regions == {region: entry(region, f"mine {region}") for region in range(REGIONS)}
-        assert broken_promises(client, answers, ground.anchor) == []
+        assert broken_promises(client, answers, ground.checkpoint) == []
 
 
 def test_of_edits_of_one_region_one_lands_and_the_others_are_told(ground: Ground) -> None:
@@ -46,7 +46,7 @@ def test_of_edits_of_one_region_one_lands_and_the_others_are_told(ground: Ground
         assert landed.snapshot == client.registry.resolve(MODEL, "head").id
         states = {edit.reason: edit.state for edit in client.registry.edits(MODEL)}
         assert [states[done.tag] for done in answers if done is not landed] == ["aborted"] * 3
-        assert broken_promises(client, answers, ground.anchor) == []
+        assert broken_promises(client, answers, ground.checkpoint) == []
 
 
 def test_of_promotions_that_believe_the_same_one_moves_the_alias_and_the_others_are_told(ground: Ground) -> None:
@@ -57,7 +57,7 @@ def test_of_promotions_that_believe_the_same_one_moves_the_alias_and_the_others_
         (alias,) = client.registry.aliases(MODEL)
         assert client.registry.alias_history(MODEL, alias.name)[0].reason == moved.tag
         assert alias.snapshot == client.registry.resolve(MODEL, f"edit:{1 + int(moved.tag[-1])}").id
-        assert broken_promises(client, answers, ground.anchor) == []
+        assert broken_promises(client, answers, ground.checkpoint) == []
 
 
 def test_nothing_is_lost_where_several_commit_promote_and_collect_at_once(ground: Ground) -> None:
@@ -74,8 +74,8 @@ def test_nothing_is_lost_where_several_commit_promote_and_collect_at_once(ground
             tuple(Step(kind, f"{kind} {n}") for n in range(4) for kind in ("collect", "tell")),
         )
         assert len([done for done in answers if done.snapshot and done.edit]) == 10
-        assert broken_promises(client, answers, ground.anchor) == []
-        assert leftovers(client) == []
+        assert broken_promises(client, answers, ground.checkpoint) == []
+        assert incomplete_uploads(client) == []
 
 
 @pytest.mark.benchmark
@@ -89,4 +89,4 @@ def test_four_processes_of_150_commits(ground: Ground) -> None:
         seconds = max(edit.closed_at or 0 for edit in edits) - min(edit.created_at for edit in edits)
         print(f"\n{client.registry.engine.dialect.name}: {len(edits)} edits, {len(edits) / seconds:.1f} a second")
         assert len({done.snapshot for done in answers}) == 600
-        assert broken_promises(client, answers, ground.anchor) == []
+        assert broken_promises(client, answers, ground.checkpoint) == []

@@ -57,7 +57,7 @@ def test_a_verify_that_an_expiry_and_a_gc_overtake_accuses_nobody(ground: Ground
         victim.go_on()
         assert isinstance(victim.wait(), Ended), victim.error
         victim.kill()
-        assert broken_promises(client, victim.told, ground.anchor) == []
+        assert broken_promises(client, victim.told, ground.checkpoint) == []
 
 
 def test_a_blob_that_was_collected_and_put_again_is_read_again(

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from raie.registry import Author, BlobMissing, Digest, InvalidValue, LocalStore, Registry, audit, blobs, digest_of
-from raie.registry.audit import parse_anchor
+from raie.registry.audit import parse_checkpoint
 from raie.registry.db import triggers
 from raie.registry.db.engine import reading, write
 from raie.registry.db.queries import LEASE_S
@@ -127,8 +127,8 @@ def test_rows_that_contradict_each_other_are_named(world: World, statement: str,
 
 
 def test_verify_tells_a_tampered_log(world: World) -> None:
-    anchor = verify(world.registry).chain.head
-    assert verify(world.registry, anchors=[parse_anchor(anchor)]).ok
+    checkpoint = verify(world.registry).chain.head
+    assert verify(world.registry, checkpoints=[parse_checkpoint(checkpoint)]).ok
     with world.registry.engine.begin() as connection:
         triggers.drop(connection)
         connection.execute(text("UPDATE audit_events SET actor = 'eve' WHERE id = 2"))
@@ -359,15 +359,15 @@ def test_processes_that_edit_and_collect_at_once_lose_nothing(any_database: Regi
 def test_objects_of_another_database_are_told_and_only_taken_on_request(registry: Registry) -> None:
     world = World(registry)
     world.setup()
-    stray = registry.store.put(b"somebody else's")
+    orphan = registry.store.put(b"somebody else's")
     # A store's clock may be a second behind.
     later = {"grace_s": 0.0, "author": Author("ada")}
     time.sleep(1.1)
-    assert gc(registry, **later).strays == (stray,)  # type: ignore[arg-type]
-    assert registry.store.exists(stray)
-    report = gc(registry, strays=True, **later)  # type: ignore[arg-type]
-    assert [blob.digest for blob in report.removed] == [stray]
-    assert not registry.store.exists(stray)
+    assert gc(registry, **later).orphans == (orphan,)  # type: ignore[arg-type]
+    assert registry.store.exists(orphan)
+    report = gc(registry, orphans=True, **later)  # type: ignore[arg-type]
+    assert [blob.digest for blob in report.removed] == [orphan]
+    assert not registry.store.exists(orphan)
     assert verify(registry).ok
 
 
@@ -376,10 +376,10 @@ def test_gc_clears_what_killed_uploads_left_in_the_folder(world: World) -> None:
     assert isinstance(store, LocalStore)
     half = store.root / "incoming" / "half"
     half.write_bytes(b"ha")
-    assert gc(world.registry, author=Author("ada"), dry_run=True, grace_s=60.0).leftovers == ()
+    assert gc(world.registry, author=Author("ada"), dry_run=True, grace_s=60.0).incomplete_uploads == ()
     os.utime(half, (0, 0))
-    assert gc(world.registry, author=Author("ada"), dry_run=True).leftovers == ("half",)
-    assert gc(world.registry, author=Author("ada")).leftovers == ("half",)
+    assert gc(world.registry, author=Author("ada"), dry_run=True).incomplete_uploads == ("half",)
+    assert gc(world.registry, author=Author("ada")).incomplete_uploads == ("half",)
     assert not half.exists()
 
 

@@ -128,11 +128,13 @@ def test_every_version_carries_the_end_of_the_audit_chain_so_that_a_rewritten_ta
     with reading(registry.engine) as connection_:
         commits = [event for event in audit.events(connection_) if event.action in ("commit", "rollback")]
         assert audit.verify_chain(connection_, kept).problems == ()
-        forged = [replace(anchor, hash="0" * 64) for anchor in kept] + [
+        forged = [replace(checkpoint, hash="0" * 64) for checkpoint in kept] + [
             replace(kept[0], number=None, hash="1" * 64)
         ]
         (problem,) = audit.verify_chain(connection_, forged).problems
-    assert {(anchor.number, anchor.hash) for anchor in kept} == {(event.id, event.hash) for event in commits}
+    assert {(checkpoint.number, checkpoint.hash) for checkpoint in kept} == {
+        (event.id, event.hash) for event in commits
+    }
     assert "rewritten: MLflow expects" in problem
     assert problem.endswith("and 3 later ends, found none")
 

@@ -46,7 +46,7 @@ def worked(registry: Registry) -> World:
 def tidied(registry: Registry) -> int:
     """Lets everything old expire, and collects at once; how many blobs went."""
     expire(registry, MODEL, Rule(keep_last=1), author=Author("ada"))
-    return len(gc(registry, author=Author("ada"), grace_s=0.0, strays=True).removed)
+    return len(gc(registry, author=Author("ada"), grace_s=0.0, orphans=True).removed)
 
 
 def whole(registry: Registry) -> bool:
@@ -70,7 +70,7 @@ def test_registries_that_share_a_store_never_delete_each_others_blobs(
     assert tidied(registry) > 0
     assert whole(registry)
     assert whole(neighbour)
-    assert gc(neighbour, author=Author("ada"), grace_s=0.0, strays=True).strays == ()
+    assert gc(neighbour, author=Author("ada"), grace_s=0.0, orphans=True).orphans == ()
 
 
 @pytest.fixture

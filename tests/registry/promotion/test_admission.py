@@ -159,7 +159,7 @@ def test_a_newer_evaluation_takes_the_place_of_an_older_one_for_better_or_worse(
     anywhere.evaluate("head", "production", report(GOOD))
     anywhere.evaluate("head", "edit:2", report(BAD))
     rehearsed = trust.rehearse(anywhere.registry, MODEL, "head", "production")
-    assert rehearsed.passes
+    assert rehearsed.accepted
     assert "evaluation 1" in rehearsed.gates[0].line
     anywhere.evaluate("head", "production", report(BAD))
     assert "evaluation 3" in anywhere.refused()[0]
@@ -180,7 +180,7 @@ def test_an_evaluation_counts_only_against_what_the_alias_serves(team: Team) -> 
 def test_a_promotion_in_between_makes_an_evaluation_one_of_something_else(team: Team) -> None:
     team.ask(retention=0.0)
     team.evaluate("head", "production", report(GOOD))
-    assert trust.rehearse(team.registry, MODEL, "head", "production").passes
+    assert trust.rehearse(team.registry, MODEL, "head", "production").accepted
     team.ask(protected=False)
     team.judged(0, GOOD)
     team.promote("edit:3")
@@ -210,7 +210,7 @@ def test_an_edit_that_was_replayed_on_another_head_is_not_what_was_judged(team: 
 
 def test_old_evaluations_are_refused_until_they_are_renewed(team: Team) -> None:
     team.ask(max_age_s=3600.0)
-    assert trust.rehearse(team.registry, MODEL, "head", "production").passes
+    assert trust.rehearse(team.registry, MODEL, "head", "production").accepted
     by_hand(team.registry, "UPDATE edits SET closed_at = closed_at - 7200")
     assert "0.1 days old (edit 2)" in team.refused()[0]
     team.evaluate("head", "production", report(BAD))
@@ -247,7 +247,7 @@ def test_an_edit_that_landed_after_an_evaluation_is_newer_though_its_clock_was_b
 
 def test_a_region_that_a_report_calls_untouched_must_be_so_byte_for_byte(team: Team) -> None:
     team.ask(locality=True)
-    assert trust.rehearse(team.registry, MODEL, "head", "production").passes
+    assert trust.rehearse(team.registry, MODEL, "head", "production").accepted
     team.evaluate("head", "production", report(GOOD, untouched=(0, 1, 2)))
     assert "another region 1 (evaluation 1)" in team.refused()[0]
     team.evaluate("head", "production", {"retention": "no such thing", "untouched": "all"})
@@ -267,7 +267,7 @@ def test_the_same_content_again_has_nothing_to_be_compared_with_either(team: Tea
     team.ask(retention=0.5, locality=True, max_age_s=60.0)
     again = team.registry.rollback_to(MODEL, "edit:1", Author("ada"))
     assert team.promote().target == again.id
-    assert trust.rehearse(team.registry, MODEL, "production", "production").passes
+    assert trust.rehearse(team.registry, MODEL, "production", "production").accepted
 
 
 # --- People
@@ -386,7 +386,7 @@ def test_a_cherry_pick_must_show_what_every_snapshot_must(anywhere: Team) -> Non
     assert (anywhere.state(), sorted(blob.digest for blob in anywhere.registry.store.iterate())) == (before, blobs)
     anywhere.judged(0, GOOD)
     picked, _ = anywhere.registry.promote_region(MODEL, 0, 2, "trial", Author("grace"))
-    assert not trust.rehearse_region(anywhere.registry, MODEL, 0, 2, "production", author=Author("grace")).passes
+    assert not trust.rehearse_region(anywhere.registry, MODEL, 0, 2, "production", author=Author("grace")).accepted
     anywhere.evaluate("trial", "production", report(GOOD))
     anywhere.approve("trial", "grace")
     assert anywhere.refused("trial"), "grace picked it herself"

@@ -61,8 +61,8 @@ def test_an_alias_that_moved_meanwhile_is_not_moved_by_who_did_not_know(world: W
     with pytest.raises(AliasConflict) as refused:
         world.registry.promote(MODEL, "edit:3", "production", Author("ada"), expected="edit:1")
     assert refused.value.expected == world.registry.resolve(MODEL, "edit:1").id
-    assert refused.value.found == world.registry.resolve(MODEL, "edit:2").id
-    assert pointed(world) == {"production": refused.value.found}
+    assert refused.value.actual == world.registry.resolve(MODEL, "edit:2").id
+    assert pointed(world) == {"production": refused.value.actual}
 
 
 def test_a_new_alias_may_be_required_to_be_new(world: World) -> None:

@@ -239,11 +239,11 @@ def least(name: str, value: float) -> dict[str, tuple[Threshold, ...]]:
     ],
 )
 def test_a_gate_says_what_it_expected_and_what_it_found(
-    policy: dict[str, Any], facts: dict[str, Any], passes: bool, actual: str
+    policy: dict[str, Any], facts: dict[str, Any], accepted: bool, actual: str
 ) -> None:
     values = {name: frozenset(value) if isinstance(value, set) else value for name, value in facts.items()}
     (gate,) = gates(Policy(**policy), replace(SERVED, **values))
-    assert gate.passed == passes
+    assert gate.passed == accepted
     assert actual in gate.line
 
 

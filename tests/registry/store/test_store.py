@@ -150,9 +150,9 @@ def test_what_a_killed_upload_left_goes_when_it_is_old_and_not_before(tmp_path: 
     store = LocalStore(tmp_path)
     digest = store.put(HELLO)
     (tmp_path / "incoming" / "half").write_bytes(HELLO[:4])
-    assert store.discard_leftovers(time.time() - 60) == []
-    assert store.discard_leftovers(time.time() + 60, dry_run=True) == ["half"]
-    assert store.discard_leftovers(time.time() + 60) == ["half"]
+    assert store.discard_incomplete_uploads(time.time() - 60) == []
+    assert store.discard_incomplete_uploads(time.time() + 60, dry_run=True) == ["half"]
+    assert store.discard_incomplete_uploads(time.time() + 60) == ["half"]
     assert list((tmp_path / "incoming").iterdir()) == []
     assert store.get(digest) == HELLO
 
@@ -165,7 +165,7 @@ def test_an_upload_whose_file_is_taken_for_a_leftover_begins_again(
 
     def collect_once(point: str) -> None:
         if point == "upload.written" and not taken:
-            taken.extend(local.discard_leftovers(time.time() + 1))
+            taken.extend(local.discard_incomplete_uploads(time.time() + 1))
 
     monkeypatch.setattr("raie.registry.store.local.reach", collect_once)
     assert local.get(local.put(HELLO)) == HELLO
@@ -177,10 +177,10 @@ def test_an_upload_in_parts_that_was_never_finished_is_aborted(s3_url: str) -> N
     store = S3Store("models", s3_url.rpartition("/")[2])
     key = f"{store.prefix}/{blob_key(digest_of(HELLO))}"
     boto3.client("s3").create_multipart_upload(Bucket="models", Key=key)
-    assert store.discard_leftovers(time.time() - 60) == []
-    assert store.discard_leftovers(time.time() + 60, dry_run=True) == [key]
-    assert store.discard_leftovers(time.time() + 60) == [key]
-    assert store.discard_leftovers(time.time() + 60) == []
+    assert store.discard_incomplete_uploads(time.time() - 60) == []
+    assert store.discard_incomplete_uploads(time.time() + 60, dry_run=True) == [key]
+    assert store.discard_incomplete_uploads(time.time() + 60) == [key]
+    assert store.discard_incomplete_uploads(time.time() + 60) == []
 
 
 @pytest.fixture
