@@ -32,7 +32,7 @@ def fill(database_url: str, copy: Callable[[Connection], None]) -> None:
     engine = open_engine(database_url)
     revision = None if missing_file(engine) else current(database_url)
     if revision is None:
-        upgrade(database_url, tell=lambda connection, _before, _after: replace(connection))
+        upgrade(database_url, on_upgrade=lambda connection, _before, _after: replace(connection))
     elif revision == SCHEMA_REVISION:
         write(engine, replace)
     else:

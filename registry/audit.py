@@ -4,7 +4,7 @@ An event holds the digest of the rows that it stands for (recorded_rows says whi
 away, no longer fits it.
 
 Triggers refuse to update or delete an event. Whoever can get around them still breaks the chain, and whoever
-rewrites the whole chain still changes its end: what was kept of it outside the database, an anchor, shows that.
+rewrites the whole chain still changes its end: what was kept of it outside the database, a checkpoint, shows that.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _e = audit_events.c
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """An earlier end of the chain; kept_by: who kept it, as the subject of a sentence.
+    """An earlier chain head; kept_by: who kept it, as the subject of a sentence.
 
     number: None where only the hash was kept.
     """
@@ -59,7 +59,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class ChainReport:
-    """What was found: the number of events, the chain's end as `number:hash`, and each problem in one line."""
+    """What was found: the number of events, the chain head as `number:hash`, and each problem in one line."""
 
     events: int
     head: str
@@ -79,7 +79,7 @@ def append(
     rows: Rows | None = None,
     digest: str | None = None,
 ) -> AuditEvent:
-    """Adds an event to the chain, in the caller's transaction: it exists if and only if what it tells of does.
+    """Adds an event to the chain, in the caller's transaction: it exists if and only if what it records does.
 
     rows: those that it stands for, as they were written in this transaction; their digest enters its hash.  digest:
     that digest, where the caller has it already.
@@ -108,7 +108,7 @@ def append(
 
 
 def chain_head(connection: Connection) -> str:
-    """The chain's end as `number:hash`, to be kept outside the database."""
+    """The chain head as `number:hash`, to be kept outside the database."""
     end = connection.execute(select(audit_head)).one()
     return f"{end.event}:{end.hash}"
 
@@ -134,7 +134,7 @@ def line_of(event: AuditEvent) -> bytes:
 
 
 def verify_chain(connection: Connection, checkpoints: Iterable[Checkpoint] = ()) -> ChainReport:
-    """Recomputes every link; the chain must hold every anchor, at its number."""
+    """Recomputes every link; the chain must hold every checkpoint, at its number."""
     problems, count, last, previous = [], 0, 0, GENESIS
     missing = set(checkpoints)
     wanted: dict[str, list[Checkpoint]] = {}
@@ -147,7 +147,7 @@ def verify_chain(connection: Connection, checkpoints: Iterable[Checkpoint] = ())
         count, last, previous = count + 1, row.id, row.hash
     end = chain_head(connection)
     if end != f"{last}:{previous}":
-        problems.append(f"the chain's end is recorded as {end}, and the last event is {last}:{previous}")
+        problems.append(f"the chain head is recorded as {end}, and the last event is {last}:{previous}")
     return ChainReport(count, end, (*problems, *_rewritten(missing, last)))
 
 
@@ -197,16 +197,16 @@ def _hashed(fields: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if key != "digest" or value is not None}
 
 
-def parse_checkpoint(text: str, kept_by: str = "the anchor") -> Checkpoint:
-    """The anchor that `chain_head` gave as `number:hash`; raises InvalidValue for any other text.
+def parse_checkpoint(text: str, kept_by: str = "the checkpoint") -> Checkpoint:
+    """The checkpoint that `chain_head` gave as `number:hash`; raises InvalidValue for any other text.
 
     A part of a hash is refused: it would be compared with whole ones, and look like a chain that was rewritten.
     """
     match = _END.fullmatch(text)
     if match is None:
         raise InvalidValue(
-            "Expected an anchor as the event's number, a colon and the whole hash of 64 hexadecimal characters, found "
-            f"{ascii(text)[:100]}; copy the whole end that `raie verify` printed"
+            "Expected a checkpoint as the event's number, a colon and the whole hash of 64 hexadecimal characters, found "
+            f"{ascii(text)[:100]}; copy the whole chain head that `raie verify` printed"
         )
     return Checkpoint(int(match[1]), match[2].lower(), kept_by)
 

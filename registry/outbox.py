@@ -1,4 +1,4 @@
-"""The outbox: what MLflow still has to be told, written in the commit's own transaction.
+"""The outbox: what MLflow still has to get, written in the commit's own transaction.
 
 An event exists if and only if its commit does. A relay drains the events after the commit, never inside it: it
 leases the oldest unpublished event of a model, publishes it step by step, and saves each step's result, so that a

@@ -41,7 +41,7 @@ def require_snapshot(registry: Registry, model: str, ref: str) -> str:
 def require_version(registry: Registry, model: str, region: int, version: int) -> None:
     """Raises BlobMissing where the store lacks a blob of one version of a region, and NotFound.
 
-    One whose snapshot expired is let through: `promote_region` tells whether its blobs went with it, and by whom.
+    One whose snapshot expired is let through: `promote_region` says whether its blobs went with it, and by whom.
     """
     with reading(registry.engine) as connection:
         row = version_row(connection, model, region, version)

@@ -148,7 +148,7 @@ class Registry:
         """Begins an edit and takes its lease; kind "setup" makes the model.
 
         base: the id of the snapshot it was planned on; None takes the head. Raises NotFound, InvalidValue,
-        EditStateError for a set-up of a model that has a head, or an edit of one that has none, and
+        EditStateError for a setup of a model that has a head, or an edit of one that has none, and
         SnapshotExpired for such a base.
         """
         self.require_writable()
@@ -265,7 +265,7 @@ class Registry:
         """Moves an alias to a snapshot, making it where it is new; asked again, returns the same move, as repeated.
 
         expected: a reference to the snapshot it must point to, "" where it must not exist, None for either; it is
-        compared first, so who asks again with one is told AliasConflict.  override: pass over gates that the alias's
+        compared first, so who asks again with one gets AliasConflict.  override: pass over gates that the alias's
         policy allows to be passed over; needs a reason.
         Raises AliasConflict, NotFound, InvalidValue, SnapshotExpired, and PromotionRefused naming each failed gate.
         """

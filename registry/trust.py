@@ -1,6 +1,6 @@
 """What people do about trust, each in one transaction: policies, approvals, evaluations, keys and signatures.
 
-The rules are in the modules it calls: policy (the gates), policy_history, evidence (evaluations and approvals), keys.
+The rules are in the modules it calls: policy (the gates), policy_versions, evaluations, approvals, keys.
 """
 
 from __future__ import annotations

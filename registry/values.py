@@ -184,7 +184,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Expiry:
-    """That a snapshot's blobs need not be kept any more; event: the number of the audit event that tells it."""
+    """That a snapshot's blobs need not be kept any more; event: the number of the audit event that records it."""
 
     at: float
     actor: str
@@ -212,7 +212,7 @@ class Snapshot:
 class RegionChange:
     """What an edit did to one region.
 
-    action: a word of RegionAction.  windows: new ones it learnt from.
+    action: a word of RegionAction.  windows: new ones it learned from.
     centre_shift, radius: radians.  concentration: of the von Mises-Fisher distribution.  count: member windows.
     centre: unit vector.  metrics: name -> value, as the edit measured them.
     """

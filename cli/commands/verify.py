@@ -37,7 +37,7 @@ def bring_up_to_date(workspace: Workspace) -> str | None:
     engine = open_engine(workspace.database)
     if missing_file(engine) is None:
         schema_rights.refuse_planted(engine)
-    revision = migrations.upgrade(workspace.database, tell=partial(append_upgrade, author=Author(actor())))
+    revision = migrations.upgrade(workspace.database, on_upgrade=partial(append_upgrade, author=Author(actor())))
     for warning in schema_rights.warnings_of(engine):
         say(f"{accent('note', 'yellow')}  {warning}", err=True)
     return revision
@@ -259,7 +259,8 @@ def _waiting(report: GcReport) -> list[str]:
 
 def _told(report: GcReport) -> str:
     verb = "would delete" if report.dry_run else "deleted"
-    told = f"{verb} {len(report.removed)} blobs ({size(report.bytes)}), {len(report.incomplete_uploads)} interrupted uploads"
+    uploads = len(report.incomplete_uploads)
+    told = f"{verb} {len(report.removed)} blobs ({size(report.bytes)}), {uploads} interrupted uploads"
     if report.orphans:
         told += f"; {len(report.orphans)} objects are unknown to this database (--strays)"
     if report.uploads_problem is not None:

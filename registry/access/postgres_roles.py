@@ -112,7 +112,7 @@ def _on_schema(right: str, whom: str) -> str:
 
 
 def grant(engine: Engine, prefix: str = "raie", *, author: Author) -> list[str]:
-    """Makes the roles in one transaction, which the audit tells; returns their names.
+    """Makes the roles in one transaction, which the audit records; returns their names.
 
     Nobody else may create in the registry's schema afterwards. Raises InvalidValue for a database that has no roles, and
     AccessDenied for who may not make any, or may not close the schema: with the line to run.

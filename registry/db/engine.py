@@ -1,7 +1,7 @@
 """How a database is reached: engines, transactions, and errors of one line.
 
 A read sees one moment; a write is one transaction that is retried where the database says it certainly did not
-land, and whose lost answer at COMMIT is told apart from a failure. A connection is opened for one transaction, or for
+land, and whose lost answer at COMMIT is kept apart from a failure. A connection is opened for one transaction, or for
 those of one call, and closed after it, so a Registry can be used across a fork and owns nothing that must be closed.
 """
 

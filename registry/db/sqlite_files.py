@@ -23,7 +23,7 @@ class ReadOnlyConnection(sqlite3.Connection):
     """A connection that writes nothing, to a file or beside it."""
 
     file: Path | None = None
-    """The file that is read without a lock; None where a writer's index tells what is whole."""
+    """The file that is read without a lock; None where a writer's index says what is whole."""
     state: _State = None
 
     def was_written(self) -> bool:

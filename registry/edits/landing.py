@@ -120,7 +120,7 @@ def land(connection: Connection, lease_owner: str, landing: AnyLanding) -> Snaps
     before = None if manifest.parent is None else snapshot_by_id(connection, manifest.parent)
     parent = None if before is None else before.content
     _require_changes(parent, manifest.content, landing.changes)
-    # A snapshot is later than its parent, though the clock went back: the history is told in this order.
+    # A snapshot is later than its parent, though the clock went back: the history is shown in this order.
     made_at = at if before is None else max(at, before.created_at + _TICK_S)
     added = _insert_snapshot(connection, manifest, parent, edit.number, made_at)
     reach("land.snapshot_inserted")
@@ -146,7 +146,7 @@ def land(connection: Connection, lease_owner: str, landing: AnyLanding) -> Snaps
     )
     reach("land.audited")
     closed_edit = edit_by_number(connection, model, edit.number)
-    # The chain's end goes out with the event: a table rewritten later no longer fits what MLflow shows.
+    # The chain head goes out with the event: a table rewritten later no longer fits what MLflow shows.
     payload = _payload(closed_edit, landing, versions) | {"audit_head": f"{event.id}:{event.hash}"}
     outbox.enqueue(connection, model, SNAPSHOT_COMMITTED, payload)
     reach("land.enqueued")
@@ -317,7 +317,7 @@ def _close_edit(connection: Connection, landing: Landing, number: int, at: float
 
 
 def _payload(edit: Edit, landing: Landing, versions: Mapping[int, int]) -> dict[str, Any]:
-    """What the outbox tells: everything a publisher needs without reading the registry."""
+    """What the outbox says: everything a publisher needs without reading the registry."""
     manifest = landing.manifest
     return {
         "edit": {name: getattr(edit, name) for name in _PUBLISHED},

@@ -70,10 +70,10 @@ def begin(
     author: Author,
     base: str | None,
 ) -> Edit:
-    """Inserts a running edit with a lease; a set-up makes the model.
+    """Inserts a running edit with a lease; a setup makes the model.
 
     base: the snapshot the edit was planned on; None takes the head. Raises InvalidValue, NotFound, EditStateError
-    for a second set-up, SnapshotExpired for a base whose blobs may be gone, and CommitConflict for a base of another
+    for a second setup, SnapshotExpired for a base whose blobs may be gone, and CommitConflict for a base of another
     model.
     """
     if kind not in _KINDS:
@@ -116,14 +116,14 @@ def begin(
 
 
 def _require_start(model: str, kind: str, head: str | None) -> None:
-    """Raises EditStateError unless a set-up is the model's first edit, and every other one comes after it."""
+    """Raises EditStateError unless a setup is the model's first edit, and every other one comes after it."""
     if kind == EditKind.SETUP and head is not None:
         raise EditStateError(
-            f"Expected no snapshot of model {model!r} before its set-up, found head {head}; edit that one, or name "
-            "another model for a new set-up"
+            f"Expected no snapshot of model {model!r} before its setup, found head {head}; edit that one, or name "
+            "another model for a new setup"
         )
     if kind != EditKind.SETUP and head is None:
-        raise EditStateError(f"Expected a set-up of model {model!r} before an edit, found none; set it up first")
+        raise EditStateError(f"Expected a setup of model {model!r} before an edit, found none; set it up first")
 
 
 def insert_edit(

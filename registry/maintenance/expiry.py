@@ -99,7 +99,7 @@ class ExpiryReport:
 
 
 def expire(registry: Registry, model: str, rule: Rule, *, author: Author, dry_run: bool = False) -> ExpiryReport:
-    """Lets the model's snapshots expire that the rule does not keep; a dry run only tells.
+    """Lets the model's snapshots expire that the rule does not keep; a dry run only reports.
 
     Raises NotFound, InvalidValue, DatabaseUnreachable, and BlobMissing where a kept snapshot has lost a blob: nothing
     is given up then, for it may be the last copy of something.
@@ -109,8 +109,8 @@ def expire(registry: Registry, model: str, rule: Rule, *, author: Author, dry_ru
     since = time.time() - rule.keep_days * DAY_S
     with reading(registry.engine) as connection:
         require_model(connection, model)
-        verdicts = _judge(connection, model, rule, since)
-    reach("expire.judged")
+        verdicts = _verdicts(connection, model, rule, since)
+    reach("expire.evaluated")
     doomed = [verdict.snapshot for verdict in verdicts if not verdict.kept_by]
     gone = set(doomed) if dry_run else set[str]()
     because = replace(author, reason=f"{author.reason} ({rule})" if author.reason else str(rule))
@@ -128,7 +128,7 @@ def expire(registry: Registry, model: str, rule: Rule, *, author: Author, dry_ru
 # The rule
 
 
-def _judge(connection: Connection, model: str, rule: Rule, since: float) -> list[Verdict]:
+def _verdicts(connection: Connection, model: str, rule: Rule, since: float) -> list[Verdict]:
     """A verdict on every snapshot that has not expired yet, newest first."""
     reasons = _in_use(connection, model, rule, since)
     for snapshot, reason in _line(connection, model, rule, since):

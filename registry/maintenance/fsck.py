@@ -101,12 +101,12 @@ def _unkept(connection: Connection, snapshot: str, needed: frozenset[Digest]) ->
 
 
 def _expiries(connection: Connection) -> Iterator[str]:
-    """Checks that the log tells of every expiry, and that what expired keeps nothing."""
+    """Checks that the log records every expiry, and that what expired keeps nothing."""
     x, e = expired_snapshots.c, audit_events.c
     recorded = select(x.snapshot, e.subject, e.action).outerjoin(audit_events, e.id == x.event)
     for row in connection.execute(recorded.order_by(x.snapshot)):
         if (row.action, row.subject) != (AuditAction.EXPIRE, f"snapshot:{row.snapshot}"):
-            yield f"snapshot {row.snapshot}: it is marked as expired, and no audit event tells of it"
+            yield f"snapshot {row.snapshot}: it is marked as expired, and no audit event records it"
     keeping = select(x.snapshot).join(snapshot_blobs, snapshot_blobs.c.snapshot == x.snapshot).distinct()
     for snapshot in connection.execute(keeping).scalars():
         yield f"snapshot {snapshot}: it expired, and there are rows that keep its blobs"

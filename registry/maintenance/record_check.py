@@ -71,12 +71,12 @@ class _Chain:
 
 
 def check(connection: Connection) -> list[str]:
-    """One line for each row that no event tells of as it stands, each event without its rows, and each wrong pointer."""
+    """One line for each row that no event records as it stands, each event without its rows, and each wrong pointer."""
     chain = _walk(connection)
     now, unmatched = _match(connection, chain)
     return [
         *chain.problems,
-        *(f"{name}: no audit event tells of it as it stands" for name in unmatched),
+        *(f"{name}: no audit event records it as it stands" for name in unmatched),
         *_left_over(connection, chain),
         *_rebased(chain, now),
         *_pointers(connection, chain),
@@ -185,7 +185,7 @@ def _left_over(connection: Connection, chain: _Chain) -> Iterator[str]:
     for chunk in chunked(numbers[:_LISTED]):
         for row in connection.execute(select(audit_events).where(_e.id.in_(chunk)).order_by(_e.id)):
             of = "" if row.model is None else f" of {row.model!r}"
-            yield f"event {row.id} ({row.action}, {row.subject}{of}): what it tells of is missing or was changed"
+            yield f"event {row.id} ({row.action}, {row.subject}{of}): what it records is missing or was changed"
     if len(numbers) > _LISTED:
         yield f"{len(numbers) - _LISTED} more events: what they tell of is missing or was changed"
 
@@ -268,7 +268,7 @@ def _event(action: str, model: str, subject: str, fields: Mapping[str, Any]) -> 
 
 
 def _single_rows(connection: Connection) -> Iterator[_Recorded]:
-    """What each move of an alias and each word of trust tells of."""
+    """What each move of an alias and each decision of trust records."""
     for row in _all(connection, tables.alias_moves, "id"):
         logged = {"source": row["source"], "target": row["target"]}
         yield _single(
@@ -328,11 +328,11 @@ def _pointers(connection: Connection, chain: _Chain) -> Iterator[str]:
     """Compares what only ever moves with where the events moved it."""
     heads = {row.model: (row.snapshot, row.moved_at) for row in connection.execute(select(tables.heads))}
     for model, held, logged in _different(heads, chain.heads):
-        yield f"the head of {model!r} is {_place(held)}, the audit says {_place(logged)}"
+        yield f"the head of {model!r} is {_position(held)}, the audit says {_position(logged)}"
     rows = connection.execute(select(tables.aliases))
     aliases = {(row.model, row.name): (row.snapshot, row.moved_at) for row in rows}
     for (model, alias), held, logged in _different(aliases, chain.aliases):
-        yield f"alias {alias!r} of {model!r} is at {_place(held)}, the audit says {_place(logged)}"
+        yield f"alias {alias!r} of {model!r} is at {_position(held)}, the audit says {_position(logged)}"
     numbers = {row.name: row.last_edit for row in connection.execute(select(tables.models))}
     for model, held, logged in _different(numbers, chain.numbers):
         yield f"the last edit of {model!r} is {held}, the audit says {logged}"
@@ -348,7 +348,7 @@ def _different(held: Mapping[Any, Any], logged: Mapping[Any, Any]) -> Iterator[t
             yield key, held.get(key), logged.get(key)
 
 
-def _place(pointer: tuple[str, float] | None) -> str:
+def _position(pointer: tuple[str, float] | None) -> str:
     return "no snapshot" if pointer is None else f"{pointer[0]} since {pointer[1]}"
 
 

@@ -53,7 +53,7 @@ class Restored:
 def restore(
     folder: Path, database_url: str, store_url: str, fill: Fill, *, author: Author, replace: bool = False
 ) -> Restored:
-    """Brings a backup back into a database that is not there or holds no model; the audit tells of it.
+    """Brings a backup back into a database that is not there or holds no model; the audit records it.
 
     Args:
         folder: of the backup.

@@ -109,7 +109,7 @@ def move(registry: Registry, *, author: Author) -> Moved | None:
 
 def _check(author: Author) -> None:
     if not author.reason.strip():
-        raise InvalidValue("Expected a reason, found none: the audit log tells it to whoever asks later")
+        raise InvalidValue("Expected a reason, found none: the audit log says it to whoever asks later")
 
 
 def _new_id(registry: Registry, epoch: identity.Epoch) -> str:

@@ -110,8 +110,8 @@ class Collected:
 class GcReport:
     """What gc removed, or in a dry run would remove.
 
-    kept: what no kept snapshot names either, and why it stays for now.  leftovers: names of interrupted uploads.
-    strays: objects in the store that the database does not know; they are removed only on request, for a
+    kept: what no kept snapshot names either, and why it stays for now.  incomplete_uploads: names of interrupted uploads.
+    orphans: objects in the store that the database does not know; they are removed only on request, for a
     database that was restored may have forgotten what they were.  uploads_problem: why interrupted uploads could not
     be looked for, in one line.
     """
@@ -131,9 +131,9 @@ class GcReport:
 
 def verify(registry: Registry, *, checkpoints: Iterable[audit.Checkpoint] = ()) -> VerifyReport:
     """Reads every blob back, checks every reference and every signature, and recomputes the audit chain, which must
-    hold every anchor.
+    hold every checkpoint.
 
-    anchors: earlier ends of the chain, beside those in the store. Raises StoreUnreachable and DatabaseUnreachable.
+    checkpoints: earlier chain heads, beside those in the store. Raises StoreUnreachable and DatabaseUnreachable.
     """
     # Before the chain: an end that is published while the chain is read would seem to be cut off.
     kept, owned = published(registry), ownership.check(registry, retired(registry))
@@ -195,9 +195,9 @@ def gc(
     dry_run: bool = False,
     orphans: bool = False,
 ) -> GcReport:
-    """Removes blobs that nothing needs and what interrupted uploads left; a dry run only tells.
+    """Removes blobs that nothing needs and what interrupted uploads left; a dry run only reports.
 
-    grace_s: seconds for which a blob is kept after it was put.  strays: also remove old objects that the database
+    grace_s: seconds for which a blob is kept after it was put.  orphans: also remove old objects that the database
     does not know.
     Raises NotOwner where the store is not this database's alone, InvalidValue, StoreUnreachable and
     DatabaseUnreachable; what was begun then is finished by the next gc.
@@ -215,7 +215,7 @@ def gc(
     # In one order, as uploads take the rows' locks: each could otherwise wait for the other.
     doomed = sorted([*unneeded, *(unknown if orphans else [])], key=lambda blob: blob.digest)
     if not dry_run:
-        # The event comes first, with the marks: what is removed was told, even by a gc that is killed on its way.
+        # The event comes first, with the marks: what is removed was recorded, even by a gc that is killed on its way.
         mark = partial(
             _mark, candidates=doomed, before=before, incomplete_uploads=len(incomplete_uploads), author=author
         )
@@ -292,7 +292,7 @@ def _orphans(registry: Registry, before: float) -> list[Collected]:
 def _mark(
     connection: Connection, candidates: list[Collected], before: float, incomplete_uploads: int, author: Author
 ) -> list[Collected]:
-    """Turns the rows to "deleting", looking again now that no commit can get at them, and tells of it in the log.
+    """Turns the rows to "deleting", looking again now that no commit can get at them, and records it in the log.
 
     Objects without a row get one, so that an upload of the same bytes meets it.
     """
@@ -314,7 +314,7 @@ def _mark(
     marked = [blob for blob in candidates if blob.digest in chosen]
     if marked or incomplete_uploads:
         size = sum(blob.size for blob in marked)
-        subject = f"{len(marked)} blobs, {size} bytes, {incomplete_uploads} leftovers"
+        subject = f"{len(marked)} blobs, {size} bytes, {incomplete_uploads} incomplete uploads"
         audit.append(connection, author=author, action=AuditAction.GC, subject=subject)
         reach("gc.audited")
     return marked

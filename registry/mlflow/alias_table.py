@@ -74,7 +74,7 @@ def alias_gaps(engine: Engine, uri: str) -> tuple[AliasGap, ...] | None:
 
 
 def pending_aliases(engine: Engine) -> set[tuple[str, str]]:
-    """The (model, alias) whose last moves MLflow has not been told yet."""
+    """The (model, alias) whose last moves MLflow has not got yet."""
     pending = (outbox_events.c.kind == ALIAS_MOVED, outbox_events.c.published_at.is_(None))
     with reading(engine) as connection:
         rows = connection.execute(select(outbox_events.c.model, outbox_events.c.payload).where(*pending)).all()

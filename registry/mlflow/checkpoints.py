@@ -19,7 +19,7 @@ _KEEPER = "MLflow"
 
 
 def published_in_mlflow(tracking_uri: str, models: Iterable[str]) -> list[Checkpoint]:
-    """Every end of the chain that MLflow keeps with a version of these models.
+    """Every chain head that MLflow keeps with a version of these models.
 
     Raises InvalidValue for a URI that is none, MlflowUnreachable.
     """

@@ -211,7 +211,7 @@ def is_unreachable(error: Exception) -> bool:
             return "500" not in str(link)
         if isinstance(link, requests.ConnectionError | requests.Timeout | OperationalError):
             return True
-        # MLflow raises its own error while it handles the one that tells why, without naming it as the cause.
+        # MLflow raises its own error while it handles the one that says why, without naming it as the cause.
         link = link.__cause__ or link.__context__
     return False
 

@@ -136,7 +136,7 @@ def _row(change: Payload, most: int) -> str:
         f"{change['concentration']:.1f}",
         f"{change['count']:,}",
     )
-    return f'<tr style="--hue:{_colour(change)}">' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+    return f'<tr style="--hue:{_colour(change)}">' + "".join(f"<td>{text}</td>" for text in cells) + "</tr>"
 
 
 def _footer(edit: Payload, snapshot: Payload) -> str:

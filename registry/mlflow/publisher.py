@@ -3,7 +3,7 @@
     edit run ── in: parent snapshot, data ── out: snapshot ──> version n of the registered model, with its aliases
       └─ region run ── in: the region's version before ── out: its version after (an external model: no bytes)
 
-MLflow is told, never asked: the registry stays the only truth and keeps all bytes. Every create carries a
+MLflow is written to, never asked: the registry stays the only truth and keeps all bytes. Every create carries a
 transaction tag and is preceded by a search for it, so an event that is published twice adds nothing.
 
 An alias is set to where the registry has it now, never to where an event of the past moved it: whoever reads MLflow
@@ -86,7 +86,7 @@ def status(registry: Registry, tracking_uri: str | None = None) -> OutboxStatus:
     """How far MLflow is behind the registry.
 
     With a tracking URI also whether MLflow answers, and which aliases it shows elsewhere than the registry although
-    it was told of their last moves.
+    it got their last moves.
     """
     if tracking_uri is None:
         return outbox_status(registry.engine)
@@ -157,7 +157,7 @@ class MlflowPublisher:
         Args:
             others_at_work: whether another relay publishes now; what still waits for an event is left to it.
 
-        Returns: the aliases that were set, and those that could not be although MLflow was told of their last moves.
+        Returns: the aliases that were set, and those that could not be although MLflow got their last moves.
         Raises: MlflowUnreachable where MLflow stops answering meanwhile.
         """
         gaps = alias_gaps(self._engine, self._uri) or ()

@@ -28,8 +28,8 @@ __all__ = [
     "Fingerprint",
     "Marker",
     "Standing",
+    "compare",
     "database_fingerprint",
-    "judge",
     "read",
     "store_fingerprint",
 ]
@@ -87,7 +87,7 @@ def _is_fingerprint(value: Any) -> bool:
     return isinstance(value, Mapping) and all(v is None or isinstance(v, str) for v in value.values())
 
 
-def judge(
+def compare(
     marker: Marker | None, epoch: Epoch, earlier: Collection[str], database: Fingerprint, store: Fingerprint
 ) -> Standing:
     """How a database stands to the part of the store with this marker.

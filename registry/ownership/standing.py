@@ -136,7 +136,7 @@ def look(registry: Registry, *, thorough: bool = True) -> Ownership:
         earlier = {epoch_.registry for epoch_ in identity.recorded(connection)}
         behind, wrote = _behind(connection, kept), _wrote_since(connection, epoch.at)
     prints = marker.database_fingerprint(registry.engine), marker.store_fingerprint(store)
-    standing = marker.judge(owner, epoch, earlier, *prints)
+    standing = marker.compare(owner, epoch, earlier, *prints)
     if data is not None and owner is None:
         standing = "unreadable"
     may_share = not epoch.prefix and (thorough or standing == "unclaimed")

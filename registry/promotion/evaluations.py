@@ -1,10 +1,10 @@
 """What speaks for a snapshot: evaluations of it, and approvals of its promotion; gathered as facts for a policy.
 
-The newest evaluation is the one that the audit tells of last: a clock that is ahead, or was set back, changes nothing.
+The newest evaluation is the one that the audit records last: a clock that is fast, or was set back, changes nothing.
 
 An evaluation counts for every snapshot of the same content, against every snapshot of the same content, because equal
 contents score the same. The impact report of an edit is one too, of the candidate against its base, but only if that
-candidate is what landed: an edit that was replayed on another head made a content that nobody has judged.
+candidate is what landed: an edit that was replayed on another head made a content that nobody has evaluated.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def _evaluation(connection: Connection, candidate: Candidate, served: Snapshot) 
 
 
 _Logged = tuple[int, Any]
-"""The number of the audit event that tells of a row, and the row."""
+"""The number of the audit event that records a row, and the row."""
 
 
 def _newest_recorded(connection: Connection, candidate: Candidate, served: Snapshot) -> _Logged | None:
@@ -140,7 +140,7 @@ def _newest_recorded(connection: Connection, candidate: Candidate, served: Snaps
 
 
 def _impact(connection: Connection, candidate: Candidate, served: Snapshot) -> _Logged | None:
-    """The newest edit that proposed exactly this content on a base of the served content, and was judged by it."""
+    """The newest edit that proposed exactly this content on a base of the served content, and was evaluated on it."""
     made, base, content = snapshots.alias("made"), snapshots.alias("base"), candidate.content.digest
     query = (
         select(edits.c.number, edits.c.report, edits.c.closed_at)

@@ -98,7 +98,7 @@ class LocalStore:
             for folder in _entries(self.root / "sha256"):
                 for name in _entries(self.root / "sha256" / folder):
                     digest = digest_in(f"sha256/{folder}/{name}")
-                    # A file may be collected between the listing and the look at it; who it is, a read tells.
+                    # A file may be collected between the listing and the look at it; what it is, a read says.
                     with suppress(OSError):
                         if digest is not None:
                             status = (self.root / "sha256" / folder / name).stat()

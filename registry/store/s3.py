@@ -65,7 +65,7 @@ class S3Store:
         return replace(self, prefix="/".join(part for part in (top, scope) if part), scope=scope)
 
     def require_place(self) -> None:
-        """Nothing: a bucket that is not there is told by every request."""
+        """Nothing: every request says when a bucket is not there."""
 
     def put(self, data: bytes) -> Digest:
         """Stores the bytes and returns their digest; raises StoreFull and StoreUnreachable."""

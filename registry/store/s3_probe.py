@@ -44,7 +44,7 @@ def _removed_afterwards(objects: S3Objects, keys: list[str]) -> Iterator[None]:
     try:
         yield
     finally:
-        # What went wrong is told, not that it also kept us from tidying up.
+        # What went wrong is raised, not that it also kept us from tidying up.
         with suppress(StoreError):
             for key in keys:
                 objects.remove(key)

@@ -169,7 +169,7 @@ MUTANTS = (
     Mutant(
         "an audit log that was rewritten to its end goes unnoticed",
         "registry/audit.py",
-        (("    missing = set(checkpoints)\n", "    missing = set[Anchor]()\n"),),
+        (("    missing = set(checkpoints)\n", "    missing = set[Checkpoint]()\n"),),
         ("tests/registry/test_audit.py", "-k", "sqlite"),
     ),
     Mutant(
@@ -196,7 +196,7 @@ MUTANTS = (
         ("tests/registry/promotion/test_admission.py", "-k", "not postgresql"),
     ),
     Mutant(
-        "an edit that was replayed counts as judged",
+        "an edit that was replayed counts as evaluated",
         "registry/promotion/evaluations.py",
         (("edits.c.proposal == content, ", ""),),
         ("tests/registry/promotion/test_admission.py", "-k", "not postgresql"),

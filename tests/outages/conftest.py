@@ -28,7 +28,7 @@ Copy = Callable[[Path, Path], Registry]
 
 @pytest.fixture(scope="session")
 def report() -> Iterator[Report]:
-    """Where every fault's outcome is written down; pytest swallows what is printed unless it is told not to."""
+    """Where every fault's outcome is written down; pytest swallows what is printed unless it is asked not to."""
     written = Report()
     yield written
     print(f"\n\n{written}")

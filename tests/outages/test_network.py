@@ -31,7 +31,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 @pytest.fixture(autouse=True)
 def sockets_collected_here() -> Iterator[None]:
-    """So that no later test, of another file, is told of a socket that one of these left."""
+    """So that no later test, of another file, hears of a socket that one of these left."""
     yield
     garbage.collect()
 

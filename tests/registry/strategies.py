@@ -57,18 +57,19 @@ def related(count: int) -> st.SearchStrategy[tuple[Content, ...]]:
 
 
 @st.composite
-def disjoint(draw: st.DrawFn) -> tuple[Content, Content, Content]:
+def disjoint(sample: st.DrawFn) -> tuple[Content, Content, Content]:
     """A content and two that came of it, of which neither changed what the other did; one may read further than the other
     in a list of chunks.
     """
-    base, first, second = draw(related(3))
-    regions = draw(st.sets(st.integers(0, 3)))
-    singles = draw(st.sets(st.sampled_from(["watermark", "add_buffer"])))
-    more = {part: tuple(draw(st.lists(digests(), max_size=3))) for part in sorted(APPEND_ONLY)}
+    base, first, second = sample(related(3))
+    regions = sample(st.sets(st.integers(0, 3)))
+    singles = sample(st.sets(st.sampled_from(["watermark", "add_buffer"])))
+    more = {part: tuple(sample(st.lists(digests(), max_size=3))) for part in sorted(APPEND_ONLY)}
 
     def later(content: Content, regions: set[int], singles: set[str]) -> Content:
         grown = {
-            part: base.shared.get(part, ()) + more[part][: draw(st.integers(0, 3))] for part in sorted(APPEND_ONLY)
+            part: base.shared.get(part, ()) + more[part][: sample(st.integers(0, 3))]
+            for part in sorted(APPEND_ONLY)
         }
         shared = _taken(base.shared, content.shared, singles) | {part: new for part, new in grown.items() if new}
         return replace(base, shared=shared, regions=_taken(base.regions, content.regions, regions))

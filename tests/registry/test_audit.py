@@ -20,7 +20,7 @@ from tests.registry.building import MODEL, World
 
 @pytest.fixture
 def world(any_database: Registry) -> World:
-    """Five events: a set-up begun and committed, an edit begun and committed, a promotion."""
+    """Five events: a setup begun and committed, an edit begun and committed, a promotion."""
     world = World(any_database)
     world.setup()
     world.edit(1, text="a")
@@ -63,7 +63,7 @@ def test_every_operation_that_changes_something_is_told(world: World) -> None:
     events: list[tuple[str, str]] = []
 
     def after(act: Callable[[], object]) -> None:
-        """Does something, and notes which events told of it."""
+        """Does something, and notes which events recorded it."""
         nonlocal seen
         act()
         with reading(registry.engine) as connection:
@@ -132,8 +132,8 @@ def test_nobody_replaces_or_truncates_what_was_logged(world: World, table: str) 
         (["UPDATE audit_events SET actor = 'eve' WHERE id = 2"], "event 2 was changed"),
         (["UPDATE audit_events SET at = at + 1 WHERE id = 3"], "event 3 was changed"),
         (["DELETE FROM audit_events WHERE id = 3"], "events 3 to 3 are missing"),
-        (["DELETE FROM audit_events WHERE id = 6"], "the chain's end is recorded as 6:"),
-        (["DELETE FROM audit_events", "UPDATE audit_head SET event = 4"], "the chain's end is recorded as 4:"),
+        (["DELETE FROM audit_events WHERE id = 6"], "the chain head is recorded as 6:"),
+        (["DELETE FROM audit_events", "UPDATE audit_head SET event = 4"], "the chain head is recorded as 4:"),
         (["UPDATE audit_events SET previous = hash WHERE id = 4"], "event 4 does not follow"),
     ],
 )
@@ -150,7 +150,7 @@ def test_a_chain_that_was_written_anew_differs_from_the_anchor_kept_outside(worl
         "UPDATE audit_head SET event = 4, hash = (SELECT hash FROM audit_events WHERE id = 4)",
     )
     assert chain(world).problems == ()
-    assert any("the anchor names event 6" in problem for problem in chain(world, checkpoint).problems)
+    assert any("the checkpoint names event 6" in problem for problem in chain(world, checkpoint).problems)
     world.registry.promote(MODEL, "edit:1", "staging", Author("eve"))
     world.registry.promote(MODEL, "edit:2", "staging", Author("eve"))
     assert chain(world).problems == ()
@@ -158,7 +158,7 @@ def test_a_chain_that_was_written_anew_differs_from_the_anchor_kept_outside(worl
 
 
 @pytest.mark.parametrize(
-    "anchor", ["", "5", "x:y", "-1:a", "²:a", "5:5c994e935", "3:zz", f"5:{'a' * 65}", "a" * 64]
+    "checkpoint", ["", "5", "x:y", "-1:a", "²:a", "5:5c994e935", "3:zz", f"5:{'a' * 65}", "a" * 64]
 )
 def test_an_anchor_that_is_none_is_refused(world: World, checkpoint: str) -> None:
     with pytest.raises(InvalidValue, match="the whole hash"):

@@ -1,4 +1,4 @@
-"""Spellings of one name are one person, and a name that only looks like another is told."""
+"""Spellings of one name are one person, and a name that only looks like another is named."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ FEW = settings(
     deadline=None,
     derandomize=True,
     database=None,
-    phases=[Phase.generate],  # a failure that is told at once; the long test makes it short
+    phases=[Phase.generate],  # a failure that is shown at once; the long test makes it short
     suppress_health_check=list(HealthCheck),
 )
 MANY = settings(
@@ -148,7 +148,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 99))
     def roll_back_what_is_no_edit_of_the_head(self, which: int) -> None:
-        """The set-up, a cherry-pick, or an edit that runs or was aborted."""
+        """The setup, a cherry-pick, or an edit that runs or was aborted."""
         numbers = range(1, self.client.registry.edits(OURS)[0].number + 1)
         with pytest.raises(EditStateError):
             self.client.registry.rollback_edit(

@@ -43,7 +43,7 @@ class Team:
 
 @pytest.fixture
 def team(postgres_url: str, scratch: Path) -> Iterator[Team]:
-    """A model with two edits, production protected and at the set-up, and a login for each role."""
+    """A model with two edits, production protected and at the setup, and a login for each role."""
     migrations.upgrade(postgres_url)
     registry = Registry.open(postgres_url, str(scratch / "store"))
     owner = World(registry)

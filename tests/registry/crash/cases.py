@@ -104,13 +104,13 @@ def run(case: Case, ground: Ground, worker: Worker) -> Outcome:
         leave_behind(client, case.steps)
         victim = Victim(site, case.steps, Stop(case.point, case.passing, case.dies and not case.rival))
         stopped, broken = _disturb(victim, case, worker)
-        broken += broken_promises(client, victim.told, ground.checkpoint)
-        undone = case.steps[len(victim.told) :]
+        broken += broken_promises(client, victim.answered, ground.checkpoint)
+        undone = case.steps[len(victim.answered) :]
         if undone:
             broken += _again(client, undone)
-            # Whoever was killed after a rival undid what it had done cannot be told from one that had not begun.
+            # Whoever was killed after a rival undid what it had done cannot be distinguished from one that had not begun.
             twice = {step.tag for step in undone if case.rival and step.kind != "edit"}
-            broken += broken_promises(client, victim.told, ground.checkpoint, twice)
+            broken += broken_promises(client, victim.answered, ground.checkpoint, twice)
         return Outcome(stopped, (*broken, *incomplete_uploads(client)))
 
 
@@ -132,7 +132,7 @@ def _disturb(victim: Victim, case: Case, worker: Worker) -> tuple[bool, list[str
 
 
 def _again(client: Client, steps: Sequence[Step]) -> list[str]:
-    """Another process does what the first one has not been told to be done."""
+    """Another process does what the first one got no answer for."""
     broken = []
     for step in steps:
         try:

@@ -33,7 +33,7 @@ _numbers = itertools.count(1)
 class Ground:
     """A small history to copy.
 
-    blobs: their bytes.  anchor: the end of its audit chain.  server: the URL of PostgreSQL's maintenance database.
+    blobs: their bytes.  checkpoint: the head of its audit chain.  server: the URL of PostgreSQL's maintenance database.
     """
 
     template: Site
@@ -49,7 +49,7 @@ class Ground:
                 shutil.copy(_database(self.template), _database(site))
             else:
                 run_sql(self.server, f"CREATE DATABASE {_database(site)} TEMPLATE {_database(self.template)}")
-            shutil.copy(self.template.told, site.told)
+            shutil.copy(self.template.published, site.published)
             engine = open_engine(site.database_url)
             with reading(engine) as connection:
                 epoch = current(connection)
@@ -58,7 +58,7 @@ class Ground:
                     store.put(data)
                 registry = Registry(engine, store)
                 claim(registry, epoch)
-                yield site, Client(registry, site.told)
+                yield site, Client(registry, site.published)
 
 
 @contextmanager
@@ -85,7 +85,7 @@ def _make_history(client: Client) -> None:
     for region in range(REGIONS - 1):
         take(client, Step("edit", f"history {region}", region))
     client.registry.promote(MODEL, "head", ALIAS, Author("ada", "the history"))
-    drain(client.registry.engine, Teller(client.told))
+    drain(client.registry.engine, Teller(client.published))
 
 
 @contextmanager
@@ -97,7 +97,7 @@ def _new_place(server: str | None, environment: Mapping[str, str]) -> Iterator[S
         if server is not None:
             url = make_url(server).set(database=name).render_as_string(hide_password=False)
         store = f"s3://{S3_NAME}/{name}" if environment else f"{folder}/store"
-        site = Site(url, store, Path(folder, "told"), environment)
+        site = Site(url, store, Path(folder, "published"), environment)
         try:
             yield site
         finally:

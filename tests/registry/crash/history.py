@@ -29,7 +29,7 @@ def broken_promises(
 ) -> list[str]:
     """Of a registry at rest, some processes of which may have died.
 
-    told: what was answered to those who did something.  anchor: an earlier end of the audit chain.  twice: the tags
+    answered: what those who did something got.  checkpoint: an earlier head of the audit chain.  twice: the tags
     of what may be in the log more than once.
     """
     report = verify(client.registry, checkpoints=[checkpoint])
@@ -127,7 +127,7 @@ def _everything_is_in_the_log(history: _History) -> Iterator[str]:
     }
     logged = {action: history.log[action] for action in wanted}
     if logged != wanted:
-        yield f"the audit log tells of {logged}, and there are {wanted}"
+        yield f"the audit log records {logged}, and there are {wanted}"
     happened = {"snapshot_committed": len(history.committed), "alias_moved": len(history.moves)}
     if history.sent != happened:
         yield f"the outbox holds {dict(history.sent)}, and what happened is {happened}"
@@ -138,16 +138,16 @@ def _what_was_answered_is_there(history: _History, answered: Sequence[Done]) -> 
     moves = {move.id for move in history.moves}
     for done in answered:
         if done.snapshot is not None and done.snapshot not in history.line:
-            yield f"{done.tag!r} was told snapshot {done.snapshot}, which is not in the head's line"
+            yield f"{done.tag!r} got snapshot {done.snapshot}, which is not in the head's line"
         if done.edit is not None and results.get(done.edit) != done.snapshot:
-            yield f"{done.tag!r} was told that edit {done.edit} made {done.snapshot}: {results.get(done.edit)}"
+            yield f"{done.tag!r} got that edit {done.edit} made {done.snapshot}: {results.get(done.edit)}"
         if done.move is not None and done.move not in moves:
-            yield f"{done.tag!r} was told move {done.move}, which is not in the alias's log"
+            yield f"{done.tag!r} got move {done.move}, which is not in the alias's log"
 
 
 def _what_was_published_was_told(client: Client) -> Iterator[str]:
-    """At least once, in the model's order; only a step in whose midst a process died may be told again."""
-    lines = client.told.read_text().splitlines() if client.told.exists() else []
+    """At least once, in the model's order; only a step in whose midst a process died may be published again."""
+    lines = client.published.read_text().splitlines() if client.published.exists() else []
     first = [(int(line.split()[0]), line.split()[2]) for line in dict.fromkeys(lines)]
     with reading(client.registry.engine) as connection:
         published = text("SELECT id FROM outbox_events WHERE published_at IS NOT NULL ORDER BY id")
@@ -156,7 +156,7 @@ def _what_was_published_was_told(client: Client) -> Iterator[str]:
         yield f"events were published out of their order: {first}"
     missing = {(event, part) for event in marked for part in ("run", "version")} - set(first)
     if missing:
-        yield f"events are marked as published and were not told: {sorted(missing)}"
+        yield f"events are marked as published and were not sent: {sorted(missing)}"
 
 
 def incomplete_uploads(client: Client) -> list[str]:
@@ -166,7 +166,7 @@ def incomplete_uploads(client: Client) -> list[str]:
         if edit.state in ("running", "abandoned"):
             registry.abort(MODEL, edit.number, force=True)
     # A relay that was killed holds its lease for a minute.
-    report = drain(registry.engine, Teller(client.told), clock=lambda: time.time() + 3600)
+    report = drain(registry.engine, Teller(client.published), clock=lambda: time.time() + 3600)
     broken = [f"the outbox kept {report}"] if report.remaining else []
     gc(registry, author=Author("ada"), grace_s=0.0)
     with reading(registry.engine) as connection:

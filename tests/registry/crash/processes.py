@@ -56,12 +56,12 @@ class Ended:
 
 @dataclass
 class Victim:
-    """A process that does steps and stops where it is told to; told: what its steps were answered so far."""
+    """A process that does steps and stops where it should; answered: what its steps got so far."""
 
     site: Site
     steps: Sequence[Step]
     stop: Stop | None = None
-    told: list[Done] = field(default_factory=list)
+    answered: list[Done] = field(default_factory=list)
     error: str = ""
 
     def __post_init__(self) -> None:
@@ -73,12 +73,12 @@ class Victim:
         theirs.close()
 
     def wait(self) -> Paused | Ended | None:
-        """Until it stands still or has ended; None where it died, with an error unless it was told to."""
+        """Until it stands still or has ended; None where it died, with an error unless it was meant to."""
         try:
             while self._pipe.poll(PATIENCE_S):
                 message = self._pipe.recv()
                 if isinstance(message, Done):
-                    self.told.append(message)
+                    self.answered.append(message)
                 elif isinstance(message, str):
                     self.error = message
                 else:

@@ -58,7 +58,7 @@ def sharing(server: str | None, environment: Mapping[str, str]) -> Iterator[list
                 databases.callback(run_sql, server, f"DROP DATABASE {name}_{number} WITH (FORCE)")
                 url = make_url(server).set(database=f"{name}_{number}").render_as_string(hide_password=False)
             migrations.upgrade(url)
-            site = Site(url, store, Path(folder, f"told {number}"), environment)
+            site = Site(url, store, Path(folder, f"published {number}"), environment)
             registry = site.open().registry
             World(registry).setup(REGIONS)
             registry.promote(MODEL, "head", ALIAS, Author("ada", "the history"))

@@ -42,17 +42,17 @@ _PATIENCE_S = 20.0
 
 @dataclass(frozen=True)
 class Site:
-    """Where a registry is, as any process can be told: its database, its store, where its outbox is told, and the
+    """Where a registry is, as any process can get it: its database, its store, where its outbox is published, and the
     environment in which the store is found."""
 
     database_url: str
     store_url: str
-    told: Path
+    published: Path
     environment: Mapping[str, str]
 
     def open(self) -> Client:
         os.environ.update(self.environment)
-        return Client(Registry.open(self.database_url, self.store_url), self.told)
+        return Client(Registry.open(self.database_url, self.store_url), self.published)
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Done:
-    """What a step's process was told: the edit that landed with its snapshot, or the move of the alias."""
+    """What a step's process got: the edit that landed with its snapshot, or the move of the alias."""
 
     tag: str
     edit: int | None = None
@@ -79,7 +79,7 @@ class Client:
     """A registry as one process holds it, and the file in which its publisher writes."""
 
     registry: Registry
-    told: Path
+    published: Path
 
 
 class Teller:
@@ -230,10 +230,10 @@ def _expire(client: Client, step: Step) -> Done:
     return done
 
 
-def _tell(client: Client, step: Step) -> Done:
-    """Moves an alias of its own, so that there is something to tell, and tells whatever the outbox holds."""
+def _publish(client: Client, step: Step) -> Done:
+    """Moves an alias of its own, so that there is something to publish, and publishes whatever the outbox holds."""
     client.registry.promote(MODEL, "head", step.tag.replace(" ", "-"), Author("ada", step.tag))
-    report = drain(client.registry.engine, Teller(client.told))
+    report = drain(client.registry.engine, Teller(client.published))
     assert not report.failed, report
     return Done(step.tag)
 
@@ -285,7 +285,7 @@ _KINDS: Mapping[str, Callable[[Client, Step], Done]] = {
     "promote": _promote,
     "resume": _resume,
     "return": _return,
-    "tell": _tell,
+    "tell": _publish,
     "undo": _undo,
     "verify": _verify,
 }

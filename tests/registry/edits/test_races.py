@@ -1,4 +1,4 @@
-"""Processes that commit, promote and collect at once: nothing is lost, and who comes second is told so."""
+"""Processes that commit, promote and collect at once: nothing is lost, and who comes second gets a conflict."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WHEN_IT_HAS_LANDED = Stop("land.committed", 1, dies=False)
 
 
 def race(site: Site, *runners: tuple[Step, ...], line: Stop | None = None) -> list[Done]:
-    """What the runners were told, each a process that does its steps; line: where all wait for the last one."""
+    """What the runners got, each a process that does its steps; line: where all wait for the last one."""
     running = [Victim(site, steps, line) for steps in runners]
     if line is not None:
         assert all(isinstance(runner.wait(), Paused) for runner in running), [runner.error for runner in running]
@@ -26,7 +26,7 @@ def race(site: Site, *runners: tuple[Step, ...], line: Stop | None = None) -> li
     for runner in running:
         runner.kill()
     assert all(ended), [runner.error for runner in running]
-    return [done for runner in running for done in runner.told]
+    return [done for runner in running for done in runner.answered]
 
 
 def test_edits_of_different_regions_all_land_one_on_the_other(ground: Ground) -> None:

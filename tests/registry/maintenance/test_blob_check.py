@@ -57,7 +57,7 @@ def test_a_verify_that_an_expiry_and_a_gc_overtake_accuses_nobody(ground: Ground
         victim.go_on()
         assert isinstance(victim.wait(), Ended), victim.error
         victim.kill()
-        assert broken_promises(client, victim.told, ground.checkpoint) == []
+        assert broken_promises(client, victim.answered, ground.checkpoint) == []
 
 
 def test_a_blob_that_was_collected_and_put_again_is_read_again(
@@ -88,7 +88,7 @@ def test_a_blob_that_was_collected_and_put_again_is_read_again(
 def test_a_promotion_that_an_expiry_and_a_gc_overtake_is_told_of_the_expiry(
     local_registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was told that blobs are lost, and to restore them from a backup."""
+    """It said that blobs are lost, and to restore them from a backup."""
     world = World(local_registry)
     first = world.setup()
     world.edit(1, text="a")

@@ -1,4 +1,4 @@
-"""The chain's ends in the store: kept once, never mixed up between registries, and enough to notice a forgery."""
+"""The chain heads in the store: kept once, never mixed up between registries, and enough to notice a forgery."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ DAY_S = 24 * 3600.0
 
 @pytest.fixture
 def world(any_database: Registry) -> World:
-    """Six snapshots in a line: a set-up of three regions, and edits of regions 0, 1, 2, 0 and 1."""
+    """Six snapshots in a line: a setup of three regions, and edits of regions 0, 1, 2, 0 and 1."""
     return line(World(any_database))
 
 
@@ -365,7 +365,7 @@ def test_whoever_comes_to_need_a_snapshot_before_it_expires_keeps_it(
         "begin": lambda: world.begin(doomed),
         "rollback": lambda: world.registry.rollback_to(MODEL, doomed.id, Author("ada")),
     }[use]
-    meanwhile(monkeypatch, expiry, "expire.judged", act)
+    meanwhile(monkeypatch, expiry, "expire.evaluated", act)
     report = run(world, keep_last=2)
     collect(world)
     assert readable(world, [world.head])
@@ -440,7 +440,7 @@ def test_a_batch_expires_whole_or_not_at_all(local: World, monkeypatch: pytest.M
 
 
 def test_two_expiries_at_once_tell_of_each_snapshot_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    meanwhile(monkeypatch, expiry, "expire.judged", lambda: run(world, keep_last=3))
+    meanwhile(monkeypatch, expiry, "expire.evaluated", lambda: run(world, keep_last=3))
     assert expired(run(world, keep_last=2)) == [4]
     with reading(world.registry.engine) as connection:
         subjects = [event.subject for event in audit.events(connection) if event.action == "expire"]

@@ -294,7 +294,7 @@ def test_each_column_of_a_row_that_an_event_stands_for_is_noticed_by_itself(hist
         for table in COLUMNS:
             row = connection.execute(text(f"SELECT * FROM {table} LIMIT 1")).mappings().one()
             for column in set(metadata.tables[table].columns.keys()) - OUTSIDE.get(table, set()):
-                unnoticed = f"UPDATE {table} SET {column} = {other(row[column])} WHERE {where(row)}"
+                unnoticed = f"UPDATE {table} SET {column} = {altered(row[column])} WHERE {where(row)}"
                 # What the database itself refuses needs no digest.
                 with suppress(IntegrityError), connection.begin_nested() as savepoint:
                     assert connection.exec_driver_sql(unnoticed).rowcount == 1
@@ -303,7 +303,7 @@ def test_each_column_of_a_row_that_an_event_stands_for_is_noticed_by_itself(hist
         connection.rollback()
 
 
-def other(value: Any) -> str:
+def altered(value: Any) -> str:
     if value is None or (isinstance(value, str) and len(value) == 64):
         return f"'{'e' * 64}'"
     return f"'{value[:10]}x'" if isinstance(value, str) else str(value + 7)

@@ -237,8 +237,8 @@ def test_a_commit_between_gc_s_look_and_its_mark_keeps_the_blob(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = time.time()
-    with monkeypatch.context() as ahead:
-        ahead.setattr(time, "time", lambda: now + 60)
+    with monkeypatch.context() as later:
+        later.setattr(time, "time", lambda: now + 60)
         edit = world.begin()
     content = world.changed(world.head.content, {1: "b"})
     with reading(world.registry.engine) as connection:
@@ -315,7 +315,7 @@ def test_a_gc_that_is_killed_has_told_of_everything_that_it_removed(
     assert sum(world.registry.store.exists(digest) for digest in junk) == 1
     with reading(world.registry.engine) as connection:
         (event,) = (event for event in audit.events(connection) if event.action == "gc")
-    assert event.subject == "2 blobs, 12 bytes, 0 leftovers"
+    assert event.subject == "2 blobs, 12 bytes, 0 incomplete uploads"
     assert gc(world.registry, author=Author("ada"), grace_s=3600.0).bytes == 12, (
         "what was marked goes, whatever its age"
     )

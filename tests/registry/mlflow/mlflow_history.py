@@ -42,7 +42,7 @@ def edit(
 
 
 def history(registry: Registry, model: str) -> list[Snapshot]:
-    """Set-up of two regions, an edit of one with a new one beside it, promotions, and a rollback of the edit."""
+    """Setup of two regions, an edit of one with a new one beside it, promotions, and a rollback of the edit."""
     first = edit(registry, model, "setup", {0: 1, 1: 1}, change(0, "setup"), change(1, "setup"))
     registry.promote(model, first.id, "production", Author("ada", "first"))
     second = edit(registry, model, "edit", {0: 2, 1: 1, 2: 1}, change(0, "update"), change(2, "add"))

@@ -1,4 +1,4 @@
-"""What MLflow is told is legal there, says what the event says, and is the same on every attempt."""
+"""What MLflow gets is legal there, says what the event says, and is the same on every attempt."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ class Team(World):
 
 
 def beginning(registry: Registry) -> Team:
-    """A set-up in production, and an edit of region 1 by ada that lost a little on old windows."""
+    """A setup in production, and an edit of region 1 by ada that lost a little on old windows."""
     team = Team(registry)
     team.setup()
     team.promote("edit:1")
@@ -170,7 +170,7 @@ def test_a_newer_evaluation_takes_the_place_of_an_older_one_for_better_or_worse(
 def test_an_evaluation_counts_only_against_what_the_alias_serves(team: Team) -> None:
     team.judged(1, GOOD)
     team.ask(retention=0.0)
-    # Edit 3 lost nothing against edit 2; against the set-up, which is served, nobody has measured it.
+    # Edit 3 lost nothing against edit 2; against the setup, which is served, nobody has measured it.
     assert "no evaluation against what production serves" in team.refused()[0]
     team.evaluate("head", "production", report(GOOD))
     team.promote()
@@ -222,8 +222,8 @@ def test_the_newest_evaluation_is_the_last_one_recorded_whatever_the_clocks_said
 ) -> None:
     anywhere.ask(retention=0.0)
     now = time.time()
-    for ahead in (3e6, 1e6, 0.0):
-        monkeypatch.setattr(time, "time", lambda ahead=ahead: now + ahead)
+    for offset in (3e6, 1e6, 0.0):
+        monkeypatch.setattr(time, "time", lambda offset=offset: now + offset)
         anywhere.evaluate("head", "production", report(GOOD))
         anywhere.evaluate("head", "production", report(BAD))
     assert "-0.05 (evaluation 6)" in anywhere.refused()[0], "a clock that was ahead once must not decide for ever"

@@ -191,7 +191,7 @@ def least(name: str, value: float) -> dict[str, tuple[Threshold, ...]]:
 
 
 @pytest.mark.parametrize(
-    ("policy", "facts", "passes", "actual"),
+    ("policy", "facts", "accepted", "actual"),
     [
         ({"retention": -0.03}, {"evaluation": EVALUATED}, True, "-0.022 (edit 2)"),
         ({"retention": -0.022}, {"evaluation": EVALUATED}, True, "-0.022"),

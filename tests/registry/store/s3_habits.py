@@ -68,7 +68,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the client is told; chunked: without saying how long it is."""
+    """What the client gets; chunked: without saying how long it is."""
 
     status: int
     body: bytes = b""
@@ -353,7 +353,7 @@ class _Handler(BaseHTTPRequestHandler):
         own = {"content-length", "transfer-encoding", "connection", "date", "server"}
         self.send_response(answer.status)
         for name, text in answer.headers.items():
-            # The length that a HEAD tells of is that of another body than its own.
+            # The length that a HEAD records is that of another body than its own.
             if name.lower() not in own or (self.command == "HEAD" and name.lower() == "content-length"):
                 self.send_header(name, text)
         if answer.chunked:

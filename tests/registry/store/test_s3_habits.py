@@ -100,7 +100,7 @@ def test_an_editor_who_may_not_delete_passes_and_leaves_the_same_objects_each_ti
             store.probe()
         left = [path for path in (s3_folder / "models" / s3_url.rpartition("/")[2]).rglob("*") if path.is_file()]
         assert len(left) == 3
-        assert list(store.iterate()) == [], "they are no blobs, which a gc of strays would take"
+        assert list(store.iterate()) == [], "they are no blobs, which a gc of orphans would take"
 
 
 @pytest.mark.parametrize("status", [200, 404])
