@@ -15,9 +15,9 @@ from raie.registry.db import guards, triggers
 from raie.registry.db.engine import open_engine, reading
 from raie.registry.errors import SchemaMismatch
 
-__all__ = ["Tell", "configuration", "current", "downgrade", "upgrade"]
+__all__ = ["OnUpgrade", "configuration", "current", "downgrade", "upgrade"]
 
-Tell = Callable[[Connection, str | None, str | None], None]
+OnUpgrade = Callable[[Connection, str | None, str | None], None]
 
 STATEMENT_S = 3600.0
 """How long one statement of a migration may take: it may rewrite a large table."""
@@ -30,13 +30,13 @@ def configuration(connection: Connection) -> Config:
     return config
 
 
-def upgrade(database_url: str, revision: str = "head", tell: Tell | None = None) -> str | None:
+def upgrade(database_url: str, revision: str = "head", on_upgrade: OnUpgrade | None = None) -> str | None:
     """Brings a database to a revision, making it where there is none, in one transaction; returns the revision.
 
-    tell: called in that transaction with the revisions before and after, where they differ.
+    on_upgrade: called in that transaction with the revisions before and after, where they differ.
     Raises DatabaseUnreachable, and SchemaMismatch for a database of a revision this package does not know.
     """
-    return _move(database_url, revision, command.upgrade, tell)
+    return _move(database_url, revision, command.upgrade, on_upgrade)
 
 
 def downgrade(database_url: str, revision: str) -> str | None:
@@ -51,7 +51,7 @@ def current(database_url: str) -> str | None:
 
 
 def _move(
-    database_url: str, revision: str, run: Callable[[Config, str], None], tell: Tell | None = None
+    database_url: str, revision: str, run: Callable[[Config, str], None], on_upgrade: OnUpgrade | None = None
 ) -> str | None:
     engine = open_engine(database_url, statement_s=STATEMENT_S)
     if engine.dialect.name == "sqlite":
@@ -72,8 +72,8 @@ def _move(
             ) from error
         _check(connection)
         after = MigrationContext.configure(connection).get_current_revision()
-        if tell is not None and after != before:
-            tell(connection, before, after)
+        if on_upgrade is not None and after != before:
+            on_upgrade(connection, before, after)
         connection.commit()
         return after
 

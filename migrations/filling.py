@@ -30,10 +30,10 @@ def fill(database_url: str, copy: Callable[[Connection], None]) -> None:
         triggers.create(connection)
 
     engine = open_engine(database_url)
-    found = None if missing_file(engine) else current(database_url)
-    if found is None:
-        upgrade(database_url, tell=lambda connection, _before, _after: replace(connection))
-    elif found == SCHEMA_REVISION:
+    revision = None if missing_file(engine) else current(database_url)
+    if revision is None:
+        upgrade(database_url, on_upgrade=lambda connection, _before, _after: replace(connection))
+    elif revision == SCHEMA_REVISION:
         write(engine, replace)
     else:
-        raise SchemaMismatch(f"Expected an empty database, or one at revision {SCHEMA_REVISION}, found {found}")
+        raise SchemaMismatch(f"Expected an empty database, or one at revision {SCHEMA_REVISION}, found {revision}")

@@ -28,7 +28,7 @@ from raie.errors import UsageError
 from raie.lines import SETUP_PART
 from raie.logs.known_ids import doubt_line, known_ids
 from raie.logs.log_reading import When, notes_of, read_later_log, when_text
-from raie.registry import Digest, Edit, Registry, Snapshot, trust
+from raie.registry import Author, Digest, Edit, Registry, Snapshot, trust
 from raie.registry.edits.merge import changed_regions
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def record_evaluation(workspace: Workspace, measured: Measured, *, reason: str =
         )
     registry, report = workspace.registry(), measured.comparison or {}
     recorded = trust.record_evaluation(
-        registry, workspace.model, measured.snapshot, measured.against, report, actor=actor(), reason=reason
+        registry, workspace.model, measured.snapshot, measured.against, report, author=Author(actor(), reason)
     )
     return recorded.id
 

@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 from raie.actor import actor
 from raie.chain_head import publishes_chain_head
-from raie.registry import Alias, AliasMove, NotFound, Operation, Registry, Snapshot, Untrusted, lineage, trust
+from raie.registry import (
+    Alias,
+    AliasMove,
+    Author,
+    NotFound,
+    Operation,
+    Registry,
+    Snapshot,
+    Untrusted,
+    lineage,
+    trust,
+)
 from raie.registry.promotion.aliases import Rehearsal
 from raie.registry.promotion.approvals import Approval
 from raie.registry.promotion.policy_versions import PolicyVersion
@@ -142,7 +153,9 @@ def promote(
         NotFound, SnapshotExpired, InvalidValue: There is no such snapshot, or no such name for an alias.
     """
     registry = workspace.registry()
-    move = registry.promote(workspace.model, ref, alias, actor(), reason, expected=expected, override=override)
+    move = registry.promote(
+        workspace.model, ref, alias, Author(actor(), reason), expected=expected, override=override
+    )
     return _promotion(registry, move)
 
 
@@ -174,7 +187,7 @@ def promote_region(
         PromotionRefused, BlobMissing, StoreUnreachable, NotFound, SnapshotExpired: As `promote`.
     """
     registry = workspace.registry()
-    _, move = registry.promote_region(workspace.model, region, version, alias, actor(), reason, override)
+    _, move = registry.promote_region(workspace.model, region, version, alias, Author(actor(), reason), override)
     return _promotion(registry, move)
 
 
@@ -217,7 +230,9 @@ def check_region(workspace: Workspace, region: int, version: int, *, alias: str 
     Raises:
         NotFound, IncompatibleRegions: As `promote_region`.
     """
-    return trust.rehearse_region(workspace.registry(), workspace.model, region, version, alias, actor=actor())
+    return trust.rehearse_region(
+        workspace.registry(), workspace.model, region, version, alias, author=Author(actor())
+    )
 
 
 @publishes_chain_head
@@ -240,7 +255,7 @@ def rollback(workspace: Workspace, edit: int, *, cascade: bool = False, reason: 
     """
     registry, model = workspace.registry(), workspace.model
     before = registry.head(model)
-    snapshot = registry.rollback_edit(model, edit, actor=actor(), reason=reason, cascade=cascade)
+    snapshot = registry.rollback_edit(model, edit, author=Author(actor(), reason), cascade=cascade)
     return _rolled_back(registry, before, snapshot)
 
 
@@ -261,7 +276,7 @@ def rollback_to(workspace: Workspace, ref: str, *, reason: str = "") -> Rollback
     """
     registry, model = workspace.registry(), workspace.model
     before = registry.head(model)
-    snapshot = registry.rollback_to(model, ref, actor=actor(), reason=reason)
+    snapshot = registry.rollback_to(model, ref, author=Author(actor(), reason))
     return _rolled_back(registry, before, snapshot)
 
 
@@ -324,7 +339,7 @@ def set_policy(workspace: Workspace, alias: str, changes: Mapping[str, Any], *, 
         NotFound: There is no such model.
     """
     registry, model = workspace.registry(), workspace.model
-    version = trust.set_policy(registry, model, alias, changes, actor=actor(), reason=reason)
+    version = trust.set_policy(registry, model, alias, changes, author=Author(actor(), reason))
     return SetPolicy(version, _unservable(registry, model, alias))
 
 
@@ -398,7 +413,7 @@ def approve(workspace: Workspace, ref: str, *, alias: str = PRODUCTION, reason: 
         InvalidValue: There is no reason.
     """
     registry = workspace.registry()
-    approval = trust.approve(registry, workspace.model, ref, alias, actor=actor(), reason=reason)
+    approval = trust.approve(registry, workspace.model, ref, alias, author=Author(actor(), reason))
     counts = False if approval.withdrawn else trust.approval_counts(registry, approval)
     return GivenApproval(approval, counts, tuple(trust.look_alikes(registry, approval)))
 
@@ -421,5 +436,5 @@ def withdraw(workspace: Workspace, ref: str, *, alias: str = PRODUCTION, reason:
         InvalidValue: There is no reason.
     """
     registry = workspace.registry()
-    approval = trust.withdraw(registry, workspace.model, ref, alias, actor=actor(), reason=reason)
+    approval = trust.withdraw(registry, workspace.model, ref, alias, author=Author(actor(), reason))
     return GivenApproval(approval, False, tuple(trust.look_alikes(registry, approval)))

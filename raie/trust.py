@@ -14,7 +14,7 @@ from raie.actor import actor
 from raie.chain_head import publish_chain_head, publishes_chain_head
 from raie.key_files import Ask, new_passphrase, public_path, read_file, read_signer, write_pair
 from raie.output_files import whole_file
-from raie.registry import AuditEvent, Registry, audit, trust
+from raie.registry import AuditEvent, Author, Registry, audit, trust
 from raie.registry.db.engine import reading
 from raie.registry.maintenance import checkpoints
 from raie.registry.promotion.keys import KeyEvent, Signature
@@ -125,7 +125,7 @@ def trust_key(workspace: Workspace, file: Path, name: str, *, reason: str = "") 
     from raie.registry.promotion import signing
 
     key = signing.read_public(read_file(file))
-    return trust.trust_key(workspace.registry(), workspace.model, key, name, actor=actor(), reason=reason)
+    return trust.trust_key(workspace.registry(), workspace.model, key, name, author=Author(actor(), reason))
 
 
 @publishes_chain_head
@@ -144,7 +144,7 @@ def revoke_key(workspace: Workspace, key: str, *, reason: str = "") -> KeyEvent:
         NotFound: There is no such key.
         InvalidValue: The characters are those of several keys.
     """
-    return trust.revoke_key(workspace.registry(), workspace.model, key, actor=actor(), reason=reason)
+    return trust.revoke_key(workspace.registry(), workspace.model, key, author=Author(actor(), reason))
 
 
 def keys(workspace: Workspace) -> tuple[KeyEvent, ...]:
@@ -181,7 +181,7 @@ def sign(workspace: Workspace, ref: str, key: Path | None, ask: Ask, *, reason: 
     """
     signer = read_signer(key, ask)
     registry = workspace.registry()
-    signature = trust.sign(registry, workspace.model, ref, signer, actor=actor(), reason=reason)
+    signature = trust.sign(registry, workspace.model, ref, signer, author=Author(actor(), reason))
     names = {event.key: event.name for event in trust.keys(registry, workspace.model) if event.trusted}
     return Signed(signature, names.get(signature.key))
 
@@ -202,7 +202,7 @@ def verify_audit(workspace: Workspace, *, checkpoint: str | None = None, mlflow:
         MlflowUnreachable, StoreUnreachable, DatabaseUnreachable: There is no answer.
     """
     registry = workspace.registry()
-    given = [] if checkpoint is None else [audit.parse_anchor(checkpoint)]
+    given = [] if checkpoint is None else [audit.parse_checkpoint(checkpoint)]
     stored = checkpoints.published(registry)
     shown = _shown_in_mlflow(workspace, registry) if mlflow else []
     with reading(registry.engine) as connection:
@@ -213,7 +213,7 @@ def verify_audit(workspace: Workspace, *, checkpoint: str | None = None, mlflow:
     return result
 
 
-def _shown_in_mlflow(workspace: Workspace, registry: Registry) -> list[audit.Anchor]:
+def _shown_in_mlflow(workspace: Workspace, registry: Registry) -> list[audit.Checkpoint]:
     from raie.registry.mlflow.checkpoints import published_in_mlflow
 
     return published_in_mlflow(workspace.tracking_uri, registry.models())

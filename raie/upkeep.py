@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from raie.actor import actor
 from raie.chain_head import publish_chain_head, publishes_chain_head
 from raie.errors import UsageError
-from raie.registry import NotOwner, RegistryError, StoreError, audit
+from raie.registry import Author, NotOwner, RegistryError, StoreError, audit
 from raie.registry.access import iam, postgres_roles, schema_rights
 from raie.registry.db.engine import missing_file, open_engine
 from raie.registry.db.tables import SCHEMA_REVISION
@@ -172,7 +172,7 @@ def upgrade_schema(workspace: Workspace) -> tuple[str | None, tuple[str, ...]]:
     engine = open_engine(workspace.database)
     if missing_file(engine) is None:
         schema_rights.refuse_planted(engine)
-    revision = migrations.upgrade(workspace.database, tell=partial(append_upgrade, actor=actor()))
+    revision = migrations.upgrade(workspace.database, on_upgrade=partial(append_upgrade, author=Author(actor())))
     return revision, tuple(schema_rights.warnings_of(engine))
 
 
@@ -203,8 +203,8 @@ def verify(workspace: Workspace, *, checkpoint: str | None = None) -> checking.V
         InvalidValue: The checkpoint is no whole chain head.
         StoreUnreachable, DatabaseUnreachable: There is no answer.
     """
-    given = [] if checkpoint is None else [audit.parse_anchor(checkpoint)]
-    report = checking.verify(workspace.registry(), anchors=given)
+    given = [] if checkpoint is None else [audit.parse_checkpoint(checkpoint)]
+    report = checking.verify(workspace.registry(), checkpoints=given)
     if report.ok:
         publish_chain_head(workspace)
     return report
@@ -236,7 +236,7 @@ def gc(
         StoreUnreachable, DatabaseUnreachable: There is no answer; the next call finishes what was begun.
     """
     return checking.gc(
-        workspace.registry(), actor=actor(), reason=reason, grace_s=grace_s, dry_run=dry_run, strays=orphans
+        workspace.registry(), author=Author(actor(), reason), grace_s=grace_s, dry_run=dry_run, orphans=orphans
     )
 
 
@@ -269,7 +269,7 @@ def expire(
         raise UsageError("give --keep-last, --keep-days, or both: what should be kept?")
     rule = expiry.Rule(keep_last or 1, keep_days or 0.0)
     return expiry.expire(
-        workspace.registry(), workspace.model, rule, actor=actor(), reason=reason, dry_run=dry_run
+        workspace.registry(), workspace.model, rule, author=Author(actor(), reason), dry_run=dry_run
     )
 
 
@@ -312,7 +312,9 @@ def restore(workspace: Workspace, folder: Path, *, replace: bool = False) -> Res
     from raie.migrations.filling import fill
 
     owned = replace and _owns_store(workspace)
-    done = restoring.restore(folder, workspace.database, workspace.store, fill, actor=actor(), replace=replace)
+    done = restoring.restore(
+        folder, workspace.database, workspace.store, fill, author=Author(actor()), replace=replace
+    )
     return Restoration(done, _taken_over(workspace, done, owned=owned))
 
 
@@ -332,7 +334,7 @@ def _taken_over(workspace: Workspace, done: restoring.Restored, *, owned: bool) 
     """
     registry = workspace.registry()
     if owned or standing.look(registry).marker is None:
-        takeover.move(registry, actor=actor(), reason=f"restored from backup {done.backup.digest[:12]}")
+        takeover.move(registry, author=Author(actor(), f"restored from backup {done.backup.digest[:12]}"))
     return standing.look(registry).read_only
 
 
@@ -366,7 +368,7 @@ def fork(workspace: Workspace, reason: str, *, report: Report | None = None) -> 
         InvalidValue: The database owns its store, or there is no reason.
         BlobMissing, BlobCorrupt: A blob that a kept snapshot needs is lost.
     """
-    return takeover.fork(workspace.registry(), actor=actor(), reason=reason, report=report)
+    return takeover.fork(workspace.registry(), author=Author(actor(), reason), report=report)
 
 
 def move(workspace: Workspace, reason: str) -> takeover.Moved | None:
@@ -383,7 +385,7 @@ def move(workspace: Workspace, reason: str) -> takeover.Moved | None:
         NotOwner: The store's root is another registry's.
         InvalidValue: There is no reason.
     """
-    return takeover.move(workspace.registry(), actor=actor(), reason=reason)
+    return takeover.move(workspace.registry(), author=Author(actor(), reason))
 
 
 def separate(workspace: Workspace, reason: str, *, report: Report | None = None) -> takeover.Moved | None:
@@ -401,7 +403,7 @@ def separate(workspace: Workspace, reason: str, *, report: Report | None = None)
         NotOwner: The database is a copy.
         InvalidValue, BlobMissing, BlobCorrupt: As `fork`.
     """
-    return takeover.separate(workspace.registry(), actor=actor(), reason=reason, report=report)
+    return takeover.separate(workspace.registry(), author=Author(actor(), reason), report=report)
 
 
 @publishes_chain_head
@@ -421,7 +423,7 @@ def grant(workspace: Workspace, prefix: str = "raie") -> tuple[Role, ...]:
     """
     registry = workspace.registry()
     registry.require_writable(store_needed=False)
-    names = postgres_roles.grant(registry.engine, prefix, actor=actor())
+    names = postgres_roles.grant(registry.engine, prefix, author=Author(actor()))
     return tuple(Role(name, about) for name, about in zip(names, postgres_roles.ROLES.values(), strict=True))
 
 

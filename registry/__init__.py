@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from raie.registry.author import Author
 from raie.registry.canonical import canonical_json
 from raie.registry.errors import (
     AccessDenied,
@@ -60,6 +61,7 @@ __all__ = [
     "AliasMove",
     "ArtifactStore",
     "AuditEvent",
+    "Author",
     "BlobCorrupt",
     "BlobMissing",
     "CommitConflict",

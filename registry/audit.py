@@ -4,7 +4,7 @@ An event holds the digest of the rows that it stands for (recorded_rows says whi
 away, no longer fits it.
 
 Triggers refuse to update or delete an event. Whoever can get around them still breaks the chain, and whoever
-rewrites the whole chain still changes its end: what was kept of it outside the database, an anchor, shows that.
+rewrites the whole chain still changes its end: what was kept of it outside the database, a checkpoint, shows that.
 """
 
 from __future__ import annotations
@@ -20,21 +20,23 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
+from raie.registry.author import Author
 from raie.registry.canonical import canonical_json
 from raie.registry.db.tables import audit_events, audit_head
 from raie.registry.errors import InvalidValue
 from raie.registry.recorded_rows import Rows, digest_of_rows
+from raie.registry.states import AuditAction
 from raie.registry.values import AuditEvent
 
 __all__ = [
-    "Anchor",
     "ChainReport",
+    "Checkpoint",
     "append",
     "chain_head",
     "events",
     "line_of",
     "newest",
-    "parse_anchor",
+    "parse_checkpoint",
     "verify_chain",
 ]
 
@@ -44,20 +46,20 @@ _e = audit_events.c
 
 
 @dataclass(frozen=True)
-class Anchor:
-    """An earlier end of the chain; place: who kept it, as the subject of a sentence.
+class Checkpoint:
+    """An earlier chain head; kept_by: who kept it, as the subject of a sentence.
 
     number: None where only the hash was kept.
     """
 
     number: int | None
     hash: str
-    place: str
+    kept_by: str
 
 
 @dataclass(frozen=True)
 class ChainReport:
-    """What was found: the number of events, the chain's end as `number:hash`, and each problem in one line."""
+    """What was found: the number of events, the chain head as `number:hash`, and each problem in one line."""
 
     events: int
     head: str
@@ -67,18 +69,17 @@ class ChainReport:
 def append(
     connection: Connection,
     *,
-    actor: str,
-    action: str,
+    author: Author,
+    action: AuditAction,
     subject: str,
     model: str | None = None,
     source: str | None = None,
     target: str | None = None,
-    reason: str = "",
     at: float | None = None,
     rows: Rows | None = None,
     digest: str | None = None,
 ) -> AuditEvent:
-    """Adds an event to the chain, in the caller's transaction: it exists if and only if what it tells of does.
+    """Adds an event to the chain, in the caller's transaction: it exists if and only if what it records does.
 
     rows: those that it stands for, as they were written in this transaction; their digest enters its hash.  digest:
     that digest, where the caller has it already.
@@ -89,13 +90,13 @@ def append(
     fields: dict[str, Any] = {
         "id": end.event + 1,
         "at": time.time() if at is None else at,
-        "actor": actor,
+        "actor": author.name,
         "action": action,
         "model": model,
         "subject": subject,
         "source": source,
         "target": target,
-        "reason": reason,
+        "reason": author.reason,
         "client": _client(),
         "previous": end.hash,
         "digest": digest,
@@ -107,7 +108,7 @@ def append(
 
 
 def chain_head(connection: Connection) -> str:
-    """The chain's end as `number:hash`, to be kept outside the database."""
+    """The chain head as `number:hash`, to be kept outside the database."""
     end = connection.execute(select(audit_head)).one()
     return f"{end.event}:{end.hash}"
 
@@ -132,55 +133,55 @@ def line_of(event: AuditEvent) -> bytes:
     return canonical_json(_hashed(asdict(event)))
 
 
-def verify_chain(connection: Connection, anchors: Iterable[Anchor] = ()) -> ChainReport:
-    """Recomputes every link; the chain must hold every anchor, at its number."""
+def verify_chain(connection: Connection, checkpoints: Iterable[Checkpoint] = ()) -> ChainReport:
+    """Recomputes every link; the chain must hold every checkpoint, at its number."""
     problems, count, last, previous = [], 0, 0, GENESIS
-    missing = set(anchors)
-    wanted: dict[str, list[Anchor]] = {}
-    for anchor in missing:
-        wanted.setdefault(anchor.hash, []).append(anchor)
+    missing = set(checkpoints)
+    wanted: dict[str, list[Checkpoint]] = {}
+    for checkpoint in missing:
+        wanted.setdefault(checkpoint.hash, []).append(checkpoint)
     query = select(audit_events).order_by(_e.id)
     for row in connection.execute(query, execution_options={"yield_per": 1000}):
         problems += _problems_of(row, last + 1, previous)
-        missing -= {anchor for anchor in wanted.get(row.hash, ()) if anchor.number in (None, row.id)}
+        missing -= {checkpoint for checkpoint in wanted.get(row.hash, ()) if checkpoint.number in (None, row.id)}
         count, last, previous = count + 1, row.id, row.hash
     end = chain_head(connection)
     if end != f"{last}:{previous}":
-        problems.append(f"the chain's end is recorded as {end}, and the last event is {last}:{previous}")
+        problems.append(f"the chain head is recorded as {end}, and the last event is {last}:{previous}")
     return ChainReport(count, end, (*problems, *_rewritten(missing, last)))
 
 
-def _rewritten(missing: set[Anchor], last: int) -> Iterator[str]:
+def _rewritten(missing: set[Checkpoint], last: int) -> Iterator[str]:
     """For each place that kept an end that the chain does not hold: the first such end."""
-    for place in sorted({anchor.place for anchor in missing}):
-        kept = sorted((a.number or 0, a.hash) for a in missing if a.place == place)
+    for kept_by in sorted({checkpoint.kept_by for checkpoint in missing}):
+        kept = sorted((a.number or 0, a.hash) for a in missing if a.kept_by == kept_by)
         number, hashed = kept[0]
         more = f", and {len(kept) - 1} later ends" if len(kept) > 1 else ""
         if number > last:
-            yield f"{place} names event {number}{more}, and the last event is {last}: events were cut off"
+            yield f"{kept_by} names event {number}{more}, and the last event is {last}: events were cut off"
         elif number:
-            yield f"event {number} was rewritten: {place} expects hash {hashed}{more}, found another"
+            yield f"event {number} was rewritten: {kept_by} expects hash {hashed}{more}, found another"
         else:
-            yield f"the chain was rewritten: {place} expects an event with hash {hashed}{more}, found none"
+            yield f"the chain was rewritten: {kept_by} expects an event with hash {hashed}{more}, found none"
 
 
 def _problems_of(row: Row[Any], number: int, previous: str) -> list[str]:
     fields = dict(row._mapping)
-    found = fields.pop("hash")
+    recorded = fields.pop("hash")
     problems = []
     if row.id != number:
         problems.append(f"events {number} to {row.id - 1} are missing")
     if row.previous != previous:
         problems.append(f"event {row.id} does not follow the event before it")
-    if not _is_link(fields, found):
+    if not _is_link(fields, recorded):
         problems.append(f"event {row.id} was changed after it was written")
     return problems
 
 
-def _is_link(fields: dict[str, Any], found: str) -> bool:
+def _is_link(fields: dict[str, Any], recorded: str) -> bool:
     """Whether a hash is that of the fields; no field that raie wrote is without a JSON form."""
     try:
-        return _link(fields) == found
+        return _link(fields) == recorded
     except InvalidValue:
         return False
 
@@ -196,18 +197,18 @@ def _hashed(fields: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if key != "digest" or value is not None}
 
 
-def parse_anchor(text: str, place: str = "the anchor") -> Anchor:
-    """The anchor that `chain_head` gave as `number:hash`; raises InvalidValue for any other text.
+def parse_checkpoint(text: str, kept_by: str = "the checkpoint") -> Checkpoint:
+    """The checkpoint that `chain_head` gave as `number:hash`; raises InvalidValue for any other text.
 
     A part of a hash is refused: it would be compared with whole ones, and look like a chain that was rewritten.
     """
-    found = _END.fullmatch(text)
-    if found is None:
+    match = _END.fullmatch(text)
+    if match is None:
         raise InvalidValue(
-            "Expected an anchor as the event's number, a colon and the whole hash of 64 hexadecimal characters, found "
-            f"{ascii(text)[:100]}; copy the whole end that `raie verify` printed"
+            "Expected a checkpoint as the event's number, a colon and the whole hash of 64 hexadecimal characters, found "
+            f"{ascii(text)[:100]}; copy the whole chain head that `raie verify` printed"
         )
-    return Anchor(int(found[1]), found[2].lower(), place)
+    return Checkpoint(int(match[1]), match[2].lower(), kept_by)
 
 
 @cache

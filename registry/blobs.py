@@ -21,6 +21,7 @@ from raie.registry.errors import BlobCorrupt, BlobMissing
 from raie.registry.failpoints import reach
 from raie.registry.ownership.identity import require_scope
 from raie.registry.ownership.reachable import require_store
+from raie.registry.states import BlobState
 from raie.registry.store.base import ArtifactStore
 from raie.registry.values import Digest, digest_of
 
@@ -61,7 +62,7 @@ def require_live(connection: Connection, digests: Iterable[Digest]) -> None:
     """Locks the rows of blobs against gc until the transaction ends; raises BlobMissing unless all are live."""
     wanted = sorted(digests)
     for chunk in chunked(wanted):
-        query = select(_b.digest).where(_b.digest.in_(chunk), _b.state == "live").order_by(_b.digest)
+        query = select(_b.digest).where(_b.digest.in_(chunk), _b.state == BlobState.LIVE).order_by(_b.digest)
         live = set(connection.execute(query.with_for_update(read=True)).scalars())
         for digest in chunk:
             if digest not in live:
@@ -81,32 +82,32 @@ def _put_all(
 ) -> list[Digest]:
     """The digests of bytes that are stored and read back; record: makes their rows live, and says of which it did."""
     require_store(database, store)
-    digests = [digest_of(one) for one in data]
-    waiting, attempts = dict(zip(digests, data, strict=True)), count(1)
-    while waiting:
+    digests = [digest_of(blob) for blob in data]
+    pending, attempts = dict(zip(digests, data, strict=True)), count(1)
+    while pending:
         # One order for everybody: two uploads of the same blobs could otherwise wait for each other.
-        sizes = [(digest, len(waiting[digest])) for digest in sorted(waiting)]
+        sizes = [(digest, len(pending[digest])) for digest in sorted(pending)]
         live = write(database, partial(_claim, sizes=sizes))
         reach("upload.claimed")
         for digest in live:
             if _readable(store, digest):
-                del waiting[digest]
-        if not waiting:
+                del pending[digest]
+        if not pending:
             break
         last = next(attempts) == _ATTEMPTS
-        there = sorted(digest for digest, one in waiting.items() if _store(store, one, last=last))
+        there = sorted(digest for digest, blob in pending.items() if _store(store, blob, last=last))
         reach("upload.verified")
         done = record(there)
-        waiting = {digest: one for digest, one in waiting.items() if digest not in done}
+        pending = {digest: blob for digest, blob in pending.items() if digest not in done}
     return digests
 
 
 def _recorded(database: Database, store: ArtifactStore, there: list[Digest]) -> set[Digest]:
     def step(connection: Connection) -> set[Digest]:
-        found = _mark_live(connection, there)
+        live = _mark_live(connection, there)
         # After the rows' locks: whoever moves the registry holds back every upload that is not recorded by then.
         require_scope(connection, store)
-        return found
+        return live
 
     done = write(database, step)
     reach("upload.live")
@@ -116,16 +117,18 @@ def _recorded(database: Database, store: ArtifactStore, there: list[Digest]) -> 
 def _claim(connection: Connection, sizes: Sequence[tuple[Digest, int]]) -> list[Digest]:
     """Makes the rows young and not "deleting", waiting for a gc that is just removing one; returns the live ones."""
     now = time.time()
-    state = case((_b.state == "live", "live"), else_="uploading")
+    state = case((_b.state == BlobState.LIVE, BlobState.LIVE), else_=BlobState.UPLOADING)
     row = upsert(connection, blobs).on_conflict_do_update(
         index_elements=[_b.digest], set_={"put_at": now, "state": state}
     )
     for digest, size in sizes:
-        connection.execute(row, {"digest": digest, "size": size, "state": "uploading", "put_at": now})
-    found: list[Digest] = []
+        connection.execute(row, {"digest": digest, "size": size, "state": BlobState.UPLOADING, "put_at": now})
+    live: list[Digest] = []
     for chunk in chunked([digest for digest, _ in sizes]):
-        found += connection.execute(select(_b.digest).where(_b.digest.in_(chunk), _b.state == "live")).scalars()
-    return found
+        live += connection.execute(
+            select(_b.digest).where(_b.digest.in_(chunk), _b.state == BlobState.LIVE)
+        ).scalars()
+    return live
 
 
 def _store(store: ArtifactStore, data: bytes, *, last: bool) -> bool:
@@ -146,11 +149,13 @@ def _store(store: ArtifactStore, data: bytes, *, last: bool) -> bool:
 
 def _mark_live(connection: Connection, digests: list[Digest]) -> set[Digest]:
     """Returns those that are live now; gc came in between for the others, and their upload must be done again."""
-    found: set[Digest] = set()
+    live: set[Digest] = set()
     for chunk in chunked(digests):
-        row = update(blobs).where(_b.digest.in_(chunk), _b.state != "deleting").values(state="live")
-        found |= set(connection.execute(row.returning(_b.digest)).scalars())
-    return found
+        row = (
+            update(blobs).where(_b.digest.in_(chunk), _b.state != BlobState.DELETING).values(state=BlobState.LIVE)
+        )
+        live |= set(connection.execute(row.returning(_b.digest)).scalars())
+    return live
 
 
 def _readable(store: ArtifactStore, digest: Digest) -> bool:

@@ -55,10 +55,10 @@ def _refuse_constant(name: str) -> None:
 
 
 def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    value = dict(pairs)
+    if len(value) != len(pairs):
         raise ValueError("an object repeats a key")
-    return found
+    return value
 
 
 # Made once: json.dumps and json.loads make theirs anew for every value, which takes as long as a small value does.

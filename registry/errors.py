@@ -145,13 +145,13 @@ class Conflict(RegistryError):
 class CommitConflict(Conflict):
     """The head moved since the edit began, and the edit cannot be replayed on the new head.
 
-    expected, found: snapshot ids, None where the model had no head.
+    expected, actual: snapshot ids, None where the model had no head.
     """
 
-    def __init__(self, message: str, expected: str | None, found: str | None) -> None:
+    def __init__(self, message: str, expected: str | None, actual: str | None) -> None:
         super().__init__(message)
         self.expected = expected
-        self.found = found
+        self.actual = actual
 
 
 class RollbackConflict(Conflict):
@@ -165,10 +165,10 @@ class RollbackConflict(Conflict):
 class AliasConflict(Conflict):
     """The alias does not point to the snapshot the caller expected; None: it does not exist."""
 
-    def __init__(self, message: str, expected: str | None, found: str | None) -> None:
+    def __init__(self, message: str, expected: str | None, actual: str | None) -> None:
         super().__init__(message)
         self.expected = expected
-        self.found = found
+        self.actual = actual
 
 
 class IncompatibleRegions(Conflict):

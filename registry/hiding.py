@@ -33,9 +33,9 @@ def hiding(url: str, secrets: Iterable[str | None] = ()) -> Callable[[str], str]
 
     Returns: text -> the same with *** for each secret, and for the user of any URL and the secret parameters in it.
     """
-    known = {word for secret in (*secrets_in(url), *secrets) if secret for word in _spellings(secret)}
+    known = {spelling for secret in (*secrets_in(url), *secrets) if secret for spelling in _spellings(secret)}
     known |= set(_basic(userinfo_of(url)))
-    words = sorted((word for word in known if len(word) >= SHORTEST), key=len, reverse=True)
+    words = sorted((spelling for spelling in known if len(spelling) >= SHORTEST), key=len, reverse=True)
     pattern = re.compile("|".join(map(re.escape, words))) if words else None
 
     def hide(text: str) -> str:
@@ -48,12 +48,18 @@ def hiding(url: str, secrets: Iterable[str | None] = ()) -> Callable[[str], str]
 def _spellings(secret: str) -> Iterator[str]:
     """The secret as it stands, decoded, encoded in each usual way, and the pieces that a parser cuts it into."""
     plain = {secret, unquote(secret, errors="replace"), unquote_plus(secret, errors="replace")}
-    for word in plain | {piece for whole in plain for piece in _ENDS.split(whole)}:
-        encoded = {quote(word, safe="", errors="replace"), quote(word, errors="replace")}
-        encoded |= {quote_plus(word, errors="replace")}
-        yield from (word, " ".join(word.split()), html.escape(word), json.dumps(word)[1:-1], repr(word)[1:-1])
+    for piece_of in plain | {piece for whole in plain for piece in _ENDS.split(whole)}:
+        encoded = {quote(piece_of, safe="", errors="replace"), quote(piece_of, errors="replace")}
+        encoded |= {quote_plus(piece_of, errors="replace")}
+        yield from (
+            piece_of,
+            " ".join(piece_of.split()),
+            html.escape(piece_of),
+            json.dumps(piece_of)[1:-1],
+            repr(piece_of)[1:-1],
+        )
         yield from encoded
-        yield from (re.sub(r"%[0-9A-F]{2}", lambda found: found[0].lower(), text) for text in encoded)
+        yield from (re.sub(r"%[0-9A-F]{2}", lambda match: match[0].lower(), text) for text in encoded)
 
 
 def _basic(userinfo: str | None) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """When a lease is over: by the clock, and only as far as a clock can be believed.
 
 A lease ends at most its own length from now. One that seems to last much longer was given before the clock went back,
-and would otherwise live until the clock is there again. Its holder, if it works, renews it soon by the new clock.
+and would otherwise live until the clock is there again. Its owner, if it works, renews it soon by the new clock.
 """
 
 from __future__ import annotations

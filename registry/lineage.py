@@ -117,10 +117,10 @@ def walk(registry: Registry, model: str, limit: int | None = None) -> Iterator[E
         named, head = _names(connection, model), head_id(connection, model)
         for page in (ids[start : start + _PAGE] for start in range(0, len(ids), _PAGE)):
             rows = connection.execute(select_snapshots().where(snapshots_table.c.id.in_(page))).all()
-            found = {row.id: snapshot_of(row) for row in rows}
-            edits = _edits(connection, model, [snapshot.edit for snapshot in found.values()])
+            by_id = {row.id: snapshot_of(row) for row in rows}
+            edits = _edits(connection, model, [snapshot.edit for snapshot in by_id.values()])
             done = _operations(connection, model, list(edits))
-            for snapshot in (found[each] for each in page):
+            for snapshot in (by_id[id_] for id_ in page):
                 operations = tuple(done.get(snapshot.edit, ()))
                 aliases = tuple(named.get(snapshot.id, ()))
                 yield Entry(snapshot, edits[snapshot.edit], operations, aliases, snapshot.id == head)
@@ -188,21 +188,21 @@ def _differing(a: Any, b: Any) -> tuple[str, ...]:
 
 
 def _edits(connection: Connection, model: str, numbers: list[int]) -> dict[int, Edit]:
-    found: dict[int, Edit] = {}
+    by_number: dict[int, Edit] = {}
     for row in _by_number(
         connection, select(edits_table), edits_table.c.model == model, edits_table.c.number, numbers
     ):
-        found[row.number] = edit_of(row)
-    return found
+        by_number[row.number] = edit_of(row)
+    return by_number
 
 
 def _operations(connection: Connection, model: str, numbers: list[int]) -> dict[int, list[Operation]]:
     table = operations_table.c
-    found: dict[int, list[Operation]] = {}
+    by_edit: dict[int, list[Operation]] = {}
     query = select(operations_table).order_by(table.edit, table.position)
     for row in _by_number(connection, query, table.model == model, table.edit, numbers):
-        found.setdefault(row.edit, []).append(operation_of(row))
-    return found
+        by_edit.setdefault(row.edit, []).append(operation_of(row))
+    return by_edit
 
 
 def _by_number(connection: Connection, query: Select[Any], mine: Any, column: Any, numbers: list[int]) -> Any:
@@ -212,7 +212,7 @@ def _by_number(connection: Connection, query: Select[Any], mine: Any, column: An
 
 def _names(connection: Connection, model: str) -> dict[str, list[str]]:
     table = aliases_table.c
-    found: dict[str, list[str]] = {}
+    by_snapshot: dict[str, list[str]] = {}
     for row in connection.execute(select(aliases_table).where(table.model == model).order_by(table.name)):
-        found.setdefault(row.snapshot, []).append(row.name)
-    return found
+        by_snapshot.setdefault(row.snapshot, []).append(row.name)
+    return by_snapshot

@@ -1,4 +1,4 @@
-"""The outbox: what MLflow still has to be told, written in the commit's own transaction.
+"""The outbox: what MLflow still has to get, written in the commit's own transaction.
 
 An event exists if and only if its commit does. A relay drains the events after the commit, never inside it: it
 leases the oldest unpublished event of a model, publishes it step by step, and saves each step's result, so that a
@@ -251,8 +251,8 @@ def _leased(now: float, lease_s: float) -> ColumnElement[bool]:
 
 
 def _claimable(now: float, lease_s: float, held: set[str], refused: set[int]) -> Select[Any]:
-    waiting = (_e.published_at.is_(None), _e.id.not_in(refused))
-    first = select(func.min(_e.id)).where(*waiting).group_by(_e.model)
+    pending = (_e.published_at.is_(None), _e.id.not_in(refused))
+    first = select(func.min(_e.id)).where(*pending).group_by(_e.model)
     free = or_(_e.lease_expires_at.is_(None), ~_leased(now, lease_s))
     # Behind an event that was refused another relay may be at work on the same model.
     busy = select(_e.model).where(_e.published_at.is_(None), ~free)
@@ -321,11 +321,11 @@ def outbox_status(engine: Engine, hide: Callable[[str], str] = _NO_SECRET) -> Ou
         func.max(_e.lease_expires_at).filter(pending & _leased(time.time(), LEASE_S)),
     ).select_from(outbox_events)
     with reading(engine) as connection:
-        waiting, published, failed, oldest, newest, leased = connection.execute(counts).one()
+        pending, published, failed, oldest, newest, leased = connection.execute(counts).one()
         oldest_failing = select(outbox_events).where(failing).order_by(_e.id).limit(_FAILURES_SHOWN)
         failures = tuple(_failure(row, hide) for row in connection.execute(oldest_failing))
     last = failures[0].error if failures else None
-    return OutboxStatus(waiting, published, failed, last, oldest, newest, leased, failures=failures)
+    return OutboxStatus(pending, published, failed, last, oldest, newest, leased, failures=failures)
 
 
 def _event(row: Row[Any], attempts: int) -> OutboxEvent:

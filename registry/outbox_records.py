@@ -84,7 +84,7 @@ class OutboxStatus:
     failing: pending events whose last attempt failed; last_error: of the oldest of them.  oldest_pending_at,
     last_published_at: epoch seconds.  leased_until: until when a relay holds an event, None where none does.
     reachable: whether MLflow answered, None where nobody asked.  failures: the oldest of the failing events.
-    aliases: those that MLflow shows elsewhere than the registry although it was told of their last moves.
+    aliases: those that MLflow shows elsewhere than the registry although it got their last moves.
     """
 
     pending: int

@@ -45,9 +45,9 @@ def person_of(name: str) -> str:
     return " ".join(folded.split())
 
 
-def look_alike(name: str, other: str) -> bool:
+def look_alike(name: str, another: str) -> bool:
     """Whether two names are different people's, and are drawn so alike that a reader may take one for the other."""
-    return person_of(name) != person_of(other) and _skeleton(name) == _skeleton(other)
+    return person_of(name) != person_of(another) and _skeleton(name) == _skeleton(another)
 
 
 def _skeleton(name: str) -> str:

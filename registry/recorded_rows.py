@@ -21,6 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from raie.registry.canonical import canonical_json
+from raie.registry.states import AuditAction, EditKind
 from raie.registry.values import Edit, digest_of
 
 __all__ = [
@@ -81,19 +82,19 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 
 _LANDED = ("target", "actor", "reason", "at")
 ACTIONS: Mapping[str, tuple[str, ...]] = {
-    "begin": ("source", "actor", "reason"),
-    "commit": _LANDED,
-    "rollback": _LANDED,
-    "compose": _LANDED,
-    "abort": ("reason",),
-    "promote": ("source", *_LANDED),
-    "policy": _LANDED,
-    "evaluate": ("source", *_LANDED),
-    "approve": _LANDED,
-    "withdraw": _LANDED,
-    "trust key": _LANDED,
-    "revoke key": _LANDED,
-    "sign": _LANDED,
+    AuditAction.BEGIN: ("source", "actor", "reason"),
+    AuditAction.COMMIT: _LANDED,
+    AuditAction.ROLLBACK: _LANDED,
+    AuditAction.CHERRY_PICK: _LANDED,
+    AuditAction.ABORT: ("reason",),
+    AuditAction.PROMOTE: ("source", *_LANDED),
+    AuditAction.POLICY: _LANDED,
+    AuditAction.EVALUATE: ("source", *_LANDED),
+    AuditAction.APPROVE: _LANDED,
+    AuditAction.WITHDRAW: _LANDED,
+    AuditAction.TRUST_KEY: _LANDED,
+    AuditAction.REVOKE_KEY: _LANDED,
+    AuditAction.SIGN: _LANDED,
 }
 """The actions of events that stand for rows, each with those fields of the event that the rows say as well.
 
@@ -103,7 +104,7 @@ An older event has no digest, and nothing but these fields ties its rows to it.
 
 def digest_of_rows(rows: Rows) -> str:
     """The sha256 of the canonical JSON of an object: table -> list of rows, each an object of its columns."""
-    value = {table: [_form(table, row) for row in found] for table, found in rows.items() if found}
+    value = {table: [_form(table, row) for row in table_rows] for table, table_rows in rows.items() if table_rows}
     return digest_of(canonical_json(value))
 
 
@@ -115,7 +116,7 @@ def begun(edit: Mapping[str, Any], model: Iterable[Mapping[str, Any]]) -> Rows:
     """The rows of a begin; model: the model's row where the edit is a setup, for that made it."""
     return {
         "edits": [{column: edit[column] for column in _OPENED}],
-        "models": [*model] if edit["kind"] == "setup" else [],
+        "models": [*model] if edit["kind"] == EditKind.SETUP else [],
     }
 
 

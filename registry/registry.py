@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Engine, select
 
 from raie.registry import blobs, preflight
+from raie.registry.author import Author
 from raie.registry.db import queries
 from raie.registry.db.engine import check_schema, connected, open_engine, reading, write
 from raie.registry.db.tables import aliases as aliases_table
@@ -25,6 +26,7 @@ from raie.registry.ownership import standing
 from raie.registry.ownership.identity import scope_of
 from raie.registry.promotion import admission
 from raie.registry.promotion import aliases as promotion
+from raie.registry.states import EditState
 from raie.registry.store.base import ArtifactStore
 from raie.registry.store.open import open_store
 from raie.registry.values import Alias, AliasMove, Content, Digest, Edit, RegionChange, Snapshot, check_digest
@@ -36,14 +38,14 @@ __all__ = ["Registry"]
 class Registry:
     """The model states of one database and one artifact store.
 
-    It holds no connection between calls and needs no closing. holder: the name under which this process holds the
+    It holds no connection between calls and needs no closing. lease_owner: the name under which this process holds the
     leases of its edits.  checked: when the store was last asked whether this database may write to it. Every method
     may raise DatabaseUnreachable, those that touch blobs StoreUnreachable, those that write NotOwner.
     """
 
     engine: Engine
     store: ArtifactStore
-    holder: str = field(default_factory=edits.new_holder)
+    lease_owner: str = field(default_factory=edits.new_lease_owner)
     checked: dict[str, float] = field(default_factory=dict, repr=False, compare=False)
 
     @staticmethod
@@ -92,8 +94,8 @@ class Registry:
     def head(self, model: str) -> Snapshot | None:
         """The model's newest snapshot; None before its first one."""
         with reading(self.engine) as connection:
-            found = queries.head_id(connection, model)
-            return None if found is None else queries.snapshot_by_id(connection, found)
+            newest = queries.head_id(connection, model)
+            return None if newest is None else queries.snapshot_by_id(connection, newest)
 
     def resolve(self, model: str, ref: str) -> Snapshot:
         """The snapshot that "head", an alias, "edit:3", an id or a unique prefix of 4 or more characters names.
@@ -103,9 +105,9 @@ class Registry:
         the signature that its policy requires: what is loaded through an alias is checked each time.
         """
         with reading(self.engine) as connection:
-            found = queries.resolve_id(connection, model, ref)
-            admission.admit_load(connection, model, ref, found)
-            return queries.kept_snapshot(connection, found)
+            snapshot = queries.resolve_id(connection, model, ref)
+            admission.admit_load(connection, model, ref, snapshot)
+            return queries.kept_snapshot(connection, snapshot)
 
     def next_region_id(self, model: str) -> int:
         """One more than the largest region id the model ever had: a rollback does not make an id free again."""
@@ -121,7 +123,7 @@ class Registry:
         with reading(self.engine) as connection:
             queries.require_model(connection, model)
             query = select(edits_table).where(table.model == model).order_by(table.number.desc()).limit(limit)
-            query = query.where(table.state == "running") if only_open else query
+            query = query.where(table.state == EditState.RUNNING) if only_open else query
             return [queries.edit_of(row) for row in connection.execute(query)]
 
     def edit(self, model: str, number: int) -> Edit:
@@ -137,8 +139,7 @@ class Registry:
         kind: str,
         *,
         seed: int,
-        actor: str,
-        reason: str = "",
+        author: Author,
         data_digest: str | None = None,
         plan_digest: str | None = None,
         parameters: Mapping[str, Any] | None = None,
@@ -147,7 +148,7 @@ class Registry:
         """Begins an edit and takes its lease; kind "setup" makes the model.
 
         base: the id of the snapshot it was planned on; None takes the head. Raises NotFound, InvalidValue,
-        EditStateError for a set-up of a model that has a head, or an edit of one that has none, and
+        EditStateError for a setup of a model that has a head, or an edit of one that has none, and
         SnapshotExpired for such a base.
         """
         self.require_writable()
@@ -155,15 +156,14 @@ class Registry:
             self.engine,
             lambda connection: edits.begin(
                 connection,
-                self.holder,
+                self.lease_owner,
                 model,
                 kind,
                 seed=seed,
                 data_digest=data_digest,
                 plan_digest=plan_digest,
                 parameters=parameters or {},
-                actor=actor,
-                reason=reason,
+                author=author,
                 base=base,
             ),
         )
@@ -175,7 +175,7 @@ class Registry:
 
         The digests in it are safe from gc while the edit runs. Raises LeaseLost and EditStateError.
         """
-        write(self.engine, lambda c: edits.record_part(c, self.holder, model, number, key, value))
+        write(self.engine, lambda c: edits.record_part(c, self.lease_owner, model, number, key, value))
         reach("part.committed")
 
     def parts(self, model: str, number: int) -> dict[str, Mapping[str, Any]]:
@@ -185,29 +185,27 @@ class Registry:
 
     def heartbeat(self, model: str, number: int) -> None:
         """Renews the lease of an edit this process works on; raises LeaseLost and EditStateError."""
-        write(self.engine, lambda c: edits.heartbeat(c, self.holder, model, number))
+        write(self.engine, lambda c: edits.heartbeat(c, self.lease_owner, model, number))
 
-    def resume(self, model: str, number: int, *, actor: str | None = None, force: bool = False) -> Edit:
+    def resume(self, model: str, number: int, *, author: Author | None = None, force: bool = False) -> Edit:
         """Takes the lease of an abandoned edit; with force also from a process that may still work on it.
 
-        actor: None for the edit's own. Raises LeaseLost while another process works on it, and EditStateError for
+        author: None for the edit's own. Raises LeaseLost while another process works on it, and EditStateError for
         a closed edit.
         """
         self.require_writable()
-        edit = write(self.engine, lambda c: edits.resume(c, self.holder, model, number, actor, force))
+        edit = write(self.engine, lambda c: edits.resume(c, self.lease_owner, model, number, author, force))
         reach("resume.committed")
         return edit
 
-    def abort(
-        self, model: str, number: int, reason: str = "", *, actor: str | None = None, force: bool = False
-    ) -> Edit:
+    def abort(self, model: str, number: int, author: Author | None = None, *, force: bool = False) -> Edit:
         """Closes an edit without a result; idempotent.
 
-        actor: None for the edit's own. Raises LeaseLost while another process works on it (unless force), and
+        author: None for the edit's own. Raises LeaseLost while another process works on it (unless force), and
         EditStateError for a committed one.
         """
         self.require_writable(store_needed=False)
-        edit = write(self.engine, lambda c: edits.abort(c, self.holder, model, number, actor, reason, force))
+        edit = write(self.engine, lambda c: edits.abort(c, self.lease_owner, model, number, author, force))
         reach("abort.committed")
         return edit
 
@@ -227,22 +225,22 @@ class Registry:
         """
         self.require_writable()
         with connected(self.engine) as database:
-            return commit.commit(database, self.store, self.holder, model, number, content, changes, report or {})
+            return commit.commit(
+                database, self.store, self.lease_owner, model, number, content, changes, report or {}
+            )
 
     # Rolling back
 
-    def rollback_to(self, model: str, ref: str, actor: str, reason: str = "") -> Snapshot:
+    def rollback_to(self, model: str, ref: str, author: Author) -> Snapshot:
         """Commits a snapshot with exactly an older one's content; returns the head where it has that already.
 
         Raises NotFound, and SnapshotExpired where the older one's blobs may be gone.
         """
         self.require_writable()
         with connected(self.engine) as database:
-            return rollback.rollback_to(database, self.store, self.holder, model, ref, actor, reason)
+            return rollback.rollback_to(database, self.store, self.lease_owner, model, ref, author)
 
-    def rollback_edit(
-        self, model: str, number: int, actor: str, reason: str = "", cascade: bool = False
-    ) -> Snapshot:
+    def rollback_edit(self, model: str, number: int, author: Author, cascade: bool = False) -> Snapshot:
         """Commits a snapshot without what one edit changed, every later change of other regions kept.
 
         Returns the head where that is undone already. Raises RollbackConflict naming the later edits in the way,
@@ -251,7 +249,7 @@ class Registry:
         """
         self.require_writable()
         with connected(self.engine) as database:
-            return rollback.rollback_edit(database, self.store, self.holder, model, number, actor, reason, cascade)
+            return rollback.rollback_edit(database, self.store, self.lease_owner, model, number, author, cascade)
 
     # Aliases
 
@@ -260,15 +258,14 @@ class Registry:
         model: str,
         ref: str,
         alias: str,
-        actor: str,
-        reason: str = "",
+        author: Author,
         expected: str | None = None,
         override: bool = False,
     ) -> AliasMove:
         """Moves an alias to a snapshot, making it where it is new; asked again, returns the same move, as repeated.
 
         expected: a reference to the snapshot it must point to, "" where it must not exist, None for either; it is
-        compared first, so who asks again with one is told AliasConflict.  override: pass over gates that the alias's
+        compared first, so who asks again with one gets AliasConflict.  override: pass over gates that the alias's
         policy allows to be passed over; needs a reason.
         Before it moves, the store is asked for every blob of the snapshot; none is read.
         Raises AliasConflict, NotFound, InvalidValue, SnapshotExpired, BlobMissing, StoreUnreachable, and
@@ -276,9 +273,7 @@ class Registry:
         """
         target = preflight.require_snapshot(self, model, ref)
         self.require_writable(store_needed=False)
-        move = write(
-            self.engine, lambda c: promotion.promote(c, model, target, alias, actor, reason, expected, override)
-        )
+        move = write(self.engine, lambda c: promotion.promote(c, model, target, alias, author, expected, override))
         reach("promote.committed")
         return move
 
@@ -288,11 +283,10 @@ class Registry:
         region: int,
         version: int,
         alias: str,
-        actor: str,
-        reason: str = "",
+        author: Author,
         override: bool = False,
     ) -> tuple[Snapshot, AliasMove]:
-        """Composes what the alias serves with one version of one region, and moves the alias there.
+        """Cherry-picks one version of one region onto what the alias serves, and moves the alias there.
 
         Before that, the store is asked for every blob of the version; none is read. Raises NotFound, PromotionRefused,
         IncompatibleRegions for a version of another space or catalogue, SnapshotExpired where its blobs went with a
@@ -302,7 +296,7 @@ class Registry:
         self.require_writable()
         with connected(self.engine) as database:
             return promotion.promote_region(
-                database, self.store, self.holder, model, region, version, alias, actor, reason, override
+                database, self.store, self.lease_owner, model, region, version, alias, author, override
             )
 
     def aliases(self, model: str) -> list[Alias]:

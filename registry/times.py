@@ -1,4 +1,4 @@
-"""How a time is told to a person: UTC, to the second."""
+"""How a time is shown to a person: UTC, to the second."""
 
 from __future__ import annotations
 

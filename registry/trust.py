@@ -1,6 +1,6 @@
 """What people do about trust, each in one transaction: policies, approvals, evaluations, keys and signatures.
 
-The rules are in the modules it calls: policy (the gates), policy_history, evidence (evaluations and approvals), keys.
+The rules are in the modules it calls: policy (the gates), policy_versions, evaluations, approvals, keys.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from raie.registry.author import Author
 from raie.registry.db.engine import reading, write
 from raie.registry.db.queries import resolve_id, snapshot_by_id
 from raie.registry.promotion import admission, aliases, approvals, evaluations, policy_versions
@@ -44,11 +45,11 @@ def policies(registry: Registry, model: str, alias: str | None = None) -> list[p
 
 
 def set_policy(
-    registry: Registry, model: str, alias: str, changes: Mapping[str, Any], *, actor: str, reason: str = ""
+    registry: Registry, model: str, alias: str, changes: Mapping[str, Any], *, author: Author
 ) -> policy_versions.PolicyVersion:
     """Changes these fields of an alias's policy, making it where there is none; raises NotFound and InvalidValue."""
     registry.require_writable(store_needed=False)
-    return write(registry.engine, lambda c: policy_versions.amend(c, model, alias, changes, actor, reason))
+    return write(registry.engine, lambda c: policy_versions.amend(c, model, alias, changes, author))
 
 
 def rehearse(
@@ -63,27 +64,23 @@ def rehearse(
 
 
 def rehearse_region(
-    registry: Registry, model: str, region: int, version: int, alias: str, *, actor: str
+    registry: Registry, model: str, region: int, version: int, alias: str, *, author: Author
 ) -> aliases.Rehearsal:
     """The same for one version of one region; raises NotFound and IncompatibleRegions."""
     with reading(registry.engine) as connection:
-        return aliases.rehearse_region(connection, model, region, version, alias, actor)
+        return aliases.rehearse_region(connection, model, region, version, alias, author)
 
 
-def approve(
-    registry: Registry, model: str, ref: str, alias: str, *, actor: str, reason: str
-) -> approvals.Approval:
+def approve(registry: Registry, model: str, ref: str, alias: str, *, author: Author) -> approvals.Approval:
     """Keeps somebody's word that an alias may move to a snapshot; raises NotFound and InvalidValue."""
     registry.require_writable(store_needed=False)
-    return write(registry.engine, lambda c: approvals.approve(c, model, ref, alias, actor, reason))
+    return write(registry.engine, lambda c: approvals.approve(c, model, ref, alias, author))
 
 
-def withdraw(
-    registry: Registry, model: str, ref: str, alias: str, *, actor: str, reason: str
-) -> approvals.Approval:
+def withdraw(registry: Registry, model: str, ref: str, alias: str, *, author: Author) -> approvals.Approval:
     """Takes one's own approval back, which stays on record; raises NotFound and InvalidValue."""
     registry.require_writable(store_needed=False)
-    return write(registry.engine, lambda c: approvals.withdraw(c, model, ref, alias, actor, reason))
+    return write(registry.engine, lambda c: approvals.withdraw(c, model, ref, alias, author))
 
 
 def look_alikes(registry: Registry, approval: approvals.Approval) -> list[str]:
@@ -105,12 +102,11 @@ def record_evaluation(
     against: str,
     report: Mapping[str, Any],
     *,
-    actor: str,
-    reason: str = "",
+    author: Author,
 ) -> evaluations.Recorded:
     """Keeps a newer evaluation of a snapshot against another; raises NotFound and InvalidValue."""
     registry.require_writable(store_needed=False)
-    return write(registry.engine, lambda c: evaluations.record(c, model, ref, against, report, actor, reason))
+    return write(registry.engine, lambda c: evaluations.record(c, model, ref, against, report, author))
 
 
 def keys(registry: Registry, model: str) -> list[key_table.KeyEvent]:
@@ -119,31 +115,25 @@ def keys(registry: Registry, model: str) -> list[key_table.KeyEvent]:
         return key_table.keys(connection, model)
 
 
-def trust_key(
-    registry: Registry, model: str, key: str, name: str, *, actor: str, reason: str = ""
-) -> key_table.KeyEvent:
+def trust_key(registry: Registry, model: str, key: str, name: str, *, author: Author) -> key_table.KeyEvent:
     """Trusts a public key under a name; raises NotFound and InvalidValue."""
     registry.require_writable(store_needed=False)
-    return write(registry.engine, lambda c: key_table.trust(c, model, key, name, actor, reason))
+    return write(registry.engine, lambda c: key_table.trust(c, model, key, name, author))
 
 
-def revoke_key(registry: Registry, model: str, name: str, *, actor: str, reason: str = "") -> key_table.KeyEvent:
+def revoke_key(registry: Registry, model: str, name: str, *, author: Author) -> key_table.KeyEvent:
     """Ends the trust in a key; raises NotFound and InvalidValue."""
     registry.require_writable(store_needed=False)
-    return write(registry.engine, lambda c: key_table.revoke(c, model, name, actor, reason))
+    return write(registry.engine, lambda c: key_table.revoke(c, model, name, author))
 
 
-def sign(
-    registry: Registry, model: str, ref: str, signer: Signer, *, actor: str, reason: str = ""
-) -> key_table.Signature:
+def sign(registry: Registry, model: str, ref: str, signer: Signer, *, author: Author) -> key_table.Signature:
     """Signs a snapshot whose manifest is whole, and keeps the signature; raises NotFound and BlobCorrupt."""
     with reading(registry.engine) as connection:
         snapshot = snapshot_by_id(connection, resolve_id(connection, model, ref)).id
     signature = signer.sign(model, snapshot)
     registry.require_writable(store_needed=False)
-    return write(
-        registry.engine, lambda c: key_table.attach(c, model, snapshot, signer.key, signature, actor, reason)
-    )
+    return write(registry.engine, lambda c: key_table.attach(c, model, snapshot, signer.key, signature, author))
 
 
 def signatures(registry: Registry, model: str, ref: str) -> list[key_table.Signature]:
@@ -155,6 +145,6 @@ def signatures(registry: Registry, model: str, ref: str) -> list[key_table.Signa
 def servable(registry: Registry, model: str, snapshot: str) -> Snapshot:
     """The snapshot of an id that a server was given; raises NotFound, and Untrusted as `admit_serving` does."""
     with reading(registry.engine) as connection:
-        found = snapshot_by_id(connection, resolve_id(connection, model, snapshot))
-        admission.admit_serving(connection, model, found.id)
-        return found
+        servable_snapshot = snapshot_by_id(connection, resolve_id(connection, model, snapshot))
+        admission.admit_serving(connection, model, servable_snapshot.id)
+        return servable_snapshot

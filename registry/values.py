@@ -19,9 +19,9 @@ from typing import Any, NewType
 
 from raie.registry.canonical import canonical_json, parse_json
 from raie.registry.errors import InvalidValue
+from raie.registry.states import EditState
 
 __all__ = [
-    "APPEND_ONLY",
     "AdapterVersion",
     "Alias",
     "AliasMove",
@@ -45,8 +45,6 @@ Digest = NewType("Digest", str)
 RegionEntry = Mapping[str, Digest]
 
 MANIFEST_FORMAT = 1
-APPEND_ONLY = frozenset({"catalogue", "item_rows"})
-"""Shared parts that are lists of chunks and only ever grow: rows that adapters refer to by position."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _NAME_LENGTH = 200
@@ -93,7 +91,7 @@ class Content:
     """What a snapshot is: the digests of everything that decides a score.
 
     backbone: role ("weights", "config") -> digest.  space: the routing space's digest.
-    shared: part -> digests; those of APPEND_ONLY are lists of chunks, the others hold one digest that is replaced.
+    shared: part -> digests; those of roles.APPEND_ONLY are lists of chunks, the others hold one digest that is replaced.
     regions: region id -> (role -> digest); a region without an adapter has no "lora".
     Raises InvalidValue for anything that is not a digest, a name or a region id >= 0.
     """
@@ -119,9 +117,9 @@ class Content:
 
     def blobs(self) -> frozenset[Digest]:
         """Every digest the content names."""
-        found = {self.space, *self.backbone.values()}
-        found.update(*self.shared.values(), *(entry.values() for entry in self.regions.values()))
-        return frozenset(found)
+        digests = {self.space, *self.backbone.values()}
+        digests.update(*self.shared.values(), *(entry.values() for entry in self.regions.values()))
+        return frozenset(digests)
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object; region ids become text because JSON has no other keys."""
@@ -186,7 +184,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Expiry:
-    """That a snapshot's blobs need not be kept any more; event: the number of the audit event that tells it."""
+    """That a snapshot's blobs need not be kept any more; event: the number of the audit event that records it."""
 
     at: float
     actor: str
@@ -214,7 +212,7 @@ class Snapshot:
 class RegionChange:
     """What an edit did to one region.
 
-    action: "setup", "update", "expand", "add", "revert", "replace" or "retire".  windows: new ones it learnt from.
+    action: a word of RegionAction.  windows: new ones it learned from.
     centre_shift, radius: radians.  concentration: of the von Mises-Fisher distribution.  count: member windows.
     centre: unit vector.  metrics: name -> value, as the edit measured them.
     """
@@ -243,15 +241,14 @@ class RegionChange:
 class Edit:
     """One transaction on a model, from a base snapshot to a result.
 
-    kind: "setup", "edit", "rollback" or "compose".  state: "running", "abandoned" (its lease is over),
-    "committed" or "aborted".  parameters, report: JSON objects.  lease_owner: who works on it, host:pid:token.
+    kind: a word of EditKind.  parameters, report: JSON objects.  lease_owner: who works on it, host:pid:token.
     close_reason: why it was aborted.
     """
 
     model: str
     number: int
     kind: str
-    state: str
+    state: EditState
     base: str | None
     result: str | None
     seed: int
@@ -270,7 +267,7 @@ class Edit:
     @property
     def is_open(self) -> bool:
         """Whether it has neither landed nor been closed."""
-        return self.state in ("running", "abandoned")
+        return self.state in (EditState.RUNNING, EditState.ABANDONED)
 
 
 @dataclass(frozen=True)

@@ -137,16 +137,16 @@ def memory() -> str | None:
 
 
 @pytest.fixture
-def place() -> Iterator[Path]:
+def scratch() -> Iterator[Path]:
     """A folder for a test's databases and stores."""
     with tempfile.TemporaryDirectory(prefix="raie-test-", dir=memory()) as folder:
         yield Path(folder)
 
 
 @pytest.fixture
-def sqlite_url(place: Path) -> str:
+def sqlite_url(scratch: Path) -> str:
     """The URL of an SQLite file that does not exist yet."""
-    return f"sqlite:///{place / 'registry.db'}"
+    return f"sqlite:///{scratch / 'registry.db'}"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -237,10 +237,10 @@ def s3_url(s3_server: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture(params=["folder", "s3"])
-def store_url(request: pytest.FixtureRequest, place: Path) -> str:
+def store_url(request: pytest.FixtureRequest, scratch: Path) -> str:
     """An empty store, of each kind."""
     if request.param == "folder":
-        return str(place / "store")
+        return str(scratch / "store")
     url: str = request.getfixturevalue("s3_url")
     return url
 
@@ -282,14 +282,14 @@ def registry(up_to_date: str, store_url: str) -> Registry:
 
 
 @pytest.fixture
-def local_registry(place: Path, sqlite_template: Path) -> Registry:
+def local_registry(scratch: Path, sqlite_template: Path) -> Registry:
     """An empty registry in an SQLite file and a folder, for tests of what is the same everywhere."""
-    (place / "local").mkdir()
-    shutil.copyfile(sqlite_template, place / "local" / "registry.db")
-    return Registry.open(f"sqlite:///{place / 'local' / 'registry.db'}", str(place / "local" / "store"))
+    (scratch / "local").mkdir()
+    shutil.copyfile(sqlite_template, scratch / "local" / "registry.db")
+    return Registry.open(f"sqlite:///{scratch / 'local' / 'registry.db'}", str(scratch / "local" / "store"))
 
 
 @pytest.fixture
-def any_database(up_to_date: str, place: Path) -> Registry:
+def any_database(up_to_date: str, scratch: Path) -> Registry:
     """An empty registry on every database, with a folder as its store."""
-    return Registry.open(up_to_date, str(place / "store"))
+    return Registry.open(up_to_date, str(scratch / "store"))

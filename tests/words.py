@@ -74,11 +74,22 @@ TEXTS = {
     r"\bfalse alarms?\b": "false positive rate",
     r"\bis drawn\b|\bdraws? (a|the) (tree|table|line|text)": "render, format",
 }
-KEPT: dict[str, str] = {
+_STORED = "rows, digests and the audit chain hold this word"
+KEPT: dict[str, str] = dict.fromkeys(
+    (
+        'CHERRY_PICK = "compose"',
+        "commit, rollback, compose   the edit as it is closed, its operations, the region versions and the snapshot "
+        "it added",
+        """f"NEW.kind = 'compose' OR {_EDITS_HEADS}",""",
+        """"SELECT 'recsys', last_edit, 'compose', 'running', 0, 'no json', '{}', 'eve', '', 1 FROM models",""",
+        """"SELECT 'recsys', last_edit, 'compose', 'running', 0, '{}', '{}', 'eve', '', 1 FROM models",""",
+    ),
+    _STORED,
+) | {
     'SETUP_PART = "set-up"': "a key of JSON that scripts read",
     '"judged": summary.held_out,': "a key of JSON that scripts read",
-    '"leftovers": list(report.leftovers),': "a key of `raie gc --json`",
-    '"strays": list(report.strays),': "a key of `raie gc --json`",
+    '"leftovers": list(report.incomplete_uploads),': "a key of `raie gc --json`",
+    '"strays": list(report.orphans),': "a key of `raie gc --json`",
     '"--anchor",': "the old name of --checkpoint, which works for one more version",
     '_CHECKPOINT = "--anchor"': "the same, in its test",
     '"--strays",': "the old name of --orphans, which works for one more version",

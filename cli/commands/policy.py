@@ -36,6 +36,22 @@ class _NumberOrNone(click.ParamType[Any]):
 
 
 _NUMBER = _NumberOrNone()
+
+
+class _Metric(click.ParamType[Any]):
+    """`PART:METRIC>=X`, or `PART:METRIC>=none` to ask it no more."""
+
+    name = "metric"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The metric's name and its least change."""
+        name, separator, least = str(value).partition(">=")
+        if not separator:
+            self.fail(f"Expected PART:METRIC>=X, found {value!r}; such as retention:NDCG@10>=-0.01", param, ctx)
+        number = _NUMBER.convert(least.strip(), param, ctx)
+        return name.strip(), None if number == "none" else number
+
+
 _OPTIONS = (
     click.option(
         "--retention",
@@ -51,6 +67,14 @@ _OPTIONS = (
         type=_NUMBER,
         metavar="X",
         help="Least change of Recall@10 on new windows of known items, or none.",
+    ),
+    click.option(
+        "--metric",
+        "thresholds",
+        type=_Metric(),
+        metavar="PART:METRIC>=X",
+        multiple=True,
+        help="Least change of any metric of the evaluation, or none. May be repeated.",
     ),
     click.option("--max-age", type=_NUMBER, metavar="DAYS", help="Greatest age of the evaluation, or none."),
     click.option(
@@ -98,6 +122,7 @@ def set_policy(workspace: Workspace, alias: str, reason: str, output: Output, **
       raie policy set production --second-person --require-signed --reason "audit of May"
       raie policy set production --retention none
       raie policy set production --adaptation-known 0 --reason "new items flatter the rest"
+      raie policy set production --metric "retention:NDCG@10>=-0.01" --metric "adaptation:MRR>=none"
       raie policy set staging --unprotected
     """
     from raie import promotion
@@ -114,6 +139,8 @@ def set_policy(workspace: Workspace, alias: str, reason: str, output: Output, **
 def _changes(options: dict[str, Any]) -> dict[str, Any]:
     """The fields of a policy that the options name."""
     given = {name: None if value == "none" else value for name, value in options.items() if value is not None}
+    if thresholds := dict(given.pop("thresholds", None) or ()):
+        given["thresholds"] = thresholds
     if "allow_override" in given:
         given["override"] = given.pop("allow_override")
     if "max_age" in given:
@@ -200,6 +227,7 @@ def _words(policy: Policy) -> str:
         policy.retention is not None and f"retention {policy.retention:+g} or more",
         policy.adaptation is not None and f"adaptation {policy.adaptation:+g} or more",
         policy.adaptation_known is not None and f"adaptation on known items {policy.adaptation_known:+g} or more",
+        *(f"{threshold.name} {threshold.least:+g} or more" for threshold in policy.thresholds),
         policy.locality and "locality",
         policy.max_age_s is not None and f"evaluated within {policy.max_age_s / _DAY_S:g} days",
         policy.second_person and "a second person",
@@ -214,6 +242,7 @@ def _json(version: PolicyVersion) -> dict[str, Any]:
         "alias": version.alias,
         "version": version.version,
         **asdict(version.policy),
+        "thresholds": {threshold.name: threshold.least for threshold in version.policy.thresholds},
         "actor": version.actor,
         "reason": version.reason,
         **times(at=version.at),

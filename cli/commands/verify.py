@@ -192,7 +192,7 @@ def gc(
 
     grace_s = grace * _DAY_S
     report = upkeep.gc(workspace, grace_s=grace_s, orphans=orphans, dry_run=True)
-    doomed = len(report.removed) + len(report.leftovers) + (len(report.strays) if orphans else 0)
+    doomed = len(report.removed) + len(report.incomplete_uploads) + (len(report.orphans) if orphans else 0)
     if not dry_run and doomed:
         for line in _removed_lines(report):
             say(line, err=True)
@@ -205,8 +205,8 @@ def gc(
         "deleted": [asdict(blob) for blob in report.removed],
         "bytes": report.bytes,
         "kept": [asdict(blob) for blob in report.kept],
-        "leftovers": list(report.leftovers),
-        "strays": list(report.strays),
+        "leftovers": list(report.incomplete_uploads),
+        "strays": list(report.orphans),
         "uploads_problem": report.uploads_problem,
     }
     output.show(value, lambda: _gc_lines(report, dry_run=dry_run))
@@ -236,7 +236,7 @@ def _kept_lines(report: GcReport) -> list[str]:
 
 def _total_lines(report: GcReport) -> list[str]:
     verb = "would delete" if report.dry_run else "deleted"
-    uploads, orphans = len(report.leftovers), len(report.strays)
+    uploads, orphans = len(report.incomplete_uploads), len(report.orphans)
     total = f"{verb} {len(report.removed)} blobs ({size(report.bytes)}), {uploads} interrupted uploads"
     if orphans:
         total += f"; {orphans} objects are unknown to this database (--orphans)"

@@ -22,11 +22,11 @@ def show_checks(rehearsal: Rehearsal, alias: str, output: Output) -> None:
         "alias": alias,
         "from": rehearsal.source,
         "to": rehearsal.target,
-        "passes": rehearsal.passes,
-        "gates": [vars(check) for check in rehearsal.gates],
+        "passes": rehearsal.accepted,
+        "gates": [check.to_json() for check in rehearsal.gates],
     }
     output.show(value, lambda: _lines(rehearsal, alias))
-    if not rehearsal.passes:
+    if not rehearsal.accepted:
         raise click.exceptions.Exit(REFUSED)
 
 
@@ -39,10 +39,10 @@ def _lines(rehearsal: Rehearsal, alias: str) -> list[str]:
             accent("pass", "green") if check.passed else accent("FAIL", "red"),
             check.name,
             check.expected,
-            check.found,
+            check.actual,
         ]
         for check in rehearsal.gates
     ]
     advice = dict.fromkeys(check.advice for check in rehearsal.gates if not check.passed)
-    verdict = f"{short(rehearsal.target)} may be promoted" if rehearsal.passes else "it would be refused"
+    verdict = f"{short(rehearsal.target)} may be promoted" if rehearsal.accepted else "it would be refused"
     return [*lines, *table(["", "check", "expected", "found"], rows), *advice, verdict]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from raie.actor import actor
 from raie.chain_head import publishes_chain_head
 from raie.errors import UsageError
-from raie.registry import Edit, Operation, Registry, Snapshot, lineage
+from raie.registry import Author, Edit, Operation, Registry, Snapshot, lineage
 
 if TYPE_CHECKING:
     from raie.workspace import Workspace
@@ -120,7 +120,7 @@ def abort_edit(workspace: Workspace, number: int, *, reason: str = "", force: bo
         LeaseLost: Another process works on it.
         EditStateError: It is committed.
     """
-    return workspace.registry().abort(workspace.model, number, actor=actor(), reason=reason, force=force)
+    return workspace.registry().abort(workspace.model, number, author=Author(actor(), reason), force=force)
 
 
 def diff(workspace: Workspace, older: str, newer: str | None = None) -> SnapshotDiff:

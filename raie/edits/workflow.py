@@ -33,7 +33,7 @@ from raie.engine.training.workers import foreseen
 from raie.errors import UsageError
 from raie.logs.known_ids import KnownIds, known_ids, require_known
 from raie.logs.log_reading import notes_of, read_later_log, require_past
-from raie.registry import Content, Digest, Edit, RegionChange, Registry, Snapshot
+from raie.registry import Author, Content, Digest, Edit, RegionChange, Registry, Snapshot
 
 __all__ = ["PlannedEdit", "apply_edit", "open_view", "plain", "plan_edit", "resume_edit", "run_setup"]
 
@@ -78,8 +78,7 @@ def run_setup(
         model,
         "setup",
         seed=settings.engine.seed,
-        actor=actor,
-        reason=reason,
+        author=Author(actor, reason),
         data_digest=interactions.digest,
         parameters={"log": str(log.resolve()), "until": until, "settings": settings.to_bytes().decode()},
     )
@@ -108,7 +107,7 @@ def _finish_setup(
             )
         except EngineError as error:
             # The same log and settings would fail again, so there is nothing to resume.
-            registry.abort(model, number, str(error))
+            registry.abort(model, number, Author(registry.edit(model, number).actor, str(error)))
             raise
         content = _uploaded(registry, result.parts, None)
     snapshot = registry.commit(model, number, content, _changes(result.facts), plain(result.report))
@@ -230,8 +229,7 @@ def apply_edit(
         model,
         "edit",
         seed=plan.prepared.plan.seed,
-        actor=actor,
-        reason=reason,
+        author=Author(actor, reason),
         data_digest=plan.interactions.digest,
         plan_digest=digest,
         parameters={
@@ -262,7 +260,7 @@ def resume_edit(
 
     Raises: UsageError for a log that is no longer the one the setup began with; LeaseLost, EditStateError.
     """
-    edit = registry.resume(model, number, actor=actor, force=force)
+    edit = registry.resume(model, number, author=Author(actor), force=force)
     if edit.kind == "setup":
         settings = Settings.from_bytes(edit.parameters["settings"].encode())
         _require_own(settings, own)

@@ -1,7 +1,7 @@
 """Who may do what in S3: an IAM policy for each role, with the actions that its work needs and no other.
 
 The store holds bytes under their sha256 and checks them at every read, so whoever can put cannot forge: at worst an
-object is damaged, which every reader sees. Only a collector deletes. Turn the container's versioning on as well: a put
+object is damaged, which every reader sees. Only a collector deletes. Turn the bucket's versioning on as well: a put
 then never destroys what was there.
 """
 
@@ -28,7 +28,7 @@ ACTIONS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] 
         _KEEP,
     ),
 }
-"""Role -> actions on blobs, on the container that holds them, and on the kept ends of the audit chain."""
+"""Role -> actions on blobs, on the bucket that holds them, and on the heads that are kept of the audit chain."""
 
 
 def iam_policies(store_url: str, scope: str = "") -> dict[str, dict[str, Any]]:
@@ -51,21 +51,21 @@ def _document(
     name: str,
     prefix: str,
     on_blobs: tuple[str, ...],
-    on_container: tuple[str, ...],
-    on_ends: tuple[str, ...],
+    on_bucket: tuple[str, ...],
+    on_heads: tuple[str, ...],
 ) -> dict[str, Any]:
     inside = f"arn:aws:s3:::{name}/{prefix}/" if prefix else f"arn:aws:s3:::{name}/"
     statements = [
         _allow("Blobs", on_blobs, f"{inside}sha256/*"),
-        # On the whole container: with a condition on the prefix, S3 answers that an object that is missing is
+        # On the whole bucket: with a condition on the prefix, S3 answers that an object that is missing is
         # forbidden, and nobody could tell the two apart.
-        _allow("List", on_container, f"arn:aws:s3:::{name}"),
+        _allow("List", on_bucket, f"arn:aws:s3:::{name}"),
         # Nobody may delete here: who rewrites the audit would have to.
-        _allow("AuditEnds", on_ends, f"{inside}audit/*"),
+        _allow("AuditEnds", on_heads, f"{inside}audit/*"),
         # Written by the owner of the database, who claims this part of the store.
         _allow("Marker", _READ, f"{inside}registry.json"),
     ]
-    return {"Version": "2012-10-17", "Statement": [each for each in statements if each["Action"]]}
+    return {"Version": "2012-10-17", "Statement": [statement for statement in statements if statement["Action"]]}
 
 
 def _allow(name: str, actions: tuple[str, ...], resource: str) -> dict[str, Any]:

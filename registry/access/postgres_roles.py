@@ -16,10 +16,11 @@ from sqlalchemy import Connection, Engine
 
 from raie.registry import audit
 from raie.registry.access import schema_rights
-from raie.registry.author import check_author
+from raie.registry.author import Author
 from raie.registry.db.engine import write
 from raie.registry.db.tables import metadata
 from raie.registry.errors import InvalidValue
+from raie.registry.states import AuditAction
 
 __all__ = ["RIGHTS", "ROLES", "grant", "statements"]
 
@@ -33,7 +34,7 @@ _MOVE = {
     "signatures": ("INSERT",),
 }
 _CLOSE = "UPDATE (state, result, proposal, report, closed_at, close_reason, lease_owner, lease_expires_at)"
-# A composition is a snapshot too, so who promotes one region commits one; but no head moves.
+# A cherry-pick is a snapshot too, so who promotes one region commits one; but no head moves.
 _COMMIT = {
     "models": ("UPDATE (last_edit)",),
     "edits": ("INSERT", _CLOSE),
@@ -110,8 +111,8 @@ def _on_schema(right: str, whom: str) -> str:
     return f"DO $$ BEGIN EXECUTE '{right} ON SCHEMA ' || quote_ident(current_schema()) || ' {whom}'; END $$"
 
 
-def grant(engine: Engine, prefix: str = "raie", *, actor: str) -> list[str]:
-    """Makes the roles in one transaction, which the audit tells; returns their names.
+def grant(engine: Engine, prefix: str = "raie", *, author: Author) -> list[str]:
+    """Makes the roles in one transaction, which the audit records; returns their names.
 
     Nobody else may create in the registry's schema afterwards. Raises InvalidValue for a database that has no roles, and
     AccessDenied for who may not make any, or may not close the schema: with the line to run.
@@ -121,14 +122,13 @@ def grant(engine: Engine, prefix: str = "raie", *, actor: str) -> list[str]:
             "Expected a PostgreSQL database to make roles in, found SQLite, which has none: whoever may write its file "
             "may change everything in it; give the file's permissions (chmod) to those who may"
         )
-    check_author(actor, "")
     made = list(statements(prefix))
 
     def step(connection: Connection) -> None:
         for statement in made:
             connection.exec_driver_sql(statement)
         schema_rights.require_closed(connection)
-        audit.append(connection, actor=actor, action="grant", subject=f"roles:{prefix}")
+        audit.append(connection, author=author, action=AuditAction.GRANT, subject=f"roles:{prefix}")
 
     write(engine, step)
     return [f"{prefix}_{role}" for role in RIGHTS]

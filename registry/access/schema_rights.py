@@ -66,9 +66,9 @@ def planted(connection: Connection) -> list[str]:
     schema, path = connection.execute(there).one()
     _search(connection, "pg_catalog, pg_temp")
     query = _PLANTED.replace("pg_catalog.current_schema()", ":schema")
-    found = list(connection.execute(text(query), {"schema": schema}).scalars())
+    names = list(connection.execute(text(query), {"schema": schema}).scalars())
     _search(connection, path)
-    return found
+    return names
 
 
 def _search(connection: Connection, path: str) -> None:
@@ -82,12 +82,12 @@ def refuse_planted(engine: Engine) -> None:
             _refuse(planted(connection))
 
 
-def _refuse(found: list[str]) -> None:
-    if found:
-        lines = " ".join(f"DROP {one};" for one in found[:3])
+def _refuse(names: list[str]) -> None:
+    if names:
+        lines = " ".join(f"DROP {name};" for name in names[:3])
         raise AccessDenied(
             f"Expected no operator or function of somebody else in the registry's schema that could be run in place of "
-            f"PostgreSQL's own, found {len(found)}; look at them, and as a superuser: {lines}"
+            f"PostgreSQL's own, found {len(names)}; look at them, and as a superuser: {lines}"
         )
 
 

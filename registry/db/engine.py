@@ -1,7 +1,7 @@
 """How a database is reached: engines, transactions, and errors of one line.
 
 A read sees one moment; a write is one transaction that is retried where the database says it certainly did not
-land, and whose lost answer at COMMIT is told apart from a failure. A connection is opened for one transaction, or for
+land, and whose lost answer at COMMIT is kept apart from a failure. A connection is opened for one transaction, or for
 those of one call, and closed after it, so a Registry can be used across a fork and owns nothing that must be closed.
 """
 
@@ -244,16 +244,16 @@ def check_schema(engine: Engine, then: Callable[[Connection], T]) -> T:
     with reading(engine) as connection:
         if not inspect(connection).has_table("alembic_version"):
             raise SchemaMismatch("Expected a registry in this database, found none; run `raie db upgrade`")
-        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
-        _require_revision(found)
+        revisions = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
+        _require_revision(revisions)
         return then(connection)
 
 
-def _require_revision(found: Sequence[str]) -> None:
-    if found != [SCHEMA_REVISION]:
-        named = ", ".join(found) or "none"
+def _require_revision(revisions: Sequence[str]) -> None:
+    if revisions != [SCHEMA_REVISION]:
+        named = ", ".join(revisions) or "none"
         # Revisions are numbered, so that a newer one is known for newer where its script is not there.
-        newer = named > SCHEMA_REVISION and bool(found)
+        newer = named > SCHEMA_REVISION and bool(revisions)
         advice = (
             "it is newer: install the raie that wrote it, or a later one" if newer else "run `raie db upgrade`"
         )

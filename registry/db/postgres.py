@@ -109,14 +109,14 @@ def beginner(timeout_s: float, query: Mapping[str, Any]) -> Callable[[Connection
 
 def _settings_of(options: str) -> dict[str, str]:
     """The settings in libpq's `options`: `-c name=value`, `-cname=value` and `--name=value`, with \\ before a space."""
-    words = [re.sub(r"\\(.)", r"\1", word) for word in re.findall(r"(?:\\.|[^\s\\])+", options)]
+    words = [re.sub(r"\\(.)", r"\1", argument) for argument in re.findall(r"(?:\\.|[^\s\\])+", options)]
     settings: dict[str, str] = {}
     while words:
-        word = words.pop(0)
-        if word.startswith("--"):
-            text = word[2:]
-        elif word.startswith("-c"):
-            text = word[2:] or (words.pop(0) if words else "")
+        argument = words.pop(0)
+        if argument.startswith("--"):
+            text = argument[2:]
+        elif argument.startswith("-c"):
+            text = argument[2:] or (words.pop(0) if words else "")
         else:
             text = ""
         name, equals, value = text.partition("=")

@@ -16,6 +16,7 @@ from raie.registry.db.engine import chunked
 from raie.registry.db.tables import adapter_versions, aliases, edits, expired_snapshots, heads, models, snapshots
 from raie.registry.errors import BlobCorrupt, InvalidValue, NotFound, SnapshotExpired
 from raie.registry.leases import lease_is_over
+from raie.registry.states import EditState
 from raie.registry.times import iso
 from raie.registry.values import (
     AdapterVersion,
@@ -37,9 +38,10 @@ __all__ = [
     "check_alias",
     "edit_by_number",
     "edit_of",
+    "expiry_text",
     "head_id",
-    "holder_is_gone",
     "kept_snapshot",
+    "lease_owner_is_gone",
     "lock_model",
     "next_region_id",
     "operation_of",
@@ -51,7 +53,6 @@ __all__ = [
     "snapshot_by_id",
     "snapshot_of",
     "text_of",
-    "told",
     "version_of",
     "version_row",
     "versions_of",
@@ -94,8 +95,8 @@ def _no_model(connection: Connection, model: str) -> NotFound:
 
 def head_id(connection: Connection, model: str) -> str | None:
     """The id of the model's head; None before its first snapshot."""
-    found: str | None = connection.execute(select(heads.c.snapshot).where(heads.c.model == model)).scalar()
-    return found
+    head: str | None = connection.execute(select(heads.c.snapshot).where(heads.c.model == model)).scalar()
+    return head
 
 
 def select_snapshots() -> Select[Any]:
@@ -128,13 +129,13 @@ def require_kept(connection: Connection, ids: Iterable[str]) -> None:
         if row is not None:
             expiry = Expiry(row.at, row.actor, row.reason, row.event)
             raise SnapshotExpired(
-                f"Expected snapshot {row.snapshot[:12]} with its blobs, found that it {told(expiry)}; "
+                f"Expected snapshot {row.snapshot[:12]} with its blobs, found that it {expiry_text(expiry)}; "
                 "`raie log` shows which are kept",
                 row.snapshot,
             )
 
 
-def told(expiry: Expiry) -> str:
+def expiry_text(expiry: Expiry) -> str:
     """When a snapshot expired, by whom and why, as the end of a sentence."""
     return f"expired at {iso(expiry.at)} by {expiry.actor}: {expiry.reason}"
 
@@ -175,8 +176,8 @@ def _wrong_in(alias: str) -> str | None:
 def pointed_at(connection: Connection, model: str, alias: str) -> str | None:
     """The id of the snapshot that an alias points at; None where there is no such alias."""
     query = select(aliases.c.snapshot).where(aliases.c.model == model, aliases.c.name == alias)
-    found: str | None = connection.execute(query).scalar()
-    return found
+    snapshot: str | None = connection.execute(query).scalar()
+    return snapshot
 
 
 def resolve_id(connection: Connection, model: str, ref: str) -> str:
@@ -186,10 +187,10 @@ def resolve_id(connection: Connection, model: str, ref: str) -> str:
     """
     require_model(connection, model)
     if ref == "head":
-        found = head_id(connection, model)
-        if found is None:
+        snapshot = head_id(connection, model)
+        if snapshot is None:
             raise NotFound(f"Expected a head of model {model!r}, found no snapshot yet; run `raie setup`")
-        return found
+        return snapshot
     if match := _EDIT.fullmatch(ref):
         return _result_of(edit_by_number(connection, model, int(match[1])))
     return pointed_at(connection, model, ref) or _by_prefix(connection, model, ref)
@@ -202,22 +203,22 @@ def _result_of(edit: Edit) -> str:
 
 
 def _by_prefix(connection: Connection, model: str, ref: str) -> str:
-    found: list[str] = []
+    matches: list[str] = []
     if _PREFIX.fullmatch(ref):
         ids = select(snapshots.c.id).where(snapshots.c.model == model)
         # A range instead of LIKE: it uses the primary key's index on both databases.
         between = snapshots.c.id.between(ref.ljust(64, "0"), ref.ljust(64, "f"))
-        found = list(connection.execute(ids.where(between).order_by(snapshots.c.id).limit(_SHOWN + 1)).scalars())
-    if len(found) > 1:
-        raise InvalidValue(f"Expected a longer prefix than {ref}, found {_listed([f[:16] for f in found])}")
-    if not found:
+        matches = list(connection.execute(ids.where(between).order_by(snapshots.c.id).limit(_SHOWN + 1)).scalars())
+    if len(matches) > 1:
+        raise InvalidValue(f"Expected a longer prefix than {ref}, found {_listed([f[:16] for f in matches])}")
+    if not matches:
         names = select(aliases.c.name).where(aliases.c.model == model).order_by(aliases.c.name).limit(_SHOWN + 1)
         known = ["head", *connection.execute(names).scalars()]
         raise NotFound(
             f"Expected a snapshot of {model!r} as alias, edit:N or at least 4 characters of an id, found {ref!r}; "
             f"there are {_listed(known)}"
         )
-    return found[0]
+    return matches[0]
 
 
 def _listed(names: Any) -> str:
@@ -241,15 +242,17 @@ def edit_of(row: Row[Any]) -> Edit:
     del fields["proposal"]
     fields["parameters"] = parse_json(fields["parameters"])
     fields["report"] = parse_json(fields["report"])
-    if row.state == "running":
+    fields["state"] = EditState(row.state)
+    if row.state == EditState.RUNNING:
         over = lease_is_over(row.lease_expires_at, LEASE_S, time.time())
-        fields["state"] = "abandoned" if over or holder_is_gone(row.lease_owner) else "running"
+        if over or lease_owner_is_gone(row.lease_owner):
+            fields["state"] = EditState.ABANDONED
     return Edit(**fields)
 
 
-def holder_is_gone(holder: str) -> bool:
-    """Whether a lease's holder, host:pid:token, was a process of this machine that no longer runs."""
-    host, _, rest = holder.rpartition(":")[0].rpartition(":")
+def lease_owner_is_gone(lease_owner: str) -> bool:
+    """Whether a lease's owner, host:pid:token, was a process of this machine that no longer runs."""
+    host, _, rest = lease_owner.rpartition(":")[0].rpartition(":")
     if os.name != "posix" or host != socket.gethostname() or not rest.isdigit():
         return False
     try:
@@ -269,8 +272,8 @@ def version_row(connection: Connection, model: str, region: int, version: int) -
     if row is None:
         require_model(connection, model)
         latest = connection.execute(select(func.max(table.version)).where(*mine)).scalar()
-        found = "no version of it" if latest is None else f"versions 1 to {latest}"
-        raise NotFound(f"Expected version {version} of region {region} of model {model!r}, found {found}")
+        there = "no version of it" if latest is None else f"versions 1 to {latest}"
+        raise NotFound(f"Expected version {version} of region {region} of model {model!r}, found {there}")
     return version_of(row)
 
 
@@ -317,5 +320,5 @@ def _change(text: str) -> RegionChange:
 def next_region_id(connection: Connection, model: str) -> int:
     """One more than the largest region id the model ever had; 0 for its first."""
     largest = select(func.max(adapter_versions.c.region)).where(adapter_versions.c.model == model)
-    found: int | None = connection.execute(largest).scalar()
-    return 0 if found is None else found + 1
+    last: int | None = connection.execute(largest).scalar()
+    return 0 if last is None else last + 1

@@ -40,8 +40,8 @@ _COMMITTED_HERE = (
 HERE = "xmin::text = (txid_current() % 4294967296)::text"
 
 
-def _told(action: str, more: str = "") -> str:
-    """That an audit event of this transaction tells of it."""
+def _recorded(action: str, more: str = "") -> str:
+    """That an audit event of this transaction records it."""
     return (
         f"EXISTS (SELECT 1 FROM {{s}}.audit_events AS a WHERE a.{{here}} AND a.model = NEW.model "
         f"AND a.action = '{action}'{more})"
@@ -110,7 +110,7 @@ CONDITIONS = (
         "edits",
         "INSERT OR UPDATE",
         f"NEW.kind = 'compose' OR {_EDITS_HEADS}",
-        "who may not move heads begins, resumes and closes no edit but a composition",
+        "who may not move heads begins, resumes and closes no edit but a cherry-pick",
     ),
     Condition(
         "edits_whole",
@@ -174,7 +174,7 @@ CONDITIONS = (
         "AND m.target = NEW.snapshot AND m.source IS NOT DISTINCT FROM OLD.snapshot AND m.{here}) "
         "AND EXISTS (SELECT 1 FROM {s}.snapshots AS n WHERE n.id = NEW.snapshot AND n.model = NEW.model) "
         f"AND NEW.moved_at {_TIME}",
-        "an alias moves together with the row that tells of it",
+        "an alias moves together with the row that records it",
         "end",
     ),
     Condition(
@@ -183,16 +183,16 @@ CONDITIONS = (
         "INSERT",
         "EXISTS (SELECT 1 FROM {s}.aliases AS p WHERE p.model = NEW.model AND p.name = NEW.alias "
         f"AND p.snapshot = NEW.target) AND NEW.at {_TIME} AND "
-        + _told("promote", " AND a.subject = 'alias:' || NEW.alias AND a.target = NEW.target"),
-        "a move of an alias is told together with the move, in the audit too",
+        + _recorded("promote", " AND a.subject = 'alias:' || NEW.alias AND a.target = NEW.target"),
+        "a move of an alias is recorded together with the move, in the audit too",
         "end",
     ),
     *(
         Condition(
-            f"{table}_told",
+            f"{table}_recorded",
             table,
             "INSERT",
-            _told(action, " AND a.actor = NEW.actor") + f" AND NEW.at {_TIME}" + more,
+            _recorded(action, " AND a.actor = NEW.actor") + f" AND NEW.at {_TIME}" + more,
             f"a row of {table} comes with its audit event",
             "end",
         )
@@ -315,7 +315,7 @@ CONDITIONS = (
         "AND NOT EXISTS (SELECT 1 FROM {s}.aliases AS p WHERE p.snapshot = NEW.snapshot) "
         "AND EXISTS (SELECT 1 FROM {s}.audit_events AS a WHERE a.id = NEW.event AND a.{here} AND a.action = 'expire' "
         f"AND a.subject = 'snapshot:' || NEW.snapshot) AND NEW.at {_TIME}",
-        "what a head or an alias points at does not expire, and the audit tells of what does",
+        "what a head or an alias points at does not expire, and the audit records what does",
         "end",
     ),
     Condition(

@@ -47,9 +47,9 @@ def shown(url: str) -> str:
     """
     scheme, separator, rest = _split(url)
     userinfo, rest = _userinfo(rest)
-    place, query = _query(rest) if separator else (rest, "")
+    address, query = _query(rest) if separator else (rest, "")
     parts = [_shown_part(part) for part in re.split("([&;#])", query)]
-    return f"{scheme}{separator}{_shown_user(scheme, userinfo)}{place}" + (f"?{''.join(parts)}" if query else "")
+    return f"{scheme}{separator}{_shown_user(scheme, userinfo)}{address}" + (f"?{''.join(parts)}" if query else "")
 
 
 def _split(url: str) -> tuple[str, str, str]:
@@ -74,7 +74,7 @@ def _is_token(scheme: str) -> bool:
 
 def shown_in(text: str) -> str:
     """The text with every URL in it as `shown` shows it: for messages of libraries, which repeat what they were given."""
-    return _URL.sub(lambda found: shown(found[0]), text)
+    return _URL.sub(lambda match: shown(match[0]), text)
 
 
 def without_secrets(url: str) -> str:
@@ -87,9 +87,9 @@ def without_secrets(url: str) -> str:
         return str(url)
     userinfo, rest = _userinfo(rest)
     user = f"{userinfo.partition(':')[0]}@" if userinfo else ""
-    place, query = _query(rest)
+    address, query = _query(rest)
     kept = [part for part in query.split("&") if part and not _is_secret(part)]
-    return f"{scheme}://{user}{place}" + (f"?{'&'.join(kept)}" if kept else "")
+    return f"{scheme}://{user}{address}" + (f"?{'&'.join(kept)}" if kept else "")
 
 
 def secrets_in(url: str) -> tuple[str, ...]:
@@ -97,12 +97,12 @@ def secrets_in(url: str) -> tuple[str, ...]:
     scheme, separator, rest = _split(url)
     userinfo, rest = _userinfo(rest)
     user, has_password, password = userinfo.partition(":")
-    found = [password if has_password else user] if has_password or _is_token(scheme) else []
+    secrets = [password if has_password else user] if has_password or _is_token(scheme) else []
     for part in re.split("[&;#]", _query(rest)[1] if separator else ""):
         name, _, value = part.partition("=")
         if value and not _HARMLESS.fullmatch(_plain(name)):
-            found.append(value)
-    spelt = {text for secret in found for text in (secret, unquote_plus(secret)) if len(text) >= SHORTEST}
+            secrets.append(value)
+    spelt = {text for secret in secrets for text in (secret, unquote_plus(secret)) if len(text) >= SHORTEST}
     return tuple(sorted(spelt, key=lambda text: (-len(text), text)))
 
 
@@ -123,7 +123,7 @@ def _is_secret(part: str) -> bool:
     name, _, value = part.partition("=")
     # Settings within a parameter: options=-c my.token=...
     within = re.findall(r"([\w.-]+)=", unquote_plus(value))
-    return any(is_secret_key(each) for each in (name, *within))
+    return any(is_secret_key(key) for key in (name, *within))
 
 
 def _shown_part(part: str) -> str:
@@ -155,9 +155,9 @@ def _is_host(text: str) -> bool:
 
 
 def _query(rest: str) -> tuple[str, str]:
-    place, mark, query = rest.partition("?")
+    address, mark, query = rest.partition("?")
     if not mark:
-        place, mark, fragment = rest.partition("#")
+        address, mark, fragment = rest.partition("#")
         query = f"#{fragment}" if mark and "=" in fragment else ""
-        place = rest if not query else place
-    return place, query
+        address = rest if not query else address
+    return address, query

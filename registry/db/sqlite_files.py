@@ -23,7 +23,7 @@ class ReadOnlyConnection(sqlite3.Connection):
     """A connection that writes nothing, to a file or beside it."""
 
     file: Path | None = None
-    """The file that is read without a lock; None where a writer's index tells what is whole."""
+    """The file that is read without a lock; None where a writer's index says what is whole."""
     state: _State = None
 
     def was_written(self) -> bool:
@@ -81,7 +81,7 @@ def _beside(file: Path, suffix: str) -> Path:
 def _state_of(file: Path) -> _State:
     """What a write changes; None where a writer has the file open, or it is gone."""
     try:
-        found = file.stat()
+        status = file.stat()
     except OSError:
         return None
-    return None if _beside(file, "-wal").exists() else (found.st_ino, found.st_size, found.st_mtime_ns)
+    return None if _beside(file, "-wal").exists() else (status.st_ino, status.st_size, status.st_mtime_ns)

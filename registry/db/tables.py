@@ -184,7 +184,7 @@ expired_snapshots = Table(
     Column("reason", Text, nullable=False),
     Column("event", Integer, nullable=False),
 )
-"""Snapshots whose blobs may be gone; event: the number of the audit event that told of it."""
+"""Snapshots whose blobs may be gone; event: the number of the audit event that recorded it."""
 
 adapter_versions = Table(
     "adapter_versions",
@@ -392,4 +392,4 @@ signatures = Table(
     Column("reason", Text, nullable=False),
     Column("at", Double, nullable=False),
 )
-"""No reference to snapshots: what was signed, measured and approved stays told when a snapshot is gone."""
+"""No reference to snapshots: what was signed, measured and approved stays recorded when a snapshot is gone."""

@@ -15,7 +15,7 @@ from raie.registry import blobs
 from raie.registry.db.engine import Database, reading, write
 from raie.registry.db.queries import edit_by_number, head_id, snapshot_by_id
 from raie.registry.db.tables import edits
-from raie.registry.edits.landing import Landing, land
+from raie.registry.edits.landing import AnyLanding, RunningEdit, land
 from raie.registry.edits.merge import rebase
 from raie.registry.errors import BlobMissing, CommitConflict, EditStateError, IncompatibleRegions
 from raie.registry.failpoints import reach
@@ -34,7 +34,7 @@ LANDING_ATTEMPTS = 200
 def commit(
     database: Database,
     store: ArtifactStore,
-    holder: str,
+    lease_owner: str,
     model: str,
     number: int,
     content: Content,
@@ -53,28 +53,34 @@ def commit(
                 return landed
             manifest = _manifest(connection, model, number, content)
         reach("commit.planned")
-        landing = Landing(manifest, number, tuple(changes), content.digest, report)
-        snapshot = land_on_head(database, store, holder, landing)
+        landing = RunningEdit(
+            manifest=manifest, number=number, changes=tuple(changes), proposal=content.digest, report=report
+        )
+        snapshot = land_on_head(database, store, lease_owner, landing)
         if snapshot is not None:
             return snapshot
     raise CommitConflict(f"Expected edit {number} to land within {LANDING_ATTEMPTS} attempts; retry", None, None)
 
 
-def land_on_head(database: Database, store: ArtifactStore, holder: str, landing: Landing) -> Snapshot | None:
+def land_on_head(
+    database: Database, store: ArtifactStore, lease_owner: str, landing: AnyLanding
+) -> Snapshot | None:
     """Uploads the manifest and lands it; None where the head moved, or gc took the manifest, in between."""
     blobs.stage(database, store, landing.manifest.to_bytes())
     reach("land.uploaded")
-    landed = write_unless_collected(database, store, landing, lambda connection: land(connection, holder, landing))
+    landed = write_unless_collected(
+        database, store, landing, lambda connection: land(connection, lease_owner, landing)
+    )
     reach("land.committed")
     return landed
 
 
 def write_unless_collected(
-    database: Database, store: ArtifactStore, landing: Landing, step: Callable[[Connection], T | None]
+    database: Database, store: ArtifactStore, landing: AnyLanding, step: Callable[[Connection], T | None]
 ) -> T | None:
     """The result of a transaction that needs the landing's manifest; None where gc took that since its upload.
 
-    No edit runs for a rollback or a composition, so nothing but its age keeps their manifest from gc.
+    No edit runs for a rollback or a cherry-pick, so nothing but its age keeps their manifest from gc.
     """
 
     def within_scope(connection: Connection) -> T | None:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from raie.registry import audit, outbox
+from raie.registry.author import Author
 from raie.registry.blobs import accept, keep_blobs
 from raie.registry.db.engine import upsert
 from raie.registry.db.queries import (
@@ -35,14 +36,15 @@ from raie.registry.errors import CommitConflict, InvalidValue
 from raie.registry.failpoints import reach
 from raie.registry.outbox_records import SNAPSHOT_COMMITTED
 from raie.registry.recorded_rows import closed, edit_row
+from raie.registry.states import AuditAction, EditKind, EditState
 from raie.registry.values import Content, Edit, Manifest, RegionChange, RegionEntry, Snapshot, entry_digest
 
-__all__ = ["Landing", "NewEdit", "land"]
+__all__ = ["AnyLanding", "NewEdit", "RunningEdit", "land"]
 
 _Row = dict[str, Any]
 
 _TICK_S = 1e-6
-_TOLD = (
+_PUBLISHED = (
     "number",
     "kind",
     "base",
@@ -56,36 +58,49 @@ _TOLD = (
 )
 
 
-@dataclass(frozen=True)
-class NewEdit:
-    """An edit that begins and ends in one transaction: a rollback or a composition."""
-
-    kind: str
-    base: str
-    actor: str
-    reason: str
-    parameters: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Landing:
-    """What should land. manifest.parent: what the head is expected to be, or the alias's snapshot.
+    """What should land; one of the two types below says which edit it ends.
 
-    edit: the number of a running edit, or one to make.  proposal: the digest of the content as the caller gave it.
-    moves_head: false for a composition, which makes a side branch.  sources: ids of the older snapshots whose content
-    comes back.
+    manifest: its parent is what the head, or the alias, is expected to be.  changes: what happened to each region.
+    proposal: the digest of the content as the caller gave it.  report: JSON object.
     """
 
     manifest: Manifest
-    edit: int | NewEdit
     changes: tuple[RegionChange, ...]
     proposal: str
     report: Mapping[str, Any] = field(default_factory=dict)
-    moves_head: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunningEdit(Landing):
+    """The end of an edit that runs: number names it, and this process holds its lease."""
+
+    number: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewEdit(Landing):
+    """An edit that begins and ends in one transaction: a rollback or a cherry-pick.
+
+    kind: ROLLBACK moves the head; CHERRY_PICK makes a side branch.  sources: ids of the older snapshots whose content
+    comes back.
+    """
+
+    kind: EditKind
+    author: Author
+    parameters: Mapping[str, Any]
     sources: tuple[str, ...] = ()
 
 
-def land(connection: Connection, holder: str, landing: Landing) -> Snapshot | None:
+AnyLanding: TypeAlias = RunningEdit | NewEdit
+
+
+def _moves_head(landing: AnyLanding) -> bool:
+    return isinstance(landing, RunningEdit) or landing.kind != EditKind.CHERRY_PICK
+
+
+def land(connection: Connection, lease_owner: str, landing: AnyLanding) -> Snapshot | None:
     """Lands an edit and returns its snapshot; None where the head is another than the manifest's parent.
 
     The manifest is staged, the other blobs are live.
@@ -95,17 +110,17 @@ def land(connection: Connection, holder: str, landing: Landing) -> Snapshot | No
     """
     manifest, model, at = landing.manifest, landing.manifest.model, time.time()
     lock_model(connection, model)
-    if landing.moves_head and head_id(connection, model) != manifest.parent:
+    if _moves_head(landing) and head_id(connection, model) != manifest.parent:
         return None
     # Under the lock: a snapshot that expires now has either given its blobs to this one before, or is refused.
-    require_kept(connection, landing.sources)
+    require_kept(connection, landing.sources if isinstance(landing, NewEdit) else ())
     accept(connection, manifest.id)
     reach("land.locked")
-    edit = _edit_that_lands(connection, holder, landing)
+    edit = _edit_that_lands(connection, lease_owner, landing)
     before = None if manifest.parent is None else snapshot_by_id(connection, manifest.parent)
     parent = None if before is None else before.content
     _require_changes(parent, manifest.content, landing.changes)
-    # A snapshot is later than its parent, though the clock went back: the history is told in this order.
+    # A snapshot is later than its parent, though the clock went back: the history is shown in this order.
     made_at = at if before is None else max(at, before.created_at + _TICK_S)
     added = _insert_snapshot(connection, manifest, parent, edit.number, made_at)
     reach("land.snapshot_inserted")
@@ -113,45 +128,43 @@ def land(connection: Connection, holder: str, landing: Landing) -> Snapshot | No
     reach("land.versions_inserted")
     done = _insert_operations(connection, landing, edit.number, versions)
     reach("land.operations_inserted")
-    if landing.moves_head:
+    if _moves_head(landing):
         _move_head(connection, manifest, at)
         reach("land.head_moved")
     end = _close_edit(connection, landing, edit.number, at)
     reach("land.edit_closed")
     event = audit.append(
         connection,
-        actor=edit.actor,
-        action="commit" if isinstance(landing.edit, int) else edit.kind,
+        author=Author(edit.actor, edit.reason),
+        action=AuditAction.COMMIT if isinstance(landing, RunningEdit) else AuditAction(landing.kind),
         model=model,
         subject=f"edit:{edit.number}",
         source=manifest.parent,
         target=manifest.id,
-        reason=edit.reason,
         at=at,
         rows=closed(edit_row(edit, **end), done, numbered, added),
     )
     reach("land.audited")
-    told = edit_by_number(connection, model, edit.number)
-    # The chain's end goes out with the event: a table rewritten later no longer fits what MLflow shows.
-    payload = _payload(told, landing, versions) | {"audit_head": f"{event.id}:{event.hash}"}
+    closed_edit = edit_by_number(connection, model, edit.number)
+    # The chain head goes out with the event: a table rewritten later no longer fits what MLflow shows.
+    payload = _payload(closed_edit, landing, versions) | {"audit_head": f"{event.id}:{event.hash}"}
     outbox.enqueue(connection, model, SNAPSHOT_COMMITTED, payload)
     reach("land.enqueued")
     return snapshot_by_id(connection, manifest.id)
 
 
-def _edit_that_lands(connection: Connection, holder: str, landing: Landing) -> Edit:
-    model, new = landing.manifest.model, landing.edit
-    if isinstance(new, int):
-        return require_lease(connection, holder, model, new)
+def _edit_that_lands(connection: Connection, lease_owner: str, landing: AnyLanding) -> Edit:
+    model = landing.manifest.model
+    if isinstance(landing, RunningEdit):
+        return require_lease(connection, lease_owner, model, landing.number)
     number = insert_edit(
         connection,
         model,
-        kind=new.kind,
-        base=new.base,
-        parameters=new.parameters,
-        actor=new.actor,
-        reason=new.reason,
-        holder=holder,
+        kind=landing.kind,
+        base=landing.manifest.parent,
+        parameters=landing.parameters,
+        author=landing.author,
+        lease_owner=lease_owner,
     )
     return edit_by_number(connection, model, number)
 
@@ -169,7 +182,7 @@ def _insert_snapshot(
 ) -> list[_Row]:
     """Inserts the snapshot and returns its row; none where it was there before."""
     known = connection.execute(select_snapshots().where(snapshots.c.id == manifest.id)).first()
-    # An edit on a composition's parent with the composition's content is the snapshot that is there already.
+    # An edit on a cherry-pick's parent with the cherry-pick's content is the snapshot that is there already.
     if known is not None and known.expired_at is None:
         return []
     rows: list[_Row] = []
@@ -283,15 +296,15 @@ def _move_head(connection: Connection, manifest: Manifest, at: float) -> None:
         mine = (heads.c.model == manifest.model, heads.c.snapshot == manifest.parent)
         move = update(heads).where(*mine).values(snapshot=manifest.id, moved_at=at)
     if connection.execute(move.returning(heads.c.model)).first() is None:
-        found = head_id(connection, manifest.model)
-        raise CommitConflict(f"Expected head {manifest.parent}, found {found}; retry", manifest.parent, found)
+        head = head_id(connection, manifest.model)
+        raise CommitConflict(f"Expected head {manifest.parent}, found {head}; retry", manifest.parent, head)
 
 
 def _close_edit(connection: Connection, landing: Landing, number: int, at: float) -> _Row:
     """Closes the edit and returns what that changed of its row."""
     mine = (edits.c.model == landing.manifest.model, edits.c.number == number)
     end = {
-        "state": "committed",
+        "state": EditState.COMMITTED,
         "result": landing.manifest.id,
         "proposal": landing.proposal,
         "report": text_of(dict(landing.report)),
@@ -304,10 +317,10 @@ def _close_edit(connection: Connection, landing: Landing, number: int, at: float
 
 
 def _payload(edit: Edit, landing: Landing, versions: Mapping[int, int]) -> dict[str, Any]:
-    """What the outbox tells: everything a publisher needs without reading the registry."""
+    """What the outbox says: everything a publisher needs without reading the registry."""
     manifest = landing.manifest
     return {
-        "edit": {name: getattr(edit, name) for name in _TOLD},
+        "edit": {name: getattr(edit, name) for name in _PUBLISHED},
         "snapshot": {"id": manifest.id, "parent": manifest.parent, "content": manifest.content.to_json()},
         "changes": [change.to_json() | {"version": versions.get(change.region)} for change in landing.changes],
         "report": dict(landing.report),

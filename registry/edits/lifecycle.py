@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 
 from raie.registry import audit
-from raie.registry.author import check_author
+from raie.registry.author import Author
 from raie.registry.canonical import parse_json
 from raie.registry.db.engine import upsert
 from raie.registry.db.queries import (
@@ -33,6 +33,7 @@ from raie.registry.db.tables import edit_parts, edits, models
 from raie.registry.errors import CommitConflict, EditStateError, InvalidValue, LeaseLost
 from raie.registry.failpoints import reach
 from raie.registry.recorded_rows import begun, closed, edit_row
+from raie.registry.states import AuditAction, EditKind, EditState
 from raie.registry.values import Edit, check_digest, check_name
 
 __all__ = [
@@ -40,24 +41,25 @@ __all__ = [
     "begin",
     "heartbeat",
     "insert_edit",
-    "new_holder",
+    "new_lease_owner",
     "parts",
     "record_part",
     "require_lease",
     "resume",
 ]
 
-_KINDS = ("setup", "edit", "import", "merge", "split", "retire")
+_AT_ONCE = (EditKind.ROLLBACK, EditKind.CHERRY_PICK)
+_KINDS = tuple(kind for kind in EditKind if kind not in _AT_ONCE)
 
 
-def new_holder() -> str:
-    """A name for this process as the holder of leases: host:pid:token."""
+def new_lease_owner() -> str:
+    """A name for this process as the owner of leases: host:pid:token."""
     return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
 def begin(
     connection: Connection,
-    holder: str,
+    lease_owner: str,
     model: str,
     kind: str,
     *,
@@ -65,19 +67,18 @@ def begin(
     data_digest: str | None,
     plan_digest: str | None,
     parameters: Mapping[str, Any],
-    actor: str,
-    reason: str,
+    author: Author,
     base: str | None,
 ) -> Edit:
-    """Inserts a running edit with a lease; a set-up makes the model.
+    """Inserts a running edit with a lease; a setup makes the model.
 
     base: the snapshot the edit was planned on; None takes the head. Raises InvalidValue, NotFound, EditStateError
-    for a second set-up, SnapshotExpired for a base whose blobs may be gone, and CommitConflict for a base of another
+    for a second setup, SnapshotExpired for a base whose blobs may be gone, and CommitConflict for a base of another
     model.
     """
     if kind not in _KINDS:
         raise InvalidValue(f"Expected an edit of kind {', '.join(_KINDS)}, found {kind!r}")
-    if kind == "setup":
+    if kind == EditKind.SETUP:
         _make_model(connection, model)
     lock_model(connection, model)
     head = head_id(connection, model)
@@ -94,22 +95,20 @@ def begin(
         data_digest=data_digest,
         plan_digest=plan_digest,
         parameters=parameters,
-        actor=actor,
-        reason=reason,
-        holder=holder,
+        author=author,
+        lease_owner=lease_owner,
     )
     reach("begin.inserted")
     edit = edit_by_number(connection, model, number)
     made = select(models).where(models.c.name == model)
-    rows = [dict(row._mapping) for row in connection.execute(made)] if kind == "setup" else []
+    rows = [dict(row._mapping) for row in connection.execute(made)] if kind == EditKind.SETUP else []
     audit.append(
         connection,
-        actor=actor,
-        action="begin",
+        author=author,
+        action=AuditAction.BEGIN,
         model=model,
         subject=f"edit:{number}",
         source=base or head,
-        reason=reason,
         rows=begun(edit_row(edit), rows),
     )
     reach("begin.audited")
@@ -117,14 +116,14 @@ def begin(
 
 
 def _require_start(model: str, kind: str, head: str | None) -> None:
-    """Raises EditStateError unless a set-up is the model's first edit, and every other one comes after it."""
-    if kind == "setup" and head is not None:
+    """Raises EditStateError unless a setup is the model's first edit, and every other one comes after it."""
+    if kind == EditKind.SETUP and head is not None:
         raise EditStateError(
-            f"Expected no snapshot of model {model!r} before its set-up, found head {head}; edit that one, or name "
-            "another model for a new set-up"
+            f"Expected no snapshot of model {model!r} before its setup, found head {head}; edit that one, or name "
+            "another model for a new setup"
         )
-    if kind != "setup" and head is None:
-        raise EditStateError(f"Expected a set-up of model {model!r} before an edit, found none; set it up first")
+    if kind != EditKind.SETUP and head is None:
+        raise EditStateError(f"Expected a setup of model {model!r} before an edit, found none; set it up first")
 
 
 def insert_edit(
@@ -134,15 +133,13 @@ def insert_edit(
     kind: str,
     base: str | None,
     parameters: Mapping[str, Any],
-    actor: str,
-    reason: str,
-    holder: str,
+    author: Author,
+    lease_owner: str,
     seed: int = 0,
     data_digest: str | None = None,
     plan_digest: str | None = None,
 ) -> int:
     """Inserts a running edit under the model's next number, which it returns; the model's row must be locked."""
-    check_author(actor, reason)
     now = time.time()
     counted = update(models).where(models.c.name == model).values(last_edit=models.c.last_edit + 1)
     number = int(connection.execute(counted.returning(models.c.last_edit)).scalar_one())
@@ -150,17 +147,17 @@ def insert_edit(
         "model": model,
         "number": number,
         "kind": kind,
-        "state": "running",
+        "state": EditState.RUNNING,
         "base": base,
         "seed": seed,
         "data_digest": None if data_digest is None else check_digest(data_digest),
         "plan_digest": None if plan_digest is None else check_digest(plan_digest),
         "parameters": text_of(dict(parameters)),
         "report": "{}",
-        "actor": actor,
-        "reason": reason,
+        "actor": author.name,
+        "reason": author.reason,
         "created_at": now,
-        "lease_owner": holder,
+        "lease_owner": lease_owner,
         "lease_expires_at": now + LEASE_S,
     }
     connection.execute(insert(edits).values(row))
@@ -173,13 +170,13 @@ def _make_model(connection: Connection, model: str) -> None:
     connection.execute(row.on_conflict_do_nothing())
 
 
-def require_lease(connection: Connection, holder: str, model: str, number: int) -> Edit:
-    """The edit, locked; raises EditStateError unless it runs, and LeaseLost unless this holder has its lease."""
+def require_lease(connection: Connection, lease_owner: str, model: str, number: int) -> Edit:
+    """The edit, locked; raises EditStateError unless it runs, and LeaseLost unless this lease owner has it."""
     edit = edit_by_number(connection, model, number, lock=True)
     if not edit.is_open:
         why = f": {edit.close_reason}" if edit.close_reason else ""
         raise EditStateError(f"Expected edit {number} of {model!r} to be running, found it {edit.state}{why}")
-    if edit.lease_owner != holder:
+    if edit.lease_owner != lease_owner:
         raise LeaseLost(
             f"Expected this process to hold the lease of edit {number} of {model!r}, found {edit.lease_owner}; "
             f"`raie edit resume {number}` takes it when that process has stopped"
@@ -187,75 +184,75 @@ def require_lease(connection: Connection, holder: str, model: str, number: int) 
     return edit
 
 
-def heartbeat(connection: Connection, holder: str, model: str, number: int) -> None:
+def heartbeat(connection: Connection, lease_owner: str, model: str, number: int) -> None:
     """Renews the lease; raises LeaseLost and EditStateError."""
-    require_lease(connection, holder, model, number)
-    _lease(connection, holder, model, number)
+    require_lease(connection, lease_owner, model, number)
+    _lease(connection, lease_owner, model, number)
 
 
-def resume(connection: Connection, holder: str, model: str, number: int, actor: str | None, force: bool) -> Edit:
+def resume(
+    connection: Connection, lease_owner: str, model: str, number: int, author: Author | None, force: bool
+) -> Edit:
     """Takes the lease of an abandoned edit, or with force of a running one; returns the edit.
 
     Raises LeaseLost while another process works on it, and EditStateError for an edit that is closed.
     """
-    edit = _require_abandoned(connection, holder, model, number, force)
-    actor = edit.actor if actor is None else actor
-    check_author(actor, "")
-    _lease(connection, holder, model, number)
+    edit = _require_abandoned(connection, lease_owner, model, number, force)
+    author = Author(edit.actor) if author is None else author
+    _lease(connection, lease_owner, model, number)
     reach("resume.leased")
-    if edit.lease_owner != holder:
+    if edit.lease_owner != lease_owner:
         subject = f"edit:{number}"
         audit.append(
             connection,
-            actor=actor,
-            action="resume",
+            author=author,
+            action=AuditAction.RESUME,
             model=model,
             subject=subject,
             source=edit.lease_owner,
-            target=holder,
+            target=lease_owner,
         )
     return edit_by_number(connection, model, number)
 
 
 def abort(
-    connection: Connection, holder: str, model: str, number: int, actor: str | None, reason: str, force: bool
+    connection: Connection, lease_owner: str, model: str, number: int, author: Author | None, force: bool
 ) -> Edit:
     """Closes an edit without a result; one that is aborted already stays as it is.
 
     Raises LeaseLost while another process works on it, and EditStateError for a committed one.
     """
     edit = edit_by_number(connection, model, number, lock=True)
-    actor = edit.actor if actor is None else actor
-    check_author(actor, reason)
-    if edit.state == "aborted":
+    author = Author(edit.actor) if author is None else author
+    if edit.state == EditState.ABORTED:
         return edit
-    _require_abandoned(connection, holder, model, number, force)
+    _require_abandoned(connection, lease_owner, model, number, force)
     mine = (edits.c.model == model, edits.c.number == number)
-    end: dict[str, Any] = {"state": "aborted", "closed_at": time.time(), "close_reason": reason}
+    end: dict[str, Any] = {"state": EditState.ABORTED, "closed_at": time.time(), "close_reason": author.reason}
     connection.execute(update(edits).where(*mine).values(end | {"lease_owner": None, "lease_expires_at": None}))
     reach("abort.closed")
     rows, subject = closed(edit_row(edit, **end)), f"edit:{number}"
-    audit.append(connection, actor=actor, action="abort", model=model, subject=subject, reason=reason, rows=rows)
+    audit.append(connection, author=author, action=AuditAction.ABORT, model=model, subject=subject, rows=rows)
     return edit_by_number(connection, model, number)
 
 
-def _require_abandoned(connection: Connection, holder: str, model: str, number: int, force: bool) -> Edit:
+def _require_abandoned(connection: Connection, lease_owner: str, model: str, number: int, force: bool) -> Edit:
     edit = edit_by_number(connection, model, number, lock=True)
-    if (force and edit.state == "running") or edit.state == "abandoned":
+    if (force and edit.state == EditState.RUNNING) or edit.state == EditState.ABANDONED:
         return edit
-    return require_lease(connection, holder, model, number)
+    return require_lease(connection, lease_owner, model, number)
 
 
-def _lease(connection: Connection, holder: str, model: str, number: int) -> None:
-    lease = {"lease_owner": holder, "lease_expires_at": time.time() + LEASE_S}
+def _lease(connection: Connection, lease_owner: str, model: str, number: int) -> None:
+    lease = {"lease_owner": lease_owner, "lease_expires_at": time.time() + LEASE_S}
     connection.execute(update(edits).where(edits.c.model == model, edits.c.number == number).values(lease))
 
 
 def record_part(
-    connection: Connection, holder: str, model: str, number: int, key: str, value: Mapping[str, Any]
+    connection: Connection, lease_owner: str, model: str, number: int, key: str, value: Mapping[str, Any]
 ) -> None:
     """Records the result of a finished step, replacing an earlier one of the same key, and renews the lease."""
-    heartbeat(connection, holder, model, number)
+    heartbeat(connection, lease_owner, model, number)
     row = {"value": text_of(dict(value)), "created_at": time.time()}
     part = upsert(connection, edit_parts).values(
         model=model, edit=number, key=check_name(key, "part's key"), **row

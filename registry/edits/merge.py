@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from raie.registry.errors import IncompatibleRegions
-from raie.registry.values import APPEND_ONLY, Content, Digest, RegionEntry
+from raie.registry.roles import APPEND_ONLY
+from raie.registry.values import Content, Digest, RegionEntry
 
-__all__ = ["changed_regions", "compose", "contested_regions", "rebase", "revert"]
+__all__ = ["changed_regions", "cherry_pick", "contested_regions", "rebase", "revert"]
 
 _Chunks = tuple[Digest, ...]
 
@@ -73,7 +74,7 @@ def revert(base: Content, result: Content, head: Content) -> Content:
     return replace(head, shared=_present(shared), regions=regions)
 
 
-def compose(target: Content, source: Content, region: int) -> Content:
+def cherry_pick(target: Content, source: Content, region: int) -> Content:
     """The target with one region taken from the source, and the catalogue rows that the region may refer to.
 
     Raises IncompatibleRegions for another backbone or routing space, or catalogues that grew apart.

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, literal, select
 
-from raie.registry.author import check_author
+from raie.registry.author import Author
 from raie.registry.db.engine import Database, chunked, reading
 from raie.registry.db.queries import (
     edit_by_number,
@@ -26,10 +26,11 @@ from raie.registry.db.queries import (
 )
 from raie.registry.db.tables import edits, operations, snapshots
 from raie.registry.edits.commit import LANDING_ATTEMPTS, land_on_head
-from raie.registry.edits.landing import Landing, NewEdit
+from raie.registry.edits.landing import NewEdit
 from raie.registry.edits.merge import changed_regions, contested_regions, revert
 from raie.registry.errors import CommitConflict, EditStateError, IncompatibleRegions, RollbackConflict
 from raie.registry.failpoints import reach
+from raie.registry.states import EditKind, RegionAction
 from raie.registry.store.base import ArtifactStore
 from raie.registry.values import Content, Manifest, RegionChange, Snapshot
 
@@ -49,7 +50,7 @@ _Undo = Callable[[Connection, Snapshot], _Undone]
 
 
 def rollback_to(
-    database: Database, store: ArtifactStore, holder: str, model: str, ref: str, actor: str, reason: str
+    database: Database, store: ArtifactStore, lease_owner: str, model: str, ref: str, author: Author
 ) -> Snapshot:
     """Commits a snapshot with exactly the content of an older one; the head where it has that content already.
 
@@ -61,17 +62,16 @@ def rollback_to(
     def undo(_connection: Connection, _head: Snapshot) -> _Undone:
         return _Undone(target.content, {"to": target.id}, (target.id,))
 
-    return _land(database, store, holder, model, undo, actor, reason)
+    return _land(database, store, lease_owner, model, undo, author)
 
 
 def rollback_edit(
     database: Database,
     store: ArtifactStore,
-    holder: str,
+    lease_owner: str,
     model: str,
     number: int,
-    actor: str,
-    reason: str,
+    author: Author,
     cascade: bool,
 ) -> Snapshot:
     """Commits a snapshot without what one edit changed; the head where that is undone already.
@@ -82,16 +82,15 @@ def rollback_edit(
 
     def undo(connection: Connection, head: Snapshot) -> _Undone:
         content, numbers = _without(connection, head, number, cascade)
-        before = tuple(_before(connection, model, one) for one in numbers)
+        before = tuple(_before(connection, model, undone) for undone in numbers)
         return _Undone(content, {"edits": numbers}, before)
 
-    return _land(database, store, holder, model, undo, actor, reason)
+    return _land(database, store, lease_owner, model, undo, author)
 
 
 def _land(
-    database: Database, store: ArtifactStore, holder: str, model: str, undo: _Undo, actor: str, reason: str
+    database: Database, store: ArtifactStore, lease_owner: str, model: str, undo: _Undo, author: Author
 ) -> Snapshot:
-    check_author(actor, reason)
     for _ in range(LANDING_ATTEMPTS):
         with reading(database) as connection:
             head = snapshot_by_id(connection, resolve_id(connection, model, "head"))
@@ -101,12 +100,18 @@ def _land(
             if content == head.content:
                 return head
             require_kept(connection, undone.sources)
-            changes = changes_between(connection, model, head.content, content, "revert")
+            changes = changes_between(connection, model, head.content, content, RegionAction.REVERT)
         reach("rollback.planned")
-        new = NewEdit("rollback", head.id, actor, reason, undone.parameters)
-        manifest = Manifest(model, head.id, content)
-        landing = Landing(manifest, new, changes, content.digest, sources=undone.sources)
-        snapshot = land_on_head(database, store, holder, landing)
+        landing = NewEdit(
+            kind=EditKind.ROLLBACK,
+            author=author,
+            parameters=undone.parameters,
+            manifest=Manifest(model, head.id, content),
+            changes=changes,
+            proposal=content.digest,
+            sources=undone.sources,
+        )
+        snapshot = land_on_head(database, store, lease_owner, landing)
         if snapshot is not None:
             return snapshot
     raise CommitConflict(f"Expected the rollback to land within {LANDING_ATTEMPTS} attempts; retry", None, None)
@@ -118,9 +123,9 @@ def _without(connection: Connection, head: Snapshot, number: int, cascade: bool)
     landed = _landed_since(connection, head, number)
     while True:
         content, blockers = head.content, set[int]()
-        for one in (edit for edit in landed if edit in chosen):
-            base, result = _contents(connection, model, one)
-            later = landed[: landed.index(one)]
+        for candidate in (edit for edit in landed if edit in chosen):
+            base, result = _contents(connection, model, candidate)
+            later = landed[: landed.index(candidate)]
             blockers = _blockers(connection, model, later, base, result, content)
             if blockers:
                 break
@@ -151,12 +156,12 @@ def _landed_since(connection: Connection, head: Snapshot, number: int) -> list[i
     chain = newest.cte("chain", recursive=True)
     older = select(*columns, chain.c.depth + 1).join(chain, snapshots.c.id == chain.c.parent)
     chain = chain.union_all(older.where(chain.c.id != edit.result))
-    mine = (edits.c.model == head.model, edits.c.kind != "compose")
+    mine = (edits.c.model == head.model, edits.c.kind != EditKind.CHERRY_PICK)
     query = select(edits.c.number).join(chain, edits.c.result == chain.c.id).where(*mine).order_by(chain.c.depth)
     landed = list(connection.execute(query).scalars())
     if number not in landed:
         raise EditStateError(
-            f"Expected edit {number} in the history of the head of {head.model!r}, found that it only composed a "
+            f"Expected edit {number} in the history of the head of {head.model!r}, found that it only made a "
             "snapshot for an alias; promote another snapshot to that alias"
         )
     return landed
@@ -198,7 +203,7 @@ def _before(connection: Connection, model: str, number: int) -> str:
 
 
 def changes_between(
-    connection: Connection, model: str, older: Content, newer: Content, action: str
+    connection: Connection, model: str, older: Content, newer: Content, action: RegionAction
 ) -> tuple[RegionChange, ...]:
     """A RegionChange for every region that differs, with the geometry its version was committed with."""
     regions = sorted(changed_regions(older, newer))
@@ -210,7 +215,7 @@ def changes_between(
     for region in regions:
         old, new = before.get(region), after.get(region)
         if new is None:
-            changes.append(RegionChange(region, "retire"))
+            changes.append(RegionChange(region, RegionAction.RETIRE))
         else:
             shift = angle(old.change.centre, new.change.centre) if old else 0.0
             changes.append(replace(new.change, action=action, windows=0, centre_shift=shift))

@@ -34,6 +34,7 @@ from raie.registry.db.tables import (
 from raie.registry.errors import BlobMissing, InvalidValue
 from raie.registry.ownership.identity import current
 from raie.registry.registry import Registry
+from raie.registry.states import BlobState, EditState
 from raie.registry.store.local import LocalStore
 from raie.registry.values import Digest, digest_of
 
@@ -182,17 +183,23 @@ def _continue(target: Connection, table: Table) -> None:
 def _needed(connection: Connection) -> tuple[tuple[Digest, int], ...]:
     """The blobs that kept snapshots name, the plans of edits that are not aborted, and what open edits recorded."""
     result = edits.outerjoin(expired_snapshots, expired_snapshots.c.snapshot == edits.c.result)
-    alive = (edits.c.state != "aborted", expired_snapshots.c.snapshot.is_(None), edits.c.plan_digest.is_not(None))
+    alive = (
+        edits.c.state != EditState.ABORTED,
+        expired_snapshots.c.snapshot.is_(None),
+        edits.c.plan_digest.is_not(None),
+    )
     planned = connection.execute(select(edits.c.plan_digest).select_from(result).where(*alive)).scalars()
-    parts = select(edit_parts.c.value).select_from(edit_parts.join(edits)).where(edits.c.state == "running")
+    parts = (
+        select(edit_parts.c.value).select_from(edit_parts.join(edits)).where(edits.c.state == EditState.RUNNING)
+    )
     recorded = {digest for value in connection.execute(parts).scalars() for digest in _DIGEST.findall(value)}
     named = set(connection.execute(select(snapshot_blobs.c.digest)).scalars())
     more = recorded.union(planned)
-    found = connection.execute(select(blobs.c.digest, blobs.c.size, blobs.c.state).order_by(blobs.c.digest))
+    rows = connection.execute(select(blobs.c.digest, blobs.c.size, blobs.c.state).order_by(blobs.c.digest))
     return tuple(
         (Digest(row.digest), row.size)
-        for row in found
-        if row.digest in named or (row.digest in more and row.state == "live")
+        for row in rows
+        if row.digest in named or (row.digest in more and row.state == BlobState.LIVE)
     )
 
 

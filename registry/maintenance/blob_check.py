@@ -17,6 +17,7 @@ from raie.registry.db.tables import blobs
 from raie.registry.errors import BlobCorrupt, BlobMissing, StoreUnreachable
 from raie.registry.failpoints import reach
 from raie.registry.registry import Registry
+from raie.registry.states import BlobState
 from raie.registry.store.base import ArtifactStore
 from raie.registry.values import Digest
 
@@ -48,11 +49,11 @@ def blob_rows(connection: Connection, among: Collection[str] | None = None) -> d
     """The rows of all blobs, or of some, by digest."""
     query = select(_b.digest, _b.state, _b.put_at)
     chunks = [None] if among is None else chunked(sorted(among))
-    found: dict[str, BlobRow] = {}
+    by_digest: dict[str, BlobRow] = {}
     for chunk in chunks:
         for row in connection.execute(query if chunk is None else query.where(_b.digest.in_(chunk))):
-            found[row.digest] = BlobRow(row.state, row.put_at)
-    return found
+            by_digest[row.digest] = BlobRow(row.state, row.put_at)
+    return by_digest
 
 
 def read_back(registry: Registry, wanted: Mapping[str, BlobRow | None]) -> ReadBack:
@@ -71,14 +72,16 @@ def read_back(registry: Registry, wanted: Mapping[str, BlobRow | None]) -> ReadB
             rows = blob_rows(connection, failed)
         same = {digest for digest in failed if rows.get(digest) == known[digest]}
         last = attempt + 1 == _ATTEMPTS
-        moved = [digest for digest in failed.keys() - same if digest in rows and rows[digest].state == "live"]
+        moved = [
+            digest for digest in failed.keys() - same if digest in rows and rows[digest].state == BlobState.LIVE
+        ]
         wrong |= {digest: failed[digest] for digest in (*same, *(moved if last else ()))}
         known |= {digest: rows[digest] for digest in moved}
         failed = {} if last else _read(registry.store, moved, sizes)
     damaged, unreadable = dict[str, str](), dict[str, str]()
     for digest in sorted(wrong):
-        found = unreadable if isinstance(wrong[digest], StoreUnreachable) else damaged
-        found[digest] = str(wrong[digest])
+        kind = unreadable if isinstance(wrong[digest], StoreUnreachable) else damaged
+        kind[digest] = str(wrong[digest])
     return ReadBack(len(sizes), sum(sizes.values()), damaged, unreadable)
 
 

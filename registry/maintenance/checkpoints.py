@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from raie.registry.audit import Anchor, chain_head
+from raie.registry.audit import Checkpoint, chain_head
 from raie.registry.canonical import canonical_json
 from raie.registry.db.engine import reading
 from raie.registry.ownership import identity, marker
@@ -38,7 +38,7 @@ def publish(registry: Registry) -> str | None:
     return head
 
 
-def published(registry: Registry) -> list[Anchor]:
+def published(registry: Registry) -> list[Checkpoint]:
     """Every kept head that the chain must hold, oldest first; raises DatabaseUnreachable and StoreUnreachable."""
     return _kept(registry, _folders(registry))[0]
 
@@ -49,7 +49,7 @@ def retired(registry: Registry) -> int:
     return _kept(registry, folders)[1] if any(end is not None for end in folders.values()) else 0
 
 
-def _kept(registry: Registry, folders: Mapping[str, int | None]) -> tuple[list[Anchor], int]:
+def _kept(registry: Registry, folders: Mapping[str, int | None]) -> tuple[list[Checkpoint], int]:
     kept, left = set[tuple[int, str]](), 0
     for folder, end in folders.items():
         for match in filter(None, map(_NAME.fullmatch, registry.store.records(folder))):
@@ -57,7 +57,7 @@ def _kept(registry: Registry, folders: Mapping[str, int | None]) -> tuple[list[A
                 left += 1
             else:
                 kept.add((int(match[1]), match[2]))
-    return [Anchor(number, hashed, "the store") for number, hashed in sorted(kept)], left
+    return [Checkpoint(number, hashed, "the store") for number, hashed in sorted(kept)], left
 
 
 def _folders(registry: Registry) -> Mapping[str, int | None]:
@@ -69,14 +69,14 @@ def _folders(registry: Registry) -> Mapping[str, int | None]:
     require_store(registry.engine, registry.store)
     data = registry.store.get_record(marker.NAME)
     with reading(registry.engine) as connection:
-        told, rows = identity.recorded(connection), identity.epochs(connection)
+        recorded, rows = identity.recorded(connection), identity.epochs(connection)
     ends = dict[str, int | None]()
-    for epochs in (told, rows):
+    for epochs in (recorded, rows):
         for epoch, following in zip(epochs, [*epochs[1:], None], strict=True):
             ends.setdefault(epoch.heads_folder, None if following is None else following.event)
-    found = None if data is None else marker.read(data)
+    owner = None if data is None else marker.read(data)
     # In a root that several share it may be another registry's.
-    if found is not None and not found.released and rows and rows[-1].prefix:
-        named = identity.Epoch(found.epoch, found.registry, "", 0, "", "", 0.0)
+    if owner is not None and not owner.released and rows and rows[-1].prefix:
+        named = identity.Epoch(owner.epoch, owner.registry, "", 0, "", "", 0.0)
         ends.setdefault(named.heads_folder, None)
     return ends

@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Double, Over, cast, delete, func, insert, lit
 from sqlalchemy.sql.functions import FunctionElement
 
 from raie.registry import audit
-from raie.registry.author import check_author
+from raie.registry.author import Author
 from raie.registry.blobs import keep_blobs
 from raie.registry.db.engine import chunked, reading, write
 from raie.registry.db.queries import head_id, lock_model, require_model, select_snapshots, snapshot_of
@@ -38,6 +38,7 @@ from raie.registry.db.tables import (
 from raie.registry.errors import InvalidValue
 from raie.registry.failpoints import reach
 from raie.registry.registry import Registry
+from raie.registry.states import AuditAction, EditState
 from raie.registry.times import iso
 from raie.registry.values import Digest
 
@@ -97,27 +98,24 @@ class ExpiryReport:
         return sum(verdict.bytes for verdict in self.expired)
 
 
-def expire(
-    registry: Registry, model: str, rule: Rule, *, actor: str, reason: str = "", dry_run: bool = False
-) -> ExpiryReport:
-    """Lets the model's snapshots expire that the rule does not keep; a dry run only tells.
+def expire(registry: Registry, model: str, rule: Rule, *, author: Author, dry_run: bool = False) -> ExpiryReport:
+    """Lets the model's snapshots expire that the rule does not keep; a dry run only reports.
 
     Raises NotFound, InvalidValue, DatabaseUnreachable, and BlobMissing where a kept snapshot has lost a blob: nothing
     is given up then, for it may be the last copy of something.
     """
-    check_author(actor, reason)
     if not dry_run:
         registry.require_writable()
     since = time.time() - rule.keep_days * DAY_S
     with reading(registry.engine) as connection:
         require_model(connection, model)
-        verdicts = _judge(connection, model, rule, since)
-    reach("expire.judged")
+        verdicts = _verdicts(connection, model, rule, since)
+    reach("expire.evaluated")
     doomed = [verdict.snapshot for verdict in verdicts if not verdict.kept_by]
     gone = set(doomed) if dry_run else set[str]()
-    why = f"{reason} ({rule})" if reason else str(rule)
+    because = replace(author, reason=f"{author.reason} ({rule})" if author.reason else str(rule))
     for batch in chunked([] if dry_run else doomed, _BATCH):
-        step = partial(_expire, model=model, ids=batch, rule=rule, since=since, actor=actor, why=why)
+        step = partial(_expire, model=model, ids=batch, rule=rule, since=since, author=because)
         gone_now, in_use = write(registry.engine, step)
         reach("expire.committed")
         gone |= gone_now
@@ -130,7 +128,7 @@ def expire(
 # The rule
 
 
-def _judge(connection: Connection, model: str, rule: Rule, since: float) -> list[Verdict]:
+def _verdicts(connection: Connection, model: str, rule: Rule, since: float) -> list[Verdict]:
     """A verdict on every snapshot that has not expired yet, newest first."""
     reasons = _in_use(connection, model, rule, since)
     for snapshot, reason in _line(connection, model, rule, since):
@@ -193,23 +191,23 @@ def _newest_first(function: FunctionElement[Any]) -> Over[Any]:
 
 
 def _bases(connection: Connection, model: str) -> Iterator[tuple[str, str]]:
-    running = (edits.c.model == model, edits.c.state == "running", edits.c.base.is_not(None))
+    running = (edits.c.model == model, edits.c.state == EditState.RUNNING, edits.c.base.is_not(None))
     for row in connection.execute(select(edits.c.base, edits.c.number).where(*running).order_by(edits.c.number)):
         yield row.base, f"the base of edit {row.number}, which is open"
 
 
 def _freed(connection: Connection, doomed: Sequence[str]) -> dict[str, int]:
     """The bytes that only these snapshots, oldest first, need: each blob's with the first that brought it."""
-    place, owner = {snapshot: place for place, snapshot in enumerate(doomed)}, dict[str, int]()
+    index, owner = {snapshot: index for index, snapshot in enumerate(doomed)}, dict[str, int]()
     for chunk in chunked(list(doomed)):
         query = select(snapshot_blobs).where(snapshot_blobs.c.snapshot.in_(chunk))
         for row in connection.execute(query):
-            owner[row.digest] = min(place[row.snapshot], owner.get(row.digest, len(doomed)))
+            owner[row.digest] = min(index[row.snapshot], owner.get(row.digest, len(doomed)))
     needed = {digest for _, blobs_of in _heirs(connection, doomed) for digest in blobs_of}
     freed: dict[str, int] = {}
     for chunk in chunked(sorted(owner.keys() - needed)):
         rows = connection.execute(select(snapshot_blobs).where(snapshot_blobs.c.digest.in_(chunk)))
-        others = {row.digest for row in rows if row.snapshot not in place}
+        others = {row.digest for row in rows if row.snapshot not in index}
         for row in connection.execute(select(blobs.c.digest, blobs.c.size).where(blobs.c.digest.in_(chunk))):
             if row.digest not in others:
                 first = doomed[owner[row.digest]]
@@ -221,7 +219,7 @@ def _freed(connection: Connection, doomed: Sequence[str]) -> dict[str, int]:
 
 
 def _expire(
-    connection: Connection, model: str, ids: list[str], rule: Rule, since: float, actor: str, why: str
+    connection: Connection, model: str, ids: list[str], rule: Rule, since: float, author: Author
 ) -> tuple[set[str], dict[str, tuple[str, ...]]]:
     """Lets a batch expire; returns what did, and what came into use since the rule was asked first, and how."""
     lock_model(connection, model)
@@ -240,16 +238,15 @@ def _expire(
     for snapshot in chosen:
         event = audit.append(
             connection,
-            actor=actor,
-            action="expire",
+            author=author,
+            action=AuditAction.EXPIRE,
             model=model,
             subject=f"snapshot:{snapshot}",
             source=snapshot,
-            reason=why,
             at=at,
         )
         reach("expire.audited")
-        row = {"snapshot": snapshot, "at": at, "actor": actor, "reason": why, "event": event.id}
+        row = {"snapshot": snapshot, "at": at, "actor": author.name, "reason": author.reason, "event": event.id}
         connection.execute(insert(expired_snapshots).values(row))
     reach("expire.marked")
     return set(chosen), in_use

@@ -22,6 +22,7 @@ from raie.registry.db.tables import (
     snapshots,
 )
 from raie.registry.errors import BlobCorrupt, InvalidValue
+from raie.registry.states import AuditAction, EditState
 from raie.registry.values import Digest, Snapshot
 
 __all__ = ["References", "check"]
@@ -100,12 +101,12 @@ def _unkept(connection: Connection, snapshot: str, needed: frozenset[Digest]) ->
 
 
 def _expiries(connection: Connection) -> Iterator[str]:
-    """Checks that the log tells of every expiry, and that what expired keeps nothing."""
+    """Checks that the log records every expiry, and that what expired keeps nothing."""
     x, e = expired_snapshots.c, audit_events.c
-    told = select(x.snapshot, e.subject, e.action).outerjoin(audit_events, e.id == x.event)
-    for row in connection.execute(told.order_by(x.snapshot)):
-        if (row.action, row.subject) != ("expire", f"snapshot:{row.snapshot}"):
-            yield f"snapshot {row.snapshot}: it is marked as expired, and no audit event tells of it"
+    recorded = select(x.snapshot, e.subject, e.action).outerjoin(audit_events, e.id == x.event)
+    for row in connection.execute(recorded.order_by(x.snapshot)):
+        if (row.action, row.subject) != (AuditAction.EXPIRE, f"snapshot:{row.snapshot}"):
+            yield f"snapshot {row.snapshot}: it is marked as expired, and no audit event records it"
     keeping = select(x.snapshot).join(snapshot_blobs, snapshot_blobs.c.snapshot == x.snapshot).distinct()
     for snapshot in connection.execute(keeping).scalars():
         yield f"snapshot {snapshot}: it expired, and there are rows that keep its blobs"
@@ -122,14 +123,14 @@ def _pointers(connection: Connection, gone: set[str]) -> Iterator[str]:
     newest = select(func.max(alias_moves.c.id)).group_by(alias_moves.c.model, alias_moves.c.alias)
     moves = connection.execute(select(alias_moves).where(alias_moves.c.id.in_(newest)))
     logged = {(row.model, row.alias): row.target for row in moves}
-    found = {(row.model, row.name): row.snapshot for row in connection.execute(select(aliases))}
-    for key in sorted(logged.keys() | found.keys()):
-        if logged.get(key) != found.get(key):
-            yield f"alias {key[1]!r} of {key[0]!r} is at {found.get(key)}, its log says {logged.get(key)}"
-        if found.get(key) in gone:
-            yield f"alias {key[1]!r} of {key[0]!r} is at {found.get(key)}, which expired"
-    for edit in connection.execute(select(edits).where(edits.c.state != "aborted")):
-        if edit.state == "committed" and owner.get(edit.result) != edit.model:
+    pointers = {(row.model, row.name): row.snapshot for row in connection.execute(select(aliases))}
+    for key in sorted(logged.keys() | pointers.keys()):
+        if logged.get(key) != pointers.get(key):
+            yield f"alias {key[1]!r} of {key[0]!r} is at {pointers.get(key)}, its log says {logged.get(key)}"
+        if pointers.get(key) in gone:
+            yield f"alias {key[1]!r} of {key[0]!r} is at {pointers.get(key)}, which expired"
+    for edit in connection.execute(select(edits).where(edits.c.state != EditState.ABORTED)):
+        if edit.state == EditState.COMMITTED and owner.get(edit.result) != edit.model:
             yield f"edit {edit.number} of {edit.model!r} made {edit.result}, which is no snapshot of it"
-        if edit.state == "running" and edit.base in gone:
+        if edit.state == EditState.RUNNING and edit.base in gone:
             yield f"edit {edit.number} of {edit.model!r} is open and its base {edit.base} expired"

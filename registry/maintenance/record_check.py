@@ -28,6 +28,7 @@ from raie.registry.errors import InvalidValue
 from raie.registry.promotion.evaluations import evaluation_subject
 from raie.registry.promotion.policy_versions import policy_subject
 from raie.registry.recorded_rows import ACTIONS, COLUMNS, Rows, begun, closed, digest_of_rows, event_key
+from raie.registry.states import AuditAction, EditKind, EditState
 from raie.registry.values import digest_of
 
 __all__ = ["baseline", "check"]
@@ -70,12 +71,12 @@ class _Chain:
 
 
 def check(connection: Connection) -> list[str]:
-    """One line for each row that no event tells of as it stands, each event without its rows, and each wrong pointer."""
+    """One line for each row that no event records as it stands, each event without its rows, and each wrong pointer."""
     chain = _walk(connection)
     now, unmatched = _match(connection, chain)
     return [
         *chain.problems,
-        *(f"{name}: no audit event tells of it as it stands" for name in unmatched),
+        *(f"{name}: no audit event records it as it stands" for name in unmatched),
         *_left_over(connection, chain),
         *_rebased(chain, now),
         *_pointers(connection, chain),
@@ -107,7 +108,7 @@ def _walk(connection: Connection) -> _Chain:
                     chain.problems.append(
                         f"event {row.id} ({row.action}) has no digest of its rows, which events have since {first_digest}"
                     )
-        elif row.action == "upgrade" and row.digest:
+        elif row.action == AuditAction.UPGRADE and row.digest:
             chain.baselines.append((row.id, row.digest))
         _derive(chain, event)
     return chain
@@ -117,16 +118,18 @@ def _derive(chain: _Chain, event: Mapping[str, Any]) -> None:
     """What an event does to heads, aliases, numbers and expiries."""
     action, model, target, at = event["action"], event["model"], event["target"], event["at"]
     subject = str(event["subject"])
-    if action in ("begin", "rollback", "compose") and (named := _EDIT.fullmatch(subject)):
+    if action in (AuditAction.BEGIN, AuditAction.ROLLBACK, AuditAction.CHERRY_PICK) and (
+        named := _EDIT.fullmatch(subject)
+    ):
         chain.numbers[model] = max(int(named[1]), chain.numbers.get(model, 0))
-    if action in ("commit", "rollback"):
+    if action in (AuditAction.COMMIT, AuditAction.ROLLBACK):
         chain.heads[model] = target, at
-    if action in ("commit", "rollback", "compose"):
+    if action in (AuditAction.COMMIT, AuditAction.ROLLBACK, AuditAction.CHERRY_PICK):
         # An edit whose content had expired brings its blobs back.
         chain.expired.pop(target, None)
-    if action == "promote":
+    if action == AuditAction.PROMOTE:
         chain.aliases[model, subject.removeprefix(_ALIAS)] = target, at
-    if action == "expire":
+    if action == AuditAction.EXPIRE:
         chain.expired[event["source"]] = at, event["actor"], event["reason"], event["id"]
 
 
@@ -139,12 +142,12 @@ def _match(connection: Connection, chain: _Chain) -> tuple[dict[int, str], list[
     old, now, unmatched = set(chain.old), dict[int, str](), list[str]()
     for recorded in joined(_edits(connection), _single_rows(connection)):
         digest = _digest(recorded.rows)
-        found = _take(chain.keys, _key(recorded.event, digest))
-        if found is None and old:
-            found = _take(chain.keys, _key(recorded.event, None))
-            if found is not None:
-                now[found] = digest
-        if found is None:
+        number = _take(chain.keys, _key(recorded.event, digest))
+        if number is None and old:
+            number = _take(chain.keys, _key(recorded.event, None))
+            if number is not None:
+                now[number] = digest
+        if number is None:
             unmatched.append(recorded.name)
     return now, unmatched
 
@@ -170,10 +173,10 @@ def _take(keys: dict[bytes, list[int]], key: bytes | None) -> int | None:
     numbers = None if key is None else keys.get(key)
     if key is None or not numbers:
         return None
-    found = numbers.pop(0)
+    number = numbers.pop(0)
     if not numbers:
         del keys[key]
-    return found
+    return number
 
 
 def _left_over(connection: Connection, chain: _Chain) -> Iterator[str]:
@@ -182,7 +185,7 @@ def _left_over(connection: Connection, chain: _Chain) -> Iterator[str]:
     for chunk in chunked(numbers[:_LISTED]):
         for row in connection.execute(select(audit_events).where(_e.id.in_(chunk)).order_by(_e.id)):
             of = "" if row.model is None else f" of {row.model!r}"
-            yield f"event {row.id} ({row.action}, {row.subject}{of}): what it tells of is missing or was changed"
+            yield f"event {row.id} ({row.action}, {row.subject}{of}): what it records is missing or was changed"
     if len(numbers) > _LISTED:
         yield f"{len(numbers) - _LISTED} more events: what they tell of is missing or was changed"
 
@@ -211,9 +214,9 @@ def _edits(connection: Connection) -> Iterator[_Recorded]:
             _of_edits(connection, tables.operations, model.name, "edit", "position"),
             _of_edits(connection, tables.adapter_versions, model.name, "edit", "region", "version"),
             _of_edits(connection, tables.snapshots, model.name, "edit", "id"),
-            key=lambda one: one[0],
+            key=lambda pair: pair[0],
         )
-        for number, group in groupby(led, key=lambda one: one[0]):
+        for number, group in groupby(led, key=lambda pair: pair[0]):
             rows: dict[str, list[Mapping[str, Any]]] = {}
             for _, table, row in group:
                 rows.setdefault(table, []).append(row)
@@ -237,23 +240,25 @@ def _edit(
     name = f"edit {number} of {model!r}"
     results = [rows.get(table, []) for table in ("operations", "adapter_versions", "snapshots")]
     if "edits" not in rows:
-        yield _Recorded(f"{name}, which is missing", _event("begin", model, f"edit:{number}", {}), {})
+        yield _Recorded(f"{name}, which is missing", _event(AuditAction.BEGIN, model, f"edit:{number}", {}), {})
         return
     edit = rows["edits"][0]
-    at_once = edit["kind"] in ("rollback", "compose")
+    at_once = edit["kind"] in (EditKind.ROLLBACK, EditKind.CHERRY_PICK)
     said = {"actor": edit["actor"], "reason": edit["reason"]}
     if not at_once:
-        event = _event("begin", model, f"edit:{number}", said | {"source": edit["base"]})
+        event = _event(AuditAction.BEGIN, model, f"edit:{number}", said | {"source": edit["base"]})
         yield _Recorded(f"the begin of {name}", event, begun(edit, [made]))
-    if edit["state"] == "committed":
+    if edit["state"] == EditState.COMMITTED:
         landed = said | {"target": edit["result"], "at": edit["closed_at"]}
-        event = _event(edit["kind"] if at_once else "commit", model, f"edit:{number}", landed)
+        event = _event(edit["kind"] if at_once else AuditAction.COMMIT, model, f"edit:{number}", landed)
         yield _Recorded(name, event, closed(edit, *results))
-    elif edit["state"] == "aborted":
-        event = _event("abort", model, f"edit:{number}", {"reason": edit["close_reason"]})
+    elif edit["state"] == EditState.ABORTED:
+        event = _event(AuditAction.ABORT, model, f"edit:{number}", {"reason": edit["close_reason"]})
         yield _Recorded(name, event, closed(edit, *results))
     elif any(results):
-        yield _Recorded(f"what {name}, which is open, made", _event("commit", model, f"edit:{number}", {}), {})
+        yield _Recorded(
+            f"what {name}, which is open, made", _event(AuditAction.COMMIT, model, f"edit:{number}", {}), {}
+        )
 
 
 def _event(action: str, model: str, subject: str, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -263,35 +268,44 @@ def _event(action: str, model: str, subject: str, fields: Mapping[str, Any]) -> 
 
 
 def _single_rows(connection: Connection) -> Iterator[_Recorded]:
-    """What each move of an alias and each word of trust tells of."""
+    """What each move of an alias and each decision of trust records."""
     for row in _all(connection, tables.alias_moves, "id"):
-        told = {"source": row["source"], "target": row["target"]}
+        logged = {"source": row["source"], "target": row["target"]}
         yield _single(
-            f"move {row['id']} of an alias", "promote", f"alias:{row['alias']}", "alias_moves", row, told
+            f"move {row['id']} of an alias",
+            AuditAction.PROMOTE,
+            f"alias:{row['alias']}",
+            "alias_moves",
+            row,
+            logged,
         )
     for row in _all(connection, tables.policies, "model", "alias", "version"):
         name, subject = (
             f"policy {row['version']} of {row['alias']!r}",
             policy_subject(row["alias"], row["version"]),
         )
-        yield _single(name, "policy", subject, "policies", row, {"target": digest_of(str(row["policy"]).encode())})
+        yield _single(
+            name, AuditAction.POLICY, subject, "policies", row, {"target": digest_of(str(row["policy"]).encode())}
+        )
     for row in _all(connection, tables.evaluations, "id"):
-        told = {"source": row["against"], "target": row["snapshot"]}
+        logged = {"source": row["against"], "target": row["snapshot"]}
         subject = evaluation_subject(row["id"], str(row["report"]))
-        yield _single(f"evaluation {row['id']}", "evaluate", subject, "evaluations", row, told)
+        yield _single(f"evaluation {row['id']}", AuditAction.EVALUATE, subject, "evaluations", row, logged)
     for row in _all(connection, tables.approvals, "model", "alias", "snapshot", "actor"):
         name = f"approval of {row['snapshot']} by {row['actor']}"
-        yield _single(name, "approve", f"alias:{row['alias']}", "approvals", row, {"target": row["snapshot"]})
+        yield _single(
+            name, AuditAction.APPROVE, f"alias:{row['alias']}", "approvals", row, {"target": row["snapshot"]}
+        )
     for row in _all(connection, tables.approval_events, "id"):
         name = f"word {row['id']} on an approval by {row['actor']}"
-        told = {"target": row["snapshot"]}
-        yield _single(name, row["action"], f"alias:{row['alias']}", "approval_events", row, told)
+        logged = {"target": row["snapshot"]}
+        yield _single(name, row["action"], f"alias:{row['alias']}", "approval_events", row, logged)
     for row in _all(connection, tables.key_events, "id"):
         name, action = f"word {row['id']} on key {row['name']!r}", f"{row['action']} key"
         yield _single(name, action, f"key:{row['name']}", "key_events", row, {"target": row["key"]})
     for row in _all(connection, tables.signatures, "model", "snapshot", "key"):
-        name, told = f"signature of {row['snapshot']}", {"target": row["snapshot"]}
-        yield _single(name, "sign", f"key:{row['key']}", "signatures", row, told)
+        name, logged = f"signature of {row['snapshot']}", {"target": row["snapshot"]}
+        yield _single(name, AuditAction.SIGN, f"key:{row['key']}", "signatures", row, logged)
 
 
 def _all(connection: Connection, table: Table, *order: str) -> Iterator[Mapping[str, Any]]:
@@ -301,10 +315,10 @@ def _all(connection: Connection, table: Table, *order: str) -> Iterator[Mapping[
 
 
 def _single(
-    name: str, action: str, subject: str, table: str, row: Mapping[str, Any], told: Mapping[str, Any]
+    name: str, action: str, subject: str, table: str, row: Mapping[str, Any], logged: Mapping[str, Any]
 ) -> _Recorded:
     said = {field: row[field] for field in ("actor", "reason", "at")}
-    return _Recorded(name, _event(action, row["model"], subject, {**said, **told}), {table: [row]})
+    return _Recorded(name, _event(action, row["model"], subject, {**said, **logged}), {table: [row]})
 
 
 # Pointers
@@ -313,28 +327,28 @@ def _single(
 def _pointers(connection: Connection, chain: _Chain) -> Iterator[str]:
     """Compares what only ever moves with where the events moved it."""
     heads = {row.model: (row.snapshot, row.moved_at) for row in connection.execute(select(tables.heads))}
-    for model, found, told in _different(heads, chain.heads):
-        yield f"the head of {model!r} is {_place(found)}, the audit says {_place(told)}"
+    for model, held, logged in _different(heads, chain.heads):
+        yield f"the head of {model!r} is {_position(held)}, the audit says {_position(logged)}"
     rows = connection.execute(select(tables.aliases))
     aliases = {(row.model, row.name): (row.snapshot, row.moved_at) for row in rows}
-    for (model, alias), found, told in _different(aliases, chain.aliases):
-        yield f"alias {alias!r} of {model!r} is at {_place(found)}, the audit says {_place(told)}"
+    for (model, alias), held, logged in _different(aliases, chain.aliases):
+        yield f"alias {alias!r} of {model!r} is at {_position(held)}, the audit says {_position(logged)}"
     numbers = {row.name: row.last_edit for row in connection.execute(select(tables.models))}
-    for model, found, told in _different(numbers, chain.numbers):
-        yield f"the last edit of {model!r} is {found}, the audit says {told}"
+    for model, held, logged in _different(numbers, chain.numbers):
+        yield f"the last edit of {model!r} is {held}, the audit says {logged}"
     rows = connection.execute(select(tables.expired_snapshots))
     expired = {row.snapshot: (row.at, row.actor, row.reason, row.event) for row in rows}
-    for snapshot, found, told in _different(expired, chain.expired):
-        yield f"snapshot {snapshot} {_expired(found)}, the audit says that it {_expired(told)}"
+    for snapshot, held, logged in _different(expired, chain.expired):
+        yield f"snapshot {snapshot} {_expired(held)}, the audit says that it {_expired(logged)}"
 
 
-def _different(found: Mapping[Any, Any], told: Mapping[Any, Any]) -> Iterator[tuple[Any, Any, Any]]:
-    for key in sorted(found.keys() | told.keys(), key=repr):
-        if found.get(key) != told.get(key):
-            yield key, found.get(key), told.get(key)
+def _different(held: Mapping[Any, Any], logged: Mapping[Any, Any]) -> Iterator[tuple[Any, Any, Any]]:
+    for key in sorted(held.keys() | logged.keys(), key=repr):
+        if held.get(key) != logged.get(key):
+            yield key, held.get(key), logged.get(key)
 
 
-def _place(pointer: tuple[str, float] | None) -> str:
+def _position(pointer: tuple[str, float] | None) -> str:
     return "no snapshot" if pointer is None else f"{pointer[0]} since {pointer[1]}"
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, delete, func, inspect, select
 
 from raie.registry import audit
-from raie.registry.author import check_author
+from raie.registry.author import Author
 from raie.registry.db.engine import chunked, missing_file, open_engine, reading
 from raie.registry.db.shown_url import shown
 from raie.registry.db.tables import SCHEMA_REVISION, audit_events, blobs, models
@@ -27,6 +27,7 @@ from raie.registry.maintenance import checkpoints, fsck, trust_rows
 from raie.registry.maintenance.backup import BLOBS, DATABASE, Backup, Fill, copy_rows, file_sha256, read_manifest
 from raie.registry.ownership.identity import current, scope_of
 from raie.registry.registry import Registry
+from raie.registry.states import AuditAction
 from raie.registry.store.base import ArtifactStore
 from raie.registry.store.local import LocalStore
 from raie.registry.store.open import open_store
@@ -50,16 +51,16 @@ class Restored:
 
 
 def restore(
-    folder: Path, database_url: str, store_url: str, fill: Fill, *, actor: str, replace: bool = False
+    folder: Path, database_url: str, store_url: str, fill: Fill, *, author: Author, replace: bool = False
 ) -> Restored:
-    """Brings a backup back into a database that is not there or holds no model; the audit tells of it.
+    """Brings a backup back into a database that is not there or holds no model; the audit records it.
 
     Args:
         folder: of the backup.
         database_url: an SQLite file or a PostgreSQL database.
         store_url: the store that has the blobs, or is given those that it lacks from the backup.
         fill: `raie.migrations.filling.fill`.
-        actor: who does it.
+        author: who does it.
         replace: also into an SQLite file that holds models; that one is kept beside it.
     Returns: what was brought back, and what is lost. Where another database owns the registry's part of the store, the
         restored one can be read, and not written before `takeover.move` or `takeover.fork`.
@@ -67,7 +68,6 @@ def restore(
         backup of another revision; BlobMissing; StoreUnreachable; DatabaseUnreachable. Nothing is changed then, but for
         blobs that the store was given.
     """
-    check_author(actor, "")
     backup = read_manifest(folder)
     target = open_engine(database_url)
     held = _holds_models(target)
@@ -86,7 +86,9 @@ def restore(
             for chunk in chunked(gone):
                 connection.execute(delete(blobs).where(blobs.c.digest.in_(chunk)))
             subject = f"backup:{backup.digest}"
-            audit.append(connection, actor=actor, action="restore", subject=subject, source=backup.chain_head)
+            audit.append(
+                connection, author=author, action=AuditAction.RESTORE, subject=subject, source=backup.chain_head
+            )
 
         aside = _swap_in(target, fill, copy) if held else None
         if not held:
@@ -111,14 +113,14 @@ def _holds_models(engine: Engine) -> bool:
 @contextmanager
 def _checked_copy(folder: Path, backup: Backup) -> Iterator[Engine]:
     """The backup's database, copied: what is checked is what is brought back, whoever writes there meanwhile."""
-    with tempfile.TemporaryDirectory(prefix="raie-restore-") as place:
-        copy = Path(place) / DATABASE
+    with tempfile.TemporaryDirectory(prefix="raie-restore-") as temporary:
+        copy = Path(temporary) / DATABASE
         shutil.copyfile(folder / DATABASE, copy)
-        found = copy.stat().st_size, file_sha256(copy)
-        if found != (backup.database_bytes, backup.database_sha256):
+        measured = copy.stat().st_size, file_sha256(copy)
+        if measured != (backup.database_bytes, backup.database_sha256):
             raise InvalidValue(
                 f"Expected {folder / DATABASE} as the manifest has it, {backup.database_bytes} bytes with sha256 "
-                f"{backup.database_sha256[:12]}, found {found[0]} with {found[1][:12]}: use another copy"
+                f"{backup.database_sha256[:12]}, found {measured[0]} with {measured[1][:12]}: use another copy"
             )
         if backup.revision != SCHEMA_REVISION:
             raise SchemaMismatch(
@@ -132,10 +134,12 @@ def _check(source: Engine, backup: Backup, store: ArtifactStore) -> int:
     """Raises InvalidValue unless the database holds together; how many later events the store knows of."""
     kept = [] if _is_to_be_made(backup, store) else checkpoints.published(Registry(source, store))
     with reading(source) as connection:
-        found = list(connection.exec_driver_sql("PRAGMA integrity_check").scalars())
-        problems = [] if found == ["ok"] else found[:3]
+        answers = list(connection.exec_driver_sql("PRAGMA integrity_check").scalars())
+        problems = [] if answers == ["ok"] else answers[:3]
         last = int(backup.chain_head.partition(":")[0])
-        chain = audit.verify_chain(connection, [anchor for anchor in kept if (anchor.number or 0) <= last])
+        chain = audit.verify_chain(
+            connection, [checkpoint for checkpoint in kept if (checkpoint.number or 0) <= last]
+        )
         problems += [
             *chain.problems,
             *fsck.check(connection).problems,
@@ -149,7 +153,9 @@ def _check(source: Engine, backup: Backup, store: ArtifactStore) -> int:
             problems.append("its audit has another number of events")
     if problems:
         raise InvalidValue(f"Expected a sound backup, found {len(problems)} problems, the first: {problems[0]}")
-    return max([(anchor.number or 0) - last for anchor in kept if (anchor.number or 0) > last], default=0)
+    return max(
+        [(checkpoint.number or 0) - last for checkpoint in kept if (checkpoint.number or 0) > last], default=0
+    )
 
 
 def _is_to_be_made(backup: Backup, store: ArtifactStore) -> bool:

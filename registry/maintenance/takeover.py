@@ -15,7 +15,7 @@ from itertools import count
 
 from sqlalchemy import Connection, Select, delete, select
 
-from raie.registry.author import check_author
+from raie.registry.author import Author
 from raie.registry.canonical import canonical_json
 from raie.registry.db.engine import chunked, reading, write
 from raie.registry.db.tables import blobs, snapshot_blobs
@@ -24,6 +24,7 @@ from raie.registry.maintenance.checkpoints import publish
 from raie.registry.ownership import identity, marker, standing
 from raie.registry.ownership.reachable import require_store
 from raie.registry.registry import Registry
+from raie.registry.states import BlobState
 from raie.registry.store.base import ArtifactStore
 from raie.registry.values import Digest
 
@@ -43,62 +44,61 @@ class Moved:
     copied: int = 0
 
 
-def fork(registry: Registry, *, actor: str, reason: str, report: Report | None = None) -> Moved:
+def fork(registry: Registry, *, author: Author, report: Report | None = None) -> Moved:
     """Makes a copy of a database a registry of its own: a new id, the next epoch, and its own part of the store.
 
     Every blob that a kept snapshot needs is copied there and read back first. Raises InvalidValue for a database that
     owns its store or for no reason, BlobMissing and BlobCorrupt where such a blob is lost, StoreError and
     DatabaseUnreachable.
     """
-    _check(actor, reason)
-    found = standing.look(registry)
-    if found.read_only is None:
+    _check(author)
+    state = standing.look(registry)
+    if state.read_only is None:
         raise InvalidValue(
-            f"Expected a copy of a registry to fork, found the database that owns registry {found.epoch.registry}; "
+            f"Expected a copy of a registry to fork, found the database that owns registry {state.epoch.registry}; "
             "copy the database first, and fork the copy"
         )
-    new = _new_id(registry, found.epoch)
-    return _relocate(registry, found.epoch, new, actor, reason, report)
+    new = _new_id(registry, state.epoch)
+    return _relocate(registry, state.epoch, new, author, report)
 
 
-def separate(registry: Registry, *, actor: str, reason: str, report: Report | None = None) -> Moved | None:
+def separate(registry: Registry, *, author: Author, report: Report | None = None) -> Moved | None:
     """Gives a registry in the store's root a part of its own; None where it has one already.
 
     Its blobs and its kept chain heads are copied there and read back; in the root stays a record that it has left, and
     its blobs, which may be others' too. Raises NotOwner for a copy, InvalidValue for no reason, and as `fork` does.
     """
-    _check(actor, reason)
-    found = standing.look(registry)
-    if (why := found.read_only) is not None:
+    _check(author)
+    state = standing.look(registry)
+    if (why := state.read_only) is not None:
         raise NotOwner(why)
     moved = None
-    if not found.epoch.prefix:
-        moved = _relocate(registry, found.epoch, found.epoch.registry, actor, reason, report)
-    _leave_root(registry, found.epoch)
+    if not state.epoch.prefix:
+        moved = _relocate(registry, state.epoch, state.epoch.registry, author, report)
+    _leave_root(registry, state.epoch)
     return moved
 
 
-def move(registry: Registry, *, actor: str, reason: str) -> Moved | None:
+def move(registry: Registry, *, author: Author) -> Moved | None:
     """Takes the registry's part of the store over for this database; None where it owns it already.
 
     Whatever other database owned it is refused from then on. Chain heads of events that this one lacks no longer count.
     Raises NotOwner for a root that is another registry's, InvalidValue for no reason, and as `fork` does.
     """
-    _check(actor, reason)
-    found = standing.look(registry)
-    if found.read_only is None:
-        if (shared := found.shared) is not None:
+    _check(author)
+    state = standing.look(registry)
+    if state.read_only is None:
+        if (shared := state.shared) is not None:
             raise NotOwner(shared)
         standing.require_writable(registry, fresh=True)
         return None
-    number = 1 + max(found.epoch.number, found.marker.epoch if found.marker is not None else 0)
+    number = 1 + max(state.epoch.number, state.marker.epoch if state.marker is not None else 0)
     step = partial(
         identity.add_epoch,
         number=number,
-        registry=found.epoch.registry,
-        prefix=found.epoch.prefix,
-        actor=actor,
-        reason=reason,
+        registry=state.epoch.registry,
+        prefix=state.epoch.prefix,
+        author=author,
     )
     epoch = write(registry.engine, step)
     standing.claim(registry, epoch)
@@ -107,10 +107,9 @@ def move(registry: Registry, *, actor: str, reason: str) -> Moved | None:
     return Moved(epoch, opened)
 
 
-def _check(actor: str, reason: str) -> None:
-    check_author(actor, reason)
-    if not reason.strip():
-        raise InvalidValue("Expected a reason, found none: the audit log tells it to whoever asks later")
+def _check(author: Author) -> None:
+    if not author.reason.strip():
+        raise InvalidValue("Expected a reason, found none: the audit log says it to whoever asks later")
 
 
 def _new_id(registry: Registry, epoch: identity.Epoch) -> str:
@@ -129,9 +128,7 @@ def _new_id(registry: Registry, epoch: identity.Epoch) -> str:
     raise AssertionError("counting ends never")
 
 
-def _relocate(
-    registry: Registry, epoch: identity.Epoch, new: str, actor: str, reason: str, report: Report | None
-) -> Moved:
+def _relocate(registry: Registry, epoch: identity.Epoch, new: str, author: Author, report: Report | None) -> Moved:
     """Copies what the registry needs to registries/<new>, and switches to it."""
     require_store(registry.engine, registry.store)
     target = registry.store.within(f"registries/{new}")
@@ -143,9 +140,7 @@ def _relocate(
     begun: identity.Epoch | None = None
     while begun is None:
         _copy_blobs(registry, target, copied, lost, report)
-        step = partial(
-            _switch, before=epoch, after=after, copied=copied, lost=set(lost), actor=actor, reason=reason
-        )
+        step = partial(_switch, before=epoch, after=after, copied=copied, lost=set(lost), author=author)
         begun = write(registry.engine, step)
     opened = replace(registry, store=target, checked={})
     publish(opened)
@@ -203,36 +198,35 @@ def _switch(
     after: identity.Epoch,
     copied: set[Digest],
     lost: set[Digest],
-    actor: str,
-    reason: str,
+    author: Author,
 ) -> identity.Epoch | None:
     """Begins the epoch; None where more blobs were put meanwhile, which must be copied first."""
     if connection.dialect.name == "postgresql":
         # Uploads that are being recorded end first, and later ones find the new part of the store.
         connection.exec_driver_sql("LOCK TABLE blobs IN SHARE ROW EXCLUSIVE MODE")
-    if (found := identity.current(connection)) != before:
-        raise NotOwner(f"Expected epoch {before.number} still, found {found.number}, begun meanwhile; look again")
+    if (epoch := identity.current(connection)) != before:
+        raise NotOwner(f"Expected epoch {before.number} still, found {epoch.number}, begun meanwhile; look again")
     live = {Digest(digest) for digest in connection.execute(_live()).scalars()}
     if live - copied - lost:
         return None
     for chunk in chunked(sorted(lost)):
         connection.execute(delete(blobs).where(_b.digest.in_(chunk)))
     fields = {"number": after.number, "registry": after.registry, "prefix": after.prefix}
-    return identity.add_epoch(connection, **fields, actor=actor, reason=reason)  # type: ignore[arg-type]
+    return identity.add_epoch(connection, **fields, author=author)  # type: ignore[arg-type]
 
 
 def _live() -> Select[str]:
-    return select(_b.digest).where(_b.state == "live")
+    return select(_b.digest).where(_b.state == BlobState.LIVE)
 
 
 def _leave_root(registry: Registry, epoch: identity.Epoch) -> None:
     """Says in the store's root that the registry has left it, so that the last one there may have it."""
     root = registry.store.within("")
     with reading(registry.engine) as connection:
-        mine = {each.registry for each in identity.recorded(connection)} | {epoch.registry}
-    for each in sorted(mine):
-        root.put_record(f"audit/{each}/{standing.SEPARATED}", canonical_json({"registry": each}))
+        mine = {registry_id.registry for registry_id in identity.recorded(connection)} | {epoch.registry}
+    for registry_id in sorted(mine):
+        root.put_record(f"audit/{registry_id}/{standing.SEPARATED}", canonical_json({"registry": registry_id}))
     data = root.get_record(marker.NAME)
-    found = None if data is None else marker.read(data)
-    if found is not None and found.registry in mine and not found.released:
-        root.put_record(marker.NAME, replace(found, released=True).to_bytes())
+    owner = None if data is None else marker.read(data)
+    if owner is not None and owner.registry in mine and not owner.released:
+        root.put_record(marker.NAME, replace(owner, released=True).to_bytes())

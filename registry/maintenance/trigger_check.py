@@ -44,9 +44,9 @@ def check(connection: Connection) -> Iterator[str]:
     """One line for the triggers that are missing, for those that raie did not make so, and for those not in force."""
     postgres = connection.dialect.name == "postgresql"
     wanted = _expected_postgres(connection) if postgres else _expected_sqlite(connection)
-    found, asleep = _held_postgres(connection) if postgres else (_held_sqlite(connection), set[str]())
-    missing = wanted.keys() - found.keys()
-    others = {name for name in wanted.keys() & found.keys() if found[name] != wanted[name]}
+    held, asleep = _held_postgres(connection) if postgres else (_held_sqlite(connection), set[str]())
+    missing = wanted.keys() - held.keys()
+    others = {name for name in wanted.keys() & held.keys() if held[name] != wanted[name]}
     disabled = (wanted.keys() & asleep) - others
     yield from _line(missing, "missing, and what it refused is let through")
     yield from _line(others, "not as raie makes it, and may let anything through")
@@ -77,31 +77,33 @@ def _held_sqlite(connection: Connection) -> dict[str, _Trigger]:
 
 
 def _expected_postgres(connection: Connection) -> dict[str, _Trigger]:
-    found: dict[str, _Trigger] = {}
+    expected: dict[str, _Trigger] = {}
     functions: dict[str, tuple[str, str]] = {}
     for statement in map(str.strip, _statements(connection)):
         if match := _FUNCTION.fullmatch(statement):
             functions[match[1]] = match[4], f"{match[2]}={match[3]}" if match[2] else ""
         elif match := _TRIGGER.match(statement):
             body, settings = functions[match[2]]
-            found[match[1]] = _Trigger(_plain(statement), body, _spaced(settings))
-    return found
+            expected[match[1]] = _Trigger(_plain(statement), body, _spaced(settings))
+    return expected
 
 
 def _held_postgres(connection: Connection) -> tuple[dict[str, _Trigger], set[str]]:
     """The triggers, and the names of those that are not in force in every session."""
     rows = connection.execute(text(_HELD)).all()
-    found = {row.tgname: _Trigger(_plain(row.definition), row.prosrc, _spaced(row.settings)) for row in rows}
-    return found, {row.tgname for row in rows if row.tgenabled != _ALWAYS}
+    held = {row.tgname: _Trigger(_plain(row.definition), row.prosrc, _spaced(row.settings)) for row in rows}
+    return held, {row.tgname for row in rows if row.tgenabled != _ALWAYS}
 
 
 def _plain(definition: str) -> str:
     """A definition as the server and as raie spell it: without schemas, casts, brackets and the case of words."""
-    one = re.sub(r"OPERATOR\(pg_catalog\.(\S+?)\)", r"\1", definition).replace("::pg_catalog.", "::")
-    one = re.sub(rf"(?i)(?<= )(on|function) {_SCHEMA}", r"\1 ", " ".join(one.split()))
-    one = re.sub(r"::\w+(?: varying)?|[()\"]", "", one).lower()
+    plain = re.sub(r"OPERATOR\(pg_catalog\.(\S+?)\)", r"\1", definition).replace("::pg_catalog.", "::")
+    plain = re.sub(rf"(?i)(?<= )(on|function) {_SCHEMA}", r"\1 ", " ".join(plain.split()))
+    plain = re.sub(r"::\w+(?: varying)?|[()\"]", "", plain).lower()
     # The server has an order of its own for what a trigger fires on.
-    return re.sub(r"(?<= )(?:\w+ or )+\w+(?= on )", lambda match: " or ".join(sorted(match[0].split(" or "))), one)
+    return re.sub(
+        r"(?<= )(?:\w+ or )+\w+(?= on )", lambda match: " or ".join(sorted(match[0].split(" or "))), plain
+    )
 
 
 def _spaced(settings: str) -> str:

@@ -22,7 +22,7 @@ __all__ = ["TrustReport", "check"]
 
 @dataclass(frozen=True)
 class TrustReport:
-    """How many signatures are kept, and what is wrong with them, with any row that the audit tells of, or a trigger."""
+    """How many signatures are kept, and what is wrong with them, with any row that the audit records, or a trigger."""
 
     signatures: int
     problems: tuple[str, ...]

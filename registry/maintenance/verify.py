@@ -20,7 +20,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, delete, exists, func, select, update
 
 from raie.registry import audit
-from raie.registry.author import check_author
+from raie.registry.author import Author
 from raie.registry.db.engine import chunked, reading, upsert, write
 from raie.registry.db.queries import select_snapshots, snapshot_of
 from raie.registry.db.tables import blobs, edit_parts, edits, expired_snapshots, snapshot_blobs, snapshots
@@ -34,6 +34,7 @@ from raie.registry.ownership import standing as ownership
 from raie.registry.ownership.identity import require_scope
 from raie.registry.ownership.reachable import require_store
 from raie.registry.registry import Registry
+from raie.registry.states import AuditAction, BlobState, EditState
 from raie.registry.values import Digest
 
 __all__ = ["GRACE_S", "Collected", "DamagedBlob", "GcReport", "VerifyReport", "gc", "verify"]
@@ -44,11 +45,11 @@ GRACE_S = 3 * 24 * 3600.0
 _AT_ONCE = 20
 """Objects removed while their rows are locked: SQLite has one lock, and other writers wait for it."""
 
-_STRAY = "the database does not know it"
+_ORPHAN = "the database does not know it"
 _WHY = {
-    "live": "no kept snapshot names it",
-    "uploading": "its upload was interrupted",
-    "deleting": "an earlier gc was interrupted",
+    BlobState.LIVE: "no kept snapshot names it",
+    BlobState.UPLOADING: "its upload was interrupted",
+    BlobState.DELETING: "an earlier gc was interrupted",
 }
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _b = blobs.c
@@ -109,8 +110,8 @@ class Collected:
 class GcReport:
     """What gc removed, or in a dry run would remove.
 
-    kept: what no kept snapshot names either, and why it stays for now.  leftovers: names of interrupted uploads.
-    strays: objects in the store that the database does not know; they are removed only on request, for a
+    kept: what no kept snapshot names either, and why it stays for now.  incomplete_uploads: names of interrupted uploads.
+    orphans: objects in the store that the database does not know; they are removed only on request, for a
     database that was restored may have forgotten what they were.  uploads_problem: why interrupted uploads could not
     be looked for, in one line.
     """
@@ -118,8 +119,8 @@ class GcReport:
     dry_run: bool
     removed: tuple[Collected, ...]
     kept: tuple[Collected, ...]
-    leftovers: tuple[str, ...]
-    strays: tuple[str, ...]
+    incomplete_uploads: tuple[str, ...]
+    orphans: tuple[str, ...]
     uploads_problem: str | None = None
 
     @property
@@ -128,23 +129,23 @@ class GcReport:
         return sum(blob.size for blob in self.removed)
 
 
-def verify(registry: Registry, *, anchors: Iterable[audit.Anchor] = ()) -> VerifyReport:
+def verify(registry: Registry, *, checkpoints: Iterable[audit.Checkpoint] = ()) -> VerifyReport:
     """Reads every blob back, checks every reference and every signature, and recomputes the audit chain, which must
-    hold every anchor.
+    hold every checkpoint.
 
-    anchors: earlier ends of the chain, beside those in the store. Raises StoreUnreachable and DatabaseUnreachable.
+    checkpoints: earlier chain heads, beside those in the store. Raises StoreUnreachable and DatabaseUnreachable.
     """
     # Before the chain: an end that is published while the chain is read would seem to be cut off.
     kept, owned = published(registry), ownership.check(registry, retired(registry))
     with reading(registry.engine) as connection:
-        chain = audit.verify_chain(connection, [*kept, *anchors])
-        found, trust = references.check(connection), trust_rows.check(connection)
+        chain = audit.verify_chain(connection, [*kept, *checkpoints])
+        checked, trust = references.check(connection), trust_rows.check(connection)
         rows = blob_rows(connection)
     reach("verify.viewed")
-    live = {digest for digest, row in rows.items() if row.state == "live"}
-    read = read_back(registry, {digest: rows.get(digest) for digest in found.named | live})
-    not_live = sorted(found.named - live)
-    problems = (*found.problems, *(f"blob {digest} is named by a snapshot but not live" for digest in not_live))
+    live = {digest for digest, row in rows.items() if row.state == BlobState.LIVE}
+    read = read_back(registry, {digest: rows.get(digest) for digest in checked.named | live})
+    not_live = sorted(checked.named - live)
+    problems = (*checked.problems, *(f"blob {digest} is named by a snapshot but not live" for digest in not_live))
     affected = _affected(registry, [*read.damaged, *read.unreadable])
 
     def named(bad: Mapping[str, str]) -> tuple[DamagedBlob, ...]:
@@ -153,8 +154,8 @@ def verify(registry: Registry, *, anchors: Iterable[audit.Anchor] = ()) -> Verif
     return VerifyReport(
         blobs=read.blobs,
         bytes=read.bytes,
-        snapshots=found.snapshots,
-        expired=found.expired,
+        snapshots=checked.snapshots,
+        expired=checked.expired,
         damaged=named(read.damaged),
         unreadable=named(read.unreadable),
         chain=chain,
@@ -167,15 +168,15 @@ def verify(registry: Registry, *, anchors: Iterable[audit.Anchor] = ()) -> Verif
 
 def _affected(registry: Registry, digests: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """For each digest the ids of the kept snapshots whose content, or manifest, it is part of."""
-    found: dict[str, list[str]] = {digest: [] for digest in digests}
-    if not found:
+    affected: dict[str, list[str]] = {digest: [] for digest in digests}
+    if not affected:
         return {}
     with reading(registry.engine) as connection:
         query = select_snapshots().where(expired_snapshots.c.snapshot.is_(None))
         for row in connection.execute(query.order_by(snapshots.c.created_at)):
-            for digest in found.keys() & (_blobs_of(row) | {row.id}):
-                found[digest].append(row.id)
-    return {digest: tuple(ids) for digest, ids in found.items()}
+            for digest in affected.keys() & (_blobs_of(row) | {row.id}):
+                affected[digest].append(row.id)
+    return {digest: tuple(ids) for digest, ids in affected.items()}
 
 
 def _blobs_of(row: Row[Any]) -> frozenset[Digest]:
@@ -189,48 +190,48 @@ def _blobs_of(row: Row[Any]) -> frozenset[Digest]:
 def gc(
     registry: Registry,
     *,
-    actor: str,
-    reason: str = "",
+    author: Author,
     grace_s: float = GRACE_S,
     dry_run: bool = False,
-    strays: bool = False,
+    orphans: bool = False,
 ) -> GcReport:
-    """Removes blobs that nothing needs and what interrupted uploads left; a dry run only tells.
+    """Removes blobs that nothing needs and what interrupted uploads left; a dry run only reports.
 
-    grace_s: seconds for which a blob is kept after it was put.  strays: also remove old objects that the database
+    grace_s: seconds for which a blob is kept after it was put.  orphans: also remove old objects that the database
     does not know.
     Raises NotOwner where the store is not this database's alone, InvalidValue, StoreUnreachable and
     DatabaseUnreachable; what was begun then is finished by the next gc.
     """
-    check_author(actor, reason)
     if not grace_s >= 0:
         raise InvalidValue(f"Expected a grace period of 0 or more seconds, found {grace_s}")
     require_store(registry.engine, registry.store)
     ownership.require_collectable(registry, dry_run=dry_run)
     before = time.time() - grace_s
     with reading(registry.engine) as connection:
-        found, kept = _unneeded(connection, before)
+        unneeded, kept = _unneeded(connection, before)
     reach("gc.listed")
-    unknown = _strays(registry, before)
-    leftovers, problem = _leftovers(registry, before, dry_run=True)
+    unknown = _orphans(registry, before)
+    incomplete_uploads, problem = _incomplete_uploads(registry, before, dry_run=True)
     # In one order, as uploads take the rows' locks: each could otherwise wait for the other.
-    doomed = sorted([*found, *(unknown if strays else [])], key=lambda blob: blob.digest)
+    doomed = sorted([*unneeded, *(unknown if orphans else [])], key=lambda blob: blob.digest)
     if not dry_run:
-        # The event comes first, with the marks: what is removed was told, even by a gc that is killed on its way.
-        told = partial(_mark, found=doomed, before=before, leftovers=len(leftovers), actor=actor, reason=reason)
-        marked = write(registry.engine, told)
+        # The event comes first, with the marks: what is removed was recorded, even by a gc that is killed on its way.
+        mark = partial(
+            _mark, candidates=doomed, before=before, incomplete_uploads=len(incomplete_uploads), author=author
+        )
+        marked = write(registry.engine, mark)
         reach("gc.mark_committed")
         doomed = [blob for batch in chunked(marked, _AT_ONCE) for blob in _remove(registry, batch)]
-        leftovers, problem = _leftovers(registry, before, dry_run=False)
+        incomplete_uploads, problem = _incomplete_uploads(registry, before, dry_run=False)
         reach("gc.leftovers_discarded")
     names = tuple(blob.digest for blob in unknown)
-    return GcReport(dry_run, tuple(doomed), tuple(kept), tuple(leftovers), names, problem)
+    return GcReport(dry_run, tuple(doomed), tuple(kept), tuple(incomplete_uploads), names, problem)
 
 
-def _leftovers(registry: Registry, before: float, *, dry_run: bool) -> tuple[list[str], str | None]:
+def _incomplete_uploads(registry: Registry, before: float, *, dry_run: bool) -> tuple[list[str], str | None]:
     """What interrupted uploads left, and why that is not known: a store that cannot tell is collected all the same."""
     try:
-        return registry.store.discard_leftovers(before, dry_run=dry_run), None
+        return registry.store.discard_incomplete_uploads(before, dry_run=dry_run), None
     except StoreUnsupported as error:
         return [], str(error)
 
@@ -256,13 +257,13 @@ def _unneeded(
 def _planned() -> ColumnElement[bool]:
     """Whether a blob is the plan of an edit that is open or whose snapshot is kept: the history can be measured again."""
     result = edits.outerjoin(expired_snapshots, expired_snapshots.c.snapshot == edits.c.result)
-    alive = (edits.c.state != "aborted", expired_snapshots.c.snapshot.is_(None))
+    alive = (edits.c.state != EditState.ABORTED, expired_snapshots.c.snapshot.is_(None))
     return exists().select_from(result).where(edits.c.plan_digest == _b.digest, *alive)
 
 
 def _open_edits(connection: Connection) -> tuple[float, set[str]]:
     """When the oldest open edit began, and every digest that such edits recorded."""
-    running = edits.c.state == "running"
+    running = edits.c.state == EditState.RUNNING
     oldest = connection.execute(select(func.min(edits.c.created_at)).where(running)).scalar()
     parts = select(edit_parts.c.value).select_from(edit_parts.join(edits)).where(running)
     texts = connection.execute(parts).scalars()
@@ -273,46 +274,48 @@ def _why_kept(row: Row[Any], before: float, oldest: float, recorded: set[str]) -
     if row.digest in recorded:
         return "an open edit recorded it"
     # Whoever marked it looked at its age; an upload that wants it since has taken the mark away.
-    if row.state == "deleting":
+    if row.state == BlobState.DELETING:
         return None
     if row.put_at >= before:
         return "younger than the grace period"
     return "put while an open edit ran" if row.put_at >= oldest else None
 
 
-def _strays(registry: Registry, before: float) -> list[Collected]:
+def _orphans(registry: Registry, before: float) -> list[Collected]:
     """The objects last written before a time whose digest the database does not know."""
     listed = {blob.digest: blob.size for blob in registry.store.iterate() if blob.modified_at < before}
     with reading(registry.engine) as connection:
         known = set(connection.execute(select(_b.digest)).scalars())
-    return [Collected(digest, listed[digest], _STRAY) for digest in sorted(listed.keys() - known)]
+    return [Collected(digest, listed[digest], _ORPHAN) for digest in sorted(listed.keys() - known)]
 
 
 def _mark(
-    connection: Connection, found: list[Collected], before: float, leftovers: int, actor: str, reason: str
+    connection: Connection, candidates: list[Collected], before: float, incomplete_uploads: int, author: Author
 ) -> list[Collected]:
-    """Turns the rows to "deleting", looking again now that no commit can get at them, and tells of it in the log.
+    """Turns the rows to "deleting", looking again now that no commit can get at them, and records it in the log.
 
     Objects without a row get one, so that an upload of the same bytes meets it.
     """
-    strays = [blob for blob in found if blob.reason == _STRAY]
-    rows = [{"digest": blob.digest, "size": blob.size, "state": "deleting", "put_at": 0.0} for blob in strays]
+    orphans = [blob for blob in candidates if blob.reason == _ORPHAN]
+    rows = [
+        {"digest": blob.digest, "size": blob.size, "state": BlobState.DELETING, "put_at": 0.0} for blob in orphans
+    ]
     if rows:
         connection.execute(upsert(connection, blobs).on_conflict_do_nothing(), rows)
     chosen: set[str] = set()
-    for chunk in chunked([blob.digest for blob in found]):
+    for chunk in chunked([blob.digest for blob in candidates]):
         mine = _b.digest.in_(chunk)
         connection.execute(select(_b.digest).where(mine).order_by(_b.digest).with_for_update()).all()
         reach("gc.locked")
         still = [blob.digest for blob in _unneeded(connection, before, chunk)[0]]
-        connection.execute(update(blobs).where(_b.digest.in_(still)).values(state="deleting"))
+        connection.execute(update(blobs).where(_b.digest.in_(still)).values(state=BlobState.DELETING))
         reach("gc.marked")
         chosen.update(still)
-    marked = [blob for blob in found if blob.digest in chosen]
-    if marked or leftovers:
+    marked = [blob for blob in candidates if blob.digest in chosen]
+    if marked or incomplete_uploads:
         size = sum(blob.size for blob in marked)
-        subject = f"{len(marked)} blobs, {size} bytes, {leftovers} leftovers"
-        audit.append(connection, actor=actor, action="gc", subject=subject, reason=reason)
+        subject = f"{len(marked)} blobs, {size} bytes, {incomplete_uploads} incomplete uploads"
+        audit.append(connection, author=author, action=AuditAction.GC, subject=subject)
         reach("gc.audited")
     return marked
 
@@ -321,7 +324,7 @@ def _remove(registry: Registry, batch: list[Collected]) -> list[Collected]:
     """Removes objects and rows, holding the rows' locks: an upload that wants one of them waits, then begins anew."""
 
     def step(connection: Connection) -> list[Collected]:
-        mine = (_b.digest.in_([blob.digest for blob in batch]), _b.state == "deleting")
+        mine = (_b.digest.in_([blob.digest for blob in batch]), _b.state == BlobState.DELETING)
         query = select(_b.digest).where(*mine).order_by(_b.digest).with_for_update()
         locked = set(connection.execute(query).scalars())
         require_scope(connection, registry.store)

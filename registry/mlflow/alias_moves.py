@@ -12,7 +12,7 @@ from raie.registry.errors import NotFound
 from raie.registry.mlflow import payload as record
 from raie.registry.mlflow.alias_table import is_last_move, pointed_to
 from raie.registry.mlflow.payload import Payload
-from raie.registry.mlflow.upserts import Place, folder_of
+from raie.registry.mlflow.upserts import ModelUpserts, folder_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -20,39 +20,39 @@ if TYPE_CHECKING:
 __all__ = ["publish_alias", "set_alias"]
 
 
-def publish_alias(place: Place, engine: Engine, payload: Payload) -> None:
+def publish_alias(upserts: ModelUpserts, engine: Engine, payload: Payload) -> None:
     """Sets the alias where this move is the one that holds, and notes who made it on the version."""
-    target, alias, step = payload["to"], payload["alias"], place.progress.step
-    if pointed_to(engine, place.model, alias) == target:
-        step("alias", lambda: set_alias(place, engine, alias))
-    found = place.version_of(target)
-    if found is not None and is_last_move(engine, place.model, alias, target, payload["at"]):
-        step("why", lambda: _note_move(place, payload, found["version"], found["run"]))
+    target, alias, step = payload["to"], payload["alias"], upserts.progress.step
+    if pointed_to(engine, upserts.model, alias) == target:
+        step("alias", lambda: set_alias(upserts, engine, alias))
+    version = upserts.version_of(target)
+    if version is not None and is_last_move(engine, upserts.model, alias, target, payload["at"]):
+        step("why", lambda: _note_move(upserts, payload, version["version"], version["run"]))
 
 
-def set_alias(place: Place, engine: Engine, alias: str) -> str:
+def set_alias(upserts: ModelUpserts, engine: Engine, alias: str) -> str:
     """The version that the alias is set to: where the registry has it, also once it is set."""
-    target = pointed_to(engine, place.model, alias)
+    target = pointed_to(engine, upserts.model, alias)
     while True:
-        found = place.version_of(target) if target else None
-        if target is None or found is None:
+        known = upserts.version_of(target) if target else None
+        if target is None or known is None:
             raise NotFound(
-                f"Expected snapshot {(target or 'none')[:12]} in MLflow at {shown(place.uri)}, found none; where its "
+                f"Expected snapshot {(target or 'none')[:12]} in MLflow at {shown(upserts.uri)}, found none; where its "
                 "edit failed too, that comes first; else run `raie mlflow sync --again`"
             )
-        version = str(found["version"])
-        place.client.set_registered_model_alias(place.name, record.legal_alias(alias), version)
+        version = str(known["version"])
+        upserts.client.set_registered_model_alias(upserts.name, record.legal_alias(alias), version)
         # It may have moved meanwhile, and another relay may have set it already.
-        before, target = target, pointed_to(engine, place.model, alias)
+        before, target = target, pointed_to(engine, upserts.model, alias)
         if target == before:
             return version
 
 
-def _note_move(place: Place, payload: Payload, version: str, run: str) -> None:
+def _note_move(upserts: ModelUpserts, payload: Payload, version: str, run: str) -> None:
     alias = record.legal_alias(payload["alias"])
     file, whole = f"{alias}.txt", record.alias_note(payload)
     note = record.alias_note(payload, file)
     if note != whole:
         with folder_of({file: whole}) as folder:
-            place.client.log_artifacts(run, folder)
-    place.client.set_model_version_tag(place.name, version, record.alias_tag(alias), note)
+            upserts.client.log_artifacts(run, folder)
+    upserts.client.set_model_version_tag(upserts.name, version, record.alias_tag(alias), note)

@@ -26,7 +26,7 @@ from raie.registry.mlflow.client import REQUEST_S, answers, sqlite_file
 from raie.registry.mlflow.payload import legal_alias, legal_model_name
 from raie.registry.outbox_records import ALIAS_MOVED
 
-__all__ = ["AliasGap", "alias_gaps", "is_last_move", "pointed_to", "waiting_aliases"]
+__all__ = ["AliasGap", "alias_gaps", "is_last_move", "pending_aliases", "pointed_to"]
 
 _NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
@@ -67,17 +67,17 @@ def alias_gaps(engine: Engine, uri: str) -> tuple[AliasGap, ...] | None:
         return ()
     shows = _shows(uri)
     try:
-        found = [(row, *shows(legal_model_name(row.model), legal_alias(row.name))) for row in rows]
+        pairs = [(row, *shows(legal_model_name(row.model), legal_alias(row.name))) for row in rows]
     except (OSError, ValueError, sqlite3.Error):
         return None
-    return tuple(AliasGap(r.model, r.name, r.snapshot, v, s) for r, v, s in found if s != r.snapshot)
+    return tuple(AliasGap(r.model, r.name, r.snapshot, v, s) for r, v, s in pairs if s != r.snapshot)
 
 
-def waiting_aliases(engine: Engine) -> set[tuple[str, str]]:
-    """The (model, alias) whose last moves MLflow has not been told yet."""
-    waiting = (outbox_events.c.kind == ALIAS_MOVED, outbox_events.c.published_at.is_(None))
+def pending_aliases(engine: Engine) -> set[tuple[str, str]]:
+    """The (model, alias) whose last moves MLflow has not got yet."""
+    pending = (outbox_events.c.kind == ALIAS_MOVED, outbox_events.c.published_at.is_(None))
     with reading(engine) as connection:
-        rows = connection.execute(select(outbox_events.c.model, outbox_events.c.payload).where(*waiting)).all()
+        rows = connection.execute(select(outbox_events.c.model, outbox_events.c.payload).where(*pending)).all()
     return {(row.model, json.loads(row.payload)["alias"]) for row in rows}
 
 

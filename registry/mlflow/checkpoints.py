@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from raie.registry.audit import Anchor, parse_anchor
+from raie.registry.audit import Checkpoint, parse_checkpoint
 from raie.registry.errors import InvalidValue, MlflowUnreachable
 from raie.registry.mlflow.client import answers, checked_uri, is_unreachable, no_answer, open_client, quiet_mlflow
 from raie.registry.mlflow.payload import legal_model_name
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 __all__ = ["published_in_mlflow"]
 
-_PLACE = "MLflow"
+_KEEPER = "MLflow"
 
 
-def published_in_mlflow(tracking_uri: str, models: Iterable[str]) -> list[Anchor]:
-    """Every end of the chain that MLflow keeps with a version of these models.
+def published_in_mlflow(tracking_uri: str, models: Iterable[str]) -> list[Checkpoint]:
+    """Every chain head that MLflow keeps with a version of these models.
 
     Raises InvalidValue for a URI that is none, MlflowUnreachable.
     """
@@ -29,28 +29,28 @@ def published_in_mlflow(tracking_uri: str, models: Iterable[str]) -> list[Anchor
     with quiet_mlflow():
         client = open_client(uri)
         try:
-            return [anchor for model in models for anchor in _of_model(client, legal_model_name(model))]
+            return [checkpoint for model in models for checkpoint in _of_model(client, legal_model_name(model))]
         except Exception as error:
             if is_unreachable(error):
                 raise MlflowUnreachable(no_answer(uri, "a broken connection")) from error
             raise
 
 
-def _of_model(client: MlflowClient, name: str) -> Iterator[Anchor]:
+def _of_model(client: MlflowClient, name: str) -> Iterator[Checkpoint]:
     token: str | None = None
     while token is None or token:
         page = client.search_model_versions(f"name = '{name}'", page_token=token)
         for version in page:
             end = version.tags.get("raie.audit_head")
             if end:
-                yield _anchor(end)
+                yield _checkpoint(end)
         token = page.token or ""
 
 
-def _anchor(end: str) -> Anchor:
+def _checkpoint(end: str) -> Checkpoint:
     """The end that a tag shows; one that somebody changed is one that the chain does not hold."""
     try:
-        return parse_anchor(end, _PLACE)
+        return parse_checkpoint(end, _KEEPER)
     except InvalidValue:
         # Events published by the first raie carry the hash alone.
-        return Anchor(None, end, _PLACE)
+        return Checkpoint(None, end, _KEEPER)

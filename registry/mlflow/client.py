@@ -178,20 +178,22 @@ def open_client(tracking_uri: str) -> MlflowClient:
         raise MlflowUnreachable(_cannot_open(tracking_uri, file, str(error))) from error
 
 
-def _cannot_open(tracking_uri: str, file: Path | None, found: str) -> str:
+def _cannot_open(tracking_uri: str, file: Path | None, problem: str) -> str:
     """The message where MLflow cannot be opened; a file that an interrupted upgrade left has its own way out."""
-    if file is None or not _HALF_MIGRATED.search(found):
-        return no_answer(tracking_uri, found)
+    if file is None or not _HALF_MIGRATED.search(problem):
+        return no_answer(tracking_uri, problem)
     return (
         f"Expected a whole MLflow database in {file}, found one whose upgrade was interrupted; move it away "
         f"(mv {file.name} {file.name}.old) and run `raie mlflow sync --again`, which fills a new one"
     )
 
 
-def no_answer(tracking_uri: str, found: str) -> str:
+def no_answer(tracking_uri: str, problem: str) -> str:
     """The message of an MlflowUnreachable."""
-    found = secrets_hidden(tracking_uri)(found)
-    return f"Expected MLflow at {shown(tracking_uri)} to answer, found {found}; the events wait for the next sync"
+    problem = secrets_hidden(tracking_uri)(problem)
+    return (
+        f"Expected MLflow at {shown(tracking_uri)} to answer, found {problem}; the events wait for the next sync"
+    )
 
 
 def is_unreachable(error: Exception) -> bool:
@@ -209,7 +211,7 @@ def is_unreachable(error: Exception) -> bool:
             return "500" not in str(link)
         if isinstance(link, requests.ConnectionError | requests.Timeout | OperationalError):
             return True
-        # MLflow raises its own error while it handles the one that tells why, without naming it as the cause.
+        # MLflow raises its own error while it handles the one that says why, without naming it as the cause.
         link = link.__cause__ or link.__context__
     return False
 
@@ -269,5 +271,5 @@ def ui_command(tracking_uri: str, port: int) -> tuple[list[str], dict[str, str]]
         "--workers": "1",
     }
     argv = [sys.executable, "-m", "mlflow", "server"]
-    argv += [word for option in options.items() for word in option]
+    argv += [argument for option in options.items() for argument in option]
     return argv, {**os.environ, **_SERVER}

@@ -12,6 +12,7 @@ from html import escape
 from string import Template
 from typing import Any
 
+from raie.registry.states import RegionAction
 from raie.registry.times import iso
 
 __all__ = ["lineage_page"]
@@ -19,13 +20,13 @@ __all__ = ["lineage_page"]
 Payload = Mapping[str, Any]
 
 _COLOURS = {
-    "setup": "#5b7fb4",
-    "update": "#2f8f83",
-    "expand": "#b7791f",
-    "add": "#7a5bb5",
-    "revert": "#b4525b",
-    "replace": "#4a76c9",
-    "retire": "#77787c",
+    RegionAction.SETUP: "#5b7fb4",
+    RegionAction.UPDATE: "#2f8f83",
+    RegionAction.EXPAND: "#b7791f",
+    RegionAction.ADD: "#7a5bb5",
+    RegionAction.REVERT: "#b4525b",
+    RegionAction.REPLACE: "#4a76c9",
+    RegionAction.RETIRE: "#77787c",
 }
 
 _PAGE = Template("""<!doctype html>
@@ -135,7 +136,7 @@ def _row(change: Payload, most: int) -> str:
         f"{change['concentration']:.1f}",
         f"{change['count']:,}",
     )
-    return f'<tr style="--hue:{_colour(change)}">' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+    return f'<tr style="--hue:{_colour(change)}">' + "".join(f"<td>{text}</td>" for text in cells) + "</tr>"
 
 
 def _footer(edit: Payload, snapshot: Payload) -> str:

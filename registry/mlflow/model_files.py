@@ -59,7 +59,7 @@ _EXCLUDE_SEEN = {"name": "exclude_seen", "type": "boolean", "default": True, "sh
 
 
 def model_files(model: str, snapshot: Mapping[str, Any], model_id: str, run_id: str, at: str) -> dict[str, str]:
-    """File name -> text. snapshot: its id, parent and content as the event tells them; at: when it was committed."""
+    """File name -> text. snapshot: its id, parent and content as the event says; at: when it was committed."""
     content = Content.from_json(snapshot["content"])
     described = {"format": 1, "model": model, **snapshot, "digest": content.digest}
     mlmodel = _MLMODEL.substitute(

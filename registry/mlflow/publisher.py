@@ -3,7 +3,7 @@
     edit run ── in: parent snapshot, data ── out: snapshot ──> version n of the registered model, with its aliases
       └─ region run ── in: the region's version before ── out: its version after (an external model: no bytes)
 
-MLflow is told, never asked: the registry stays the only truth and keeps all bytes. Every create carries a
+MLflow is written to, never asked: the registry stays the only truth and keeps all bytes. Every create carries a
 transaction tag and is preceded by a search for it, so an event that is published twice adds nothing.
 
 An alias is set to where the registry has it now, never to where an event of the past moved it: whoever reads MLflow
@@ -21,7 +21,7 @@ from raie.registry.db.shown_url import shown
 from raie.registry.errors import MlflowUnreachable, NotFound, RegistryError
 from raie.registry.mlflow import payload as record
 from raie.registry.mlflow.alias_moves import publish_alias, set_alias
-from raie.registry.mlflow.alias_table import AliasGap, alias_gaps, waiting_aliases
+from raie.registry.mlflow.alias_table import AliasGap, alias_gaps, pending_aliases
 from raie.registry.mlflow.client import (
     REQUEST_S,
     answers,
@@ -36,7 +36,7 @@ from raie.registry.mlflow.client import (
 from raie.registry.mlflow.lineage_page import lineage_page
 from raie.registry.mlflow.model_files import model_files
 from raie.registry.mlflow.payload import Payload, millis
-from raie.registry.mlflow.upserts import Place, dataset, folder_of, log, region_parts
+from raie.registry.mlflow.upserts import ModelUpserts, dataset, folder_of, log, region_parts
 from raie.registry.outbox import Progress, clean_errors, drain, outbox_status, requeue
 from raie.registry.outbox_records import ALIAS_MOVED, SNAPSHOT_COMMITTED, OutboxEvent, OutboxStatus, SyncReport
 from raie.registry.times import iso
@@ -86,17 +86,17 @@ def status(registry: Registry, tracking_uri: str | None = None) -> OutboxStatus:
     """How far MLflow is behind the registry.
 
     With a tracking URI also whether MLflow answers, and which aliases it shows elsewhere than the registry although
-    it was told of their last moves.
+    it got their last moves.
     """
     if tracking_uri is None:
         return outbox_status(registry.engine)
     uri = checked_uri(tracking_uri)
-    found = outbox_status(registry.engine, secrets_hidden(uri))
+    state = outbox_status(registry.engine, secrets_hidden(uri))
     reachable = answers(uri)
     gaps = alias_gaps(registry.engine, uri) if reachable else None
-    waiting = waiting_aliases(registry.engine) if gaps else set()
+    pending = pending_aliases(registry.engine) if gaps else set()
     return replace(
-        found, reachable=reachable, aliases=tuple(g for g in gaps or () if (g.model, g.alias) not in waiting)
+        state, reachable=reachable, aliases=tuple(g for g in gaps or () if (g.model, g.alias) not in pending)
     )
 
 
@@ -143,11 +143,11 @@ class MlflowPublisher:
                 raise
 
     def _publish(self, client: MlflowClient, event: OutboxEvent, progress: Progress) -> None:
-        place = Place(client, self._uri, event.model, progress)
+        upserts = ModelUpserts(client, self._uri, event.model, progress)
         if event.kind == SNAPSHOT_COMMITTED:
-            _publish_edit(place, event.payload)
+            _publish_edit(upserts, event.payload)
         elif event.kind == ALIAS_MOVED:
-            publish_alias(place, self._engine, event.payload)
+            publish_alias(upserts, self._engine, event.payload)
         else:
             raise NotFound(f"Expected an event of a known kind, found {event.kind!r}; upgrade raie")
 
@@ -157,15 +157,15 @@ class MlflowPublisher:
         Args:
             others_at_work: whether another relay publishes now; what still waits for an event is left to it.
 
-        Returns: the aliases that were set, and those that could not be although MLflow was told of their last moves.
+        Returns: the aliases that were set, and those that could not be although MLflow got their last moves.
         Raises: MlflowUnreachable where MLflow stops answering meanwhile.
         """
         gaps = alias_gaps(self._engine, self._uri) or ()
-        waiting = waiting_aliases(self._engine) if gaps else set()
-        wanted = [gap for gap in gaps if not others_at_work or (gap.model, gap.alias) not in waiting]
+        pending = pending_aliases(self._engine) if gaps else set()
+        wanted = [gap for gap in gaps if not others_at_work or (gap.model, gap.alias) not in pending]
         closed = [self._closed(gap) for gap in wanted]
         # Of the others the events say why they wait.
-        return tuple(gap for gap in closed if gap.version is not None or (gap.model, gap.alias) not in waiting)
+        return tuple(gap for gap in closed if gap.version is not None or (gap.model, gap.alias) not in pending)
 
     def _closed(self, gap: AliasGap) -> AliasGap:
         with quiet_mlflow():
@@ -173,8 +173,8 @@ class MlflowPublisher:
 
             try:
                 self._client = self._client or open_client(self._uri)
-                place = Place(self._client, self._uri, gap.model, Progress({}, lambda steps: None))
-                return replace(gap, version=set_alias(place, self._engine, gap.alias))
+                upserts = ModelUpserts(self._client, self._uri, gap.model, Progress({}, lambda steps: None))
+                return replace(gap, version=set_alias(upserts, self._engine, gap.alias))
             except NotFound as error:
                 return replace(gap, error=str(error))
             except MlflowException as error:
@@ -191,16 +191,16 @@ def _reason(error: Exception) -> str:
     return next((words for sign, words in known.items() if sign in text), f"a broken connection ({kind})")
 
 
-def _publish_edit(place: Place, payload: Payload) -> None:
-    step, snapshot, edit = place.progress.step, payload["snapshot"], payload["edit"]
+def _publish_edit(upserts: ModelUpserts, payload: Payload) -> None:
+    step, snapshot, edit = upserts.progress.step, payload["snapshot"], payload["edit"]
     key = record.event_key(payload)
-    experiment = step("experiment", place.experiment)
-    step("registered model", place.registered_model)
+    experiment = step("experiment", upserts.experiment)
+    step("registered model", upserts.registered_model)
     parent_id = snapshot["parent"]
-    parent = step("parent", lambda: None if parent_id is None else place.version_of(parent_id))
-    name, tags = f"edit {edit['number']}: {edit['kind']}", record.edit_tags(place.model, payload)
-    run = step("edit", lambda: place.run(experiment, f"{key}:edit", name, tags, edit["created_at"]))
-    work = _Work(place, payload, key, experiment, run, parent)
+    parent = step("parent", lambda: None if parent_id is None else upserts.version_of(parent_id))
+    name, tags = f"edit {edit['number']}: {edit['kind']}", record.edit_tags(upserts.model, payload)
+    run = step("edit", lambda: upserts.run(experiment, f"{key}:edit", name, tags, edit["created_at"]))
+    work = _Work(upserts, payload, key, experiment, run, parent)
     regions = dict(work.untouched())
     for position, change in enumerate(payload["changes"]):
         published = _publish_region(work, position, change)
@@ -215,7 +215,7 @@ def _publish_edit(place: Place, payload: Payload) -> None:
 
 def _publish_region(work: _Work, position: int, change: Payload) -> dict[str, Any] | None:
     """The region's version as later edits find it; None where the region was retired."""
-    step = work.place.progress.step
+    step = work.upserts.progress.step
     run = step(f"region {position}", lambda: work.region_run(position, change))
     adapter = step(f"adapter {position}", lambda: work.adapter(run, change))
     step(f"region record {position}", lambda: work.region_record(run, adapter, change))
@@ -226,7 +226,7 @@ def _publish_region(work: _Work, position: int, change: Payload) -> dict[str, An
 class _Work:
     """One edit on its way into MLflow; parent: the parent snapshot's version there, None where there is none."""
 
-    place: Place
+    upserts: ModelUpserts
     payload: Payload
     key: str
     experiment: str
@@ -240,16 +240,18 @@ class _Work:
         changed = {str(change["region"]) for change in self.payload["changes"]}
         # Where MLflow refused the parent, or an earlier snapshot, its adapters may still be there by their bytes.
         lost = {r: entry for r, entry in after.items() if r not in before and r not in changed}
-        keys = {r: record.adapter_key(self.place.model, int(r), entry) for r, entry in lost.items()}
-        found = {r: self.place.adapter_of(self.experiment, key) for r, key in keys.items()}
-        return {r: before[r] for r in after if r in before} | {r: one for r, one in found.items() if one}
+        keys = {r: record.adapter_key(self.upserts.model, int(r), entry) for r, entry in lost.items()}
+        adapters = {r: self.upserts.adapter_of(self.experiment, key) for r, key in keys.items()}
+        return {r: before[r] for r in after if r in before} | {
+            r: adapter for r, adapter in adapters.items() if adapter
+        }
 
     def region_run(self, position: int, change: Payload) -> str:
         """The id of the child run of one region."""
-        tags = record.region_tags(self.place.model, self.payload, change) | {"mlflow.parentRunId": self.edit_run}
+        tags = record.region_tags(self.upserts.model, self.payload, change) | {"mlflow.parentRunId": self.edit_run}
         name = f"region {change['region']}: {change['action']}"
         key = f"{self.key}:region:{position}"
-        return self.place.run(self.experiment, key, name, tags, self.payload["edit"]["created_at"])
+        return self.upserts.run(self.experiment, key, name, tags, self.payload["edit"]["created_at"])
 
     def adapter(self, run: str, change: Payload) -> dict[str, Any] | None:
         """The external model of the region's new version; a rollback finds the one it goes back to."""
@@ -259,46 +261,46 @@ class _Work:
         region, version = change["region"], change["version"]
         tags = {"mlflow.model.isExternal": "true", "raie.region": str(region), "raie.version": str(version)}
         tags |= {f"raie.digest.{role}": digest for role, digest in entry.items()}
-        key = record.adapter_key(self.place.model, region, entry)
-        name = record.adapter_name(self.place.model, region, version)
-        model = self.place.logged_model(self.experiment, key, name, run, tags, "region adapter")
+        key = record.adapter_key(self.upserts.model, region, entry)
+        name = record.adapter_name(self.upserts.model, region, version)
+        model = self.upserts.logged_model(self.experiment, key, name, run, tags, "region adapter")
         return {"version": version, "model_id": model}
 
     def region_record(self, run: str, adapter: Mapping[str, Any] | None, change: Payload) -> None:
         """Metrics, edges and end of one region's run."""
         before = self.parent["regions"].get(str(change["region"])) if self.parent else None
         after = adapter["model_id"] if adapter else None
-        log(self.place.client, run, {}, record.region_metrics(change), self._at(), after)
+        log(self.upserts.client, run, {}, record.region_metrics(change), self._at(), after)
         self._edges(run, before["model_id"] if before else None, after)
         if after is not None:
-            self.place.client.finalize_logged_model(after, "READY")
-        self.place.client.set_terminated(run, "FINISHED", self._at())
+            self.upserts.client.finalize_logged_model(after, "READY")
+        self.upserts.client.set_terminated(run, "FINISHED", self._at())
 
     def snapshot_model(self) -> str:
         """The id of the snapshot's logged model: code that loads it from the registry, and its digests."""
         snapshot = self.payload["snapshot"]["id"]
-        name = record.snapshot_name(self.place.model, snapshot)
+        name = record.snapshot_name(self.upserts.model, snapshot)
         tags = {"raie.snapshot": snapshot}
-        return self.place.logged_model(self.experiment, snapshot, name, self.edit_run, tags, "snapshot")
+        return self.upserts.logged_model(self.experiment, snapshot, name, self.edit_run, tags, "snapshot")
 
     def snapshot_files(self, model: str) -> None:
         """Uploads the snapshot's model: code and digests, no weights."""
         edit = self.payload["edit"]
         at = iso(edit.get("closed_at") or edit["created_at"])
-        files = model_files(self.place.model, self.payload["snapshot"], model, self.edit_run, at)
+        files = model_files(self.upserts.model, self.payload["snapshot"], model, self.edit_run, at)
         with folder_of(files) as folder:
-            self.place.client.log_model_artifacts(model, folder)
-        self.place.client.finalize_logged_model(model, "READY")
+            self.upserts.client.log_model_artifacts(model, folder)
+        self.upserts.client.finalize_logged_model(model, "READY")
 
     def edit_record(self, model: str) -> None:
         """Params, metrics, data, edges and artifacts of the edit's run."""
-        client, payload = self.place.client, self.payload
+        client, payload = self.upserts.client, self.payload
         log(client, self.edit_run, record.edit_params(payload), record.edit_metrics(payload), self._at(), None)
         if payload["edit"].get("data_digest"):
             client.log_inputs(self.edit_run, [dataset(payload)])
         self._edges(self.edit_run, self.parent["model_id"] if self.parent else None, model)
         files = {
-            "lineage.html": lineage_page(self.place.model, payload),
+            "lineage.html": lineage_page(self.upserts.model, payload),
             "event.json": json.dumps(payload, indent=1, sort_keys=True),
         } | record.full_texts(payload)
         with folder_of(files) as folder:
@@ -306,38 +308,38 @@ class _Work:
 
     def version(self, model: str, regions: Mapping[str, Any]) -> str:
         """The snapshot's version of the registered model."""
-        found = self.place.version_of(self.payload["snapshot"]["id"])
-        if found is not None:
-            return str(found["version"])
-        source = self.place.client.get_logged_model(model).artifact_location
+        known = self.upserts.version_of(self.payload["snapshot"]["id"])
+        if known is not None:
+            return str(known["version"])
+        source = self.upserts.client.get_logged_model(model).artifact_location
         tags = record.version_tags(self.payload, self._content_digest())
         tags |= {"raie.logged_model": model} | region_parts(regions)
-        created = self.place.client.create_model_version(
-            self.place.name, source, self.edit_run, tags, None, self._description(), 0, model
+        created = self.upserts.client.create_model_version(
+            self.upserts.name, source, self.edit_run, tags, None, self._description(), 0, model
         )
         return str(created.version)
 
     def end(self, model: str, version: str) -> None:
         """Ends the edit's run and names the version on the snapshot's model, as MLflow's server would."""
-        versions = json.dumps([{"name": self.place.name, "version": int(version)}])
-        self.place.client.set_logged_model_tags(model, {"mlflow.modelVersions": versions})
-        self.place.client.set_terminated(self.edit_run, "FINISHED", self._at())
+        versions = json.dumps([{"name": self.upserts.name, "version": int(version)}])
+        self.upserts.client.set_logged_model_tags(model, {"mlflow.modelVersions": versions})
+        self.upserts.client.set_terminated(self.edit_run, "FINISHED", self._at())
 
     def _description(self) -> str:
-        parent = self.place.link_to_version(self.parent["version"]) if self.parent else None
-        edit = self.place.link_to_run(self.experiment, self.edit_run)
+        parent = self.upserts.link_to_version(self.parent["version"]) if self.parent else None
+        edit = self.upserts.link_to_run(self.experiment, self.edit_run)
         return record.version_description(self.payload, edit, parent)
 
     def _edges(self, run: str, before: str | None, after: str | None) -> None:
         from mlflow.entities import LoggedModelInput, LoggedModelOutput
 
         if before is not None:
-            self.place.client.log_inputs(run, models=[LoggedModelInput(before)])
+            self.upserts.client.log_inputs(run, models=[LoggedModelInput(before)])
         if after is not None:
             # MLflow refuses the same output twice, where it accepts the same input twice.
-            outputs = self.place.client.get_run(run).outputs
+            outputs = self.upserts.client.get_run(run).outputs
             if after not in {m.model_id for m in (outputs.model_outputs if outputs else ())}:
-                self.place.client.log_outputs(run, [LoggedModelOutput(after, 0)])
+                self.upserts.client.log_outputs(run, [LoggedModelOutput(after, 0)])
 
     def _content_digest(self) -> str:
         return Content.from_json(self.payload["snapshot"]["content"]).digest

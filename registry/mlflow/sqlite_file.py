@@ -46,7 +46,7 @@ def tracking_url(file: Path) -> str:
 
 
 def is_made(file: Path) -> bool:
-    """Whether MLflow's SQLite file is whole, or holds a record; one that cannot be read is for MLflow to judge."""
+    """Whether MLflow's SQLite file is whole, or holds a record; one that cannot be read is left to MLflow."""
     if not file.is_file() or file.stat().st_size == 0:
         return False
     try:

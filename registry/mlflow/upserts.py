@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric
 
-__all__ = ["Place", "dataset", "folder_of", "log", "region_parts", "regions_of"]
+__all__ = ["ModelUpserts", "dataset", "folder_of", "log", "region_parts", "regions_of"]
 
 _PARAMS_PER_BATCH = 100
 _BATCH_BYTES = 500_000
@@ -36,7 +36,7 @@ _TAG_LENGTH = mlflow_text.TAG_LENGTH
 
 
 @dataclass(frozen=True)
-class Place:
+class ModelUpserts:
     """Where in MLflow one event goes; creates are made once by `progress` and by their transaction tag."""
 
     client: MlflowClient
@@ -51,18 +51,18 @@ class Place:
 
     def experiment(self) -> str:
         """The id of the model's experiment, created where it is missing."""
-        found = self.client.get_experiment_by_name(self.name)
-        if found is None:
+        known = self.client.get_experiment_by_name(self.name)
+        if known is None:
             # The kind opens the experiment's pages on its runs instead of on traces.
             tags = {"mlflow.experimentKind": "custom_model_development", "raie.model": self.model}
             location = artifact_location(self.uri, self.name)
             return str(self.client.create_experiment(self.name, location, tags))
-        if found.lifecycle_stage != "active":
+        if known.lifecycle_stage != "active":
             raise NotFound(
                 f"Expected an active experiment {self.name!r} in MLflow, found a deleted one; restore it, or run "
                 "`mlflow gc` to be rid of it, then sync again"
             )
-        return str(found.experiment_id)
+        return str(known.experiment_id)
 
     def registered_model(self) -> str:
         """The name of the registered model, created where it is missing."""
@@ -73,9 +73,9 @@ class Place:
 
     def run(self, experiment: str, key: str, name: str, tags: Mapping[str, str], started: float) -> str:
         """The id of the run with this transaction tag, created where it is missing."""
-        found = self.client.search_runs([experiment], f"tags.`{TRANSACTION}` = '{key}'", max_results=1)
-        if found:
-            return str(found[0].info.run_id)
+        known = self.client.search_runs([experiment], f"tags.`{TRANSACTION}` = '{key}'", max_results=1)
+        if known:
+            return str(known[0].info.run_id)
         named = record.run_name(name)
         created = self.client.create_run(experiment, millis(started), {TRANSACTION: key, **tags}, named)
         return str(created.info.run_id)
@@ -84,9 +84,9 @@ class Place:
         self, experiment: str, key: str, name: str, run: str, tags: Mapping[str, str], kind: str
     ) -> str:
         """The id of the logged model with this transaction tag, created where it is missing."""
-        found = self.client.search_logged_models([experiment], f"tags.`{TRANSACTION}` = '{key}'", max_results=1)
-        if found:
-            return str(found[0].model_id)
+        known = self.client.search_logged_models([experiment], f"tags.`{TRANSACTION}` = '{key}'", max_results=1)
+        if known:
+            return str(known[0].model_id)
         created = self.client.create_logged_model(
             experiment, name, run, tags={TRANSACTION: key, **tags}, model_type=kind
         )
@@ -95,23 +95,23 @@ class Place:
     def version_of(self, snapshot: str) -> dict[str, Any] | None:
         """The model version of a snapshot with its regions and logged model, None where MLflow has none."""
         where = f"name = '{self.name}' and tags.`raie.snapshot` = '{snapshot}'"
-        found = self.client.search_model_versions(where, max_results=1)
-        if not found:
+        known = self.client.search_model_versions(where, max_results=1)
+        if not known:
             return None
-        tags = found[0].tags
+        tags = known[0].tags
         return {
-            "version": str(found[0].version),
-            "run": found[0].run_id,
+            "version": str(known[0].version),
+            "run": known[0].run_id,
             "model_id": tags["raie.logged_model"],
             "regions": regions_of(tags),
         }
 
     def adapter_of(self, experiment: str, key: str) -> dict[str, Any] | None:
         """A region version's external model by its key, None where MLflow has none."""
-        found = self.client.search_logged_models([experiment], f"tags.`{TRANSACTION}` = '{key}'", max_results=1)
-        if not found:
+        known = self.client.search_logged_models([experiment], f"tags.`{TRANSACTION}` = '{key}'", max_results=1)
+        if not known:
             return None
-        return {"version": int(found[0].tags["raie.version"]), "model_id": str(found[0].model_id)}
+        return {"version": int(known[0].tags["raie.version"]), "model_id": str(known[0].model_id)}
 
     def link_to_version(self, version: str) -> str:
         """A link to a version's page."""

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Row, insert, select
 
 from raie.registry import audit
+from raie.registry.author import Author
 from raie.registry.db.tables import audit_events, identity
 from raie.registry.errors import NotOwner, Untrusted
+from raie.registry.states import AuditAction
 from raie.registry.store.base import ArtifactStore
 
 __all__ = ["Epoch", "add_epoch", "current", "epochs", "problems", "recorded", "require_scope", "scope_of"]
@@ -69,22 +71,21 @@ def recorded(connection: Connection) -> list[Epoch]:
     return [epoch for epoch, _ in _events(connection)]
 
 
-def add_epoch(
-    connection: Connection, *, number: int, registry: str, prefix: str, actor: str, reason: str
-) -> Epoch:
+def add_epoch(connection: Connection, *, number: int, registry: str, prefix: str, author: Author) -> Epoch:
     """Begins an epoch: its row and its audit event, in the caller's transaction."""
     event = audit.append(
         connection,
-        actor=actor,
-        action="identity",
+        author=author,
+        action=AuditAction.IDENTITY,
         subject=f"epoch:{number}",
         source=registry,
         target=prefix,
-        reason=reason,
     )
-    epoch = Epoch(number, registry, prefix, event.id, actor, reason, event.at)
+    epoch = Epoch(number, registry, prefix, event.id, author.name, author.reason, event.at)
     row = {"id": number, "registry": registry, "prefix": prefix, "event": event.id}
-    connection.execute(insert(identity).values(row | {"actor": actor, "reason": reason, "at": event.at}))
+    connection.execute(
+        insert(identity).values(row | {"actor": author.name, "reason": author.reason, "at": event.at})
+    )
     return epoch
 
 
@@ -92,20 +93,20 @@ def problems(connection: Connection) -> list[str]:
     """Where rows and chain say different things, one line each."""
     rows = {epoch.number: epoch for epoch in epochs(connection)}
     events = _since_upgrade(list(_events(connection)))
-    found = []
+    lines = []
     for number in sorted(rows.keys() | events.keys()):
         row, event = rows.get(number), events.get(number)
         if row is None:
-            found.append(f"identity: the audit chain records epoch {number}, and its row was deleted")
+            lines.append(f"identity: the audit chain records epoch {number}, and its row was deleted")
         elif event is None:
-            found.append(f"identity: there is a row of epoch {number}, and no audit event records it")
+            lines.append(f"identity: there is a row of epoch {number}, and no audit event records it")
         elif row != event:
             names = [name for name in vars(row) if getattr(row, name) != getattr(event, name)]
-            found.append(
+            lines.append(
                 f"identity: the row of epoch {number} was changed: its {', '.join(names)} are not what the audit "
                 "chain records"
             )
-    return found
+    return lines
 
 
 def scope_of(connection: Connection) -> str:
@@ -133,7 +134,7 @@ def _epoch(row: Row[tuple[object, ...]]) -> Epoch:
 
 def _events(connection: Connection) -> Iterator[tuple[Epoch, str]]:
     """Each epoch of the chain, with the client that wrote its event."""
-    query = select(audit_events).where(_e.action == "identity").order_by(_e.id)
+    query = select(audit_events).where(_e.action == AuditAction.IDENTITY).order_by(_e.id)
     for row in connection.execute(query):
         if match := _SUBJECT.fullmatch(row.subject):
             number, registry, prefix = int(match[1]), row.source or "", row.target or ""
@@ -142,5 +143,5 @@ def _events(connection: Connection) -> Iterator[tuple[Epoch, str]]:
 
 def _since_upgrade(events: list[tuple[Epoch, str]]) -> dict[int, Epoch]:
     """Those from the last one on that a migration wrote."""
-    starts = [place for place, (_, client) in enumerate(events) if client.startswith(_UPGRADE)]
+    starts = [index for index, (_, client) in enumerate(events) if client.startswith(_UPGRADE)]
     return {epoch.number: epoch for epoch, _ in events[starts[-1] if starts else 0 :]}

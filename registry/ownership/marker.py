@@ -28,8 +28,8 @@ __all__ = [
     "Fingerprint",
     "Marker",
     "Standing",
+    "compare",
     "database_fingerprint",
-    "judge",
     "read",
     "store_fingerprint",
 ]
@@ -78,7 +78,7 @@ def read(data: bytes) -> Marker | None:
 def _marker(value: Mapping[str, Any]) -> Marker | None:
     prints = (value.get("database"), value.get("store"))
     typed = isinstance(value.get("registry"), str) and type(value.get("epoch")) is int
-    if not typed or not all(_is_fingerprint(found) for found in prints):
+    if not typed or not all(_is_fingerprint(print_) for print_ in prints):
         return None
     return Marker(value["registry"], value["epoch"], *prints, released=value.get("released") is True)  # type: ignore[arg-type]
 
@@ -87,7 +87,7 @@ def _is_fingerprint(value: Any) -> bool:
     return isinstance(value, Mapping) and all(v is None or isinstance(v, str) for v in value.values())
 
 
-def judge(
+def compare(
     marker: Marker | None, epoch: Epoch, earlier: Collection[str], database: Fingerprint, store: Fingerprint
 ) -> Standing:
     """How a database stands to the part of the store with this marker.
@@ -108,15 +108,15 @@ def judge(
     return "unclaimed" if _both_known(marker.store, store) and not same(marker.store, store) else "copy"
 
 
-def same(one: Fingerprint, other: Fingerprint) -> bool:
+def same(a: Fingerprint, b: Fingerprint) -> bool:
     """Whether two fingerprints are of one thing, as far as both could be asked."""
-    if one.keys() != other.keys():
+    if a.keys() != b.keys():
         return False
-    return all(one[name] == other[name] for name in one if one[name] is not None and other[name] is not None)
+    return all(a[name] == b[name] for name in a if a[name] is not None and b[name] is not None)
 
 
-def _both_known(one: Fingerprint, other: Fingerprint) -> bool:
-    return bool(one) and bool(other)
+def _both_known(a: Fingerprint, b: Fingerprint) -> bool:
+    return bool(a) and bool(b)
 
 
 def database_fingerprint(engine: Engine) -> Fingerprint:
@@ -129,8 +129,8 @@ def database_fingerprint(engine: Engine) -> Fingerprint:
         own = connection.execute(text("SELECT oid FROM pg_database WHERE datname = current_database()"))
         database, system = str(own.scalar_one()), None
         if connection.execute(allowed).scalar_one():
-            found = connection.execute(text("SELECT system_identifier FROM pg_control_system()"))
-            system = str(found.scalar_one())
+            rows = connection.execute(text("SELECT system_identifier FROM pg_control_system()"))
+            system = str(rows.scalar_one())
     return {"database": database, "system": system}
 
 

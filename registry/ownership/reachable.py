@@ -7,6 +7,7 @@ from sqlalchemy import select
 from raie.registry.db.engine import Database, reading
 from raie.registry.db.tables import blobs
 from raie.registry.errors import StoreUnreachable
+from raie.registry.states import BlobState
 from raie.registry.store.base import ArtifactStore
 
 __all__ = ["require_store"]
@@ -22,7 +23,7 @@ def require_store(database: Database, store: ArtifactStore) -> None:
     except StoreUnreachable:
         with reading(database) as connection:
             if (
-                connection.execute(select(blobs.c.digest).where(blobs.c.state == "live").limit(1)).first()
+                connection.execute(select(blobs.c.digest).where(blobs.c.state == BlobState.LIVE).limit(1)).first()
                 is not None
             ):
                 raise

@@ -79,8 +79,8 @@ class Ownership:
     @property
     def read_only(self) -> str | None:
         """Why nothing may be written, in one line with the ways out; None where everything may be."""
-        place, mine = self.epoch.prefix or "the root", self.epoch.registry
-        expected = f"Expected registry {mine} to own {place} of its store"
+        part, mine = self.epoch.prefix or "the root", self.epoch.registry
+        expected = f"Expected registry {mine} to own {part} of its store"
         if self.standing == "copy":
             return f"{expected}, found that this database is a copy: the store names another one; {_FORK}, {_MOVE}"
         if self.standing == "stale" and self.marker is not None:
@@ -104,9 +104,9 @@ class Ownership:
         if not self.shares_root:
             return None
         named = [self.marker.registry] if self.standing == "other" and self.marker is not None else []
-        found = ", ".join(dict.fromkeys([*named, *self.others]))
+        sharers = ", ".join(dict.fromkeys([*named, *self.others]))
         return (
-            f"Expected registry {self.epoch.registry} alone in the root of its store, found registry {found} there "
+            f"Expected registry {self.epoch.registry} alone in the root of its store, found registry {sharers} there "
             "too, whose blobs could be the same; `raie registry separate --reason` gives this one a part of its own"
         )
 
@@ -131,26 +131,26 @@ def look(registry: Registry, *, thorough: bool = True) -> Ownership:
         epoch, number = identity.current(connection), int(chain_head(connection).partition(":")[0])
     data = store.get_record(marker.NAME)
     kept = list(store.records(epoch.heads_folder, f"{epoch.heads_folder}/{number:012d}")) if thorough else []
-    found = None if data is None else marker.read(data)
+    owner = None if data is None else marker.read(data)
     with reading(registry.engine) as connection:
-        earlier = {each.registry for each in identity.recorded(connection)}
+        earlier = {epoch_.registry for epoch_ in identity.recorded(connection)}
         behind, wrote = _behind(connection, kept), _wrote_since(connection, epoch.at)
     prints = marker.database_fingerprint(registry.engine), marker.store_fingerprint(store)
-    standing = marker.judge(found, epoch, earlier, *prints)
-    if data is not None and found is None:
+    standing = marker.compare(owner, epoch, earlier, *prints)
+    if data is not None and owner is None:
         standing = "unreadable"
     may_share = not epoch.prefix and (thorough or standing == "unclaimed")
     others = tuple(other_registries(store, {epoch.registry, *earlier})) if may_share else ()
-    lost = found is None and data is None and wrote and not others
-    return Ownership(epoch, found, standing, others, behind, lost)
+    lost = owner is None and data is None and wrote and not others
+    return Ownership(epoch, owner, standing, others, behind, lost)
 
 
 def other_registries(store: ArtifactStore, mine: set[str]) -> Iterator[str]:
     """The ids of those that keep their chain heads in this part of the store and have not left it."""
     folders = (_FOLDER.fullmatch(name) for name in sorted(store.record_folders()))
-    for other in dict.fromkeys(match[1] for match in folders if match and match[1] not in mine):
-        if store.get_record(f"audit/{other}/{SEPARATED}") is None:
-            yield other
+    for registry_id in dict.fromkeys(match[1] for match in folders if match and match[1] not in mine):
+        if store.get_record(f"audit/{registry_id}/{SEPARATED}") is None:
+            yield registry_id
 
 
 def claim(registry: Registry, epoch: identity.Epoch, store: ArtifactStore | None = None) -> None:
@@ -179,15 +179,15 @@ def require_writable(
         _require_if_answered(registry)
         return
     require_store(registry.engine, registry.store)
-    found = look(registry)
-    if (why := found.read_only) is not None:
+    state = look(registry)
+    if (why := state.read_only) is not None:
         raise NotOwner(why)
     # The marker of a folder that was moved: the next copy of the database is compared with where it is now.
-    place = marker.store_fingerprint(registry.store)
-    stays = found.marker is None or not place or marker.same(found.marker.store, place)
-    if (found.standing == "unclaimed" and not found.shares_root) or (found.standing == "owner" and not stays):
+    fingerprint = marker.store_fingerprint(registry.store)
+    stays = state.marker is None or not fingerprint or marker.same(state.marker.store, fingerprint)
+    if (state.standing == "unclaimed" and not state.shares_root) or (state.standing == "owner" and not stays):
         with nullcontext() if room_needed else suppress(StoreFull):
-            claim(registry, found.epoch)
+            claim(registry, state.epoch)
     registry.checked["writable"] = time.monotonic()
 
 
@@ -195,10 +195,10 @@ def _require_if_answered(registry: Registry) -> None:
     """Raises NotOwner where the store says soon that this database may not write."""
     try:
         registry.store.require_place()
-        found = Deadline(_SOON_S).run(lambda: look(registry, thorough=False))
+        state = Deadline(_SOON_S).run(lambda: look(registry, thorough=False))
     except (StoreUnreachable, TimeoutError):
         return
-    if (why := found.read_only) is not None:
+    if (why := state.read_only) is not None:
         raise NotOwner(why)
 
 
@@ -209,8 +209,8 @@ def require_collectable(registry: Registry, *, dry_run: bool = False) -> None:
     """
     if not dry_run:
         require_writable(registry, fresh=True, room_needed=False)
-    found = look(registry)
-    if (why := found.read_only or found.shared) is not None:
+    state = look(registry)
+    if (why := state.read_only or state.shared) is not None:
         raise NotOwner(why)
 
 
@@ -219,19 +219,19 @@ def check(registry: Registry, retired: int = 0) -> Report:
 
     retired: how many kept chain heads belong to events that an earlier epoch lost.
     """
-    found = look(registry)
+    state = look(registry)
     with reading(registry.engine) as connection:
         problems = identity.problems(connection)
-    why = found.read_only
-    if found.standing in ("other", "unreadable") or found.lost:
+    why = state.read_only
+    if state.standing in ("other", "unreadable") or state.lost:
         problems += [line for line in [why] if line is not None]
         why = None
-    problems += [line for line in [found.shared] if line is not None]
+    problems += [line for line in [state.shared] if line is not None]
     notes = [] if why is None else [f"read-only: {why}"]
     if retired:
         notes.append(
-            f"{retired} kept chain heads are of events that were gone when epoch {found.epoch.number} began; the "
-            f"reason given was {found.epoch.reason!r}"
+            f"{retired} kept chain heads are of events that were gone when epoch {state.epoch.number} began; the "
+            f"reason given was {state.epoch.reason!r}"
         )
     return Report(tuple(problems), tuple(notes))
 

@@ -6,9 +6,12 @@ check and the move. A load is admitted again, because a row that somebody moved 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sqlalchemy import Connection, select
 
 from raie.registry import audit
+from raie.registry.author import Author
 from raie.registry.db.queries import edit_by_number, snapshot_by_id
 from raie.registry.db.tables import alias_moves, audit_events
 from raie.registry.errors import InvalidValue, PromotionRefused, Untrusted
@@ -16,15 +19,19 @@ from raie.registry.promotion.evaluations import Candidate, facts
 from raie.registry.promotion.keys import signers
 from raie.registry.promotion.policy import SIGNATURE, Gate, gates
 from raie.registry.promotion.policy_versions import PolicyVersion, history, in_force
+from raie.registry.states import AuditAction
 
 __all__ = ["admit", "admit_load", "admit_serving", "candidate_of", "gates_of"]
 
 
 def candidate_of(connection: Connection, snapshot: str) -> Candidate:
     """A committed snapshot as a candidate; raises NotFound."""
-    found = snapshot_by_id(connection, snapshot)
+    committed = snapshot_by_id(connection, snapshot)
     return Candidate(
-        found.id, found.model, found.content, edit_by_number(connection, found.model, found.edit).actor
+        committed.id,
+        committed.model,
+        committed.content,
+        edit_by_number(connection, committed.model, committed.edit).actor,
     )
 
 
@@ -33,7 +40,7 @@ def gates_of(
 ) -> tuple[Gate, ...]:
     """Every gate of the alias's policy for a candidate; none where the alias is not protected.
 
-    candidate: a snapshot's id, or a composition that is not committed yet.  served: where the alias points now.
+    candidate: a snapshot's id, or a cherry-pick that is not committed yet.  served: where the alias points now.
     """
     version = in_force(connection, model, alias)
     return () if version is None else _gates(connection, version, candidate, served)
@@ -56,8 +63,7 @@ def admit(
     candidate: str | Candidate,
     served: str | None,
     *,
-    actor: str,
-    reason: str,
+    author: Author,
     override: bool,
 ) -> None:
     """Lets a candidate through to an alias, or raises PromotionRefused; an override is written into the audit.
@@ -74,17 +80,17 @@ def admit(
     final = not version.policy.override or any(gate.name == SIGNATURE for gate in failed)
     if final or not override:
         raise _refusal(version, target, failed, may_override=not final)
-    if not reason.strip():
+    if not author.reason.strip():
         raise InvalidValue("Expected a reason for the override, found none; say why in --reason")
+    failures = "; ".join(gate.summary for gate in failed)
     audit.append(
         connection,
-        actor=actor,
-        action="override",
+        author=replace(author, reason=f"{author.reason} (in spite of {failures})"),
+        action=AuditAction.OVERRIDE,
         model=model,
         subject=f"alias:{alias}",
         source=served,
         target=target,
-        reason=f"{reason} (in spite of {'; '.join(gate.told for gate in failed)})",
     )
 
 
@@ -93,7 +99,7 @@ def _refusal(version: PolicyVersion, target: str, failed: list[Gate], *, may_ove
     ways += ["`--override --reason TEXT` passes over it"] if may_override else []
     return PromotionRefused(
         f"Expected snapshot {target[:12]} to pass policy {version.version} of {version.alias!r}, found {len(failed)} of "
-        f"its gates failed: {'; '.join(gate.told for gate in failed)}. What to do: {'; '.join(ways)}",
+        f"its gates failed: {'; '.join(gate.summary for gate in failed)}. What to do: {'; '.join(ways)}",
         [gate.line for gate in failed],
     )
 
@@ -110,7 +116,7 @@ def admit_load(connection: Connection, model: str, ref: str, snapshot: str) -> N
     newest = select(alias_moves.c.target).where(*mine).order_by(alias_moves.c.id.desc()).limit(1)
     # A move by hand may hide in the log of moves, by a row put in or taken away; the audit is hashed.
     e = audit_events.c
-    promoted = (e.model == model, e.subject == f"alias:{ref}", e.action == "promote")
+    promoted = (e.model == model, e.subject == f"alias:{ref}", e.action == AuditAction.PROMOTE)
     recorded = select(e.target).where(*promoted).order_by(e.id.desc()).limit(1)
     for where, query in (("its log", newest), ("the audit", recorded)):
         logged = connection.execute(query).scalar()

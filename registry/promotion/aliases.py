@@ -1,9 +1,9 @@
 """Aliases: names that point to snapshots, moved by compare-and-swap, every move logged.
 
-A whole coherent model moves at once. To promote one version of one region, a snapshot is composed: what the alias
+A whole coherent model moves at once. To promote one version of one region, its cherry-pick is made: what the alias
 serves now with that region replaced. It is a side branch of the history; the head does not move.
 
-A protected alias admits what passes its policy, and a composition must show what every other snapshot must: made for
+A protected alias admits what passes its policy, and a cherry-pick must show what every other snapshot must: made for
 an alias that is not protected first, it can be measured, signed and approved there, for it is the same snapshot.
 """
 
@@ -16,23 +16,23 @@ from functools import partial
 from sqlalchemy import Connection, insert, select, update
 
 from raie.registry import audit, blobs, outbox
-from raie.registry.author import check_author
+from raie.registry.author import Author
 from raie.registry.db.engine import Database, reading
 from raie.registry.db.queries import (
     check_alias,
+    expiry_text,
     lock_model,
     pointed_at,
     require_kept,
     resolve_id,
     select_snapshots,
     snapshot_by_id,
-    told,
     version_row,
 )
 from raie.registry.db.tables import alias_moves, aliases, snapshots
 from raie.registry.edits.commit import LANDING_ATTEMPTS, write_unless_collected
-from raie.registry.edits.landing import Landing, NewEdit, land
-from raie.registry.edits.merge import compose
+from raie.registry.edits.landing import NewEdit, land
+from raie.registry.edits.merge import cherry_pick
 from raie.registry.edits.rollback import changes_between
 from raie.registry.errors import AliasConflict, BlobMissing, IncompatibleRegions, NotFound, SnapshotExpired
 from raie.registry.failpoints import reach
@@ -43,6 +43,7 @@ from raie.registry.promotion.approvals import Approval
 from raie.registry.promotion.evaluations import Candidate, facts
 from raie.registry.promotion.policy import Gate, Policy
 from raie.registry.promotion.policy_versions import in_force
+from raie.registry.states import AuditAction, EditKind, RegionAction
 from raie.registry.store.base import ArtifactStore
 from raie.registry.values import AliasMove, Manifest, Snapshot
 
@@ -67,7 +68,7 @@ class Rehearsal:
     gates: tuple[Gate, ...]
 
     @property
-    def passes(self) -> bool:
+    def accepted(self) -> bool:
         """Whether every gate is passed."""
         return all(gate.passed for gate in self.gates)
 
@@ -77,8 +78,7 @@ def promote(
     model: str,
     ref: str,
     alias: str,
-    actor: str,
-    reason: str,
+    author: Author,
     expected: str | None,
     override: bool = False,
 ) -> AliasMove:
@@ -87,24 +87,23 @@ def promote(
     expected: a reference to the snapshot the alias must point to, "" where it must not exist, None for either.
     Raises NotFound, InvalidValue, SnapshotExpired, AliasConflict where it points elsewhere, and PromotionRefused.
     """
-    check_author(actor, reason)
     lock_model(connection, model)
     check_alias(connection, model, alias)
-    found = pointed_at(connection, model, alias)
-    target = _target(connection, model, ref, alias, expected, found)
+    served = pointed_at(connection, model, alias)
+    target = _target(connection, model, ref, alias, expected, served)
     require_kept(connection, [target])
-    if found == target:
+    if served == target:
         return _repeated(connection, model, alias)
-    admission.admit(connection, model, alias, target, found, actor=actor, reason=reason, override=override)
-    return _move(connection, model, alias, found, target, actor, reason)
+    admission.admit(connection, model, alias, target, served, author=author, override=override)
+    return _move(connection, model, alias, served, target, author)
 
 
 def rehearse(connection: Connection, model: str, ref: str, alias: str, expected: str | None = None) -> Rehearsal:
     """What `promote` would do; raises NotFound, InvalidValue and AliasConflict."""
     check_alias(connection, model, alias)
-    found = pointed_at(connection, model, alias)
-    target = _target(connection, model, ref, alias, expected, found)
-    return Rehearsal(found, target, admission.gates_of(connection, model, alias, target, found))
+    served = pointed_at(connection, model, alias)
+    target = _target(connection, model, ref, alias, expected, served)
+    return Rehearsal(served, target, admission.gates_of(connection, model, alias, target, served))
 
 
 def approval_counts(connection: Connection, approval: Approval) -> bool | None:
@@ -129,17 +128,17 @@ def look_alikes(connection: Connection, approval: Approval) -> list[str]:
 
 
 def _target(
-    connection: Connection, model: str, ref: str, alias: str, expected: str | None, found: str | None
+    connection: Connection, model: str, ref: str, alias: str, expected: str | None, served: str | None
 ) -> str:
     """The snapshot to move to, once the alias is where it was expected; raises NotFound and AliasConflict."""
     if expected is not None:
         wanted = resolve_id(connection, model, expected) if expected else None
-        if wanted != found:
+        if wanted != served:
             raise AliasConflict(
                 f"Expected alias {alias!r} of {model!r} at {wanted or 'no snapshot'}, found it at "
-                f"{found or 'no snapshot'}; look again and repeat",
+                f"{served or 'no snapshot'}; look again and repeat",
                 wanted,
-                found,
+                served,
             )
     return resolve_id(connection, model, ref)
 
@@ -150,15 +149,15 @@ def _repeated(connection: Connection, model: str, alias: str) -> AliasMove:
 
 
 def rehearse_region(
-    connection: Connection, model: str, region: int, version: int, alias: str, actor: str
+    connection: Connection, model: str, region: int, version: int, alias: str, author: Author
 ) -> Rehearsal:
     """What `promote_region` would do; raises NotFound and IncompatibleRegions."""
-    current, landing = _composition(connection, model, region, version, alias, actor, "")
+    current, landing = _cherry_pick(connection, model, region, version, alias, author)
     if landing.manifest.content == current.content:
         return Rehearsal(
             current.id, current.id, admission.gates_of(connection, model, alias, current.id, current.id)
         )
-    candidate = _candidate(connection, landing.manifest, actor)
+    candidate = _candidate(connection, landing.manifest, author)
     return Rehearsal(
         current.id, landing.manifest.id, admission.gates_of(connection, model, alias, candidate, current.id)
     )
@@ -167,43 +166,39 @@ def rehearse_region(
 def promote_region(
     database: Database,
     store: ArtifactStore,
-    holder: str,
+    lease_owner: str,
     model: str,
     region: int,
     version: int,
     alias: str,
-    actor: str,
-    reason: str,
+    author: Author,
     override: bool = False,
 ) -> tuple[Snapshot, AliasMove]:
-    """Composes what the alias serves now with one version of one region, and moves the alias to it.
+    """Cherry-picks one version of one region onto what the alias serves now, and moves the alias to it.
 
     Raises NotFound, IncompatibleRegions where the version belongs to another backbone, space or catalogue, and
     SnapshotExpired where its blobs went with the snapshot that brought it; and PromotionRefused.
     """
-    check_author(actor, reason)
     for _ in range(LANDING_ATTEMPTS):
         with reading(database) as connection:
-            current, landing = _composition(connection, model, region, version, alias, actor, reason)
+            current, landing = _cherry_pick(connection, model, region, version, alias, author)
             # Also what a retry finds whose first try landed although its answer was lost.
             if landing.manifest.content == current.content:
                 return current, _repeated(connection, model, alias)
             # What will be refused uploads nothing; the check that counts comes with the move.
             if not override:
-                candidate = _candidate(connection, landing.manifest, actor)
-                admission.admit(
-                    connection, model, alias, candidate, current.id, actor=actor, reason=reason, override=False
-                )
-        reach("compose.planned")
+                candidate = _candidate(connection, landing.manifest, author)
+                admission.admit(connection, model, alias, candidate, current.id, author=author, override=False)
+        reach("cherry_pick.planned")
         blobs.stage(database, store, landing.manifest.to_bytes())
-        reach("compose.uploaded")
-        step = partial(_land_on_alias, holder=holder, alias=alias, landing=landing, override=override)
+        reach("cherry_pick.uploaded")
+        step = partial(_land_on_alias, lease_owner=lease_owner, alias=alias, landing=landing, override=override)
         try:
             moved = write_unless_collected(database, store, landing, step)
         except BlobMissing as lost:
             _require_version(database, model, region, version, lost)
             raise
-        reach("compose.committed")
+        reach("cherry_pick.committed")
         if moved is not None:
             return moved
     raise AliasConflict(f"Expected alias {alias!r} to stand still, found it moving; retry", None, None)
@@ -220,28 +215,34 @@ def alias_history(connection: Connection, model: str, alias: str, limit: int | N
     return [AliasMove(**row._mapping) for row in rows]
 
 
-def _composition(
-    connection: Connection, model: str, region: int, version: int, alias: str, actor: str, reason: str
-) -> tuple[Snapshot, Landing]:
+def _cherry_pick(
+    connection: Connection, model: str, region: int, version: int, alias: str, author: Author
+) -> tuple[Snapshot, NewEdit]:
     """What the alias serves now, and what it should serve: the same with one region's version."""
     wanted = version_row(connection, model, region, version)
     pointed = pointed_at(connection, model, alias)
     if pointed is None:
         raise NotFound(
-            f"Expected an alias {alias!r} of {model!r} to compose on, found none; promote a snapshot first"
+            f"Expected an alias {alias!r} of {model!r} to cherry-pick onto, found none; promote a snapshot first"
         )
     current, source = snapshot_by_id(connection, pointed), snapshot_by_id(connection, wanted.snapshot)
     try:
-        content = compose(current.content, source.content, region)
+        content = cherry_pick(current.content, source.content, region)
     except IncompatibleRegions as error:
         raise IncompatibleRegions(
             f"Expected version {version} of region {region} to fit what {alias!r} serves, found that {error}; "
             "promote a whole snapshot instead"
         ) from error
     parameters = {"alias": alias, "region": region, "version": version}
-    new = NewEdit("compose", current.id, actor, reason, parameters)
-    changes = changes_between(connection, model, current.content, content, "replace")
-    return current, Landing(Manifest(model, current.id, content), new, changes, content.digest, moves_head=False)
+    landing = NewEdit(
+        kind=EditKind.CHERRY_PICK,
+        author=author,
+        parameters=parameters,
+        manifest=Manifest(model, current.id, content),
+        changes=changes_between(connection, model, current.content, content, RegionAction.REPLACE),
+        proposal=content.digest,
+    )
+    return current, landing
 
 
 def _require_version(database: Database, model: str, region: int, version: int, lost: BlobMissing) -> None:
@@ -251,49 +252,46 @@ def _require_version(database: Database, model: str, region: int, version: int, 
     if source.expired is not None:
         raise SnapshotExpired(
             f"Expected version {version} of region {region} with its blobs, found that snapshot {source.id[:12]}, "
-            f"which brought it, {told(source.expired)}; promote another version",
+            f"which brought it, {expiry_text(source.expired)}; promote another version",
             source.id,
         ) from lost
 
 
-def _candidate(connection: Connection, manifest: Manifest, actor: str) -> str | Candidate:
-    """A composition as a candidate: the snapshot where somebody made it before, else what this actor would make."""
+def _candidate(connection: Connection, manifest: Manifest, author: Author) -> str | Candidate:
+    """A cherry-pick as a candidate: the snapshot where somebody made it before, else what this author would make."""
     if connection.execute(select(snapshots.c.id).where(snapshots.c.id == manifest.id)).first() is not None:
         return manifest.id
-    return Candidate(manifest.id, manifest.model, manifest.content, actor)
+    return Candidate(manifest.id, manifest.model, manifest.content, author.name)
 
 
 def _land_on_alias(
-    connection: Connection, holder: str, alias: str, landing: Landing, override: bool
+    connection: Connection, lease_owner: str, alias: str, landing: NewEdit, override: bool
 ) -> tuple[Snapshot, AliasMove] | None:
-    """Lands a composition and moves the alias to it; None where the alias moved in between."""
-    manifest, new = landing.manifest, landing.edit
-    if isinstance(new, int):
-        raise TypeError("a composition makes its own edit")
+    """Lands a cherry-pick and moves the alias to it; None where the alias moved in between."""
+    manifest = landing.manifest
     lock_model(connection, manifest.model)
     if pointed_at(connection, manifest.model, alias) != manifest.parent:
         return None
-    # The same composition may be kept: made for another alias, or as the edit that brought the version in.
+    # The same cherry-pick may be kept: made for another alias, or as the edit that brought the version in.
     known = connection.execute(select_snapshots().where(snapshots.c.id == manifest.id)).first()
     if known is None or known.expired_at is not None:
-        land(connection, holder, landing)
-    reach("compose.landed")
+        land(connection, lease_owner, landing)
+    reach("cherry_pick.landed")
     admission.admit(
         connection,
         manifest.model,
         alias,
         manifest.id,
         manifest.parent,
-        actor=new.actor,
-        reason=new.reason,
+        author=landing.author,
         override=override,
     )
-    move = _move(connection, manifest.model, alias, manifest.parent, manifest.id, new.actor, new.reason)
+    move = _move(connection, manifest.model, alias, manifest.parent, manifest.id, landing.author)
     return snapshot_by_id(connection, manifest.id), move
 
 
 def _move(
-    connection: Connection, model: str, alias: str, source: str | None, target: str, actor: str, reason: str
+    connection: Connection, model: str, alias: str, source: str | None, target: str, author: Author
 ) -> AliasMove:
     """Compare and swap: the update names what the alias pointed to, and must find it."""
     at = time.time()
@@ -304,27 +302,42 @@ def _move(
     else:
         mine = (aliases.c.model == model, aliases.c.name == alias, aliases.c.snapshot == source)
         if connection.execute(update(aliases).where(*mine).values(snapshot=target, moved_at=at)).rowcount != 1:
-            found = pointed_at(connection, model, alias)
-            raise AliasConflict(f"Expected alias {alias!r} at {source}, found it at {found}; retry", source, found)
+            served = pointed_at(connection, model, alias)
+            raise AliasConflict(
+                f"Expected alias {alias!r} at {source}, found it at {served}; retry", source, served
+            )
     reach("promote.alias_moved")
-    fields = {"model": model, "alias": alias, "source": source, "target": target, "actor": actor, "reason": reason}
+    fields = {
+        "model": model,
+        "alias": alias,
+        "source": source,
+        "target": target,
+        "actor": author.name,
+        "reason": author.reason,
+    }
     logged = fields | {"at": at}
     number = connection.execute(insert(alias_moves).values(logged).returning(alias_moves.c.id)).scalar_one()
     reach("promote.logged")
     audit.append(
         connection,
-        actor=actor,
-        action="promote",
+        author=author,
+        action=AuditAction.PROMOTE,
         model=model,
         subject=f"alias:{alias}",
         source=source,
         target=target,
-        reason=reason,
         at=at,
         rows={"alias_moves": [logged | {"id": number}]},
     )
     reach("promote.audited")
-    told = {"alias": alias, "from": source, "to": target, "actor": actor, "reason": reason, "at": at}
-    outbox.enqueue(connection, model, ALIAS_MOVED, told)
+    payload = {
+        "alias": alias,
+        "from": source,
+        "to": target,
+        "actor": author.name,
+        "reason": author.reason,
+        "at": at,
+    }
+    outbox.enqueue(connection, model, ALIAS_MOVED, payload)
     reach("promote.enqueued")
-    return AliasMove(number, model, alias, source, target, actor, reason, at)
+    return AliasMove(number, model, alias, source, target, author.name, author.reason, at)

@@ -14,11 +14,12 @@ from typing import Any
 from sqlalchemy import Connection, insert, select
 
 from raie.registry import audit
-from raie.registry.author import check_author
+from raie.registry.author import Author
 from raie.registry.db.queries import lock_model, resolve_id
 from raie.registry.db.tables import approval_events, approvals
 from raie.registry.errors import InvalidValue, NotFound
 from raie.registry.people import person_of
+from raie.registry.states import AuditAction
 
 __all__ = ["Approval", "approve", "approvers", "withdraw"]
 
@@ -38,55 +39,58 @@ class Approval:
     withdrawn: bool = False
 
 
-def approve(connection: Connection, model: str, ref: str, alias: str, actor: str, reason: str) -> Approval:
+def approve(connection: Connection, model: str, ref: str, alias: str, author: Author) -> Approval:
     """Keeps an approval; the one that stands where this person approved this snapshot for this alias before.
 
     Raises NotFound, and InvalidValue without a reason.
     """
-    snapshot = _locked(connection, model, ref, actor, reason, "approval")
-    known = _newest(connection, model, alias, snapshot).get(person_of(actor))
+    snapshot = _locked(connection, model, ref, author, "approval")
+    known = _newest(connection, model, alias, snapshot).get(person_of(author.name))
     if known is not None and not known.withdrawn:
         return known
-    given = Approval(model, alias, snapshot, actor, reason, time.time())
+    given = Approval(model, alias, snapshot, author.name, author.reason, time.time())
     if known is not None:
-        return _append(connection, given, "approve")
+        return _append(connection, given, AuditAction.APPROVE)
     row = {name: value for name, value in vars(given).items() if name != "withdrawn"}
     connection.execute(insert(approvals).values(row))
-    _log(connection, given, "approve", {"approvals": [row]})
+    _log(connection, given, AuditAction.APPROVE, {"approvals": [row]})
     return given
 
 
-def withdraw(connection: Connection, model: str, ref: str, alias: str, actor: str, reason: str) -> Approval:
+def withdraw(connection: Connection, model: str, ref: str, alias: str, author: Author) -> Approval:
     """Takes a person's own approval back; the same answer again where it is taken back already.
 
     Raises NotFound for an approval that this person never gave, and InvalidValue without a reason.
     """
-    snapshot = _locked(connection, model, ref, actor, reason, "withdrawal")
+    snapshot = _locked(connection, model, ref, author, "withdrawal")
     known = _newest(connection, model, alias, snapshot)
-    mine = known.get(person_of(actor))
+    mine = known.get(person_of(author.name))
     if mine is None:
-        names = ", ".join(sorted(word.actor for word in known.values() if not word.withdrawn)) or "nobody"
+        names = (
+            ", ".join(sorted(approval.actor for approval in known.values() if not approval.withdrawn)) or "nobody"
+        )
         raise NotFound(
-            f"Expected an approval of {snapshot[:12]} for {alias!r} by {actor}, found approval by {names}; only who "
-            "gave one takes it back"
+            f"Expected an approval of {snapshot[:12]} for {alias!r} by {author.name}, found approval by {names}; only "
+            "who gave one takes it back"
         )
     if mine.withdrawn:
         return mine
     return _append(
-        connection, Approval(model, alias, snapshot, actor, reason, time.time(), withdrawn=True), "withdraw"
+        connection,
+        Approval(model, alias, snapshot, author.name, author.reason, time.time(), withdrawn=True),
+        AuditAction.WITHDRAW,
     )
 
 
 def approvers(connection: Connection, model: str, alias: str, snapshot: str) -> frozenset[str]:
     """Who approved that an alias moves to a snapshot, and did not take it back."""
     known = _newest(connection, model, alias, snapshot).values()
-    return frozenset(word.actor for word in known if not word.withdrawn)
+    return frozenset(approval.actor for approval in known if not approval.withdrawn)
 
 
-def _locked(connection: Connection, model: str, ref: str, actor: str, reason: str, what: str) -> str:
+def _locked(connection: Connection, model: str, ref: str, author: Author, what: str) -> str:
     """The snapshot that is meant, the model locked; raises NotFound and InvalidValue."""
-    check_author(actor, reason)
-    if not reason.strip():
+    if not author.reason.strip():
         raise InvalidValue(f"Expected a reason for the {what}, found none; say what was looked at")
     lock_model(connection, model)
     return resolve_id(connection, model, ref)
@@ -94,7 +98,7 @@ def _locked(connection: Connection, model: str, ref: str, actor: str, reason: st
 
 def _newest(connection: Connection, model: str, alias: str, snapshot: str) -> dict[str, Approval]:
     """Person -> that person's newest word."""
-    return {person_of(word.actor): word for word in _history(connection, model, alias, snapshot)}
+    return {person_of(approval.actor): approval for approval in _history(connection, model, alias, snapshot)}
 
 
 def _history(connection: Connection, model: str, alias: str, snapshot: str) -> Iterator[Approval]:
@@ -104,28 +108,29 @@ def _history(connection: Connection, model: str, alias: str, snapshot: str) -> I
         yield Approval(**row._mapping)
     later = (_LATER.model == model, _LATER.alias == alias, _LATER.snapshot == snapshot)
     for row in connection.execute(select(approval_events).where(*later).order_by(_LATER.id)):
-        said = row.actor, row.reason, row.at, row.action == "withdraw"
+        said = row.actor, row.reason, row.at, row.action == AuditAction.WITHDRAW
         yield Approval(row.model, row.alias, row.snapshot, *said)
 
 
-def _append(connection: Connection, word: Approval, action: str) -> Approval:
+def _append(connection: Connection, approval: Approval, action: AuditAction) -> Approval:
     """Keeps a later word."""
-    row: dict[str, Any] = {name: value for name, value in vars(word).items() if name != "withdrawn"}
+    row: dict[str, Any] = {name: value for name, value in vars(approval).items() if name != "withdrawn"}
     row["action"] = action
     number = connection.execute(insert(approval_events).values(row).returning(_LATER.id)).scalar_one()
-    _log(connection, word, action, {"approval_events": [row | {"id": number}]})
-    return word
+    _log(connection, approval, action, {"approval_events": [row | {"id": number}]})
+    return approval
 
 
-def _log(connection: Connection, word: Approval, action: str, rows: dict[str, list[dict[str, Any]]]) -> None:
+def _log(
+    connection: Connection, approval: Approval, action: AuditAction, rows: dict[str, list[dict[str, Any]]]
+) -> None:
     audit.append(
         connection,
-        actor=word.actor,
+        author=Author(approval.actor, approval.reason),
         action=action,
-        model=word.model,
-        subject=f"alias:{word.alias}",
-        target=word.snapshot,
-        reason=word.reason,
-        at=word.at,
+        model=approval.model,
+        subject=f"alias:{approval.alias}",
+        target=approval.snapshot,
+        at=approval.at,
         rows=rows,
     )

@@ -1,15 +1,14 @@
 """What speaks for a snapshot: evaluations of it, and approvals of its promotion; gathered as facts for a policy.
 
-The newest evaluation is the one that the audit tells of last: a clock that is ahead, or was set back, changes nothing.
+The newest evaluation is the one that the audit records last: a clock that is fast, or was set back, changes nothing.
 
 An evaluation counts for every snapshot of the same content, against every snapshot of the same content, because equal
 contents score the same. The impact report of an edit is one too, of the candidate against its base, but only if that
-candidate is what landed: an edit that was replayed on another head made a content that nobody has judged.
+candidate is what landed: an edit that was replayed on another head made a content that nobody has evaluated.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,15 +17,18 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select
 
 from raie.registry import audit
-from raie.registry.author import check_author
+from raie.registry.author import Author
 from raie.registry.canonical import parse_json
 from raie.registry.db.engine import chunked
 from raie.registry.db.queries import lock_model, resolve_id, snapshot_by_id, text_of, versions_of
 from raie.registry.db.tables import audit_events, edits, evaluations, snapshots
 from raie.registry.edits.merge import changed_regions
+from raie.registry.errors import InvalidValue
 from raie.registry.promotion import keys
 from raie.registry.promotion.approvals import approvers
+from raie.registry.promotion.impact_report import ImpactReport, read_report
 from raie.registry.promotion.policy import Evaluation, Facts, Policy
+from raie.registry.states import AuditAction, EditKind
 from raie.registry.values import Content, Snapshot, digest_of
 
 __all__ = ["Candidate", "Recorded", "evaluation_subject", "facts", "record"]
@@ -36,7 +38,7 @@ _e, _logged = evaluations.c, audit_events.c
 
 @dataclass(frozen=True)
 class Candidate:
-    """A snapshot that should go to an alias, or a composition that would be one; author: who made it."""
+    """A snapshot that should go to an alias, or a cherry-pick that would be one; author: who made it."""
 
     id: str
     model: str
@@ -59,10 +61,10 @@ class Recorded:
 
 
 def record(
-    connection: Connection, model: str, ref: str, against: str, report: Mapping[str, Any], actor: str, reason: str
+    connection: Connection, model: str, ref: str, against: str, report: Mapping[str, Any], author: Author
 ) -> Recorded:
-    """Keeps a new evaluation of a snapshot against another; raises NotFound, and InvalidValue for no JSON object."""
-    check_author(actor, reason)
+    """Keeps a new evaluation of a snapshot against another; raises NotFound, and InvalidValue for no impact report."""
+    read_report(report)
     lock_model(connection, model)
     measured = snapshot_by_id(connection, resolve_id(connection, model, ref))
     base = snapshot_by_id(connection, resolve_id(connection, model, against))
@@ -74,24 +76,23 @@ def record(
         "against": base.id,
         "against_content": base.content.digest,
         "report": text,
-        "actor": actor,
-        "reason": reason,
+        "actor": author.name,
+        "reason": author.reason,
         "at": now,
     }
     number = connection.execute(insert(evaluations).values(row).returning(_e.id)).scalar_one()
     audit.append(
         connection,
-        actor=actor,
-        action="evaluate",
+        author=author,
+        action=AuditAction.EVALUATE,
         model=model,
         subject=evaluation_subject(number, text),
         source=base.id,
         target=measured.id,
-        reason=reason,
         at=now,
         rows={"evaluations": [row | {"id": number}]},
     )
-    return Recorded(number, model, measured.id, base.id, dict(report), actor, reason, now)
+    return Recorded(number, model, measured.id, base.id, dict(report), author.name, author.reason, now)
 
 
 def facts(
@@ -113,18 +114,18 @@ def facts(
 
 def _evaluation(connection: Connection, candidate: Candidate, served: Snapshot) -> Evaluation | None:
     """The newest evaluation of this content against the served one."""
-    recorded, judged = _newest_recorded(connection, candidate, served), _impact(connection, candidate, served)
-    if recorded is not None and (judged is None or recorded[0] > judged[0]):
+    recorded, impact = _newest_recorded(connection, candidate, served), _impact(connection, candidate, served)
+    if recorded is not None and (impact is None or recorded[0] > impact[0]):
         row = recorded[1]
         return _read(f"evaluation {row.id}", row.report, row.at, candidate.content, served.content)
-    if judged is not None:
-        row = judged[1]
+    if impact is not None:
+        row = impact[1]
         return _read(f"edit {row.number}", row.report, row.closed_at, candidate.content, served.content)
     return None
 
 
 _Logged = tuple[int, Any]
-"""The number of the audit event that tells of a row, and the row."""
+"""The number of the audit event that records a row, and the row."""
 
 
 def _newest_recorded(connection: Connection, candidate: Candidate, served: Snapshot) -> _Logged | None:
@@ -139,29 +140,33 @@ def _newest_recorded(connection: Connection, candidate: Candidate, served: Snaps
 
 
 def _impact(connection: Connection, candidate: Candidate, served: Snapshot) -> _Logged | None:
-    """The newest edit that proposed exactly this content on a base of the served content, and was judged by it."""
+    """The newest edit that proposed exactly this content on a base of the served content, and was evaluated on it."""
     made, base, content = snapshots.alias("made"), snapshots.alias("base"), candidate.content.digest
     query = (
         select(edits.c.number, edits.c.report, edits.c.closed_at)
         .join(made, edits.c.result == made.c.id)
         .join(base, edits.c.base == base.c.id)
-        .where(made.c.content_digest == content, edits.c.proposal == content, edits.c.kind == "edit")
+        .where(made.c.content_digest == content, edits.c.proposal == content, edits.c.kind == EditKind.EDIT)
         .where(edits.c.model == candidate.model, base.c.content_digest == served.content.digest)
     )
     rows = {f"edit:{row.number}": row for row in connection.execute(query)}
     events = _event_of(connection, candidate.model, rows)
-    told = [(events.get(subject, 0), row) for subject, row in rows.items()]
-    return max(told, key=lambda one: one[0], default=None)
+    logged = [(events.get(subject, 0), row) for subject, row in rows.items()]
+    return max(logged, key=lambda pair: pair[0], default=None)
 
 
 def _event_of(connection: Connection, model: str, subjects: Iterable[str]) -> dict[str, int]:
     """Subject -> the number of the newest event of it: for an edit, of its end."""
-    found: dict[str, int] = {}
+    newest: dict[str, int] = {}
     for chunk in chunked(sorted(subjects)):
-        mine = (_logged.model == model, _logged.subject.in_(chunk), _logged.action.in_(("commit", "evaluate")))
+        mine = (
+            _logged.model == model,
+            _logged.subject.in_(chunk),
+            _logged.action.in_((AuditAction.COMMIT, AuditAction.EVALUATE)),
+        )
         query = select(_logged.subject, func.max(_logged.id)).where(*mine).group_by(_logged.subject)
-        found |= {row[0]: row[1] for row in connection.execute(query)}
-    return found
+        newest |= {row[0]: row[1] for row in connection.execute(query)}
+    return newest
 
 
 def evaluation_subject(number: int, report: str) -> str:
@@ -170,36 +175,22 @@ def evaluation_subject(number: int, report: str) -> str:
 
 
 def _read(source: str, text: str, at: float, content: Content, served: Content) -> Evaluation:
-    """An evaluation from its report, which another client may have written: what is not there was not measured."""
-    report = parse_json(text)
-    return Evaluation(
-        source,
-        time.time() - at,
-        _change(report, "retention"),
-        _change(report, "adaptation"),
-        _disturbed(report, content, served),
-        _change(report, "adaptation_known"),
-    )
+    """An evaluation from its report, which another client may have written; raises InvalidValue where it is none."""
+    try:
+        report = read_report(parse_json(text))
+    except InvalidValue as error:
+        raise InvalidValue(f"{error} ({source})") from error
+    return Evaluation(source, time.time() - at, report, _disturbed(report, content, served))
 
 
-def _change(report: Any, part: str) -> float | None:
-    """The change of Recall@10 that a part of a report tells."""
-    value = report
-    for name in (part, "Recall@10 change", "mean"):
-        value = value.get(name) if isinstance(value, Mapping) else None
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if number else None
-
-
-def _disturbed(report: Any, content: Content, served: Content) -> tuple[str, ...] | None:
+def _disturbed(report: ImpactReport, content: Content, served: Content) -> tuple[str, ...] | None:
     """What the report calls untouched and the contents show to differ; a backbone or a space touches every region."""
-    untouched = report.get("untouched") if isinstance(report, Mapping) else None
-    if not isinstance(untouched, list):
+    if report.untouched is None:
         return None
-    found = ["backbone"] if content.backbone != served.backbone else []
-    found += ["routing space"] if content.space != served.space else []
+    names = ["backbone"] if content.backbone != served.backbone else []
+    names += ["routing space"] if content.space != served.space else []
     changed = changed_regions(served, content)
-    return (*found, *(f"region {region}" for region in untouched if region in changed))
+    return (*names, *(f"region {region}" for region in report.untouched if region in changed))
 
 
 def _authors(connection: Connection, candidate: Candidate, served: Snapshot | None) -> frozenset[str]:

@@ -15,10 +15,11 @@ from typing import Any
 from sqlalchemy import Connection, Select, func, insert, select
 
 from raie.registry import audit
-from raie.registry.author import check_author
+from raie.registry.author import Author
 from raie.registry.db.queries import lock_model, require_model
 from raie.registry.db.tables import key_events, signatures
 from raie.registry.errors import InvalidValue, NotFound
+from raie.registry.states import AuditAction, KeyAction
 from raie.registry.values import check_digest, check_name
 
 __all__ = [
@@ -52,7 +53,7 @@ class KeyEvent:
     @property
     def trusted(self) -> bool:
         """Whether signatures of this key count."""
-        return self.action == "trust"
+        return self.action == KeyAction.TRUST
 
 
 @dataclass(frozen=True)
@@ -79,14 +80,13 @@ def _newest(model: str) -> Select[Any]:
     return select(key_events).where(_k.id.in_(newest))
 
 
-def trust(connection: Connection, model: str, key: str, name: str, actor: str, reason: str) -> KeyEvent:
+def trust(connection: Connection, model: str, key: str, name: str, author: Author) -> KeyEvent:
     """Trusts a public key under a name; the event that did where it is trusted so already.
 
     Raises NotFound for the model, and InvalidValue for a name that another trusted key has.
     """
     check_digest(key)
     check_name(name, "name of a key")
-    check_author(actor, reason)
     lock_model(connection, model)
     known = [event for event in keys(connection, model) if event.trusted]
     for event in known:
@@ -97,53 +97,57 @@ def trust(connection: Connection, model: str, key: str, name: str, actor: str, r
                 f"Expected a name that no other trusted key has, found {name!r}, which is {event.key[:12]}; "
                 "choose another, or revoke that key"
             )
-    return _say(connection, model, key, "trust", name, actor, reason)
+    return _say(connection, model, key, KeyAction.TRUST, name, author)
 
 
-def revoke(connection: Connection, model: str, name: str, actor: str, reason: str) -> KeyEvent:
+def revoke(connection: Connection, model: str, name: str, author: Author) -> KeyEvent:
     """Ends the trust in a key, given by its name or by the first characters of the key itself; idempotent.
 
     Raises NotFound, and InvalidValue where several keys begin so.
     """
-    check_author(actor, reason)
     lock_model(connection, model)
     known = keys(connection, model)
-    found = [event for event in known if event.name == name and event.trusted]
-    found = found or [
+    matches = [event for event in known if event.name == name and event.trusted]
+    matches = matches or [
         event for event in known if event.name == name or (len(name) >= 4 and event.key.startswith(name))
     ]
-    if not found:
+    if not matches:
         names = ", ".join(event.name for event in known) or "none"
         raise NotFound(f"Expected a key {name!r} of model {model!r}, found {names}; `raie keys list` shows them")
-    if len({event.key for event in found}) > 1:
-        raise InvalidValue(f"Expected one key, found {len(found)} that {name!r} could be; give more of the key")
-    if not found[0].trusted:
-        return found[0]
-    return _say(connection, model, found[0].key, "revoke", found[0].name, actor, reason)
+    if len({event.key for event in matches}) > 1:
+        raise InvalidValue(f"Expected one key, found {len(matches)} that {name!r} could be; give more of the key")
+    if not matches[0].trusted:
+        return matches[0]
+    return _say(connection, model, matches[0].key, KeyAction.REVOKE, matches[0].name, author)
 
 
-def _say(
-    connection: Connection, model: str, key: str, action: str, name: str, actor: str, reason: str
-) -> KeyEvent:
+def _say(connection: Connection, model: str, key: str, action: KeyAction, name: str, author: Author) -> KeyEvent:
     now = time.time()
-    row = {"model": model, "key": key, "action": action, "name": name, "actor": actor, "reason": reason, "at": now}
+    row = {
+        "model": model,
+        "key": key,
+        "action": action,
+        "name": name,
+        "actor": author.name,
+        "reason": author.reason,
+        "at": now,
+    }
     number = connection.execute(insert(key_events).values(row).returning(_k.id)).scalar_one()
     audit.append(
         connection,
-        actor=actor,
-        action=f"{action} key",
+        author=author,
+        action=AuditAction(f"{action} key"),
         model=model,
         subject=f"key:{name}",
         target=key,
-        reason=reason,
         at=now,
         rows={"key_events": [row | {"id": number}]},
     )
-    return KeyEvent(number, model, key, action, name, actor, reason, now)
+    return KeyEvent(number, model, key, action, name, author.name, author.reason, now)
 
 
 def attach(
-    connection: Connection, model: str, snapshot: str, key: str, signature: str, actor: str, reason: str
+    connection: Connection, model: str, snapshot: str, key: str, signature: str, author: Author
 ) -> Signature:
     """Keeps a signature of a snapshot; the one that is there where the key signed it before.
 
@@ -151,7 +155,6 @@ def attach(
     """
     from raie.registry.promotion.signing import is_valid
 
-    check_author(actor, reason)
     lock_model(connection, model)
     if not is_valid(key, model, snapshot, signature):
         raise InvalidValue(
@@ -160,16 +163,15 @@ def attach(
     for known in signatures_of(connection, model, snapshot):
         if known.key == key:
             return known
-    made = Signature(model, snapshot, key, signature, actor, reason, time.time())
+    made = Signature(model, snapshot, key, signature, author.name, author.reason, time.time())
     connection.execute(insert(signatures).values(vars(made)))
     audit.append(
         connection,
-        actor=actor,
-        action="sign",
+        author=author,
+        action=AuditAction.SIGN,
         model=model,
         subject=f"key:{key}",
         target=snapshot,
-        reason=reason,
         at=made.at,
         rows={"signatures": [vars(made)]},
     )
@@ -192,9 +194,9 @@ def signers(connection: Connection, model: str, snapshot: str) -> frozenset[str]
 
     trusted = {event.key: event.name for event in keys(connection, model) if event.trusted}
     return frozenset(
-        trusted[each.key]
-        for each in made
-        if each.key in trusted and is_valid(each.key, model, snapshot, each.signature)
+        trusted[signature.key]
+        for signature in made
+        if signature.key in trusted and is_valid(signature.key, model, snapshot, signature.signature)
     )
 
 

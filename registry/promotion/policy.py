@@ -12,14 +12,16 @@ is nothing to compare.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from raie.registry.errors import InvalidValue
 from raie.registry.people import look_alike, person_of
+from raie.registry.promotion.impact_report import ImpactReport
 
-__all__ = ["Evaluation", "Facts", "Gate", "Policy", "gates", "violations"]
+__all__ = ["Evaluation", "Facts", "Gate", "Policy", "Threshold", "gates", "violations"]
 
 FORMAT = 1
 SIGNATURE = "signature"
@@ -27,7 +29,49 @@ CLOCK_SKEW_S = 3600.0
 """How far ahead of ours the clock of an evaluation may be; one from later than that is refused."""
 
 _DAY_S = 24 * 3600.0
-_LATER = frozenset({"adaptation_known"})  # came after format 1, whose policies do without
+_LATER = frozenset({"adaptation_known", "thresholds"})  # came after format 1, whose policies do without
+_METRIC = "Recall@10"
+_PARTS = {
+    "retention": ("retention", "held-out setup windows"),
+    "adaptation": ("adaptation", "new windows"),
+    "adaptation_known": ("adaptation, known items", "new windows of known items"),
+}
+"""Part of a report -> how a gate names it, and its windows."""
+_THRESHOLD = re.compile(r"([\w-]{1,100}):([\w@ .-]{1,100})")
+
+
+@dataclass(frozen=True, order=True)
+class Threshold:
+    """The least change of one metric on one part of the impact report, such as NDCG@10 on retention.
+
+    Raises InvalidValue for names that no report can have, and for a change that is no number.
+    """
+
+    part: str
+    metric: str
+    least: float
+
+    def __post_init__(self) -> None:
+        if self.metric == _METRIC and self.part in _PARTS:
+            raise InvalidValue(
+                f"Expected a metric that a policy has no field for, found {self.name}; set {self.part}"
+            )
+        if not _THRESHOLD.fullmatch(self.name):
+            raise InvalidValue(f"Expected a metric of a policy as PART:METRIC, found {self.name!a:.100}")
+        _check_number(self.least, f"the least change of {self.name}", -math.inf, math.inf)
+        if self.least is None:
+            raise InvalidValue(f"Expected the least change of {self.name}, found none")
+
+    @property
+    def name(self) -> str:
+        """`PART:METRIC`, as the policy's JSON names it."""
+        return f"{self.part}:{self.metric}"
+
+    @staticmethod
+    def of(name: Any, least: Any) -> Threshold:
+        """The threshold of a name `PART:METRIC`; raises InvalidValue."""
+        part, _, metric = str(name).partition(":")
+        return Threshold(part, metric, least)
 
 
 @dataclass(frozen=True)
@@ -35,12 +79,12 @@ class Policy:
     """The gates of one alias; what is None or false is not asked.
 
     protected: false lifts the policy, and keeps it on record.  retention, adaptation: the least change of Recall@10,
-    from what is served, on held-out set-up windows and on new ones.  adaptation_known: on those of the new windows whose
+    from what is served, on held-out setup windows and on new ones.  adaptation_known: on those of the new windows whose
     target is an item that what is served knows too; one that it cannot recommend flatters any other snapshot.
     locality: regions that the evaluation calls untouched are so, byte for byte.  max_age_s: of the evaluation, seconds.
-    second_person: somebody approved it who made
-    none of it.  require_signed: signed by a trusted key, at promotion and at every load.  override: whether a gate may
-    be passed over, with a reason; never the signature.
+    second_person: somebody approved it who made none of it.  require_signed: signed by a trusted key, at promotion and
+    at every load.  override: whether a gate may be passed over, with a reason; never the signature.  thresholds: the
+    least change of any other metric of the report, sorted, one for each part and metric.
     Raises InvalidValue for numbers that no change and no age can be.
     """
 
@@ -53,6 +97,7 @@ class Policy:
     second_person: bool = False
     require_signed: bool = False
     override: bool = False
+    thresholds: tuple[Threshold, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("retention", "adaptation", "adaptation_known"):
@@ -61,11 +106,38 @@ class Policy:
         for name in ("protected", "locality", "second_person", "require_signed", "override"):
             if not isinstance(getattr(self, name), bool):
                 raise InvalidValue(f"Expected true or false as {name} of a policy, found {getattr(self, name)!r}")
+        if sorted(self.thresholds) != list(self.thresholds):
+            raise InvalidValue("Expected the thresholds of a policy sorted, found them in another order")
+        if len({threshold.name for threshold in self.thresholds}) < len(self.thresholds):
+            raise InvalidValue("Expected one threshold for each metric of a policy, found several of one")
+
+    def amended(self, changes: Mapping[str, Any]) -> Policy:
+        """The policy with these fields changed.
+
+        Args:
+            changes: field -> value; under "thresholds" `PART:METRIC` -> the least change, None to ask no more.
+
+        Returns:
+            The policy; what is not named is as it was.
+
+        Raises:
+            InvalidValue: for a field or a value that a policy cannot have.
+        """
+        named = changes.get("thresholds", {})
+        if not changes.keys() <= {known.name for known in fields(Policy)} or not isinstance(named, Mapping):
+            raise InvalidValue(f"Expected fields of a policy, found {sorted(changes)}")
+        recall = {field: value for name, value in named.items() if (field := _field_of(name)) is not None}
+        least = {threshold.name: threshold.least for threshold in self.thresholds} | dict(named)
+        others = {name: value for name, value in least.items() if value is not None and _field_of(name) is None}
+        thresholds = sorted(Threshold.of(name, value) for name, value in others.items())
+        return replace(self, **{**changes, **recall, "thresholds": tuple(thresholds)})
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object; without what an older raie could not read, where it is not asked for."""
-        values = {name: value for name, value in asdict(self).items() if name not in _LATER or value is not None}
-        return {"format": FORMAT, **values}
+        values = {field.name: getattr(self, field.name) for field in fields(Policy)}
+        values["thresholds"] = {threshold.name: threshold.least for threshold in self.thresholds} or None
+        asked = {name: value for name, value in values.items() if name not in _LATER or value is not None}
+        return {"format": FORMAT, **asked}
 
     @staticmethod
     def from_json(value: Any) -> Policy:
@@ -74,27 +146,24 @@ class Policy:
         Raises InvalidValue for any other, one with a gate of a newer raie among them: it must not be passed over.
         """
         known = {field.name for field in fields(Policy)}
-        found = set(value) - {"format"} if isinstance(value, Mapping) else set()
-        if not isinstance(value, Mapping) or value.get("format") != FORMAT or not known - _LATER <= found <= known:
+        names = set(value) - {"format"} if isinstance(value, Mapping) else set()
+        if not isinstance(value, Mapping) or value.get("format") != FORMAT or not known - _LATER <= names <= known:
             raise InvalidValue("Expected a policy as this raie writes it, found another; upgrade raie")
-        return Policy(**{name: value[name] for name in found})
+        return Policy().amended({name: value[name] for name in names})
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """A snapshot measured against what an alias serves.
 
-    source: where it is kept ("edit 3", "evaluation 7").  age_s: seconds.  retention, adaptation, adaptation_known: change
-    of Recall@10, None where not measured.  disturbed: what should be untouched and is not; None where the report does not
-    say what it left untouched.
+    source: where it is kept ("edit 3", "evaluation 7").  age_s: seconds.  report: what was measured.  disturbed: what
+    should be untouched and is not; None where the report does not say what it left untouched.
     """
 
     source: str
     age_s: float
-    retention: float | None
-    adaptation: float | None
+    report: ImpactReport
     disturbed: tuple[str, ...] | None
-    adaptation_known: float | None = None
 
 
 @dataclass(frozen=True)
@@ -122,18 +191,28 @@ class Gate:
     name: str
     passed: bool
     expected: str
-    found: str
+    actual: str
     advice: str
 
+    def to_json(self) -> dict[str, Any]:
+        """The JSON object."""
+        return {"found" if name == "actual" else name: value for name, value in vars(self).items()}
+
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """What it expected and found, in one line."""
-        return f"{self.name}: expected {self.expected}, found {self.found}"
+        return f"{self.name}: expected {self.expected}, found {self.actual}"
 
     @property
     def line(self) -> str:
         """The same, and what to do where it is not passed."""
-        return self.told if self.passed else f"{self.told}; {self.advice}"
+        return self.summary if self.passed else f"{self.summary}; {self.advice}"
+
+
+def _field_of(name: str) -> str | None:
+    """The field of a policy that asks this metric: Recall@10 of the three parts has one of its own."""
+    part, _, metric = str(name).partition(":")
+    return part if part in _PARTS and metric == _METRIC else None
 
 
 def violations(policy: Policy, facts: Facts) -> tuple[str, ...]:
@@ -145,10 +224,10 @@ def gates(policy: Policy, facts: Facts) -> tuple[Gate, ...]:
     """Every gate that the policy asks for; none where it protects nothing."""
     if not policy.protected:
         return ()
+    recall = {name: getattr(policy, name) for name in _PARTS}
     asked = (
-        _retention(policy, facts),
-        _adaptation(policy, facts),
-        _adaptation_known(policy, facts),
+        *(_change(part, _METRIC, least, facts) for part, least in recall.items() if least is not None),
+        *(_change(threshold.part, threshold.metric, threshold.least, facts) for threshold in policy.thresholds),
         _locality(policy, facts),
         _age(policy, facts),
         _second_person(policy, facts),
@@ -157,31 +236,18 @@ def gates(policy: Policy, facts: Facts) -> tuple[Gate, ...]:
     return tuple(gate for gate in asked if gate is not None)
 
 
-def _retention(policy: Policy, facts: Facts) -> Gate | None:
-    if policy.retention is None:
-        return None
-    found = None if facts.evaluation is None else facts.evaluation.retention
-    return _change("retention", "held-out set-up windows", policy.retention, found, facts)
-
-
-def _adaptation(policy: Policy, facts: Facts) -> Gate | None:
-    if policy.adaptation is None:
-        return None
-    found = None if facts.evaluation is None else facts.evaluation.adaptation
-    return _change("adaptation", "new windows", policy.adaptation, found, facts)
-
-
-def _adaptation_known(policy: Policy, facts: Facts) -> Gate | None:
-    if policy.adaptation_known is None:
-        return None
-    found = None if facts.evaluation is None else facts.evaluation.adaptation_known
-    return _change("adaptation, known items", "new windows of known items", policy.adaptation_known, found, facts)
-
-
-def _change(name: str, windows: str, least: float, change: float | None, facts: Facts) -> Gate:
-    expected = f"Recall@10 to change by {least:+g} or more on {windows}"
-    found = "no such window" if change is None else f"{change:+.4g}"
-    return _compared(name, change is not None and change >= least, expected, found, facts)
+def _change(part: str, metric: str, least: float, facts: Facts) -> Gate:
+    name, windows = _PARTS.get(part, (part, f"the windows of {part}"))
+    name = name if metric == _METRIC else f"{name}, {metric}"
+    expected = f"{metric} to change by {least:+g} or more on {windows}"
+    if facts.evaluation is None:
+        return _compared(name, False, expected, "", facts)
+    report = facts.evaluation.report
+    change = report.change(part, metric)
+    if change is not None:
+        return _compared(name, change.mean >= least, expected, f"{change.mean:+.4g}", facts)
+    others = ", ".join(sorted(report.parts[part].changes)) if part in report.parts else ""
+    return _compared(name, False, expected, f"only {others}" if others else "no such window", facts)
 
 
 def _locality(policy: Policy, facts: Facts) -> Gate | None:
@@ -190,10 +256,10 @@ def _locality(policy: Policy, facts: Facts) -> Gate | None:
     disturbed = None if facts.evaluation is None else facts.evaluation.disturbed
     expected = "every untouched region as it is served, byte for byte"
     if disturbed is None:
-        found = "no word of what was left untouched"
+        actual = "no word of what was left untouched"
     else:
-        found = f"another {', '.join(disturbed)}" if disturbed else "all of them"
-    return _compared("locality", disturbed == (), expected, found, facts)
+        actual = f"another {', '.join(disturbed)}" if disturbed else "all of them"
+    return _compared("locality", disturbed == (), expected, actual, facts)
 
 
 def _age(policy: Policy, facts: Facts) -> Gate | None:
@@ -201,18 +267,18 @@ def _age(policy: Policy, facts: Facts) -> Gate | None:
         return None
     age_s = math.inf if facts.evaluation is None else facts.evaluation.age_s
     expected = f"an evaluation of the last {policy.max_age_s / _DAY_S:g} days"
-    found = "one from the future; look at the clocks" if age_s < 0 else f"one {age_s / _DAY_S:.1f} days old"
-    return _compared("age", -CLOCK_SKEW_S <= age_s <= policy.max_age_s, expected, found, facts)
+    actual = "one from the future; look at the clocks" if age_s < 0 else f"one {age_s / _DAY_S:.1f} days old"
+    return _compared("age", -CLOCK_SKEW_S <= age_s <= policy.max_age_s, expected, actual, facts)
 
 
-def _compared(name: str, passed: bool, expected: str, found: str, facts: Facts) -> Gate:
+def _compared(name: str, passed: bool, expected: str, actual: str, facts: Facts) -> Gate:
     """A gate that compares with what is served."""
     advice = f"`raie evaluate LOG --ref {facts.snapshot[:12]} --against {facts.alias} --record` measures it"
     if not facts.replaces:
         return Gate(name, True, expected, f"nothing else that {facts.alias} serves", advice)
     if facts.evaluation is None:
         return Gate(name, False, expected, f"no evaluation against what {facts.alias} serves", advice)
-    return Gate(name, passed, expected, f"{found} ({facts.evaluation.source})", advice)
+    return Gate(name, passed, expected, f"{actual} ({facts.evaluation.source})", advice)
 
 
 def _second_person(policy: Policy, facts: Facts) -> Gate | None:
@@ -220,14 +286,14 @@ def _second_person(policy: Policy, facts: Facts) -> Gate | None:
         return None
     made = {person_of(author) for author in facts.authors}
     others = {name for name in facts.approvers if person_of(name) not in made}
-    found = "approval by " + ", ".join(sorted(others or facts.approvers)) if facts.approvers else "no approval"
+    actual = "approval by " + ", ".join(sorted(others or facts.approvers)) if facts.approvers else "no approval"
     alike = sorted(f"{a!a} looks like author {b!a}" for a in others for b in facts.authors if look_alike(a, b))
-    found += f" ({'; '.join(alike)})" if alike else ""
+    actual += f" ({'; '.join(alike)})" if alike else ""
     return Gate(
         "second person",
         bool(others),
         f"approval by somebody other than {' and '.join(sorted(facts.authors)) or 'its author'}",
-        found,
+        actual,
         f"somebody else runs `raie approve {facts.snapshot[:12]} --alias {facts.alias}`",
     )
 

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select
 
 from raie.registry import audit
-from raie.registry.author import check_author
+from raie.registry.author import Author
 from raie.registry.canonical import parse_json
 from raie.registry.db.queries import check_alias, lock_model, require_model, text_of
 from raie.registry.db.tables import policies
-from raie.registry.errors import InvalidValue
 from raie.registry.promotion.policy import Policy
+from raie.registry.states import AuditAction
 from raie.registry.values import digest_of
 
 __all__ = ["PolicyVersion", "amend", "history", "in_force", "policy_subject"]
@@ -56,40 +56,35 @@ def history(connection: Connection, model: str, alias: str | None = None) -> lis
 
 
 def amend(
-    connection: Connection, model: str, alias: str, changes: Mapping[str, Any], actor: str, reason: str
+    connection: Connection, model: str, alias: str, changes: Mapping[str, Any], author: Author
 ) -> PolicyVersion:
     """Writes the policy in force with these fields changed, as the next version; the same one where nothing changes.
 
     Raises NotFound for the model, and InvalidValue for a field or a value that a policy cannot have.
     """
-    check_author(actor, reason)
     lock_model(connection, model)
     before = in_force(connection, model, alias)
     if before is None:
         check_alias(connection, model, alias)
-    try:
-        wanted = replace(before.policy if before else Policy(), **changes)
-    except TypeError as error:
-        raise InvalidValue(f"Expected fields of a policy, found {sorted(changes)}") from error
+    wanted = (before.policy if before else Policy()).amended(changes)
     if before is not None and before.policy == wanted:
         return before
     text, now, number = text_of(wanted.to_json()), time.time(), before.version + 1 if before else 1
-    said = {"actor": actor, "reason": reason, "at": now}
+    said = {"actor": author.name, "reason": author.reason, "at": now}
     row = {"model": model, "alias": alias, "version": number, "policy": text} | said
     connection.execute(insert(policies).values(row))
     audit.append(
         connection,
-        actor=actor,
-        action="policy",
+        author=author,
+        action=AuditAction.POLICY,
         model=model,
         subject=policy_subject(alias, number),
         source=None if before is None else _digest(text_of(before.policy.to_json())),
         target=_digest(text),
-        reason=reason,
         at=now,
         rows={"policies": [row]},
     )
-    return PolicyVersion(model, alias, number, wanted, actor, reason, now)
+    return PolicyVersion(model, alias, number, wanted, author.name, author.reason, now)
 
 
 def policy_subject(alias: str, version: int) -> str:

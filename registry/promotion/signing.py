@@ -101,32 +101,32 @@ def read_private(pem: bytes, passphrase: str | None) -> Signer:
     Neither the text nor the passphrase is repeated in the error.
     """
     try:
-        found = serialization.load_pem_private_key(pem, passphrase.encode() if passphrase else None)
+        key = serialization.load_pem_private_key(pem, passphrase.encode() if passphrase else None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         what = "with its passphrase" if is_encrypted(pem) else "and no passphrase"
         raise InvalidValue(
             f"Expected an ed25519 private key in PEM {what}, found a text that does not open so; "
             "`raie keys generate` makes one"
         ) from None
-    if not isinstance(found, Ed25519PrivateKey):
+    if not isinstance(key, Ed25519PrivateKey):
         raise InvalidValue(
             "Expected an ed25519 private key, found a key of another kind; `raie keys generate` makes one"
         )
-    return _signer(found)
+    return _signer(key)
 
 
 def read_public(pem: bytes) -> str:
     """The public key of a PEM text as 64 hexadecimal characters; raises InvalidValue for anything else."""
     try:
-        found = serialization.load_pem_public_key(pem)
+        key = serialization.load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm):
         raise InvalidValue(
             "Expected an ed25519 public key in PEM, found another text; `raie keys generate` writes one beside the "
             "private key, ending in .pub"
         ) from None
-    if not isinstance(found, Ed25519PublicKey):
+    if not isinstance(key, Ed25519PublicKey):
         raise InvalidValue("Expected an ed25519 public key, found a key of another kind")
-    return found.public_bytes_raw().hex()
+    return key.public_bytes_raw().hex()
 
 
 def _signer(private: Ed25519PrivateKey) -> Signer:

@@ -61,7 +61,7 @@ class ArtifactStore(Protocol):
         """Every object with a blob's key, in no particular order."""
         ...
 
-    def discard_leftovers(self, older_than: float, dry_run: bool = False) -> list[str]:
+    def discard_incomplete_uploads(self, older_than: float, dry_run: bool = False) -> list[str]:
         """Removes what interrupted uploads left before a time; returns their names.
 
         Raises StoreUnsupported where the store cannot list or remove them.

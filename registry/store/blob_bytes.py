@@ -12,9 +12,9 @@ __all__ = ["Hashed", "corrupt", "missing", "verified"]
 
 def verified(digest: Digest, data: bytes, where: str) -> bytes:
     """The data, which has this digest; raises BlobCorrupt."""
-    found = Hashed()
-    found.take(data)
-    found.require(digest, where)
+    hashed = Hashed()
+    hashed.take(data)
+    hashed.require(digest, where)
     return data
 
 
@@ -36,9 +36,9 @@ class Hashed:
         return self._size
 
 
-def corrupt(digest: Digest, found: str, where: str) -> BlobCorrupt:
+def corrupt(digest: Digest, what: str, where: str) -> BlobCorrupt:
     """The error for something else in a blob's place."""
-    message = f"Expected blob {digest} in {where}, found {found}; restore it from a backup or put it again"
+    message = f"Expected blob {digest} in {where}, found {what}; restore it from a backup or put it again"
     return BlobCorrupt(message, digest)
 
 

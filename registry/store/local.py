@@ -77,10 +77,10 @@ class LocalStore:
     def check(self, digest: Digest) -> int:
         """Reads the blob piece by piece; its size in bytes. Raises BlobMissing, BlobCorrupt and StoreUnreachable."""
         with self._opened(digest) as file:
-            found = Hashed()
+            hashed = Hashed()
             while piece := file.read(_PIECE):
-                found.take(piece)
-            return found.require(digest, str(self.root))
+                hashed.take(piece)
+            return hashed.require(digest, str(self.root))
 
     def exists(self, digest: Digest) -> bool:
         """Whether a file has this digest's key."""
@@ -98,13 +98,13 @@ class LocalStore:
             for folder in _entries(self.root / "sha256"):
                 for name in _entries(self.root / "sha256" / folder):
                     digest = digest_in(f"sha256/{folder}/{name}")
-                    # A file may be collected between the listing and the look at it; who it is, a read tells.
+                    # A file may be collected between the listing and the look at it; what it is, a read says.
                     with suppress(OSError):
                         if digest is not None:
-                            found = (self.root / "sha256" / folder / name).stat()
-                            yield StoredBlob(digest, found.st_size, found.st_mtime)
+                            status = (self.root / "sha256" / folder / name).stat()
+                            yield StoredBlob(digest, status.st_size, status.st_mtime)
 
-    def discard_leftovers(self, older_than: float, dry_run: bool = False) -> list[str]:
+    def discard_incomplete_uploads(self, older_than: float, dry_run: bool = False) -> list[str]:
         """Removes the temporary files of uploads that were killed before a time; returns their names."""
         names = []
         with self._translated("delete from"):
@@ -123,16 +123,16 @@ class LocalStore:
             self._write(PROBE, path)
         try:
             with self._translated("read from"):
-                found = path.read_bytes()
+                read = path.read_bytes()
             with self._translated("list"):
                 there = path in set(self._incoming.glob("probe-*"))
         finally:
             with self._translated("delete from"):
                 path.unlink(missing_ok=True)
-        if found != PROBE or not there:
+        if read != PROBE or not there:
             raise StoreUnreachable(
                 f"Expected the store {self.root} to keep what it is given, found that a file which was just written is "
-                f"{'not listed' if found == PROBE else 'another one'}; choose a folder on another file system"
+                f"{'not listed' if read == PROBE else 'another one'}; choose a folder on another file system"
             )
 
     def put_record(self, name: str, data: bytes) -> None:
@@ -202,10 +202,10 @@ class LocalStore:
         if folder in self._safe and folder.is_dir():
             return
         line = [folder, *folder.parents]
-        missing = [one for one in line if not one.is_dir()]
+        missing = [part for part in line if not part.is_dir()]
         folder.mkdir(parents=True, exist_ok=True)
-        for one in dict.fromkeys([*line[: line.index(self.top)], *missing]):
-            sync_folder(one.parent)
+        for part in dict.fromkeys([*line[: line.index(self.top)], *missing]):
+            sync_folder(part.parent)
         self._safe.add(folder)
 
     @contextmanager

@@ -65,7 +65,7 @@ class S3Store:
         return replace(self, prefix="/".join(part for part in (top, scope) if part), scope=scope)
 
     def require_place(self) -> None:
-        """Nothing: a bucket that is not there is told by every request."""
+        """Nothing: every request says when a bucket is not there."""
 
     def put(self, data: bytes) -> Digest:
         """Stores the bytes and returns their digest; raises StoreFull and StoreUnreachable."""
@@ -91,18 +91,18 @@ class S3Store:
 
     def iterate(self) -> Iterator[StoredBlob]:
         """Every object with a blob's key."""
-        for key, found in self._listed("sha256/"):
+        for key, listed in self._listed("sha256/"):
             digest = digest_in(key)
             if digest is not None:
                 try:
-                    yield StoredBlob(digest, found["Size"], found["LastModified"].timestamp())
+                    yield StoredBlob(digest, listed["Size"], listed["LastModified"].timestamp())
                 except (LookupError, AttributeError) as error:
                     raise StoreUnreachable(
                         f"Expected the store {self._where} to list objects with their sizes and times, found {key} "
                         f"without ({error}); check its address"
                     ) from error
 
-    def discard_leftovers(self, older_than: float, dry_run: bool = False) -> list[str]:
+    def discard_incomplete_uploads(self, older_than: float, dry_run: bool = False) -> list[str]:
         """Aborts multipart uploads that were begun before a time and never finished; returns their keys.
 
         Raises StoreUnsupported where the server cannot list or abort them, or does not let us.
@@ -146,10 +146,10 @@ class S3Store:
     def _listed(self, folder: str, after: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Every object in a folder that sorts after a key, with its key below the store's prefix."""
         start = self._prefixed("")
-        for found in self._objects.listed(self._prefixed(folder), after=self._prefixed(after) if after else ""):
-            key = relative_key(found["Key"], start)
+        for listed in self._objects.listed(self._prefixed(folder), after=self._prefixed(after) if after else ""):
+            key = relative_key(listed["Key"], start)
             if key is not None and key.startswith(folder):
-                yield key, found
+                yield key, listed
 
     @property
     def _objects(self) -> S3Objects:

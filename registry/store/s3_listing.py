@@ -75,13 +75,13 @@ def _listed_older(
 
 def _going_on(page: Page, before: str | None) -> str | None:
     """The first key of a page; raises NotAList where it is that of the page before: nothing would ever end."""
-    first = next((found["Key"] for found in page.get("Contents", ())), None)
+    first = next((entry["Key"] for entry in page.get("Contents", ())), None)
     return _stuck() if first is not None and first == before else first
 
 
 def _end(page: Page) -> str:
     """After which key version 1 of the list goes on."""
-    keys = [found["Key"] for found in page.get("Contents", ())]
+    keys = [entry["Key"] for entry in page.get("Contents", ())]
     end: str | None = page.get("NextMarker") or (keys[-1] if keys else None)
     return end or str(_stuck())
 

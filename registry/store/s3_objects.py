@@ -140,7 +140,7 @@ class S3Objects:
             except ClientError as error:
                 if _status(error) in (*_NOT_OFFERED, 403):
                     # Not every server answers HEAD, and one that hides what is missing says it is forbidden.
-                    return any(relative_key(found["Key"], key) == "" for found in self.listed(key))
+                    return any(relative_key(entry["Key"], key) == "" for entry in self.listed(key))
                 try:
                     self._absent(key, error)
                 except NoSuchObject:
@@ -197,11 +197,11 @@ class S3Objects:
         keys = []
         with self._translated():
             try:
-                for found in self._uploads(prefix):
-                    if found["Initiated"].timestamp() < older_than:
-                        keys.append(found["Key"])
+                for upload in self._uploads(prefix):
+                    if upload["Initiated"].timestamp() < older_than:
+                        keys.append(upload["Key"])
                         if not dry_run:
-                            self._abort(found["Key"], found["UploadId"])
+                            self._abort(upload["Key"], upload["UploadId"])
             except (ClientError, NotAList) as error:
                 if isinstance(error, ClientError) and _status(error) in _PASSING:
                     raise

@@ -31,7 +31,7 @@ def probe(objects: S3Objects, folder: str) -> None:
             objects.send(key, PROBE)
         _require(objects, _read(objects, keys[0]) == PROBE, "read what was just put", "other bytes")
         _require(objects, objects.has(keys[0]), "know an object that was just put", "that it does not")
-        listed = {relative_key(found["Key"], start) for found in objects.listed(start, page_size=1)}
+        listed = {relative_key(entry["Key"], start) for entry in objects.listed(start, page_size=1)}
         missing = _COUNT - len({str(number) for number in range(_COUNT)} & listed)
         _require(objects, not missing, f"list {_COUNT} objects that were just put", f"{missing} of them missing")
         if not forbidden:
@@ -44,7 +44,7 @@ def _removed_afterwards(objects: S3Objects, keys: list[str]) -> Iterator[None]:
     try:
         yield
     finally:
-        # What went wrong is told, not that it also kept us from tidying up.
+        # What went wrong is raised, not that it also kept us from tidying up.
         with suppress(StoreError):
             for key in keys:
                 objects.remove(key)
@@ -57,9 +57,9 @@ def _read(objects: S3Objects, key: str) -> bytes | None:
         return None
 
 
-def _require(objects: S3Objects, works: bool, act: str, found: str) -> None:
+def _require(objects: S3Objects, works: bool, act: str, problem: str) -> None:
     if not works:
         raise StoreUnreachable(
-            f"Expected the store {objects.where} to {act}, found {found}; check AWS_ENDPOINT_URL and what stands "
+            f"Expected the store {objects.where} to {act}, found {problem}; check AWS_ENDPOINT_URL and what stands "
             "between here and the server, or choose another store"
         )

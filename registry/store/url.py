@@ -42,11 +42,11 @@ def parse_store(text: str) -> Path | S3Address:
     """
     if _SECRET.search(text):
         raise _with_credentials()
-    found = _SCHEME.match(text)
-    scheme, slashes = (found[1], found[2]) if found else ("", None)
-    if found is None or (slashes is None and scheme.lower() not in _URL_LIKE):
+    match = _SCHEME.match(text)
+    scheme, slashes = (match[1], match[2]) if match else ("", None)
+    if match is None or (slashes is None and scheme.lower() not in _URL_LIKE):
         return _folder(text)
-    rest = text[found.end() :]
+    rest = text[match.end() :]
     if (scheme, slashes) == ("file", "//"):
         return _file(rest)
     if (scheme, slashes) == ("s3", "//"):

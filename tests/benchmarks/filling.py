@@ -19,7 +19,7 @@ from raie.registry import Content, Edit, Manifest, RegionChange, audit, canonica
 from raie.registry.db import tables
 from raie.registry.db.queries import text_of
 from raie.registry.edits import landing as landings
-from raie.registry.edits.landing import Landing
+from raie.registry.edits.landing import RunningEdit
 from raie.registry.outbox_records import ALIAS_MOVED, SNAPSHOT_COMMITTED
 from raie.registry.recorded_rows import Rows, begun, closed, digest_of_rows
 from raie.registry.store.base import ArtifactStore
@@ -249,7 +249,9 @@ def _edit_rows(
     ]
     ended = closed(whole, *added, rows.of[tables.snapshots][-1:])
     rows.audit(planned, "commit", f"edit:{edit.number}", manifest.parent, manifest.id, ended)
-    landing = Landing(manifest, edit.number, planned.changes, manifest.content.digest)
+    landing = RunningEdit(
+        manifest=manifest, number=edit.number, changes=planned.changes, proposal=manifest.content.digest
+    )
     rows.tell(
         planned,
         SNAPSHOT_COMMITTED,

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import update
 
 from raie import migrations
-from raie.registry import Registry
+from raie.registry import Author, Registry
 from raie.registry.db.engine import write
 from raie.registry.db.tables import models
 from tests.benchmarks.filling import ACTOR, ALIAS, Layout, fill, fill_store, model_name
@@ -33,16 +33,16 @@ def test_a_call_against_one_synced_transaction(durable: Registry, shape: str) ->
     newest = layout.snapshots
     refs = [f"edit:{newest - 1 - i % 2}" for i in range(ROUNDS)]
     calls: dict[str, Callable[[int], object]] = {
-        "promote": lambda i: registry.promote(MODEL, refs[i], ALIAS, ACTOR),
-        "rollback --to": lambda i: registry.rollback_to(MODEL, refs[i], ACTOR),
-        "rollback EDIT": lambda i: registry.rollback_edit(MODEL, newest, ACTOR),
+        "promote": lambda i: registry.promote(MODEL, refs[i], ALIAS, Author(ACTOR)),
+        "rollback --to": lambda i: registry.rollback_to(MODEL, refs[i], Author(ACTOR)),
+        "rollback EDIT": lambda i: registry.rollback_edit(MODEL, newest, Author(ACTOR)),
     }
     one_row = update(models).where(models.c.name == MODEL).values(created_at=models.c.created_at + 1)
     for name, call in calls.items():
         pairs = []
         for i in range(ROUNDS):
             if name == "rollback EDIT":
-                registry.rollback_to(MODEL, f"edit:{newest}", ACTOR)
+                registry.rollback_to(MODEL, f"edit:{newest}", Author(ACTOR))
             peer = seconds(lambda: write(registry.engine, lambda connection: connection.execute(one_row)))
             pairs.append((seconds(lambda call=call, i=i: call(i)), peer))
         ratio = statistics.median(ours / peer for ours, peer in pairs)

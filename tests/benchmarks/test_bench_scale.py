@@ -19,7 +19,7 @@ from typing import TypeAlias
 import pytest
 from sqlalchemy import func, select
 
-from raie.registry import Content, Registry, RollbackConflict, audit, lineage
+from raie.registry import Author, Content, Registry, RollbackConflict, audit, lineage
 from raie.registry.db.engine import reading
 from raie.registry.db.tables import adapter_versions, snapshots
 from tests.benchmarks.filling import ACTOR, ALIAS, Layout, fill, model_name
@@ -170,7 +170,7 @@ def _committing(registry: Registry, layout: Layout, touched: int) -> Callable[[i
         changes = [change(region) for region in entries]
 
         def call() -> object:
-            edit = registry.begin(model, "edit", seed=1, actor=ACTOR)
+            edit = registry.begin(model, "edit", seed=1, author=Author(ACTOR))
             return registry.commit(model, edit.number, changed, changes)
 
         return call
@@ -186,19 +186,19 @@ def _head(registry: Registry, model: str) -> Content:
 
 def _promotion(registry: Registry, model: str, layout: Layout, generator: random.Random) -> Callable[[], object]:
     ref = f"edit:{generator.randrange(1, layout.snapshots)}"
-    return lambda: registry.promote(model, ref, ALIAS, ACTOR, "measured")
+    return lambda: registry.promote(model, ref, ALIAS, Author(ACTOR, "measured"))
 
 
 def _rollback_to(registry: Registry, model: str, layout: Layout, generator: random.Random) -> Callable[[], object]:
     ref = f"edit:{generator.randrange(1, layout.snapshots)}"
-    return lambda: registry.rollback_to(model, ref, ACTOR, "measured")
+    return lambda: registry.rollback_to(model, ref, Author(ACTOR, "measured"))
 
 
 def _rollback_edit(registry: Registry, model: str, layout: Layout, sample: int) -> Callable[[], object]:
     """One of the last edits, no two of which changed the same region; the head is first as they left it."""
-    registry.rollback_to(model, f"edit:{layout.snapshots}", ACTOR)
+    registry.rollback_to(model, f"edit:{layout.snapshots}", Author(ACTOR))
     number = layout.snapshots - sample % min(10, layout.regions // layout.changes)
-    return lambda: registry.rollback_edit(model, number, ACTOR, "measured")
+    return lambda: registry.rollback_edit(model, number, Author(ACTOR, "measured"))
 
 
 def _refused(registry: Registry, model: str, layout: Layout) -> Callable[[], object]:
@@ -206,6 +206,6 @@ def _refused(registry: Registry, model: str, layout: Layout) -> Callable[[], obj
 
     def call() -> None:
         with pytest.raises(RollbackConflict):
-            registry.rollback_edit(model, 2, ACTOR, "measured")
+            registry.rollback_edit(model, 2, Author(ACTOR, "measured"))
 
     return call

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from raie.registry import Registry
+from raie.registry import Author, Registry
 from raie.registry.values import Content, RegionChange, RegionEntry, Snapshot
 
 MODEL = "recsys"
@@ -21,7 +21,7 @@ def entry(registry: Registry, region: int, state: str) -> RegionEntry:
 
 def set_up(registry: Registry, regions: int = 3) -> Snapshot:
     """The first snapshot."""
-    edit = registry.begin(MODEL, "setup", seed=42, actor="ada", reason="first log", data_digest="d" * 64)
+    edit = registry.begin(MODEL, "setup", seed=42, author=Author("ada", "first log"), data_digest="d" * 64)
     content = Content(
         backbone={"weights": registry.put(b"backbone"), "config": registry.put(b"sasrec")},
         space=registry.put(b"space"),
@@ -48,7 +48,7 @@ def change(region: int, action: str, windows: int) -> RegionChange:
 
 def edit(registry: Registry, regions: Sequence[int], reason: str = "", actor: str = "ada") -> Snapshot:
     """Update some regions, adding those that are new."""
-    begun = registry.begin(MODEL, "edit", seed=7, actor=actor, reason=reason, data_digest=f"{len(regions):064x}")
+    begun = registry.begin(MODEL, "edit", seed=7, author=Author(actor, reason), data_digest=f"{len(regions):064x}")
     base = registry.resolve(MODEL, str(begun.base)).content
     entries = {region: entry(registry, region, f"edit {begun.number}") for region in regions}
     content = replace(base, regions={**base.regions, **entries})
@@ -60,9 +60,9 @@ def make(registry: Registry) -> None:
     """Six edits: 1 set-up, 2 and 3 edits, 4 a composition for production, 5 an edit, 6 a rollback of edit 2."""
     set_up(registry)
     edit(registry, [1], "weekly log")
-    registry.promote(MODEL, "head", "production", actor="ada", reason="passed review")
+    registry.promote(MODEL, "head", "production", author=Author("ada", "passed review"))
     edit(registry, [0, 3], "new catalogue", actor="grace")
-    registry.promote_region(MODEL, 0, 2, "production", actor="grace", reason="region 0 first")
+    registry.promote_region(MODEL, 0, 2, "production", author=Author("grace", "region 0 first"))
     edit(registry, [2], "weekly log")
-    registry.promote(MODEL, "head", "staging", actor="ada")
-    registry.rollback_edit(MODEL, 2, actor="ada", reason="a week of bot traffic")
+    registry.promote(MODEL, "head", "staging", author=Author("ada"))
+    registry.rollback_edit(MODEL, 2, author=Author("ada", "a week of bot traffic"))

@@ -15,6 +15,7 @@ from raie.engine.data.readers.settings import LogSettings
 from raie.engine.data.synthetic import SyntheticConfig, drifting_log, write_csv
 from raie.engine.errors import InputError
 from raie.engine.model import Settings
+from raie.registry import Author
 from raie.workspace_file import find
 from tests.cli.conftest import Raie
 from tests.cli.trained import FIRST, MODEL, SETUP, command, opened, refused
@@ -137,7 +138,7 @@ def test_a_set_up_of_the_registry_never_makes_a_file_run_that_this_workspace_doe
     backbone = BackboneConfig(kind="file", path=str(tmp_path / "theirs.py"))
     settings = Settings(EngineConfig(backbone=backbone), LogSettings()).to_bytes().decode()
     parameters = {"log": str(tmp_path / "log.csv"), "until": None, "settings": settings}
-    opened(tmp_path).begin(MODEL, "setup", seed=1, actor="ada", reason="", parameters=parameters)
+    opened(tmp_path).begin(MODEL, "setup", seed=1, author=Author("ada"), parameters=parameters)
     refused(raie("edit", "resume", "1", "--force"), 2, ("theirs.py", "raie.toml"))
 
 

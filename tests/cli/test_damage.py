@@ -16,7 +16,7 @@ from raie.engine.bytes.arrays import pack, unpack
 from raie.engine.model import ModelView
 from raie.engine.regions.region_map import region_state
 from raie.engine.training.adapter import ITEM_ROWS
-from raie.registry import Content, Digest, Registry, Snapshot
+from raie.registry import Author, Content, Digest, Registry, Snapshot
 from tests.cli import history, trained
 from tests.cli.conftest import Raie
 from tests.cli.trained import LOG, MODEL, SECOND, refused
@@ -172,7 +172,7 @@ def test_an_adapter_of_another_backbone_is_refused(raie: Raie, edited: Path) -> 
     facts, rows = unpack(registry.get(content.regions[0]["item_rows"]), ITEM_ROWS, kinds)
     stranger = registry.put(pack({**facts, "backbone": "f" * 64}, rows))
     regions = {**content.regions, 0: {**content.regions[0], "item_rows": stranger}}
-    edit = registry.begin(MODEL, "import", seed=1, actor="ada")
+    edit = registry.begin(MODEL, "import", seed=1, author=Author("ada"))
     registry.commit(MODEL, edit.number, replace(content, regions=regions), [history.change(0, "replace", 1)])
     before = trained.head_of(edited)
     for command in (RECOMMEND, EVALUATE, APPLY):
@@ -188,7 +188,7 @@ def odd(monkeypatch: pytest.MonkeyPatch) -> Callable[[Registry, Content], None]:
     """
 
     def set_up(registry: Registry, content: Content) -> None:
-        edit = registry.begin("odd", "setup", seed=1, actor="ada")
+        edit = registry.begin("odd", "setup", seed=1, author=Author("ada"))
         changes = [history.change(region, "setup", 1) for region in content.regions]
         registry.commit("odd", edit.number, content, changes)
         monkeypatch.setenv("RAIE_MODEL", "odd")
@@ -250,7 +250,7 @@ def test_a_nan_in_an_adapter_is_refused(raie: Raie, edited: Path) -> None:
     name = sorted(lora)[0]
     lora[name][0, 0] = float("inf")
     regions = {**content.regions, 0: {**content.regions[0], "lora": registry.put(save(lora))}}
-    edit = registry.begin(MODEL, "import", seed=1, actor="ada")
+    edit = registry.begin(MODEL, "import", seed=1, author=Author("ada"))
     registry.commit(MODEL, edit.number, replace(content, regions=regions), [history.change(0, "replace", 1)])
     before = trained.head_of(edited)
     for command in (RECOMMEND, EVALUATE, APPLY):

@@ -24,7 +24,7 @@ from raie.engine.errors import NothingToEdit
 from raie.engine.model import Settings
 from raie.errors import UsageError
 from raie.migrations import upgrade
-from raie.registry import CommitConflict, LeaseLost, Registry, Snapshot, lineage
+from raie.registry import Author, CommitConflict, LeaseLost, Registry, Snapshot, lineage
 from raie.registry.maintenance.verify import verify
 from tests.conftest import EVERYWHERE
 from tests.raie_engine.world import ROOT, SMALL_LOG, in_another_process, small_settings
@@ -174,8 +174,8 @@ def test_set_up_edit_roll_back_and_promote_on_every_database_and_store(
     assert [edit.state for edit in registry.edits(MODEL)] == ["committed"] * 3
     assert not any(place.work.rglob("*.safetensors")), "finished edits leave no checkpoint"
 
-    registry.promote(MODEL, "head", "production", "ada")
-    undone = registry.rollback_edit(MODEL, first.edit, "ada", "the first edit only")
+    registry.promote(MODEL, "head", "production", Author("ada"))
+    undone = registry.rollback_edit(MODEL, first.edit, Author("ada", "the first edit only"))
     touched = {change.change.region for change in lineage.operations(registry, MODEL, second.edit)}
     assert touched
     for region in touched & set(second.content.regions):
@@ -184,7 +184,7 @@ def test_set_up_edit_roll_back_and_promote_on_every_database_and_store(
     assert not gone & set(undone.content.regions)
     assert place.scores(undone).isnan().sum() == 0
 
-    back = registry.rollback_to(MODEL, made.id, "ada", "all of it")
+    back = registry.rollback_to(MODEL, made.id, Author("ada", "all of it"))
     assert back.content.digest == made.content.digest
     assert back.id != made.id
     assert torch.equal(place.scores(back), place.scores(made))
@@ -202,7 +202,7 @@ def test_a_rolled_back_model_gives_the_old_scores_bit_for_bit_in_a_fresh_process
     expected = hashlib.sha256(made.scores(before).numpy().tobytes()).hexdigest()
     edited = made.edit(1)
     assert not torch.equal(made.scores(edited)[:, : made.scores(before).shape[1]], made.scores(before))
-    back = made.registry.rollback_edit(MODEL, 2, "ada")
+    back = made.registry.rollback_edit(MODEL, 2, Author("ada"))
     assert back.content.digest == before.content.digest
     assert in_another_process(FRESH_SCORES, made.database, made.store, "head") == expected
 

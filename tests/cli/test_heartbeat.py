@@ -10,16 +10,16 @@ import sys
 import pytest
 from sqlalchemy import text
 
-from raie.registry import Registry
+from raie.registry import Author, Registry
 from raie.registry.db.queries import LEASE_S
 from raie.workspace import Workspace
 from tests.cli.conftest import Raie
 
 KILLED = """
 import os, signal, sys
-from raie.registry import Registry
+from raie.registry import Author, Registry
 registry = Registry.open(sys.argv[1], sys.argv[2])
-print(registry.begin("recsys", "edit", seed=1, actor="grace", reason="June").number, flush=True)
+print(registry.begin("recsys", "edit", seed=1, author=Author("grace", "June")).number, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -56,12 +56,12 @@ def test_an_abandoned_edit_is_closed_and_no_longer_shown(raie: Raie, workspace: 
     assert raie("edit", "list", "--open", "--json").json["edits"] == []
 
 
-def test_an_edit_that_somebody_works_on_is_not_taken_and_its_holder_is_named(
+def test_an_edit_that_somebody_works_on_is_not_taken_and_its_lease_owner_is_named(
     raie: Raie, registry: Registry
 ) -> None:
-    registry.begin("recsys", "edit", seed=1, actor="ada")
+    registry.begin("recsys", "edit", seed=1, author=Author("ada"))
     (found,) = raie("edit", "list", "--open", "--json").json["edits"]
-    assert (found["state"], found["lease_owner"]) == ("running", registry.holder)
+    assert (found["state"], found["lease_owner"]) == ("running", registry.lease_owner)
     assert "abandoned" not in raie("edit", "list", "--open").out
     refused = raie("edit", "abort", "7", "--yes")
     assert refused.code == 4
@@ -69,7 +69,7 @@ def test_an_edit_that_somebody_works_on_is_not_taken_and_its_holder_is_named(
 
 
 def test_a_lease_that_ran_out_on_another_host_is_shown_as_abandoned(raie: Raie, registry: Registry) -> None:
-    registry.begin("recsys", "edit", seed=1, actor="ada")
+    registry.begin("recsys", "edit", seed=1, author=Author("ada"))
     with registry.engine.begin() as connection:
         over = "UPDATE edits SET lease_owner = 'far-away:12:ab', lease_expires_at = lease_expires_at - :s"
         connection.execute(text(f"{over} WHERE number = 7"), {"s": LEASE_S + 1})

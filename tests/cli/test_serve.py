@@ -18,7 +18,7 @@ from raie.engine.errors import InputError
 from raie.engine.model import ModelView, Settings
 from raie.errors import WorkspaceError
 from raie.migrations import upgrade
-from raie.registry import BlobCorrupt, LocalStore, Registry, Untrusted, trust
+from raie.registry import Author, BlobCorrupt, LocalStore, Registry, Untrusted, trust
 from raie.registry.mlflow.publisher import sync
 from raie.registry.promotion import signing
 from raie.serve import open_described
@@ -39,7 +39,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = Settings(engine, LogSettings())
     names: dict[str, Any] = {"actor": "ada", "reason": "", "work": folder / "work", "progress": lambda *_: None}
     run_setup(registry, "recsys", folder / "log.csv", "0.5", settings, **names)
-    registry.promote("recsys", "head", "production", "ada")
+    registry.promote("recsys", "head", "production", Author("ada"))
     assert sync(registry, f"sqlite:///{folder}/mlflow.db").published == 2
     return folder
 
@@ -129,12 +129,12 @@ def test_where_an_alias_requires_signatures_nothing_unsigned_is_served(
     described = {"model": "recsys", "id": snapshot.id, "digest": snapshot.content.digest}
     monkeypatch.setenv("RAIE_DATABASE_URL", f"sqlite:///{tmp_path}/registry.db")
     monkeypatch.setenv("RAIE_STORE", str(tmp_path / "blobs"))
-    trust.set_policy(registry, "recsys", "production", {"require_signed": True}, actor="ada")
+    trust.set_policy(registry, "recsys", "production", {"require_signed": True}, author=Author("ada"))
     with pytest.raises(Untrusted, match="raie sign"):
         open_described(described)
     release = signing.generate()
-    trust.trust_key(registry, "recsys", release.key, "release", actor="ada")
-    trust.sign(registry, "recsys", "head", release, actor="ci")
+    trust.trust_key(registry, "recsys", release.key, "release", author=Author("ada"))
+    trust.sign(registry, "recsys", "head", release, author=Author("ci"))
     assert open_described(described).content == snapshot.content
 
 

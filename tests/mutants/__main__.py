@@ -50,8 +50,8 @@ def main() -> int:
         begun = time.monotonic()
         verdict = _verdict(mutant, sound)
         alive += not verdict.killer
-        told = verdict.killer or verdict.trouble or "NOBODY"
-        print(f"{mutant.name:62}{time.monotonic() - begun:8.0f}  {told}", flush=True)
+        shown = verdict.killer or verdict.trouble or "NOBODY"
+        print(f"{mutant.name:62}{time.monotonic() - begun:8.0f}  {shown}", flush=True)
     print(f"{len(wanted) - alive} of {len(wanted)} mutants are killed")
     return 1 if alive or not wanted else 0
 
@@ -67,10 +67,10 @@ def _verdict(mutant: Mutant, sound: dict[tuple[str, ...], Ran]) -> Ran:
 
 def _run(tests: tuple[str, ...], mutant: Mutant | None = None) -> Ran:
     with tempfile.TemporaryDirectory(prefix="raie-mutant-") as folder:
-        for name, place in _COPIED.items():
-            _copy(ROOT / name, Path(folder, place))
-            if name != place:
-                Path(folder, name).symlink_to(place)
+        for name, target in _COPIED.items():
+            _copy(ROOT / name, Path(folder, target))
+            if name != target:
+                Path(folder, name).symlink_to(target)
         if mutant is not None:
             try:
                 mutant.apply_to(Path(folder))

@@ -65,7 +65,7 @@ MUTANTS = (
         "registry/edits/landing.py",
         (
             (
-                "    if landing.moves_head and head_id(connection, model) != manifest.parent:\n        return None\n",
+                "    if _moves_head(landing) and head_id(connection, model) != manifest.parent:\n        return None\n",
                 "",
             ),
             (", heads.c.snapshot == manifest.parent)", ",)"),
@@ -75,7 +75,7 @@ MUTANTS = (
     Mutant(
         "no compare-and-swap of an alias",
         "registry/promotion/aliases.py",
-        (("        if wanted != found:\n", "        if False:\n"),),
+        (("        if wanted != served:\n", "        if False:\n"),),
         ("tests/registry/edits/test_races.py", "-k", "promotions and sqlite"),
     ),
     Mutant(
@@ -105,7 +105,7 @@ MUTANTS = (
     Mutant(
         "a gc that removes what an upload took back",
         "registry/maintenance/verify.py",
-        ((', _b.state == "deleting")', ",)"),),
+        ((", _b.state == BlobState.DELETING)", ",)"),),
         ("tests/registry/maintenance/test_verify_and_gc.py", "-k", "sqlite"),
     ),
     Mutant(
@@ -119,7 +119,7 @@ MUTANTS = (
         "registry/edits/lifecycle.py",
         (
             (
-                "    if edit.lease_owner != holder:\n        raise LeaseLost(",
+                "    if edit.lease_owner != lease_owner:\n        raise LeaseLost(",
                 "    if False:\n        raise LeaseLost(",
             ),
         ),
@@ -146,7 +146,7 @@ MUTANTS = (
     Mutant(
         "no fsync of a new folder's name",
         "registry/store/local.py",
-        (("            sync_folder(one.parent)\n", "            pass\n"),),
+        (("            sync_folder(part.parent)\n", "            pass\n"),),
         ("tests/registry/store/test_power_cut.py",),
     ),
     Mutant(
@@ -163,13 +163,13 @@ MUTANTS = (
     Mutant(
         "an audit event that was rewritten goes unnoticed",
         "registry/audit.py",
-        (("    if not _is_link(fields, found):\n", "    if False:\n"),),
+        (("    if not _is_link(fields, recorded):\n", "    if False:\n"),),
         ("tests/registry/test_audit.py", "-k", "sqlite"),
     ),
     Mutant(
         "an audit log that was rewritten to its end goes unnoticed",
         "registry/audit.py",
-        (("    missing = set(anchors)\n", "    missing = set[Anchor]()\n"),),
+        (("    missing = set(checkpoints)\n", "    missing = set[Checkpoint]()\n"),),
         ("tests/registry/test_audit.py", "-k", "sqlite"),
     ),
     Mutant(
@@ -183,8 +183,7 @@ MUTANTS = (
         "registry/promotion/aliases.py",
         (
             (
-                "    admission.admit(connection, model, alias, target, found, "
-                "actor=actor, reason=reason, override=override)\n",
+                "    admission.admit(connection, model, alias, target, served, author=author, override=override)\n",
                 "",
             ),
         ),
@@ -193,11 +192,11 @@ MUTANTS = (
     Mutant(
         "a protected alias is loaded unchecked",
         "registry/registry.py",
-        (("            admission.admit_load(connection, model, ref, found)\n", ""),),
+        (("            admission.admit_load(connection, model, ref, snapshot)\n", ""),),
         ("tests/registry/promotion/test_admission.py", "-k", "not postgresql"),
     ),
     Mutant(
-        "an edit that was replayed counts as judged",
+        "an edit that was replayed counts as evaluated",
         "registry/promotion/evaluations.py",
         (("edits.c.proposal == content, ", ""),),
         ("tests/registry/promotion/test_admission.py", "-k", "not postgresql"),
@@ -289,9 +288,9 @@ MUTANTS = (
         "an alias in MLflow is set to where an event of the past moved it",
         "registry/mlflow/alias_moves.py",
         (
-            ("    if pointed_to(engine, place.model, alias) == target:\n", "    if True:\n"),
+            ("    if pointed_to(engine, upserts.model, alias) == target:\n", "    if True:\n"),
             (
-                '        step("alias", lambda: set_alias(place, engine, alias))\n',
+                '        step("alias", lambda: set_alias(upserts, engine, alias))\n',
                 "        there = place.version_of(target) or {}\n"
                 "        place.client.set_registered_model_alias(place.name, alias, there['version'])\n",
             ),

@@ -18,7 +18,7 @@ from raie.registry.db.engine import reading
 from raie.registry.ownership.identity import current
 from raie.registry.ownership.standing import claim
 from tests.conftest import S3_NAME, run_sql
-from tests.outages.outage import STRAY, WORKS, Work
+from tests.outages.outage import ORPHAN, WORKS, Work
 from tests.outages.report import Report
 from tests.registry.building import World
 
@@ -28,7 +28,7 @@ Copy = Callable[[Path, Path], Registry]
 
 @pytest.fixture(scope="session")
 def report() -> Iterator[Report]:
-    """Where every fault's outcome is written down; pytest swallows what is printed unless it is told not to."""
+    """Where every fault's outcome is written down; pytest swallows what is printed unless it is asked not to."""
     written = Report()
     yield written
     print(f"\n\n{written}")
@@ -41,7 +41,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     migrations.upgrade(f"sqlite:///{folder / DATABASE}")
     registry = opened(folder, folder)
     World(registry).setup()
-    registry.store.put(STRAY)
+    registry.store.put(ORPHAN)
     return folder
 
 
@@ -78,14 +78,14 @@ def s3_client(s3_server: dict[str, str]) -> Any:
 
 
 @pytest.fixture
-def s3_registry(made: Path, place: Path, s3_client: Any, s3_folder: Path, s3_url: str) -> Registry:
+def s3_registry(made: Path, scratch: Path, s3_client: Any, s3_folder: Path, s3_url: str) -> Registry:
     """A copy of the registry that was made whose blobs are in S3; it looks at them past the server."""
     prefix = s3_url.rpartition("/")[2]
     for blob in (made / STORE).rglob("sha256/*/*"):
         key = f"{prefix}/{blob.relative_to(made / STORE).as_posix()}"
         s3_client.put_object(Bucket=S3_NAME, Key=key, Body=blob.read_bytes())
-    shutil.copy(made / DATABASE, place)
-    copy = opened(place, place)
+    shutil.copy(made / DATABASE, scratch)
+    copy = opened(scratch, scratch)
     with reading(copy.engine) as connection:
         epoch = current(connection)
     claim(copy, epoch, open_store(s3_url).within(epoch.prefix))
@@ -104,13 +104,13 @@ def postgres_made(postgres_server: str, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.fixture
-def postgres_registry(postgres_server: str, postgres_made: tuple[str, Path], place: Path) -> Iterator[Registry]:
+def postgres_registry(postgres_server: str, postgres_made: tuple[str, Path], scratch: Path) -> Iterator[Registry]:
     """A copy of that registry."""
     template, store = postgres_made
-    copy = f"copy_{place.name.replace('-', '_')}"
+    copy = f"copy_{scratch.name.replace('-', '_')}"
     run_sql(postgres_server, f"CREATE DATABASE {copy} TEMPLATE {template}")
-    shutil.copytree(store, place / STORE)
-    yield Registry.open(_named(postgres_server, copy), str(place / STORE))
+    shutil.copytree(store, scratch / STORE)
+    yield Registry.open(_named(postgres_server, copy), str(scratch / STORE))
     run_sql(postgres_server, f"DROP DATABASE {copy} WITH (FORCE)")
 
 

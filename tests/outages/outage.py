@@ -6,23 +6,23 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from raie.registry import Registry, digest_of
+from raie.registry import Author, Registry, digest_of
 from raie.registry.maintenance.verify import gc, verify
 from tests.outages.report import Ended, attempt
 from tests.registry.building import MODEL, World
 
-__all__ = ["SECRET", "STRAY", "WORKS", "Outage", "Work", "collect", "edit", "load", "one_clear_line"]
+__all__ = ["ORPHAN", "SECRET", "WORKS", "Outage", "Work", "collect", "edit", "load", "one_clear_line"]
 
 Work = Callable[[Registry], str]
 
 SECRET = "hunter2-very-secret"
-STRAY = b"nobody's"
+ORPHAN = b"nobody's"
 
 
 def edit(registry: Registry) -> str:
     """One edit of a region, begun or gone on with; the id of its snapshot."""
     world = World(registry)
-    begun = next((found for found in registry.edits(MODEL) if found.kind == "edit"), None) or world.begin()
+    begun = next((edit_ for edit_ in registry.edits(MODEL) if edit_.kind == "edit"), None) or world.begin()
     base = registry.resolve(MODEL, str(begun.base)).content
     return world.commit(begun, world.changed(base, {1: "a"}), 1).id
 
@@ -37,8 +37,8 @@ def load(registry: Registry) -> str:
 
 def collect(registry: Registry) -> str:
     """A gc of everything that nothing needs, and then whether what was nobody's is gone."""
-    gc(registry, actor="ada", grace_s=0, strays=True)
-    return "there" if registry.store.exists(digest_of(STRAY)) else "gone"
+    gc(registry, author=Author("ada"), grace_s=0, orphans=True)
+    return "there" if registry.store.exists(digest_of(ORPHAN)) else "gone"
 
 
 WORKS = (load, collect, edit)
@@ -80,8 +80,8 @@ class Outage:
         head = self.direct.head(MODEL)
         assert head is not None
         assert head.id in (self.results[load], self.results[edit])
-        found = verify(self.direct)
-        assert found.ok, found
+        edit_ = verify(self.direct)
+        assert edit_.ok, edit_
 
 
 def one_clear_line(error: Exception) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from raie.registry import Registry, audit, lineage
+from raie.registry import Author, Registry, audit, lineage
 from raie.registry.db.engine import reading
 from raie.registry.db.queries import LEASE_S
 from raie.registry.db.tables import outbox_events
@@ -19,18 +19,18 @@ from tests.registry.building import MODEL, World
 
 DAY_S = 24 * 3600.0
 ELSEWHERE = "elsewhere:1:00000000"
-"""A holder of leases on another machine: nobody here can tell whether it lives, so only the clock can."""
+"""A lease owner on another machine: nobody here can tell whether it lives, so only the clock can."""
 
 
 @dataclass
 class Clock:
-    """The clock on the wall, which somebody moves; ahead_s: by how much."""
+    """The clock on the wall, which somebody moves; offset_s: by how much."""
 
-    ahead_s: float = 0.0
+    offset_s: float = 0.0
     true: Callable[[], float] = field(default=time.time)
 
     def __call__(self) -> float:
-        return self.true() + self.ahead_s
+        return self.true() + self.offset_s
 
 
 @pytest.fixture
@@ -50,10 +50,10 @@ def world(any_database: Registry) -> World:
 def test_history_is_told_in_the_order_in_which_it_was_made(world: World, clock: Clock) -> None:
     made = [world.head.id]
     late = world.begin()
-    for number, ahead_s in enumerate([0.0, -DAY_S, -2 * DAY_S, DAY_S, -DAY_S]):
-        clock.ahead_s = ahead_s
+    for number, offset_s in enumerate([0.0, -DAY_S, -2 * DAY_S, DAY_S, -DAY_S]):
+        clock.offset_s = offset_s
         made.append(world.edit(1, text=f"{number}").id)
-        world.registry.promote(MODEL, "head", "production", "ada")
+        world.registry.promote(MODEL, "head", "production", Author("ada"))
     # Begun first and landed last: neither the clock nor the edits' numbers have the snapshots' order.
     made.append(
         world.commit(late, world.changed(world.registry.resolve(MODEL, made[0]).content, {2: "late"}), 2).id
@@ -68,8 +68,8 @@ def test_history_is_told_in_the_order_in_which_it_was_made(world: World, clock: 
 
 
 def test_the_audit_log_keeps_its_order_and_says_what_the_clock_said(world: World, clock: Clock) -> None:
-    for ahead_s in (DAY_S, -DAY_S):
-        clock.ahead_s = ahead_s
+    for offset_s in (DAY_S, -DAY_S):
+        clock.offset_s = offset_s
         world.begin()
     with reading(world.registry.engine) as connection:
         events = list(audit.events(connection))
@@ -78,48 +78,48 @@ def test_the_audit_log_keeps_its_order_and_says_what_the_clock_said(world: World
     assert events[3].at - events[4].at > DAY_S
 
 
-@pytest.mark.parametrize("ahead_s", [-300.0, 60.0], ids=["back", "ahead"])
-def test_a_lease_outlives_a_clock_that_moves_a_little(world: World, clock: Clock, ahead_s: float) -> None:
+@pytest.mark.parametrize("offset_s", [-300.0, 60.0], ids=["back", "ahead"])
+def test_a_lease_outlives_a_clock_that_moves_a_little(world: World, clock: Clock, offset_s: float) -> None:
     edit = held_elsewhere(world).begin()
-    clock.ahead_s = ahead_s
+    clock.offset_s = offset_s
     assert world.registry.edit(MODEL, edit.number).state == "running"
 
 
 def test_a_lease_that_was_given_before_the_clock_went_back_does_not_live_until_the_clock_is_there_again(
     world: World, clock: Clock
 ) -> None:
-    other = held_elsewhere(world)
-    edit = other.begin()
-    clock.ahead_s = -DAY_S
+    second = held_elsewhere(world)
+    edit = second.begin()
+    clock.offset_s = -DAY_S
     assert world.registry.edit(MODEL, edit.number).state == "abandoned"
-    # Its holder works after all: at its next heartbeat it has a lease by the new clock, and commits.
-    other.registry.heartbeat(MODEL, edit.number)
+    # Its owner works after all: at its next heartbeat it has a lease by the new clock, and commits.
+    second.registry.heartbeat(MODEL, edit.number)
     assert world.registry.edit(MODEL, edit.number).state == "running"
-    clock.ahead_s -= LEASE_S
-    assert other.commit(edit, other.changed(other.head.content, {1: "a"}), 1) == world.head
+    clock.offset_s -= LEASE_S
+    assert second.commit(edit, second.changed(second.head.content, {1: "a"}), 1) == world.head
 
 
 def test_a_lease_that_was_renewed_while_the_clock_was_ahead_is_over_when_the_clock_comes_back(
     world: World, clock: Clock
 ) -> None:
-    other = held_elsewhere(world)
-    edit = other.begin()
-    clock.ahead_s = DAY_S
-    other.registry.heartbeat(MODEL, edit.number)
-    clock.ahead_s = 0.0
-    assert world.registry.resume(MODEL, edit.number).lease_owner == world.registry.holder
+    second = held_elsewhere(world)
+    edit = second.begin()
+    clock.offset_s = DAY_S
+    second.registry.heartbeat(MODEL, edit.number)
+    clock.offset_s = 0.0
+    assert world.registry.resume(MODEL, edit.number).lease_owner == world.registry.lease_owner
 
 
 def held_elsewhere(world: World) -> World:
-    return World(replace(world.registry, holder=ELSEWHERE))
+    return World(replace(world.registry, lease_owner=ELSEWHERE))
 
 
 def test_gc_with_a_clock_ahead_takes_nothing_that_a_running_edit_has_put(world: World, clock: Clock) -> None:
     edit = world.begin()
     content = world.changed(world.head.content, {1: "a"})
-    clock.ahead_s = 30 * DAY_S
-    assert gc(world.registry, actor="ada").removed == ()
-    clock.ahead_s = 0.0
+    clock.offset_s = 30 * DAY_S
+    assert gc(world.registry, author=Author("ada")).removed == ()
+    clock.offset_s = 0.0
     assert world.commit(edit, content, 1) == world.head
     assert verify(world.registry).ok
 
@@ -142,6 +142,6 @@ def test_an_event_that_a_killed_relay_leased_before_the_clock_went_back_is_publi
         owned = {"lease_owner": "a relay that was killed", "lease_expires_at": time.time() + 60}
         connection.execute(outbox_events.update().values(owned))
     assert drain(engine, Publisher(), clock=clock).remaining == 1
-    clock.ahead_s = -DAY_S
+    clock.offset_s = -DAY_S
     assert outbox_status(engine).leased_until is None
     assert drain(engine, Publisher(), clock=clock).published == 1

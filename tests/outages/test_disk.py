@@ -29,8 +29,8 @@ from tests.registry.building import World
 
 
 @pytest.fixture
-def disk(place: Path) -> Iterator[Path]:
-    with small_disk(place / "disk") as folder:
+def disk(scratch: Path) -> Iterator[Path]:
+    with small_disk(scratch / "disk") as folder:
         yield folder
 
 
@@ -58,26 +58,26 @@ def check(results: Mapping[Work, str], report: Report) -> Check:
 
 @pytest.mark.parametrize(("work", "expected"), [(edit, StoreFull), (load, None), (collect, None)])
 def test_a_full_disk_below_the_store(
-    copy: Copy, check: Check, disk: Path, place: Path, work: Work, expected: type[Exception] | None
+    copy: Copy, check: Check, disk: Path, scratch: Path, work: Work, expected: type[Exception] | None
 ) -> None:
-    check("folder", "disk full", full(disk), copy(place, disk), work, expected)
+    check("folder", "disk full", full(disk), copy(scratch, disk), work, expected)
 
 
 @pytest.mark.parametrize("free", [0, 64 * 1024], ids=["full", "a little room"])
 @pytest.mark.parametrize("work", [edit, load])
 def test_a_full_disk_below_the_database(
-    copy: Copy, check: Check, disk: Path, place: Path, work: Work, free: int
+    copy: Copy, check: Check, disk: Path, scratch: Path, work: Work, free: int
 ) -> None:
     # Even a reader needs room for the index of the write-ahead log.
     expected = None if work is load and free else DatabaseFull
     name = f"disk full but for {free} bytes" if free else "disk full"
-    check("SQLite", name, full(disk, free), copy(disk, place), work, expected)
+    check("SQLite", name, full(disk, free), copy(disk, scratch), work, expected)
 
 
 def test_a_disk_that_fills_at_any_moment_of_an_edit_leaves_the_old_head_or_the_new_one(
-    copy: Copy, disk: Path, place: Path
+    copy: Copy, disk: Path, scratch: Path
 ) -> None:
-    world = World(copy(disk, place))
+    world = World(copy(disk, scratch))
     heads = [world.head.id]
     for number, free in enumerate(range(0, 192 * 1024, 12 * 1024)):
         with full(disk, free), contextlib.suppress(DatabaseFull, CommitStateUnknown):
@@ -104,29 +104,29 @@ READ_ONLY = [
 def test_what_is_read_only(
     copy: Copy,
     check: Check,
-    place: Path,
+    scratch: Path,
     what: str,
     where: str,
     work: Work,
     expected: type[Exception] | None,
 ) -> None:
-    check(where, "read-only", read_only(place / what), copy(place, place), work, expected)
+    check(where, "read-only", read_only(scratch / what), copy(scratch, scratch), work, expected)
 
 
 @contextmanager
 def locked(database: Path) -> Iterator[None]:
     """While the block runs another program is in the middle of writing."""
-    with closing(sqlite3.connect(database, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with closing(sqlite3.connect(database, isolation_level=None)) as keeper:
+        keeper.execute("BEGIN IMMEDIATE")
         yield
 
 
 @pytest.mark.parametrize(("work", "expected"), [(edit, DatabaseBusy), (load, None)])
 def test_a_file_that_another_program_keeps_locked_for_longer_than_we_wait(
-    copy: Copy, check: Check, place: Path, work: Work, expected: type[Exception] | None
+    copy: Copy, check: Check, scratch: Path, work: Work, expected: type[Exception] | None
 ) -> None:
-    hasty = replace(copy(place, place), engine=open_engine(f"sqlite:///{place / DATABASE}?timeout=0.2"))
-    check("SQLite", "locked by another program", locked(place / DATABASE), hasty, work, expected)
+    hasty = replace(copy(scratch, scratch), engine=open_engine(f"sqlite:///{scratch / DATABASE}?timeout=0.2"))
+    check("SQLite", "locked by another program", locked(scratch / DATABASE), hasty, work, expected)
 
 
 @contextmanager
@@ -141,9 +141,9 @@ def quota(size: int) -> Iterator[None]:
 
 
 def test_a_quota_that_stops_a_commit_half_way_is_neither_success_nor_failure_and_a_retry_finds_out(
-    copy: Copy, check: Check, place: Path
+    copy: Copy, check: Check, scratch: Path
 ) -> None:
-    check("SQLite", "quota", quota(36 * 1024), copy(place, place), edit, CommitStateUnknown)
+    check("SQLite", "quota", quota(36 * 1024), copy(scratch, scratch), edit, CommitStateUnknown)
 
 
 def train(folder: Path) -> list[float]:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 from sqlalchemy import Engine, text
 
-from raie.registry import ArtifactStore, DatabaseUnreachable, Digest, Registry, open_store
+from raie.registry import ArtifactStore, Author, DatabaseUnreachable, Digest, Registry, open_store
 from raie.registry.db.engine import open_engine, reading
 from raie.registry.maintenance.verify import gc, verify
 from tests.outages import network
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 @pytest.fixture(autouse=True)
 def sockets_collected_here() -> Iterator[None]:
-    """So that no later test, of another file, is told of a socket that one of these left."""
+    """So that no later test, of another file, hears of a socket that one of these left."""
     yield
     garbage.collect()
 
@@ -130,12 +130,12 @@ def test_gc_removes_no_further_object_once_its_connection_broke_and_its_locks_ar
     with pytest.raises(DatabaseUnreachable):
         gc(
             replace(postgres_registry, store=Cutting(postgres_registry.store, postgres_registry.engine)),
-            actor="ada",
+            author=Author("ada"),
             grace_s=0,
         )
     assert [postgres_registry.store.exists(digest) for digest in digests] == [False, True, True, True, True]
     assert load(postgres_registry) == results[load]
-    assert [blob.digest for blob in gc(postgres_registry, actor="ada", grace_s=0).removed] == digests
+    assert [blob.digest for blob in gc(postgres_registry, author=Author("ada"), grace_s=0).removed] == digests
     assert verify(postgres_registry).ok
 
 
@@ -162,8 +162,8 @@ def role(engine: Engine, attributes: str) -> Iterator[str]:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
 
         def run(statement: str) -> str:
-            found = connection.execute(text(statement))
-            return str(found.scalar()) if found.returns_rows else ""
+            rows = connection.execute(text(statement))
+            return str(rows.scalar()) if rows.returns_rows else ""
 
         rules = Path(run("SHOW hba_file"))
         before = rules.read_text()

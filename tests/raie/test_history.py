@@ -6,7 +6,7 @@ import pytest
 
 from raie import history, status
 from raie.errors import UsageError
-from raie.registry import NotFound, Registry
+from raie.registry import Author, NotFound, Registry
 from raie.workspace import Workspace
 from tests.cli.conftest import Raie
 
@@ -46,7 +46,7 @@ def test_the_regions_of_a_snapshot_share_all_members(workspace: Workspace) -> No
 
 
 def test_the_status_names_the_head_the_aliases_and_what_is_open(workspace: Workspace, registry: Registry) -> None:
-    registry.begin(workspace.model, "edit", seed=1, actor="grace")
+    registry.begin(workspace.model, "edit", seed=1, author=Author("grace"))
     state = status.status(workspace)
     assert state.head is not None
     assert (state.head.snapshot, state.head.edit.kind) == (registry.head(workspace.model), "rollback")

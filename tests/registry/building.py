@@ -7,7 +7,17 @@ from typing import Any
 
 import boto3
 
-from raie.registry import ArtifactStore, Content, Digest, Edit, LocalStore, RegionChange, Registry, Snapshot
+from raie.registry import (
+    ArtifactStore,
+    Author,
+    Content,
+    Digest,
+    Edit,
+    LocalStore,
+    RegionChange,
+    Registry,
+    Snapshot,
+)
 from raie.registry.store.base import blob_key
 from raie.registry.store.s3 import S3Store
 
@@ -44,12 +54,12 @@ class World:
 
     def setup(self, regions: int = 3) -> Snapshot:
         content = self.content(regions)
-        edit = self.registry.begin(self.model, "setup", seed=0, actor="ada", reason="first")
+        edit = self.registry.begin(self.model, "setup", seed=0, author=Author("ada", "first"))
         changes = [change(region, "setup") for region in content.regions]
         return self.registry.commit(self.model, edit.number, content, changes, {"loss": 1.5})
 
     def begin(self, base: Snapshot | None = None, **more: Any) -> Edit:
-        options: dict[str, Any] = {"seed": 7, "actor": "ada", "reason": "drift"} | more
+        options: dict[str, Any] = {"seed": 7, "author": Author("ada", "drift")} | more
         return self.registry.begin(self.model, "edit", base=None if base is None else base.id, **options)
 
     def changed(self, content: Content, regions: dict[int, str], **shared: tuple[Digest, ...]) -> Content:
@@ -70,9 +80,9 @@ class World:
 
     @property
     def head(self) -> Snapshot:
-        found = self.registry.head(self.model)
-        assert found is not None
-        return found
+        newest = self.registry.head(self.model)
+        assert newest is not None
+        return newest
 
 
 def overwrite(store: ArtifactStore, digest: Digest, data: bytes) -> None:

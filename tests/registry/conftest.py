@@ -18,5 +18,5 @@ def ground(request: pytest.FixtureRequest) -> Iterator[Ground]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
-        with prepared(server, environment) as found:
-            yield found
+        with prepared(server, environment) as made:
+            yield made

@@ -9,7 +9,7 @@ from typing import TypeVar
 from hypothesis import strategies as st
 
 from raie.registry import Content, Digest, digest_of
-from raie.registry.values import APPEND_ONLY
+from raie.registry.roles import APPEND_ONLY
 
 __all__ = ["contents", "digests", "disjoint", "related"]
 
@@ -50,31 +50,32 @@ def contents() -> st.SearchStrategy[Content]:
 
 def related(count: int) -> st.SearchStrategy[tuple[Content, ...]]:
     """Contents of one backbone and one routing space, as every snapshot of a model between two refits is."""
-    one = st.builds(
+    content = st.builds(
         lambda parts, entries: Content({"weights": _FEW[0]}, _FEW[1], parts, entries), shared(), regions()
     )
-    return st.tuples(*[one] * count)
+    return st.tuples(*[content] * count)
 
 
 @st.composite
-def disjoint(draw: st.DrawFn) -> tuple[Content, Content, Content]:
+def disjoint(sample: st.DrawFn) -> tuple[Content, Content, Content]:
     """A content and two that came of it, of which neither changed what the other did; one may read further than the other
     in a list of chunks.
     """
-    base, one, other = draw(related(3))
-    regions = draw(st.sets(st.integers(0, 3)))
-    singles = draw(st.sets(st.sampled_from(["watermark", "add_buffer"])))
-    more = {part: tuple(draw(st.lists(digests(), max_size=3))) for part in sorted(APPEND_ONLY)}
+    base, first, second = sample(related(3))
+    regions = sample(st.sets(st.integers(0, 3)))
+    singles = sample(st.sets(st.sampled_from(["watermark", "add_buffer"])))
+    more = {part: tuple(sample(st.lists(digests(), max_size=3))) for part in sorted(APPEND_ONLY)}
 
     def later(content: Content, regions: set[int], singles: set[str]) -> Content:
         grown = {
-            part: base.shared.get(part, ()) + more[part][: draw(st.integers(0, 3))] for part in sorted(APPEND_ONLY)
+            part: base.shared.get(part, ()) + more[part][: sample(st.integers(0, 3))]
+            for part in sorted(APPEND_ONLY)
         }
         shared = _taken(base.shared, content.shared, singles) | {part: new for part, new in grown.items() if new}
         return replace(base, shared=shared, regions=_taken(base.regions, content.regions, regions))
 
     rest = {"watermark", "add_buffer"} - singles
-    return base, later(one, regions, singles), later(other, set(range(4)) - regions, rest)
+    return base, later(first, regions, singles), later(second, set(range(4)) - regions, rest)
 
 
 def _taken(base: Mapping[Key, Value], later: Mapping[Key, Value], keys: Collection[Key]) -> dict[Key, Value]:

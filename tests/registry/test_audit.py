@@ -8,28 +8,29 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from raie.registry import InvalidValue, Registry, audit
+from raie.registry import Author, InvalidValue, Registry, audit
 from raie.registry.audit import ChainReport
 from raie.registry.db import triggers
 from raie.registry.db.engine import reading
 from raie.registry.maintenance.expiry import Rule, expire
 from raie.registry.maintenance.verify import gc
+from raie.registry.states import AuditAction
 from tests.registry.building import MODEL, World
 
 
 @pytest.fixture
 def world(any_database: Registry) -> World:
-    """Five events: a set-up begun and committed, an edit begun and committed, a promotion."""
+    """Five events: a setup begun and committed, an edit begun and committed, a promotion."""
     world = World(any_database)
     world.setup()
     world.edit(1, text="a")
-    world.registry.promote(MODEL, "head", "production", "ada", "looks good")
+    world.registry.promote(MODEL, "head", "production", Author("ada", "looks good"))
     return world
 
 
-def chain(world: World, *anchors: str) -> ChainReport:
+def chain(world: World, *checkpoints: str) -> ChainReport:
     with reading(world.registry.engine) as connection:
-        return audit.verify_chain(connection, map(audit.parse_anchor, anchors))
+        return audit.verify_chain(connection, map(audit.parse_checkpoint, checkpoints))
 
 
 def tamper(engine: Engine, *statements: str) -> None:
@@ -59,41 +60,41 @@ def test_every_move_is_told_with_who_when_what_and_why(world: World) -> None:
 
 def test_every_operation_that_changes_something_is_told(world: World) -> None:
     registry, seen = world.registry, chain(world).events
-    told: list[tuple[str, str]] = []
+    events: list[tuple[str, str]] = []
 
     def after(act: Callable[[], object]) -> None:
-        """Does something, and notes which events told of it."""
+        """Does something, and notes which events recorded it."""
         nonlocal seen
         act()
         with reading(registry.engine) as connection:
             new = list(audit.events(connection, after=seen))
-        told.extend((event.action, event.subject.partition(":")[0]) for event in new)
+        events.extend((event.action, event.subject.partition(":")[0]) for event in new)
         assert all(event.actor and event.client.startswith("raie ") for event in new)
         seen += len(new)
 
     after(lambda: world.begin())
-    after(lambda: Registry(registry.engine, registry.store).resume(MODEL, 3, actor="bob", force=True))
-    after(lambda: registry.abort(MODEL, 3, "wrong log", actor="ada", force=True))
+    after(lambda: Registry(registry.engine, registry.store).resume(MODEL, 3, author=Author("bob"), force=True))
+    after(lambda: registry.abort(MODEL, 3, author=Author("ada", "wrong log"), force=True))
     after(lambda: world.edit(2, text="b"))
-    after(lambda: registry.promote(MODEL, "head", "staging", "ada"))
-    after(lambda: registry.promote_region(MODEL, 1, 1, "staging", "ada"))
-    after(lambda: registry.rollback_edit(MODEL, 4, "ada"))
-    after(lambda: registry.rollback_to(MODEL, "edit:1", "ada"))
-    after(lambda: expire(registry, MODEL, Rule(3), actor="ada"))
-    after(lambda: gc(registry, actor="ada", grace_s=0.0))
-    assert told == [
+    after(lambda: registry.promote(MODEL, "head", "staging", Author("ada")))
+    after(lambda: registry.promote_region(MODEL, 1, 1, "staging", Author("ada")))
+    after(lambda: registry.rollback_edit(MODEL, 4, Author("ada")))
+    after(lambda: registry.rollback_to(MODEL, "edit:1", Author("ada")))
+    after(lambda: expire(registry, MODEL, Rule(3), author=Author("ada")))
+    after(lambda: gc(registry, author=Author("ada"), grace_s=0.0))
+    assert events == [
         ("begin", "edit"),
         ("resume", "edit"),
         ("abort", "edit"),
         ("begin", "edit"),
         ("commit", "edit"),
         ("promote", "alias"),
-        ("compose", "edit"),
+        (AuditAction.CHERRY_PICK, "edit"),
         ("promote", "alias"),
         ("rollback", "edit"),
         ("rollback", "edit"),
         ("expire", "snapshot"),
-        ("gc", told[-1][1]),
+        ("gc", events[-1][1]),
     ]
 
 
@@ -131,8 +132,8 @@ def test_nobody_replaces_or_truncates_what_was_logged(world: World, table: str) 
         (["UPDATE audit_events SET actor = 'eve' WHERE id = 2"], "event 2 was changed"),
         (["UPDATE audit_events SET at = at + 1 WHERE id = 3"], "event 3 was changed"),
         (["DELETE FROM audit_events WHERE id = 3"], "events 3 to 3 are missing"),
-        (["DELETE FROM audit_events WHERE id = 6"], "the chain's end is recorded as 6:"),
-        (["DELETE FROM audit_events", "UPDATE audit_head SET event = 4"], "the chain's end is recorded as 4:"),
+        (["DELETE FROM audit_events WHERE id = 6"], "the chain head is recorded as 6:"),
+        (["DELETE FROM audit_events", "UPDATE audit_head SET event = 4"], "the chain head is recorded as 4:"),
         (["UPDATE audit_events SET previous = hash WHERE id = 4"], "event 4 does not follow"),
     ],
 )
@@ -142,32 +143,32 @@ def test_who_gets_around_the_triggers_breaks_the_chain(world: World, statements:
 
 
 def test_a_chain_that_was_written_anew_differs_from_the_anchor_kept_outside(world: World) -> None:
-    anchor = chain(world).head
+    checkpoint = chain(world).head
     tamper(
         world.registry.engine,
         "DELETE FROM audit_events WHERE id >= 5",
         "UPDATE audit_head SET event = 4, hash = (SELECT hash FROM audit_events WHERE id = 4)",
     )
     assert chain(world).problems == ()
-    assert any("the anchor names event 6" in problem for problem in chain(world, anchor).problems)
-    world.registry.promote(MODEL, "edit:1", "staging", "eve")
-    world.registry.promote(MODEL, "edit:2", "staging", "eve")
+    assert any("the checkpoint names event 6" in problem for problem in chain(world, checkpoint).problems)
+    world.registry.promote(MODEL, "edit:1", "staging", Author("eve"))
+    world.registry.promote(MODEL, "edit:2", "staging", Author("eve"))
     assert chain(world).problems == ()
-    assert any("event 6 was rewritten" in problem for problem in chain(world, anchor).problems)
+    assert any("event 6 was rewritten" in problem for problem in chain(world, checkpoint).problems)
 
 
 @pytest.mark.parametrize(
-    "anchor", ["", "5", "x:y", "-1:a", "²:a", "5:5c994e935", "3:zz", f"5:{'a' * 65}", "a" * 64]
+    "checkpoint", ["", "5", "x:y", "-1:a", "²:a", "5:5c994e935", "3:zz", f"5:{'a' * 65}", "a" * 64]
 )
-def test_an_anchor_that_is_none_is_refused(world: World, anchor: str) -> None:
+def test_an_anchor_that_is_none_is_refused(world: World, checkpoint: str) -> None:
     with pytest.raises(InvalidValue, match="the whole hash"):
-        chain(world, anchor)
+        chain(world, checkpoint)
 
 
 def test_an_event_of_a_transaction_that_failed_never_was(world: World) -> None:
     def fail() -> None:
         with world.registry.engine.begin() as connection:
-            audit.append(connection, actor="eve", action="boast", subject="nothing")
+            audit.append(connection, author=Author("eve"), action="boast", subject="nothing")
             raise KeyError("the rest of the transaction failed")
 
     with pytest.raises(KeyError):

@@ -18,7 +18,7 @@ secrets = st.text(st.characters(), min_size=6, max_size=20).map(lambda text: f"K
 
 
 def lower_escapes(text: str) -> str:
-    return re.sub(r"%[0-9A-F]{2}", lambda found: found[0].lower(), text)
+    return re.sub(r"%[0-9A-F]{2}", lambda match: match[0].lower(), text)
 
 
 @given(

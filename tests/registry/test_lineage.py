@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from raie.registry import NotFound, Registry, lineage
+from raie.registry import Author, NotFound, Registry, lineage
+from raie.registry.states import EditKind
 from tests.registry.building import MODEL, World
 
 
@@ -16,16 +17,16 @@ def world(any_database: Registry) -> World:
     world = World(any_database)
     world.setup()
     world.edit(0, text="a")
-    world.registry.promote(MODEL, "edit:1", "production", "ada")
+    world.registry.promote(MODEL, "edit:1", "production", Author("ada"))
     world.edit(1, 3, text="b", watermark=(world.blob("mark 1"),))
-    world.registry.promote_region(MODEL, 3, 1, "production", "ada")
+    world.registry.promote_region(MODEL, 3, 1, "production", Author("ada"))
     return world
 
 
 def test_the_history_is_newest_first_with_edits_aliases_and_side_branches(world: World) -> None:
     entries = lineage.history(world.registry, MODEL)
     assert [(e.edit.number, e.edit.kind, e.aliases, e.is_head) for e in entries] == [
-        (4, "compose", ("production",), False),
+        (4, EditKind.CHERRY_PICK, ("production",), False),
         (3, "edit", (), True),
         (2, "edit", (), False),
         (1, "setup", (), False),
@@ -37,7 +38,7 @@ def test_the_history_is_newest_first_with_edits_aliases_and_side_branches(world:
 
 
 def test_a_region_s_history_tells_every_edit_that_touched_it(world: World) -> None:
-    world.registry.rollback_edit(MODEL, 2, "ada", "worse")
+    world.registry.rollback_edit(MODEL, 2, Author("ada", "worse"))
     steps = lineage.region_history(world.registry, MODEL, 0)
     assert [(s.edit.number, s.operation.change.action, s.operation.version) for s in steps] == [
         (5, "revert", 1),
@@ -74,9 +75,9 @@ def test_a_snapshot_says_which_version_of_each_region_it_holds(world: World) -> 
 
 def test_a_difference_names_regions_and_shared_parts(world: World) -> None:
     older, newer = world.registry.resolve(MODEL, "edit:2"), world.head
-    found = lineage.diff(older, newer)
-    assert (found.added, found.removed, found.changed) == ((3,), (), (1,))
-    assert (found.shared, found.backbone, found.space) == (("watermark",), (), False)
+    difference = lineage.diff(older, newer)
+    assert (difference.added, difference.removed, difference.changed) == ((3,), (), (1,))
+    assert (difference.shared, difference.backbone, difference.space) == (("watermark",), (), False)
     assert lineage.find_all(world.registry, MODEL, [older.id, newer.id[:12]]) == [older, newer]
     back = lineage.diff(newer, older)
     assert (back.added, back.removed, back.changed) == ((), (3,), (1,))

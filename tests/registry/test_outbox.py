@@ -157,17 +157,17 @@ def test_what_is_refused_for_good_lets_the_later_events_of_its_model_go_on(engin
 
 def test_no_two_relays_work_on_one_model_behind_an_event_that_was_refused(engine: Engine) -> None:
     put(engine, ("a", 1), ("a", 2), ("a", 3))
-    other, reports = Ledger(), []
+    second, reports = Ledger(), []
 
     def drain_elsewhere(event: OutboxEvent, step: int) -> None:
         if event.payload["number"] == 1:
             raise ValueError("never")
         if (event.payload["number"], step) == (2, 1):
-            reports.append(drain(engine, other))
+            reports.append(drain(engine, second))
 
     ledger = Ledger(drain_elsewhere)
     drain(engine, ledger, is_lasting=lambda event, error: True)
-    assert (reports[0].published, reports[0].failed, other.seen) == (0, (), [])
+    assert (reports[0].published, reports[0].failed, second.seen) == (0, (), [])
     assert ledger.events == [("a", 2), ("a", 3)]
 
 
@@ -217,33 +217,33 @@ def test_an_interrupted_relay_gives_its_event_back(engine: Engine) -> None:
 
 def test_a_leased_event_is_left_to_its_relay(engine: Engine) -> None:
     put(engine, ("a", 1), ("a", 2), ("b", 1))
-    other, reports = Ledger(), []
+    second, reports = Ledger(), []
 
     def drain_elsewhere(event: OutboxEvent, step: int) -> None:
         if (event.model, event.payload["number"], step) == ("a", 1, 1):
-            reports.append(drain(engine, other))
+            reports.append(drain(engine, second))
             assert outbox_status(engine).leased_until is not None
 
     ledger = Ledger(drain_elsewhere)
     drain(engine, ledger)
     assert (reports[0].published, reports[0].remaining, reports[0].failed) == (1, 2, ())
     assert reports[0].leased_until is not None
-    assert (other.events, ledger.events) == ([("b", 1)], [("a", 1), ("a", 2)])
+    assert (second.events, ledger.events) == ([("b", 1)], [("a", 1), ("a", 2)])
 
 
 def test_a_relay_that_lost_its_lease_stops_and_the_event_is_published_by_the_other(engine: Engine) -> None:
     put(engine, ("a", 1), ("a", 2))
-    other, hours = Ledger(), iter(range(100))
+    second, hours = Ledger(), iter(range(100))
 
     def sleep_too_long(event: OutboxEvent, step: int) -> None:
-        if step == 1 and not other.seen:
-            drain(engine, other)
+        if step == 1 and not second.seen:
+            drain(engine, second)
 
     # Every look at the clock is an hour later, so the lease is over before the next step.
     slow = Ledger(sleep_too_long)
     report = drain(engine, slow, clock=lambda: 3600.0 * next(hours))
     assert (report.published, report.failed) == (0, ())
-    assert other.events == [("a", 1), ("a", 2)]
+    assert second.events == [("a", 1), ("a", 2)]
     assert slow.seen == [("a", 1, 0), ("a", 1, 1)]
     assert outbox_status(engine).pending == 0
 

@@ -1,4 +1,4 @@
-"""Any sequence of edits, rollbacks, promotions, compositions, expiries and collections, against dictionaries.
+"""Any sequence of edits, rollbacks, promotions, cherry-picks, expiries and collections, against dictionaries.
 
 What the dictionaries say is in `dictionaries.py`. The registry holds another model already, which nothing here may touch.
 """
@@ -24,6 +24,7 @@ from hypothesis.stateful import (
 
 from raie.registry import (
     AliasConflict,
+    Author,
     CommitConflict,
     Content,
     EditStateError,
@@ -36,9 +37,10 @@ from raie.registry.db.engine import reading
 from raie.registry.db.queries import version_row
 from raie.registry.maintenance.expiry import Rule, expire
 from raie.registry.maintenance.verify import gc, verify
+from raie.registry.states import EditKind
 from tests.registry.building import MODEL, World, change
 from tests.registry.crash.grounds import Ground
-from tests.registry.crash.promises import leftovers
+from tests.registry.crash.promises import incomplete_uploads
 from tests.registry.db.dictionaries import (
     Change,
     State,
@@ -57,7 +59,7 @@ FEW = settings(
     deadline=None,
     derandomize=True,
     database=None,
-    phases=[Phase.generate],  # a failure that is told at once; the long test makes it short
+    phases=[Phase.generate],  # a failure that is shown at once; the long test makes it short
     suppress_health_check=list(HealthCheck),
 )
 MANY = settings(
@@ -76,7 +78,7 @@ class Machine(RuleBasedStateMachine):
     def __init__(self, ground: Ground) -> None:
         super().__init__()
         self.exit = ExitStack()
-        self.place, self.client = self.exit.enter_context(ground.copy())
+        self.site, self.client = self.exit.enter_context(ground.copy())
         self.other = self.client.registry.head(MODEL)
         self.states: dict[str, State] = {}
         self.line: list[str] = []
@@ -108,7 +110,7 @@ class Machine(RuleBasedStateMachine):
     def set_up(self) -> None:
         state: State = {0: "0 v0", 1: "1 v0", 2: "2 v0", "mark": "mark 0"}
         self._put(["weights", "config", "space", "items", *state.values()])
-        edit = self.client.registry.begin(OURS, "setup", seed=0, actor="ada")
+        edit = self.client.registry.begin(OURS, "setup", seed=0, author=Author("ada"))
         changes = [change(region, "setup") for region in range(3)]
         self._land(
             self.client.registry.commit(OURS, edit.number, content_of(state), changes), Change("", {}, state)
@@ -141,15 +143,17 @@ class Machine(RuleBasedStateMachine):
     def roll_back_to(self, which: int) -> None:
         target = nth(list(self.states), which)
         with self._refused_if(target in self.expired):
-            snapshot = self.client.registry.rollback_to(OURS, target, "ada")
+            snapshot = self.client.registry.rollback_to(OURS, target, Author("ada"))
             self._rolled_back(snapshot, self.states[target])
 
     @rule(which=st.integers(0, 99))
     def roll_back_what_is_no_edit_of_the_head(self, which: int) -> None:
-        """The set-up, a composition, or an edit that runs or was aborted."""
+        """The setup, a cherry-pick, or an edit that runs or was aborted."""
         numbers = range(1, self.client.registry.edits(OURS)[0].number + 1)
         with pytest.raises(EditStateError):
-            self.client.registry.rollback_edit(OURS, nth(sorted({*numbers} - {*self.landed} | {1}), which), "ada")
+            self.client.registry.rollback_edit(
+                OURS, nth(sorted({*numbers} - {*self.landed} | {1}), which), Author("ada")
+            )
 
     @rule(edits=EDITS, which=st.integers(0, 9))
     def roll_back_an_edit(self, edits: list[set[int]], which: int) -> None:
@@ -158,10 +162,10 @@ class Machine(RuleBasedStateMachine):
         expected = made.base if self.now == made.result else undone(made.base, made.result, self.now)
         if expected is None:
             with pytest.raises(RollbackConflict):
-                self.client.registry.rollback_edit(OURS, number, "ada")
+                self.client.registry.rollback_edit(OURS, number, Author("ada"))
         else:
             with self._refused_if(made.before in self.expired and expected != self.now):
-                self._rolled_back(self.client.registry.rollback_edit(OURS, number, "ada"), expected)
+                self._rolled_back(self.client.registry.rollback_edit(OURS, number, Author("ada")), expected)
 
     @rule(edits=EDITS, which=st.integers(0, 9))
     def roll_back_an_edit_and_what_is_in_its_way(self, edits: list[set[int]], which: int) -> None:
@@ -169,7 +173,7 @@ class Machine(RuleBasedStateMachine):
         made, before, order = self.landed[number], self.now, list(self.landed)
         since = [self.landed[later] for later in order[order.index(number) :]]
         try:
-            snapshot = self.client.registry.rollback_edit(OURS, number, "ada", cascade=True)
+            snapshot = self.client.registry.rollback_edit(OURS, number, Author("ada"), cascade=True)
         except RollbackConflict:
             assert undone(made.base, made.result, before) is None
             return
@@ -185,27 +189,27 @@ class Machine(RuleBasedStateMachine):
     @rule(which=st.integers(0, 99), alias=st.sampled_from(["production", "canary"]), believes=st.booleans())
     def promote(self, which: int, alias: str, believes: bool) -> None:
         """With what is true of the alias as the belief, or with what is not."""
-        target, found = nth(list(self.states), which), self.served(alias)
-        belief = found if believes else (self.head if not found else "")
+        target, served = nth(list(self.states), which), self.served(alias)
+        belief = served if believes else (self.head if not served else "")
         with self._refused_if(target in self.expired):
             if believes:
-                self.client.registry.promote(OURS, target, alias, "ada", expected=belief)
+                self.client.registry.promote(OURS, target, alias, Author("ada"), expected=belief)
                 self._move(alias, target)
             else:
                 with pytest.raises(AliasConflict):
-                    self.client.registry.promote(OURS, target, alias, "ada", expected=belief)
+                    self.client.registry.promote(OURS, target, alias, Author("ada"), expected=belief)
 
     @rule(alias=st.sampled_from(["production", "canary"]), which=st.integers(0, 9), version=st.integers(0, 9))
-    def compose(self, alias: str, which: int, version: int) -> None:
+    def cherry_pick(self, alias: str, which: int, version: int) -> None:
         region = nth(sorted(self.versions), which)
         number = 1 + version % len(self.versions[region])
         if alias not in self.moves:
             with pytest.raises(NotFound):
-                self.client.registry.promote_region(OURS, region, number, alias, "ada")
+                self.client.registry.promote_region(OURS, region, number, alias, Author("ada"))
             return
         served, text = self.states[self.served(alias)], self.versions[region][number - 1]
         try:
-            snapshot, move = self.client.registry.promote_region(OURS, region, number, alias, "ada")
+            snapshot, move = self.client.registry.promote_region(OURS, region, number, alias, Author("ada"))
         except SnapshotExpired:
             assert text not in {self.states[kept].get(region) for kept in self.states.keys() - self.expired}
             return
@@ -218,7 +222,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(last=st.integers(1, 4))
     def expire(self, last: int) -> None:
-        report = expire(self.client.registry, OURS, Rule(keep_last=last), actor="ada")
+        report = expire(self.client.registry, OURS, Rule(keep_last=last), author=Author("ada"))
         kept = {*self.line[-last:], *(edit.before for edit in self.running.values())}
         kept |= {target for targets in self.moves.values() for target in targets[-last:]}
         expired = self.states.keys() - kept - self.expired
@@ -229,13 +233,13 @@ class Machine(RuleBasedStateMachine):
     def collect(self) -> None:
         """After somebody uploaded what nobody names."""
         self._put_new("junk")
-        gc(self.client.registry, actor="ada", grace_s=0.0)
+        gc(self.client.registry, author=Author("ada"), grace_s=0.0)
         assert verify(self.client.registry).ok
 
     @rule()
     def open_again(self) -> None:
         """As another process, which takes over the edits that run."""
-        self.client = self.place.open()
+        self.client = self.site.open()
         for number in self.running:
             self.client.registry.resume(OURS, number, force=True)
 
@@ -252,7 +256,7 @@ class Machine(RuleBasedStateMachine):
         assert {alias.name: alias.snapshot for alias in registry.aliases(OURS)} == {
             alias: targets[-1] for alias, targets in self.moves.items()
         }
-        states = {edit.number: edit.state for edit in registry.edits(OURS) if edit.kind != "compose"}
+        states = {edit.number: edit.state for edit in registry.edits(OURS) if edit.kind != EditKind.CHERRY_PICK}
         closed = dict.fromkeys(self.landed, "committed")
         aborted = dict.fromkeys(states.keys() - closed.keys() - self.running.keys(), "aborted")
         assert states == aborted | closed | dict.fromkeys(self.running, "running")
@@ -270,7 +274,7 @@ class Machine(RuleBasedStateMachine):
             assert registry.head(MODEL) == self.other
             for number in self.running:
                 registry.abort(OURS, number)
-            assert leftovers(self.client) == []
+            assert incomplete_uploads(self.client) == []
             assert verify(registry).ok
 
     # How a step is done
@@ -304,9 +308,11 @@ class Machine(RuleBasedStateMachine):
 
     def _begin(self, what: set[int], marks: bool) -> int:
         """Begins an edit of some regions: each an old one with a new text, one that goes, or a new one."""
-        base, edit = self.now, self.client.registry.begin(OURS, "edit", seed=1, actor="ada")
+        base, edit = self.now, self.client.registry.begin(OURS, "edit", seed=1, author=Author("ada"))
         regions = sorted(set(base) - {"mark"})
-        actions = {nth(regions, one): "retire" if one == RETIRE else "update" for one in what - {NEW} if regions}
+        actions = {
+            nth(regions, choice): "retire" if choice == RETIRE else "update" for choice in what - {NEW} if regions
+        }
         if NEW in what:
             actions[self.client.registry.next_region_id(OURS)] = "add"
         changed = {region: self._put_new(region) for region, action in actions.items() if action != "retire"}
@@ -339,7 +345,9 @@ class Machine(RuleBasedStateMachine):
     def _land(self, snapshot: Snapshot, made: Change) -> None:
         assert snapshot.content == content_of(made.result)
         edits = self.client.registry.edits(OURS)
-        (number,) = (edit.number for edit in edits if edit.result == snapshot.id and edit.kind != "compose")
+        (number,) = (
+            edit.number for edit in edits if edit.result == snapshot.id and edit.kind != EditKind.CHERRY_PICK
+        )
         self.landed[number] = made
         self.line.append(snapshot.id)
         self.states[snapshot.id] = made.result

@@ -96,10 +96,10 @@ def test_a_snapshot_id_is_the_same_in_any_process_and_any_version() -> None:
 
 
 def test_a_content_is_the_same_whatever_order_its_parts_were_given_in() -> None:
-    one = Content({"weights": A, "config": B}, C, {"a": (A,), "b": (B,)}, {1: {"x": A, "y": B}, 0: {"x": C}})
-    other = Content({"config": B, "weights": A}, C, {"b": (B,), "a": (A,)}, {0: {"x": C}, 1: {"y": B, "x": A}})
-    assert list(one.regions) == [0, 1]
-    assert one.digest == other.digest
+    first = Content({"weights": A, "config": B}, C, {"a": (A,), "b": (B,)}, {1: {"x": A, "y": B}, 0: {"x": C}})
+    second = Content({"config": B, "weights": A}, C, {"b": (B,), "a": (A,)}, {0: {"x": C}, 1: {"y": B, "x": A}})
+    assert list(first.regions) == [0, 1]
+    assert first.digest == second.digest
 
 
 def test_a_content_names_every_blob_it_needs() -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from raie import chain_head
 from raie.migrations import downgrade
-from raie.registry import LocalStore, Registry, StoreUnreachable
+from raie.registry import Author, LocalStore, Registry, StoreUnreachable
 from raie.registry.db import triggers
 from raie.registry.db.engine import open_engine
 from raie.registry.maintenance.checkpoints import published
@@ -63,7 +63,7 @@ def chain_of(lines: list[str]) -> list[dict[str, Any]]:
 def test_every_command_that_writes_keeps_the_chain_head_in_the_store(
     raie: Raie, registry: Registry, command: tuple[str, ...]
 ) -> None:
-    registry.begin("recsys", "edit", seed=1, actor="ada")
+    registry.begin("recsys", "edit", seed=1, author=Author("ada"))
     registry.put(b"nobody's")
     before = {kept.number for kept in published(registry)}
     assert raie(*command).code == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from raie.registry import Registry, lineage
+from raie.registry import Author, Registry, lineage
 from raie.workspace import Workspace
 from tests.cli.conftest import Raie
 
@@ -87,7 +87,7 @@ def test_gc_says_what_it_keeps_and_why(raie: Raie, registry: Registry) -> None:
     assert (planned["deleted"], [blob["size"] for blob in planned["kept"]]) == ([], [5])
     assert planned["kept"][0]["reason"] == "younger than the grace period"
     assert "kept 1 blobs (5 B): younger than the grace period" in raie("gc", "--dry-run").out
-    number = registry.begin("recsys", "edit", seed=1, actor="ada").number
+    number = registry.begin("recsys", "edit", seed=1, author=Author("ada")).number
     recorded = registry.put(b"recorded")
     registry.record_part("recsys", number, "region 1", {"lora": recorded})
     reasons = {blob["reason"] for blob in raie("gc", "--dry-run", "--grace", "0", "--json").json["kept"]}

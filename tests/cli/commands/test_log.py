@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from raie.registry import Registry
+from raie.registry import Author, Registry
 from raie.workspace import Workspace
 from tests.cli import history
 from tests.cli.conftest import Raie
@@ -52,7 +52,7 @@ def test_the_log_says_when_there_is_more_than_it_shows(raie: Raie, workspace: Wo
 
 
 def test_the_log_does_not_hide_an_edit_that_was_never_finished(raie: Raie, registry: Registry) -> None:
-    registry.begin(MODEL, "edit", seed=1, actor="ada")
+    registry.begin(MODEL, "edit", seed=1, author=Author("ada"))
     assert raie("log").out.startswith("edit 7 of ada is running\n")
     assert raie("log", "--json").json["open_edits"] == [7]
     with registry.engine.begin() as connection:
@@ -100,7 +100,7 @@ def test_edits_are_listed_newest_first_and_open_ones_on_their_own(raie: Raie, re
     listed = raie("edit", "list", "--json").json["edits"]
     assert [edit["edit"] for edit in listed] == [6, 5, 4, 3, 2, 1]
     assert raie("edit", "list", "--open").out == "no open edit\n"
-    registry.begin(MODEL, "edit", seed=1, actor="ada")
+    registry.begin(MODEL, "edit", seed=1, author=Author("ada"))
     opened = raie("edit", "list", "--open", "--json").json["edits"]
     assert [(edit["edit"], edit["state"]) for edit in opened] == [(7, "running")]
     assert len(raie("edit", "list", "-n", "3").out.splitlines()) == 1 + 3 + 1
@@ -123,7 +123,7 @@ def test_an_edit_shows_what_it_did_to_each_region_and_what_it_reported(raie: Rai
 
 
 def test_an_open_edit_shows_what_is_finished_and_the_way_on(raie: Raie, registry: Registry) -> None:
-    edit = registry.begin(MODEL, "edit", seed=1, actor="ada")
+    edit = registry.begin(MODEL, "edit", seed=1, author=Author("ada"))
     registry.record_part(MODEL, edit.number, "region 2", {"lora": "a" * 64})
     shown = raie("edit", "show", str(edit.number)).out
     assert "region 2" in shown
@@ -146,7 +146,7 @@ def test_a_difference_names_regions_versions_and_what_stayed(raie: Raie, workspa
 def test_an_edit_is_closed_only_when_asked_and_not_while_somebody_works_on_it(
     raie: Raie, registry: Registry
 ) -> None:
-    edit = registry.begin(MODEL, "edit", seed=1, actor="ada")
+    edit = registry.begin(MODEL, "edit", seed=1, author=Author("ada"))
     number = str(edit.number)
     assert raie("edit", "abort", number).code == 1, "nobody could be asked"
     assert raie("edit", "abort", number, "--yes").code == 4, "this process holds its lease"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from raie.registry import Registry
+from raie.registry import Author, Registry
 from tests.cli.conftest import Raie
 from tests.cli.history import MODEL
 from tests.cli.trained import SETUP, head_of, refused
@@ -21,7 +21,7 @@ def test_a_workspace_without_a_model_says_what_comes_first(raie: Raie) -> None:
 
 
 def test_the_head_the_aliases_and_what_is_unfinished_are_on_one_screen(raie: Raie, registry: Registry) -> None:
-    registry.begin(MODEL, "edit", seed=1, actor="grace", reason="half done")
+    registry.begin(MODEL, "edit", seed=1, author=Author("grace", "half done"))
     head = registry.head(MODEL)
     assert head is not None
     shown = raie("status", "--json").json

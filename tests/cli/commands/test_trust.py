@@ -51,6 +51,17 @@ def test_a_policy_is_set_shown_and_kept_in_every_version(raie: Raie, workspace: 
     assert "audit of May" in done(raie("policy", "history")).out
 
 
+def test_a_policy_may_ask_for_any_metric_of_the_evaluation(raie: Raie, workspace: Workspace) -> None:
+    asked = ["--metric", "retention:NDCG@10>=-0.01", "--metric", "adaptation:MRR>=0"]
+    said = done(raie("policy", "set", "production", *asked)).out
+    assert said == "production policy 1: adaptation:MRR +0 or more, retention:NDCG@10 -0.01 or more\n"
+    done(raie("policy", "set", "production", "--metric", "adaptation:MRR>=none"))
+    (policy,) = done(raie("policy", "show", "--json")).json["policies"]
+    assert policy["thresholds"] == {"retention:NDCG@10": -0.01}
+    for wrong in ("NDCG@10", "retention:NDCG@10>=lots", "NDCG@10>=0"):
+        assert raie("policy", "set", "production", "--metric", wrong).code != 0
+
+
 def test_an_alias_without_a_policy_is_named_where_another_has_one(raie: Raie, workspace: Workspace) -> None:
     refused(raie("policy", "history"), 1, ["'production'", "raie policy set"])
     done(raie("policy", "set", "production", "--locality"))

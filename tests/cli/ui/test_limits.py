@@ -10,7 +10,7 @@ import pytest
 
 from raie.cli.ui.tree import graph
 from raie.migrations import upgrade
-from raie.registry import Registry, lineage
+from raie.registry import Author, Registry, lineage
 from raie.workspace_file import draft, find
 from tests.benchmarks.filling import Layout, fill, model_name
 from tests.cli.conftest import Raie
@@ -71,7 +71,7 @@ def test_the_lineage_of_a_region_that_was_changed_often_ends_and_says_so(raie: R
 
 def test_an_open_edit_is_found_however_many_came_after_it(raie: Raie, long: Registry) -> None:
     long.store.make_root()  # type: ignore[attr-defined]
-    number = long.begin(MODEL, "edit", seed=1, actor="ada").number
+    number = long.begin(MODEL, "edit", seed=1, author=Author("ada")).number
     assert raie("log", "-n", "1", "--json").json["open_edits"] == [number]
     assert [edit["edit"] for edit in raie("edit", "list", "--open", "--json").json["edits"]] == [number]
     assert [edit.number for edit in long.edits(MODEL, only_open=True)] == [number]

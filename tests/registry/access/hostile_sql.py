@@ -11,16 +11,16 @@ __all__ = ["BY_ROLE"]
 
 _MODEL, _HASH = "'recsys'", "repeat('a', 64)"
 _EVENT = (
-    "INSERT INTO audit_events SELECT h.event + {ahead}, {at}, 'ada', '{action}', 'recsys', '{subject}', NULL, {target}, "
+    "INSERT INTO audit_events SELECT h.event + {offset}, {at}, 'ada', '{action}', 'recsys', '{subject}', NULL, {target}, "
     "'', 'psql', h.hash, repeat('b', 64) FROM audit_head AS h"
 )
 _HEAD = "UPDATE audit_head SET event = event + 1, hash = repeat('b', 64)"
 
 
 def _event(
-    ahead: int = 1, at: str = "1", action: str = "promote", subject: str = "x", target: str = "NULL"
+    offset: int = 1, at: str = "1", action: str = "promote", subject: str = "x", target: str = "NULL"
 ) -> str:
-    return _EVENT.format(ahead=ahead, at=at, action=action, subject=subject, target=target)
+    return _EVENT.format(offset=offset, at=at, action=action, subject=subject, target=target)
 
 
 _ANYBODY = {
@@ -60,7 +60,7 @@ _AUDIT = {
     "the audit's end is negative": ["UPDATE audit_head SET event = -1"],
     "the audit's end has another hash": [f"UPDATE audit_head SET hash = {_HASH}"],
     "an event takes the next number and leaves the end": [_event()],
-    "an event is far ahead": [_event(ahead=1000)],
+    "an event is far offset": [_event(offset=1000)],
     "an event has no time": [_event(at="'NaN'"), _HEAD],
     "an event is beyond all calendars": [_event(at="1e300"), _HEAD],
 }
@@ -68,7 +68,7 @@ _COMMITTER = {
     "numbers of edits run out": ["UPDATE models SET last_edit = 2147483647"],
     "numbers of edits begin anew": ["UPDATE models SET last_edit = 0"],
     "a number of an edit is skipped": ["UPDATE models SET last_edit = last_edit + 1"],
-    "an edit takes a number ahead": [
+    "an edit takes a number offset": [
         "INSERT INTO edits (model, number, kind, state, seed, parameters, report, actor, reason, created_at) "
         "VALUES ('recsys', 99, 'edit', 'running', 0, '{}', '{}', 'eve', '', 1)"
     ],
@@ -79,7 +79,7 @@ _COMMITTER = {
     ],
     "a closed edit is opened": ["UPDATE edits SET state = 'running', result = NULL WHERE number = 1"],
     "an edit is closed by hand": ["UPDATE edits SET state = 'aborted' WHERE number = {edit}"],
-    "an outbox event takes a number ahead": [
+    "an outbox event takes a number offset": [
         "INSERT INTO outbox_events (id, model, kind, payload, created_at) "
         "SELECT max(id) + n, 'recsys', 'alias_moved', '{}', 1 FROM outbox_events, generate_series(1, 50) AS n "
         "GROUP BY n"
@@ -119,15 +119,15 @@ _COMMITTER = {
         "INSERT INTO alias_moves (id, model, alias, target, actor, reason, at) "
         "SELECT 2147483647, model, 'staging', snapshot, 'ada', '', 1 FROM heads"
     ],
-    "a number of its own from the sequence, then one far ahead": [
+    "a number of its own from the sequence, then one far offset": [
         "SELECT nextval('outbox_events_id_seq')",
         "INSERT INTO outbox_events (id, model, kind, payload, created_at) "
         "VALUES (9000000000000000000, 'recsys', 'alias_moved', '{}', 1)",
     ],
-    "an alias is moved and nothing tells": [
+    "an alias is moved and nothing records it": [
         "UPDATE aliases SET snapshot = (SELECT snapshot FROM heads) WHERE name = 'staging'"
     ],
-    "an evaluation that nothing tells of": [
+    "an evaluation that nothing records": [
         "INSERT INTO evaluations (model, snapshot, content, against, against_content, report, actor, reason, at) "
         "SELECT model, snapshot, snapshot, snapshot, snapshot, '{}', 'ada', '', 1 FROM heads"
     ],
@@ -165,14 +165,14 @@ _PROMOTER = {
         "INSERT INTO edits (model, number, kind, state, seed, parameters, report, actor, reason, created_at) "
         "SELECT 'recsys', last_edit, 'edit', 'running', 0, '{}', '{}', 'eve', '', 1 FROM models",
     ],
-    "a composition is begun and left open": [
+    "a cherry-pick is begun and left open": [
         "UPDATE models SET last_edit = last_edit + 1",
         "INSERT INTO edits (model, number, kind, state, seed, parameters, report, actor, reason, created_at) "
         "SELECT 'recsys', last_edit, 'compose', 'running', 0, '{}', '{}', 'eve', '', 1 FROM models",
     ],
     "the lease of somebody's edit is taken": ["UPDATE edits SET lease_owner = 'eve:1:x' WHERE number = {edit}"],
     "somebody's edit is aborted": ["UPDATE edits SET state = 'aborted', closed_at = 1 WHERE number = {edit}"],
-    "an approval that nothing tells of": [
+    "an approval that nothing records": [
         f"INSERT INTO approvals SELECT {_MODEL}, 'production', snapshot, 'grace', '', 1 FROM heads"
     ],
 }
@@ -191,7 +191,7 @@ _COLLECTOR = {
         "INSERT INTO expired_snapshots SELECT snapshot, 1, 'cron', '', (SELECT event FROM audit_head) "
         "FROM aliases LIMIT 1",
     ],
-    "a snapshot expires and nothing tells": [
+    "a snapshot expires and nothing records it": [
         "INSERT INTO expired_snapshots SELECT result, 1, 'cron', '', 1 FROM edits WHERE number = 1"
     ],
     "an edit is begun": [
@@ -211,7 +211,7 @@ BY_ROLE: Mapping[str, Mapping[str, list[str]]] = {
     | _AUDIT
     | {k: v for k, v in _COMMITTER.items() if k != "an edit is closed by hand"}
     | _PROMOTER
-    | {"a protected alias is moved and nothing tells": _ANYBODY["a protected alias is moved"]},
+    | {"a protected alias is moved and nothing records it": _ANYBODY["a protected alias is moved"]},
     "collector": _ANYBODY | _AUDIT | _COLLECTOR,
 }
 """Role -> what is tried -> the statements of one transaction."""

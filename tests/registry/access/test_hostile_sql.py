@@ -16,7 +16,7 @@ from sqlalchemy import Connection, make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from raie import migrations
-from raie.registry import AccessDenied, DatabaseFull, InvalidValue, Registry, trust
+from raie.registry import AccessDenied, Author, DatabaseFull, InvalidValue, Registry, trust
 from raie.registry.access.postgres_roles import grant
 from raie.registry.access.schema_rights import creators, planted, refuse_planted
 from raie.registry.db.engine import open_engine, reading, write
@@ -49,7 +49,7 @@ def team(request: pytest.FixtureRequest) -> Iterator[Team]:
         migrations.upgrade(shown)
         opened = {"owner": Registry.open(shown, str(Path(folder) / "store"))}
         _history(opened["owner"])
-        grant(opened["owner"].engine, "hostile", actor="owner")
+        grant(opened["owner"].engine, "hostile", author=Author("owner"))
         for role in BY_ROLE:
             run_sql(
                 shown, f"CREATE ROLE hostile_{role}_login LOGIN", f"GRANT hostile_{role} TO hostile_{role}_login"
@@ -68,8 +68,8 @@ def _history(registry: Registry) -> None:
     world.edit(0, text="a")
     world.edit(1, text="b")
     for alias in ("production", "staging"):
-        registry.promote(MODEL, "edit:2", alias, "ada")
-    trust.set_policy(registry, MODEL, "production", {"second_person": False}, actor="owner")
+        registry.promote(MODEL, "edit:2", alias, Author("ada"))
+    trust.set_policy(registry, MODEL, "production", {"second_person": False}, author=Author("owner"))
     world.begin()
 
 
@@ -109,17 +109,17 @@ def test_after_all_that_everybody_still_does_his_work(team: Team) -> None:
     editor, promoter, collector = World(team["editor"]), team["promoter"], team["collector"]
     editor.edit(0, text="c")
     editor.edit(3, text="a new region")
-    editor.registry.promote(MODEL, "head", "staging", "bob")
-    editor.registry.rollback_to(MODEL, "edit:2", "bob")
+    editor.registry.promote(MODEL, "head", "staging", Author("bob"))
+    editor.registry.rollback_to(MODEL, "edit:2", Author("bob"))
     report = {"retention": {"Recall@10 change": {"mean": 0.0}}}
-    trust.record_evaluation(editor.registry, MODEL, "head", "production", report, actor="bob")
-    trust.approve(promoter, MODEL, "head", "production", actor="grace", reason="looked")
-    promoter.promote(MODEL, "head", "production", "grace")
-    promoter.promote_region(MODEL, 0, 1, "production", "grace")
+    trust.record_evaluation(editor.registry, MODEL, "head", "production", report, author=Author("bob"))
+    trust.approve(promoter, MODEL, "head", "production", author=Author("grace", "looked"))
+    promoter.promote(MODEL, "head", "production", Author("grace"))
+    promoter.promote_region(MODEL, 0, 1, "production", Author("grace"))
     left = editor.begin()
-    editor.registry.abort(MODEL, left.number, "no more", actor="bob")
-    expire(collector, MODEL, Rule(), actor="cron")
-    gc(collector, actor="cron", grace_s=0)
+    editor.registry.abort(MODEL, left.number, author=Author("bob", "no more"))
+    expire(collector, MODEL, Rule(), author=Author("cron"))
+    gc(collector, author=Author("cron"), grace_s=0)
     assert verify(team["owner"]).ok
 
 
@@ -130,20 +130,20 @@ def test_a_promoter_begins_no_edit_that_would_stay_open(team: Team) -> None:
     assert [edit.number for edit in team["owner"].edits(MODEL)] == before
 
 
-def test_a_registry_in_a_schema_of_its_own_has_roles_and_conditions_too(postgres_url: str, place: Path) -> None:
+def test_a_registry_in_a_schema_of_its_own_has_roles_and_conditions_too(postgres_url: str, scratch: Path) -> None:
     run_sql(postgres_url, 'CREATE SCHEMA "My reg"', "CREATE SCHEMA postgres")
     there = make_url(postgres_url).update_query_dict({"options": '-c search_path="My\\ reg"'})
     url = there.render_as_string(hide_password=False)
     migrations.upgrade(url)
     # A schema that has the login's name comes first on the default path, and holds no registry.
     run_sql(postgres_url, "ALTER DATABASE " + str(there.database) + ' SET search_path = "$user", "My reg"')
-    registry = Registry.open(postgres_url, str(place / "store"))
+    registry = Registry.open(postgres_url, str(scratch / "store"))
     World(registry).setup()
-    grant(registry.engine, "apart", actor="owner")
+    grant(registry.engine, "apart", author=Author("owner"))
     run_sql(postgres_url, "CREATE ROLE apart_login LOGIN IN ROLE apart_editor")
     try:
         login = make_url(postgres_url).set(username="apart_login").render_as_string(hide_password=False)
-        editor = Registry.open(login, str(place / "store"))
+        editor = Registry.open(login, str(scratch / "store"))
         World(editor).edit(0, text="a")
         with pytest.raises(AccessDenied, match="the end of the audit moves to its next event"):
             write(editor.engine, lambda c: c.execute(text("UPDATE audit_head SET event = -1")))
@@ -173,7 +173,7 @@ def test_what_somebody_planted_before_is_named_and_run_by_nobody(postgres_url: s
             refuse_planted(engine)
         migrations.upgrade(postgres_url)
         with pytest.raises(AccessDenied, match="somebody else"):
-            grant(engine, "planted", actor="owner")
+            grant(engine, "planted", author=Author("owner"))
         with reading(engine) as connection:
             assert creators(connection) == ["PUBLIC"]
             assert len(planted(connection)) == 2

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from raie import migrations
-from raie.registry import InvalidValue, Registry
+from raie.registry import Author, InvalidValue, Registry
 from raie.registry.access.iam import iam_policies
 from raie.registry.maintenance.checkpoints import publish
 from raie.registry.maintenance.verify import gc
@@ -46,12 +46,12 @@ def edits(world: World) -> None:
 
 
 def promotes(world: World) -> None:
-    world.registry.promote_region(MODEL, 0, 1, "production", "grace")
+    world.registry.promote_region(MODEL, 0, 1, "production", Author("grace"))
     publish(world.registry)
 
 
 def collects(world: World) -> None:
-    assert gc(world.registry, actor="cron", grace_s=0).removed
+    assert gc(world.registry, author=Author("cron"), grace_s=0).removed
     publish(world.registry)
 
 
@@ -69,7 +69,7 @@ def world(sqlite_url: str, s3_url: str) -> World:
     world = World(Registry.open(sqlite_url, s3_url))
     world.setup()
     world.edit(0, text="a")
-    world.registry.promote(MODEL, "head", "production", "ada")
+    world.registry.promote(MODEL, "head", "production", Author("ada"))
     world.registry.put(b"nobody names me")
     return world
 
@@ -133,12 +133,12 @@ def test_a_policy_is_of_the_stores_own_objects(url: str, inside: str) -> None:
 
 
 def test_only_a_collector_deletes_and_only_blobs_and_a_reader_writes_nothing() -> None:
-    found = {role: allowed(policy) for role, policy in iam_policies("s3://models/raie").items()}
-    assert {role: part for role, may in found.items() for action, part in may if "Delete" in action} == {
+    actions = {role: allowed(policy) for role, policy in iam_policies("s3://models/raie").items()}
+    assert {role: part for role, may in actions.items() for action, part in may if "Delete" in action} == {
         "collector": "Blobs"
     }
-    assert not any("Put" in action for action, _ in found["reader"])
-    assert ("s3:PutObject", "Blobs") not in found["collector"]
+    assert not any("Put" in action for action, _ in actions["reader"])
+    assert ("s3:PutObject", "Blobs") not in actions["collector"]
 
 
 def test_how_long_a_request_may_last_is_no_part_of_a_policy() -> None:

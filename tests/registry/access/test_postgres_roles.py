@@ -12,7 +12,7 @@ from sqlalchemy import Connection, make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from raie import migrations
-from raie.registry import AccessDenied, InvalidValue, Registry, trust
+from raie.registry import AccessDenied, Author, InvalidValue, Registry, trust
 from raie.registry.access.postgres_roles import RIGHTS, grant, statements
 from raie.registry.db.engine import reading, write
 from raie.registry.db.tables import APPEND_ONLY_TABLES, metadata
@@ -42,25 +42,25 @@ class Team:
 
 
 @pytest.fixture
-def team(postgres_url: str, place: Path) -> Iterator[Team]:
-    """A model with two edits, production protected and at the set-up, and a login for each role."""
+def team(postgres_url: str, scratch: Path) -> Iterator[Team]:
+    """A model with two edits, production protected and at the setup, and a login for each role."""
     migrations.upgrade(postgres_url)
-    registry = Registry.open(postgres_url, str(place / "store"))
+    registry = Registry.open(postgres_url, str(scratch / "store"))
     owner = World(registry)
     owner.setup()
     owner.edit(0, text="a")
-    registry.promote(MODEL, "edit:1", "production", "ada")
-    registry.promote(MODEL, "edit:1", "staging", "ada")
-    trust.set_policy(registry, MODEL, "production", {"second_person": True}, actor="owner")
+    registry.promote(MODEL, "edit:1", "production", Author("ada"))
+    registry.promote(MODEL, "edit:1", "staging", Author("ada"))
+    trust.set_policy(registry, MODEL, "production", {"second_person": True}, author=Author("owner"))
     prefix = f"t{next(_numbers)}"
-    assert grant(registry.engine, prefix, actor="owner") == [f"{prefix}_{role}" for role in ROLES]
+    assert grant(registry.engine, prefix, author=Author("owner")) == [f"{prefix}_{role}" for role in ROLES]
     logins = {role: f"{prefix}_{role}_login" for role in ROLES}
     for role, login in logins.items():
         run(registry, f"CREATE ROLE {login} LOGIN", f"GRANT {prefix}_{role} TO {login}")
     opened = {}
     for role, login in logins.items():
         url = make_url(postgres_url).set(username=login).render_as_string(hide_password=False)
-        opened[role] = Registry.open(url, str(place / "store"))
+        opened[role] = Registry.open(url, str(scratch / "store"))
     yield Team(owner, opened)
     for role in ROLES:
         run(registry, f"DROP ROLE {logins[role]}", f"DROP OWNED BY {prefix}_{role}", f"DROP ROLE {prefix}_{role}")
@@ -82,9 +82,9 @@ def test_every_role_reads_and_a_reader_does_nothing_else(team: Team) -> None:
     for forbidden in (
         lambda: reader.registry.put(b"new"),
         lambda: reader.begin(),
-        lambda: reader.registry.promote(MODEL, "head", "staging", "eve"),
-        lambda: trust.approve(reader.registry, MODEL, "head", "production", actor="eve", reason="mine"),
-        lambda: gc(reader.registry, actor="eve", grace_s=0),
+        lambda: reader.registry.promote(MODEL, "head", "staging", Author("eve")),
+        lambda: trust.approve(reader.registry, MODEL, "head", "production", author=Author("eve", "mine")),
+        lambda: gc(reader.registry, author=Author("eve"), grace_s=0),
     ):
         with pytest.raises(AccessDenied) as refused:
             forbidden()
@@ -95,13 +95,13 @@ def test_every_role_reads_and_a_reader_does_nothing_else(team: Team) -> None:
 def test_an_editor_edits_rolls_back_and_moves_what_nobody_protects(team: Team) -> None:
     editor = World(team.roles["editor"])
     snapshot = editor.edit(1, text="b")
-    assert editor.registry.promote(MODEL, "head", "staging", "bob").target == snapshot.id
-    assert editor.registry.promote(MODEL, "head", "candidate", "bob").source is None
-    composed, _ = editor.registry.promote_region(MODEL, 0, 1, "staging", "bob")
-    assert composed.content.regions[0] == team.owner.registry.resolve(MODEL, "edit:1").content.regions[0]
-    assert editor.registry.rollback_edit(MODEL, 3, "bob").parent == snapshot.id
+    assert editor.registry.promote(MODEL, "head", "staging", Author("bob")).target == snapshot.id
+    assert editor.registry.promote(MODEL, "head", "candidate", Author("bob")).source is None
+    picked, _ = editor.registry.promote_region(MODEL, 0, 1, "staging", Author("bob"))
+    assert picked.content.regions[0] == team.owner.registry.resolve(MODEL, "edit:1").content.regions[0]
+    assert editor.registry.rollback_edit(MODEL, 3, Author("bob")).parent == snapshot.id
     report = {"retention": {"Recall@10 change": {"mean": 0.0}}}
-    trust.record_evaluation(editor.registry, MODEL, "head", "production", report, actor="bob")
+    trust.record_evaluation(editor.registry, MODEL, "head", "production", report, author=Author("bob"))
     second = World(editor.registry, "another model")
     assert second.setup().model == "another model"
     assert verify(editor.registry).ok
@@ -110,21 +110,23 @@ def test_an_editor_edits_rolls_back_and_moves_what_nobody_protects(team: Team) -
 def test_an_editor_brings_back_what_had_expired(team: Team) -> None:
     registry = team.owner.registry
     team.owner.edit(1, text="b")
-    composed, _ = registry.promote_region(MODEL, 1, 2, "staging", "ada")
-    registry.promote(MODEL, "head", "staging", "ada")
-    registry.promote(MODEL, "edit:1", "staging", "ada")
-    assert composed.id in {each.snapshot for each in expire(registry, MODEL, Rule(), actor="cron").expired}
-    again, _ = team.roles["editor"].promote_region(MODEL, 1, 2, "staging", "bob")
-    assert again.id == composed.id
+    picked, _ = registry.promote_region(MODEL, 1, 2, "staging", Author("ada"))
+    registry.promote(MODEL, "head", "staging", Author("ada"))
+    registry.promote(MODEL, "edit:1", "staging", Author("ada"))
+    assert picked.id in {
+        verdict.snapshot for verdict in expire(registry, MODEL, Rule(), author=Author("cron")).expired
+    }
+    again, _ = team.roles["editor"].promote_region(MODEL, 1, 2, "staging", Author("bob"))
+    assert again.id == picked.id
     assert again.expired is None
 
 
 def test_an_editor_moves_no_protected_alias_through_the_registry(team: Team) -> None:
-    trust.set_policy(team.owner.registry, MODEL, "production", {"second_person": False}, actor="owner")
+    trust.set_policy(team.owner.registry, MODEL, "production", {"second_person": False}, author=Author("owner"))
     with pytest.raises(AccessDenied, match="alias production of recsys is protected"):
-        team.roles["editor"].promote(MODEL, "head", "production", "eve")
+        team.roles["editor"].promote(MODEL, "head", "production", Author("eve"))
     with pytest.raises(AccessDenied, match="permission denied"):
-        trust.approve(team.roles["editor"], MODEL, "head", "production", actor="eve", reason="me too")
+        trust.approve(team.roles["editor"], MODEL, "head", "production", author=Author("eve", "me too"))
     assert team.owner.registry.resolve(MODEL, "production").edit == 1
     assert verify(team.owner.registry).ok
 
@@ -178,52 +180,52 @@ def test_an_editor_moves_no_protected_alias_with_sql_of_its_own(team: Team) -> N
     for what, lines in BY_HAND.items():
         with pytest.raises((AccessDenied, DBAPIError)) as refused:
             team.sql("editor", *lines)
-        assert any(word in str(refused.value) for word in REFUSALS), what
+        assert any(words in str(refused.value) for words in REFUSALS), what
         assert team.owner.registry.resolve(MODEL, "production").id == served, what
     assert [move.target for move in team.owner.registry.alias_history(MODEL, "production")] == [served]
     assert verify(team.owner.registry).ok
 
 
 def test_an_alias_is_protected_before_it_was_ever_made(team: Team) -> None:
-    trust.set_policy(team.owner.registry, MODEL, "canary", {}, actor="owner")
+    trust.set_policy(team.owner.registry, MODEL, "canary", {}, author=Author("owner"))
     with pytest.raises(AccessDenied, match="protected"):
         team.sql("editor", "INSERT INTO aliases SELECT model, 'canary', snapshot, 1 FROM heads")
-    trust.set_policy(team.owner.registry, MODEL, "canary", {"protected": False}, actor="owner")
-    assert team.roles["editor"].promote(MODEL, "head", "canary", "bob").alias == "canary"
+    trust.set_policy(team.owner.registry, MODEL, "canary", {"protected": False}, author=Author("owner"))
+    assert team.roles["editor"].promote(MODEL, "head", "canary", Author("bob")).alias == "canary"
 
 
 def test_a_promoter_approves_signs_and_promotes_and_moves_no_head(team: Team) -> None:
     from raie.registry.promotion import signing
 
     promoter = team.roles["promoter"]
-    trust.approve(promoter, MODEL, "head", "production", actor="grace", reason="looked at it")
+    trust.approve(promoter, MODEL, "head", "production", author=Author("grace", "looked at it"))
     signer = signing.generate()
-    trust.sign(promoter, MODEL, "head", signer, actor="grace")
-    assert promoter.promote(MODEL, "head", "production", "grace").source is not None
-    composed, _ = promoter.promote_region(MODEL, 0, 1, "staging", "grace")
-    assert composed.edit
+    trust.sign(promoter, MODEL, "head", signer, author=Author("grace"))
+    assert promoter.promote(MODEL, "head", "production", Author("grace")).source is not None
+    picked, _ = promoter.promote_region(MODEL, 0, 1, "staging", Author("grace"))
+    assert picked.edit
     world = World(promoter)
     with pytest.raises(AccessDenied, match=r"heads|edit_parts"):
         world.edit(1, text="mine")
     with pytest.raises(AccessDenied, match="policies"):
-        trust.set_policy(promoter, MODEL, "production", {"protected": False}, actor="grace")
+        trust.set_policy(promoter, MODEL, "production", {"protected": False}, author=Author("grace"))
     with pytest.raises(AccessDenied, match="key_events"):
-        trust.trust_key(promoter, MODEL, signer.key, "mine", actor="grace")
+        trust.trust_key(promoter, MODEL, signer.key, "mine", author=Author("grace"))
     assert verify(team.owner.registry).ok
 
 
 def test_a_collector_collects_and_commits_nothing(team: Team) -> None:
-    stray = team.owner.registry.put(b"nobody names me")
+    orphan = team.owner.registry.put(b"nobody names me")
     collector, old = team.roles["collector"], team.owner.edit(0, text="b")
     team.owner.edit(0, text="c")
-    expired = expire(collector, MODEL, Rule(), actor="cron").expired
+    expired = expire(collector, MODEL, Rule(), author=Author("cron")).expired
     assert old.id in {verdict.snapshot for verdict in expired}
-    assert stray in {blob.digest for blob in gc(collector, actor="cron", grace_s=0).removed}
-    assert not gc(collector, actor="cron", grace_s=0).removed
+    assert orphan in {blob.digest for blob in gc(collector, author=Author("cron"), grace_s=0).removed}
+    assert not gc(collector, author=Author("cron"), grace_s=0).removed
     world = World(collector)
     for forbidden in (
         lambda: world.begin(),
-        lambda: collector.promote(MODEL, "head", "staging", "eve"),
+        lambda: collector.promote(MODEL, "head", "staging", Author("eve")),
         lambda: team.sql("collector", "UPDATE heads SET snapshot = (SELECT min(id) FROM snapshots)"),
         lambda: team.sql("collector", "DELETE FROM snapshots"),
     ):
@@ -245,7 +247,7 @@ def test_no_role_updates_deletes_or_truncates_what_is_append_only(team: Team) ->
 
 
 def test_whoever_was_given_the_right_by_mistake_is_stopped_by_the_triggers(team: Team) -> None:
-    trust.approve(team.owner.registry, MODEL, "head", "production", actor="ada", reason="to be kept")
+    trust.approve(team.owner.registry, MODEL, "head", "production", author=Author("ada", "to be kept"))
     for table in ("audit_events", "approvals", "policies"):
         run(team.owner.registry, f"GRANT UPDATE, DELETE, TRUNCATE ON {table} TO PUBLIC")
         for line in (f"UPDATE {table} SET reason = ''", f"DELETE FROM {table}", f"TRUNCATE {table} CASCADE"):
@@ -257,13 +259,13 @@ def test_whoever_was_given_the_right_by_mistake_is_stopped_by_the_triggers(team:
 
 def test_granting_again_takes_back_what_a_role_should_not_have(team: Team) -> None:
     registry, prefix = team.owner.registry, f"t{next(_numbers)}"
-    grant(registry.engine, prefix, actor="owner")
+    grant(registry.engine, prefix, author=Author("owner"))
     run(
         registry,
         f"GRANT ALL ON heads, aliases TO {prefix}_reader",
         f"GRANT UPDATE (snapshot) ON aliases TO {prefix}_reader",
     )
-    grant(registry.engine, prefix, actor="owner")
+    grant(registry.engine, prefix, author=Author("owner"))
     left = (
         "SELECT count(*) FROM information_schema.column_privileges "
         f"WHERE grantee = '{prefix}_reader' AND privilege_type <> 'SELECT'"
@@ -276,12 +278,12 @@ def test_granting_again_takes_back_what_a_role_should_not_have(team: Team) -> No
 
 def test_who_may_make_no_role_is_told_so(team: Team) -> None:
     with pytest.raises(AccessDenied, match="permission denied"):
-        grant(team.roles["editor"].engine, "mine", actor="eve")
+        grant(team.roles["editor"].engine, "mine", author=Author("eve"))
 
 
 def test_sqlite_says_that_file_permissions_are_all_there_is(local_registry: Registry) -> None:
     with pytest.raises(InvalidValue, match="SQLite, which has none: whoever may write its file"):
-        grant(local_registry.engine, actor="owner")
+        grant(local_registry.engine, author=Author("owner"))
 
 
 @pytest.mark.parametrize("prefix", ["", "x; DROP TABLE edits", "A", "1a", "a" * 60])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from raie.registry.failpoints import POINTS
 from tests.registry.crash.grounds import Ground
 from tests.registry.crash.processes import PATIENCE_S, Paused, Stop, Victim, Worker
-from tests.registry.crash.promises import broken_promises, leftovers
+from tests.registry.crash.promises import broken_promises, incomplete_uploads
 from tests.registry.crash.steps import Client, Step, leave_behind, take
 
 __all__ = ["OPERATIONS", "PASSINGS", "RIVALS", "Case", "Operation", "Outcome", "cases_of", "run"]
@@ -41,9 +41,9 @@ OPERATIONS: Mapping[str, Operation] = {
         (Step("undo", "undo 2", 2), Step("undo", "undo 3", 3), Step("return", "to 1", 1)), ("rollback.",)
     ),
     "promote": Operation(tuple(Step("promote", f"promote {edit}", edit) for edit in (1, 2, 3)), ("promote.",)),
-    "compose": Operation(
-        tuple(Step("compose", f"compose {region}", region) for region in range(3)),
-        ("compose.",),
+    "cherry-pick": Operation(
+        tuple(Step("cherry-pick", f"cherry-pick {region}", region) for region in range(3)),
+        ("cherry_pick.",),
     ),
     "resume": Operation(tuple(Step("resume", f"resume {n}", n) for n in range(3)), ("resume.",)),
     "abort": Operation(tuple(Step("abort", f"abort {n}", n) for n in range(3)), ("abort.",)),
@@ -100,43 +100,43 @@ class Outcome:
 
 def run(case: Case, ground: Ground, worker: Worker) -> Outcome:
     """What was promised and is not so, after the crash or pause and after everything was done again."""
-    with ground.copy() as (place, client):
+    with ground.copy() as (site, client):
         leave_behind(client, case.steps)
-        victim = Victim(place, case.steps, Stop(case.point, case.passing, case.dies and not case.rival))
-        stopped, found = _disturb(victim, case, worker)
-        found += broken_promises(client, victim.told, ground.anchor)
-        undone = case.steps[len(victim.told) :]
+        victim = Victim(site, case.steps, Stop(case.point, case.passing, case.dies and not case.rival))
+        stopped, broken = _disturb(victim, case, worker)
+        broken += broken_promises(client, victim.answered, ground.checkpoint)
+        undone = case.steps[len(victim.answered) :]
         if undone:
-            found += _again(client, undone)
-            # Whoever was killed after a rival undid what it had done cannot be told from one that had not begun.
+            broken += _again(client, undone)
+            # Whoever was killed after a rival undid what it had done cannot be distinguished from one that had not begun.
             twice = {step.tag for step in undone if case.rival and step.kind != "edit"}
-            found += broken_promises(client, victim.told, ground.anchor, twice)
-        return Outcome(stopped, (*found, *leftovers(client)))
+            broken += broken_promises(client, victim.answered, ground.checkpoint, twice)
+        return Outcome(stopped, (*broken, *incomplete_uploads(client)))
 
 
 def _disturb(victim: Victim, case: Case, worker: Worker) -> tuple[bool, list[str]]:
     """Lets the process come to its end, whichever that is; whether it came to the point, and what went wrong."""
-    found, answer = [], victim.wait()
+    broken, answer = [], victim.wait()
     stopped = isinstance(answer, Paused) or (answer is None and not victim.error)
     if isinstance(answer, Paused):
-        worker.start(victim.place, case.rival)
+        worker.start(victim.site, case.rival)
         # Whoever needs a lock that is held here waits until it is given up; everybody else has all the time.
         worker.is_done(_BLOCKED_S if answer.writing else PATIENCE_S)
         if not case.dies:
             victim.go_on()
             victim.wait()
         victim.kill()
-        found += [error for error in [worker.result()] if error]
+        broken += [error for error in [worker.result()] if error]
     victim.kill()
-    return stopped, found + [error for error in [victim.error] if error]
+    return stopped, broken + [error for error in [victim.error] if error]
 
 
 def _again(client: Client, steps: Sequence[Step]) -> list[str]:
-    """Another process does what the first one has not been told to be done."""
-    found = []
+    """Another process does what the first one got no answer for."""
+    broken = []
     for step in steps:
         try:
             take(client, step)
         except Exception as error:
-            found.append(f"{step} failed when it was done again: {error!r}")
-    return found
+            broken.append(f"{step} failed when it was done again: {error!r}")
+    return broken

@@ -21,7 +21,7 @@ from typing import Any
 
 from raie.registry.db import engine
 from raie.registry.failpoints import EVENT
-from tests.registry.crash.steps import Done, Place, Step, take
+from tests.registry.crash.steps import Done, Site, Step, take
 
 __all__ = ["PATIENCE_S", "Stop", "Victim", "Worker", "context"]
 
@@ -56,29 +56,29 @@ class Ended:
 
 @dataclass
 class Victim:
-    """A process that does steps and stops where it is told to; told: what its steps were answered so far."""
+    """A process that does steps and stops where it should; answered: what its steps got so far."""
 
-    place: Place
+    site: Site
     steps: Sequence[Step]
     stop: Stop | None = None
-    told: list[Done] = field(default_factory=list)
+    answered: list[Done] = field(default_factory=list)
     error: str = ""
 
     def __post_init__(self) -> None:
         self._pipe, theirs = context().Pipe()
         self._process: BaseProcess = context().Process(
-            target=_do_all, args=(theirs, self.place, self.steps, self.stop), daemon=True
+            target=_do_all, args=(theirs, self.site, self.steps, self.stop), daemon=True
         )
         self._process.start()
         theirs.close()
 
     def wait(self) -> Paused | Ended | None:
-        """Until it stands still or has ended; None where it died, with an error unless it was told to."""
+        """Until it stands still or has ended; None where it died, with an error unless it was meant to."""
         try:
             while self._pipe.poll(PATIENCE_S):
                 message = self._pipe.recv()
                 if isinstance(message, Done):
-                    self.told.append(message)
+                    self.answered.append(message)
                 elif isinstance(message, str):
                     self.error = message
                 else:
@@ -109,8 +109,8 @@ class Worker:
         self._process.start()
         theirs.close()
 
-    def start(self, place: Place, steps: Sequence[Step]) -> None:
-        self._pipe.send((place, steps))
+    def start(self, site: Site, steps: Sequence[Step]) -> None:
+        self._pipe.send((site, steps))
 
     def is_done(self, within_s: float) -> bool:
         return self._pipe.poll(within_s)
@@ -126,17 +126,17 @@ class Worker:
 
 def context() -> ForkServerContext:
     """Processes are forked from a server without threads: a lock that a thread holds in a fork is held for ever."""
-    found, running = get_context("forkserver"), forkserver._forkserver  # type: ignore[attr-defined]
+    made, running = get_context("forkserver"), forkserver._forkserver  # type: ignore[attr-defined]
     if running._preload_modules != IMPORTED:
         running._stop()  # there is one for all, and an edit may have begun it with other imports
-    found.set_forkserver_preload(IMPORTED)
-    return found
+    made.set_forkserver_preload(IMPORTED)
+    return made
 
 
-def _do_all(pipe: Connection, place: Place, steps: Sequence[Step], stop: Stop | None) -> None:
+def _do_all(pipe: Connection, site: Site, steps: Sequence[Step], stop: Stop | None) -> None:
     passings = _listen(pipe, stop)
     try:
-        client = place.open()
+        client = site.open()
         for step in steps:
             pipe.send(take(client, step))
         pipe.send(Ended(passings))
@@ -174,9 +174,9 @@ def _is_writing() -> bool:
 def _serve(pipe: Connection) -> None:
     with suppress(EOFError):
         while True:
-            place, steps = pipe.recv()
+            site, steps = pipe.recv()
             try:
-                client = place.open()
+                client = site.open()
                 for step in steps:
                     take(client, step)
                 pipe.send("")

@@ -9,36 +9,37 @@ from dataclasses import replace
 
 from sqlalchemy import Connection, select, text
 
-from raie.registry import Content, Edit, LocalStore, Snapshot
-from raie.registry.audit import Anchor, events
+from raie.registry import Author, Content, Edit, LocalStore, Snapshot
+from raie.registry.audit import Checkpoint, events
 from raie.registry.db import tables
 from raie.registry.db.engine import reading
 from raie.registry.db.queries import edit_of, head_id, select_snapshots, snapshot_of
 from raie.registry.edits.merge import changed_regions
 from raie.registry.maintenance.verify import gc, verify
 from raie.registry.outbox import drain
+from raie.registry.states import AuditAction, EditKind
 from tests.registry.building import MODEL
 from tests.registry.crash.steps import Client, Done, Teller, entry
 
-__all__ = ["broken_promises", "leftovers"]
+__all__ = ["broken_promises", "incomplete_uploads"]
 
 
 def broken_promises(
-    client: Client, told: Sequence[Done], anchor: Anchor, twice: Collection[str] = ()
+    client: Client, answered: Sequence[Done], checkpoint: Checkpoint, twice: Collection[str] = ()
 ) -> list[str]:
     """Of a registry at rest, some processes of which may have died.
 
-    told: what was answered to those who did something.  anchor: an earlier end of the audit chain.  twice: the tags
+    answered: what those who did something got.  checkpoint: an earlier head of the audit chain.  twice: the tags
     of what may be in the log more than once.
     """
-    report = verify(client.registry, anchors=[anchor])
-    found = [damage.problem for damage in report.damaged] + list(report.chain.problems + report.references)
+    report = verify(client.registry, checkpoints=[checkpoint])
+    broken = [damage.problem for damage in report.damaged] + list(report.chain.problems + report.references)
     with reading(client.registry.engine) as connection:
         history = _History(connection)
     for check in (_one_line, _each_edit_did_what_it_says, _everything_is_in_the_log):
-        found += check(history)
-    found += _nothing_was_done_twice(history, twice)
-    return [*found, *_what_was_answered_is_there(history, told), *_what_was_published_was_told(client)]
+        broken += check(history)
+    broken += _nothing_was_done_twice(history, twice)
+    return [*broken, *_what_was_answered_is_there(history, answered), *_what_was_published_was_told(client)]
 
 
 class _History:
@@ -56,18 +57,18 @@ class _History:
 
     def _line(self) -> Iterator[str]:
         """The ids from the head to the first snapshot."""
-        found = self.head
-        while found is not None:
-            yield found
-            found = self.snapshot(found).parent
+        snapshot_id = self.head
+        while snapshot_id is not None:
+            yield snapshot_id
+            snapshot_id = self.snapshot(snapshot_id).parent
 
-    def snapshot(self, found: str | None) -> Snapshot:
-        return self._snapshots[str(found)]
+    def snapshot(self, snapshot_id: str | None) -> Snapshot:
+        return self._snapshots[str(snapshot_id)]
 
 
 def _one_line(history: _History) -> Iterator[str]:
     """Every landed edit is in the head's line and nothing else is: a lost update would be missing there."""
-    landed = Counter(edit.result for edit in history.committed if edit.kind != "compose")
+    landed = Counter(edit.result for edit in history.committed if edit.kind != EditKind.CHERRY_PICK)
     if landed != Counter(history.line):
         yield f"the head's line is {history.line}, and the edits landed {dict(landed)}"
 
@@ -91,7 +92,7 @@ def _expected(history: _History, edit: Edit, before: Content) -> Content:
         result = next(history.snapshot(edit.result) for edit in history.edits if edit.number == undone)
         older = history.snapshot(result.parent).content
         return _with(before, {region: older.regions[region] for region in changed_regions(older, result.content)})
-    if edit.kind == "compose":
+    if edit.kind == EditKind.CHERRY_PICK:
         first = next(version for version in history.committed if version.kind == "setup")
         return _with(before, {about["region"]: history.snapshot(first.result).content.regions[about["region"]]})
     return _with(before, {about["region"]: entry(about["region"], edit.reason)})
@@ -114,66 +115,66 @@ def _nothing_was_done_twice(history: _History, twice: Collection[str]) -> Iterat
 def _everything_is_in_the_log(history: _History) -> Iterator[str]:
     """An audit event and an outbox event exist if and only if what they tell of does."""
     kinds = Counter(edit.kind for edit in history.committed)
-    begun = [edit for edit in history.edits if edit.kind not in ("rollback", "compose")]
+    begun = [edit for edit in history.edits if edit.kind not in (EditKind.ROLLBACK, EditKind.CHERRY_PICK)]
     aborted = [edit for edit in begun if edit.state == "aborted"]
     wanted = {
         "begin": len(begun),
         "commit": kinds["setup"] + kinds["edit"],
         "rollback": kinds["rollback"],
-        "compose": kinds["compose"],
+        AuditAction.CHERRY_PICK: kinds[EditKind.CHERRY_PICK],
         "abort": len(aborted),
         "promote": len(history.moves),
     }
-    found = {action: history.log[action] for action in wanted}
-    if found != wanted:
-        yield f"the audit log tells of {found}, and there are {wanted}"
+    logged = {action: history.log[action] for action in wanted}
+    if logged != wanted:
+        yield f"the audit log records {logged}, and there are {wanted}"
     happened = {"snapshot_committed": len(history.committed), "alias_moved": len(history.moves)}
     if history.sent != happened:
         yield f"the outbox holds {dict(history.sent)}, and what happened is {happened}"
 
 
-def _what_was_answered_is_there(history: _History, told: Sequence[Done]) -> Iterator[str]:
+def _what_was_answered_is_there(history: _History, answered: Sequence[Done]) -> Iterator[str]:
     results = {edit.number: edit.result for edit in history.edits}
     moves = {move.id for move in history.moves}
-    for done in told:
+    for done in answered:
         if done.snapshot is not None and done.snapshot not in history.line:
-            yield f"{done.tag!r} was told snapshot {done.snapshot}, which is not in the head's line"
+            yield f"{done.tag!r} got snapshot {done.snapshot}, which is not in the head's line"
         if done.edit is not None and results.get(done.edit) != done.snapshot:
-            yield f"{done.tag!r} was told that edit {done.edit} made {done.snapshot}: {results.get(done.edit)}"
+            yield f"{done.tag!r} got that edit {done.edit} made {done.snapshot}: {results.get(done.edit)}"
         if done.move is not None and done.move not in moves:
-            yield f"{done.tag!r} was told move {done.move}, which is not in the alias's log"
+            yield f"{done.tag!r} got move {done.move}, which is not in the alias's log"
 
 
 def _what_was_published_was_told(client: Client) -> Iterator[str]:
-    """At least once, in the model's order; only a step in whose midst a process died may be told again."""
-    lines = client.told.read_text().splitlines() if client.told.exists() else []
+    """At least once, in the model's order; only a step in whose midst a process died may be published again."""
+    lines = client.published.read_text().splitlines() if client.published.exists() else []
     first = [(int(line.split()[0]), line.split()[2]) for line in dict.fromkeys(lines)]
     with reading(client.registry.engine) as connection:
         published = text("SELECT id FROM outbox_events WHERE published_at IS NOT NULL ORDER BY id")
         marked = list(connection.execute(published).scalars())
-    if first != sorted(first, key=lambda told: told[0]):
+    if first != sorted(first, key=lambda pair: pair[0]):
         yield f"events were published out of their order: {first}"
     missing = {(event, part) for event in marked for part in ("run", "version")} - set(first)
     if missing:
-        yield f"events are marked as published and were not told: {sorted(missing)}"
+        yield f"events are marked as published and were not sent: {sorted(missing)}"
 
 
-def leftovers(client: Client) -> list[str]:
+def incomplete_uploads(client: Client) -> list[str]:
     """Closes what is open, publishes, collects, and says what is there that should not be, or not there."""
     registry = client.registry
     for edit in registry.edits(MODEL):
         if edit.state in ("running", "abandoned"):
             registry.abort(MODEL, edit.number, force=True)
     # A relay that was killed holds its lease for a minute.
-    report = drain(registry.engine, Teller(client.told), clock=lambda: time.time() + 3600)
-    found = [f"the outbox kept {report}"] if report.remaining else []
-    gc(registry, actor="ada", grace_s=0.0)
+    report = drain(registry.engine, Teller(client.published), clock=lambda: time.time() + 3600)
+    broken = [f"the outbox kept {report}"] if report.remaining else []
+    gc(registry, author=Author("ada"), grace_s=0.0)
     with reading(registry.engine) as connection:
         rows = {row.digest: row.state for row in connection.execute(select(tables.blobs))}
         named = set(connection.execute(select(tables.snapshot_blobs.c.digest)).scalars())
     objects = {blob.digest for blob in registry.store.iterate()}
     if not (objects == rows.keys() == named and set(rows.values()) == {"live"}):
-        found.append(f"objects {objects ^ named} or rows {rows.keys() ^ named} are left over or missing: {rows}")
+        broken.append(f"objects {objects ^ named} or rows {rows.keys() ^ named} are left over or missing: {rows}")
     if isinstance(registry.store, LocalStore):
-        found += [f"{path.name} is left over" for path in (registry.store.root / "incoming").iterdir()]
-    return found
+        broken += [f"{path.name} is left over" for path in (registry.store.root / "incoming").iterdir()]
+    return broken

@@ -21,7 +21,7 @@ _HISTORY = REGIONS
 _NUMBERS: Mapping[str, tuple[int, ...]] = {
     "abort": tuple(range(REGIONS)),
     "collect": (0,),
-    "compose": tuple(range(REGIONS)),
+    "cherry-pick": tuple(range(REGIONS)),
     "edit": tuple(range(REGIONS)),
     "expire": tuple(range(REGIONS)),
     "promote": tuple(range(_HISTORY + 1)),
@@ -39,9 +39,9 @@ def passings(ground: Ground) -> dict[str, Counter[str]]:
 
 
 def _passings(ground: Ground, steps: tuple[Step, ...]) -> Counter[str]:
-    with ground.copy() as (place, client):
+    with ground.copy() as (site, client):
         leave_behind(client, steps)
-        victim = Victim(place, steps)
+        victim = Victim(site, steps)
         ended = victim.wait()
         victim.kill()
     assert isinstance(ended, Ended), victim.error

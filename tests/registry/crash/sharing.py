@@ -19,12 +19,13 @@ from random import Random
 from sqlalchemy import make_url
 
 from raie import migrations
+from raie.registry import Author
 from raie.registry.failpoints import POINTS
 from raie.registry.maintenance.verify import verify
 from tests.conftest import S3_NAME, memory, run_sql, running_postgres, running_s3, s3_containers
 from tests.registry.building import MODEL, World
 from tests.registry.crash.processes import Stop, Victim
-from tests.registry.crash.steps import ALIAS, REGIONS, Place, Step, take
+from tests.registry.crash.steps import ALIAS, REGIONS, Site, Step, take
 
 __all__ = ["Shared", "rounds", "sharing"]
 
@@ -41,7 +42,7 @@ class Shared:
 
 
 @contextmanager
-def sharing(server: str | None, environment: Mapping[str, str]) -> Iterator[list[Place]]:
+def sharing(server: str | None, environment: Mapping[str, str]) -> Iterator[list[Site]]:
     """Two registries in one store, each with a model of equal content.
 
     server: of PostgreSQL, None for SQLite.  environment: in which boto3 finds S3, empty for a folder.
@@ -57,28 +58,28 @@ def sharing(server: str | None, environment: Mapping[str, str]) -> Iterator[list
                 databases.callback(run_sql, server, f"DROP DATABASE {name}_{number} WITH (FORCE)")
                 url = make_url(server).set(database=f"{name}_{number}").render_as_string(hide_password=False)
             migrations.upgrade(url)
-            place = Place(url, store, Path(folder, f"told {number}"), environment)
-            registry = place.open().registry
+            site = Site(url, store, Path(folder, f"published {number}"), environment)
+            registry = site.open().registry
             World(registry).setup(REGIONS)
-            registry.promote(MODEL, "head", ALIAS, "ada", "the history")
-            places.append(place)
+            registry.promote(MODEL, "head", ALIAS, Author("ada", "the history"))
+            places.append(site)
         yield places
 
 
-def rounds(places: list[Place], count: int, seed: int) -> Shared:
+def rounds(places: list[Site], count: int, seed: int) -> Shared:
     """Works in both registries for some rounds, and reads both back whole now and then and at the end."""
-    random, found = Random(seed), Shared(0, [])
+    random, shared = Random(seed), Shared(0, [])
     for number in range(count):
         steps = _steps(random, number)
-        victims = [Victim(place, steps, _stop(random)) for place in places]
+        victims = [Victim(site, steps, _stop(random)) for site in places]
         for victim in victims:
             if victim.wait() is None and not victim.error:
-                found.killed += 1
+                shared.killed += 1
             victim.kill()
-            found.broken += [f"round {number}: {victim.error}"] if victim.error else []
+            shared.broken += [f"round {number}: {victim.error}"] if victim.error else []
         if (number + 1) % _CHECKED_EVERY == 0 or number + 1 == count:
-            found.broken += _wrong(places, number)
-    return found
+            shared.broken += _wrong(places, number)
+    return shared
 
 
 def _steps(random: Random, number: int) -> list[Step]:
@@ -94,16 +95,16 @@ def _stop(random: Random) -> Stop | None:
     return Stop(random.choice(_POINTS), random.randint(1, 3), dies=True) if random.random() < 0.5 else None
 
 
-def _wrong(places: list[Place], number: int) -> list[str]:
+def _wrong(places: list[Site], number: int) -> list[str]:
     """What verify says of either registry, once each has finished what a killed gc left."""
-    found = []
-    for which, place in enumerate(places):
-        client = place.open()
+    wrong = []
+    for which, site in enumerate(places):
+        client = site.open()
         take(client, Step("collect", "what was left"))
         report = verify(client.registry)
         if not report.ok:
-            found.append(f"registry {which} after round {number}: {report}")
-    return found
+            wrong.append(f"registry {which} after round {number}: {report}")
+    return wrong
 
 
 def main() -> int:
@@ -118,11 +119,11 @@ def main() -> int:
         server = servers.enter_context(running_postgres()) if wanted.database == "postgresql" else None
         served = servers.enter_context(s3_containers()) if wanted.store == "s3" else None
         environment = {} if served is None else servers.enter_context(running_s3(served))
-        found = rounds(servers.enter_context(sharing(server, environment)), wanted.n, wanted.seed)
-    print("\n".join(found.broken))
+        shared = rounds(servers.enter_context(sharing(server, environment)), wanted.n, wanted.seed)
+    print("\n".join(shared.broken))
     took = time.monotonic() - began
-    print(f"{wanted.n} rounds, {found.killed} processes killed, {len(found.broken)} found wrong, {took:.0f} s")
-    return 1 if found.broken else 0
+    print(f"{wanted.n} rounds, {shared.killed} processes killed, {len(shared.broken)} found wrong, {took:.0f} s")
+    return 1 if shared.broken else 0
 
 
 if __name__ == "__main__":

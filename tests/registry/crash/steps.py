@@ -17,6 +17,7 @@ from sqlalchemy import text
 
 from raie.registry import (
     AliasConflict,
+    Author,
     CommitConflict,
     Content,
     Edit,
@@ -32,7 +33,7 @@ from raie.registry.outbox import Progress, drain
 from raie.registry.outbox_records import OutboxEvent
 from tests.registry.building import MODEL, World, change
 
-__all__ = ["ALIAS", "REGIONS", "Client", "Done", "Place", "Step", "entry", "leave_behind", "take"]
+__all__ = ["ALIAS", "REGIONS", "Client", "Done", "Site", "Step", "entry", "leave_behind", "take"]
 
 ALIAS = "production"
 REGIONS = 4
@@ -40,18 +41,18 @@ _PATIENCE_S = 20.0
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a registry is, as any process can be told: its database, its store, where its outbox is told, and the
+class Site:
+    """Where a registry is, as any process can get it: its database, its store, where its outbox is published, and the
     environment in which the store is found."""
 
     database_url: str
     store_url: str
-    told: Path
+    published: Path
     environment: Mapping[str, str]
 
     def open(self) -> Client:
         os.environ.update(self.environment)
-        return Client(Registry.open(self.database_url, self.store_url), self.told)
+        return Client(Registry.open(self.database_url, self.store_url), self.published)
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Done:
-    """What a step's process was told: the edit that landed with its snapshot, or the move of the alias."""
+    """What a step's process got: the edit that landed with its snapshot, or the move of the alias."""
 
     tag: str
     edit: int | None = None
@@ -78,7 +79,7 @@ class Client:
     """A registry as one process holds it, and the file in which its publisher writes."""
 
     registry: Registry
-    told: Path
+    published: Path
 
 
 class Teller:
@@ -130,7 +131,7 @@ def _edit(client: Client, step: Step) -> Done:
             try:
                 return _finish(registry, edit, step.tag)
             except CommitConflict:
-                registry.abort(MODEL, edit.number, "the head moved")
+                registry.abort(MODEL, edit.number, Author("ada", "the head moved"))
         time.sleep(0.01)
     raise TimeoutError(f"{step} did not end")
 
@@ -145,7 +146,7 @@ def _edit_of(registry: Registry, step: Step) -> Edit:
 
 def _begin(registry: Registry, step: Step) -> Edit:
     about = {"region": step.number}
-    return registry.begin(MODEL, "edit", seed=1, actor="ada", reason=step.tag, parameters=about)
+    return registry.begin(MODEL, "edit", seed=1, author=Author("ada", step.tag), parameters=about)
 
 
 def _finish(registry: Registry, edit: Edit, tag: str) -> Done:
@@ -168,19 +169,19 @@ def _attempt(client: Client, step: Step) -> Done:
     edit = _begin(client.registry, step)
     with suppress(CommitConflict):
         return _finish(client.registry, edit, step.tag)
-    client.registry.abort(MODEL, edit.number, "the head moved")
+    client.registry.abort(MODEL, edit.number, Author("ada", "the head moved"))
     return Done(step.tag, edit.number)
 
 
 def _undo(client: Client, step: Step) -> Done:
     with suppress(RollbackConflict):
-        snapshot = client.registry.rollback_edit(MODEL, step.number, "ada", step.tag)
+        snapshot = client.registry.rollback_edit(MODEL, step.number, Author("ada", step.tag))
         return Done(step.tag, snapshot=snapshot.id)
     return Done(step.tag)
 
 
 def _return(client: Client, step: Step) -> Done:
-    snapshot = client.registry.rollback_to(MODEL, f"edit:{step.number}", "ada", step.tag)
+    snapshot = client.registry.rollback_to(MODEL, f"edit:{step.number}", Author("ada", step.tag))
     return Done(step.tag, snapshot=snapshot.id)
 
 
@@ -189,27 +190,29 @@ def _promote(client: Client, step: Step) -> Done:
     while True:
         served = {alias.name: alias.snapshot for alias in registry.aliases(MODEL)}
         with suppress(AliasConflict):
-            move = registry.promote(MODEL, ref, ALIAS, "ada", step.tag, served.get(ALIAS, ""))
+            move = registry.promote(MODEL, ref, ALIAS, Author("ada", step.tag), served.get(ALIAS, ""))
             return Done(step.tag, move=move.id)
 
 
 def _claim(client: Client, step: Step) -> Done:
     """A promotion of a client that believes the alias to be where the history left it, and gives up if it is not."""
     with suppress(AliasConflict):
-        move = client.registry.promote(MODEL, f"edit:{step.number}", ALIAS, "ada", step.tag, f"edit:{REGIONS}")
+        move = client.registry.promote(
+            MODEL, f"edit:{step.number}", ALIAS, Author("ada", step.tag), f"edit:{REGIONS}"
+        )
         return Done(step.tag, move=move.id)
     return Done(step.tag)
 
 
-def _compose(client: Client, step: Step) -> Done:
-    _, move = client.registry.promote_region(MODEL, step.number, 1, ALIAS, "ada", step.tag)
+def _cherry_pick(client: Client, step: Step) -> Done:
+    _, move = client.registry.promote_region(MODEL, step.number, 1, ALIAS, Author("ada", step.tag))
     return Done(step.tag, move=move.id)
 
 
 def _collect(client: Client, step: Step) -> Done:
     """Uploads something that nothing names, and collects whatever is garbage without any period of grace."""
     client.registry.put(f"junk {step.tag}".encode())
-    gc(client.registry, actor="ada", reason=step.tag, grace_s=0.0)
+    gc(client.registry, author=Author("ada", step.tag), grace_s=0.0)
     return Done(step.tag)
 
 
@@ -223,14 +226,14 @@ def _verify(client: Client, step: Step) -> Done:
 def _expire(client: Client, step: Step) -> Done:
     """Makes an edit, so that there is a snapshot more, and lets expire what is not in use."""
     done = _edit(client, step)
-    expire(client.registry, MODEL, Rule(keep_last=1), actor="ada", reason=step.tag)
+    expire(client.registry, MODEL, Rule(keep_last=1), author=Author("ada", step.tag))
     return done
 
 
-def _tell(client: Client, step: Step) -> Done:
-    """Moves an alias of its own, so that there is something to tell, and tells whatever the outbox holds."""
-    client.registry.promote(MODEL, "head", step.tag.replace(" ", "-"), "ada", step.tag)
-    report = drain(client.registry.engine, Teller(client.told))
+def _publish(client: Client, step: Step) -> Done:
+    """Moves an alias of its own, so that there is something to publish, and publishes whatever the outbox holds."""
+    client.registry.promote(MODEL, "head", step.tag.replace(" ", "-"), Author("ada", step.tag))
+    report = drain(client.registry.engine, Teller(client.published))
     assert not report.failed, report
     return Done(step.tag)
 
@@ -246,7 +249,7 @@ def _resume(client: Client, step: Step) -> Done:
         if registry.parts(MODEL, edit.number):
             with suppress(CommitConflict):
                 return _finish(registry, edit, step.tag)
-        registry.abort(MODEL, edit.number, step.tag)
+        registry.abort(MODEL, edit.number, Author("ada", step.tag))
     return Done(step.tag)
 
 
@@ -254,7 +257,7 @@ def _abort(client: Client, step: Step) -> Done:
     edit = _abandoned(client.registry)
     if edit is not None:
         with suppress(EditStateError):  # the rival took it, or closed it, since
-            client.registry.abort(MODEL, edit.number, step.tag)
+            client.registry.abort(MODEL, edit.number, Author("ada", step.tag))
     return Done(step.tag)
 
 
@@ -275,14 +278,14 @@ _KINDS: Mapping[str, Callable[[Client, Step], Done]] = {
     "attempt": _attempt,
     "claim": _claim,
     "collect": _collect,
-    "compose": _compose,
+    "cherry-pick": _cherry_pick,
     "edit": _edit,
     "expire": _expire,
     "lapse": _lapse,
     "promote": _promote,
     "resume": _resume,
     "return": _return,
-    "tell": _tell,
+    "tell": _publish,
     "undo": _undo,
     "verify": _verify,
 }

@@ -29,15 +29,15 @@ def worker() -> Iterator[Worker]:
 def broken(cases: list[Case], ground: Ground, worker: Worker) -> str:
     """The first cases that broke a promise, with what each broke, to be read."""
     assert cases
-    found = []
+    promises = []
     for case in cases:
         outcome = run(case, ground, worker)
         lines = outcome.broken if outcome.stopped else ("it never came to the point", *outcome.broken)
         if lines:
-            found.append("\n".join([str(case), *lines]))
-        if len(found) == SHOWN:
+            promises.append("\n".join([str(case), *lines]))
+        if len(promises) == SHOWN:
             break
-    return "\n\n".join(found)
+    return "\n\n".join(promises)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

@@ -35,6 +35,6 @@ def _append_upgrade(connection: Connection, before: str | None, after: str | Non
 
 def legacy(database_url: str, store_url: str) -> Registry:
     """A registry that an older raie has initialised, brought to this revision; it holds nothing yet."""
-    migrations.upgrade(database_url, "0003", tell=_append_upgrade)
+    migrations.upgrade(database_url, "0003", on_upgrade=_append_upgrade)
     migrations.upgrade(database_url)
     return Registry.open(database_url, store_url)

@@ -12,7 +12,15 @@ from sqlalchemy import Connection, event, make_url, text
 from sqlalchemy.exc import IntegrityError
 
 from raie import migrations
-from raie.registry import DatabaseBusy, DatabaseFull, DatabaseUnreachable, InvalidValue, Registry, SchemaMismatch
+from raie.registry import (
+    Author,
+    DatabaseBusy,
+    DatabaseFull,
+    DatabaseUnreachable,
+    InvalidValue,
+    Registry,
+    SchemaMismatch,
+)
 from raie.registry.db.engine import connected, open_engine, reading, write
 from raie.registry.maintenance.verify import verify
 from raie.registry.store.open import open_store
@@ -140,8 +148,8 @@ def test_a_statement_that_takes_too_long_is_ended_by_the_server_which_says_so(po
 def test_a_lock_that_another_transaction_keeps_is_waited_for_half_as_long(postgres_url: str) -> None:
     migrations.upgrade(postgres_url)
     lock = text("SELECT id FROM audit_head FOR UPDATE")
-    with open_engine(postgres_url).connect() as other:
-        other.execute(lock)
+    with open_engine(postgres_url).connect() as keeper:
+        keeper.execute(lock)
         with pytest.raises(DatabaseBusy, match="lock timeout"):
             write(open_engine(with_timeout(postgres_url, 1)), lambda connection: connection.execute(lock))
 
@@ -151,8 +159,8 @@ def test_what_the_url_says_of_postgresql_comes_before_what_we_say(postgres_url: 
     url = make_url(postgres_url).update_query_dict(options)
     with reading(open_engine(url.render_as_string(hide_password=False))) as connection:
         names = ("application_name", "lock_timeout", "statement_timeout")
-        found = [connection.execute(text(f"SHOW {name}")).scalar() for name in names]
-    assert found == ["nightly", "1234ms", "24s"]
+        values = [connection.execute(text(f"SHOW {name}")).scalar() for name in names]
+    assert values == ["nightly", "1234ms", "24s"]
 
 
 def test_psycopg_s_own_switches_and_libpq_s_parameters_work_in_the_url(postgres_url: str) -> None:
@@ -208,12 +216,14 @@ def test_a_database_of_no_encoding_is_refused_with_the_line_that_makes_one(
         run_sql(postgres_server, "DROP DATABASE ascii WITH (FORCE)")
 
 
-def test_in_a_read_only_session_reading_works_and_writing_is_one_true_line(postgres_url: str, place: Path) -> None:
+def test_in_a_read_only_session_reading_works_and_writing_is_one_true_line(
+    postgres_url: str, scratch: Path
+) -> None:
     migrations.upgrade(postgres_url)
-    World(Registry.open(postgres_url, str(place / "store"))).setup()
+    World(Registry.open(postgres_url, str(scratch / "store"))).setup()
     name = make_url(postgres_url).database
     run_sql(postgres_url, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-    registry = Registry.open(postgres_url, str(place / "store"))
+    registry = Registry.open(postgres_url, str(scratch / "store"))
     assert verify(registry).ok
     with pytest.raises(
         DatabaseFull, match=r"may be written, found .* read-only transaction; reading commands work"
@@ -275,7 +285,7 @@ def test_two_writers_that_deadlock_both_land(postgres_url: str) -> None:
 def test_no_connection_stays_open_between_calls(postgres_url: str, tmp_path: Path) -> None:
     migrations.upgrade(postgres_url)
     registry = Registry.open(postgres_url, str(tmp_path / "store"))
-    registry.begin("recsys", "setup", seed=0, actor="ada")
+    registry.begin("recsys", "setup", seed=0, author=Author("ada"))
     query = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
     with reading(registry.engine) as connection:
         assert connection.execute(query).scalar_one() == 1
@@ -286,9 +296,9 @@ def test_a_rollback_opens_one_connection_for_all_its_transactions(any_database: 
     world.setup()
     world.edit(1, text="a")
     opened: list[object] = []
-    event.listen(any_database.engine, "connect", lambda *found: opened.append(found))
-    any_database.rollback_edit(MODEL, 2, "ada")
-    any_database.rollback_to(MODEL, "edit:2", "ada")
+    event.listen(any_database.engine, "connect", lambda *values: opened.append(values))
+    any_database.rollback_edit(MODEL, 2, Author("ada"))
+    any_database.rollback_to(MODEL, "edit:2", Author("ada"))
     assert len(opened) == 2
 
 

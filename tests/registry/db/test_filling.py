@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from raie import migrations
-from raie.registry import Registry
+from raie.registry import Author, Registry
 from raie.registry.db.engine import reading
 from raie.registry.db.tables import metadata
 from tests.benchmarks.filling import ACTOR, ALIAS, Layout, Planned, fill, history_of
@@ -22,10 +22,10 @@ SMALL = Layout(models=2, regions=4, snapshots=11, changes=2)
 def apply(registry: Registry, planned: Planned) -> None:
     registry.put_all(planned.blobs)
     kind = "setup" if planned.number == 1 else "edit"
-    edit = registry.begin(planned.model, kind, seed=planned.number, actor=ACTOR, reason="drift")
+    edit = registry.begin(planned.model, kind, seed=planned.number, author=Author(ACTOR, "drift"))
     registry.commit(planned.model, edit.number, planned.content, planned.changes)
     if planned.promoted:
-        registry.promote(planned.model, "head", ALIAS, ACTOR, "drift")
+        registry.promote(planned.model, "head", ALIAS, Author(ACTOR, "drift"))
 
 
 def rows(registry: Registry) -> dict[str, list[Any]]:
@@ -37,16 +37,16 @@ def rows(registry: Registry) -> dict[str, list[Any]]:
 
 
 def test_what_is_filled_in_bulk_is_what_the_registry_writes_row_by_row(
-    database_url: str, place: Path, monkeypatch: pytest.MonkeyPatch
+    database_url: str, scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = f"sqlite:///{place / 'committed.db'}"
+    second = f"sqlite:///{scratch / 'committed.db'}"
     with monkeypatch.context() as same_identity:
         same_identity.setattr(secrets, "token_hex", lambda size: "5a" * size)
         same_identity.setattr(time, "time", lambda: 1.5)
-        for url in (database_url, other):
+        for url in (database_url, second):
             migrations.upgrade(url)
-    filled_in_bulk = Registry.open(database_url, str(place / "bulk"))
-    committed = Registry.open(other, str(place / "store"))
+    filled_in_bulk = Registry.open(database_url, str(scratch / "bulk"))
+    committed = Registry.open(second, str(scratch / "store"))
     for number in range(SMALL.models):
         for planned in history_of(SMALL, number):
             monkeypatch.setattr(time, "time", lambda planned=planned: planned.at)

@@ -12,7 +12,7 @@ from sqlalchemy import inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from raie import migrations
-from raie.registry import AuditEvent, Registry, SchemaMismatch, audit, trust
+from raie.registry import AuditEvent, Author, Registry, SchemaMismatch, audit, trust
 from raie.registry.db import guards, triggers
 from raie.registry.db.engine import open_engine, reading
 from raie.registry.db.tables import APPEND_ONLY_TABLES, SCHEMA_REVISION, metadata
@@ -76,14 +76,14 @@ def rows(url: str) -> dict[str, list[list[tuple[str, object]]]]:
     later |= {"approval_events"}
     tables = [table for table in metadata.tables if table not in later]
     with reading(open_engine(url)) as connection:
-        found = {t: connection.execute(text(f"SELECT * FROM {t}")).mappings().all() for t in tables}
-    return {t: sorted((sorted({**row, "digest": None}.items()) for row in found[t]), key=repr) for t in tables}
+        by_table = {t: connection.execute(text(f"SELECT * FROM {t}")).mappings().all() for t in tables}
+    return {t: sorted((sorted({**row, "digest": None}.items()) for row in by_table[t]), key=repr) for t in tables}
 
 
 @pytest.fixture
-def older(database_url: str, place: Path) -> Registry:
+def older(database_url: str, scratch: Path) -> Registry:
     """A registry whose objects lie in the store's root, where older revisions look for them."""
-    return legacy(database_url, str(place / "store"))
+    return legacy(database_url, str(scratch / "store"))
 
 
 def test_a_registry_with_a_history_goes_back_a_revision_and_up_again_without_losing_a_row(
@@ -92,7 +92,7 @@ def test_a_registry_with_a_history_goes_back_a_revision_and_up_again_without_los
     world, url = World(older), database_url
     world.setup()
     world.edit(1, text="a")
-    world.registry.promote(MODEL, "head", "production", "ada")
+    world.registry.promote(MODEL, "head", "production", Author("ada"))
     without_digests(older.engine)
     before, events = rows(url), audit_events(older)
     assert migrations.downgrade(url, "0001") == "0001"
@@ -126,12 +126,12 @@ def test_going_back_to_where_no_alias_is_protected_is_refused_while_one_is(
     older: Registry, database_url: str
 ) -> None:
     World(older).setup()
-    trust.set_policy(older, MODEL, "production", {"locality": True}, actor="ada")
+    trust.set_policy(older, MODEL, "production", {"locality": True}, author=Author("ada"))
     without_digests(older.engine)
     with pytest.raises(SchemaMismatch, match="found production"):
         migrations.downgrade(database_url, "0002")
-    trust.set_policy(older, MODEL, "production", {"protected": False}, actor="ada")
-    trust.trust_key(older, MODEL, "a" * 64, "release", actor="ada")
+    trust.set_policy(older, MODEL, "production", {"protected": False}, author=Author("ada"))
+    trust.trust_key(older, MODEL, "a" * 64, "release", author=Author("ada"))
     without_digests(older.engine)
     events = audit_events(older)
     assert migrations.downgrade(database_url, "0002") == "0002"
@@ -176,16 +176,16 @@ def audit_events(registry: Registry) -> list[AuditEvent]:
         return list(audit.events(connection))
 
 
-def test_every_registry_has_a_name_of_its_own_that_nobody_changes(any_database: Registry, place: Path) -> None:
-    other = f"sqlite:///{place / 'other.db'}"
-    migrations.upgrade(other)
-    found = set()
-    for engine in (any_database.engine, open_engine(other)):
+def test_every_registry_has_a_name_of_its_own_that_nobody_changes(any_database: Registry, scratch: Path) -> None:
+    second = f"sqlite:///{scratch / 'other.db'}"
+    migrations.upgrade(second)
+    names = set()
+    for engine in (any_database.engine, open_engine(second)):
         with reading(engine) as connection:
-            found.add(connection.execute(text("SELECT registry FROM identity")).scalar_one())
+            names.add(connection.execute(text("SELECT registry FROM identity")).scalar_one())
         with pytest.raises(DBAPIError, match="append-only"), engine.begin() as connection:
             connection.execute(text("UPDATE identity SET registry = 'another'"))
-    assert len(found) == 2
+    assert len(names) == 2
 
 
 def test_a_migration_that_fails_leaves_no_table_behind(database_url: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import make_url, text
 
 from raie import migrations
-from raie.registry import Registry
+from raie.registry import Author, Registry
 from raie.registry.audit import chain_head
 from raie.registry.db.engine import open_engine, reading, write
 from raie.registry.maintenance.expiry import Rule, expire
@@ -75,20 +75,20 @@ def pooled(pooler: int, postgres_url: str) -> str:
 
 
 def test_behind_a_pooler_a_model_is_set_up_edited_promoted_rolled_back_and_collected(
-    pooled: str, place: Path
+    pooled: str, scratch: Path
 ) -> None:
     migrations.upgrade(pooled)
-    registry = Registry.open(f"{pooled}?prepare_threshold=0", str(place / "store"))
+    registry = Registry.open(f"{pooled}?prepare_threshold=0", str(scratch / "store"))
     world = World(registry)
     first = world.setup()
     for number in range(2, 8):
         world.edit(number % 3, text=str(number))
-    registry.promote(MODEL, "head", "production", "ada")
-    assert registry.rollback_edit(MODEL, 7, "ada").content == registry.resolve(MODEL, "edit:6").content
-    assert registry.rollback_to(MODEL, "edit:1", "ada").content == first.content
+    registry.promote(MODEL, "head", "production", Author("ada"))
+    assert registry.rollback_edit(MODEL, 7, Author("ada")).content == registry.resolve(MODEL, "edit:6").content
+    assert registry.rollback_to(MODEL, "edit:1", Author("ada")).content == first.content
     registry.put(b"nobody names me")
-    assert expire(registry, MODEL, Rule(), actor="cron").expired
-    assert gc(registry, actor="cron", grace_s=0).removed
+    assert expire(registry, MODEL, Rule(), author=Author("cron")).expired
+    assert gc(registry, author=Author("cron"), grace_s=0).removed
     assert verify(registry).ok
 
 
@@ -98,8 +98,8 @@ def test_limits_hold_in_each_transaction_and_stay_in_none(pooled: str) -> None:
     )
     names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "work_mem", "search_path")
     with reading(open_engine(url.render_as_string())) as connection:
-        found = [connection.execute(text(f"SHOW {name}")).scalar() for name in names]
-    assert found == ["1234ms", "10s", "10min", "5MB", "public, pg_temp"]
+        values = [connection.execute(text(f"SHOW {name}")).scalar() for name in names]
+    assert values == ["1234ms", "10s", "10min", "5MB", "public, pg_temp"]
     # What is rolled back leaves nothing anyhow.
     write(open_engine(pooled), lambda connection: connection.execute(text("CREATE TABLE x (id int)")))
     with reading(open_engine(pooled)) as connection:

@@ -14,7 +14,7 @@ from alembic import command
 from sqlalchemy import inspect, text
 
 from raie import migrations
-from raie.registry import LocalStore, Registry, SchemaMismatch, lineage
+from raie.registry import Author, LocalStore, Registry, SchemaMismatch, lineage
 from raie.registry.db import triggers
 from raie.registry.db.engine import open_engine, reading
 from raie.registry.db.tables import APPEND_ONLY_TABLES, SCHEMA_REVISION
@@ -33,9 +33,9 @@ def test_every_revision_has_a_sample_of_what_it_adds() -> None:
 
 def columns(url: str) -> Columns:
     with reading(open_engine(url)) as connection:
-        found = inspect(connection)
-        tables = set(found.get_table_names()) - {"alembic_version"}
-        return {table: [column["name"] for column in found.get_columns(table)] for table in sorted(tables)}
+        inspector = inspect(connection)
+        tables = set(inspector.get_table_names()) - {"alembic_version"}
+        return {table: [column["name"] for column in inspector.get_columns(table)] for table in sorted(tables)}
 
 
 def rows(url: str, wanted: Columns) -> Rows:
@@ -65,13 +65,13 @@ def dangling(url: str) -> list[Any]:
 @pytest.fixture
 def expected_triggers(database_url: str) -> Mapping[str, set[str]]:
     """Revision -> the triggers of a database that was empty when it was brought there; it is empty again after it."""
-    found = {}
+    triggers_of = {}
     for revision in REVISIONS:
         migrations.upgrade(database_url, revision)
-        found[revision] = trigger_names(database_url)
+        triggers_of[revision] = trigger_names(database_url)
     migrations.downgrade(database_url, "base")
     assert trigger_names(database_url) == set()
-    return found
+    return triggers_of
 
 
 def test_each_append_only_table_has_its_three_triggers(
@@ -137,9 +137,9 @@ def _only(row: tuple[Any, ...], names: list[str], wanted: list[str]) -> tuple[An
 
 
 @pytest.mark.parametrize("start", REVISIONS)
-def test_a_registry_of_any_revision_goes_on_after_an_upgrade(database_url: str, place: Path, start: str) -> None:
+def test_a_registry_of_any_revision_goes_on_after_an_upgrade(database_url: str, scratch: Path, start: str) -> None:
     filled(database_url, start)
-    store = LocalStore(place / "store")
+    store = LocalStore(scratch / "store")
     for blob in SAMPLES[REVISIONS[0]][BLOBS]:
         store.put(blob.encode())
     for snapshot in SAMPLES[REVISIONS[0]]["snapshots"]:
@@ -155,5 +155,8 @@ def test_a_registry_of_any_revision_goes_on_after_an_upgrade(database_url: str, 
     assert registry.resume(MODEL, 6, force=True).state == "running"
     after = World(registry).edit(0, text="after")
     assert registry.head(MODEL) == after
-    assert registry.rollback_edit(MODEL, after.edit, "ada").content == registry.resolve(MODEL, "edit:4").content
+    assert (
+        registry.rollback_edit(MODEL, after.edit, Author("ada")).content
+        == registry.resolve(MODEL, "edit:4").content
+    )
     assert verify(registry).ok

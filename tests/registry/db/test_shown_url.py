@@ -27,9 +27,9 @@ PLACES = (
 )
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_no_place_in_a_url_shows_a_secret(place: str) -> None:
-    url = place.format(SECRET)
+@pytest.mark.parametrize("shape", PLACES)
+def test_no_place_in_a_url_shows_a_secret(shape: str) -> None:
+    url = shape.format(SECRET)
     assert SECRET not in shown(url)
     assert "***" in shown(url)
     assert any(SECRET in secret for secret in secrets_in(url))

@@ -12,6 +12,7 @@ from sqlalchemy import make_url, text
 
 from raie import migrations
 from raie.registry import (
+    Author,
     BlobMissing,
     CommitConflict,
     CommitStateUnknown,
@@ -59,12 +60,12 @@ def test_an_edit_lands_on_every_database_and_every_store(registry: Registry) -> 
 def test_the_same_edit_is_the_same_snapshot_in_any_registry(
     local_registry: Registry, any_database: Registry
 ) -> None:
-    one, other = World(local_registry), World(any_database)
-    for world in (one, other):
+    first, second = World(local_registry), World(any_database)
+    for world in (first, second):
         world.setup()
         world.edit(2, text="a")
-    assert one.head.id == other.head.id
-    assert one.head.created_at != other.head.created_at
+    assert first.head.id == second.head.id
+    assert first.head.created_at != second.head.created_at
 
 
 def test_a_process_that_opens_the_registry_anew_reads_the_same(world: World) -> None:
@@ -76,33 +77,33 @@ def test_a_process_that_opens_the_registry_anew_reads_the_same(world: World) -> 
 
 def test_two_edits_of_one_region_never_both_land(world: World) -> None:
     base = world.head
-    one, other = world.begin(), world.begin()
-    landed = world.commit(one, world.changed(base.content, {1: "a"}), 1)
+    first, second = world.begin(), world.begin()
+    landed = world.commit(first, world.changed(base.content, {1: "a"}), 1)
     with pytest.raises(CommitConflict, match="both changed region 1") as refused:
-        world.commit(other, world.changed(base.content, {1: "b"}), 1)
-    assert (refused.value.expected, refused.value.found) == (base.id, landed.id)
+        world.commit(second, world.changed(base.content, {1: "b"}), 1)
+    assert (refused.value.expected, refused.value.actual) == (base.id, landed.id)
     assert world.head == landed
-    assert world.registry.edit(MODEL, other.number).state == "running"
+    assert world.registry.edit(MODEL, second.number).state == "running"
 
 
 def test_a_disjoint_edit_is_replayed_on_the_new_head_with_its_bytes(world: World) -> None:
     base = world.head
-    one, other = world.begin(), world.begin()
-    first = world.commit(one, world.changed(base.content, {1: "a"}), 1)
-    second = world.commit(other, world.changed(base.content, {2: "b"}), 2)
+    edit_a, edit_b = world.begin(), world.begin()
+    first = world.commit(edit_a, world.changed(base.content, {1: "a"}), 1)
+    second = world.commit(edit_b, world.changed(base.content, {2: "b"}), 2)
     assert second.parent == first.id
     assert second.content.regions[1] == world.entry("1 a")
     assert second.content.regions[2] == world.entry("2 b")
     assert second.content.regions[0] == base.content.regions[0]
-    assert world.registry.edit(MODEL, other.number).base == base.id
+    assert world.registry.edit(MODEL, edit_b.number).base == base.id
 
 
 def test_two_edits_that_append_items_keep_the_longer_list_or_conflict(world: World) -> None:
     items, more, others = world.blobs("items 1", "items 2", "other items")
     base = world.head
     grown = (*base.content.shared["catalogue"], items)
-    one, longer, branch = world.begin(), world.begin(), world.begin()
-    world.commit(one, world.changed(base.content, {0: "a"}, catalogue=grown), 0)
+    first, longer, branch = world.begin(), world.begin(), world.begin()
+    world.commit(first, world.changed(base.content, {0: "a"}, catalogue=grown), 0)
     world.commit(longer, world.changed(base.content, {1: "b"}, catalogue=(*grown, more)), 1)
     assert world.head.content.shared["catalogue"] == (*grown, more)
     apart = (*base.content.shared["catalogue"], others)
@@ -112,11 +113,11 @@ def test_two_edits_that_append_items_keep_the_longer_list_or_conflict(world: Wor
 
 def test_a_new_routing_space_never_meets_regions_of_the_old_one(world: World) -> None:
     base = world.head
-    moved, other = world.begin(), world.begin()
+    moved, second = world.begin(), world.begin()
     space = world.blob("space 2")
     world.commit(moved, replace(world.changed(base.content, {0: "a", 1: "a", 2: "a"}), space=space), 0, 1, 2)
     with pytest.raises(CommitConflict, match="routing space"):
-        world.commit(other, world.changed(base.content, {1: "b"}), 1)
+        world.commit(second, world.changed(base.content, {1: "b"}), 1)
 
 
 def test_a_commit_that_landed_is_answered_again_and_again(world: World) -> None:
@@ -146,10 +147,10 @@ def test_an_answer_lost_at_commit_is_neither_success_nor_failure_and_a_retry_fin
             world.commit(edit, content, 1)
         assert "\n" not in str(unknown.value)
         snapshot = world.commit(edit, content, 1)
-    found = World(Registry.open(postgres_url, s3_url))
-    assert found.head == snapshot
-    assert len(found.registry.edits(MODEL)) == 2
-    assert verify(found.registry).ok
+    retried = World(Registry.open(postgres_url, s3_url))
+    assert retried.head == snapshot
+    assert len(retried.registry.edits(MODEL)) == 2
+    assert verify(retried.registry).ok
 
 
 def test_a_content_with_a_blob_nobody_put_does_not_land(world: World) -> None:
@@ -179,7 +180,7 @@ def test_a_region_id_is_never_used_twice_not_even_after_a_rollback(world: World)
     stale = world.begin()
     early = world.changed(world.head.content, {3: "mine"})
     world.edit(3, text="first")
-    world.registry.rollback_edit(MODEL, 3, "ada")
+    world.registry.rollback_edit(MODEL, 3, Author("ada"))
     assert 3 not in world.head.content.regions
     assert world.registry.next_region_id(MODEL) == 4
     with pytest.raises(CommitConflict, match="taken before"):
@@ -187,16 +188,16 @@ def test_a_region_id_is_never_used_twice_not_even_after_a_rollback(world: World)
 
 
 def test_a_model_without_regions_begins_at_region_0(local_registry: Registry) -> None:
-    local_registry.begin(MODEL, "setup", seed=0, actor="ada")
+    local_registry.begin(MODEL, "setup", seed=0, author=Author("ada"))
     assert local_registry.next_region_id(MODEL) == 0
 
 
 def test_a_snapshot_is_found_by_every_name_it_has(world: World) -> None:
-    found = world.edit(1, text="a")
-    world.registry.promote(MODEL, "head", "production", "ada")
-    for ref in ("head", "production", "edit:2", found.id, found.id[:12]):
-        assert world.registry.resolve(MODEL, ref) == found
-    for ref in ("nothing", "edit:9", found.id[:3], "f" * 64, "'; DROP TABLE snapshots; --", ""):
+    snapshot = world.edit(1, text="a")
+    world.registry.promote(MODEL, "head", "production", Author("ada"))
+    for ref in ("head", "production", "edit:2", snapshot.id, snapshot.id[:12]):
+        assert world.registry.resolve(MODEL, ref) == snapshot
+    for ref in ("nothing", "edit:9", snapshot.id[:3], "f" * 64, "'; DROP TABLE snapshots; --", ""):
         with pytest.raises(NotFound, match="found"):
             world.registry.resolve(MODEL, ref)
 
@@ -204,11 +205,11 @@ def test_a_snapshot_is_found_by_every_name_it_has(world: World) -> None:
 PROGRAM = """
 import sys
 from dataclasses import replace
-from raie.registry import CommitConflict, RegionChange, Registry
+from raie.registry import Author, CommitConflict, RegionChange, Registry
 registry, region, times = Registry.open(sys.argv[1], sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 for number in range(times):
     while True:
-        edit = registry.begin("recsys", "edit", seed=number, actor=f"process {region}")
+        edit = registry.begin("recsys", "edit", seed=number, author=Author(f"process {region}"))
         base = registry.resolve("recsys", edit.base).content
         entry = {"state": registry.put(f"{region} {number}".encode())}
         content = replace(base, regions=dict(base.regions) | {region: entry})
@@ -249,7 +250,7 @@ def test_every_commit_and_only_a_commit_leaves_an_event_in_the_outbox(world: Wor
     world.edit(1, text="a")
     with pytest.raises(InvalidValue):
         world.commit(world.begin(), world.changed(world.head.content, {1: "b"}))
-    world.registry.promote(MODEL, "head", "production", "ada")
+    world.registry.promote(MODEL, "head", "production", Author("ada"))
     with reading(world.registry.engine) as connection:
         kinds = connection.execute(text("SELECT kind FROM outbox_events ORDER BY id")).scalars().all()
     assert kinds == ["snapshot_committed", "snapshot_committed", "alias_moved"]

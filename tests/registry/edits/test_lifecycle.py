@@ -13,7 +13,7 @@ from threading import Thread
 import pytest
 from sqlalchemy import text
 
-from raie.registry import EditStateError, InvalidValue, LeaseLost, NotFound, Registry
+from raie.registry import Author, EditStateError, InvalidValue, LeaseLost, NotFound, Registry
 from raie.registry.db.queries import LEASE_S
 from tests.registry.building import MODEL, World
 
@@ -39,27 +39,27 @@ def expire(world: World, number: int) -> None:
 def test_an_edit_records_everything_that_it_was_begun_with(world: World) -> None:
     data, plan = world.blobs("data", "plan")
     begun = world.begin(seed=2**40, data_digest=data, plan_digest=plan, parameters={"gate": {"tau": 0.05}})
-    found = world.registry.edit(MODEL, begun.number)
-    assert found == begun
-    assert (found.number, found.kind, found.state, found.base) == (2, "edit", "running", world.head.id)
-    assert (found.seed, found.data_digest, found.plan_digest) == (2**40, data, plan)
-    assert found.parameters == {"gate": {"tau": 0.05}}
-    assert (found.actor, found.reason, found.result, found.closed_at) == ("ada", "drift", None, None)
-    assert found.lease_owner == world.registry.holder
+    edit = world.registry.edit(MODEL, begun.number)
+    assert edit == begun
+    assert (edit.number, edit.kind, edit.state, edit.base) == (2, "edit", "running", world.head.id)
+    assert (edit.seed, edit.data_digest, edit.plan_digest) == (2**40, data, plan)
+    assert edit.parameters == {"gate": {"tau": 0.05}}
+    assert (edit.actor, edit.reason, edit.result, edit.closed_at) == ("ada", "drift", None, None)
+    assert edit.lease_owner == world.registry.lease_owner
 
 
 def test_a_committed_edit_has_its_result_and_its_report(world: World) -> None:
     world.commit(begun := world.begin(), world.changed(world.head.content, {1: "a"}), 1, recall=0.25)
-    found = world.registry.edit(MODEL, begun.number)
-    assert (found.state, found.result, found.report) == ("committed", world.head.id, {"recall": 0.25})
-    assert found.lease_owner is None
-    assert found.closed_at is not None
-    assert found.closed_at >= found.created_at
+    edit = world.registry.edit(MODEL, begun.number)
+    assert (edit.state, edit.result, edit.report) == ("committed", world.head.id, {"recall": 0.25})
+    assert edit.lease_owner is None
+    assert edit.closed_at is not None
+    assert edit.closed_at >= edit.created_at
 
 
 def test_edits_are_numbered_per_model_and_listed_newest_first(world: World) -> None:
-    other = World(world.registry, "books")
-    other.setup()
+    second = World(world.registry, "books")
+    second.setup()
     world.begin()
     assert [edit.number for edit in world.registry.edits(MODEL)] == [2, 1]
     assert [edit.number for edit in world.registry.edits("books")] == [1]
@@ -68,11 +68,11 @@ def test_edits_are_numbered_per_model_and_listed_newest_first(world: World) -> N
 
 def test_a_model_is_set_up_once(world: World) -> None:
     with pytest.raises(EditStateError, match="name another model"):
-        world.registry.begin(MODEL, "setup", seed=0, actor="ada")
+        world.registry.begin(MODEL, "setup", seed=0, author=Author("ada"))
 
 
 def test_a_setup_that_never_landed_may_be_begun_again(any_database: Registry) -> None:
-    first = any_database.begin(MODEL, "setup", seed=0, actor="ada")
+    first = any_database.begin(MODEL, "setup", seed=0, author=Author("ada"))
     assert any_database.head(MODEL) is None
     any_database.abort(MODEL, first.number)
     World(any_database).setup()
@@ -81,7 +81,7 @@ def test_a_setup_that_never_landed_may_be_begun_again(any_database: Registry) ->
 
 def test_an_edit_of_a_model_that_is_not_there_names_those_that_are(world: World) -> None:
     for call in (
-        lambda: world.registry.begin("recsis", "edit", seed=0, actor="ada"),
+        lambda: world.registry.begin("recsis", "edit", seed=0, author=Author("ada")),
         lambda: world.registry.edits("recsis"),
         lambda: world.registry.resolve("recsis", "head"),
         lambda: world.registry.aliases("recsis"),
@@ -97,21 +97,26 @@ def test_an_edit_that_is_not_there_says_where_to_look(world: World) -> None:
 
 @pytest.mark.parametrize(
     "bad",
-    [{"actor": ""}, {"actor": "a\nb"}, {"reason": "a\0b"}, {"reason": "\ud800"}, {"data_digest": "abc"},
-     {"parameters": {"x": float("nan")}}, {"kind": "magic"}],
-)  # fmt: skip
+    [{"data_digest": "abc"}, {"parameters": {"x": float("nan")}}, {"kind": "magic"}],
+)
 def test_an_edit_that_could_not_be_stored_is_refused_and_takes_no_number(
     world: World, bad: dict[str, object]
 ) -> None:
-    options = {"kind": "edit", "seed": 0, "actor": "ada"} | bad
+    options = {"kind": "edit", "seed": 0, "author": Author("ada")} | bad
     with pytest.raises(InvalidValue):
         world.registry.begin(MODEL, **options)  # type: ignore[arg-type]
     assert world.begin().number == 2
 
 
+@pytest.mark.parametrize("fields", [("",), ("a\nb",), ("a" * 201,), ("ada", "a\0b"), ("ada", "\ud800")])
+def test_an_author_that_could_not_be_stored_is_refused(fields: tuple[str, ...]) -> None:
+    with pytest.raises(InvalidValue):
+        Author(*fields)
+
+
 @pytest.mark.parametrize("words", ["O'Brien; DROP TABLE edits; --", "%s %(x)s {}", "日本語 🎬", "a\tb\nc"])
 def test_a_reason_may_be_any_text(world: World, words: str) -> None:
-    assert world.registry.edit(MODEL, world.begin(reason=words).number).reason == words
+    assert world.registry.edit(MODEL, world.begin(author=Author("ada", words)).number).reason == words
 
 
 def test_finished_steps_can_be_read_by_the_process_that_goes_on(world: World) -> None:
@@ -133,12 +138,12 @@ def test_a_heartbeat_keeps_the_lease(world: World) -> None:
 
 
 def test_a_working_process_is_not_robbed_of_its_edit(world: World) -> None:
-    number, other = world.begin().number, another_process(world).registry
+    number, second = world.begin().number, another_process(world).registry
     steps: list[Callable[[], object]] = [
-        lambda: other.resume(MODEL, number),
-        lambda: other.heartbeat(MODEL, number),
-        lambda: other.record_part(MODEL, number, "x", {}),
-        lambda: other.abort(MODEL, number),
+        lambda: second.resume(MODEL, number),
+        lambda: second.heartbeat(MODEL, number),
+        lambda: second.record_part(MODEL, number, "x", {}),
+        lambda: second.abort(MODEL, number),
         lambda: another_process(world).commit(world.registry.edit(MODEL, number), world.head.content),
     ]
     for step in steps:
@@ -149,23 +154,23 @@ def test_a_working_process_is_not_robbed_of_its_edit(world: World) -> None:
 
 @pytest.mark.parametrize("force", [False, True])
 def test_after_another_process_resumed_an_edit_the_first_one_cannot_commit_it(world: World, force: bool) -> None:
-    edit, other = world.begin(), another_process(world)
+    edit, second = world.begin(), another_process(world)
     content = world.changed(world.head.content, {1: "a"})
     if not force:
         expire(world, edit.number)
-    resumed = other.registry.resume(MODEL, edit.number, actor="bob", force=force)
-    assert (resumed.state, resumed.lease_owner) == ("running", other.registry.holder)
+    resumed = second.registry.resume(MODEL, edit.number, author=Author("bob"), force=force)
+    assert (resumed.state, resumed.lease_owner) == ("running", second.registry.lease_owner)
     with pytest.raises(LeaseLost):
         world.commit(edit, content, 1)
-    landed = other.commit(resumed, content, 1)
+    landed = second.commit(resumed, content, 1)
     assert world.head == landed
 
 
 def test_an_edit_whose_process_was_killed_is_abandoned_at_once(world: World) -> None:
     program = (
-        "import sys; from raie.registry import Registry\n"
+        "import sys; from raie.registry import Author, Registry\n"
         "registry = Registry.open(sys.argv[1], sys.argv[2])\n"
-        "registry.begin('recsys', 'edit', seed=1, actor='ada')\n"
+        "registry.begin('recsys', 'edit', seed=1, author=Author('ada'))\n"
         "import os, signal; os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     url = world.registry.engine.url.render_as_string(hide_password=False)
@@ -180,10 +185,10 @@ def test_an_edit_whose_process_was_killed_is_abandoned_at_once(world: World) -> 
 PAUSED = """
 import os, signal, sys
 from dataclasses import replace
-from raie.registry import RegionChange, Registry, RegistryError
+from raie.registry import Author, RegionChange, Registry, RegistryError
 
 registry = Registry.open(sys.argv[1], sys.argv[2])
-edit = registry.begin("recsys", "edit", seed=1, actor="ada")
+edit = registry.begin("recsys", "edit", seed=1, author=Author("ada"))
 base = registry.resolve("recsys", edit.base).content
 lora = registry.put(b"trained before the pause")
 content = replace(base, regions={**base.regions, 1: {**base.regions[1], "lora": lora}})
@@ -228,7 +233,7 @@ def test_a_process_that_was_paused_past_its_lease_cannot_commit_what_another_res
     with pytest.raises(LeaseLost):
         world.registry.resume(MODEL, 2)
     expire(world, 2)
-    resumed = world.registry.resume(MODEL, 2, actor="bob")
+    resumed = world.registry.resume(MODEL, 2, author=Author("bob"))
     assert goes_on(paused) == ["LeaseLost"] * 3
     landed = world.commit(resumed, world.changed(world.head.content, {1: "bob's"}), 1)
     assert world.head == landed
@@ -257,31 +262,31 @@ def test_a_force_resume_and_an_abort_race_and_one_of_them_wins(world: World) -> 
     others = [another_process(world).registry for _ in range(6)]
     won: list[str] = []
 
-    def take(place: int) -> None:
+    def take(index: int) -> None:
         with suppress(LeaseLost, EditStateError):
-            if place % 2:
-                others[place].abort(MODEL, number, str(place), force=True)
+            if index % 2:
+                others[index].abort(MODEL, number, Author("ada", str(index)), force=True)
             else:
-                others[place].resume(MODEL, number, force=True)
-            won.append(others[place].holder)
+                others[index].resume(MODEL, number, force=True)
+            won.append(others[index].lease_owner)
 
-    threads = [Thread(target=take, args=[place]) for place in range(len(others))]
+    threads = [Thread(target=take, args=[index]) for index in range(len(others))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    found = world.registry.edit(MODEL, number)
+    edit = world.registry.edit(MODEL, number)
     assert won
-    assert found.state == "aborted"
+    assert edit.state == "aborted"
     with pytest.raises(EditStateError):
-        world.commit(found, world.head.content)
+        world.commit(edit, world.head.content)
 
 
 def test_an_aborted_edit_stays_in_the_list_and_cannot_land(world: World) -> None:
     edit = world.begin()
-    closed = world.registry.abort(MODEL, edit.number, "the log was wrong", actor="bob")
+    closed = world.registry.abort(MODEL, edit.number, author=Author("bob", "the log was wrong"))
     assert (closed.state, closed.close_reason, closed.lease_owner) == ("aborted", "the log was wrong", None)
-    assert world.registry.abort(MODEL, edit.number, "again") == closed
+    assert world.registry.abort(MODEL, edit.number, Author("ada", "again")) == closed
     for step in (
         lambda: world.commit(edit, world.head.content),
         lambda: world.registry.resume(MODEL, edit.number),

@@ -1,4 +1,4 @@
-"""Replay, undo and composition: exact for every content, or refused."""
+"""Replay, undo and cherry-pick: exact for every content, or refused."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import assume, given
 
 from raie.registry import Content, Digest, IncompatibleRegions, digest_of
-from raie.registry.edits.merge import changed_regions, compose, contested_regions, rebase, revert
-from raie.registry.values import APPEND_ONLY
+from raie.registry.edits.merge import changed_regions, cherry_pick, contested_regions, rebase, revert
+from raie.registry.roles import APPEND_ONLY
 from tests.registry.strategies import disjoint, related
 
 
@@ -50,8 +50,8 @@ def test_an_edit_on_a_head_that_did_not_move_keeps_its_bytes(pair: tuple[Content
 
 @given(related(3))
 def test_two_disjoint_edits_give_the_same_content_in_either_order(trio: tuple[Content, ...]) -> None:
-    base, one, other = trio
-    assert attempt(one, base, other) == attempt(other, base, one)
+    base, first, second = trio
+    assert attempt(first, base, second) == attempt(second, base, first)
 
 
 @given(disjoint())
@@ -117,35 +117,35 @@ def test_undoing_twice_is_undoing_once(trio: tuple[Content, ...]) -> None:
 
 
 @given(related(2))
-def test_composing_changes_one_region_and_no_other(pair: tuple[Content, Content]) -> None:
+def test_cherry_picking_changes_one_region_and_no_other(pair: tuple[Content, Content]) -> None:
     target, source = pair
     try:
-        composed = compose(target, source, 1)
+        picked = cherry_pick(target, source, 1)
     except IncompatibleRegions:
         return
-    assert changed_regions(target, composed) <= {1}
-    assert composed.regions.get(1) == source.regions.get(1)
+    assert changed_regions(target, picked) <= {1}
+    assert picked.regions.get(1) == source.regions.get(1)
     for part in APPEND_ONLY:
-        known = composed.shared.get(part, ())
+        known = picked.shared.get(part, ())
         assert known[: len(source.shared.get(part, ()))] == source.shared.get(part, ())
         assert known[: len(target.shared.get(part, ()))] == target.shared.get(part, ())
 
 
 def test_of_two_lists_that_grew_the_longer_one_wins_and_branches_are_refused() -> None:
-    one = with_shared(with_region(BASE, 0, "0 v2"), catalogue=("items 0", "items 1"))
+    first = with_shared(with_region(BASE, 0, "0 v2"), catalogue=("items 0", "items 1"))
     longer = with_shared(with_region(BASE, 1, "1 v2"), catalogue=("items 0", "items 1", "items 2"))
-    assert rebase(one, BASE, longer).shared["catalogue"] == longer.shared["catalogue"]
-    assert rebase(longer, BASE, one).shared["catalogue"] == longer.shared["catalogue"]
+    assert rebase(first, BASE, longer).shared["catalogue"] == longer.shared["catalogue"]
+    assert rebase(longer, BASE, first).shared["catalogue"] == longer.shared["catalogue"]
     branch = with_shared(with_region(BASE, 1, "1 v2"), catalogue=("items 0", "other"))
     with pytest.raises(IncompatibleRegions, match="catalogue"):
-        rebase(one, BASE, branch)
+        rebase(first, BASE, branch)
 
 
 def test_two_watermarks_are_a_conflict_for_no_edit_may_skip_the_other_s_rows() -> None:
-    one = with_shared(with_region(BASE, 0, "0 v2"), watermark=("mark 1",))
-    other = with_shared(with_region(BASE, 1, "1 v2"), watermark=("mark 2",))
+    first = with_shared(with_region(BASE, 0, "0 v2"), watermark=("mark 1",))
+    second = with_shared(with_region(BASE, 1, "1 v2"), watermark=("mark 2",))
     with pytest.raises(IncompatibleRegions, match="watermark"):
-        rebase(one, BASE, other)
+        rebase(first, BASE, second)
 
 
 def test_a_new_region_goes_when_its_edit_is_undone_and_a_retired_one_comes_back() -> None:
@@ -162,13 +162,13 @@ def test_vectors_of_two_routing_spaces_are_never_mixed() -> None:
     for mix in (
         lambda: rebase(with_region(BASE, 0, "0 v2"), BASE, moved),
         lambda: revert(BASE, with_region(BASE, 0, "0 v2"), with_region(moved, 0, "0 v2")),
-        lambda: compose(BASE, moved, 0),
+        lambda: cherry_pick(BASE, moved, 0),
     ):
         with pytest.raises(IncompatibleRegions, match="routing space"):
             mix()
 
 
 def test_adapters_of_another_backbone_are_refused() -> None:
-    other = replace(BASE, backbone={"weights": blob("other weights")})
+    second = replace(BASE, backbone={"weights": blob("other weights")})
     with pytest.raises(IncompatibleRegions, match="backbone"):
-        compose(BASE, other, 0)
+        cherry_pick(BASE, second, 0)

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from raie.migrations import upgrade
 from raie.migrations.filling import fill
-from raie.registry import BlobMissing, InvalidValue, NotOwner, Registry, SchemaMismatch, trust
+from raie.registry import Author, BlobMissing, InvalidValue, NotOwner, Registry, SchemaMismatch, trust
 from raie.registry.canonical import canonical_json
 from raie.registry.db.engine import open_engine, reading
 from raie.registry.db.tables import metadata
@@ -32,10 +32,10 @@ def world(any_database: Registry) -> World:
     world.setup()
     world.edit(0, text="a")
     world.edit(1, text="b")
-    any_database.promote(MODEL, "edit:2", "production", "ada")
-    trust.set_policy(any_database, MODEL, "production", {"second_person": True}, actor="owner")
-    trust.approve(any_database, MODEL, "head", "production", actor="grace", reason="looked")
-    any_database.rollback_edit(MODEL, 2, "ada")
+    any_database.promote(MODEL, "edit:2", "production", Author("ada"))
+    trust.set_policy(any_database, MODEL, "production", {"second_person": True}, author=Author("owner"))
+    trust.approve(any_database, MODEL, "head", "production", author=Author("grace", "looked"))
+    any_database.rollback_edit(MODEL, 2, Author("ada"))
     return world
 
 
@@ -49,7 +49,7 @@ def rows(registry: Registry) -> dict[str, list[str]]:
 
 
 def back(folder: Path, to: str, store: str, **more: bool) -> Restored:
-    return restore(folder, to, store, fill, actor="ada", **more)
+    return restore(folder, to, store, fill, author=Author("ada"), **more)
 
 
 def store_of(registry: Registry) -> str:
@@ -59,18 +59,18 @@ def store_of(registry: Registry) -> str:
 
 def taken_over(url: str, store: str) -> Registry:
     """The restored database, once it is said that the other one is gone."""
-    moved = takeover.move(Registry.open(url, store), actor="ada", reason="the other one is gone")
+    moved = takeover.move(Registry.open(url, store), author=Author("ada", "the other one is gone"))
     assert moved is not None
     return moved.registry
 
 
-def test_a_backup_comes_back_row_by_row_and_work_goes_on(world: World, place: Path) -> None:
+def test_a_backup_comes_back_row_by_row_and_work_goes_on(world: World, scratch: Path) -> None:
     checkpoints.publish(world.registry)
-    made = make(world.registry, place / "monday", fill)
-    assert {path.name for path in (place / "monday").iterdir()} == {MANIFEST, DATABASE}
-    assert read_manifest(place / "monday") == made
-    target = f"sqlite:///{place / 'again' / 'registry.db'}"
-    done = back(place / "monday", target, store_of(world.registry))
+    made = make(world.registry, scratch / "monday", fill)
+    assert {path.name for path in (scratch / "monday").iterdir()} == {MANIFEST, DATABASE}
+    assert read_manifest(scratch / "monday") == made
+    target = f"sqlite:///{scratch / 'again' / 'registry.db'}"
+    done = back(scratch / "monday", target, store_of(world.registry))
     assert (done.lost, done.blobs_put, done.replaced) == (0, 0, None)
     again = Registry.open(target, store_of(world.registry))
     assert rows(again) == rows(world.registry)
@@ -79,28 +79,28 @@ def test_a_backup_comes_back_row_by_row_and_work_goes_on(world: World, place: Pa
     again = taken_over(target, store_of(world.registry))
     assert verify(again).ok
     World(again).edit(2, text="c")
-    again.promote(MODEL, "edit:2", "staging", "ada")
+    again.promote(MODEL, "edit:2", "staging", Author("ada"))
     assert verify(again).ok
 
 
 def test_a_backup_of_sqlite_comes_back_into_postgresql(
-    local_registry: Registry, postgres_url: str, place: Path
+    local_registry: Registry, postgres_url: str, scratch: Path
 ) -> None:
     World(local_registry).setup()
-    make(local_registry, place / "monday", fill)
+    make(local_registry, scratch / "monday", fill)
     upgrade(postgres_url)
     store = store_of(local_registry)
-    back(place / "monday", postgres_url, store)
+    back(scratch / "monday", postgres_url, store)
     assert rows(Registry.open(postgres_url, store)) == rows(local_registry)
     again = taken_over(postgres_url, store)
     World(again).edit(0, text="a")
-    again.promote(MODEL, "head", "production", "ada")
+    again.promote(MODEL, "head", "production", Author("ada"))
     assert verify(again).ok
     with pytest.raises(InvalidValue, match="found one; name another"):
-        back(place / "monday", postgres_url, store, replace=True)
+        back(scratch / "monday", postgres_url, store, replace=True)
 
 
-def test_a_backup_during_writes_is_one_moment(local_registry: Registry, place: Path) -> None:
+def test_a_backup_during_writes_is_one_moment(local_registry: Registry, scratch: Path) -> None:
     world, stop, made = World(local_registry), threading.Event(), []
     world.setup()
 
@@ -114,57 +114,57 @@ def test_a_backup_during_writes_is_one_moment(local_registry: Registry, place: P
     thread.start()
     try:
         for number in range(3):
-            made.append(make(local_registry, place / f"copy {number}", fill))
+            made.append(make(local_registry, scratch / f"copy {number}", fill))
     finally:
         stop.set()
         thread.join()
     assert len({backup.chain_head for backup in made}) > 1
     for number in range(3):
-        back(place / f"copy {number}", f"sqlite:///{place / f'{number}.db'}", store_of(local_registry))
+        back(scratch / f"copy {number}", f"sqlite:///{scratch / f'{number}.db'}", store_of(local_registry))
 
 
 def test_blobs_that_a_store_lost_come_from_the_backup_or_nothing_comes_back(
-    local_registry: Registry, place: Path
+    local_registry: Registry, scratch: Path
 ) -> None:
     World(local_registry).setup()
     local_registry.put(b"nobody needs me")
-    make(local_registry, place / "bare", fill)
-    made = make(local_registry, place / "whole", fill, with_blobs=True)
-    assert b"nobody needs me" not in [path.read_bytes() for path in (place / "whole" / "blobs").rglob("*/*/*")]
-    store, target = LocalStore(place / "other store"), f"sqlite:///{place / 'again.db'}"
-    (place / "empty").mkdir()
+    make(local_registry, scratch / "bare", fill)
+    made = make(local_registry, scratch / "whole", fill, with_blobs=True)
+    assert b"nobody needs me" not in [path.read_bytes() for path in (scratch / "whole" / "blobs").rglob("*/*/*")]
+    store, target = LocalStore(scratch / "other store"), f"sqlite:///{scratch / 'again.db'}"
+    (scratch / "empty").mkdir()
     with pytest.raises(BlobMissing, match=f"{len(made.blobs)} of them missing"):
-        back(place / "bare", target, str(place / "empty"))
-    assert not (place / "again.db").exists()
-    assert back(place / "whole", target, str(store.root)).blobs_put == len(made.blobs)
+        back(scratch / "bare", target, str(scratch / "empty"))
+    assert not (scratch / "again.db").exists()
+    assert back(scratch / "whole", target, str(store.root)).blobs_put == len(made.blobs)
     assert verify(taken_over(target, str(store.root))).ok
-    damaged = place / "whole" / "blobs" / blob_key(made.blobs[0][0])
+    damaged = scratch / "whole" / "blobs" / blob_key(made.blobs[0][0])
     damaged.write_bytes(b"rot")
     with pytest.raises(Exception, match="found 3 bytes"):
-        back(place / "whole", f"sqlite:///{place / 'third.db'}", str(place / "third store"))
-    assert not (place / "third.db").exists()
+        back(scratch / "whole", f"sqlite:///{scratch / 'third.db'}", str(scratch / "third store"))
+    assert not (scratch / "third.db").exists()
 
 
-def test_what_happened_after_a_backup_is_counted_as_lost(local_registry: Registry, place: Path) -> None:
+def test_what_happened_after_a_backup_is_counted_as_lost(local_registry: Registry, scratch: Path) -> None:
     world = World(local_registry)
     world.setup()
-    make(local_registry, place / "monday", fill)
+    make(local_registry, scratch / "monday", fill)
     world.edit(0, text="a")
     checkpoints.publish(local_registry)
-    done = back(place / "monday", f"sqlite:///{place / 'again.db'}", store_of(local_registry))
+    done = back(scratch / "monday", f"sqlite:///{scratch / 'again.db'}", store_of(local_registry))
     assert done.lost == 2
 
 
-def test_a_registry_that_is_there_is_put_aside_only_when_told(local_registry: Registry, place: Path) -> None:
+def test_a_registry_that_is_there_is_put_aside_only_when_told(local_registry: Registry, scratch: Path) -> None:
     world, url = World(local_registry), local_registry.engine.url.render_as_string()
     first = world.setup()
-    make(local_registry, place / "monday", fill)
+    make(local_registry, scratch / "monday", fill)
     world.edit(0, text="a")
     before = rows(local_registry)
     with pytest.raises(InvalidValue, match="--replace puts it aside"):
-        back(place / "monday", url, store_of(local_registry))
+        back(scratch / "monday", url, store_of(local_registry))
     assert rows(local_registry) == before
-    done = back(place / "monday", url, store_of(local_registry), replace=True)
+    done = back(scratch / "monday", url, store_of(local_registry), replace=True)
     assert local_registry.resolve(MODEL, "head").id == first.id
     assert done.replaced is not None
     kept = Registry.open(f"sqlite:///{done.replaced}", store_of(local_registry))
@@ -173,10 +173,10 @@ def test_a_registry_that_is_there_is_put_aside_only_when_told(local_registry: Re
 
 
 def test_a_backup_that_was_changed_is_refused_and_nothing_put_in_place(
-    local_registry: Registry, place: Path
+    local_registry: Registry, scratch: Path
 ) -> None:
     World(local_registry).setup()
-    folder, target = place / "monday", place / "again.db"
+    folder, target = scratch / "monday", scratch / "again.db"
     make(local_registry, folder, fill)
     manifest, data = (folder / MANIFEST).read_bytes(), (folder / DATABASE).read_bytes()
 
@@ -210,18 +210,18 @@ def test_a_backup_that_was_changed_is_refused_and_nothing_put_in_place(
 
 
 def test_a_backup_that_fails_leaves_nothing_and_one_that_is_there_is_kept(
-    local_registry: Registry, place: Path
+    local_registry: Registry, scratch: Path
 ) -> None:
     world = World(local_registry)
     world.setup()
-    make(local_registry, place / "monday", fill)
+    make(local_registry, scratch / "monday", fill)
     with pytest.raises(InvalidValue, match="not there yet"):
-        make(local_registry, place / "monday", fill)
+        make(local_registry, scratch / "monday", fill)
     with pytest.raises(InvalidValue, match="found none; make it"):
-        make(local_registry, place / "nowhere" / "x", fill)
-    lost = read_manifest(place / "monday").blobs[0][0]
+        make(local_registry, scratch / "nowhere" / "x", fill)
+    lost = read_manifest(scratch / "monday").blobs[0][0]
     local_registry.store.delete(lost)
     with pytest.raises(BlobMissing):
-        make(local_registry, place / "tuesday", fill, with_blobs=True)
-    assert not [path for path in place.iterdir() if "tuesday" in path.name]
-    assert gc(local_registry, actor="ada", grace_s=0).removed == ()
+        make(local_registry, scratch / "tuesday", fill, with_blobs=True)
+    assert not [path for path in scratch.iterdir() if "tuesday" in path.name]
+    assert gc(local_registry, author=Author("ada"), grace_s=0).removed == ()

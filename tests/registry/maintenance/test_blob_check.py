@@ -12,7 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from raie.registry import Digest, LocalStore, Registry, SnapshotExpired, StoreUnreachable, open_store
+from raie.registry import (
+    Author,
+    Digest,
+    LocalStore,
+    Registry,
+    SnapshotExpired,
+    StoreUnreachable,
+    open_store,
+)
 from raie.registry.maintenance.expiry import Rule, expire
 from raie.registry.maintenance.verify import gc, verify
 from raie.registry.store.base import blob_key
@@ -38,17 +46,17 @@ def worker() -> Iterator[Worker]:
 @pytest.mark.parametrize("ground", EVERYWHERE, indirect=True)
 def test_a_verify_that_an_expiry_and_a_gc_overtake_accuses_nobody(ground: Ground, worker: Worker) -> None:
     """Before, every blob that the gc took counted as lost."""
-    with ground.copy() as (place, client):
-        victim = Victim(place, (Step("verify", "verify"),), Stop("verify.viewed", 1, dies=False))
+    with ground.copy() as (site, client):
+        victim = Victim(site, (Step("verify", "verify"),), Stop("verify.viewed", 1, dies=False))
         assert isinstance(victim.wait(), Paused), victim.error
         before = {blob.digest for blob in client.registry.store.iterate()}
-        worker.start(place, (Step("expire", "expire", 3), Step("collect", "collect")))
+        worker.start(site, (Step("expire", "expire", 3), Step("collect", "collect")))
         assert worker.result() == ""
         assert before - {blob.digest for blob in client.registry.store.iterate()}, "nothing was collected"
         victim.go_on()
         assert isinstance(victim.wait(), Ended), victim.error
         victim.kill()
-        assert broken_promises(client, victim.told, ground.anchor) == []
+        assert broken_promises(client, victim.answered, ground.checkpoint) == []
 
 
 def test_a_blob_that_was_collected_and_put_again_is_read_again(
@@ -79,7 +87,7 @@ def test_a_blob_that_was_collected_and_put_again_is_read_again(
 def test_a_promotion_that_an_expiry_and_a_gc_overtake_is_told_of_the_expiry(
     local_registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was told that blobs are lost, and to restore them from a backup."""
+    """It said that blobs are lost, and to restore them from a backup."""
     world = World(local_registry)
     first = world.setup()
     world.edit(1, text="a")
@@ -87,14 +95,14 @@ def test_a_promotion_that_an_expiry_and_a_gc_overtake_is_told_of_the_expiry(
 
     def overtaken(store: LocalStore, digest: Digest) -> bool:
         if not asked:
-            expire(local_registry, MODEL, Rule(keep_last=1), actor="ada", reason="space")
-            gc(local_registry, actor="ada", grace_s=0.0)
+            expire(local_registry, MODEL, Rule(keep_last=1), author=Author("ada", "space"))
+            gc(local_registry, author=Author("ada"), grace_s=0.0)
         asked.append(digest)
         return exists(store, digest)
 
     monkeypatch.setattr(LocalStore, "exists", overtaken)
     with pytest.raises(SnapshotExpired):
-        local_registry.promote(MODEL, first.id, "production", "ada")
+        local_registry.promote(MODEL, first.id, "production", Author("ada"))
 
 
 def test_a_blob_that_is_lost_is_damage_however_often_verify_looks(any_database: Registry) -> None:
@@ -130,15 +138,15 @@ def test_a_blob_that_cannot_be_read_is_named_and_the_others_are_read(
     path = local_registry.store.root / blob_key(lost)
     path.unlink()
     put(path)
-    other = first.content.backbone["weights"]
-    (local_registry.store.root / blob_key(other)).write_bytes(b"rot")
+    second = first.content.backbone["weights"]
+    (local_registry.store.root / blob_key(second)).write_bytes(b"rot")
     report = verify(local_registry)
     assert report.blobs == whole.blobs - 2
     assert [b.digest for b in report.unreadable] == ([] if damaged else [lost])
-    assert {b.digest for b in report.damaged} == ({lost, other} if damaged else {other})
-    (found,) = (b for b in (*report.damaged, *report.unreadable) if b.digest == lost)
-    assert found.snapshots == (first.id,)
-    assert "\n" not in found.problem
+    assert {b.digest for b in report.damaged} == ({lost, second} if damaged else {second})
+    (problem,) = (b for b in (*report.damaged, *report.unreadable) if b.digest == lost)
+    assert problem.snapshots == (first.id,)
+    assert "\n" not in problem.problem
 
 
 def test_an_object_that_the_server_does_not_give_is_named_and_the_others_are_read(

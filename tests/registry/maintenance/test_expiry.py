@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from raie.registry import (
+    Author,
     BlobMissing,
     Conflict,
     Digest,
@@ -37,7 +38,7 @@ DAY_S = 24 * 3600.0
 
 @pytest.fixture
 def world(any_database: Registry) -> World:
-    """Six snapshots in a line: a set-up of three regions, and edits of regions 0, 1, 2, 0 and 1."""
+    """Six snapshots in a line: a setup of three regions, and edits of regions 0, 1, 2, 0 and 1."""
     return line(World(any_database))
 
 
@@ -65,12 +66,15 @@ def age(world: World, days: float) -> None:
             connection.execute(text(f"UPDATE {table} SET {column} = {column} - :s"), {"s": days * DAY_S})
 
 
-def run(world: World, keep_last: int = 1, keep_days: float = 0.0, **options: object) -> ExpiryReport:
-    return expire(world.registry, world.model, Rule(keep_last, keep_days), actor="bob", **options)  # type: ignore[arg-type]
+def run(
+    world: World, keep_last: int = 1, keep_days: float = 0.0, *, reason: str = "", dry_run: bool = False
+) -> ExpiryReport:
+    rule = Rule(keep_last, keep_days)
+    return expire(world.registry, world.model, rule, author=Author("bob", reason), dry_run=dry_run)
 
 
 def collect(world: World) -> set[str]:
-    return {blob.digest for blob in gc(world.registry, actor="bob", grace_s=0.0).removed}
+    return {blob.digest for blob in gc(world.registry, author=Author("bob"), grace_s=0.0).removed}
 
 
 def expired(report: ExpiryReport) -> list[int]:
@@ -113,7 +117,7 @@ def test_what_was_made_or_was_the_head_in_the_last_days_is_kept(world: World) ->
 
 def test_where_an_alias_points_and_what_it_left_in_the_last_days_is_kept(world: World) -> None:
     for number in (1, 2, 3):
-        world.registry.promote(MODEL, f"edit:{number}", "production", "ada")
+        world.registry.promote(MODEL, f"edit:{number}", "production", Author("ada"))
     age(world, 400)
     report = run(world, keep_days=300, dry_run=True)
     assert expired(report) == [4, 5]
@@ -145,7 +149,7 @@ def test_a_rule_that_keeps_less_than_nothing_is_refused(rule: tuple[int, float])
 
 def test_a_model_that_is_not_there_has_nothing_to_expire(local: World) -> None:
     with pytest.raises(NotFound):
-        expire(local.registry, "recsis", Rule(), actor="ada")
+        expire(local.registry, "recsis", Rule(), author=Author("ada"))
 
 
 # What is given up
@@ -153,22 +157,24 @@ def test_a_model_that_is_not_there_has_nothing_to_expire(local: World) -> None:
 
 def test_a_kept_snapshot_keeps_every_byte_and_what_only_expired_ones_needed_goes(registry: Registry) -> None:
     world = line(World(registry))
-    world.registry.promote(MODEL, "edit:3", "production", "ada")
+    world.registry.promote(MODEL, "edit:3", "production", Author("ada"))
     planned = run(world, keep_last=2, dry_run=True)
     assert expired(planned) == [1, 2, 4]
     assert verify(registry).expired == 0
     kept = [world.head, at(world, 5), at(world, 3)]
     report = run(world, keep_last=2)
     assert report.expired == planned.expired
-    held = {digest for snapshot in kept for digest in snapshot.content.blobs()} | {one.id for one in kept}
+    held = {digest for snapshot in kept for digest in snapshot.content.blobs()} | {
+        snapshot_.id for snapshot_ in kept
+    }
     gone = {d for n in (1, 2, 4) for d in (*at(world, n).content.blobs(), at(world, n).id)} - held
-    removed = gc(registry, actor="bob", grace_s=0.0)
+    removed = gc(registry, author=Author("bob"), grace_s=0.0)
     assert {blob.digest for blob in removed.removed} == gone
     assert removed.bytes == planned.bytes == sum(verdict.bytes for verdict in planned.expired)
     assert readable(world, kept)
-    found = verify(registry)
-    assert found.ok
-    assert (found.snapshots, found.expired) == (6, 3)
+    verified = verify(registry)
+    assert verified.ok
+    assert (verified.snapshots, verified.expired) == (6, 3)
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -195,13 +201,13 @@ def test_whatever_came_before_the_kept_snapshots_can_be_read_and_the_promised_by
         if step == "edit":
             world.edit(value, text=f"{world.model} {number}")
         elif step == "back":
-            world.registry.rollback_to(world.model, kept[value % len(kept)].id, "ada")
+            world.registry.rollback_to(world.model, kept[value % len(kept)].id, Author("ada"))
         elif step == "promote":
-            world.registry.promote(world.model, kept[value % len(kept)].id, f"alias-{value % 2}", "ada")
+            world.registry.promote(world.model, kept[value % len(kept)].id, f"alias-{value % 2}", Author("ada"))
         else:
             promised = run(world, keep_last=value, dry_run=True)
             assert run(world, keep_last=value).bytes == promised.bytes
-            assert gc(world.registry, actor="bob", grace_s=0.0).bytes == promised.bytes
+            assert gc(world.registry, author=Author("bob"), grace_s=0.0).bytes == promised.bytes
     entries = lineage.history(world.registry, world.model)
     assert readable(world, (entry.snapshot for entry in entries if entry.snapshot.expired is None))
     with reading(world.registry.engine) as connection:
@@ -209,18 +215,18 @@ def test_whatever_came_before_the_kept_snapshots_can_be_read_and_the_promised_by
 
 
 def test_bytes_that_another_model_needs_stay(local: World) -> None:
-    other = World(local.registry, "books")
-    other.setup()
+    second = World(local.registry, "books")
+    second.setup()
     local.edit(0, text="all new", catalogue=(local.blob("items 0"), local.blob("items 1")))
     run(local)
     collect(local)
-    assert readable(local, [other.head, local.head])
+    assert readable(local, [second.head, local.head])
     assert verify(local.registry).ok
 
 
-def test_what_a_composition_and_a_replayed_edit_need_stays(world: World) -> None:
-    world.registry.promote(MODEL, "edit:2", "production", "ada")
-    composed, _ = world.registry.promote_region(MODEL, 1, 2, "production", "ada")
+def test_what_a_cherry_pick_and_a_replayed_edit_need_stays(world: World) -> None:
+    world.registry.promote(MODEL, "edit:2", "production", Author("ada"))
+    picked, _ = world.registry.promote_region(MODEL, 1, 2, "production", Author("ada"))
     begun = world.begin(world.head)
     content = world.changed(world.head.content, {0: "slow"})
     world.edit(2, text="quick")
@@ -228,7 +234,7 @@ def test_what_a_composition_and_a_replayed_edit_need_stays(world: World) -> None
     landed = world.commit(begun, content, 0)
     run(world)
     collect(world)
-    assert readable(world, [composed, landed])
+    assert readable(world, [picked, landed])
     assert verify(world.registry).ok
 
 
@@ -253,8 +259,8 @@ def test_an_expired_snapshot_says_when_by_whom_and_why_wherever_its_bytes_are_wa
     refused: list[Callable[[], object]] = [
         lambda: registry.resolve(MODEL, "edit:1"),
         lambda: registry.resolve(MODEL, first.id[:8]),
-        lambda: registry.rollback_to(MODEL, "edit:1", "ada"),
-        lambda: registry.promote(MODEL, first.id, "production", "ada"),
+        lambda: registry.rollback_to(MODEL, "edit:1", Author("ada")),
+        lambda: registry.promote(MODEL, first.id, "production", Author("ada")),
         lambda: local.begin(first),
     ]
     for call in refused:
@@ -273,9 +279,9 @@ def test_the_history_of_what_expired_can_still_be_read(local: World) -> None:
     assert [entry.snapshot.content for entry in after] == [entry.snapshot.content for entry in before]
     assert [entry.operations for entry in after] == [entry.operations for entry in before]
     assert [entry.snapshot.expired is None for entry in after] == [True, *[False] * 5]
-    found = at(local, 1).expired
-    assert found is not None
-    assert (found.actor, found.reason) == ("bob", "spring cleaning (keep-last 1, keep-days 0)")
+    expiry = at(local, 1).expired
+    assert expiry is not None
+    assert (expiry.actor, expiry.reason) == ("bob", "spring cleaning (keep-last 1, keep-days 0)")
     assert len(lineage.region_history(local.registry, MODEL, 0)) == 3
     assert lineage.diff(at(local, 2), local.head).changed == (0, 1, 2)
     assert lineage.versions_in(local.registry, at(local, 1)).keys() == {0, 1, 2}
@@ -298,36 +304,36 @@ def test_every_expired_snapshot_has_its_event_and_expiring_again_adds_none(local
 def test_an_edit_whose_base_is_kept_can_be_undone_and_one_whose_base_expired_cannot(local: World) -> None:
     run(local, keep_last=3)
     with pytest.raises(SnapshotExpired):
-        local.registry.rollback_edit(MODEL, 4, "ada")
-    undone = local.registry.rollback_edit(MODEL, 5, "ada")
+        local.registry.rollback_edit(MODEL, 4, Author("ada"))
+    undone = local.registry.rollback_edit(MODEL, 5, Author("ada"))
     assert undone.content.regions[0] == at(local, 4).content.regions[0]
     collect(local)
     assert readable(local, [undone])
 
 
 def test_a_version_can_be_served_again_while_anything_keeps_its_bytes(world: World) -> None:
-    world.registry.promote(MODEL, "head", "production", "ada")
+    world.registry.promote(MODEL, "head", "production", Author("ada"))
     run(world)
     version = lineage.versions_in(world.registry, world.head)[2].version
-    assert world.registry.promote_region(MODEL, 2, version, "production", "ada")[0] == world.head
+    assert world.registry.promote_region(MODEL, 2, version, "production", Author("ada"))[0] == world.head
     collect(world)
     with pytest.raises(SnapshotExpired, match="version 1 of region 2 with its blobs, found that snapshot"):
-        world.registry.promote_region(MODEL, 2, 1, "production", "ada")
+        world.registry.promote_region(MODEL, 2, 1, "production", Author("ada"))
     assert world.registry.aliases(MODEL)[0].snapshot == world.head.id
 
 
-def test_a_composition_that_expired_is_kept_again_once_an_alias_needs_it(world: World) -> None:
+def test_a_cherry_pick_that_expired_is_kept_again_once_an_alias_needs_it(world: World) -> None:
     for alias in ("production", "staging"):
-        world.registry.promote(MODEL, "head", alias, "ada")
+        world.registry.promote(MODEL, "head", alias, Author("ada"))
     version = lineage.versions_in(world.registry, at(world, 5))[1].version
-    composed, _ = world.registry.promote_region(MODEL, 1, version, "production", "ada")
-    world.registry.promote(MODEL, "head", "production", "ada")
+    picked, _ = world.registry.promote_region(MODEL, 1, version, "production", Author("ada"))
+    world.registry.promote(MODEL, "head", "production", Author("ada"))
     world.edit(0, text="next")
-    world.registry.promote(MODEL, "edit:5", "other", "ada")
-    assert composed.edit in expired(run(world))
-    assert composed.id in collect(world)
-    again, move = world.registry.promote_region(MODEL, 1, version, "staging", "ada")
-    assert (again.id, move.target) == (composed.id, composed.id)
+    world.registry.promote(MODEL, "edit:5", "other", Author("ada"))
+    assert picked.edit in expired(run(world))
+    assert picked.id in collect(world)
+    again, move = world.registry.promote_region(MODEL, 1, version, "staging", Author("ada"))
+    assert (again.id, move.target) == (picked.id, picked.id)
     assert again.expired is None
     collect(world)
     assert readable(world, [again])
@@ -355,11 +361,11 @@ def test_whoever_comes_to_need_a_snapshot_before_it_expires_keeps_it(
 ) -> None:
     doomed = at(world, 2)
     act = {
-        "promote": lambda: world.registry.promote(MODEL, doomed.id, "production", "ada"),
+        "promote": lambda: world.registry.promote(MODEL, doomed.id, "production", Author("ada")),
         "begin": lambda: world.begin(doomed),
-        "rollback": lambda: world.registry.rollback_to(MODEL, doomed.id, "ada"),
+        "rollback": lambda: world.registry.rollback_to(MODEL, doomed.id, Author("ada")),
     }[use]
-    meanwhile(monkeypatch, expiry, "expire.judged", act)
+    meanwhile(monkeypatch, expiry, "expire.evaluated", act)
     report = run(world, keep_last=2)
     collect(world)
     assert readable(world, [world.head])
@@ -378,21 +384,21 @@ def test_a_rollback_that_is_overtaken_by_expiry_and_gc_is_refused(
     before = world.head
     meanwhile(monkeypatch, commit, "land.uploaded", lambda: (run(world), collect(world)))
     with pytest.raises(SnapshotExpired, match="by bob"):
-        world.registry.rollback_to(MODEL, "edit:2", "ada")
+        world.registry.rollback_to(MODEL, "edit:2", Author("ada"))
     assert world.head == before
     assert verify(world.registry).ok
 
 
-def test_a_rollback_and_a_composition_whose_manifest_gc_took_put_it_again(
+def test_a_rollback_and_a_cherry_pick_whose_manifest_gc_took_put_it_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     meanwhile(monkeypatch, commit, "land.uploaded", lambda: collect(world))
-    undone = world.registry.rollback_to(MODEL, "edit:2", "ada")
+    undone = world.registry.rollback_to(MODEL, "edit:2", Author("ada"))
     assert undone == world.head
-    world.registry.promote(MODEL, "edit:6", "production", "ada")
-    meanwhile(monkeypatch, aliases, "compose.uploaded", lambda: collect(world))
-    composed, _ = world.registry.promote_region(MODEL, 1, 1, "production", "ada")
-    assert readable(world, [undone, composed])
+    world.registry.promote(MODEL, "edit:6", "production", Author("ada"))
+    meanwhile(monkeypatch, aliases, "cherry_pick.uploaded", lambda: collect(world))
+    picked, _ = world.registry.promote_region(MODEL, 1, 1, "production", Author("ada"))
+    assert readable(world, [undone, picked])
     assert verify(world.registry).ok
 
 
@@ -434,7 +440,7 @@ def test_a_batch_expires_whole_or_not_at_all(local: World, monkeypatch: pytest.M
 
 
 def test_two_expiries_at_once_tell_of_each_snapshot_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    meanwhile(monkeypatch, expiry, "expire.judged", lambda: run(world, keep_last=3))
+    meanwhile(monkeypatch, expiry, "expire.evaluated", lambda: run(world, keep_last=3))
     assert expired(run(world, keep_last=2)) == [4]
     with reading(world.registry.engine) as connection:
         subjects = [event.subject for event in audit.events(connection) if event.action == "expire"]
@@ -460,9 +466,9 @@ def test_expiry_and_gc_run_beside_people_who_edit_promote_and_go_back(any_databa
     def refer(world: World, number: int) -> None:
         seen = lineage.history(world.registry, MODEL)
         chosen = seen[number * 7 % len(seen)].snapshot.id
-        world.registry.promote(MODEL, chosen, "production", "ada")
-        world.registry.rollback_to(MODEL, chosen, "ada")
-        world.registry.promote_region(MODEL, 1, 1 + number % 2, "production", "ada")
+        world.registry.promote(MODEL, chosen, "production", Author("ada"))
+        world.registry.rollback_to(MODEL, chosen, Author("ada"))
+        world.registry.promote_region(MODEL, 1, 1 + number % 2, "production", Author("ada"))
 
     people: list[Callable[[World, int], object]] = [
         lambda world, number: world.edit(number % 3, text=f"a {number}"),
@@ -515,7 +521,7 @@ def test_nothing_is_given_up_where_a_kept_snapshot_has_lost_a_blob(local: World)
     ],
 )
 def test_rows_that_contradict_an_expiry_are_named(local: World, statement: str, expected: str) -> None:
-    local.registry.promote(MODEL, "head", "production", "ada")
+    local.registry.promote(MODEL, "head", "production", Author("ada"))
     local.begin()
     run(local, keep_last=2)
     assert verify(local.registry).ok

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, make_url, text
 from sqlalchemy.exc import IntegrityError
 
 from raie import migrations
-from raie.registry import Registry, audit, trust
+from raie.registry import Author, Registry, audit, trust
 from raie.registry.db import guards, triggers
 from raie.registry.db.engine import reading
 from raie.registry.db.tables import metadata
@@ -28,6 +28,7 @@ from raie.registry.maintenance.upgrade_event import append_upgrade
 from raie.registry.maintenance.verify import verify
 from raie.registry.promotion import signing
 from raie.registry.recorded_rows import ACTIONS, COLUMNS
+from raie.registry.states import AuditAction
 from tests.conftest import run_sql
 from tests.registry.building import MODEL, World
 from tests.registry.db.revisions import settle, without_digests
@@ -199,22 +200,22 @@ def lived(registry: Registry) -> None:
     world = World(registry)
     world.setup()
     first = world.edit(1, text="a")
-    registry.promote(MODEL, "edit:1", "production", "ada", "first")
+    registry.promote(MODEL, "edit:1", "production", Author("ada", "first"))
     world.edit(2, text="b")
-    registry.promote(MODEL, "head", "production", "grace", "better")
-    registry.rollback_edit(MODEL, 3, "ada", "bad data")
-    registry.abort(MODEL, world.begin().number, "wrong log")
+    registry.promote(MODEL, "head", "production", Author("grace", "better"))
+    registry.rollback_edit(MODEL, 3, Author("ada", "bad data"))
+    registry.abort(MODEL, world.begin().number, Author("ada", "wrong log"))
     release = signing.generate()
-    trust.trust_key(registry, MODEL, release.key, "release", actor="owner")
-    trust.sign(registry, MODEL, "head", release, actor="ci")
-    trust.revoke_key(registry, MODEL, "release", actor="owner", reason="lost")
-    trust.set_policy(registry, MODEL, "production", {"retention": -0.1}, actor="owner")
-    trust.set_policy(registry, MODEL, "production", {"second_person": True}, actor="owner")
-    trust.record_evaluation(registry, MODEL, "head", "production", {"loss": 1.0}, actor="carol")
-    trust.approve(registry, MODEL, "head", "production", actor="bob", reason="looked at it")
-    trust.withdraw(registry, MODEL, "head", "production", actor="bob", reason="looked again")
+    trust.trust_key(registry, MODEL, release.key, "release", author=Author("owner"))
+    trust.sign(registry, MODEL, "head", release, author=Author("ci"))
+    trust.revoke_key(registry, MODEL, "release", author=Author("owner", "lost"))
+    trust.set_policy(registry, MODEL, "production", {"retention": -0.1}, author=Author("owner"))
+    trust.set_policy(registry, MODEL, "production", {"second_person": True}, author=Author("owner"))
+    trust.record_evaluation(registry, MODEL, "head", "production", {"loss": 1.0}, author=Author("carol"))
+    trust.approve(registry, MODEL, "head", "production", author=Author("bob", "looked at it"))
+    trust.withdraw(registry, MODEL, "head", "production", author=Author("bob", "looked again"))
     world.begin()
-    expire(registry, MODEL, Rule(2), actor="ada", reason="space")
+    expire(registry, MODEL, Rule(2), author=Author("ada", "space"))
     assert first.id != world.head.id
 
 
@@ -267,10 +268,10 @@ def test_what_an_owner_changes_by_hand_is_noticed(history: Registry, act: Act) -
         pytest.skip("another database has other triggers")
     with history.engine.connect() as connection:
         do(connection, act)
-        found = problems(connection)
+        lines = problems(connection)
         connection.rollback()
-    assert any(act.expected in problem for problem in found), found
-    assert all("\n" not in problem for problem in found)
+    assert any(act.expected in problem for problem in lines), lines
+    assert all("\n" not in problem for problem in lines)
 
 
 def test_the_page_on_trust_names_every_act() -> None:
@@ -281,8 +282,8 @@ def test_the_page_on_trust_names_every_act() -> None:
 def test_a_history_that_nobody_touched_has_no_problem(history: Registry) -> None:
     assert verify(history).ok
     with reading(history.engine) as connection:
-        told = {event.action for event in audit.events(connection) if event.digest is not None}
-    assert set(ACTIONS) - {"compose"} == told
+        actions = {event.action for event in audit.events(connection) if event.digest is not None}
+    assert set(ACTIONS) - {AuditAction.CHERRY_PICK} == actions
 
 
 def test_each_column_of_a_row_that_an_event_stands_for_is_noticed_by_itself(history: Registry) -> None:
@@ -293,7 +294,7 @@ def test_each_column_of_a_row_that_an_event_stands_for_is_noticed_by_itself(hist
         for table in COLUMNS:
             row = connection.execute(text(f"SELECT * FROM {table} LIMIT 1")).mappings().one()
             for column in set(metadata.tables[table].columns.keys()) - OUTSIDE.get(table, set()):
-                unnoticed = f"UPDATE {table} SET {column} = {other(row[column])} WHERE {where(row)}"
+                unnoticed = f"UPDATE {table} SET {column} = {altered(row[column])} WHERE {where(row)}"
                 # What the database itself refuses needs no digest.
                 with suppress(IntegrityError), connection.begin_nested() as savepoint:
                     assert connection.exec_driver_sql(unnoticed).rowcount == 1
@@ -302,7 +303,7 @@ def test_each_column_of_a_row_that_an_event_stands_for_is_noticed_by_itself(hist
         connection.rollback()
 
 
-def other(value: Any) -> str:
+def altered(value: Any) -> str:
     if value is None or (isinstance(value, str) and len(value) == 64):
         return f"'{'e' * 64}'"
     return f"'{value[:10]}x'" if isinstance(value, str) else str(value + 7)
@@ -316,11 +317,16 @@ def where(row: Mapping[str, Any]) -> str:
 def test_events_that_say_nothing_of_their_rows_are_noticed_once_events_do(history: Registry) -> None:
     with history.engine.connect() as connection:
         audit.append(
-            connection, actor="eve", action="promote", model=MODEL, subject="alias:production", target="e" * 64
+            connection,
+            author=Author("eve"),
+            action="promote",
+            model=MODEL,
+            subject="alias:production",
+            target="e" * 64,
         )
-        found = problems(connection)
+        lines = problems(connection)
         connection.rollback()
-    assert any("has no digest of its rows" in problem for problem in found)
+    assert any("has no digest of its rows" in problem for problem in lines)
 
 
 def upgraded(registry: Registry) -> Registry:
@@ -328,7 +334,7 @@ def upgraded(registry: Registry) -> Registry:
     lived(registry)
     without_digests(registry.engine)
     with registry.engine.begin() as connection:
-        append_upgrade(connection, "0003", "0005", actor="owner")
+        append_upgrade(connection, "0003", "0005", author=Author("owner"))
     return registry
 
 
@@ -345,9 +351,9 @@ def test_rows_from_before_there_were_digests_are_covered_by_the_upgrade(any_data
     for act in only:
         with any_database.engine.connect() as connection:
             do(connection, act)
-            found = problems(connection)
+            lines = problems(connection)
             connection.rollback()
-        assert any(act.expected in problem for problem in found), (act, found)
+        assert any(act.expected in problem for problem in lines), (act, lines)
 
 
 def test_an_export_with_old_and_new_events_is_verified_by_the_documented_recipe(
@@ -370,10 +376,10 @@ def test_an_export_with_old_and_new_events_is_verified_by_the_documented_recipe(
 def test_a_second_upgrade_does_not_make_what_was_changed_right(local_registry: Registry) -> None:
     with upgraded(local_registry).engine.connect() as connection:
         do(connection, Act("", "", ("UPDATE edits SET report = '{}' WHERE number = 1",)))
-        append_upgrade(connection, "0005", "0006", actor="eve")
-        found = problems(connection)
+        append_upgrade(connection, "0005", "0006", author=Author("eve"))
+        lines = problems(connection)
         connection.rollback()
-    assert [problem for problem in found if "at the upgrade" in problem], found
+    assert [problem for problem in lines if "at the upgrade" in problem], lines
 
 
 def test_a_new_registry_has_nothing_to_be_covered(any_database: Registry) -> None:

@@ -12,8 +12,8 @@ from threading import Thread
 import pytest
 from sqlalchemy import text
 
-from raie.registry import BlobMissing, Digest, InvalidValue, LocalStore, Registry, audit, blobs, digest_of
-from raie.registry.audit import parse_anchor
+from raie.registry import Author, BlobMissing, Digest, InvalidValue, LocalStore, Registry, audit, blobs, digest_of
+from raie.registry.audit import parse_checkpoint
 from raie.registry.db import triggers
 from raie.registry.db.engine import reading, write
 from raie.registry.db.queries import LEASE_S
@@ -39,13 +39,15 @@ def age(world: World, seconds: float) -> None:
 
 
 def collect(world: World, **options: object) -> list[Digest]:
-    report = gc(world.registry, actor="ada", **{"grace_s": 0.0} | options)  # type: ignore[arg-type]
+    report = gc(world.registry, author=Author("ada"), **{"grace_s": 0.0} | options)  # type: ignore[arg-type]
     return [Digest(blob.digest) for blob in report.removed]
 
 
-def mark(world: World, found: list[Collected]) -> list[Collected]:
+def mark(world: World, unneeded: list[Collected]) -> list[Collected]:
     """The step in which gc marks what it found."""
-    return write(world.registry.engine, lambda c: maintenance._mark(c, found, time.time() + 1, 0, "ada", ""))
+    return write(
+        world.registry.engine, lambda c: maintenance._mark(c, unneeded, time.time() + 1, 0, Author("ada"))
+    )
 
 
 def rows(world: World) -> dict[str, str]:
@@ -71,8 +73,8 @@ def test_verify_reads_everything_back_and_names_each_damage_and_whom_it_hurts(re
     overwrite(registry.store, truncated, b"lora 2")
     report = verify(registry)
     assert not report.ok
-    found = {blob.digest: blob.snapshots for blob in report.damaged}
-    assert found == {
+    unneeded = {blob.digest: blob.snapshots for blob in report.damaged}
+    assert unneeded == {
         flipped: (second.id, third.id),
         missing: (first.id, second.id, third.id),
         truncated: (third.id,),
@@ -117,7 +119,7 @@ def test_putting_the_bytes_again_heals_what_verify_found(world: World) -> None:
     ],
 )
 def test_rows_that_contradict_each_other_are_named(world: World, statement: str, expected: str) -> None:
-    world.registry.promote(MODEL, "head", "production", "ada")
+    world.registry.promote(MODEL, "head", "production", Author("ada"))
     with world.registry.engine.begin() as connection:
         connection.execute(text("INSERT INTO models (name, last_edit, created_at) VALUES ('other', 0, 0)"))
         connection.execute(text(statement))
@@ -125,8 +127,8 @@ def test_rows_that_contradict_each_other_are_named(world: World, statement: str,
 
 
 def test_verify_tells_a_tampered_log(world: World) -> None:
-    anchor = verify(world.registry).chain.head
-    assert verify(world.registry, anchors=[parse_anchor(anchor)]).ok
+    checkpoint = verify(world.registry).chain.head
+    assert verify(world.registry, checkpoints=[parse_checkpoint(checkpoint)]).ok
     with world.registry.engine.begin() as connection:
         triggers.drop(connection)
         connection.execute(text("UPDATE audit_events SET actor = 'eve' WHERE id = 2"))
@@ -143,7 +145,7 @@ def test_gc_takes_what_nothing_names_and_nothing_else(registry: Registry) -> Non
     world.setup()
     world.edit(1, text="a")
     junk = world.blobs("junk 1", "junk 2")
-    planned = gc(registry, actor="ada", grace_s=0.0, dry_run=True)
+    planned = gc(registry, author=Author("ada"), grace_s=0.0, dry_run=True)
     assert ([blob.digest for blob in planned.removed], planned.bytes) == (sorted(junk), 12)
     assert planned.removed[0].reason == "no kept snapshot names it"
     assert registry.get(junk[0]) == b"junk 1"
@@ -155,10 +157,10 @@ def test_gc_takes_what_nothing_names_and_nothing_else(registry: Registry) -> Non
 
 
 def test_gc_keeps_every_blob_of_every_snapshot_however_old(world: World) -> None:
-    world.registry.rollback_to(MODEL, "edit:1", "ada")
-    world.registry.promote(MODEL, "edit:1", "production", "ada")
+    world.registry.rollback_to(MODEL, "edit:1", Author("ada"))
+    world.registry.promote(MODEL, "edit:1", "production", Author("ada"))
     world.edit(0, text="z")
-    world.registry.promote_region(MODEL, 0, 2, "production", "ada")
+    world.registry.promote_region(MODEL, 0, 2, "production", Author("ada"))
     age(world, 10 * maintenance.GRACE_S)
     assert collect(world, grace_s=maintenance.GRACE_S) == []
     assert verify(world.registry).ok
@@ -202,7 +204,7 @@ def test_gc_removes_an_upload_that_was_killed_and_finishes_a_gc_that_was(world: 
         row = "INSERT INTO blobs (digest, size, state, put_at) VALUES (:d, 4, 'uploading', 0)"
         connection.execute(text(row), {"d": half})
         connection.execute(text("UPDATE blobs SET state = 'deleting' WHERE digest = :d"), {"d": marked})
-    reasons = {blob.digest: blob.reason for blob in gc(world.registry, actor="ada", grace_s=0.0).removed}
+    reasons = {blob.digest: blob.reason for blob in gc(world.registry, author=Author("ada"), grace_s=0.0).removed}
     assert reasons == {half: "its upload was interrupted", marked: "an earlier gc was interrupted"}
     assert not world.registry.store.exists(marked)
 
@@ -222,8 +224,8 @@ def test_a_blob_that_gc_marked_is_not_fit_for_a_commit_until_it_is_put_again(wor
 def test_an_upload_between_gc_s_mark_and_its_removal_keeps_the_blob(world: World) -> None:
     digest = world.blob("wanted after all")
     with reading(world.registry.engine) as connection:
-        found, _ = maintenance._unneeded(connection, time.time() + 1)
-    marked = mark(world, found)
+        unneeded, _ = maintenance._unneeded(connection, time.time() + 1)
+    marked = mark(world, unneeded)
     assert [blob.digest for blob in marked] == [digest]
     world.blob("wanted after all")
     assert maintenance._remove(world.registry, marked) == []
@@ -235,15 +237,15 @@ def test_a_commit_between_gc_s_look_and_its_mark_keeps_the_blob(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = time.time()
-    with monkeypatch.context() as ahead:
-        ahead.setattr(time, "time", lambda: now + 60)
+    with monkeypatch.context() as later:
+        later.setattr(time, "time", lambda: now + 60)
         edit = world.begin()
     content = world.changed(world.head.content, {1: "b"})
     with reading(world.registry.engine) as connection:
-        found, _ = maintenance._unneeded(connection, time.time() + 1)
-    assert {blob.digest for blob in found} == set(content.regions[1].values())
+        unneeded, _ = maintenance._unneeded(connection, time.time() + 1)
+    assert {blob.digest for blob in unneeded} == set(content.regions[1].values())
     world.commit(edit, content, 1)
-    assert mark(world, found) == []
+    assert mark(world, unneeded) == []
     assert verify(world.registry).ok
 
 
@@ -262,7 +264,7 @@ def test_an_upload_that_meets_a_gc_at_any_step_ends_with_the_blob_in_the_store(
             uploads[0].join(0.1)
 
     monkeypatch.setattr(maintenance, "reach", reach)
-    gc(world.registry, actor="ada", grace_s=0.0)
+    gc(world.registry, author=Author("ada"), grace_s=0.0)
     uploads[0].join()
     assert world.registry.get(digest) == b"wanted again"
     assert rows(world)[digest] == "live"
@@ -308,26 +310,28 @@ def test_a_gc_that_is_killed_has_told_of_everything_that_it_removed(
 
     monkeypatch.setattr(maintenance, "reach", reach)
     with pytest.raises(KeyError):
-        gc(world.registry, actor="ada", grace_s=0.0)
+        gc(world.registry, author=Author("ada"), grace_s=0.0)
     monkeypatch.undo()
     assert sum(world.registry.store.exists(digest) for digest in junk) == 1
     with reading(world.registry.engine) as connection:
         (event,) = (event for event in audit.events(connection) if event.action == "gc")
-    assert event.subject == "2 blobs, 12 bytes, 0 leftovers"
-    assert gc(world.registry, actor="ada", grace_s=3600.0).bytes == 12, "what was marked goes, whatever its age"
+    assert event.subject == "2 blobs, 12 bytes, 0 incomplete uploads"
+    assert gc(world.registry, author=Author("ada"), grace_s=3600.0).bytes == 12, (
+        "what was marked goes, whatever its age"
+    )
     assert verify(world.registry).ok
 
 
 PEOPLE = """
 import sys
-from raie.registry import Registry
+from raie.registry import Author, Registry
 from raie.registry.maintenance.verify import gc
 from tests.registry.building import World
 
 world, role = World(Registry.open(sys.argv[1], sys.argv[2])), sys.argv[3]
 for number in range(8):
     if role == "gc":
-        gc(world.registry, actor="bob", grace_s=0.0)
+        gc(world.registry, author=Author("bob"), grace_s=0.0)
     else:
         world.blobs("shared 0", "shared 1", f"{role} {number}")
         world.edit(int(role), text=f"{role} {number // 2}")
@@ -355,15 +359,15 @@ def test_processes_that_edit_and_collect_at_once_lose_nothing(any_database: Regi
 def test_objects_of_another_database_are_told_and_only_taken_on_request(registry: Registry) -> None:
     world = World(registry)
     world.setup()
-    stray = registry.store.put(b"somebody else's")
+    orphan = registry.store.put(b"somebody else's")
     # A store's clock may be a second behind.
-    later = {"grace_s": 0.0, "actor": "ada"}
+    later = {"grace_s": 0.0, "author": Author("ada")}
     time.sleep(1.1)
-    assert gc(registry, **later).strays == (stray,)  # type: ignore[arg-type]
-    assert registry.store.exists(stray)
-    report = gc(registry, strays=True, **later)  # type: ignore[arg-type]
-    assert [blob.digest for blob in report.removed] == [stray]
-    assert not registry.store.exists(stray)
+    assert gc(registry, **later).orphans == (orphan,)  # type: ignore[arg-type]
+    assert registry.store.exists(orphan)
+    report = gc(registry, orphans=True, **later)  # type: ignore[arg-type]
+    assert [blob.digest for blob in report.removed] == [orphan]
+    assert not registry.store.exists(orphan)
     assert verify(registry).ok
 
 
@@ -372,28 +376,28 @@ def test_gc_clears_what_killed_uploads_left_in_the_folder(world: World) -> None:
     assert isinstance(store, LocalStore)
     half = store.root / "incoming" / "half"
     half.write_bytes(b"ha")
-    assert gc(world.registry, actor="ada", dry_run=True, grace_s=60.0).leftovers == ()
+    assert gc(world.registry, author=Author("ada"), dry_run=True, grace_s=60.0).incomplete_uploads == ()
     os.utime(half, (0, 0))
-    assert gc(world.registry, actor="ada", dry_run=True).leftovers == ("half",)
-    assert gc(world.registry, actor="ada").leftovers == ("half",)
+    assert gc(world.registry, author=Author("ada"), dry_run=True).incomplete_uploads == ("half",)
+    assert gc(world.registry, author=Author("ada")).incomplete_uploads == ("half",)
     assert not half.exists()
 
 
 def test_a_dry_run_writes_nothing_and_a_run_is_logged(world: World) -> None:
     world.blob("junk")
     before = verify(world.registry).chain
-    gc(world.registry, actor="ada", grace_s=0.0, dry_run=True)
+    gc(world.registry, author=Author("ada"), grace_s=0.0, dry_run=True)
     assert verify(world.registry).chain == before
-    gc(world.registry, actor="ada", grace_s=0.0, reason="disk is full")
+    gc(world.registry, author=Author("ada", "disk is full"), grace_s=0.0)
     assert verify(world.registry).chain.events == before.events + 1
-    gc(world.registry, actor="ada", grace_s=0.0)
+    gc(world.registry, author=Author("ada"), grace_s=0.0)
     assert verify(world.registry).chain.events == before.events + 1
 
 
 @pytest.mark.parametrize("grace_s", [-1.0, float("nan")])
 def test_a_grace_period_that_is_none_is_refused(world: World, grace_s: float) -> None:
     with pytest.raises(InvalidValue):
-        gc(world.registry, actor="ada", grace_s=grace_s)
+        gc(world.registry, author=Author("ada"), grace_s=grace_s)
 
 
 def test_a_gc_of_many_blobs_takes_them_all(local_registry: Registry, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from raie.registry import Content, Digest, RegionChange, Registry, Snapshot
+from raie.registry import Author, Content, Digest, RegionChange, Registry, Snapshot
 
 __all__ = ["change", "content", "edit", "history", "shape"]
 
@@ -36,27 +36,27 @@ def edit(
 ) -> Snapshot:
     parameters = {"gate": {"policy": "radius"}, "epochs": 10}
     number = registry.begin(
-        model, kind, seed=7, actor="ada", reason=reason, data_digest="d" * 64, parameters=parameters
+        model, kind, seed=7, author=Author("ada", reason), data_digest="d" * 64, parameters=parameters
     ).number
     return registry.commit(model, number, content(registry, versions), changes, {"test": {"recall@10": 0.15}})
 
 
 def history(registry: Registry, model: str) -> list[Snapshot]:
-    """Set-up of two regions, an edit of one with a new one beside it, promotions, and a rollback of the edit."""
+    """Setup of two regions, an edit of one with a new one beside it, promotions, and a rollback of the edit."""
     first = edit(registry, model, "setup", {0: 1, 1: 1}, change(0, "setup"), change(1, "setup"))
-    registry.promote(model, first.id, "production", "ada", "first")
+    registry.promote(model, first.id, "production", Author("ada", "first"))
     second = edit(registry, model, "edit", {0: 2, 1: 1, 2: 1}, change(0, "update"), change(2, "add"))
-    registry.promote(model, second.id, "candidate", "ada", "try it")
-    third = registry.rollback_edit(model, 2, "bob", "worse")
-    registry.promote(model, third.id, "production", "bob", "safe")
+    registry.promote(model, second.id, "candidate", Author("ada", "try it"))
+    third = registry.rollback_edit(model, 2, Author("bob", "worse"))
+    registry.promote(model, third.id, "production", Author("bob", "safe"))
     return [first, second, third]
 
 
 def shape(client: Any, model: str) -> dict[str, Any]:
     """Everything MLflow has of a model, with names in the place of the ids that MLflow draws at random."""
-    found = client.get_experiment_by_name(model)
-    runs = [client.get_run(r.info.run_id) for r in client.search_runs([found.experiment_id])]
-    models = list(client.search_logged_models([found.experiment_id]))
+    experiment = client.get_experiment_by_name(model)
+    runs = [client.get_run(r.info.run_id) for r in client.search_runs([experiment.experiment_id])]
+    models = list(client.search_logged_models([experiment.experiment_id]))
     versions = list(client.search_model_versions(f"name = '{model}'"))
     names = {run.info.run_id: _run_name(run) for run in runs} | {m.model_id: m.name for m in models}
     return {

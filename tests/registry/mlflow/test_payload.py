@@ -1,4 +1,4 @@
-"""What MLflow is told is legal there, says what the event says, and is the same on every attempt."""
+"""What MLflow gets is legal there, says what the event says, and is the same on every attempt."""
 
 from __future__ import annotations
 
@@ -152,6 +152,6 @@ def test_the_page_needs_nothing_but_itself_and_shows_text_as_text(text: str) -> 
     event["edit"] |= {"reason": text, "actor": text, "kind": text}
     page = lineage_page(f"<script>{text}", event)
     assert "<script" not in page
-    assert not any(word in page.replace(text, "") for word in ("http:", "https:", "url(", "src=", "@import"))
+    assert not any(words in page.replace(text, "") for words in ("http:", "https:", "url(", "src=", "@import"))
     assert "unicode-bidi: isolate" in page, "a mark that turns the direction of text would turn its neighbours too"
     assert len(page) < 12_000

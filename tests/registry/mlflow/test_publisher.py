@@ -20,7 +20,7 @@ import pytest
 from sqlalchemy import select, update
 
 from raie.migrations import upgrade
-from raie.registry import Content, InvalidValue, Registry, Snapshot, audit
+from raie.registry import Author, Content, InvalidValue, Registry, Snapshot, audit
 from raie.registry.db.engine import reading, write
 from raie.registry.db.tables import outbox_events
 from raie.registry.errors import MlflowUnreachable
@@ -89,9 +89,9 @@ def test_mlflow_shows_every_edit_snapshot_and_alias_of_the_registry(
     story: tuple[Registry, list[Snapshot]], mlflow: Any
 ) -> None:
     registry, (first, second, third) = story
-    found = shape(mlflow, "story")
+    shown = shape(mlflow, "story")
 
-    runs = {run[0]: run for run in found["runs"]}
+    runs = {run[0]: run for run in shown["runs"]}
     names = {
         1: ["edit 1: setup", "region 0: setup", "region 1: setup"],
         2: ["edit 2: edit", "region 0: update", "region 2: add"],
@@ -104,7 +104,7 @@ def test_mlflow_shows_every_edit_snapshot_and_alias_of_the_registry(
     assert parents["2/edit 2: edit"] is None
 
     snapshots = [first.id, second.id, third.id]
-    versions = found["versions"]
+    versions = shown["versions"]
     assert [dict(tags)["raie.snapshot"] for _, _, tags, _ in versions] == snapshots
     assert [dict(tags).get("raie.parent") for _, _, tags, _ in versions] == [None, *snapshots[:2]]
     assert [dict(tags)["raie.content"] for _, _, tags, _ in versions] == [
@@ -114,10 +114,10 @@ def test_mlflow_shows_every_edit_snapshot_and_alias_of_the_registry(
     ]
     assert "](#/models/story/versions/1?workflowType=machine_learning)" in versions[1][3]
     assert "/runs/2/edit 2: edit?workflowType=machine_learning)" in versions[1][3]
-    assert found["aliases"] == {
+    assert shown["aliases"] == {
         alias.name: 1 + snapshots.index(alias.snapshot) for alias in registry.aliases("story")
     }
-    assert found["aliases"] == {"candidate": 2, "production": 3}
+    assert shown["aliases"] == {"candidate": 2, "production": 3}
 
 
 def test_every_version_carries_the_end_of_the_audit_chain_so_that_a_rewritten_table_shows(
@@ -128,11 +128,13 @@ def test_every_version_carries_the_end_of_the_audit_chain_so_that_a_rewritten_ta
     with reading(registry.engine) as connection_:
         commits = [event for event in audit.events(connection_) if event.action in ("commit", "rollback")]
         assert audit.verify_chain(connection_, kept).problems == ()
-        forged = [replace(anchor, hash="0" * 64) for anchor in kept] + [
+        forged = [replace(checkpoint, hash="0" * 64) for checkpoint in kept] + [
             replace(kept[0], number=None, hash="1" * 64)
         ]
         (problem,) = audit.verify_chain(connection_, forged).problems
-    assert {(anchor.number, anchor.hash) for anchor in kept} == {(event.id, event.hash) for event in commits}
+    assert {(checkpoint.number, checkpoint.hash) for checkpoint in kept} == {
+        (event.id, event.hash) for event in commits
+    }
     assert "rewritten: MLflow expects" in problem
     assert problem.endswith("and 3 later ends, found none")
 
@@ -147,8 +149,8 @@ def test_an_mlflow_that_is_not_there_keeps_no_end(tmp_path: Path) -> None:
 def test_lineage_edges_join_each_region_version_to_the_one_before(
     story: tuple[Registry, list[Snapshot]], mlflow: Any
 ) -> None:
-    found = shape(mlflow, "story")
-    edges = {run[0]: (run[5], run[6]) for run in found["runs"]}
+    shown = shape(mlflow, "story")
+    edges = {run[0]: (run[5], run[6]) for run in shown["runs"]}
     first, second, third = (f"story-{snapshot.id[:12]}" for snapshot in story[1])
     assert edges["1/edit 1: setup"] == ([], [first])
     assert edges["2/edit 2: edit"] == ([first], [second])
@@ -158,9 +160,9 @@ def test_lineage_edges_join_each_region_version_to_the_one_before(
     # The rollback goes back to the version that is there; nothing new appears for it.
     assert edges["3/region 0: revert"] == (["story-region-0-v2"], ["story-region-0-v1"])
     assert edges["3/region 2: retire"] == (["story-region-2-v1"], [])
-    adapters = [name for name, *_ in found["models"] if "-region-" in name]
+    adapters = [name for name, *_ in shown["models"] if "-region-" in name]
     assert adapters == [f"story-region-{region}-v{v}" for region, v in ((0, 1), (0, 2), (1, 1), (2, 1))]
-    assert {state for _, state, *_ in found["models"]} == {"READY"}
+    assert {state for _, state, *_ in shown["models"]} == {"READY"}
 
 
 def test_an_edits_run_holds_its_data_parameters_report_and_lineage_page(
@@ -251,10 +253,10 @@ def test_no_reader_meets_an_older_alias_after_a_newer_however_late_or_often_it_i
     small: Registry, tracking: str, mlflow: Any
 ) -> None:
     first = edit(small, "late", "setup", {0: 1}, change(0, "setup"))
-    small.promote("late", first.id, "production", "ada", "first")
+    small.promote("late", first.id, "production", Author("ada", "first"))
     second = edit(small, "late", "edit", {0: 2}, change(0, "update"))
     for snapshot, reason in ((second, "second"), (first, "back"), (second, "again")):
-        small.promote("late", snapshot.id, "production", "ada", reason)
+        small.promote("late", snapshot.id, "production", Author("ada", reason))
     watch = _Watched(MlflowPublisher(tracking, small.engine), lambda: _alias_in(tracking, "late"))
     assert drain(small.engine, watch).remaining == 0
     assert set(watch.seen) == {None, 2}
@@ -276,7 +278,7 @@ def test_an_alias_moved_or_deleted_in_mlflow_is_named_by_status_and_put_back_by_
 ) -> None:
     first = edit(small, "drift", "setup", {0: 1}, change(0, "setup"))
     second = edit(small, "drift", "edit", {0: 2}, change(0, "update"))
-    small.promote("drift", second.id, "production", "ada")
+    small.promote("drift", second.id, "production", Author("ada"))
     assert sync(small, tracking) == SyncReport(published=3, remaining=0)
     mlflow.set_registered_model_alias("drift", "production", "1")
     mlflow.set_registered_model_alias("drift", "of-mlflow-alone", "1")
@@ -302,11 +304,11 @@ def test_what_mlflow_refuses_for_good_holds_back_only_what_needs_it(
 ) -> None:
     edit(small, "refused", "setup", {0: 1, 1: 1}, change(0, "setup"), change(1, "setup"))
     second = edit(small, "refused", "edit", {0: 2, 1: 1}, change(0, "update"))
-    small.promote("refused", second.id, "candidate", "ada")
+    small.promote("refused", second.id, "candidate", Author("ada"))
     third = edit(small, "refused", "edit", {0: 2, 1: 2}, change(1, "update"))
-    small.promote("refused", third.id, "production", "ada")
-    other = edit(small, "bystander", "setup", {0: 1}, change(0, "setup"))
-    small.promote("bystander", other.id, "production", "ada")
+    small.promote("refused", third.id, "production", Author("ada"))
+    bystander = edit(small, "bystander", "setup", {0: 1}, change(0, "setup"))
+    small.promote("bystander", bystander.id, "production", Author("ada"))
     real = record.edit_metrics
     monkeypatch.setattr(
         record,
@@ -319,9 +321,9 @@ def test_what_mlflow_refuses_for_good_holds_back_only_what_needs_it(
     assert (report.published, report.remaining) == (5, 2)
     assert mlflow.get_registered_model("refused").aliases == {"production": 2}
     assert mlflow.get_registered_model("bystander").aliases == {"production": 1}
-    found = status(small, tracking)
-    assert [(f.event, f.attempts) for f in found.failures] == [(f.event, 1) for f in report.failed]
-    assert found.aliases == (), "an alias that waits for its version has not drifted"
+    shown = status(small, tracking)
+    assert [(f.event, f.attempts) for f in shown.failures] == [(f.event, 1) for f in report.failed]
+    assert shown.aliases == (), "an alias that waits for its version has not drifted"
     later = dict(mlflow.get_model_version("refused", "2").tags)
     assert sorted(json.loads(later["raie.regions"])) == ["0", "1"], "adapters are found without the refused parent"
 
@@ -336,7 +338,7 @@ def test_a_reason_longer_than_mlflow_takes_is_cut_there_and_whole_in_an_artifact
 ) -> None:
     reason = "Changed after the [review](http://evil) of ticket 1. " * 160
     snapshot = edit(small, "long", "setup", {0: 1}, change(0, "setup"), reason=reason)
-    small.promote("long", snapshot.id, "production", "ada", reason)
+    small.promote("long", snapshot.id, "production", Author("ada", reason))
     assert sync(small, tracking) == SyncReport(published=2, remaining=0)
     (version,) = mlflow.search_model_versions("name = 'long'")
     assert len(version.description) <= 5000
@@ -367,7 +369,7 @@ def test_no_password_is_kept_with_an_event_or_shown_and_old_ones_are_cleaned(
     with reading(small.engine) as connection_:
         rows = str(connection_.execute(select(outbox_events.c.last_error, outbox_events.c.progress)).all())
     assert report.stopped is not None
-    assert not [word for word in ("hunter2", "p%2Fw", "p/w", "YWRh") if word in f"{report} {rows}"]
+    assert not [secret for secret in ("hunter2", "p%2Fw", "p/w", "YWRh") if secret in f"{report} {rows}"]
     for uri in ("http://ada:hun/ter2@127.0.0.1:9", "http://ada:p@hun/ter2@127.0.0.1:9", "http://ada:hun ter2@h:9"):
         with pytest.raises(InvalidValue, match="percent-encoded") as refused:
             sync(small, uri)
@@ -415,7 +417,7 @@ def test_a_crash_at_every_step_leaves_what_an_undisturbed_sync_leaves(
     model = f"crash-{lose_answers}"
     edit(small, model, "setup", {0: 1}, change(0, "setup"))
     second = edit(small, model, "edit", {0: 2, 1: 1}, change(0, "update"), change(1, "add"))
-    small.promote(model, second.id, "production", "ada")
+    small.promote(model, second.id, "production", Author("ada"))
     machine = _Crashing(MlflowPublisher(tracking, small.engine), lose_answers)
     drains = 1
     while drain(small.engine, machine).remaining:
@@ -442,12 +444,12 @@ def test_a_model_and_an_alias_with_names_mlflow_refuses_are_published_under_lega
 ) -> None:
     snapshot = edit(small, "eu/it's: v2", "setup", {0: 1}, change(0, "setup"))
     for alias in ("v2", "latest", "prod.eu", "Stage"):
-        small.promote("eu/it's: v2", snapshot.id, alias, "ada")
+        small.promote("eu/it's: v2", snapshot.id, alias, Author("ada"))
     report = sync(small, tracking)
     assert report.failed == ()
-    (found,) = mlflow.search_registered_models("name LIKE 'eu-it%'")
-    assert [alias.rpartition("-")[0] for alias in sorted(found.aliases)] == ["", "latest", "prod-eu", "v2"]
-    assert "Stage" in found.aliases
+    (shown,) = mlflow.search_registered_models("name LIKE 'eu-it%'")
+    assert [alias.rpartition("-")[0] for alias in sorted(shown.aliases)] == ["", "latest", "prod-eu", "v2"]
+    assert "Stage" in shown.aliases
 
 
 def test_an_alias_of_a_snapshot_mlflow_lost_is_refused_in_one_line_until_all_is_published_again(
@@ -456,7 +458,7 @@ def test_an_alias_of_a_snapshot_mlflow_lost_is_refused_in_one_line_until_all_is_
     snapshot = edit(small, "lost", "setup", {0: 1}, change(0, "setup"))
     sync(small, tracking)
     mlflow.delete_model_version("lost", "1")
-    small.promote("lost", snapshot.id, "production", "ada")
+    small.promote("lost", snapshot.id, "production", Author("ada"))
     (failure,) = sync(small, tracking).failed
     assert failure.error.startswith(f"NotFound: Expected snapshot {snapshot.id[:12]} in MLflow at sqlite:///")
     assert sync(small, tracking, again=True).failed == ()
@@ -485,9 +487,9 @@ def test_a_server_that_is_down_stops_the_sync_at_once_and_a_later_one_catches_up
     assert report.stopped is not None
     assert "to answer, found nothing there; the events wait for the next sync" in report.stopped
     assert "secret" not in report.stopped
-    small.promote("down", "head", "production", "ada")
-    found = status(small, address)
-    assert (found.pending, found.reachable, found.last_error) == (2, False, report.stopped)
+    small.promote("down", "head", "production", Author("ada"))
+    shown = status(small, address)
+    assert (shown.pending, shown.reachable, shown.last_error) == (2, False, report.stopped)
     assert sync(small, tracking).published == 2
     assert shape(mlflow, "down")["aliases"] == {"production": 1}
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from raie.registry import Registry
+from raie.registry import Author, Registry
 from raie.registry.mlflow.client import answers, open_client, quiet_mlflow, ui_command
 from raie.registry.mlflow.publisher import status, sync
 from tests.conftest import free_port
@@ -114,15 +114,15 @@ def test_lost_answers_make_no_duplicate(local_registry: Registry, lossy: str) ->
     assert _Lossy.lost > 10
     _Lossy.share = 0.0
     with quiet_mlflow():
-        found = shape(open_client(lossy), "lossy")
-    runs = [run[0] for run in found["runs"]]
+        shown = shape(open_client(lossy), "lossy")
+    runs = [run[0] for run in shown["runs"]]
     assert len(runs) == len(set(runs)) == 9
-    assert len(found["models"]) == 4 + 3
-    assert [version for version, *_ in found["versions"]] == [1, 2, 3]
-    assert found["aliases"] == {"candidate": 2, "production": 3}
+    assert len(shown["models"]) == 4 + 3
+    assert [version for version, *_ in shown["versions"]] == [1, 2, 3]
+    assert shown["aliases"] == {"candidate": 2, "production": 3}
     assert sync(local_registry, lossy, again=True).failed == ()
     with quiet_mlflow():
-        assert shape(open_client(lossy), "lossy") == found
+        assert shape(open_client(lossy), "lossy") == shown
 
 
 def test_a_history_goes_through_the_server_and_links_to_its_pages(local_registry: Registry, server: str) -> None:
@@ -145,7 +145,7 @@ def test_a_long_reason_passes_a_server_on_postgresql_and_an_alias_moved_there_is
     versions, changes = dict.fromkeys(regions, 1), [change(region, "setup") for region in regions]
     first = edit(local_registry, "long", "setup", versions, *changes, reason=reason)
     second = edit(local_registry, "long", "edit", versions | {0: 2}, change(0, "update"), reason=reason)
-    local_registry.promote("long", second.id, "production", "ada", reason)
+    local_registry.promote("long", second.id, "production", Author("ada", reason))
     report = sync(local_registry, server_on_postgresql)
     assert (report.published, report.failed, report.aliases) == (3, (), ())
     with quiet_mlflow():

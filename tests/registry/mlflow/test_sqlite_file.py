@@ -37,10 +37,10 @@ def test_a_half_upgraded_file_with_records_is_left_alone_and_named_with_the_way_
         connection.execute("INSERT INTO runs VALUES ('a run of somebody')")
     with (
         quiet_mlflow(),
-        pytest.raises(MlflowUnreachable, match=r"mv mlflow.db mlflow.db.old.*sync --again") as told,
+        pytest.raises(MlflowUnreachable, match=r"mv mlflow.db mlflow.db.old.*sync --again") as refused,
     ):
         open_client(f"sqlite:///{file}")
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(refused.value)
     with closing(sqlite3.connect(file)) as connection:
         assert connection.execute("SELECT count(*) FROM runs").fetchone() == (1,)
 

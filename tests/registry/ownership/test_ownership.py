@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import make_url, text
 
 from raie import migrations
-from raie.registry import InvalidValue, NotOwner, Registry, StoreUnreachable, trust
+from raie.registry import Author, InvalidValue, NotOwner, Registry, StoreUnreachable, trust
 from raie.registry.db import triggers
 from raie.registry.db.engine import open_engine
 from raie.registry.maintenance import takeover
@@ -38,15 +38,15 @@ def worked(registry: Registry) -> World:
     world = World(registry)
     world.setup()
     world.edit(1, text="a")
-    registry.promote(MODEL, "head", "production", "ada")
+    registry.promote(MODEL, "head", "production", Author("ada"))
     publish(registry)
     return world
 
 
 def tidied(registry: Registry) -> int:
     """Lets everything old expire, and collects at once; how many blobs went."""
-    expire(registry, MODEL, Rule(keep_last=1), actor="ada")
-    return len(gc(registry, actor="ada", grace_s=0.0, strays=True).removed)
+    expire(registry, MODEL, Rule(keep_last=1), author=Author("ada"))
+    return len(gc(registry, author=Author("ada"), grace_s=0.0, orphans=True).removed)
 
 
 def whole(registry: Registry) -> bool:
@@ -58,47 +58,47 @@ def whole(registry: Registry) -> bool:
 
 
 def test_registries_that_share_a_store_never_delete_each_others_blobs(
-    registry: Registry, store_url: str, place: Path
+    registry: Registry, store_url: str, scratch: Path
 ) -> None:
-    url = f"sqlite:///{place / 'neighbour.db'}"
+    url = f"sqlite:///{scratch / 'neighbour.db'}"
     migrations.upgrade(url)
     neighbour = Registry.open(url, store_url)
     first, second = worked(registry), worked(neighbour)
     assert first.head.content.blobs() == second.head.content.blobs(), "equal training makes equal blobs"
     first.edit(1, text="b")
-    registry.promote(MODEL, "head", "production", "ada")
+    registry.promote(MODEL, "head", "production", Author("ada"))
     assert tidied(registry) > 0
     assert whole(registry)
     assert whole(neighbour)
-    assert gc(neighbour, actor="ada", grace_s=0.0, strays=True).strays == ()
+    assert gc(neighbour, author=Author("ada"), grace_s=0.0, orphans=True).orphans == ()
 
 
 @pytest.fixture
-def shared(store_url: str, place: Path) -> tuple[Registry, Registry]:
+def shared(store_url: str, scratch: Path) -> tuple[Registry, Registry]:
     """Two registries of an older raie in the root of one store, with equal blobs."""
-    one, two = (legacy(f"sqlite:///{place / name}.db", store_url) for name in ("one", "two"))
+    first, two = (legacy(f"sqlite:///{scratch / name}.db", store_url) for name in ("one", "two"))
     # As they were made: neither looked for the other, so both kept their chain heads before this revision.
-    for registry in (one, two):
+    for registry in (first, two):
         worked(registry)
-    return one, two
+    return first, two
 
 
 def test_nothing_is_collected_in_a_root_that_several_share_until_all_but_one_have_left_it(
     shared: tuple[Registry, Registry],
 ) -> None:
-    one, two = shared
+    first, two = shared
     for registry in shared:
         with pytest.raises(NotOwner, match="raie registry separate --reason"):
-            gc(registry, actor="ada", grace_s=0.0)
+            gc(registry, author=Author("ada"), grace_s=0.0)
         report = verify(registry)
         assert (report.ok, len(report.ownership.problems)) == (False, 1)
         assert "alone in the root" in report.ownership.problems[0]
         World(registry).edit(2, text="goes on meanwhile")
-    moved = takeover.separate(one, actor="ada", reason="of its own")
+    moved = takeover.separate(first, author=Author("ada", "of its own"))
     assert moved is not None
     assert moved.registry.store.scope == f"registries/{moved.epoch.registry}"
     assert whole(moved.registry)
-    assert takeover.separate(moved.registry, actor="ada", reason="again") is None
+    assert takeover.separate(moved.registry, author=Author("ada", "again")) is None
     publish(two)
     assert whole(two), "the last one left has the root"
     assert tidied(two) > 0
@@ -118,13 +118,13 @@ def test_a_registry_that_is_alone_in_a_root_goes_on_there(store_url: str, sqlite
 
 
 def test_a_process_that_works_in_the_part_that_was_left_cannot_lose_a_blob_there(
-    store_url: str, place: Path
+    store_url: str, scratch: Path
 ) -> None:
-    registry = legacy(f"sqlite:///{place / 'one.db'}", store_url)
+    registry = legacy(f"sqlite:///{scratch / 'one.db'}", store_url)
     worked(registry)
     late = World(Registry(registry.engine, registry.store))
     edit = late.begin()
-    assert takeover.separate(registry, actor="ada", reason="of its own") is not None
+    assert takeover.separate(registry, author=Author("ada", "of its own")) is not None
     with pytest.raises(NotOwner, match="moved to registries/"):
         late.changed(late.head.content, {1: "late"})
     late.registry.checked.clear()
@@ -137,11 +137,11 @@ def test_a_process_that_works_in_the_part_that_was_left_cannot_lose_a_blob_there
 # A database that is a copy
 
 
-def copied(registry: Registry, place: Path, request: pytest.FixtureRequest) -> Registry:
+def copied(registry: Registry, scratch: Path, request: pytest.FixtureRequest) -> Registry:
     """A copy of the database, opened on the same store, as a drill does."""
     if registry.engine.dialect.name == "sqlite":
-        shutil.copy(str(registry.engine.url.database), place / "copy.db")
-        url = f"sqlite:///{place / 'copy.db'}"
+        shutil.copy(str(registry.engine.url.database), scratch / "copy.db")
+        url = f"sqlite:///{scratch / 'copy.db'}"
     else:
         server, name = request.getfixturevalue("postgres_server"), f"copy_of_{registry.engine.url.database}"
         run_sql(server, f"CREATE DATABASE {name} TEMPLATE {registry.engine.url.database}")
@@ -152,29 +152,29 @@ def copied(registry: Registry, place: Path, request: pytest.FixtureRequest) -> R
 
 WRITES: dict[str, Callable[[Registry], object]] = {
     "put": lambda registry: registry.put(b"new"),
-    "begin": lambda registry: registry.begin(MODEL, "edit", seed=1, actor="ada"),
-    "roll back": lambda registry: registry.rollback_to(MODEL, "edit:1", "ada"),
-    "undo": lambda registry: registry.rollback_edit(MODEL, 2, "ada"),
-    "promote": lambda registry: registry.promote(MODEL, "edit:1", "production", "ada"),
-    "compose": lambda registry: registry.promote_region(MODEL, 1, 1, "production", "ada"),
+    "begin": lambda registry: registry.begin(MODEL, "edit", seed=1, author=Author("ada")),
+    "roll back": lambda registry: registry.rollback_to(MODEL, "edit:1", Author("ada")),
+    "undo": lambda registry: registry.rollback_edit(MODEL, 2, Author("ada")),
+    "promote": lambda registry: registry.promote(MODEL, "edit:1", "production", Author("ada")),
+    "cherry-pick": lambda registry: registry.promote_region(MODEL, 1, 1, "production", Author("ada")),
     "abort": lambda registry: registry.abort(MODEL, 3, force=True),
     "resume": lambda registry: registry.resume(MODEL, 3, force=True),
-    "expire": lambda registry: expire(registry, MODEL, Rule(keep_last=1), actor="ada"),
-    "collect": lambda registry: gc(registry, actor="ada", grace_s=0.0),
+    "expire": lambda registry: expire(registry, MODEL, Rule(keep_last=1), author=Author("ada")),
+    "collect": lambda registry: gc(registry, author=Author("ada"), grace_s=0.0),
     "keep a chain head": publish,
-    "set a policy": lambda registry: trust.set_policy(registry, MODEL, "production", {}, actor="ada"),
-    "trust a key": lambda registry: trust.trust_key(registry, MODEL, "a" * 64, "release", actor="ada"),
-    "approve": lambda registry: trust.approve(registry, MODEL, "head", "production", actor="bob", reason="fine"),
+    "set a policy": lambda registry: trust.set_policy(registry, MODEL, "production", {}, author=Author("ada")),
+    "trust a key": lambda registry: trust.trust_key(registry, MODEL, "a" * 64, "release", author=Author("ada")),
+    "approve": lambda registry: trust.approve(registry, MODEL, "head", "production", author=Author("bob", "fine")),
     "publish": lambda registry: sync(registry, "sqlite:///nowhere.db"),
 }
 
 
 def test_a_copy_of_a_database_reads_and_writes_nothing_until_it_is_forked(
-    registry: Registry, place: Path, request: pytest.FixtureRequest
+    registry: Registry, scratch: Path, request: pytest.FixtureRequest
 ) -> None:
     world = worked(registry)
     world.begin()
-    copy = copied(registry, place, request)
+    copy = copied(registry, scratch, request)
     before = sorted(blob.digest for blob in registry.store.iterate())
     for act in WRITES.values():
         with pytest.raises(NotOwner, match=r"is a copy: .*registry fork --reason.*registry move --reason"):
@@ -184,25 +184,25 @@ def test_a_copy_of_a_database_reads_and_writes_nothing_until_it_is_forked(
     report = verify(copy)
     assert (report.ok, len(report.ownership.notes)) == (True, 1), "it is what it was, and a note says more"
     with pytest.raises(InvalidValue, match="copy the database first"):
-        takeover.fork(registry, actor="ada", reason="not a copy")
+        takeover.fork(registry, author=Author("ada", "not a copy"))
 
-    forked = takeover.fork(copy, actor="ada", reason="drill").registry
+    forked = takeover.fork(copy, author=Author("ada", "drill")).registry
     assert World(forked).edit(1, text="a drill") == World(forked).head
-    forked.promote(MODEL, "head", "production", "ada")
+    forked.promote(MODEL, "head", "production", Author("ada"))
     world.edit(1, text="meanwhile")
-    registry.promote(MODEL, "head", "production", "ada")
-    for each in (registry, forked):
-        each.abort(MODEL, 3, force=True)
-        assert tidied(each) > 0
+    registry.promote(MODEL, "head", "production", Author("ada"))
+    for opened in (registry, forked):
+        opened.abort(MODEL, 3, force=True)
+        assert tidied(opened) > 0
     assert [whole(registry), whole(forked)] == [True, True]
 
 
 def test_a_move_takes_the_store_over_and_the_other_database_is_refused(
-    registry: Registry, place: Path, request: pytest.FixtureRequest
+    registry: Registry, scratch: Path, request: pytest.FixtureRequest
 ) -> None:
     worked(registry)
-    copy = copied(registry, place, request)
-    moved = takeover.move(copy, actor="ada", reason="the old server died")
+    copy = copied(registry, scratch, request)
+    moved = takeover.move(copy, author=Author("ada", "the old server died"))
     assert moved is not None
     assert (moved.epoch.number, moved.registry.store.scope) == (2, registry.store.scope)
     World(moved.registry).edit(2, text="after")
@@ -210,7 +210,7 @@ def test_a_move_takes_the_store_over_and_the_other_database_is_refused(
     registry.checked.clear()
     with pytest.raises(NotOwner, match=r"taken it over \(epoch 2, here 1\)"):
         World(registry).begin()
-    assert takeover.move(moved.registry, actor="ada", reason="again") is None
+    assert takeover.move(moved.registry, author=Author("ada", "again")) is None
 
 
 # The table of docs/registry.md: what is done to files, and whether the database may write afterwards
@@ -257,9 +257,9 @@ def restored_over_it(folder: Path) -> Path:
     ids=lambda value: getattr(value, "__name__", None),
 )
 def test_what_is_done_to_files_and_whether_the_database_may_write_afterwards(
-    place: Path, act: Callable[[Path], Path], writes: bool
+    scratch: Path, act: Callable[[Path], Path], writes: bool
 ) -> None:
-    folder = place / "work"
+    folder = scratch / "work"
     migrations.upgrade(f"sqlite:///{folder / 'registry.db'}")
     world = World(Registry.open(f"sqlite:///{folder / 'registry.db'}", str(folder / "store")))
     world.setup()
@@ -267,23 +267,23 @@ def test_what_is_done_to_files_and_whether_the_database_may_write_afterwards(
     world.edit(1, text="after the backup")
     publish(world.registry)
     file = act(folder)
-    found = Registry.open(f"sqlite:///{file}", str(file.parent / "store"))
+    opened = Registry.open(f"sqlite:///{file}", str(file.parent / "store"))
     if not writes:
         with pytest.raises(NotOwner):
-            World(found).begin()
-        moved = takeover.move(found, actor="ada", reason="it is meant")
+            World(opened).begin()
+        moved = takeover.move(opened, author=Author("ada", "it is meant"))
         assert moved is not None
-        found = moved.registry
-    World(found).edit(2, text="goes on")
-    publish(found)
-    report = verify(found)
+        opened = moved.registry
+    World(opened).edit(2, text="goes on")
+    publish(opened)
+    report = verify(opened)
     assert report.ok, report
     assert bool(report.ownership.notes) == (act is restored_over_it), "of the heads that were cut off"
     if act is workspace_copied:
         assert whole(World(world.registry).registry)
 
 
-MINE, OTHER = "a" * 32, "b" * 32
+MINE, THEIRS = "a" * 32, "b" * 32
 HERE, THERE = {"file": "1"}, {"file": "2"}
 DISK, DISK_2 = {"folder": "7"}, {"folder": "8"}
 POSTGRES = {"database": "5", "system": "9"}
@@ -300,8 +300,8 @@ POSTGRES = {"database": "5", "system": "9"}
         (Marker(MINE, 2, HERE, {}), THERE, {}, "copy"),
         (Marker(MINE, 3, HERE, DISK), HERE, DISK, "stale"),
         (Marker(MINE, 1, THERE, DISK), HERE, DISK, "unclaimed"),
-        (Marker(OTHER, 1, HERE, DISK), HERE, DISK, "other"),
-        (Marker(OTHER, 1, HERE, DISK, released=True), HERE, DISK, "unclaimed"),
+        (Marker(THEIRS, 1, HERE, DISK), HERE, DISK, "other"),
+        (Marker(THEIRS, 1, HERE, DISK, released=True), HERE, DISK, "unclaimed"),
         (Marker("c" * 32, 1, HERE, DISK), HERE, DISK, "unclaimed"),
         (Marker(MINE, 2, POSTGRES, {}), POSTGRES, {}, "owner"),
         (Marker(MINE, 2, POSTGRES, {}), POSTGRES | {"system": None}, {}, "owner"),
@@ -329,13 +329,13 @@ def test_a_page_of_a_proxy_is_no_marker(data: bytes) -> None:
 @pytest.mark.parametrize("fails_at", ["blob", "switch", "end"])
 def test_a_fork_that_was_interrupted_goes_on_when_it_is_repeated(
     local_registry: Registry,
-    place: Path,
+    scratch: Path,
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
     fails_at: str,
 ) -> None:
     world = worked(local_registry)
-    copy = copied(local_registry, place, request)
+    copy = copied(local_registry, scratch, request)
     puts = []
 
     def interrupted(*args: object, **options: object) -> None:
@@ -351,49 +351,49 @@ def test_a_fork_that_was_interrupted_goes_on_when_it_is_repeated(
             report = None
             patch.setattr(takeover, "_switch" if fails_at == "switch" else "publish", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            takeover.fork(copy, actor="ada", reason="drill", report=report)
-    before = {path.name for path in (place / "local" / "store" / "registries").iterdir()}
+            takeover.fork(copy, author=Author("ada", "drill"), report=report)
+    before = {path.name for path in (scratch / "local" / "store" / "registries").iterdir()}
     assert len(before) == 2
-    again = Registry.open(url_of(copy), str(place / "local" / "store"))
+    again = Registry.open(url_of(copy), str(scratch / "local" / "store"))
     if fails_at != "end":
         assert again.store.scope == local_registry.store.scope, "nothing has changed"
-        again = takeover.fork(again, actor="ada", reason="drill").registry
-    assert {path.name for path in (place / "local" / "store" / "registries").iterdir()} == before
+        again = takeover.fork(again, author=Author("ada", "drill")).registry
+    assert {path.name for path in (scratch / "local" / "store" / "registries").iterdir()} == before
     World(again).edit(0, text="a drill")
     assert [whole(again), whole(world.registry)] == [True, True]
 
 
 def test_a_fork_that_lacks_a_blob_switches_nothing(
-    local_registry: Registry, place: Path, request: pytest.FixtureRequest
+    local_registry: Registry, scratch: Path, request: pytest.FixtureRequest
 ) -> None:
     world = worked(local_registry)
-    copy = copied(local_registry, place, request)
+    copy = copied(local_registry, scratch, request)
     local_registry.store.delete(world.head.content.regions[1]["lora"])
     with pytest.raises(Exception, match="restore it from a backup"):
-        takeover.fork(copy, actor="ada", reason="drill")
-    assert Registry.open(url_of(copy), str(place / "local" / "store")).store.scope == local_registry.store.scope
+        takeover.fork(copy, author=Author("ada", "drill"))
+    assert Registry.open(url_of(copy), str(scratch / "local" / "store")).store.scope == local_registry.store.scope
 
 
 # Beside a gc
 
 
 def test_a_gc_stops_before_it_deletes_what_another_database_has_taken_over(
-    local_registry: Registry, place: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    local_registry: Registry, scratch: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = worked(local_registry)
-    copy = copied(local_registry, place, request)
+    copy = copied(local_registry, scratch, request)
     world.edit(1, text="b")
-    local_registry.promote(MODEL, "head", "production", "ada")
-    expire(local_registry, MODEL, Rule(keep_last=1), actor="ada")
+    local_registry.promote(MODEL, "head", "production", Author("ada"))
+    expire(local_registry, MODEL, Rule(keep_last=1), author=Author("ada"))
     removing = maintenance._remove
 
     def after_it(registry: Registry, batch: list[maintenance.Collected]) -> list[maintenance.Collected]:
-        assert takeover.move(copy, actor="ada", reason="took over") is not None
+        assert takeover.move(copy, author=Author("ada", "took over")) is not None
         return removing(registry, batch)
 
     monkeypatch.setattr(maintenance, "_remove", after_it)
     with pytest.raises(NotOwner, match="taken it over"):
-        gc(local_registry, actor="ada", grace_s=0.0)
+        gc(local_registry, author=Author("ada"), grace_s=0.0)
     assert whole(copy), "what it serves is there"
 
 
@@ -455,10 +455,10 @@ def test_verify_names_what_was_done_to_the_identity_by_hand(local_registry: Regi
 
 
 def test_verify_names_an_epoch_whose_row_was_deleted(
-    local_registry: Registry, place: Path, request: pytest.FixtureRequest
+    local_registry: Registry, scratch: Path, request: pytest.FixtureRequest
 ) -> None:
     worked(local_registry)
-    moved = takeover.move(copied(local_registry, place, request), actor="ada", reason="moved")
+    moved = takeover.move(copied(local_registry, scratch, request), author=Author("ada", "moved"))
     assert moved is not None
     _sql("DELETE FROM identity WHERE id = 1")(moved.registry)
     (problem,) = verify(moved.registry).ownership.problems
@@ -484,6 +484,6 @@ def test_a_store_that_does_not_answer_stops_no_reading_and_nothing_that_needs_no
     shutil.move(str(local_registry.store.top), f"{local_registry.store.top}.away")  # type: ignore[attr-defined]
     away = replace(Registry.open(url_of(local_registry), str(local_registry.store.top)), checked={})  # type: ignore[attr-defined]
     assert away.resolve(MODEL, "production").id == world.head.id
-    trust.trust_key(away, MODEL, "a" * 64, "release", actor="ada")
+    trust.trust_key(away, MODEL, "a" * 64, "release", author=Author("ada"))
     with pytest.raises(StoreUnreachable, match="found no folder"):
-        away.begin(MODEL, "edit", seed=1, actor="ada")
+        away.begin(MODEL, "edit", seed=1, author=Author("ada"))

@@ -13,6 +13,7 @@ from sqlalchemy import text
 from raie.registry import (
     AliasConflict,
     AuditEvent,
+    Author,
     InvalidValue,
     NotFound,
     PromotionRefused,
@@ -27,6 +28,7 @@ from raie.registry.db.engine import reading
 from raie.registry.maintenance.trust_rows import check
 from raie.registry.maintenance.verify import verify
 from raie.registry.promotion import signing
+from raie.registry.states import AuditAction
 from tests.registry.building import MODEL, World
 from tests.registry.db.revisions import settle
 
@@ -47,17 +49,17 @@ class Team(World):
 
     def judged(self, region: int, change_of_recall: float | None, actor: str = "ada", **more: Any) -> Snapshot:
         """An edit of one region by somebody, with its impact report."""
-        begun = self.begin(actor=actor)
+        begun = self.begin(author=Author(actor))
         base = self.registry.resolve(self.model, str(begun.base)).content
         content = self.changed(base, {region: f"{begun.number}"})
-        told = report(change_of_recall, untouched=tuple(sorted(base.regions.keys() - {region}))) | more
-        return self.commit(begun, content, region, **told)
+        whole_report = report(change_of_recall, untouched=tuple(sorted(base.regions.keys() - {region}))) | more
+        return self.commit(begun, content, region, **whole_report)
 
     def ask(self, alias: str = "production", **fields: Any) -> None:
-        trust.set_policy(self.registry, self.model, alias, fields, actor="owner", reason="as agreed")
+        trust.set_policy(self.registry, self.model, alias, fields, author=Author("owner", "as agreed"))
 
     def promote(self, ref: str = "head", alias: str = "production", **more: Any) -> Any:
-        return self.registry.promote(self.model, ref, alias, "grace", "because", **more)
+        return self.registry.promote(self.model, ref, alias, Author("grace", "because"), **more)
 
     def refused(self, ref: str = "head", alias: str = "production", **more: Any) -> tuple[str, ...]:
         """The violations of a promotion that must be refused and must leave nothing behind."""
@@ -75,15 +77,17 @@ class Team(World):
         with reading(self.registry.engine) as connection:
             return list(audit.events(connection))
 
-    def evaluate(self, ref: str, against: str, told: dict[str, Any]) -> None:
-        trust.record_evaluation(self.registry, self.model, ref, against, told, actor="carol", reason="nightly")
+    def evaluate(self, ref: str, against: str, measured: dict[str, Any]) -> None:
+        trust.record_evaluation(
+            self.registry, self.model, ref, against, measured, author=Author("carol", "nightly")
+        )
 
     def approve(self, ref: str, actor: str, alias: str = "production") -> None:
-        trust.approve(self.registry, self.model, ref, alias, actor=actor, reason="looked at it")
+        trust.approve(self.registry, self.model, ref, alias, author=Author(actor, "looked at it"))
 
 
 def beginning(registry: Registry) -> Team:
-    """A set-up in production, and an edit of region 1 by ada that lost a little on old windows."""
+    """A setup in production, and an edit of region 1 by ada that lost a little on old windows."""
     team = Team(registry)
     team.setup()
     team.promote("edit:1")
@@ -155,7 +159,7 @@ def test_a_newer_evaluation_takes_the_place_of_an_older_one_for_better_or_worse(
     anywhere.evaluate("head", "production", report(GOOD))
     anywhere.evaluate("head", "edit:2", report(BAD))
     rehearsed = trust.rehearse(anywhere.registry, MODEL, "head", "production")
-    assert rehearsed.passes
+    assert rehearsed.accepted
     assert "evaluation 1" in rehearsed.gates[0].line
     anywhere.evaluate("head", "production", report(BAD))
     assert "evaluation 3" in anywhere.refused()[0]
@@ -166,7 +170,7 @@ def test_a_newer_evaluation_takes_the_place_of_an_older_one_for_better_or_worse(
 def test_an_evaluation_counts_only_against_what_the_alias_serves(team: Team) -> None:
     team.judged(1, GOOD)
     team.ask(retention=0.0)
-    # Edit 3 lost nothing against edit 2; against the set-up, which is served, nobody has measured it.
+    # Edit 3 lost nothing against edit 2; against the setup, which is served, nobody has measured it.
     assert "no evaluation against what production serves" in team.refused()[0]
     team.evaluate("head", "production", report(GOOD))
     team.promote()
@@ -176,7 +180,7 @@ def test_an_evaluation_counts_only_against_what_the_alias_serves(team: Team) -> 
 def test_a_promotion_in_between_makes_an_evaluation_one_of_something_else(team: Team) -> None:
     team.ask(retention=0.0)
     team.evaluate("head", "production", report(GOOD))
-    assert trust.rehearse(team.registry, MODEL, "head", "production").passes
+    assert trust.rehearse(team.registry, MODEL, "head", "production").accepted
     team.ask(protected=False)
     team.judged(0, GOOD)
     team.promote("edit:3")
@@ -188,7 +192,7 @@ def test_equal_contents_share_their_evaluations(team: Team) -> None:
     team.ask(retention=0.0)
     team.evaluate("edit:2", "production", report(GOOD))
     team.judged(0, GOOD)
-    again = team.registry.rollback_to(MODEL, "edit:2", "ada")
+    again = team.registry.rollback_to(MODEL, "edit:2", Author("ada"))
     assert again.id != team.registry.resolve(MODEL, "edit:2").id
     assert team.promote().target == again.id
 
@@ -206,7 +210,7 @@ def test_an_edit_that_was_replayed_on_another_head_is_not_what_was_judged(team: 
 
 def test_old_evaluations_are_refused_until_they_are_renewed(team: Team) -> None:
     team.ask(max_age_s=3600.0)
-    assert trust.rehearse(team.registry, MODEL, "head", "production").passes
+    assert trust.rehearse(team.registry, MODEL, "head", "production").accepted
     by_hand(team.registry, "UPDATE edits SET closed_at = closed_at - 7200")
     assert "0.1 days old (edit 2)" in team.refused()[0]
     team.evaluate("head", "production", report(BAD))
@@ -218,8 +222,8 @@ def test_the_newest_evaluation_is_the_last_one_recorded_whatever_the_clocks_said
 ) -> None:
     anywhere.ask(retention=0.0)
     now = time.time()
-    for ahead in (3e6, 1e6, 0.0):
-        monkeypatch.setattr(time, "time", lambda ahead=ahead: now + ahead)
+    for offset in (3e6, 1e6, 0.0):
+        monkeypatch.setattr(time, "time", lambda offset=offset: now + offset)
         anywhere.evaluate("head", "production", report(GOOD))
         anywhere.evaluate("head", "production", report(BAD))
     assert "-0.05 (evaluation 6)" in anywhere.refused()[0], "a clock that was ahead once must not decide for ever"
@@ -234,8 +238,8 @@ def test_an_edit_that_landed_after_an_evaluation_is_newer_though_its_clock_was_b
     anywhere.evaluate("head", "production", report(GOOD))
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now - 1e6)
-    begun = anywhere.begin(anywhere.registry.resolve(MODEL, "edit:1"), actor="ada")
-    anywhere.registry.rollback_to(MODEL, "edit:1", "ada")
+    begun = anywhere.begin(anywhere.registry.resolve(MODEL, "edit:1"), author=Author("ada"))
+    anywhere.registry.rollback_to(MODEL, "edit:1", Author("ada"))
     content = anywhere.registry.resolve(MODEL, "edit:2").content
     anywhere.commit(begun, content, 1, **report(BAD))
     assert f"-0.05 (edit {begun.number})" in anywhere.refused()[0]
@@ -243,7 +247,7 @@ def test_an_edit_that_landed_after_an_evaluation_is_newer_though_its_clock_was_b
 
 def test_a_region_that_a_report_calls_untouched_must_be_so_byte_for_byte(team: Team) -> None:
     team.ask(locality=True)
-    assert trust.rehearse(team.registry, MODEL, "head", "production").passes
+    assert trust.rehearse(team.registry, MODEL, "head", "production").accepted
     team.evaluate("head", "production", report(GOOD, untouched=(0, 1, 2)))
     assert "another region 1 (evaluation 1)" in team.refused()[0]
     team.evaluate("head", "production", {"retention": "no such thing", "untouched": "all"})
@@ -261,9 +265,9 @@ def test_the_first_promotion_has_nothing_to_be_compared_with(local_registry: Reg
 
 def test_the_same_content_again_has_nothing_to_be_compared_with_either(team: Team) -> None:
     team.ask(retention=0.5, locality=True, max_age_s=60.0)
-    again = team.registry.rollback_to(MODEL, "edit:1", "ada")
+    again = team.registry.rollback_to(MODEL, "edit:1", Author("ada"))
     assert team.promote().target == again.id
-    assert trust.rehearse(team.registry, MODEL, "production", "production").passes
+    assert trust.rehearse(team.registry, MODEL, "production", "production").accepted
 
 
 # --- People
@@ -292,11 +296,11 @@ def test_whoever_made_a_region_of_it_is_an_author_though_somebody_else_made_the_
 
 def test_an_approval_needs_a_reason_and_is_given_once(team: Team) -> None:
     with pytest.raises(InvalidValue, match="reason"):
-        trust.approve(team.registry, MODEL, "head", "production", actor="bob", reason=" ")
+        trust.approve(team.registry, MODEL, "head", "production", author=Author("bob", " "))
     with pytest.raises(NotFound):
-        trust.approve(team.registry, MODEL, "edit:9", "production", actor="bob", reason="x")
-    first = trust.approve(team.registry, MODEL, "head", "production", actor="bob", reason="once")
-    assert trust.approve(team.registry, MODEL, "head", "production", actor="bob", reason="twice") == first
+        trust.approve(team.registry, MODEL, "edit:9", "production", author=Author("bob", "x"))
+    first = trust.approve(team.registry, MODEL, "head", "production", author=Author("bob", "once"))
+    assert trust.approve(team.registry, MODEL, "head", "production", author=Author("bob", "twice")) == first
     assert [event.action for event in team.events()].count("approve") == 1
 
 
@@ -313,12 +317,12 @@ def test_an_approval_that_is_taken_back_counts_no_more_until_it_is_given_again(a
     registry = anywhere.registry
     anywhere.ask(second_person=True)
     anywhere.approve("head", "bob")
-    taken = trust.withdraw(registry, MODEL, "head", "production", actor="Bob", reason="looked again")
+    taken = trust.withdraw(registry, MODEL, "head", "production", author=Author("Bob", "looked again"))
     assert taken.withdrawn
-    assert trust.withdraw(registry, MODEL, "head", "production", actor="bob", reason="again") == taken
+    assert trust.withdraw(registry, MODEL, "head", "production", author=Author("bob", "again")) == taken
     assert "no approval" in anywhere.refused()[0]
     anywhere.approve("head", "grace")
-    trust.withdraw(registry, MODEL, "head", "production", actor="grace", reason="me too")
+    trust.withdraw(registry, MODEL, "head", "production", author=Author("grace", "me too"))
     anywhere.approve("head", "bob")
     assert anywhere.promote().target == anywhere.head.id
     actions = [event.action for event in anywhere.events() if event.action in ("approve", "withdraw")]
@@ -329,9 +333,9 @@ def test_an_approval_that_is_taken_back_counts_no_more_until_it_is_given_again(a
 def test_nobody_takes_back_what_somebody_else_approved(team: Team) -> None:
     team.approve("head", "bob")
     with pytest.raises(NotFound, match="by ada, found approval by bob; only who gave one takes it back"):
-        trust.withdraw(team.registry, MODEL, "head", "production", actor="ada", reason="no")
+        trust.withdraw(team.registry, MODEL, "head", "production", author=Author("ada", "no"))
     with pytest.raises(InvalidValue, match="reason"):
-        trust.withdraw(team.registry, MODEL, "head", "production", actor="bob", reason=" ")
+        trust.withdraw(team.registry, MODEL, "head", "production", author=Author("bob", " "))
 
 
 # --- Overrides
@@ -344,17 +348,17 @@ def test_an_override_needs_a_policy_that_allows_it_and_a_reason_and_stays_in_the
     with pytest.raises(PromotionRefused, match="--override --reason"):
         anywhere.promote()
     with pytest.raises(InvalidValue, match="reason for the override"):
-        anywhere.registry.promote(MODEL, "head", "production", "grace", " ", override=True)
+        anywhere.registry.promote(MODEL, "head", "production", Author("grace", " "), override=True)
     served = anywhere.registry.resolve(MODEL, "production").id
     anywhere.promote(override=True)
-    told, moved = anywhere.events()[-2:]
-    assert (told.action, told.subject, told.source, told.target) == (
+    logged, moved = anywhere.events()[-2:]
+    assert (logged.action, logged.subject, logged.source, logged.target) == (
         "override",
         "alias:production",
         served,
         anywhere.head.id,
     )
-    assert told.reason.startswith("because (in spite of retention: expected")
+    assert logged.reason.startswith("because (in spite of retention: expected")
     assert moved.action == "promote"
     assert verify(anywhere.registry).ok
 
@@ -373,31 +377,31 @@ def test_a_signature_is_never_overridden(team: Team) -> None:
 # --- Compositions
 
 
-def test_a_composition_must_show_what_every_snapshot_must(anywhere: Team) -> None:
+def test_a_cherry_pick_must_show_what_every_snapshot_must(anywhere: Team) -> None:
     anywhere.ask(retention=-0.01, second_person=True)
     anywhere.promote("production", "trial")
     before, blobs = anywhere.state(), sorted(blob.digest for blob in anywhere.registry.store.iterate())
     with pytest.raises(PromotionRefused):
-        anywhere.registry.promote_region(MODEL, 1, 2, "production", "grace")
+        anywhere.registry.promote_region(MODEL, 1, 2, "production", Author("grace"))
     assert (anywhere.state(), sorted(blob.digest for blob in anywhere.registry.store.iterate())) == (before, blobs)
     anywhere.judged(0, GOOD)
-    composed, _ = anywhere.registry.promote_region(MODEL, 0, 2, "trial", "grace")
-    assert not trust.rehearse_region(anywhere.registry, MODEL, 0, 2, "production", actor="grace").passes
+    picked, _ = anywhere.registry.promote_region(MODEL, 0, 2, "trial", Author("grace"))
+    assert not trust.rehearse_region(anywhere.registry, MODEL, 0, 2, "production", author=Author("grace")).accepted
     anywhere.evaluate("trial", "production", report(GOOD))
     anywhere.approve("trial", "grace")
-    assert anywhere.refused("trial"), "grace composed it herself"
+    assert anywhere.refused("trial"), "grace picked it herself"
     anywhere.approve("trial", "bob")
-    served, move = anywhere.registry.promote_region(MODEL, 0, 2, "production", "grace")
-    assert (served.id, move.target) == (composed.id, composed.id)
+    served, move = anywhere.registry.promote_region(MODEL, 0, 2, "production", Author("grace"))
+    assert (served.id, move.target) == (picked.id, picked.id)
     assert verify(anywhere.registry).ok
 
 
-def test_a_composition_can_be_overridden_like_any_other(team: Team) -> None:
+def test_a_cherry_pick_can_be_overridden_like_any_other(team: Team) -> None:
     team.ask(retention=0.0, override=True)
     team.judged(0, GOOD)
-    served, _ = team.registry.promote_region(MODEL, 0, 2, "production", "grace", "urgent", override=True)
+    served, _ = team.registry.promote_region(MODEL, 0, 2, "production", Author("grace", "urgent"), override=True)
     assert team.registry.resolve(MODEL, "production").id == served.id
-    assert [event.action for event in team.events()[-3:]] == ["compose", "override", "promote"]
+    assert [event.action for event in team.events()[-3:]] == [AuditAction.CHERRY_PICK, "override", "promote"]
 
 
 # --- Signatures
@@ -407,12 +411,12 @@ def test_only_a_signature_by_a_trusted_key_lets_a_snapshot_through(team: Team) -
     release, stranger = signing.generate(), signing.generate()
     team.ask(require_signed=True)
     assert "found none" in team.refused()[0]
-    trust.sign(team.registry, MODEL, "head", stranger, actor="eve")
+    trust.sign(team.registry, MODEL, "head", stranger, author=Author("eve"))
     assert "found none" in team.refused()[0]
-    trust.trust_key(team.registry, MODEL, release.key, "release", actor="owner")
-    trust.sign(team.registry, MODEL, "edit:1", release, actor="ci")
+    trust.trust_key(team.registry, MODEL, release.key, "release", author=Author("owner"))
+    trust.sign(team.registry, MODEL, "edit:1", release, author=Author("ci"))
     assert team.refused(), "a signature is of one snapshot"
-    trust.sign(team.registry, MODEL, "head", release, actor="ci")
+    trust.sign(team.registry, MODEL, "head", release, author=Author("ci"))
     assert team.promote().target == team.head.id
     assert verify(team.registry).ok
     assert verify(team.registry).trust.signatures == 3
@@ -420,12 +424,12 @@ def test_only_a_signature_by_a_trusted_key_lets_a_snapshot_through(team: Team) -
 
 def test_what_an_alias_serves_is_checked_again_whenever_it_is_loaded(anywhere: Team) -> None:
     release = signing.generate()
-    trust.trust_key(anywhere.registry, MODEL, release.key, "release", actor="owner")
-    signed = trust.sign(anywhere.registry, MODEL, "head", release, actor="ci")
+    trust.trust_key(anywhere.registry, MODEL, release.key, "release", author=Author("owner"))
+    signed = trust.sign(anywhere.registry, MODEL, "head", release, author=Author("ci"))
     anywhere.ask(require_signed=True)
     anywhere.promote()
     assert anywhere.registry.resolve(MODEL, "production").id == signed.snapshot
-    trust.revoke_key(anywhere.registry, MODEL, "release", actor="owner", reason="lost laptop")
+    trust.revoke_key(anywhere.registry, MODEL, "release", author=Author("owner", "lost laptop"))
     with pytest.raises(Untrusted, match="raie sign"):
         anywhere.registry.resolve(MODEL, "production")
     assert any("requires a trusted signature" in problem for problem in verify(anywhere.registry).trust.problems)
@@ -433,8 +437,8 @@ def test_what_an_alias_serves_is_checked_again_whenever_it_is_loaded(anywhere: T
     with pytest.raises(Untrusted):
         trust.servable(anywhere.registry, MODEL, signed.snapshot)
     again = signing.generate()
-    trust.trust_key(anywhere.registry, MODEL, again.key, "release", actor="owner")
-    trust.sign(anywhere.registry, MODEL, "production", again, actor="ci")
+    trust.trust_key(anywhere.registry, MODEL, again.key, "release", author=Author("owner"))
+    trust.sign(anywhere.registry, MODEL, "production", again, author=Author("ci"))
     assert anywhere.registry.resolve(MODEL, "production").id == signed.snapshot
     assert trust.servable(anywhere.registry, MODEL, signed.snapshot).id == signed.snapshot
 
@@ -456,8 +460,8 @@ def test_a_row_that_was_moved_by_hand_is_noticed_at_the_next_load(team: Team) ->
 
 def test_a_row_moved_by_hand_with_its_log_is_not_in_the_audit(anywhere: Team) -> None:
     release = signing.generate()
-    trust.trust_key(anywhere.registry, MODEL, release.key, "release", actor="owner")
-    trust.sign(anywhere.registry, MODEL, "production", release, actor="ci")
+    trust.trust_key(anywhere.registry, MODEL, release.key, "release", author=Author("owner"))
+    trust.sign(anywhere.registry, MODEL, "production", release, author=Author("ci"))
     anywhere.ask(require_signed=True)
     assert anywhere.registry.resolve(MODEL, "production").edit == 1
     by_hand(anywhere.registry, MOVED, LOGGED)
@@ -493,20 +497,20 @@ TAMPERED = {
 
 def test_verify_names_every_word_of_trust_that_was_changed_by_hand(anywhere: Team) -> None:
     release = signing.generate()
-    trust.trust_key(anywhere.registry, MODEL, release.key, "release", actor="owner")
-    trust.sign(anywhere.registry, MODEL, "head", release, actor="ci")
+    trust.trust_key(anywhere.registry, MODEL, release.key, "release", author=Author("owner"))
+    trust.sign(anywhere.registry, MODEL, "head", release, author=Author("ci"))
     anywhere.approve("head", "ada")
     anywhere.evaluate("head", "production", report(GOOD))
     anywhere.ask(require_signed=True, second_person=True)
-    trust.sign(anywhere.registry, MODEL, "production", release, actor="ci")
+    trust.sign(anywhere.registry, MODEL, "production", release, author=Author("ci"))
     assert verify(anywhere.registry).ok
     for statement, problem in TAMPERED.items():
         with anywhere.registry.engine.connect() as connection:
             triggers.drop(connection)
             connection.execute(text(statement))
-            found = check(connection).problems
+            lines = check(connection).problems
             connection.rollback()
-        assert any(problem in line for line in found), (statement, found)
+        assert any(problem in line for line in lines), (statement, lines)
     assert verify(anywhere.registry).ok
 
 
@@ -515,31 +519,31 @@ def test_verify_names_every_word_of_trust_that_was_changed_by_hand(anywhere: Tea
 
 def test_a_key_is_trusted_under_one_name_and_revoked_by_it_or_by_its_first_characters(team: Team) -> None:
     registry, a, b = team.registry, "a" * 64, "ab" * 32
-    first = trust.trust_key(registry, MODEL, a, "release", actor="owner", reason="CI")
-    assert trust.trust_key(registry, MODEL, a, "release", actor="owner") == first
+    first = trust.trust_key(registry, MODEL, a, "release", author=Author("owner", "CI"))
+    assert trust.trust_key(registry, MODEL, a, "release", author=Author("owner")) == first
     with pytest.raises(InvalidValue, match="no other trusted key"):
-        trust.trust_key(registry, MODEL, b, "release", actor="owner")
-    trust.trust_key(registry, MODEL, b, "laptop", actor="owner")
+        trust.trust_key(registry, MODEL, b, "release", author=Author("owner"))
+    trust.trust_key(registry, MODEL, b, "laptop", author=Author("owner"))
     for name in ("nobody", "aa", "b" * 64):
         with pytest.raises(NotFound, match="raie keys list"):
-            trust.revoke_key(registry, MODEL, name, actor="owner")
-    assert trust.revoke_key(registry, MODEL, "abab", actor="owner").name == "laptop"
-    revoked = trust.revoke_key(registry, MODEL, "release", actor="owner")
-    assert trust.revoke_key(registry, MODEL, "release", actor="owner") == revoked
-    trust.trust_key(registry, MODEL, b, "release", actor="owner")
+            trust.revoke_key(registry, MODEL, name, author=Author("owner"))
+    assert trust.revoke_key(registry, MODEL, "abab", author=Author("owner")).name == "laptop"
+    revoked = trust.revoke_key(registry, MODEL, "release", author=Author("owner"))
+    assert trust.revoke_key(registry, MODEL, "release", author=Author("owner")) == revoked
+    trust.trust_key(registry, MODEL, b, "release", author=Author("owner"))
     assert [(event.key, event.name, event.trusted) for event in trust.keys(registry, MODEL)] == [
         (a, "release", False),
         (b, "release", True),
     ]
-    told = [event.action for event in team.events() if event.subject.startswith("key:")]
-    assert told == ["trust key", "trust key", "revoke key", "revoke key", "trust key"]
+    logged = [event.action for event in team.events() if event.subject.startswith("key:")]
+    assert logged == ["trust key", "trust key", "revoke key", "revoke key", "trust key"]
 
 
 def test_signing_again_with_the_same_key_is_the_same_signature(team: Team) -> None:
     release = signing.generate()
-    first = trust.sign(team.registry, MODEL, "head", release, actor="ci", reason="once")
-    assert trust.sign(team.registry, MODEL, "head", release, actor="ci", reason="twice") == first
-    trust.sign(team.registry, MODEL, "head", signing.generate(), actor="ci")
+    first = trust.sign(team.registry, MODEL, "head", release, author=Author("ci", "once"))
+    assert trust.sign(team.registry, MODEL, "head", release, author=Author("ci", "twice")) == first
+    trust.sign(team.registry, MODEL, "head", signing.generate(), author=Author("ci"))
     assert len(trust.signatures(team.registry, MODEL, "head")) == 2
 
 
@@ -555,15 +559,15 @@ def test_a_policy_is_changed_field_by_field_and_every_version_is_kept(anywhere: 
         (2, -0.01, True),
         (1, -0.01, False),
     ]
-    told = [event for event in anywhere.events() if event.action == "policy"]
-    assert [event.subject for event in told] == ["policy:1 of alias:production", "policy:2 of alias:production"]
-    assert told[1].source == told[0].target
+    logged = [event for event in anywhere.events() if event.action == "policy"]
+    assert [event.subject for event in logged] == ["policy:1 of alias:production", "policy:2 of alias:production"]
+    assert logged[1].source == logged[0].target
     with pytest.raises(InvalidValue):
         anywhere.ask(quorum=3)
     with pytest.raises(InvalidValue):
         anywhere.ask("head", locality=True)
     with pytest.raises(NotFound):
-        trust.set_policy(anywhere.registry, "nobody", "production", {}, actor="owner")
+        trust.set_policy(anywhere.registry, "nobody", "production", {}, author=Author("owner"))
 
 
 def test_an_alias_without_a_policy_or_with_a_lifted_one_moves_as_ever(team: Team) -> None:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from raie.registry import InvalidValue, canonical_json
 from raie.registry.canonical import parse_json
-from raie.registry.promotion.policy import Evaluation, Facts, Policy, gates, violations
+from raie.registry.promotion.impact_report import Change, ImpactReport, Part
+from raie.registry.promotion.policy import Evaluation, Facts, Policy, Threshold, gates, violations
 
 CHANGES = st.floats(-1, 1, allow_nan=False)
 PEOPLE = st.frozensets(st.sampled_from(["ada", "bob", "grace"]))
@@ -29,16 +30,35 @@ STRICTER = {
 }
 
 
+PARTS = ("retention", "adaptation", "adaptation_known")
+NAMES = (("retention", "NDCG@10"), ("adaptation", "NDCG@10"), ("cold", "Recall@10"))
+
+
+def measured(**means: float | None) -> ImpactReport:
+    """A report with these changes of Recall@10, and half of them as changes of NDCG@10."""
+    return ImpactReport(
+        2,
+        {
+            part: Part(9, {}, {}, {"Recall@10": Change(mean), "NDCG@10": Change(mean / 2)})
+            for part, mean in means.items()
+            if mean is not None
+        },
+    )
+
+
 def policies() -> st.SearchStrategy[Policy]:
-    numbers = {name: st.none() | CHANGES for name in ("retention", "adaptation", "adaptation_known")}
+    numbers = {name: st.none() | CHANGES for name in PARTS}
     ages = {"max_age_s": st.none() | st.floats(1, 1e9)}
-    return st.builds(Policy, **numbers, **ages, **{name: st.booleans() for name in FLAGS})
+    least = st.dictionaries(st.sampled_from(NAMES), CHANGES, max_size=2)
+    thresholds = least.map(lambda asked: tuple(sorted(Threshold(*key, value) for key, value in asked.items())))
+    flags = {name: st.booleans() for name in FLAGS}
+    return st.builds(Policy, **numbers, **ages, **flags, thresholds=thresholds)
 
 
 def evaluations() -> st.SearchStrategy[Evaluation]:
     disturbed = st.none() | st.lists(st.sampled_from(["backbone", "region 3"]), max_size=2).map(tuple)
-    numbers = st.none() | CHANGES
-    return st.builds(Evaluation, st.just("edit 2"), st.floats(-1e5, 1e9), numbers, numbers, disturbed, numbers)
+    reports = st.builds(measured, **{part: st.none() | CHANGES for part in PARTS})
+    return st.builds(Evaluation, st.just("edit 2"), st.floats(-1e5, 1e9), reports, disturbed)
 
 
 def some_facts() -> st.SearchStrategy[Facts]:
@@ -73,10 +93,10 @@ def test_better_facts_fail_no_gate_that_worse_ones_passed(policy: Policy, facts:
         better = replace(
             seen,
             age_s=abs(seen.age_s) / 2,
-            retention=None if seen.retention is None else seen.retention + abs(more),
-            adaptation=None if seen.adaptation is None else seen.adaptation + abs(more),
+            report=measured(
+                **{part: known.changes["Recall@10"].mean + abs(more) for part, known in seen.report.parts.items()}
+            ),
             disturbed=None if seen.disturbed is None else (),
-            adaptation_known=None if seen.adaptation_known is None else seen.adaptation_known + abs(more),
         )
         if seen.age_s >= 0:
             assert failed(policy, replace(facts, evaluation=better)) <= failed(policy, facts)
@@ -86,11 +106,11 @@ def test_better_facts_fail_no_gate_that_worse_ones_passed(policy: Policy, facts:
 
 @given(policies(), some_facts())
 def test_each_gate_asks_what_the_policy_names_and_each_failure_is_one_line(policy: Policy, facts: Facts) -> None:
-    found = gates(policy, facts)
+    asked_gates = gates(policy, facts)
     wanted = [policy.retention, policy.adaptation, policy.locality, policy.max_age_s]
-    wanted += [policy.second_person, policy.require_signed, policy.adaptation_known]
+    wanted += [policy.second_person, policy.require_signed, policy.adaptation_known, *policy.thresholds]
     asked = sum(value is not None and value is not False for value in wanted)
-    assert len(found) == (asked if policy.protected else 0)
+    assert len(asked_gates) == (asked if policy.protected else 0)
     lines = violations(policy, facts)
     assert len(lines) == len(failed(policy, facts))
     for line in lines:
@@ -118,6 +138,21 @@ def test_a_policy_of_the_version_before_is_read_and_written_as_it_was() -> None:
     assert replace(policy, adaptation_known=0.5).to_json() == before | {"adaptation_known": 0.5}
 
 
+def test_a_policy_keeps_the_metrics_that_a_change_does_not_name_and_drops_those_named_none() -> None:
+    first = Policy().amended({"thresholds": {"retention:NDCG@10": -0.01, "adaptation:MRR": 0.0}})
+    assert first.to_json()["thresholds"] == {"adaptation:MRR": 0.0, "retention:NDCG@10": -0.01}
+    assert first.amended({"thresholds": {"retention:Recall@10": 0.5}}) == replace(first, retention=0.5)
+    second = first.amended({"thresholds": {"adaptation:MRR": None}, "locality": True})
+    assert second.thresholds == (Threshold("retention", "NDCG@10", -0.01),)
+    assert "thresholds" not in second.amended({"thresholds": {"retention:NDCG@10": None}}).to_json()
+
+
+@pytest.mark.parametrize("thresholds", [{"NDCG@10": 0.0}, {"retention:": 0.0}, {"retention:MRR": "much"}, [], "x"])
+def test_a_change_of_a_metric_that_no_report_can_have_is_refused(thresholds: Any) -> None:
+    with pytest.raises(InvalidValue):
+        Policy().amended({"thresholds": thresholds})
+
+
 @pytest.mark.parametrize("value", [{}, {"format": 1}, {"format": 2}, Policy().to_json() | {"quorum": 3}, [], None])
 def test_a_policy_with_a_gate_that_this_raie_does_not_know_is_refused_and_not_passed_over(value: Any) -> None:
     with pytest.raises(InvalidValue, match="upgrade raie"):
@@ -136,6 +171,8 @@ def test_a_policy_with_a_gate_that_this_raie_does_not_know_is_refused_and_not_pa
         {"max_age_s": float("inf")},
         {"locality": 1},
         {"require_signed": None},
+        {"thresholds": (Threshold("retention", "NDCG@10", 0.0), Threshold("adaptation", "MRR", 0.0))},
+        {"thresholds": (Threshold("retention", "MRR", 0.0), Threshold("retention", "MRR", 0.1))},
     ],
 )
 def test_a_policy_that_can_never_be_meant_is_refused(fields: dict[str, Any]) -> None:
@@ -144,30 +181,55 @@ def test_a_policy_that_can_never_be_meant_is_refused(fields: dict[str, Any]) -> 
 
 
 SERVED = Facts("a" * 64, "production", True)
-JUDGED = Evaluation("edit 2", 3 * 86_400.0, -0.022, 0.13, ())
+EVALUATED = Evaluation("edit 2", 3 * 86_400.0, measured(retention=-0.022, adaptation=0.13), ())
+KNOWN = measured(adaptation_known=0.13)
+ADAPTED = replace(EVALUATED, report=measured(adaptation=0.13))
+
+
+def least(name: str, value: float) -> dict[str, tuple[Threshold, ...]]:
+    return {"thresholds": (Threshold.of(name, value),)}
 
 
 @pytest.mark.parametrize(
-    ("policy", "facts", "passes", "found"),
+    ("policy", "facts", "accepted", "actual"),
     [
-        ({"retention": -0.03}, {"evaluation": JUDGED}, True, "-0.022 (edit 2)"),
-        ({"retention": -0.022}, {"evaluation": JUDGED}, True, "-0.022"),
-        ({"retention": -0.01}, {"evaluation": JUDGED}, False, "-0.022 (edit 2)"),
+        ({"retention": -0.03}, {"evaluation": EVALUATED}, True, "-0.022 (edit 2)"),
+        ({"retention": -0.022}, {"evaluation": EVALUATED}, True, "-0.022"),
+        ({"retention": -0.01}, {"evaluation": EVALUATED}, False, "-0.022 (edit 2)"),
         ({"retention": -0.01}, {}, False, "no evaluation against what production serves"),
         ({"retention": -0.01}, {"replaces": False}, True, "nothing else that production serves"),
-        ({"retention": -1.0}, {"evaluation": replace(JUDGED, retention=None)}, False, "no such window"),
-        ({"adaptation": 0.1}, {"evaluation": JUDGED}, True, "+0.13"),
-        ({"adaptation": 0.2}, {"evaluation": JUDGED}, False, "+0.13"),
-        ({"adaptation_known": 0.1}, {"evaluation": replace(JUDGED, adaptation_known=0.13)}, True, "+0.13"),
-        ({"adaptation_known": 0.2}, {"evaluation": replace(JUDGED, adaptation_known=0.13)}, False, "+0.13"),
-        ({"adaptation_known": -1.0}, {"evaluation": JUDGED}, False, "no such window"),
-        ({"locality": True}, {"evaluation": JUDGED}, True, "all of them"),
-        ({"locality": True}, {"evaluation": replace(JUDGED, disturbed=("region 3",))}, False, "another region 3"),
-        ({"locality": True}, {"evaluation": replace(JUDGED, disturbed=None)}, False, "no word"),
-        ({"max_age_s": 7 * 86_400.0}, {"evaluation": JUDGED}, True, "3.0 days old"),
-        ({"max_age_s": 86_400.0}, {"evaluation": JUDGED}, False, "3.0 days old"),
-        ({"max_age_s": 86_400.0}, {"evaluation": replace(JUDGED, age_s=-60.0)}, True, "future"),
-        ({"max_age_s": 86_400.0}, {"evaluation": replace(JUDGED, age_s=-86_400.0)}, False, "clocks"),
+        (
+            {"retention": -1.0},
+            {"evaluation": ADAPTED},
+            False,
+            "no such window",
+        ),
+        ({"adaptation": 0.1}, {"evaluation": EVALUATED}, True, "+0.13"),
+        ({"adaptation": 0.2}, {"evaluation": EVALUATED}, False, "+0.13"),
+        ({"adaptation_known": 0.1}, {"evaluation": replace(EVALUATED, report=KNOWN)}, True, "+0.13"),
+        ({"adaptation_known": 0.2}, {"evaluation": replace(EVALUATED, report=KNOWN)}, False, "+0.13"),
+        ({"adaptation_known": -1.0}, {"evaluation": EVALUATED}, False, "no such window"),
+        (
+            least("retention:NDCG@10", -0.011),
+            {"evaluation": EVALUATED},
+            True,
+            "retention, NDCG@10: expected NDCG@10 to",
+        ),
+        (least("retention:NDCG@10", -0.01), {"evaluation": EVALUATED}, False, "-0.011 (edit 2)"),
+        (least("retention:MRR", -1.0), {"evaluation": EVALUATED}, False, "found only NDCG@10, Recall@10 (edit 2)"),
+        (least("cold:Recall@10", 0.0), {"evaluation": EVALUATED}, False, "no such window"),
+        ({"locality": True}, {"evaluation": EVALUATED}, True, "all of them"),
+        (
+            {"locality": True},
+            {"evaluation": replace(EVALUATED, disturbed=("region 3",))},
+            False,
+            "another region 3",
+        ),
+        ({"locality": True}, {"evaluation": replace(EVALUATED, disturbed=None)}, False, "no word"),
+        ({"max_age_s": 7 * 86_400.0}, {"evaluation": EVALUATED}, True, "3.0 days old"),
+        ({"max_age_s": 86_400.0}, {"evaluation": EVALUATED}, False, "3.0 days old"),
+        ({"max_age_s": 86_400.0}, {"evaluation": replace(EVALUATED, age_s=-60.0)}, True, "future"),
+        ({"max_age_s": 86_400.0}, {"evaluation": replace(EVALUATED, age_s=-86_400.0)}, False, "clocks"),
         ({"second_person": True}, {"authors": {"ada"}, "approvers": {"ada"}}, False, "approval by ada"),
         ({"second_person": True}, {"authors": {"ada"}, "approvers": {"ada", "bob"}}, True, "approval by bob"),
         ({"second_person": True}, {"authors": {"ada"}, "replaces": False}, False, "no approval"),
@@ -177,12 +239,12 @@ JUDGED = Evaluation("edit 2", 3 * 86_400.0, -0.022, 0.13, ())
     ],
 )
 def test_a_gate_says_what_it_expected_and_what_it_found(
-    policy: dict[str, Any], facts: dict[str, Any], passes: bool, found: str
+    policy: dict[str, Any], facts: dict[str, Any], accepted: bool, actual: str
 ) -> None:
     values = {name: frozenset(value) if isinstance(value, set) else value for name, value in facts.items()}
     (gate,) = gates(Policy(**policy), replace(SERVED, **values))
-    assert gate.passed == passes
-    assert found in gate.line
+    assert gate.passed == accepted
+    assert actual in gate.line
 
 
 def test_a_policy_that_was_lifted_asks_nothing() -> None:

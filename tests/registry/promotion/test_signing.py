@@ -26,7 +26,7 @@ from raie.registry.promotion.signing import (
     statement,
 )
 
-SNAPSHOT, OTHER = "a" * 64, "b" * 64
+SNAPSHOT, ANOTHER = "a" * 64, "b" * 64
 SECRET = "hunter2-very-secret"
 
 
@@ -52,12 +52,12 @@ def test_what_is_signed_is_encoded_as_dsse_says() -> None:
 
 
 @given(st.text(), st.binary(), st.text(), st.binary())
-def test_two_statements_are_never_the_same_bytes(kind: str, body: bytes, other: str, another: bytes) -> None:
+def test_two_statements_are_never_the_same_bytes(kind: str, body: bytes, kind_2: str, another: bytes) -> None:
     try:
-        encoded, second = encode(kind, body), encode(other, another)
+        encoded, second = encode(kind, body), encode(kind_2, another)
     except UnicodeEncodeError:
         return
-    assert (encoded == second) == ((kind, body) == (other, another))
+    assert (encoded == second) == ((kind, body) == (kind_2, another))
 
 
 def test_a_signature_is_of_one_snapshot_of_one_model_by_one_key() -> None:
@@ -69,7 +69,7 @@ def test_a_signature_is_of_one_snapshot_of_one_model_by_one_key() -> None:
     for key, model, snapshot, text in (
         (stranger.key, "recsys", SNAPSHOT, signature),
         (signer.key, "other", SNAPSHOT, signature),
-        (signer.key, "recsys", OTHER, signature),
+        (signer.key, "recsys", ANOTHER, signature),
         (signer.key, "recsys", SNAPSHOT, flipped),
         (signer.key, "recsys", SNAPSHOT, ""),
         (signer.key, "recsys", SNAPSHOT, "no hexadecimal"),

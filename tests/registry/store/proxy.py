@@ -107,10 +107,10 @@ class Truncated(Fault):
     before: bytes = b""
 
     def answer(self, data: bytes, line: Line) -> bytes:
-        found = re.search(self.before, data)
-        if found is None:
+        read = re.search(self.before, data)
+        if read is None:
             return data
-        line.send(data[: found.start()])
+        line.send(data[: read.start()])
         line.close()
         return b""
 
@@ -175,7 +175,7 @@ class AnswerLost(Fault):
 
 @dataclass
 class Recorded(Fault):
-    """Nothing goes wrong; what the server answers is kept, to be told again when it is no longer true."""
+    """Nothing goes wrong; what the server answers is kept, to be sent again when it is no longer true."""
 
     answers: bytes = b""
 
@@ -185,12 +185,12 @@ class Recorded(Fault):
 
 
 def _flip(data: bytes, part: bytes, line: Line) -> bytes:
-    found = re.search(part, data)
-    if found is None:
+    read = re.search(part, data)
+    if read is None:
         return data
     line.fault = None
-    place = found.end() - 1
-    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+    index = read.end() - 1
+    return data[:index] + bytes([data[index] ^ 1]) + data[index + 1 :]
 
 
 class Line:
@@ -222,7 +222,7 @@ class Line:
         return data[:left]
 
     def reset(self) -> None:
-        """Breaks the connection: the client is told of a reset, not of an end."""
+        """Breaks the connection: the client sees a reset, not of an end."""
         # With a linger of 0 seconds a close resets. A shutdown of both ways would have said farewell by then; one of
         # reading alone only wakes the thread that waits for the client.
         self._client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

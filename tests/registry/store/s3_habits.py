@@ -52,8 +52,8 @@ class Request:
 
     @property
     def query(self) -> dict[str, str]:
-        found = parse_qs(urlsplit(self.path).query, keep_blank_values=True)
-        return {name: values[0] for name, values in found.items()}
+        read = parse_qs(urlsplit(self.path).query, keep_blank_values=True)
+        return {name: values[0] for name, values in read.items()}
 
     @property
     def lists(self) -> bool:
@@ -68,7 +68,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the client is told; chunked: without saying how long it is."""
+    """What the client gets; chunked: without saying how long it is."""
 
     status: int
     body: bytes = b""
@@ -125,9 +125,9 @@ def listing(parts: list[str], truncated: bool, **more: str) -> Answer:
 
 
 def key_of(part: str) -> str:
-    found = re.search(r"<Key>(.*?)</Key>", part)
-    assert found
-    return found[1]
+    read = re.search(r"<Key>(.*?)</Key>", part)
+    assert read
+    return read[1]
 
 
 def older_list(request: Request, forward: Forward) -> Answer:
@@ -344,8 +344,8 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             headers = {name: text for name, text in request.headers.items() if name.lower() != "expect"}
             behind.request(request.method, request.path, request.body or None, headers)
-            found = behind.getresponse()
-            return Answer(found.status, found.read(), dict(found.getheaders()))
+            read = behind.getresponse()
+            return Answer(read.status, read.read(), dict(read.getheaders()))
         finally:
             behind.close()
 
@@ -353,7 +353,7 @@ class _Handler(BaseHTTPRequestHandler):
         own = {"content-length", "transfer-encoding", "connection", "date", "server"}
         self.send_response(answer.status)
         for name, text in answer.headers.items():
-            # The length that a HEAD tells of is that of another body than its own.
+            # The length that a HEAD records is that of another body than its own.
             if name.lower() not in own or (self.command == "HEAD" and name.lower() == "content-length"):
                 self.send_header(name, text)
         if answer.chunked:

@@ -71,9 +71,9 @@ def inode(path: Path) -> int:
 @pytest.fixture
 def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Disk:
     (tmp_path / "disk").mkdir()
-    found = Disk(tmp_path / "disk")
-    monkeypatch.setattr(os, "fsync", found.sync)
-    return found
+    read = Disk(tmp_path / "disk")
+    monkeypatch.setattr(os, "fsync", read.sync)
+    return read
 
 
 @pytest.fixture(params=[Disk.with_synced_names, Disk.with_early_names], ids=["synced names", "early names"])

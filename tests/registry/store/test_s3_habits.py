@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from raie.registry import BlobMissing, Registry, StoreUnreachable, digest_of, open_store
+from raie.registry import Author, BlobMissing, Registry, StoreUnreachable, digest_of, open_store
 from raie.registry.maintenance.expiry import Rule, expire
 from raie.registry.maintenance.verify import gc, verify
 from raie.registry.store.s3 import S3Store
@@ -36,14 +36,14 @@ def whole_history(world: World) -> str | None:
     assert list(registry.store.iterate()) == [], "the probe left something"
     world.setup(2)
     world.edit(1, text="a")
-    registry.promote(MODEL, "head", "production", "ada")
-    registry.rollback_edit(MODEL, 2, "ada")
-    registry.promote(MODEL, "head", "production", "ada")
-    expire(registry, MODEL, Rule(keep_last=1), actor="ada", reason="space")
-    doomed = gc(registry, actor="ada", grace_s=0.0, dry_run=True).removed
+    registry.promote(MODEL, "head", "production", Author("ada"))
+    registry.rollback_edit(MODEL, 2, Author("ada"))
+    registry.promote(MODEL, "head", "production", Author("ada"))
+    expire(registry, MODEL, Rule(keep_last=1), author=Author("ada", "space"))
+    doomed = gc(registry, author=Author("ada"), grace_s=0.0, dry_run=True).removed
     # As a gc that was killed between an object and its row leaves it, or a rule of the bucket.
     registry.store.delete(doomed[0].digest)  # type: ignore[arg-type]
-    collected = gc(registry, actor="ada", grace_s=0.0)
+    collected = gc(registry, author=Author("ada"), grace_s=0.0)
     assert collected.removed == doomed
     report = verify(registry)
     assert report.ok, report
@@ -100,7 +100,7 @@ def test_an_editor_who_may_not_delete_passes_and_leaves_the_same_objects_each_ti
             store.probe()
         left = [path for path in (s3_folder / "models" / s3_url.rpartition("/")[2]).rglob("*") if path.is_file()]
         assert len(left) == 3
-        assert list(store.iterate()) == [], "they are no blobs, which a gc of strays would take"
+        assert list(store.iterate()) == [], "they are no blobs, which a gc of orphans would take"
 
 
 @pytest.mark.parametrize("status", [200, 404])
@@ -115,8 +115,8 @@ def test_a_web_page_is_neither_a_whole_store_nor_one_that_lost_its_blobs(
         now[0] = a_web_page(status)
         for call in (
             lambda: verify(registry),
-            lambda: gc(registry, actor="ada"),
-            lambda: registry.promote(MODEL, "head", "production", "ada"),
+            lambda: gc(registry, author=Author("ada")),
+            lambda: registry.promote(MODEL, "head", "production", Author("ada")),
             lambda: registry.get(first.content.space),
             lambda: registry.store.check(first.content.space),
             lambda: list(registry.store.records("audit/0a")),
@@ -172,7 +172,7 @@ class Pages:
 def test_every_page_of_either_version_of_the_list_is_read(count: int) -> None:
     pages = Pages(count)
     for newer in (pages.newer, pages.older):
-        assert [found["Key"] for found in listed(newer, pages.older)] == pages.keys
+        assert [read["Key"] for read in listed(newer, pages.older)] == pages.keys
 
 
 @pytest.mark.parametrize(

@@ -103,19 +103,19 @@ def test_putting_a_damaged_blob_again_heals_it(store: ArtifactStore) -> None:
 
 
 def test_deleting_removes_one_blob_and_may_be_repeated(store: ArtifactStore) -> None:
-    digest, other = store.put(HELLO), store.put(b"other")
+    digest, second = store.put(HELLO), store.put(b"other")
     store.delete(digest)
     store.delete(digest)
     assert not store.exists(digest)
-    assert store.get(other) == b"other"
+    assert store.get(second) == b"other"
 
 
 def test_listing_names_every_blob_with_its_size_and_age(store: ArtifactStore) -> None:
     before = time.time()
     expected = {store.put(bytes([number]) * number): number for number in range(1, 6)}
-    found = list(store.iterate())
-    assert {blob.digest: blob.size for blob in found} == expected
-    assert all(before - 5 <= blob.modified_at <= time.time() + 5 for blob in found)
+    read = list(store.iterate())
+    assert {blob.digest: blob.size for blob in read} == expected
+    assert all(before - 5 <= blob.modified_at <= time.time() + 5 for blob in read)
 
 
 @pytest.mark.parametrize("text", ["../../etc/passwd", "", "a" * 63 + "/", "A" * 64, "a" * 64 + "\0"])
@@ -150,9 +150,9 @@ def test_what_a_killed_upload_left_goes_when_it_is_old_and_not_before(tmp_path: 
     store = LocalStore(tmp_path)
     digest = store.put(HELLO)
     (tmp_path / "incoming" / "half").write_bytes(HELLO[:4])
-    assert store.discard_leftovers(time.time() - 60) == []
-    assert store.discard_leftovers(time.time() + 60, dry_run=True) == ["half"]
-    assert store.discard_leftovers(time.time() + 60) == ["half"]
+    assert store.discard_incomplete_uploads(time.time() - 60) == []
+    assert store.discard_incomplete_uploads(time.time() + 60, dry_run=True) == ["half"]
+    assert store.discard_incomplete_uploads(time.time() + 60) == ["half"]
     assert list((tmp_path / "incoming").iterdir()) == []
     assert store.get(digest) == HELLO
 
@@ -165,7 +165,7 @@ def test_an_upload_whose_file_is_taken_for_a_leftover_begins_again(
 
     def collect_once(point: str) -> None:
         if point == "upload.written" and not taken:
-            taken.extend(local.discard_leftovers(time.time() + 1))
+            taken.extend(local.discard_incomplete_uploads(time.time() + 1))
 
     monkeypatch.setattr("raie.registry.store.local.reach", collect_once)
     assert local.get(local.put(HELLO)) == HELLO
@@ -177,10 +177,10 @@ def test_an_upload_in_parts_that_was_never_finished_is_aborted(s3_url: str) -> N
     store = S3Store("models", s3_url.rpartition("/")[2])
     key = f"{store.prefix}/{blob_key(digest_of(HELLO))}"
     boto3.client("s3").create_multipart_upload(Bucket="models", Key=key)
-    assert store.discard_leftovers(time.time() - 60) == []
-    assert store.discard_leftovers(time.time() + 60, dry_run=True) == [key]
-    assert store.discard_leftovers(time.time() + 60) == [key]
-    assert store.discard_leftovers(time.time() + 60) == []
+    assert store.discard_incomplete_uploads(time.time() - 60) == []
+    assert store.discard_incomplete_uploads(time.time() + 60, dry_run=True) == [key]
+    assert store.discard_incomplete_uploads(time.time() + 60) == [key]
+    assert store.discard_incomplete_uploads(time.time() + 60) == []
 
 
 @pytest.fixture
