@@ -1,4 +1,4 @@
-"""`raie`: the table of all commands, and the one place where an error becomes a line and an exit code."""
+"""`raie`: the table of all commands, and where an error becomes one line and an exit code."""
 
 from __future__ import annotations
 
@@ -221,6 +221,7 @@ Completion: eval "$(_RAIE_COMPLETE=bash_source raie)" in ~/.bashrc
     envvar="RAIE_WORKSPACE",
     help="Folder of raie.toml. Without it: the nearest at or above the current folder.",
 )
+@click.option("--no-color", is_flag=True, expose_value=False, help="Print without colors.")
 @click.version_option(package_name="raie", message="raie %(version)s")
 @click.pass_context
 def raie(ctx: click.Context, workspace: Path | None) -> None:
@@ -237,17 +238,24 @@ def raie(ctx: click.Context, workspace: Path | None) -> None:
       raie log
     """
     ctx.obj = workspace
-    if os.environ.get("NO_COLOR"):
-        ctx.color = False
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line; return its exit code, having printed one line for any error."""
+    """Run one command line.
+
+    Args:
+        arguments: The words after `raie`; without them, those that the process was started with.
+
+    Returns:
+        The exit code. Of any error one line is printed.
+    """
     if instruction := os.environ.get("_RAIE_COMPLETE"):
         return shell_complete(raie, {}, "raie", "_RAIE_COMPLETE", instruction)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    color = _color(words)
     try:
         # Not raie.main(): it has an edge of its own, which turns a closed pipe into a failure.
-        with raie.make_context("raie", list(sys.argv[1:] if arguments is None else arguments)) as context:
+        with raie.make_context("raie", list(words), color=color) as context:
             raie.invoke(context)
         sys.stdout.flush()
         return errors.OK
@@ -256,11 +264,22 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         return _misused(error)
     except (click.Abort, KeyboardInterrupt, EOFError) as stopped:
-        return _fail("; ".join(["interrupted", *getattr(stopped, "__notes__", ())]), errors.INTERRUPTED)
+        return _fail("; ".join(["interrupted", *getattr(stopped, "__notes__", ())]), errors.INTERRUPTED, color)
     except BrokenPipeError:
         return _reader_left()
     except Exception as error:
-        return _report(error)
+        return _report(error, color)
+
+
+def _color(words: Sequence[str]) -> bool | None:
+    """False where colors are not wanted or not understood; None lets click look at the terminal.
+
+    Read before click parses, because a wrong command line is reported in colors too. A command that runs others, as
+    `raie demo` does, hands its choice on.
+    """
+    outer = click.get_current_context(silent=True)
+    unwanted = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or "--no-color" in words
+    return False if unwanted or (outer is not None and outer.color is False) else None
 
 
 def _misused(error: click.ClickException) -> int:
@@ -271,7 +290,7 @@ def _misused(error: click.ClickException) -> int:
     return error.exit_code
 
 
-def _report(error: Exception) -> int:
+def _report(error: Exception, color: bool | None) -> int:
     """Say what went wrong in one line; more only where RAIE_DEBUG asks for it."""
     if os.environ.get("RAIE_DEBUG") == "1":
         traceback.print_exc()
@@ -279,8 +298,8 @@ def _report(error: Exception) -> int:
     words = one_line(" ".join(_words(error).split()))
     if code is None:
         bug = f"unexpected {type(error).__name__}: {words}: this is a bug; RAIE_DEBUG=1 shows where"
-        return _fail(bug, errors.REFUSED)
-    return _fail(words or type(error).__name__, code)
+        return _fail(bug, errors.REFUSED, color)
+    return _fail(words or type(error).__name__, code, color)
 
 
 def _words(error: Exception) -> str:
@@ -289,9 +308,8 @@ def _words(error: Exception) -> str:
     return str(error)
 
 
-def _fail(words: str, code: int) -> int:
-    colour = False if os.environ.get("NO_COLOR") else None
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {words}", err=True, color=colour)
+def _fail(words: str, code: int, color: bool | None) -> int:
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {words}", err=True, color=color)
     return code
 
 
