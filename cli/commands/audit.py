@@ -13,6 +13,7 @@ from raie.cli.errors import INTEGRITY
 from raie.cli.ui.chain_head import publish_end
 from raie.cli.ui.limits import limit_option, newest, older_follow
 from raie.cli.ui.output import Output, accent, faint, json_option, one_line, say, short, table, times, when
+from raie.cli.ui.renamed_options import renamed_option
 from raie.cli.ui.workspace_option import in_workspace
 from raie.output_files import whole_file
 from raie.workspace import Workspace
@@ -21,22 +22,24 @@ if TYPE_CHECKING:
     from raie.registry import AuditEvent
     from raie.registry.audit import ChainReport
 
-__all__ = ["anchor_option", "export", "log", "verify"]
+__all__ = ["checkpoint_option", "export", "log", "verify"]
 
 _STANDARD_OUTPUT = ("-", "/dev/stdout", "/dev/fd/1")
-anchor_option = click.option(
+checkpoint_option = renamed_option(
     "--anchor",
+    "--checkpoint",
+    "checkpoint",
     metavar="N:HASH",
-    help="An end of the audit chain that you kept, whole, as an earlier verify printed it.",
+    help="A head of the audit chain that you kept, whole, as an earlier verify printed it.",
 )
 
 
 @click.command()
-@anchor_option
-@click.option("--mlflow", is_flag=True, help="Also compare with the ends that MLflow shows.")
+@checkpoint_option
+@click.option("--mlflow", is_flag=True, help="Also compare with the checkpoints in MLflow.")
 @json_option
 @in_workspace
-def verify(workspace: Workspace, anchor: str | None, mlflow: bool, output: Output) -> None:
+def verify(workspace: Workspace, checkpoint: str | None, mlflow: bool, output: Output) -> None:
     """Recompute the audit chain and compare it with what was kept elsewhere.
 
     Every command that writes keeps the chain's end in the store, and every version in MLflow carries the one of its
@@ -46,14 +49,14 @@ def verify(workspace: Workspace, anchor: str | None, mlflow: bool, output: Outpu
     Examples:
       raie audit verify
       raie audit verify --mlflow
-      raie audit verify --anchor N:HASH
+      raie audit verify --checkpoint N:HASH
     """
     from raie.registry import audit
     from raie.registry.db.engine import reading
     from raie.registry.maintenance import checkpoints
 
     registry = workspace.registry()
-    given = [] if anchor is None else [audit.parse_anchor(anchor)]
+    given = [] if checkpoint is None else [audit.parse_anchor(checkpoint)]
     stored = checkpoints.published(registry)
     shown = _shown_in_mlflow(workspace) if mlflow else []
     with reading(registry.engine) as connection:

@@ -149,7 +149,7 @@ def separate(workspace: Workspace, reason: str, yes: bool) -> None:
 
     For one that shares the store's root with others. Its blobs and the kept heads of its audit chain are copied to
     registries/ID and read back before it switches. The blobs in the root stay, because they may be others' too: once
-    one registry is left there, `raie gc --strays` in that one removes what nobody needs. Interrupted, it goes on when
+    one registry is left there, `raie gc --orphans` in that one removes what nobody needs. Interrupted, it goes on when
     it is repeated.
 
     \b

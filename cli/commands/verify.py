@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from raie.cli.commands.audit import anchor_option
+from raie.cli.commands.audit import checkpoint_option
 from raie.cli.commands.registry import claim_or_refuse
 from raie.cli.errors import INTEGRITY, UNREACHABLE
 from raie.cli.ui.chain_head import publish_end, publishes_end
 from raie.cli.ui.confirm import ask, yes_option
 from raie.cli.ui.output import Output, accent, faint, json_option, one_line, say, short, size, table
+from raie.cli.ui.renamed_options import renamed_option
 from raie.cli.ui.workspace_option import in_workspace
 from raie.workspace import Workspace, actor
 
@@ -105,10 +106,10 @@ def current(workspace: Workspace, output: Output) -> None:
 
 
 @click.command()
-@anchor_option
+@checkpoint_option
 @json_option
 @in_workspace
-def verify(workspace: Workspace, anchor: str | None, output: Output) -> None:
+def verify(workspace: Workspace, checkpoint: str | None, output: Output) -> None:
     """Check every blob, every reference, every signature and the audit chain; exit code 5 where anything is wrong.
 
     Reads every blob back from the store and names each damaged one with the snapshots that it affects. One that the
@@ -119,13 +120,13 @@ def verify(workspace: Workspace, anchor: str | None, output: Output) -> None:
     \b
     Examples:
       raie verify
-      raie verify --anchor N:HASH
+      raie verify --checkpoint N:HASH
       raie verify --json
     """
     from raie.registry import audit
     from raie.registry.maintenance import verify as maintenance
 
-    given = [] if anchor is None else [audit.parse_anchor(anchor)]
+    given = [] if checkpoint is None else [audit.parse_anchor(checkpoint)]
     report = maintenance.verify(workspace.registry(), anchors=given)
     value = {
         "ok": report.ok,
@@ -194,8 +195,12 @@ def _damage(word: str, damaged: DamagedBlob) -> list[str]:
     show_default=True,
     help="Keep what is younger.",
 )
-@click.option(
-    "--strays", is_flag=True, help="Also objects this database does not know, in its own part of the store."
+@renamed_option(
+    "--strays",
+    "--orphans",
+    "orphans",
+    is_flag=True,
+    help="Also delete objects in this registry's part of the store that its database does not know.",
 )
 @click.option("--reason", metavar="TEXT", default="", help="Why; it stays in the audit log.")
 @yes_option
@@ -203,7 +208,7 @@ def _damage(word: str, damaged: DamagedBlob) -> list[str]:
 @in_workspace
 @publishes_end
 def gc(
-    workspace: Workspace, dry_run: bool, grace: float, strays: bool, reason: str, yes: bool, output: Output
+    workspace: Workspace, dry_run: bool, grace: float, orphans: bool, reason: str, yes: bool, output: Output
 ) -> None:
     """Delete blobs that nothing refers to: no kept snapshot, no open edit, and older than the grace period.
 
@@ -219,13 +224,13 @@ def gc(
     from raie.registry.maintenance import verify as maintenance
 
     registry = workspace.registry()
-    found = maintenance.gc(registry, actor=actor(), grace_s=grace * _DAY_S, dry_run=True, strays=strays)
-    doomed = len(found.removed) + len(found.leftovers) + (len(found.strays) if strays else 0)
+    found = maintenance.gc(registry, actor=actor(), grace_s=grace * _DAY_S, dry_run=True, strays=orphans)
+    doomed = len(found.removed) + len(found.leftovers) + (len(found.strays) if orphans else 0)
     if not dry_run and doomed:
         for line in _doomed(found):
             say(line, err=True)
         ask(f"Delete {doomed} objects for good?", yes=yes)
-        found = maintenance.gc(registry, actor=actor(), reason=reason, grace_s=grace * _DAY_S, strays=strays)
+        found = maintenance.gc(registry, actor=actor(), reason=reason, grace_s=grace * _DAY_S, strays=orphans)
     value = {
         "dry_run": dry_run,
         "deleted": [asdict(blob) for blob in found.removed],
@@ -261,7 +266,7 @@ def _told(report: GcReport) -> str:
         f"{verb} {len(report.removed)} blobs ({size(report.bytes)}), {len(report.leftovers)} interrupted uploads"
     )
     if report.strays:
-        told += f"; {len(report.strays)} objects are unknown to this database (--strays)"
+        told += f"; {len(report.strays)} objects are unknown to this database (--orphans)"
     if report.uploads_problem is not None:
         told += f"\n{accent('not looked for', 'yellow')}  {one_line(report.uploads_problem)}"
     return told

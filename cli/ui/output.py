@@ -95,7 +95,7 @@ def say(line: str, *, err: bool = False) -> None:
 
 
 def harmless(text: str) -> str:
-    """The text without anything that could steer a terminal, but for new lines and our own colours."""
+    """The text without anything that could steer a terminal, but for new lines and our own colors."""
     return _NOT_OURS.sub(lambda match: match[1] or " ", text)
 
 
@@ -148,19 +148,16 @@ def faint(text: str) -> str:
     return click.style(text, dim=True)
 
 
-def table(
-    headers: Sequence[str], rows: Iterable[Sequence[object]], right: Iterable[int] = (), fold: int | None = None
-) -> list[str]:
+def table(headers: Sequence[str], rows: Iterable[Sequence[object]], right: Iterable[int] = ()) -> list[str]:
     """Rows as aligned columns under their headers.
 
-    Piped, a row is always one line. On a terminal that is too narrow one column is folded into several lines; the
-    others are folded too only where that is not enough.
+    Piped, a row is always one line. On a terminal that is too narrow the least important column, which is the last one
+    of text, is folded into several lines. The others are folded too only where that is not enough.
 
     Args:
         headers: One per column.
-        rows: Texts and numbers, one per column; a text may carry the colours of `accent` and `faint`.
+        rows: Texts and numbers, one per column; a text may carry the colors of `accent` and `faint`.
         right: Columns of numbers, which end at the right.
-        fold: The least important column; without it, the last one that is not in `right`.
 
     Returns:
         Lines without a border. Every text is shown as it is: nothing in it is markup.
@@ -170,10 +167,7 @@ def table(
     widths = [max(_width(line[column]) for line in lines) for column in range(len(headers))]
     limit = _terminal_width()
     if limit is not None and sum(widths) + _GAP * (len(widths) - 1) > limit:
-        text_columns = [column for column in range(len(headers)) if column not in ends_right]
-        return _folded(
-            lines, widths, ends_right, limit, fold if fold is not None else max(text_columns, default=0)
-        )
+        return _folded(lines, widths, ends_right, limit)
 
     def pad(value: str, column: int) -> str:
         space = " " * (widths[column] - _width(value))
@@ -188,7 +182,7 @@ def _one_cell(value: object) -> str:
 
 
 def _width(text: str) -> int:
-    """Cells that a text takes on a terminal: two for a wide character, none for a combining one or a colour."""
+    """Cells that a text takes on a terminal: two for a wide character, none for a combining one or a color."""
     from rich.cells import cell_len  # alone: a table that fits needs no more of rich, which takes longer to import
 
     return cell_len(click.unstyle(text))
@@ -199,14 +193,13 @@ def _terminal_width() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
-def _folded(
-    lines: Sequence[Sequence[str]], widths: Sequence[int], right: set[int], limit: int, fold: int
-) -> list[str]:
-    """The lines of a table in `limit` cells: the column `fold` gives way first."""
+def _folded(lines: Sequence[Sequence[str]], widths: Sequence[int], right: set[int], limit: int) -> list[str]:
+    """The lines of a table in `limit` cells: the last column of text gives way first."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    fold = max(set(range(len(widths))) - right, default=0)
     rest = sum(widths) - widths[fold] + _GAP * (len(widths) - 1)
     is_enough = rest + min(widths[fold], _LEAST_FOLDED) <= limit
     grid = Table.grid(padding=(0, _GAP, 0, 0))

@@ -107,13 +107,13 @@ def test_mlflow_that_is_not_there_is_told_where_its_ends_are_asked_for(raie: Rai
 
 def test_an_anchor_that_somebody_kept_is_compared_as_well(raie: Raie, workspace: Workspace) -> None:
     head = raie("audit", "verify", "--json").json["head"]
-    assert raie("audit", "verify", "--anchor", head).code == 0
+    assert raie("audit", "verify", "--checkpoint", head).code == 0
     number, _, _ = head.partition(":")
-    assert raie("audit", "verify", "--anchor", f"{number}:{'0' * 64}").code == 5
-    assert raie("audit", "verify", "--anchor", head.upper()).code == 0
+    assert raie("audit", "verify", "--checkpoint", f"{number}:{'0' * 64}").code == 5
+    assert raie("audit", "verify", "--checkpoint", head.upper()).code == 0
     for command in (("audit", "verify"), ("verify",)):
         for anchor in ("nonsense", head[:12], "3:zz"):
-            ran = raie(*command, "--anchor", anchor)
+            ran = raie(*command, "--checkpoint", anchor)
             assert (ran.code, ran.out) == (2, "")
             assert "the whole hash" in ran.err
 

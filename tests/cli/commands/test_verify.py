@@ -150,9 +150,9 @@ def test_verify_names_each_damaged_blob_and_the_snapshots_it_affects(raie: Raie,
 def test_verify_finds_a_rewritten_past_with_the_anchor_it_printed(raie: Raie, workspace: Workspace) -> None:
     anchor = raie("verify", "--json").json["chain_head"]
     raie("promote", "head")
-    assert raie("verify", "--anchor", anchor).code == 0
+    assert raie("verify", "--checkpoint", anchor).code == 0
     number, _, _ = anchor.partition(":")
-    assert raie("verify", "--anchor", f"{number}:{'0' * 64}").code == 5
+    assert raie("verify", "--checkpoint", f"{number}:{'0' * 64}").code == 5
 
 
 def test_gc_deletes_only_what_nothing_refers_to_and_only_when_asked(raie: Raie, registry: Registry) -> None:
