@@ -47,9 +47,9 @@ def markdown(text: str) -> str:
 
 def _line(line: str) -> str:
     blank_free = " ".join(line.split())
-    escaped = _SPECIAL.sub(r"\\\g<0>", re.sub(r"[&<>]", lambda found: _ENTITIES[found[0]], blank_free))
+    escaped = _SPECIAL.sub(r"\\\g<0>", re.sub(r"[&<>]", lambda match: _ENTITIES[match[0]], blank_free))
     escaped = _ADDRESS.sub(r"\\\g<0>", escaped)
-    return _AT_START.sub(lambda found: found[0] + "\\" if found[0].isdigit() else f"\\{found[0]}", escaped)
+    return _AT_START.sub(lambda match: match[0] + "\\" if match[0].isdigit() else f"\\{match[0]}", escaped)
 
 
 def _fitted(text: str, length: int, note: str, form: Callable[[str], str]) -> str:
