@@ -1,6 +1,6 @@
 """A click group that knows its commands by name and imports one only when it is used.
 
-The help of a group is drawn from the table alone, so `raie --help` costs no import of any command.
+The help of a group is rendered from the table alone, so `raie --help` costs no import of any command.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class LazyGroup(click.Group):
         return None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Draw each section from the table's own lines of help."""
+        """Write each section from the table's own lines of help."""
         width = max(len(name) for name in self.list_commands(ctx))
         for title, section in self.sections.items():
             with formatter.section(title):

@@ -43,7 +43,7 @@ _EDIT = _group(
     {
         "plan": ("edit_apply:plan", "Show what an edit would do, region by region."),
         "apply": ("edit_apply:apply", "Train the touched regions and commit a new snapshot."),
-        "resume": ("edit_apply:resume", "Finish an edit or a set-up that was interrupted."),
+        "resume": ("edit_apply:resume", "Finish an edit or a setup that was interrupted."),
         "list": ("edit_list:list_edits", "List the edits, newest first."),
         "show": ("edit_list:show", "Show one edit: who, why, and what it did to each region."),
         "diff": ("edit_list:diff", "Compare two snapshots, or an edit with its base."),

@@ -14,7 +14,7 @@ from raie.cli.ui.log_options import accept_new_ids_option, later_log_options, lo
 from raie.cli.ui.output import Output, accent, faint, iso, json_option, say, short, table
 from raie.cli.ui.progress import progress_bars
 from raie.cli.ui.records import degrees, snapshot_json
-from raie.cli.ui.reports import draw_report
+from raie.cli.ui.reports import report_lines
 from raie.cli.ui.workspace_option import in_workspace
 from raie.lines import known_line
 from raie.workspace import Workspace, actor
@@ -318,4 +318,4 @@ def resume(workspace: Workspace, edit: int, force: bool, workers: int, output: O
 def _show_result(registry: Registry, model: str, snapshot: Snapshot, output: Output) -> None:
     edit = registry.edit(model, snapshot.edit)
     made = f"edit {edit.number} committed {accent(short(snapshot.id))} on {short(edit.base)}"
-    output.show(snapshot_json(snapshot) | {"report": dict(edit.report)}, lambda: [made, "", *draw_report(edit)])
+    output.show(snapshot_json(snapshot) | {"report": dict(edit.report)}, lambda: [made, "", *report_lines(edit)])

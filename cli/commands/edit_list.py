@@ -22,7 +22,7 @@ from raie.cli.ui.records import (
     state_word,
     step,
 )
-from raie.cli.ui.reports import draw_report
+from raie.cli.ui.reports import report_lines
 from raie.cli.ui.workspace_option import in_workspace
 from raie.workspace import Workspace, actor
 
@@ -159,7 +159,7 @@ def show(workspace: Workspace, number: int, output: Output) -> None:
     }
 
     def draw() -> list[str]:
-        return [*_facts(edit, value["finished_parts"]), *_operations(operations), "", *draw_report(edit)]
+        return [*_facts(edit, value["finished_parts"]), *_operations(operations), "", *report_lines(edit)]
 
     output.show(value, draw)
 

@@ -13,7 +13,7 @@ from raie.cli.ui.log_options import log_argument, log_options, say_told, until_o
 from raie.cli.ui.output import Output, accent, json_option, short
 from raie.cli.ui.progress import progress_bars
 from raie.cli.ui.records import snapshot_json
-from raie.cli.ui.reports import draw_report
+from raie.cli.ui.reports import report_lines
 from raie.cli.ui.workspace_option import in_workspace
 from raie.workspace import Workspace, actor, require_code
 
@@ -87,4 +87,4 @@ def setup(
         )
     edit = registry.edit(workspace.model, snapshot.edit)
     made = f"set up {accent(short(snapshot.id))}"
-    output.show(snapshot_json(snapshot) | {"report": dict(edit.report)}, lambda: [made, *draw_report(edit)])
+    output.show(snapshot_json(snapshot) | {"report": dict(edit.report)}, lambda: [made, *report_lines(edit)])

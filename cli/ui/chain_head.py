@@ -1,7 +1,7 @@
-"""After a command that writes, the audit chain's new end is kept in the store, outside the database.
+"""After a command that writes, the head of the audit chain is kept in the store, as a checkpoint outside the database.
 
-Only what was kept elsewhere shows later that the table was rewritten. The command is done and has said so by then: it
-neither waits long for the store nor fails by it, and the next command keeps what this one could not.
+Only a checkpoint outside the database shows later that the table was rewritten. The command is done and has said so by
+then: it neither waits long for the store nor fails by it, and the next command keeps what this one could not.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ WAIT_S = 2.0
 
 
 def publishes_end(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Keep the chain's end once the command, whose first argument is a workspace, has done its work."""
+    """Keep the chain head once the command, whose first argument is a workspace, has done its work."""
 
     @functools.wraps(command)
     def run(workspace: Workspace, *args: Any, **options: Any) -> Any:
@@ -33,7 +33,7 @@ def publishes_end(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def publish_end(workspace: Workspace) -> None:
-    """Keep the chain's end in the store, if the store answers soon."""
+    """Keep the chain head in the store, if the store answers soon."""
     from raie.registry import RegistryError
     from raie.registry.deadline import Deadline
     from raie.registry.maintenance.checkpoints import publish

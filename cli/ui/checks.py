@@ -1,4 +1,4 @@
-"""What a promotion would have to pass, gate by gate, as text and as JSON."""
+"""The checks of a promotion, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ __all__ = ["show_rehearsal"]
 
 
 def show_rehearsal(rehearsal: Rehearsal, alias: str, output: Output) -> None:
-    """Show every gate, and end with exit code 1 where one is not passed."""
+    """Show every check.
+
+    Raises: click's Exit with code 1 where one does not pass.
+    """
     value: dict[str, Any] = {
         "alias": alias,
         "from": rehearsal.source,
@@ -25,19 +28,19 @@ def show_rehearsal(rehearsal: Rehearsal, alias: str, output: Output) -> None:
         "passes": rehearsal.passes,
         "gates": [vars(gate) for gate in rehearsal.gates],
     }
-    output.show(value, lambda: _draw(rehearsal, alias))
+    output.show(value, lambda: _lines(rehearsal, alias))
     if not rehearsal.passes:
         raise click.exceptions.Exit(REFUSED)
 
 
-def _draw(rehearsal: Rehearsal, alias: str) -> list[str]:
+def _lines(rehearsal: Rehearsal, alias: str) -> list[str]:
     lines = [f"{accent(alias, 'green')} {step(rehearsal.source, rehearsal.target)}"]
     if not rehearsal.gates:
-        return [*lines, "no gate: nothing is asked of this alias"]
+        return [*lines, "no check: nothing is asked of this alias"]
     rows = [
         [accent("pass", "green") if gate.passed else accent("FAIL", "red"), gate.name, gate.expected, gate.found]
         for gate in rehearsal.gates
     ]
     advice = dict.fromkeys(gate.advice for gate in rehearsal.gates if not gate.passed)
     verdict = f"{short(rehearsal.target)} may be promoted" if rehearsal.passes else "it would be refused"
-    return [*lines, *table(["", "gate", "expected", "found"], rows), *advice, verdict]
+    return [*lines, *table(["", "check", "expected", "found"], rows), *advice, verdict]

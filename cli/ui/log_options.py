@@ -1,4 +1,4 @@
-"""The options that say how a log is read; a model remembers them from its set-up."""
+"""The options that say how a log is read; a model remembers them from its setup."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ _LATER_OPTIONS = (
     click.option(
         "--duplicates",
         type=click.Choice(["error", "drop", "keep"]),
-        help="What to do with rows of the same user, item and time.  [as at the set-up]",
+        help="What to do with rows of the same user, item and time.  [as at setup]",
     ),
     _SEPARATOR,
     _header_option(given=None),
@@ -157,7 +157,7 @@ def log_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def later_log_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options of a model's later log as one argument, `reading`: what differs from the set-up."""
+    """Give a command the options of a model's later log as one argument, `reading`: what differs from the setup."""
 
     @functools.wraps(command)
     def run(
@@ -192,7 +192,7 @@ def option_words(options: Mapping[str, str | bool | None]) -> list[str]:
 
 
 def say_told(lines: Iterable[str]) -> None:
-    """Say on stderr what a log was read as, and what a person should know of it."""
+    """Print on stderr how a log was read, and what a person should know of it."""
     for line in lines:
         say(f"note: {one_line(line)}", err=True)
 

@@ -162,7 +162,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]], right: Itera
     Returns:
         Lines without a border. Every text is shown as it is: nothing in it is markup.
     """
-    lines = [[faint(header) for header in headers], *[[_one_cell(value) for value in row] for row in rows]]
+    lines = [[faint(header) for header in headers], *[[_on_one_line(value) for value in row] for row in rows]]
     ends_right = set(right)
     widths = [max(_width(line[column]) for line in lines) for column in range(len(headers))]
     limit = _terminal_width()
@@ -176,7 +176,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]], right: Itera
     return [(" " * _GAP).join(pad(value, column) for column, value in enumerate(line)).rstrip() for line in lines]
 
 
-def _one_cell(value: object) -> str:
+def _on_one_line(value: object) -> str:
     """A value of a table on one line, whatever a user wrote into it."""
     return harmless(str(value)).replace("\n", " ")
 

@@ -1,6 +1,6 @@
-"""What raie.toml says of the engine beside what a model was set up with, which counts.
+"""Options of the engine in raie.toml beside those that the model pinned at setup, which count.
 
-A model's options are fixed by its set-up: other ones would be another model.
+A model's options are pinned at setup: other ones would be another model.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ def renamed_option(old: str, new: str, parameter: str, **attributes: Any) -> Cal
     """Give a command an option under its name of today, and its old name as a hidden one.
 
     Args:
-        old: The option as earlier versions spelled it, such as `--anchor`.
+        old: The option as earlier versions spelled it, with its dashes.
         new: The option as it is spelled now.
         parameter: The argument of the command that receives the value, whichever name was typed.
         attributes: Those of `click.option`.

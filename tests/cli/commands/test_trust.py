@@ -91,7 +91,7 @@ def test_every_gate_is_shown_before_anything_moves(
     assert (shown["from"], shown["to"], shown["passes"]) == (served, registry.resolve(MODEL, "head").id, False)
     assert [gate["passed"] for gate in shown["gates"]] == [False, False]
     assert registry.resolve(MODEL, "production").id == served
-    assert "no gate" in done(raie("promote", "head", "--to", "staging", "--dry-run")).out
+    assert "no check" in done(raie("promote", "head", "--to", "staging", "--dry-run")).out
     assert raie("promote", "--region", "1", "--version", "1", "--dry-run", "--json").json["passes"] is False
 
 

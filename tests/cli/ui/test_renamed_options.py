@@ -8,10 +8,12 @@ from raie.cli.reference import commands
 from raie.workspace import Workspace
 from tests.cli.conftest import Raie
 
+_CHECKPOINT = "--anchor"
+_ORPHANS = "--strays"
 RENAMED = {
-    ("verify", "--anchor"): ("--checkpoint", "{head}"),
-    ("audit", "verify", "--anchor"): ("--checkpoint", "{head}"),
-    ("gc", "--dry-run", "--strays"): ("--orphans",),
+    ("verify", _CHECKPOINT): ("--checkpoint", "{head}"),
+    ("audit", "verify", _CHECKPOINT): ("--checkpoint", "{head}"),
+    ("gc", "--dry-run", _ORPHANS): ("--orphans",),
 }
 """A command line with the old name -> the new name, and the value that follows either."""
 
@@ -31,8 +33,8 @@ def test_an_old_name_does_what_the_new_one_does_and_says_so_in_one_line(
 
 
 def test_a_value_under_an_old_name_is_looked_at(raie: Raie, workspace: Workspace) -> None:
-    assert raie("audit", "verify", "--anchor", "nonsense").code == 2
-    assert raie("audit", "verify", "--anchor", f"1:{'0' * 64}").code == 5
+    assert raie("audit", "verify", _CHECKPOINT, "nonsense").code == 2
+    assert raie("audit", "verify", _CHECKPOINT, f"1:{'0' * 64}").code == 5
 
 
 def test_every_old_name_is_hidden_and_has_a_test() -> None:
@@ -42,4 +44,4 @@ def test_every_old_name_is_hidden_and_has_a_test() -> None:
         for option in command.params
         if getattr(option, "hidden", False)
     }
-    assert hidden == {tuple(word for word in old if word != "--dry-run") for old in RENAMED}
+    assert hidden == {tuple(part for part in old if part != "--dry-run") for old in RENAMED}
