@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from raie.errors import UsageError, WorkspaceError
 from raie.folder_owner import is_own, require_trusted
+from raie.settings import Origin, Setting, chosen, table_settings
 
 if TYPE_CHECKING:
     from raie.registry import Registry
@@ -27,6 +28,8 @@ __all__ = [
     "FILE_NAME",
     "Workspace",
     "actor",
+    "actor_setting",
+    "all_settings",
     "backbone_file",
     "draft",
     "find",
@@ -44,6 +47,8 @@ _TRACKING = "sqlite:///.raie/mlflow.db"
 ENVIRONMENT = {"database": "RAIE_DATABASE_URL", "store": "RAIE_STORE", "model": "RAIE_MODEL"}
 """Keys of raie.toml -> the variables that come before them."""
 
+_BACKBONE_FILE = "RAIE_BACKBONE_FILE"
+_ACTOR = "RAIE_ACTOR"
 _KNOWN = ("database", "engine", "mlflow", "model", "store")
 
 
@@ -53,8 +58,8 @@ class Workspace:
 
     folder: absolute, holds raie.toml.  database: an SQLAlchemy URL, never printed because the environment's may
     carry a password.  store: a folder, file:// or s3:// URL.  engine: the [engine] table, not yet checked.
-    backbone_file: the Python file of a backbone of one's own, if there is one.  runs_code: whether Python that
-    raie.toml names may run.
+    backbone_file: the Python file of a user's backbone, if there is one.  runs_code: whether Python that raie.toml
+    names may run.  settings: dotted name -> what was chosen and by whom; `all_settings` adds the engine and the actor.
     """
 
     folder: Path
@@ -65,6 +70,7 @@ class Workspace:
     engine: Mapping[str, Any] = field(default_factory=dict)
     backbone_file: Path | None = None
     runs_code: bool = True
+    settings: Mapping[str, Setting] = field(default_factory=dict, repr=False)
 
     @property
     def work(self) -> Path:
@@ -114,10 +120,15 @@ def read(file: Path) -> Workspace:
 
 
 def parse(text: str, file: Path) -> Workspace:
-    """The workspace that `text`, the content of `file`, describes, with the environment laid over it.
+    """The workspace that a raie.toml describes, with the environment laid over it.
 
-    Raises: WorkspaceError naming the key that is unknown or of the wrong type, and InvalidValue for a store's URL that
-    is none, or holds credentials.
+    Args:
+        text: The content of the file.
+        file: Its path, which need not exist yet; relative paths in `text` start at its folder.
+
+    Raises:
+        WorkspaceError: Names the key that is unknown or of the wrong type.
+        InvalidValue: The store's URL is none, or holds credentials.
     """
     try:
         values = tomllib.loads(text)
@@ -130,16 +141,50 @@ def parse(text: str, file: Path) -> Workspace:
         raise WorkspaceError(f"{file}: unknown key 'mlflow.{unknown[0]}'; known here: mlflow.tracking_uri")
     folder = _printable(file.resolve().parent)
     engine = _located(folder, _table(values, "engine", file))
+    settings = {
+        "model": chosen("model", values, _MODEL, variable=ENVIRONMENT["model"]),
+        "database": chosen("database", values, _DATABASE, variable=ENVIRONMENT["database"]),
+        "store": chosen("store", values, _STORE, variable=ENVIRONMENT["store"]),
+        "mlflow.tracking_uri": chosen("tracking_uri", tracking, _TRACKING, name="mlflow.tracking_uri"),
+    }
     return Workspace(
         folder=folder,
-        model=_chosen(values, "model", _MODEL, file),
-        database=_at(folder, _chosen(values, "database", _DATABASE, file)),
-        store=_store_at(folder, _chosen(values, "store", _STORE, file)),
-        tracking_uri=_at(folder, _text(tracking, "tracking_uri", _TRACKING, file)),
+        model=_text(settings["model"], file),
+        database=_at(folder, _text(settings["database"], file)),
+        store=_store_at(folder, _text(settings["store"], file)),
+        tracking_uri=_at(folder, _text(settings["mlflow.tracking_uri"], file)),
         engine=engine,
         backbone_file=backbone_file(folder, engine if runs_code(file) else {}),
         runs_code=runs_code(file),
+        settings=settings,
     )
+
+
+def all_settings(workspace: Workspace) -> dict[str, Setting]:
+    """Every value in force in a workspace, and where it comes from: the one place that knows.
+
+    Args:
+        workspace: As it was read; `from_options` lays the options of a command over the result.
+
+    Returns:
+        Dotted name -> setting: the keys of raie.toml, each option of the engine, `backbone_file` and `actor`.
+
+    Raises:
+        ConfigError: An option of the engine is unknown or of the wrong type.
+    """
+    from raie.engine.config import from_mapping, to_mapping
+
+    # With raie.toml's own values in it, so that each of them has been checked.
+    engine = to_mapping(from_mapping(dict(workspace.engine)))
+    named = chosen("backbone_file", {}, None, variable=_BACKBONE_FILE)
+    if named.origin is Origin.BUILT_IN and workspace.backbone_file is not None:
+        named = Setting(str(workspace.backbone_file), Origin.FILE, "engine.backbone.path")
+    return {
+        **workspace.settings,
+        **table_settings(workspace.engine, engine, "engine."),
+        "backbone_file": named,
+        "actor": actor_setting(),
+    }
 
 
 def runs_code(file: Path) -> bool:
@@ -170,12 +215,12 @@ def _printable(folder: Path) -> Path:
 
 
 def backbone_file(folder: Path, engine: Mapping[str, Any] | None = None) -> Path | None:
-    """The Python file of a backbone of one's own: RAIE_BACKBONE_FILE, or what the [engine] table names."""
-    if named := os.environ.get("RAIE_BACKBONE_FILE"):
+    """The Python file of a user's backbone: RAIE_BACKBONE_FILE, or what the [engine] table names."""
+    if named := os.environ.get(_BACKBONE_FILE):
         return folder / Path(named).expanduser()
     backbone = (engine or {}).get("backbone")
-    own = isinstance(backbone, Mapping) and backbone.get("kind") == "file" and backbone.get("path")
-    return Path(own) if isinstance(own, str) and own else None
+    path = isinstance(backbone, Mapping) and backbone.get("kind") == "file" and backbone.get("path")
+    return Path(path) if isinstance(path, str) and path else None
 
 
 def _located(folder: Path, engine: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -186,18 +231,14 @@ def _located(folder: Path, engine: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**engine, "backbone": {**backbone, "path": str(folder / Path(backbone["path"]).expanduser())}}
 
 
-def _chosen(values: Mapping[str, Any], key: str, otherwise: str, file: Path) -> str:
-    return os.environ.get(ENVIRONMENT[key]) or _text(values, key, otherwise, file)
-
-
-def _text(values: Mapping[str, Any], key: str, otherwise: str, file: Path) -> str:
-    value = values.get(key, otherwise)
-    if not isinstance(value, str) or not value.strip():
+def _text(setting: Setting, file: Path) -> str:
+    if not isinstance(setting.value, str) or not setting.value.strip():
         from raie.registry.db.shown_url import shown
 
         # A list of URLs may hold a password as well as a URL.
-        raise WorkspaceError(f"{file}: {key} must be a text that is not empty, found {shown(repr(value))}")
-    return value
+        source = setting.name if setting.origin is Origin.ENVIRONMENT else f"{file}: {setting.name}"
+        raise WorkspaceError(f"{source} must be a text that is not empty, found {shown(repr(setting.value))}")
+    return setting.value
 
 
 def _table(values: Mapping[str, Any], key: str, file: Path) -> Mapping[str, Any]:
@@ -275,10 +316,17 @@ def without_password(database: str) -> str:
 
 def actor() -> str:
     """Who acts: RAIE_ACTOR, or else the user of the operating system."""
-    if named := os.environ.get("RAIE_ACTOR", "").strip():
-        return named
+    name: str = actor_setting().value
+    return name
+
+
+def actor_setting() -> Setting:
+    """Who acts, and whether the environment names them; a name of blanks counts as none."""
+    if named := os.environ.get(_ACTOR, "").strip():
+        return Setting(named, Origin.ENVIRONMENT, _ACTOR)
     try:
-        return getpass.getuser()
+        user = getpass.getuser()
     except (KeyError, OSError):
         # A container may run under a user id that no passwd entry names.
-        return f"uid {os.getuid()}"
+        user = f"uid {os.getuid()}"
+    return Setting(user, Origin.BUILT_IN, "user of the system")
