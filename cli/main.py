@@ -29,16 +29,16 @@ def _group(name: str, help_line: str, examples: tuple[str, ...], section: Sectio
 
 _DATA = _group(
     "data",
-    "Look at interaction logs, or make one.",
+    "Inspect interaction logs, or generate one.",
     ("raie data describe ratings.dat", "raie data synth log.csv"),
     {
-        "describe": ("data:describe", "Say what a log holds, and what will go wrong with it."),
-        "synth": ("data:synth", "Write a drifting log whose truth is known."),
+        "describe": ("data:describe", "Describe a log, and warn of what will go wrong with it."),
+        "synth": ("data:synth", "Generate a drifting log whose ground truth is known."),
     },
 )
 _EDIT = _group(
     "edit",
-    "Plan, apply and look at edits.",
+    "Plan, apply and inspect edits.",
     ("raie edit plan new.csv", "raie edit apply new.csv", "raie edit show 3"),
     {
         "plan": ("edit_apply:plan", "Show what an edit would do, region by region."),
@@ -52,7 +52,7 @@ _EDIT = _group(
 )
 _ALIAS = _group(
     "alias",
-    "Look at aliases and their moves.",
+    "Inspect aliases and their moves.",
     ("raie alias list", "raie alias history production"),
     {
         "list": ("promote:list_aliases", "List the aliases and what they point at."),
@@ -61,7 +61,7 @@ _ALIAS = _group(
 )
 _REGIONS = _group(
     "regions",
-    "Look at the regions of a snapshot.",
+    "Inspect the regions of a snapshot.",
     ("raie regions list production", "raie regions show 2"),
     {
         "list": ("regions:list_regions", "List the regions of a snapshot with their versions."),
@@ -70,10 +70,10 @@ _REGIONS = _group(
 )
 _KEYS = _group(
     "keys",
-    "Make signing keys, and say whose signatures count.",
+    "Generate signing keys, and choose which keys are trusted.",
     ("raie keys generate release.pem", "raie keys trust release.pem.pub --name release", "raie keys list"),
     {
-        "generate": ("keys:generate", "Make an ed25519 key pair."),
+        "generate": ("keys:generate", "Generate an ed25519 key pair."),
         "trust": ("keys:trust", "Trust a public key."),
         "list": ("keys:list_keys", "List the keys that are or were trusted."),
         "revoke": ("keys:revoke", "End the trust in a key."),
@@ -81,46 +81,46 @@ _KEYS = _group(
 )
 _POLICY = _group(
     "policy",
-    "Say what a protected alias asks of a snapshot.",
+    "Set the checks that a promotion to an alias must pass.",
     ("raie policy set production --retention -0.02 --second-person", "raie policy check head"),
     {
-        "set": ("policy:set_policy", "Protect an alias, or change what it asks."),
+        "set": ("policy:set_policy", "Protect an alias, or change its policy."),
         "show": ("policy:show", "Show the policies in force."),
         "history": ("policy:history", "List every version of an alias's policy, newest first."),
-        "check": ("policy:check", "Show every gate that a snapshot would have to pass."),
+        "check": ("policy:check", "Show every check of a promotion, passed or not."),
     },
 )
 _DB = _group(
     "db",
-    "Look after the database's schema and its roles.",
+    "Manage the database's schema and its roles.",
     ("raie db current", "raie db upgrade", "raie db grant"),
     {
-        "upgrade": ("verify:upgrade", "Bring the database to this program's schema."),
+        "upgrade": ("verify:upgrade", "Upgrade the database to the schema of this version."),
         "current": ("verify:current", "Print the database's schema revision and the one expected."),
         "grant": ("db_grant:grant", "Make the roles reader, editor, promoter and collector."),
     },
 )
 _REGISTRY = _group(
     "registry",
-    "Say which registry this is, and whether its store is its own.",
+    "Show which registry this is, and manage which store it owns.",
     ("raie registry show", 'raie registry fork --reason "disaster drill"'),
     {
         "show": (
             "registry:show",
             "Show the registry's id, its part of the store, and whether it may write there.",
         ),
-        "fork": ("registry:fork", "Make this copy of a database a registry of its own."),
+        "fork": ("registry:fork", "Turn this copy of a database into a registry of its own."),
         "move": ("registry:move", "Let this database take the store over from another copy of it."),
         "separate": ("registry:separate", "Give this registry a part of the store of its own."),
     },
 )
 _AUDIT = _group(
     "audit",
-    "Look at who did what, and prove that nobody changed it.",
+    "List who did what, and verify that nobody changed the record.",
     ("raie audit log", "raie audit verify", "raie audit export audit.jsonl"),
     {
         "log": ("audit:log", "List the audit events of every model, newest first."),
-        "verify": ("audit:verify", "Recompute the audit chain and compare it with what was kept elsewhere."),
+        "verify": ("audit:verify", "Recompute the audit chain and compare it with its checkpoints."),
         "export": ("audit:export", "Write the audit events as JSON lines."),
     },
 )
@@ -130,14 +130,14 @@ _MLFLOW = _group(
     ("raie mlflow sync", "raie mlflow ui"),
     {
         "sync": ("mlflow:sync", "Publish what MLflow does not show yet."),
-        "status": ("mlflow:status", "Say what is published, what waits, and why."),
+        "status": ("mlflow:status", "Show which events are published, which are pending, and why."),
         "ui": ("mlflow:ui", "Serve MLflow's pages over this workspace's records."),
     },
 )
 
 _SECTIONS: Mapping[str, Section] = {
     "Start": {
-        "demo": ("demo:demo", "Run the whole way, from a log to a rollback, in a fresh workspace."),
+        "demo": ("demo:demo", "Run every step, from a log to a rollback, in a new workspace."),
         "init": ("init:init", "Make a workspace: raie.toml, a database and a blob store."),
         "data": _DATA,
         "setup": ("setup:setup", "Train the backbone, fit the regions, commit the first snapshot."),
@@ -148,29 +148,29 @@ _SECTIONS: Mapping[str, Section] = {
         "rollback": ("promote:rollback", "Undo one edit, or go back to an older snapshot."),
     },
     "Look": {
-        "status": ("status:status", "Say where the model stands, on one screen."),
-        "log": ("log:log", "Draw the history of snapshots as a tree."),
-        "lineage": ("lineage:lineage", "Draw what a snapshot is made of, and where each part came from."),
+        "status": ("status:status", "Show the state of the model: head, aliases, unfinished edits."),
+        "log": ("log:log", "Show the history of snapshots as a tree."),
+        "lineage": ("lineage:lineage", "Show what a snapshot consists of, and where each part came from."),
         "regions": _REGIONS,
         "alias": _ALIAS,
-        "evaluate": ("evaluate:evaluate", "Measure a snapshot on a log."),
-        "drift": ("drift:drift", "Say which regions drift, and whether an edit is worth it."),
+        "evaluate": ("evaluate:evaluate", "Evaluate a snapshot on a log."),
+        "drift": ("drift:drift", "Show which regions drift, and whether an edit is worth it."),
         "compare": ("compare:compare", "Compare strategies over several edits of a log."),
         "recommend": ("evaluate:recommend", "Recommend items to users of a log."),
     },
     "Trust": {
         "policy": _POLICY,
-        "approve": ("approve:approve", "Approve that an alias moves to a snapshot."),
+        "approve": ("approve:approve", "Approve the promotion of a snapshot."),
         "sign": ("sign:sign", "Sign a snapshot with your private key."),
         "keys": _KEYS,
     },
     "Keep": {
         "verify": ("verify:verify", "Check every blob, every reference, every signature and the audit chain."),
         "audit": _AUDIT,
-        "expire": ("expire:expire", "Let old snapshots expire by a retention rule."),
+        "expire": ("expire:expire", "Expire old snapshots by a retention rule."),
         "gc": ("verify:gc", "Delete blobs that nothing refers to."),
-        "backup": ("backup:backup", "Copy the database as it is at one moment, with the list of its blobs."),
-        "restore": ("backup:restore", "Check a backup and bring it back."),
+        "backup": ("backup:backup", "Copy the database at one moment, with the list of its blobs."),
+        "restore": ("backup:restore", "Check a backup and restore it."),
         "db": _DB,
         "registry": _REGISTRY,
         "mlflow": _MLFLOW,
@@ -196,7 +196,7 @@ Environment:
   RAIE_DATABASE_URL  database, before the one in raie.toml
   RAIE_STORE         blob store, before the one in raie.toml
   RAIE_MODEL         model, before the one in raie.toml
-  RAIE_BACKBONE_FILE Python file of a backbone of your own, before the one in raie.toml
+  RAIE_BACKBONE_FILE Python file of your backbone, before the one in raie.toml
   RAIE_ACTOR         who acts, in the history (else the user of the system)
   RAIE_SIGNING_KEY   file of the private key, as --key
   RAIE_SIGNING_PASSPHRASE  its passphrase (else it is asked for)
@@ -219,7 +219,8 @@ Completion: eval "$(_RAIE_COMPLETE=bash_source raie)" in ~/.bashrc
     "--workspace",
     type=click.Path(path_type=Path),
     envvar="RAIE_WORKSPACE",
-    help="Folder of raie.toml. Without it: the nearest at or above the current folder.",
+    metavar="DIR",
+    help="Folder of raie.toml.  [the nearest at or above the current folder]",
 )
 @click.option("--no-color", is_flag=True, expose_value=False, help="Print without colors.")
 @click.version_option(package_name="raie", message="raie %(version)s")
@@ -227,8 +228,8 @@ Completion: eval "$(_RAIE_COMPLETE=bash_source raie)" in ~/.bashrc
 def raie(ctx: click.Context, workspace: Path | None) -> None:
     """Edit a recommender region by region, and keep every state of it.
 
-    A snapshot is one state of the model. An edit makes the next one from new interactions; an alias
-    such as production points at the one in use; a rollback brings an older content back.
+    A snapshot is one state of the model. An edit makes the next snapshot from new interactions. An
+    alias such as production points at the snapshot in use. A rollback restores older content.
 
     \b
     Examples:

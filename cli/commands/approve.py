@@ -1,4 +1,4 @@
-"""`raie approve`: a second person's word that an alias may move, and how it is taken back."""
+"""`raie approve`: the approval of a promotion by a second person, and its withdrawal."""
 
 from __future__ import annotations
 
@@ -15,21 +15,19 @@ __all__ = ["approve"]
 @click.command()
 @click.argument("ref")
 @click.option(
-    "--alias", metavar="ALIAS", default="production", show_default=True, help="The alias that may move to it."
+    "--alias", metavar="ALIAS", default="production", show_default=True, help="The alias to promote it to."
 )
-@click.option("--reason", metavar="TEXT", required=True, help="What was looked at; it stays in the audit.")
-@click.option(
-    "--withdraw", is_flag=True, help="Take your own approval back; it stays on record and counts no more."
-)
+@click.option("--reason", metavar="TEXT", required=True, help="What you reviewed. Recorded in the audit log.")
+@click.option("--withdraw", is_flag=True, help="Withdraw your approval. It stays recorded and no longer counts.")
 @json_option
 @in_workspace
 @publishes_end
 def approve(workspace: Workspace, ref: str, alias: str, reason: str, withdraw: bool, output: Output) -> None:
-    """Approve that an alias moves to a snapshot, where its policy asks for a second person.
+    """Approve the promotion of a snapshot, where the alias's policy requires a second person.
 
-    An approval is of one snapshot for one alias. It counts unless you made the snapshot, or one of the regions in
-    which it differs from what the alias serves. Who promotes may be who approved. Names are one person's where only case,
-    spaces or compatible characters differ.
+    An approval is for one snapshot and one alias. It does not count if you made the snapshot, or one of the regions in
+    which it differs from what the alias serves. The person who approved may also promote. Names that differ only in
+    case, spaces or compatible characters are one person's.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`raie audit verify`, `export` and `log`: who did what, and proof that nobody changed it since."""
+"""`raie audit verify`, `export` and `log`: who did what, and proof that the record is unchanged."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ checkpoint_option = renamed_option(
     "--checkpoint",
     "checkpoint",
     metavar="N:HASH",
-    help="A head of the audit chain that you kept, whole, as an earlier verify printed it.",
+    help="A chain head that you kept, whole, as an earlier verify printed it.",
 )
 
 
@@ -40,10 +40,10 @@ checkpoint_option = renamed_option(
 @json_option
 @in_workspace
 def verify(workspace: Workspace, checkpoint: str | None, mlflow: bool, output: Output) -> None:
-    """Recompute the audit chain and compare it with what was kept elsewhere.
+    """Recompute the audit chain and compare it with its checkpoints.
 
-    Every command that writes keeps the chain's end in the store, and every version in MLflow carries the one of its
-    time. A table that was rewritten no longer holds them all: exit code 5.
+    Every command that writes keeps the chain head in the store as a checkpoint. Every version in MLflow carries the
+    chain head of its time. A table that was rewritten no longer matches them all: exit code 5.
 
     \b
     Examples:
@@ -95,19 +95,17 @@ def _draw(report: ChainReport, stored: int, shown: int | None) -> list[str]:
 
 @click.command()
 @click.argument("file", metavar="[FILE]", default="-", type=click.Path(dir_okay=False, allow_dash=True))
-@click.option(
-    "--since", type=click.IntRange(min=0), default=0, metavar="N", help="Only the events after number N."
-)
-@click.option("--force", is_flag=True, help="Write over a file that is there.")
+@click.option("--since", type=click.IntRange(min=0), default=0, metavar="N", help="Only events after number N.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @in_workspace
 def export(workspace: Workspace, file: str, since: int, force: bool) -> None:
     """Write the audit events as JSON lines.
 
-    Oldest first, into FILE, or to the terminal without one. Each line is one event in canonical JSON with its hash and
-    the one before it, so anybody can verify the chain without the database: docs/registry.md says how.
+    The oldest event comes first. Without FILE they go to standard output. Each line is one event in canonical JSON with
+    its hash and the previous one, so anybody can verify the chain without the database: docs/registry.md says how.
 
-    FILE is written whole or not at all. A file that is there stays as it is, unless --force says otherwise; a link or a
-    device is never written to.
+    FILE is written whole or not at all. An existing file is overwritten only with --force. A link or a device is never
+    written to.
 
     \b
     Examples:

@@ -24,15 +24,15 @@ _FOLDER = click.Path(path_type=Path)
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=_FOLDER)
-@click.option("--blobs", is_flag=True, help="Copy the blobs too, each one verified.")
+@click.option("--blobs", is_flag=True, help="Copy the blobs too. Each one is verified.")
 @json_option
 @in_workspace
 def backup(workspace: Workspace, folder: Path, blobs: bool, output: Output) -> None:
-    """Copy the database as it is at one moment, with the list of the blobs that it needs, into a new folder.
+    """Copy the database at one moment, with the list of the blobs that it needs, into a new folder.
 
-    May run beside anything; to copy the database's file while somebody writes gives one that is torn. The folder is
-    whole or absent, holds no secret, and is the same for SQLite and PostgreSQL. Without --blobs the store is backed up
-    by other means, after this. Keep the digest elsewhere: it covers everything in the folder.
+    It may run at any time, beside any other command. A plain copy of the database's file is torn if somebody writes
+    meanwhile. The folder is whole or absent, holds no secret, and has one format for SQLite and PostgreSQL. Without
+    --blobs, back the store up by other means, after this. Keep the digest elsewhere: it covers the whole folder.
 
     \b
     Examples:
@@ -71,21 +71,23 @@ def _draw(folder: str, made: Backup) -> list[str]:
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=_FOLDER)
-@click.option("--to", metavar="WORKSPACE", type=_FOLDER, help="Folder of the raie.toml whose database is made.")
+@click.option("--to", metavar="DIR", type=_FOLDER, help="Workspace to restore into.  [that of --workspace]")
 @click.option(
-    "--replace", is_flag=True, help="Also where an SQLite file holds models; that file is kept beside it."
+    "--replace",
+    is_flag=True,
+    help="Also replace an SQLite file that holds models. The old file is kept beside it.",
 )
 @yes_option
 @json_option
 @click.pass_obj
 def restore(start: Path | None, folder: Path, to: Path | None, replace: bool, yes: bool, output: Output) -> None:
-    """Check a backup and bring it back into the database of a workspace that is empty or not there.
+    """Check a backup and restore it into the database of a workspace that is empty or does not exist.
 
-    Everything is checked first: the manifest, the file, every reference, every signature, the audit chain against what
-    the store keeps of it, and that the store holds every blob; blobs that it lacks are taken from the backup. Then the
-    database is made whole or not at all. Says how many later events are lost. With --replace it takes the store over from
-    the database that is put aside; beside another database that works on the same store it can only be read, until
-    `raie registry fork` or `raie registry move`.
+    Everything is checked first: the manifest, the file, every reference, every signature, the audit chain against its
+    checkpoints in the store, and that the store holds every blob. Blobs that the store lacks are taken from the backup.
+    Then the database is written whole or not at all. The number of later events that are lost is shown. With --replace
+    the restored database takes the store over from the one it replaces. If another database works on the same store,
+    the restored one is read-only until `raie registry fork` or `raie registry move`.
 
     \b
     Examples:

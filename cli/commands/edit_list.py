@@ -1,4 +1,4 @@
-"""`raie edit list`, `show`, `diff` and `abort`: what was changed, by whom, and what is still open."""
+"""`raie edit list`, `show`, `diff` and `abort`: what was changed, by whom, and which edits are open."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ __all__ = ["abort", "diff", "list_edits", "show"]
 
 @click.command("list")
 @limit_option
-@click.option("--open", "only_open", is_flag=True, help="Only those that run or were abandoned.")
+@click.option("--open", "only_open", is_flag=True, help="Only running and abandoned edits.")
 @json_option
 @in_workspace
 def list_edits(workspace: Workspace, limit: int, only_open: bool, output: Output) -> None:
     """List the edits, newest first.
 
-    A running edit holds a lease, which its process renews. When that has gone, or has not renewed it for two minutes,
-    the edit is abandoned: `raie edit resume` finishes it, `raie edit abort` closes it. With --open, who holds the
-    lease, on which host, and until when.
+    The process of a running edit owns its lease and renews it. If the process has ended, or has not renewed the lease for
+    two minutes, the edit is abandoned: `raie edit resume` finishes it, `raie edit abort` closes it. --open shows the
+    lease owner, its host and when the lease expires.
 
     \b
     Examples:
@@ -95,7 +95,7 @@ def _open_edits(edits: Sequence[Edit]) -> list[str]:
 
 
 def _holder(edit: Edit) -> tuple[str, str]:
-    """The host and the process that hold an edit's lease, which names them as host:pid:token."""
+    """The host and the process of an edit's lease owner, which is recorded as host:pid:token."""
     host, _, process = (edit.lease_owner or "-:-:").rpartition(":")[0].rpartition(":")
     return host, process
 
@@ -214,7 +214,7 @@ def _operations(operations: list[Operation]) -> list[str]:
 def diff(workspace: Workspace, older: str, newer: str | None, output: Output) -> None:
     """Compare two snapshots, or an edit with its base.
 
-    With one argument: the edit of that number (3 or edit:3) with its base, or a snapshot with its parent. Two are
+    One argument compares an edit (3 or edit:3) with its base, or a snapshot with its parent. Two arguments are
     snapshots: head, an alias, edit:N, or the first characters of an id.
 
     \b
@@ -312,16 +312,16 @@ def _pair(registry: Registry, model: str, older: str, newer: str | None) -> tupl
 
 @click.command()
 @click.argument("number", metavar="EDIT", type=_EDIT)
-@click.option("--reason", metavar="TEXT", default="", help="Why; it stays in the history.")
-@click.option("--force", is_flag=True, help="Even while a process still works on it; its commit is then refused.")
+@click.option("--reason", metavar="TEXT", default="", help="Why. Recorded in the history.")
+@click.option("--force", is_flag=True, help="Even while a process works on the edit. Its commit is then refused.")
 @yes_option
 @in_workspace
 @publishes_end
 def abort(workspace: Workspace, number: int, reason: str, force: bool, yes: bool) -> None:
     """Close a running or abandoned edit without a result.
 
-    The head has not moved, so nothing else changes; what the edit uploaded is left to `raie gc`. Refused (exit
-    code 4) while another process works on it.
+    The head stays where it is. `raie gc` removes what the edit uploaded. While another process works on the edit, this is
+    refused (exit code 4).
 
     \b
     Examples:

@@ -26,16 +26,16 @@ _LISTED = 20
     "--keep-last",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Keep the newest N of the head's line and of each alias.",
+    help="Keep the newest N snapshots of the head's line and of each alias.",
 )
 @click.option(
     "--keep-days",
     type=click.FloatRange(min=0),
-    metavar="D",
-    help="Keep what was made or in use in the last D days.",
+    metavar="DAYS",
+    help="Keep snapshots that were made or in use in the last DAYS days.",
 )
-@click.option("--dry-run", is_flag=True, help="Only say what would expire, and why the rest is kept.")
-@click.option("--reason", metavar="TEXT", default="", help="Why; it stays in the history.")
+@click.option("--dry-run", is_flag=True, help="Only show what would expire, and why the rest is kept.")
+@click.option("--reason", metavar="TEXT", default="", help="Why. Recorded in the history.")
 @yes_option
 @json_option
 @in_workspace
@@ -49,11 +49,12 @@ def expire(
     yes: bool,
     output: Output,
 ) -> None:
-    """Let old snapshots expire by a retention rule.
+    """Expire old snapshots by a retention rule.
 
-    `raie gc` may then remove the blobs that only they need. Kept is what either option keeps, and always: the head,
-    whatever an alias points at, and the base of an open edit. In use was what was the head, or where an alias pointed.
-    The history stays: an expired snapshot can be looked at, and no longer be promoted, rolled back to or served.
+    `raie gc` may then delete the blobs that only expired snapshots need. A snapshot that either option keeps is kept. The
+    head, the snapshots of aliases and the bases of open edits are always kept. A snapshot was in use while it was the
+    head or an alias pointed at it. An expired snapshot stays in the history, but cannot be promoted, rolled back to or
+    served.
 
     \b
     Examples:

@@ -23,14 +23,14 @@ __all__ = ["init"]
     "--database", metavar="URL", help="sqlite:///FILE or postgresql://USER@HOST/NAME, without a password."
 )
 @click.option("--store", metavar="URL", help="A folder or s3://NAME/PREFIX.")
-@click.option("--model", metavar="NAME", help="The model's name in the registry (recsys).")
+@click.option("--model", metavar="NAME", help="The model's name in the registry.  [recsys]")
 @click.pass_obj
 def init(start: Path | None, database: str | None, store: str | None, model: str | None) -> None:
     """Make a workspace: raie.toml, a database and a blob store.
 
-    Without options everything lies in .raie/ beside raie.toml: an SQLite file and a folder. In a folder that has a
-    raie.toml already, as after a clone, this makes what the file names and changes nothing that is there. Unless the
-    registry has a model by then, whether the store keeps, lists and deletes what it is given is tried once.
+    Without options everything is in .raie/ beside raie.toml: an SQLite file and a folder. If the folder has a raie.toml,
+    as after a clone, what the file names is created and nothing existing is changed. If the registry has no model yet,
+    the store is probed once: it must keep, list and delete an object.
 
     \b
     Examples:

@@ -19,17 +19,19 @@ if TYPE_CHECKING:
 
 __all__ = ["generate", "list_keys", "revoke", "trust"]
 
-_reason_option = click.option("--reason", metavar="TEXT", default="", help="Why; it stays in the audit.")
+_reason_option = click.option("--reason", metavar="TEXT", default="", help="Why. Recorded in the audit log.")
 
 
 @click.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--unencrypted", is_flag=True, help="Without a passphrase, for a key that something else guards.")
+@click.option(
+    "--unencrypted", is_flag=True, help="Write the key without a passphrase, if something else protects it."
+)
 @json_option
 def generate(file: Path, unencrypted: bool, output: Output) -> None:
-    """Make an ed25519 key pair: FILE for its owner, and FILE.pub for everybody else.
+    """Generate an ed25519 key pair: FILE is private, FILE.pub is public.
 
-    The passphrase comes from RAIE_SIGNING_PASSPHRASE, or is asked for. Nothing is trusted by this alone.
+    The passphrase comes from RAIE_SIGNING_PASSPHRASE, or is asked for. The key is not trusted until `raie keys trust`.
 
     \b
     Examples:
@@ -47,7 +49,7 @@ def generate(file: Path, unencrypted: bool, output: Output) -> None:
 
 @click.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--name", metavar="NAME", required=True, help="What the key is called here.")
+@click.option("--name", metavar="NAME", required=True, help="Name of the key in this registry.")
 @_reason_option
 @json_option
 @in_workspace

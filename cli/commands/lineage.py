@@ -30,10 +30,10 @@ _Chains: TypeAlias = "Mapping[int, list[AdapterVersion]]"
 @json_option
 @in_workspace
 def lineage(workspace: Workspace, ref: str, region: int | None, limit: int, output: Output) -> None:
-    """Draw what a snapshot is made of, and where each part came from; without REF, of the head.
+    """Show what a snapshot consists of, and where each part came from. REF is the head by default.
 
-    Below each region stand the edits that led to its version, newest first and at most --limit, each with the data it
-    learnt from.
+    Below each region are the edits that led to its version, newest first, at most --limit. Each has the data that it
+    learned from.
 
     \b
     Examples:

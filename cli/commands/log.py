@@ -29,10 +29,10 @@ _NOTHING = "no snapshot yet; `raie setup LOG` makes the first one"
 @json_option
 @in_workspace
 def log(workspace: Workspace, limit: int, output: Output) -> None:
-    """Draw the history of snapshots as a tree, newest first.
+    """Show the history of snapshots as a tree, newest first.
 
-    The first lane is the head and what it came from; a snapshot that was composed for an alias stands beside it. One
-    that expired is marked: `raie lineage REF` tells when, by whom and why. Times are UTC.
+    The first lane is the head and its ancestors. A snapshot with a cherry-picked region version has a lane beside it.
+    Expired snapshots are marked: `raie lineage REF` shows when, by whom and why. Times are UTC.
 
     \b
     Examples:

@@ -24,15 +24,15 @@ _PORT = 5000
 
 
 @click.command()
-@click.option("--again", is_flag=True, help="Publish the whole history once more, for an MLflow that was emptied.")
+@click.option("--again", is_flag=True, help="Publish the whole history again, for an MLflow that was emptied.")
 @json_option
 @in_workspace
 def sync(workspace: Workspace, again: bool, output: Output) -> None:
     """Publish what MLflow does not show yet: every edit as a run, every snapshot as a version, every alias.
 
-    Running it twice adds nothing. An alias that somebody moved in MLflow is put back to where the registry has it.
-    Where MLflow does not answer (exit code 6) the events wait for the next time. An event that MLflow refuses is
-    named (exit code 1); what does not depend on it is published all the same.
+    Running it twice adds nothing. An alias that somebody moved in MLflow is moved back to the registry's snapshot. If
+    MLflow does not answer (exit code 6), the events stay pending. An event that MLflow refuses is named (exit code 1).
+    Events that do not depend on it are published.
 
     \b
     Examples:
@@ -79,10 +79,10 @@ def _draw_gap(gap: AliasGap) -> str:
 @json_option
 @in_workspace
 def status(workspace: Workspace, output: Output) -> None:
-    """Say what is published, what waits, and why.
+    """Show which events are published, which are pending, and why.
 
-    Names each event that failed, and each alias that MLflow shows elsewhere than the registry; the exit code is 1
-    where there is one, and 0 where events only wait.
+    Each failed event is named, and each alias that differs in MLflow: exit code 1. The exit code is 0 if events are only
+    pending.
 
     \b
     Examples:
@@ -129,7 +129,12 @@ def _draw_status(found: OutboxStatus, uri: str) -> list[str]:
 
 @click.command()
 @click.option(
-    "--port", type=click.IntRange(1, 65535), default=_PORT, show_default=True, help="On this machine only."
+    "--port",
+    type=click.IntRange(1, 65535),
+    metavar="N",
+    default=_PORT,
+    show_default=True,
+    help="Port, on this machine only.",
 )
 @in_workspace
 def ui(workspace: Workspace, port: int) -> None:

@@ -1,4 +1,4 @@
-"""`raie policy`: what a protected alias asks of a snapshot, and whether one has it."""
+"""`raie policy`: the checks that a promotion to an alias must pass, and whether a snapshot passes them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["check", "history", "set_policy", "show"]
 
 _DAY_S = 24 * 3600.0
 _alias_option = click.option(
-    "--alias", metavar="ALIAS", default="production", show_default=True, help="The alias it should go to."
+    "--alias", metavar="ALIAS", default="production", show_default=True, help="The alias to promote it to."
 )
 
 
@@ -42,29 +42,37 @@ _OPTIONS = (
         "--retention",
         type=_NUMBER,
         metavar="X",
-        help="Least change of Recall@10 on held-out set-up windows; none.",
+        help="Least change of Recall@10 on held-out setup windows, or none.",
     ),
     click.option(
-        "--adaptation", type=_NUMBER, metavar="X", help="Least change of Recall@10 on new windows; none."
+        "--adaptation", type=_NUMBER, metavar="X", help="Least change of Recall@10 on new windows, or none."
     ),
     click.option(
         "--adaptation-known",
         type=_NUMBER,
         metavar="X",
-        help="Least change of Recall@10 on new windows of items that are served already; none.",
+        help="Least change of Recall@10 on new windows of known items, or none.",
     ),
-    click.option("--max-age", type=_NUMBER, metavar="DAYS", help="How old the evaluation may be; none."),
-    click.option("--locality/--no-locality", default=None, help="Untouched regions are so, byte for byte."),
+    click.option("--max-age", type=_NUMBER, metavar="DAYS", help="Greatest age of the evaluation, or none."),
     click.option(
-        "--second-person/--no-second-person", default=None, help="Somebody who made none of it approved."
-    ),
-    click.option(
-        "--require-signed/--no-require-signed", default=None, help="Signed by a trusted key; loads check too."
+        "--locality/--no-locality", default=None, help="Untouched regions must be identical, byte for byte."
     ),
     click.option(
-        "--allow-override/--no-allow-override", default=None, help="`promote --override` may pass over a gate."
+        "--second-person/--no-second-person",
+        default=None,
+        help="Somebody who made none of the changes must approve.",
     ),
-    click.option("--protected/--unprotected", default=None, help="Unprotected, nothing is asked."),
+    click.option(
+        "--require-signed/--no-require-signed",
+        default=None,
+        help="A trusted key must have signed it. Loading checks this too.",
+    ),
+    click.option(
+        "--allow-override/--no-allow-override",
+        default=None,
+        help="`promote --override` may override a failed check.",
+    ),
+    click.option("--protected/--unprotected", default=None, help="An unprotected alias has no checks."),
 )
 
 
@@ -77,14 +85,14 @@ def _policy_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.command("set")
 @click.argument("alias")
 @_policy_options
-@click.option("--reason", metavar="TEXT", default="", help="Why; it stays in the audit.")
+@click.option("--reason", metavar="TEXT", default="", help="Why. Recorded in the audit log.")
 @json_option
 @in_workspace
 @publishes_end
 def set_policy(workspace: Workspace, alias: str, reason: str, output: Output, **options: Any) -> None:
-    """Protect an alias, or change what it asks; what is not named stays as it is.
+    """Protect an alias, or change its policy. Options that are not given stay as they are.
 
-    Every version is kept. Evaluations are against what the alias serves at that moment.
+    Every version of the policy is kept. An evaluation counts if it is against what the alias serves at promotion.
 
     \b
     Examples:
@@ -150,7 +158,7 @@ def show(workspace: Workspace, alias: str | None, output: Output) -> None:
 @json_option
 @in_workspace
 def history(workspace: Workspace, alias: str | None, output: Output) -> None:
-    """List every version of an alias's policy, newest first; without ALIAS, of production.
+    """List every version of an alias's policy, newest first. ALIAS is production by default.
 
     \b
     Examples:
@@ -179,7 +187,7 @@ def history(workspace: Workspace, alias: str | None, output: Output) -> None:
 @json_option
 @in_workspace
 def check(workspace: Workspace, ref: str, alias: str, output: Output) -> None:
-    """Show every gate that a snapshot would have to pass; exit code 1 where it does not pass one.
+    """Show every check of a promotion, passed or not. The exit code is 1 if one fails.
 
     \b
     Examples:

@@ -23,17 +23,19 @@ __all__ = ["alias_history", "list_aliases", "promote", "rollback"]
 _USUAL = "production"
 """The alias that is meant where none is named: nobody makes it by a slip of the keyboard."""
 
-_reason_option = click.option("--reason", metavar="TEXT", help="Why; it stays in the history.", default="")
+_reason_option = click.option("--reason", metavar="TEXT", help="Why. Recorded in the history.", default="")
 
 
 @click.command()
 @click.argument("ref", required=False)
-@click.option("--region", type=click.IntRange(min=0), metavar="R", help="The one region to change.")
+@click.option("--region", type=click.IntRange(min=0), metavar="R", help="The region to change.")
 @click.option("--version", type=click.IntRange(min=1), metavar="N", help="The region's version to serve.")
 @click.option("--to", "alias", metavar="ALIAS", default=_USUAL, show_default=True, help="The alias to move.")
-@click.option("--expect", metavar="REF", help="Refuse (exit code 4) unless the alias points there now.")
-@click.option("--dry-run", is_flag=True, help="Only show every gate of the alias's policy, passed or not.")
-@click.option("--override", is_flag=True, help="Pass over a gate, where the policy allows it; needs --reason.")
+@click.option("--expect", metavar="REF", help="Refuse (exit code 4) unless the alias points at REF now.")
+@click.option("--dry-run", is_flag=True, help="Only show every check of the alias's policy, passed or not.")
+@click.option(
+    "--override", is_flag=True, help="Override failed checks, if the policy allows it. Requires --reason."
+)
 @_reason_option
 @json_option
 @in_workspace
@@ -52,10 +54,10 @@ def promote(
 ) -> None:
     """Point an alias at a snapshot, or at one region's other version.
 
-    REF is head, an alias, edit:N, or a snapshot's id (its first characters do). With --region and --version a new
-    snapshot is composed: what the alias points at now, with that one region replaced. The head stays where it is.
-    A protected alias refuses (exit code 1) what does not pass its policy, and names each gate. What has lost a blob is
-    refused too (exit code 5): the store is asked for each, and none is read, which `raie verify` does.
+    REF is head, an alias, edit:N, or the first characters of a snapshot's id. --region and --version cherry-pick one
+    region version: a new snapshot has the content that the alias points at, with that region replaced. The head stays
+    where it is. A protected alias refuses (exit code 1) a snapshot that fails its policy, and names each failed check. A
+    snapshot with a missing blob is refused too (exit code 5). No blob is read: `raie verify` does that.
 
     \b
     Examples:
@@ -101,8 +103,10 @@ def _move_lines(registry: Registry, move: AliasMove) -> list[str]:
 
 @click.command()
 @click.argument("edit", required=False)
-@click.option("--to", "target", metavar="REF", help="Commit a new snapshot with exactly this older one's content.")
-@click.option("--cascade", is_flag=True, help="Undo later edits of the same regions too.")
+@click.option(
+    "--to", "target", metavar="REF", help="Commit a new snapshot with exactly the content of this older one."
+)
+@click.option("--cascade", is_flag=True, help="Also undo later edits of the same regions.")
 @_reason_option
 @yes_option
 @json_option
@@ -119,10 +123,9 @@ def rollback(
 ) -> None:
     """Undo one edit, or go back to an older snapshot.
 
-    Nothing is deleted: a rollback is a new snapshot. Undoing EDIT (3 or edit:3) puts back the regions that it
-    changed and leaves every later change of other regions in place; where a later edit changed the same region it
-    refuses (exit code 4), names that edit, and leaves you the choice of --cascade or --to. Aliases stay where they
-    are: promote the new head when it should be served.
+    Nothing is deleted: a rollback is a new snapshot. Undoing EDIT (3 or edit:3) restores the regions that it changed.
+    Later changes of other regions stay. If a later edit changed the same region, the rollback is refused (exit code 4)
+    and names that edit: choose --cascade or --to. Aliases stay where they are: promote the new head to serve it.
 
     \b
     Examples:
@@ -224,7 +227,7 @@ def list_aliases(workspace: Workspace, output: Output) -> None:
 @json_option
 @in_workspace
 def alias_history(workspace: Workspace, alias: str | None, limit: int, output: Output) -> None:
-    """List the moves of an alias, newest first; without ALIAS, of production.
+    """List the moves of an alias, newest first. ALIAS is production by default.
 
     \b
     Examples:

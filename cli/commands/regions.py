@@ -24,10 +24,10 @@ __all__ = ["list_regions", "show"]
 @json_option
 @in_workspace
 def list_regions(workspace: Workspace, ref: str, output: Output) -> None:
-    """List the regions of a snapshot with their versions; without REF, of the head.
+    """List the regions of a snapshot with their versions. REF is the head by default.
 
-    REF is head, an alias, edit:N, or the first characters of a snapshot's id. A region's members are the windows it
-    was fitted on; its weight is its share of all members.
+    REF is head, an alias, edit:N, or the first characters of a snapshot's id. A region's members are the windows that it
+    was fitted on. Its weight is its share of all members.
 
     \b
     Examples:
@@ -82,7 +82,8 @@ def _list(versions: Sequence[AdapterVersion], members: int) -> list[str]:
 def show(workspace: Workspace, region: int, limit: int, output: Output) -> None:
     """Show the versions of one region, and the edits that made them, newest first.
 
-    Any of them can be served again, `raie promote --region REGION --version N`, while a kept snapshot holds its bytes.
+    Any version can be served again with `raie promote --region REGION --version N`, while a kept snapshot holds its
+    bytes.
 
     \b
     Examples:

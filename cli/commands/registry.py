@@ -1,4 +1,4 @@
-"""`raie registry`: which registry a database is, whether its store is its own, and what to do where it is not."""
+"""`raie registry`: which registry a database is, whether it owns its store, and what to do if it does not."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["claim_or_refuse", "fork", "move", "separate", "show"]
 
-reason_option = click.option("--reason", metavar="TEXT", required=True, help="Why; it stays in the audit log.")
+reason_option = click.option("--reason", metavar="TEXT", required=True, help="Why. Recorded in the audit log.")
 
 
 def claim_or_refuse(workspace: Workspace, *, collects: bool = True) -> None:
@@ -41,9 +41,8 @@ def claim_or_refuse(workspace: Workspace, *, collects: bool = True) -> None:
 def show(workspace: Workspace, output: Output) -> None:
     """Show the registry's id, its part of the store, and whether it may write there.
 
-    A registry has a random id and an epoch, which its audit chain records and a marker in its part of the store repeats.
-    Where the two do not fit, this database is a copy or the store is another registry's: it can be read, and not
-    written.
+    A registry has a random id and an epoch. Its audit chain records both, and a marker in its part of the store repeats
+    them. If the two differ, this database is a copy or the store is another registry's. Then it is read-only.
 
     \b
     Examples:
@@ -94,10 +93,10 @@ def _draw(workspace: Workspace, found: Ownership) -> list[str]:
 @yes_option
 @in_workspace
 def fork(workspace: Workspace, reason: str, yes: bool) -> None:
-    """Make this copy of a database a registry of its own.
+    """Turn this copy of a database into a registry of its own.
 
-    It gets a new id and its own part of the same store. Every blob that its kept snapshots need is copied there and
-    read back first; the registry that it was copied from stays as it is. Interrupted, it goes on when it is repeated.
+    It gets a new id and its own part of the same store. First, every blob that its kept snapshots need is copied there
+    and read back. The registry that it was copied from stays as it is. If interrupted, the same command continues.
 
     \b
     Examples:
@@ -121,9 +120,9 @@ def fork(workspace: Workspace, reason: str, yes: bool) -> None:
 def move(workspace: Workspace, reason: str, yes: bool) -> None:
     """Let this database take the store over from another copy of it.
 
-    For a database that was restored or moved to another place, where the other one is gone or retired: from then on
-    that one is refused, should it still run. Chain heads in the store of events that this database lacks stop counting;
-    `raie verify` says how many there are.
+    Use it for a database that was restored or moved, if the other copy is gone or retired. From then on the other copy is
+    refused. Checkpoints in the store of events that this database lacks no longer count: `raie verify` shows how many
+    there are.
 
     \b
     Examples:
@@ -147,10 +146,10 @@ def move(workspace: Workspace, reason: str, yes: bool) -> None:
 def separate(workspace: Workspace, reason: str, yes: bool) -> None:
     """Give this registry a part of the store of its own.
 
-    For one that shares the store's root with others. Its blobs and the kept heads of its audit chain are copied to
-    registries/ID and read back before it switches. The blobs in the root stay, because they may be others' too: once
-    one registry is left there, `raie gc --orphans` in that one removes what nobody needs. Interrupted, it goes on when
-    it is repeated.
+    Use it if several registries share the store's root. The registry's blobs and the checkpoints of its audit chain are
+    copied to registries/ID and read back before it switches. The blobs in the root stay, because another registry may
+    need them. Once one registry is left there, its `raie gc --orphans` deletes what nobody needs. If interrupted, the
+    same command continues.
 
     \b
     Examples:

@@ -27,15 +27,15 @@ __all__ = ["setup"]
 @log_argument
 @until_option
 @click.option(
-    "--regions", type=click.IntRange(min=1), metavar="K", help="How many regions; else a criterion chooses."
+    "--regions", type=click.IntRange(min=1), metavar="K", help="Number of regions.  [chosen by a criterion]"
 )
 @click.option(
     "--seed",
     type=click.IntRange(0, 2**32 - 1),
     metavar="N",
-    help="Seed of everything random.  [42, or engine.seed in raie.toml]",
+    help="Random seed.  [42, or engine.seed in raie.toml]",
 )
-@click.option("--reason", metavar="TEXT", default="", help="Why; it stays in the history.")
+@click.option("--reason", metavar="TEXT", default="", help="Why. Recorded in the history.")
 @log_options
 @json_option
 @in_workspace
@@ -52,8 +52,9 @@ def setup(
 ) -> None:
     """Train the backbone, fit the regions, commit the first snapshot.
 
-    Trains until the newest windows of the set-up slice are predicted no better, then freezes the backbone for good.
-    Interrupted, it goes on with `raie edit resume`. Further options stand in raie.toml under [engine].
+    The backbone trains until the validation windows, the newest ones of the setup slice, are predicted no better. Then it
+    is frozen for good. If interrupted, setup continues with `raie edit resume`. Further options are in raie.toml under
+    [engine].
 
     \b
     Examples:

@@ -26,7 +26,7 @@ __all__ = ["sign"]
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Private key (PEM).  [RAIE_SIGNING_KEY]",
 )
-@click.option("--reason", metavar="TEXT", default="", help="Why; it stays in the audit.")
+@click.option("--reason", metavar="TEXT", default="", help="Why. Recorded in the audit log.")
 @json_option
 @in_workspace
 @publishes_end

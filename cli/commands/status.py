@@ -21,9 +21,9 @@ __all__ = ["status"]
 @json_option
 @in_workspace
 def status(workspace: Workspace, output: Output) -> None:
-    """Say where the model stands: its head and what that has learnt from, what aliases serve, and what is unfinished.
+    """Show the state of the model: its head and what it learned from, what aliases serve, and unfinished edits.
 
-    Reads the database and one blob, so it also tells whether both answer. Times are UTC.
+    The database and one blob are read, so it also shows whether both answer. Times are UTC.
 
     \b
     Examples:
@@ -64,7 +64,7 @@ def _head(registry: Registry, head: Snapshot) -> dict[str, Any]:
 
 
 def _learnt_until(registry: Registry, snapshot: Snapshot) -> str | None:
-    """The time up to which a snapshot has taken the rows of its logs; None where it holds no watermark."""
+    """The time up to which a snapshot learned from its logs; None where it has no watermark."""
     from raie.engine.data.interactions import Watermark
 
     digests = snapshot.content.shared.get("watermark", ())

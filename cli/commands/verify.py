@@ -1,4 +1,4 @@
-"""`raie db`, `verify` and `gc`: bring a registry up to date, check it, tidy it."""
+"""`raie db`, `verify` and `gc`: upgrade a registry, check it, delete what nothing needs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LISTED = 20
 
 
 def bring_up_to_date(workspace: Workspace) -> str | None:
-    """Bring the database to this program's schema, which the audit log tells; return the revision."""
+    """Upgrade the database to this version's schema, which the audit log records; return the revision."""
     from raie import migrations
     from raie.registry.access import schema_rights
     from raie.registry.db.engine import missing_file, open_engine
@@ -47,9 +47,9 @@ def bring_up_to_date(workspace: Workspace) -> str | None:
 @in_workspace
 @publishes_end
 def upgrade(workspace: Workspace) -> None:
-    """Bring the database to this program's schema, in one transaction.
+    """Upgrade the database to the schema of this version, in one transaction.
 
-    A database that is there already is left as it is; rows are kept. Run it once after installing a newer raie.
+    An up-to-date database is left as it is. Rows are kept. Run it once after installing a newer raie.
 
     \b
     Examples:
@@ -67,7 +67,7 @@ def upgrade(workspace: Workspace) -> None:
 
 
 def _say_who_owns_the_store(workspace: Workspace) -> None:
-    """Claim the store if it is nobody's; an upgrade is done even where that is refused."""
+    """Claim the store if nobody owns it; an upgrade is done even where that is refused."""
     from raie.registry import NotOwner, StoreError
 
     try:
@@ -110,12 +110,12 @@ def current(workspace: Workspace, output: Output) -> None:
 @json_option
 @in_workspace
 def verify(workspace: Workspace, checkpoint: str | None, output: Output) -> None:
-    """Check every blob, every reference, every signature and the audit chain; exit code 5 where anything is wrong.
+    """Check every blob, every reference, every signature and the audit chain. The exit code is 5 if anything is wrong.
 
-    Reads every blob back from the store and names each damaged one with the snapshots that it affects. One that the
-    store does not let it read is named too (exit code 6 if nothing else is wrong). May run beside anything. The audit
-    chain is compared with the ends that were kept in the store, and with one that you kept: `raie audit verify`
-    looks at the chain alone.
+    Every blob is read back from the store. Each damaged blob is named with the snapshots that it affects. An unreadable
+    blob is named too (exit code 6 if nothing else is wrong). The audit chain is compared with its checkpoints in the
+    store and with --checkpoint. `raie audit verify` checks the chain alone. It may run at any time, beside any other
+    command.
 
     \b
     Examples:
@@ -186,14 +186,14 @@ def _damage(word: str, damaged: DamagedBlob) -> list[str]:
 
 
 @click.command()
-@click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be deleted.")
 @click.option(
     "--grace",
     metavar="DAYS",
     type=click.FloatRange(min=0),
     default=3.0,
     show_default=True,
-    help="Keep what is younger.",
+    help="Keep blobs younger than this.",
 )
 @renamed_option(
     "--strays",
@@ -202,7 +202,7 @@ def _damage(word: str, damaged: DamagedBlob) -> list[str]:
     is_flag=True,
     help="Also delete objects in this registry's part of the store that its database does not know.",
 )
-@click.option("--reason", metavar="TEXT", default="", help="Why; it stays in the audit log.")
+@click.option("--reason", metavar="TEXT", default="", help="Why. Recorded in the audit log.")
 @yes_option
 @json_option
 @in_workspace
@@ -210,10 +210,10 @@ def _damage(word: str, damaged: DamagedBlob) -> list[str]:
 def gc(
     workspace: Workspace, dry_run: bool, grace: float, orphans: bool, reason: str, yes: bool, output: Output
 ) -> None:
-    """Delete blobs that nothing refers to: no kept snapshot, no open edit, and older than the grace period.
+    """Delete blobs that nothing refers to: no kept snapshot and no open edit. Younger ones than --grace stay.
 
-    A snapshot is kept unless `raie expire` gave it up, and can be brought back afterwards as before. May run at any
-    time, beside anything.
+    A snapshot is kept unless it has expired, and can be rolled back to as before. It may run at any time, beside any
+    other command.
 
     \b
     Examples:

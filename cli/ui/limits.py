@@ -23,9 +23,10 @@ def limit_option(command: Callable[..., Any]) -> Callable[..., Any]:
         "--limit",
         "-n",
         type=click.IntRange(min=1),
+        metavar="N",
         default=NEWEST,
         show_default=True,
-        help="Show the newest so many.",
+        help="Show the newest N.",
     )(command)
 
 

@@ -46,13 +46,13 @@ log_argument = click.argument("log", type=click.Path(readable=False, path_type=s
 until_option = click.option(
     "--until",
     metavar="WHEN",
-    help="Use the log up to here: a quantile of its times (0.5), a date (2000-10-27) or epoch seconds.",
+    help="Use rows up to this time: a quantile of the log (0.5), a date (2000-10-27) or epoch seconds.",
 )
 
 accept_new_ids_option = click.option(
     "--accept-new-ids",
     is_flag=True,
-    help="Take ids that look like known ones spelt otherwise, or far fewer known ones than ever, for new.",
+    help="Accept ids that look like known ids in another spelling, or far fewer known ids than usual, as new.",
 )
 
 _SEPARATORS = {"comma": ",", "tab": "\t", "semicolon": ";", "pipe": "|"}
@@ -82,7 +82,7 @@ _SEPARATOR = click.option(
     "--separator",
     type=_Separator(),
     metavar="NAME",
-    help="Of a file of text: comma, tab, semicolon, pipe or a character.  [found by the header]",
+    help="Separator of a text file: comma, tab, semicolon, pipe or a character.  [detected from the header]",
 )
 
 
@@ -91,27 +91,27 @@ def _header_option(*, given: bool | None) -> Callable[..., Any]:
         "--header/--no-header",
         "header",
         default=given,
-        help="Whether a file of text has a header; without, columns are named by number, from 1.",
+        help="Whether a text file has a header. Without one, columns are named by number, from 1.",
     )
 
 
 _OPTIONS = (
     *_COLUMNS,
-    click.option("--rating-column", metavar="NAME", help="Column of the ratings, if there is one."),
-    click.option("--min-rating", type=float, metavar="R", help="Leave out interactions rated lower."),
-    click.option("--title-column", metavar="NAME", help="Column of the items' titles, if there is one.  [title]"),
+    click.option("--rating-column", metavar="NAME", help="Column of the ratings."),
+    click.option("--min-rating", type=float, metavar="R", help="Leave out interactions rated lower than R."),
+    click.option("--title-column", metavar="NAME", help="Column of the items' titles.  [title]"),
     click.option(
         "--titles",
         metavar="FILE",
         type=click.Path(path_type=Path),
-        help="File of the items' titles, where they are not in LOG: item_id and title, or MovieLens' movies.dat.",
+        help="File of the items' titles, if LOG has none: item_id and title, or MovieLens' movies.dat.",
     ),
     click.option(
         "--duplicates",
         type=click.Choice(["error", "drop", "keep"]),
         default="error",
         show_default=True,
-        help="What to do with rows of the same user, item and time.",
+        help="How to treat rows of the same user, item and time.",
     ),
     _SEPARATOR,
     _header_option(given=True),
@@ -121,7 +121,7 @@ _LATER_OPTIONS = (
     click.option(
         "--duplicates",
         type=click.Choice(["error", "drop", "keep"]),
-        help="What to do with rows of the same user, item and time.  [as at setup]",
+        help="How to treat rows of the same user, item and time.  [as at setup]",
     ),
     _SEPARATOR,
     _header_option(given=None),
