@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from raie.edits import Progress, open_view, plain
 from raie.engine.comparison.figures import pictures
@@ -30,7 +30,9 @@ from raie.known_ids import doubt_line, known_ids
 from raie.later_log import read_new, told
 from raie.lines import known_line
 from raie.output_files import require_free, whole_file
-from raie.workspace import Workspace, require_code
+
+if TYPE_CHECKING:
+    from raie.workspace import Workspace
 
 __all__ = ["Asked", "compared", "require_outputs", "write_files"]
 
@@ -114,7 +116,7 @@ def _start(
 ) -> tuple[Interactions, Settings, int, tuple[bytes, bytes] | None]:
     """The log, how models are set up, where the set-up ends, and the backbone where there is one."""
     if asked.ref is None:
-        require_code(workspace)
+        workspace.require_code()
         settings = with_times(Settings(from_mapping(workspace.engine), asked.reading))
         interactions = read_log(asked.log, **vars(asked.reading))
         for line in told(interactions):

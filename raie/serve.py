@@ -10,7 +10,7 @@ from typing import Any
 from raie.engine.model import ModelView
 from raie.errors import WorkspaceError
 from raie.registry import Registry, trust
-from raie.workspace import ENVIRONMENT, backbone_file, find
+from raie.workspace_file import ENVIRONMENT, backbone_file, find
 
 __all__ = ["open_described"]
 

@@ -56,23 +56,24 @@ def chosen(key: str, table: Mapping[str, Any], built_in: Any, *, name: str = "",
     return Setting(table.get(key, built_in), origin, name or key)
 
 
-def table_settings(table: Mapping[str, Any], built_in: Mapping[str, Any], prefix: str) -> dict[str, Setting]:
+def table_settings(table: Mapping[str, Any], in_force: Mapping[str, Any], prefix: str) -> dict[str, Setting]:
     """Every option of a nested table, as dotted names.
 
     Args:
-        table: What raie.toml chooses, already checked.
-        built_in: The same table with every option in it.
+        table: What raie.toml chooses.
+        in_force: Every option with its value, those that `table` chooses among them.
         prefix: The name of the table with a dot behind it, such as `engine.`.
 
     Returns:
-        Dotted name -> setting, in the order of `built_in`.
+        Dotted name -> setting, in the order of `in_force`.
     """
     settings: dict[str, Setting] = {}
-    for key, value in built_in.items():
+    for key, value in in_force.items():
+        name = f"{prefix}{key}"
         if isinstance(value, Mapping):
-            settings |= table_settings(table.get(key, {}), value, f"{prefix}{key}.")
+            settings |= table_settings(table.get(key, {}), value, f"{name}.")
         else:
-            settings[prefix + key] = chosen(key, table, value, name=prefix + key)
+            settings[name] = Setting(value, Origin.FILE if key in table else Origin.BUILT_IN, name)
     return settings
 
 

@@ -15,12 +15,13 @@ from pathlib import Path
 import click
 import pytest
 
-from raie import workspace
+from raie import workspace_file
 from raie.cli import errors, main
 from raie.cli.reference import commands
 from raie.engine.config import EngineConfig, to_mapping
 from raie.engine.data.synthetic import SyntheticConfig, drifting_log, write_csv
 from raie.registry import errors as registry_errors
+from raie.workspace import FILE_NAME
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -136,7 +137,7 @@ class Reader:
             return subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=120).returncode
         code = main.run([*words, "--workers", "1"] if "apply" in words else words)
         if "init" in words:
-            place = Path(words[1] if words[0] == "--workspace" else ".") / workspace.FILE_NAME
+            place = Path(words[1] if words[0] == "--workspace" else ".") / FILE_NAME
             place.write_text(place.read_text(encoding="utf-8") + ENGINE, encoding="utf-8")
         if words[:2] == ["data", "synth"]:
             write_csv(drifting_log(LOG), Path(words[2]))
@@ -234,7 +235,7 @@ def test_the_configuration_in_the_readme_is_every_option_with_its_value() -> Non
 @pytest.mark.parametrize("page", TOLD, ids=relative)
 def test_every_piece_of_a_raie_toml_can_be_read(page: Path, tmp_path: Path) -> None:
     for block in blocks(page, "toml"):
-        workspace.parse(block.text, tmp_path / workspace.FILE_NAME)
+        workspace_file.parse(block.text, tmp_path / FILE_NAME)
 
 
 def test_the_exit_codes_are_those_of_the_program() -> None:

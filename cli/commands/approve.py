@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
+from raie.actor import actor
 from raie.cli.ui.chain_head import publishes_end
 from raie.cli.ui.output import Output, accent, json_option, one_line, short, times
 from raie.cli.ui.workspace_option import in_workspace
-from raie.workspace import Workspace, actor
+from raie.workspace import Workspace
 
 __all__ = ["approve"]
 

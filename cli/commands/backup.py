@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from raie.actor import actor
 from raie.cli.ui.chain_head import publish_end
 from raie.cli.ui.confirm import ask, yes_option
 from raie.cli.ui.output import Output, accent, faint, json_option, one_line, size, times
 from raie.cli.ui.workspace_option import in_workspace
-from raie.workspace import Workspace, actor, find
+from raie.workspace import Workspace
+from raie.workspace_file import find
 
 if TYPE_CHECKING:
     from raie.registry.maintenance.backup import Backup

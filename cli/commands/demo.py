@@ -139,7 +139,7 @@ def _say_agreement(place: Path) -> None:
     """How often the gate said what the synthetic log's truth says, edit by edit."""
     from raie.engine.data.synthetic import SyntheticConfig, drifting_log
     from raie.evaluate import agreement
-    from raie.workspace import find
+    from raie.workspace_file import find
 
     workspace = find(place)
     truth = drifting_log(SyntheticConfig()).truth

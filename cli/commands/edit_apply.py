@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from raie.actor import actor
 from raie.cli.ui.chain_head import publishes_end
 from raie.cli.ui.log_options import accept_new_ids_option, later_log_options, log_argument, say_told, until_option
 from raie.cli.ui.output import Output, accent, faint, iso, json_option, say, short, table
@@ -17,7 +18,7 @@ from raie.cli.ui.records import degrees, snapshot_json
 from raie.cli.ui.reports import report_lines
 from raie.cli.ui.workspace_option import in_workspace
 from raie.lines import known_line
-from raie.workspace import Workspace, actor
+from raie.workspace import Workspace
 
 if TYPE_CHECKING:
     from raie.edits import Planned

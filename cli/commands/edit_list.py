@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from raie.actor import actor
 from raie.cli.ui.chain_head import publishes_end
 from raie.cli.ui.confirm import ask, yes_option
 from raie.cli.ui.limits import limit_option, newest, older_follow
@@ -24,7 +25,7 @@ from raie.cli.ui.records import (
 )
 from raie.cli.ui.reports import report_lines
 from raie.cli.ui.workspace_option import in_workspace
-from raie.workspace import Workspace, actor
+from raie.workspace import Workspace
 
 if TYPE_CHECKING:
     from raie.registry import Edit, Operation, Registry, Snapshot

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from raie.actor import actor
 from raie.cli.ui.chain_head import publish_end
 from raie.cli.ui.log_options import later_log_options, log_argument, say_told, until_option
 from raie.cli.ui.output import Output, accent, json_option, one_line, short, table
 from raie.cli.ui.workspace_option import in_workspace
 from raie.errors import UsageError
 from raie.lines import known_line
-from raie.workspace import Workspace, actor
+from raie.workspace import Workspace
 
 if TYPE_CHECKING:
     from raie.evaluate import Measured

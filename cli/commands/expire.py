@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from raie.actor import actor
 from raie.cli.ui.chain_head import publishes_end
 from raie.cli.ui.confirm import ask, yes_option
 from raie.cli.ui.output import Output, faint, json_option, short, size, table, times, when
 from raie.cli.ui.workspace_option import in_workspace
-from raie.workspace import Workspace, actor
+from raie.workspace import Workspace
 
 if TYPE_CHECKING:
     from raie.registry.maintenance.expiry import ExpiryReport, Verdict

@@ -13,7 +13,8 @@ from raie.cli.ui.chain_head import publish_end
 from raie.cli.ui.output import faint, say
 from raie.errors import UsageError
 from raie.output_files import require_free, whole_file
-from raie.workspace import ENVIRONMENT, FILE_NAME, Workspace, draft, parse, read, without_password
+from raie.workspace import FILE_NAME, Workspace
+from raie.workspace_file import ENVIRONMENT, draft, parse, read, without_password
 
 __all__ = ["init"]
 

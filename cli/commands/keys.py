@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from raie.actor import actor
 from raie.cli.ui.chain_head import publishes_end
 from raie.cli.ui.output import Output, accent, faint, json_option, one_line, short, table, times, when
 from raie.cli.ui.passphrase import ask_again_for
 from raie.cli.ui.workspace_option import in_workspace
 from raie.key_files import new_passphrase, public_path, read_file, write_pair
-from raie.workspace import Workspace, actor
+from raie.workspace import Workspace
 
 if TYPE_CHECKING:
     from raie.registry.promotion.keys import KeyEvent

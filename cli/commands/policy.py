@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from raie.actor import actor
 from raie.cli.ui.chain_head import publishes_end
 from raie.cli.ui.checks import show_rehearsal
 from raie.cli.ui.output import Output, accent, json_option, one_line, table, times, when
 from raie.cli.ui.workspace_option import in_workspace
-from raie.workspace import Workspace, actor
+from raie.workspace import Workspace
 
 if TYPE_CHECKING:
     from raie.registry.promotion.policy import Policy

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from raie.actor import actor
 from raie.cli.ui.chain_head import publishes_end
 from raie.cli.ui.checks import show_rehearsal
 from raie.cli.ui.confirm import ask, yes_option
@@ -13,7 +14,7 @@ from raie.cli.ui.limits import limit_option, newest, older_follow
 from raie.cli.ui.output import Output, accent, json_option, one_line, short, table, times, when
 from raie.cli.ui.records import changes_line, edit_number, move_json, operation_json, snapshot_json, step
 from raie.cli.ui.workspace_option import in_workspace
-from raie.workspace import Workspace, actor
+from raie.workspace import Workspace
 
 if TYPE_CHECKING:
     from raie.registry import AliasMove, Registry, Snapshot

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from raie.actor import actor
 from raie.cli.ui.confirm import ask, yes_option
 from raie.cli.ui.output import Output, accent, faint, json_option, one_line, say, short
 from raie.cli.ui.progress import progress_bars
 from raie.cli.ui.workspace_option import in_workspace
-from raie.workspace import Workspace, actor
+from raie.workspace import Workspace
 
 if TYPE_CHECKING:
     from raie.registry.ownership.standing import Ownership

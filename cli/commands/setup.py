@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from raie.actor import actor
 from raie.cli.ui.chain_head import publishes_end
 from raie.cli.ui.log_options import log_argument, log_options, say_told, until_option
 from raie.cli.ui.output import Output, accent, json_option, short
@@ -15,7 +16,7 @@ from raie.cli.ui.progress import progress_bars
 from raie.cli.ui.records import snapshot_json
 from raie.cli.ui.reports import report_lines
 from raie.cli.ui.workspace_option import in_workspace
-from raie.workspace import Workspace, actor, require_code
+from raie.workspace import Workspace
 
 if TYPE_CHECKING:
     from raie.engine.data.readers.settings import LogSettings
@@ -65,7 +66,7 @@ def setup(
     from raie.engine.config import from_mapping
     from raie.engine.model import Settings
 
-    require_code(workspace)
+    workspace.require_code()
     registry = workspace.registry()
     engine: dict[str, Any] = {**workspace.engine}
     if seed is not None:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
+from raie.actor import actor
 from raie.cli.ui.chain_head import publishes_end
 from raie.cli.ui.output import Output, accent, json_option, one_line, short, times
 from raie.cli.ui.passphrase import ask_for
 from raie.cli.ui.workspace_option import in_workspace
 from raie.key_files import KEY, read_signer
-from raie.workspace import Workspace, actor
+from raie.workspace import Workspace
 
 __all__ = ["sign"]
 

@@ -9,7 +9,8 @@ import click
 from raie.cli.ui.output import Output, accent, faint, iso, json_option, one_line, short, times, when
 from raie.cli.ui.records import edit_json, state_word
 from raie.cli.ui.workspace_option import in_workspace
-from raie.workspace import Workspace, without_password
+from raie.workspace import Workspace
+from raie.workspace_file import without_password
 
 if TYPE_CHECKING:
     from raie.registry import Alias, Edit, Registry, Snapshot

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from raie.actor import actor
 from raie.cli.commands.audit import checkpoint_option
 from raie.cli.commands.registry import claim_or_refuse
 from raie.cli.errors import INTEGRITY, UNREACHABLE
@@ -16,7 +17,7 @@ from raie.cli.ui.confirm import ask, yes_option
 from raie.cli.ui.output import Output, accent, faint, json_option, one_line, say, short, size, table
 from raie.cli.ui.renamed_options import renamed_option
 from raie.cli.ui.workspace_option import in_workspace
-from raie.workspace import Workspace, actor
+from raie.workspace import Workspace
 
 if TYPE_CHECKING:
     from raie.registry.maintenance.verify import DamagedBlob, GcReport, VerifyReport

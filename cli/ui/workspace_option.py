@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from raie.workspace import find
+from raie.workspace_file import find
 
 __all__ = ["in_workspace"]
 

@@ -14,7 +14,8 @@ import pytest
 from raie.cli import main
 from raie.migrations import upgrade
 from raie.registry import Registry
-from raie.workspace import Workspace, draft, find
+from raie.workspace import Workspace
+from raie.workspace_file import draft, find
 from tests.cli import history, trained
 
 

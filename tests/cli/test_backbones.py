@@ -15,7 +15,7 @@ from raie.engine.data.readers.settings import LogSettings
 from raie.engine.data.synthetic import SyntheticConfig, drifting_log, write_csv
 from raie.engine.errors import InputError
 from raie.engine.model import Settings
-from raie.workspace import find
+from raie.workspace_file import find
 from tests.cli.conftest import Raie
 from tests.cli.trained import FIRST, MODEL, SETUP, command, opened, refused
 from tests.raie_engine.backbones.language_model import language_model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from raie.workspace import find
+from raie.workspace_file import find
 from tests.cli import history
 from tests.cli.conftest import Raie
 from tests.conftest import EVERYWHERE

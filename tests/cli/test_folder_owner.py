@@ -9,7 +9,7 @@ import pytest
 
 from raie.errors import WorkspaceError
 from raie.folder_owner import TRUSTED
-from raie.workspace import draft, find
+from raie.workspace_file import draft, find
 from tests.cli.conftest import Raie
 
 ROOT, ADA, EVE = 0, 1000, 1001

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import make_url
 
 from raie.registry import Registry
-from raie.workspace import find
+from raie.workspace_file import find
 from tests.cli import history
 from tests.cli.conftest import Raie
 from tests.cli.history import MODEL

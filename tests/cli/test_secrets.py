@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from raie.workspace import find
+from raie.workspace_file import find
 from tests.cli.conftest import Raie
 
 SECRET = "hunter2-very-secret"

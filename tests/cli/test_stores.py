@@ -9,7 +9,7 @@ import pytest
 
 from raie import edits
 from raie.registry import digest_of
-from raie.workspace import find
+from raie.workspace_file import find
 from tests.cli import history
 from tests.cli.conftest import Raie
 from tests.registry.store.s3_habits import Answer, Forward, Habit, Request, a_web_page, as_it_is, error, served

@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import make_url
 
+from raie.actor import actor
 from raie.cli.ui.records import leaves
 from raie.engine.config import EngineConfig, to_mapping
 from raie.errors import UsageError, WorkspaceError
 from raie.registry.mlflow.client import checked_uri
 from raie.settings import Origin, Setting, from_options
-from raie.workspace import actor, all_settings, draft, find, read, without_password
+from raie.workspace_file import all_settings, draft, find, read, without_password
 from tests.cli.conftest import Raie
 
 WITH_PASSWORD = "postgresql://ada:s3cret@db.example.org/raie"

@@ -13,7 +13,7 @@ from raie.cli import main
 from raie.engine.data.synthetic import SyntheticConfig, drifting_log, write_csv
 from raie.registry import Registry
 from raie.registry.maintenance import verify
-from raie.workspace import find
+from raie.workspace_file import find
 
 MODEL = "recsys"
 LOG = "log.csv"

@@ -17,7 +17,8 @@ from raie.registry import LocalStore, Registry, StoreUnreachable
 from raie.registry.db import triggers
 from raie.registry.db.engine import open_engine
 from raie.registry.maintenance.checkpoints import published
-from raie.workspace import Workspace, find
+from raie.workspace import Workspace
+from raie.workspace_file import find
 from tests.cli.conftest import Raie
 from tests.registry.db.revisions import without_digests
 

@@ -17,7 +17,7 @@ from raie.engine.config import from_mapping, to_mapping
 from raie.engine.data.interactions import read_log
 from raie.engine.data.readers.settings import LogSettings
 from raie.engine.data.synthetic import SyntheticConfig, drifting_log, write_csv
-from raie.workspace import draft, find
+from raie.workspace_file import draft, find
 from tests.cli.conftest import Raie
 from tests.cli.trained import LOG, SETUP, refused, state
 

@@ -17,7 +17,7 @@ from raie.engine.model import ModelView
 from raie.engine.regions.gate import Action, GateDecisions, GatePolicy, gate_from
 from raie.engine.regions.region_map import RegionMap
 from raie.later_log import read_new
-from raie.workspace import find
+from raie.workspace_file import find
 from tests.cli.conftest import Raie
 from tests.cli.trained import command, state
 

@@ -8,7 +8,8 @@ import pytest
 
 from raie.migrations import downgrade
 from raie.registry import Registry
-from raie.workspace import Workspace, find
+from raie.workspace import Workspace
+from raie.workspace_file import find
 from tests.cli.conftest import Raie
 from tests.registry.db.revisions import REVISIONS
 

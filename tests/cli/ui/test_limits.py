@@ -11,7 +11,7 @@ import pytest
 from raie.cli.ui.tree import graph
 from raie.migrations import upgrade
 from raie.registry import Registry, lineage
-from raie.workspace import draft, find
+from raie.workspace_file import draft, find
 from tests.benchmarks.filling import Layout, fill, model_name
 from tests.cli.conftest import Raie
 
