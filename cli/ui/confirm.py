@@ -7,6 +7,7 @@ import sys
 import click
 
 from raie.cli.errors import Refused
+from raie.cli.ui.activity import end_activity
 
 __all__ = ["ask", "yes_option"]
 
@@ -22,5 +23,6 @@ def ask(question: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise Refused(f"{question} Nobody can be asked, as this is not a terminal: nothing was changed; add --yes")
+    end_activity()
     if not click.confirm(question, err=True):
         raise Refused("nothing was changed")

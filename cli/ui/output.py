@@ -18,6 +18,8 @@ from typing import Any, Protocol
 
 import click
 
+from raie.cli.ui.activity import end_activity
+
 __all__ = [
     "JsonOutput",
     "Output",
@@ -90,6 +92,7 @@ def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def say(line: str, *, err: bool = False) -> None:
     """Print one line, on stdout or on stderr."""
+    end_activity()
     # sys.stderr by name: click would write past the progress bars that stand on it, into one of their lines.
     click.echo(harmless(line), file=sys.stderr if err else None)
 

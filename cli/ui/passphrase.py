@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from raie.cli.ui.activity import end_activity
 from raie.errors import RaieError
 from raie.key_files import PASSPHRASE
 
@@ -25,5 +26,6 @@ def ask_again_for(what: str) -> str:
 def _prompted(what: str, otherwise: str, *, confirm: bool) -> str:
     if not sys.stdin.isatty():
         raise RaieError(f"{what}: expected it in {PASSPHRASE}, as this is no terminal to ask on{otherwise}")
+    end_activity()
     answer: str = click.prompt(what, hide_input=True, confirmation_prompt=confirm, err=True)
     return answer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +9,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
+
+from raie.cli.ui.activity import end_activity
+from raie.cli.ui.terminal import bars, renders_bars
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -27,11 +29,14 @@ def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
     A stage is what stands before the first comma. It is complete, at 100 %, when the next one begins and when all is
     done, even where it stopped early. Where stderr is not a terminal that can move its cursor, nothing is rendered.
     """
-    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+    if not renders_bars(sys.stderr):
         yield lambda stage, done, total: None
         return
-    with _bars() as bars:
-        stages = _Stages(bars)
+    end_activity()
+    context = click.get_current_context(silent=True)
+    # Without a thread that renders them, as worker processes are forked meanwhile.
+    with bars(color=None if context is None else context.color, refreshes=False) as rendered:
+        stages = _Stages(rendered)
         yield stages.report
         stages.complete()
 
@@ -60,21 +65,3 @@ class _Stages:
         """Bring the last stage to its end."""
         for task in self._bars.tasks[-1:]:
             self._bars.update(task.id, completed=task.total, refresh=True)
-
-
-def _bars() -> Progress:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    context = click.get_current_context(silent=True)
-    # Without a style of ours, and no markup: the name of a stage may hold what a user wrote.
-    console = Console(stderr=True, no_color=True if context is not None and context.color is False else None)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn())
-    # No thread of its own, as worker processes are forked meanwhile. Standard output is the command's alone.
-    return Progress(
-        *columns,
-        TimeRemainingColumn(elapsed_when_finished=True),
-        console=console,
-        auto_refresh=False,
-        redirect_stdout=False,
-    )
