@@ -43,8 +43,8 @@ _HIDDEN = r"\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
 _UNPRINTABLE = re.compile(rf"[\x00-\x1f{_HIDDEN}]+")
 _NOT_OURS = re.compile(rf"(\x1b\[(?:[0-2]|(?:[12];)*3[0-7])m)|[\x00-\x09\x0b-\x1f{_HIDDEN}]")
 _GAP = 2
-_LEAST_FOLDED = 12
-"""Cells that a folded column keeps at least: below that, text is read letter by letter."""
+_FOLDED_TO = (12, 9, 4)
+"""Cells that every column of text keeps before one of them is folded further: some words, one word, part of one."""
 
 
 class Output(Protocol):
@@ -155,7 +155,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]], right: Itera
     """Rows as aligned columns under their headers.
 
     Piped, a row is always one line. On a terminal that is too narrow the least important column, which is the last one
-    of text, is folded into several lines. The others are folded too only where that is not enough.
+    of text, is folded into several lines. Where that is not enough the one before it is folded too, and so on.
 
     Args:
         headers: One per column.
@@ -197,18 +197,14 @@ def _terminal_width() -> int | None:
 
 
 def _folded(lines: Sequence[Sequence[str]], widths: Sequence[int], right: set[int], limit: int) -> list[str]:
-    """The lines of a table in `limit` cells: the last column of text gives way first."""
+    """The lines of a table in `limit` cells; a text that its column has no space for goes on in the next line."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    fold = max(set(range(len(widths))) - right, default=0)
-    rest = sum(widths) - widths[fold] + _GAP * (len(widths) - 1)
-    is_enough = rest + min(widths[fold], _LEAST_FOLDED) <= limit
     grid = Table.grid(padding=(0, _GAP, 0, 0))
-    for column in range(len(widths)):
-        kept = is_enough and column != fold
-        grid.add_column(justify="right" if column in right else "left", overflow="fold", no_wrap=kept)
+    for column, width in enumerate(_narrowed(widths, right, limit)):
+        grid.add_column(justify="right" if column in right else "left", overflow="fold", width=width)
     for line in lines:
         grid.add_row(*map(Text.from_ansi, line))
     console = Console(
@@ -218,3 +214,15 @@ def _folded(lines: Sequence[Sequence[str]], widths: Sequence[int], right: set[in
         console.print(grid)
     # A line is empty where only the space between two words was folded.
     return [line.rstrip() for line in captured.get().splitlines() if click.unstyle(line).strip()]
+
+
+def _narrowed(widths: Sequence[int], right: set[int], limit: int) -> list[int]:
+    """Widths that fit in `limit` cells: columns of text give way, the last one first, and numbers only at the end."""
+    narrowed = list(widths)
+    columns = sorted(range(len(widths)), key=lambda column: (column in right, -column))
+    texts = [column for column in columns if column not in right]
+    for order, least in (*((texts, least) for least in _FOLDED_TO), (columns, 1)):
+        for column in order:
+            excess = sum(narrowed) + _GAP * (len(narrowed) - 1) - limit
+            narrowed[column] -= max(0, min(excess, narrowed[column] - least))
+    return narrowed
