@@ -29,7 +29,7 @@ class LazyGroup(click.Group):
         return [name for section in self.sections.values() for name in section]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command of this name, or None where the table has no such name."""
+        """The command of this name, imported now; None where the table has no such name."""
         for section in self.sections.values():
             entry = section.get(cmd_name)
             if isinstance(entry, click.Group):

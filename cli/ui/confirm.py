@@ -15,9 +15,14 @@ yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 
 
 def ask(question: str, *, yes: bool) -> None:
-    """Ask on the terminal; `yes` answers at once.
+    """Ask on the terminal.
 
-    Raises: Refused when the answer is no, or when nobody is there to be asked.
+    Args:
+        question: One sentence with a question mark.
+        yes: The answer, given before: nothing is asked.
+
+    Raises:
+        Refused: The answer is no, or standard input is not a terminal.
     """
     if yes:
         return

@@ -129,7 +129,7 @@ _LATER_OPTIONS = (
 
 
 def log_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options of reading a log as one `LogSettings` argument, `reading`."""
+    """Add the options of reading a log to a command, which receives them as one `LogSettings` argument, `reading`."""
 
     @functools.wraps(command)
     def run(
@@ -157,7 +157,7 @@ def log_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def later_log_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options of a model's later log as one argument, `reading`: what differs from the setup."""
+    """Add the options of a later log to a command, which receives those that differ from setup as `reading`."""
 
     @functools.wraps(command)
     def run(
@@ -174,7 +174,7 @@ def later_log_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def column_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options of columns and separators as they were typed, to be handed on with `option_words`."""
+    """Add the options of columns and separators to a command, which hands them on with `option_words`."""
     for option in reversed((*_COLUMNS, _SEPARATOR, _header_option(given=None))):
         command = option(command)
     return command
@@ -198,7 +198,14 @@ def say_told(lines: Iterable[str]) -> None:
 
 
 def given_options(names: Sequence[str]) -> list[str]:
-    """Those of these parameters that the command line itself gives, as it spells them."""
+    """The options of the current command that were typed.
+
+    Args:
+        names: Parameters of the command.
+
+    Returns:
+        Those that the command line gives, with their dashes.
+    """
     context, typed = click.get_current_context(), click.core.ParameterSource.COMMANDLINE
     return [f"--{name.replace('_', '-')}" for name in names if context.get_parameter_source(name) is typed]
 

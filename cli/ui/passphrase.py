@@ -14,12 +14,26 @@ __all__ = ["ask_again_for", "ask_for"]
 
 
 def ask_for(what: str) -> str:
-    """The passphrase, typed once; raises RaieError where nobody can be asked."""
+    """The passphrase of a key, typed once.
+
+    Args:
+        what: Names the passphrase in the question.
+
+    Raises:
+        RaieError: Standard input is not a terminal.
+    """
     return _prompted(what, "", confirm=False)
 
 
 def ask_again_for(what: str) -> str:
-    """The passphrase of a new key, typed twice; raises RaieError where nobody can be asked."""
+    """The passphrase of a new key, typed twice.
+
+    Args:
+        what: Names the passphrase in the question.
+
+    Raises:
+        RaieError: Standard input is not a terminal.
+    """
     return _prompted(what, "; --unencrypted makes a key without", confirm=True)
 
 

@@ -16,7 +16,14 @@ __all__ = ["report_lines"]
 
 
 def report_lines(edit: Edit) -> list[str]:
-    """What a setup measured, or what an edit changed for whom; another client's report as plain names and numbers."""
+    """What a setup measured, or what an edit changed for whom.
+
+    Args:
+        edit: Closed, with its report; the report of another client is shown as plain names and numbers.
+
+    Returns:
+        Lines of text.
+    """
     if edit.kind == "setup" and "backbone" in edit.report:
         return _setup(edit.report)
     if edit.kind == "edit" and "adaptation" in edit.report:

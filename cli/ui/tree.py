@@ -25,9 +25,15 @@ class Row:
 
 
 def graph(nodes: Iterable[tuple[str, str | None]], trunk: str | None) -> list[Row]:
-    """Lanes for (id, parent) pairs, every child before its parent; `trunk` is the head's id.
+    """Lanes for snapshots.
 
-    A parent that is not among the nodes leaves its lane open at the end: the history goes on.
+    Args:
+        nodes: (id, parent) pairs, every child before its parent. A parent that is not among them leaves its lane open
+            at the end: the history goes on.
+        trunk: The id of the head, which has the first lane.
+
+    Returns:
+        One row per node, in their order.
     """
     lanes: list[str | None] = [trunk]
     begun: set[int] = set()
@@ -81,7 +87,14 @@ def _joins(lanes: Sequence[str | None], ending: Sequence[int]) -> str:
 
 
 def branches(items: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
-    """Items as branches of one stem: each has its line and the lines that hang below it."""
+    """Items as branches of one stem.
+
+    Args:
+        items: (line, the lines that hang below it) pairs.
+
+    Returns:
+        The lines, each behind its piece of the stem.
+    """
     lines = []
     for index, (line, below) in enumerate(items):
         is_last = index == len(items) - 1
