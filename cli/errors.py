@@ -39,9 +39,15 @@ class Refused(RaieError):
 
 
 def exit_code(error: BaseException) -> int | None:
-    """The documented exit code of an error, or None where meeting it is a bug of ours.
+    """The documented exit code of an error.
 
     The trees of the registry and of the engine are imported here, after something failed: neither needs torch.
+
+    Args:
+        error: Whatever ended a command.
+
+    Returns:
+        The code, or None where meeting this error is a bug of ours.
     """
     from raie.engine import errors as engine
     from raie.registry import errors as registry

@@ -1,6 +1,6 @@
 """A click group that knows its commands by name and imports one only when it is used.
 
-The help of a group is drawn from the table alone, so `raie --help` costs no import of any command.
+The help of a group is rendered from the table alone, so `raie --help` costs no import of any command.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class LazyGroup(click.Group):
         return [name for section in self.sections.values() for name in section]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command of this name, or None where the table has no such name."""
+        """The command of this name, imported now; None where the table has no such name."""
         for section in self.sections.values():
             entry = section.get(cmd_name)
             if isinstance(entry, click.Group):
@@ -42,7 +42,7 @@ class LazyGroup(click.Group):
         return None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Draw each section from the table's own lines of help."""
+        """Write each section from the table's own lines of help."""
         width = max(len(name) for name in self.list_commands(ctx))
         for title, section in self.sections.items():
             with formatter.section(title):

@@ -32,8 +32,8 @@ _DATA = _group(
     "Inspect interaction logs, or generate one.",
     ("raie data describe ratings.dat", "raie data synth log.csv"),
     {
-        "describe": ("data:describe", "Say what a log holds, and what will go wrong with it."),
-        "synth": ("data:synth", "Write a drifting log whose truth is known."),
+        "describe": ("data:describe", "Describe a log, and warn of what will go wrong with it."),
+        "synth": ("data:synth", "Generate a drifting log whose ground truth is known."),
     },
 )
 _EDIT = _group(
@@ -137,7 +137,7 @@ _MLFLOW = _group(
 
 _SECTIONS: Mapping[str, Section] = {
     "Start": {
-        "demo": ("demo:demo", "Run the whole way, from a log to a rollback, in a fresh workspace."),
+        "demo": ("demo:demo", "Run every step, from a log to a rollback, in a new workspace."),
         "init": ("init:init", "Make a workspace: raie.toml, a database and a blob store."),
         "data": _DATA,
         "setup": ("setup:setup", "Train the backbone, fit the regions, commit the first snapshot."),
@@ -153,8 +153,8 @@ _SECTIONS: Mapping[str, Section] = {
         "lineage": ("lineage:lineage", "Show what a snapshot consists of, and where each part came from."),
         "regions": _REGIONS,
         "alias": _ALIAS,
-        "evaluate": ("evaluate:evaluate", "Measure a snapshot on a log."),
-        "drift": ("drift:drift", "Say which regions drift, and whether an edit is worth it."),
+        "evaluate": ("evaluate:evaluate", "Evaluate a snapshot on a log."),
+        "drift": ("drift:drift", "Show which regions drift, and whether an edit is worth it."),
         "compare": ("compare:compare", "Compare strategies over several edits of a log."),
         "recommend": ("evaluate:recommend", "Recommend items to users of a log."),
     },

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from raie.callbacks import OnNote, Progress, ignore_notes, ignore_progress
 from raie.errors import UsageError, WorkspaceError
+from raie.settings import Setting
 
 if TYPE_CHECKING:
     from raie.compare import ComparisonOptions
@@ -50,8 +51,10 @@ class Workspace:
         store: A folder, file:// or s3:// URL.
         tracking_uri: MLflow's.
         engine: The [engine] table, not yet checked.
-        backbone_file: The Python file of a backbone of one's own, if there is one.
+        backbone_file: The Python file of a user's backbone, if there is one.
         runs_code: Whether Python that raie.toml names may run.
+        settings: Dotted name -> what was chosen and by whom. raie.workspace_file.all_settings adds the engine's
+            options and the actor.
     """
 
     folder: Path
@@ -62,6 +65,7 @@ class Workspace:
     engine: Mapping[str, Any] = field(default_factory=dict, repr=False)
     backbone_file: Path | None = field(default=None, repr=False)
     runs_code: bool = field(default=True, repr=False)
+    settings: Mapping[str, Setting] = field(default_factory=dict, repr=False)
 
     @property
     def work(self) -> Path:

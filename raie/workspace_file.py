@@ -14,11 +14,13 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from raie.actor import actor_setting
 from raie.errors import WorkspaceError
 from raie.folder_owner import is_own, require_trusted
+from raie.settings import Origin, Setting, chosen, table_settings
 from raie.workspace import FILE_NAME, Workspace
 
-__all__ = ["ENVIRONMENT", "backbone_file", "draft", "find", "parse", "read"]
+__all__ = ["ENVIRONMENT", "all_settings", "backbone_file", "draft", "find", "parse", "read"]
 
 _DATABASE = "sqlite:///.raie/registry.db"
 _STORE = ".raie/blobs"
@@ -27,6 +29,7 @@ _TRACKING = "sqlite:///.raie/mlflow.db"
 ENVIRONMENT = {"database": "RAIE_DATABASE_URL", "store": "RAIE_STORE", "model": "RAIE_MODEL"}
 """Keys of raie.toml -> the variables that come before them."""
 
+_BACKBONE_FILE = "RAIE_BACKBONE_FILE"
 _KNOWN = ("database", "engine", "mlflow", "model", "store")
 
 
@@ -63,10 +66,15 @@ def read(file: Path) -> Workspace:
 
 
 def parse(text: str, file: Path) -> Workspace:
-    """The workspace that `text`, the content of `file`, describes, with the environment laid over it.
+    """The workspace that a raie.toml describes, with the environment laid over it.
 
-    Raises: WorkspaceError naming the key that is unknown or of the wrong type, and InvalidValue for a store's URL that
-    is none, or holds credentials.
+    Args:
+        text: The content of the file.
+        file: Its path, which need not exist yet; relative paths in `text` start at its folder.
+
+    Raises:
+        WorkspaceError: Names the key that is unknown or of the wrong type.
+        InvalidValue: The store's URL is none, or holds credentials.
     """
     try:
         values = tomllib.loads(text)
@@ -79,16 +87,50 @@ def parse(text: str, file: Path) -> Workspace:
         raise WorkspaceError(f"{file}: unknown key 'mlflow.{unknown[0]}'; known here: mlflow.tracking_uri")
     folder = _printable(file.resolve().parent)
     engine = _located(folder, _table(values, "engine", file))
+    settings = {
+        "model": chosen("model", values, _MODEL, variable=ENVIRONMENT["model"]),
+        "database": chosen("database", values, _DATABASE, variable=ENVIRONMENT["database"]),
+        "store": chosen("store", values, _STORE, variable=ENVIRONMENT["store"]),
+        "mlflow.tracking_uri": chosen("tracking_uri", tracking, _TRACKING, name="mlflow.tracking_uri"),
+    }
     return Workspace(
         folder=folder,
-        model=_chosen(values, "model", _MODEL, file),
-        database=_at(folder, _chosen(values, "database", _DATABASE, file)),
-        store=_store_at(folder, _chosen(values, "store", _STORE, file)),
-        tracking_uri=_at(folder, _text(tracking, "tracking_uri", _TRACKING, file)),
+        model=_text(settings["model"], file),
+        database=_at(folder, _text(settings["database"], file)),
+        store=_store_at(folder, _text(settings["store"], file)),
+        tracking_uri=_at(folder, _text(settings["mlflow.tracking_uri"], file)),
         engine=engine,
         backbone_file=backbone_file(folder, engine if runs_code(file) else {}),
         runs_code=runs_code(file),
+        settings=settings,
     )
+
+
+def all_settings(workspace: Workspace) -> dict[str, Setting]:
+    """Every value of a workspace as it was chosen, and who chose it: the one place that knows.
+
+    Args:
+        workspace: As it was read; `from_options` lays the options of a command over the result.
+
+    Returns:
+        Dotted name -> setting: the keys of raie.toml, each option of the engine, `backbone_file` and `actor`. A path that
+        starts at raie.toml's folder stays relative, but for the backbone's.
+
+    Raises:
+        ConfigError: An option of the engine is unknown or of the wrong type.
+    """
+    from raie.engine.config import from_mapping, to_mapping
+
+    engine = to_mapping(from_mapping(dict(workspace.engine)))
+    named = chosen("backbone_file", {}, None, variable=_BACKBONE_FILE)
+    if named.origin is Origin.BUILT_IN and workspace.backbone_file is not None:
+        named = Setting(str(workspace.backbone_file), Origin.FILE, "engine.backbone.path")
+    return {
+        **workspace.settings,
+        **table_settings(workspace.engine, engine, "engine."),
+        "backbone_file": named,
+        "actor": actor_setting(),
+    }
 
 
 def runs_code(file: Path) -> bool:
@@ -108,12 +150,12 @@ def _printable(folder: Path) -> Path:
 
 
 def backbone_file(folder: Path, engine: Mapping[str, Any] | None = None) -> Path | None:
-    """The Python file of a backbone of one's own: RAIE_BACKBONE_FILE, or what the [engine] table names."""
-    if named := os.environ.get("RAIE_BACKBONE_FILE"):
+    """The Python file of a user's backbone: RAIE_BACKBONE_FILE, or what the [engine] table names."""
+    if named := os.environ.get(_BACKBONE_FILE):
         return folder / Path(named).expanduser()
     backbone = (engine or {}).get("backbone")
-    own = isinstance(backbone, Mapping) and backbone.get("kind") == "file" and backbone.get("path")
-    return Path(own) if isinstance(own, str) and own else None
+    path = isinstance(backbone, Mapping) and backbone.get("kind") == "file" and backbone.get("path")
+    return Path(path) if isinstance(path, str) and path else None
 
 
 def _located(folder: Path, engine: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -124,18 +166,14 @@ def _located(folder: Path, engine: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**engine, "backbone": {**backbone, "path": str(folder / Path(backbone["path"]).expanduser())}}
 
 
-def _chosen(values: Mapping[str, Any], key: str, otherwise: str, file: Path) -> str:
-    return os.environ.get(ENVIRONMENT[key]) or _text(values, key, otherwise, file)
-
-
-def _text(values: Mapping[str, Any], key: str, otherwise: str, file: Path) -> str:
-    value = values.get(key, otherwise)
-    if not isinstance(value, str) or not value.strip():
+def _text(setting: Setting, file: Path) -> str:
+    if not isinstance(setting.value, str) or not setting.value.strip():
         from raie.registry.db.shown_url import shown
 
         # A list of URLs may hold a password as well as a URL.
-        raise WorkspaceError(f"{file}: {key} must be a text that is not empty, found {shown(repr(value))}")
-    return value
+        source = setting.name if setting.origin is Origin.ENVIRONMENT else f"{file}: {setting.name}"
+        raise WorkspaceError(f"{source} must be a text that is not empty, found {shown(repr(setting.value))}")
+    return setting.value
 
 
 def _table(values: Mapping[str, Any], key: str, file: Path) -> Mapping[str, Any]:

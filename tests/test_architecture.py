@@ -37,9 +37,11 @@ HOMES = {
     "click": ("cli/",),
     "cryptography": ("registry/promotion/signing.py",),
     "matplotlib": ("raie_engine/comparison/figures.py",),
+    "jinja2": ("registry/mlflow/",),
     "mlflow": ("registry/mlflow/", "raie_engine/serving.py"),
     "peft": ("raie_engine/training/adapter.py",),
     "psycopg": ("registry/db/postgres.py",),
+    "rich": ("cli/ui/",),
     "sqlalchemy": ("registry/", "migrations/", "raie/database_url.py"),
     "transformers": ("raie_engine/backbones/",),
 }

@@ -105,9 +105,14 @@ _SKIPPED = ("tests/words.py", "tests/test_words.py", "migrations/versions/", "do
 
 def main() -> int:
     where = sys.argv[1:] or [*FOLDERS, *FILES]
-    hits = [hit for name in where for path in _files(ROOT / name) for hit in hits_of(path)]
+    hits = [hit for name in where for hit in hits_in(name)]
     print("\n".join(hits))
     return 1 if hits else 0
+
+
+def hits_in(name: str) -> list[str]:
+    """The hits of every file of a folder, or of one file; its path starts at the repository's root."""
+    return [hit for path in _files(ROOT / name) for hit in hits_of(path)]
 
 
 def hits_of(path: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""`raie compare`: strategies side by side on a log of the user's own."""
+"""`raie compare`: strategies side by side on a log of the user."""
 
 from __future__ import annotations
 
@@ -33,45 +33,53 @@ _METRICS = ("Recall@5", "Recall@10", "Recall@20", "NDCG@5", "NDCG@10", "NDCG@20"
     show_default=True,
     metavar="NAME,...",
     help="raie, never, popularity, markov, full, global-lora, wide-lora, replay, lwf, lsat, mole, e-bpr, peso, "
-    "random-regions, joint; any with engine options in brackets; one that trains, with counts beside it: replay+counts.",
+    "random-regions, joint. Engine options go in brackets. replay+counts adds item transition counts to replay.",
 )
 @click.option(
-    "--ablations", is_flag=True, help="RAIE with one part taken out, and with other numbers of regions, too."
-)
-@click.option("--against", metavar="NAME", help="What the others are compared with.  [raie, or the first named]")
-@click.option(
-    "--edits", type=click.IntRange(min=1), default=5, show_default=True, help="Edits, one after the other."
+    "--ablations", is_flag=True, help="Add RAIE without one of its parts, and with other numbers of regions."
 )
 @click.option(
-    "--seeds", default="1", show_default=True, metavar="N,...", help="Seeds; each has a backbone of its own."
+    "--against", metavar="NAME", help="Strategy that the others are compared with.  [raie, or the first named]"
 )
 @click.option(
-    "--until", default="0.5", show_default=True, metavar="WHEN", help="Where the setup ends, as for `raie setup`."
+    "--edits",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    help="Number of edits in a row.",
 )
-@click.option("--end", metavar="WHEN", help="Leave later rows alone, for instance while you choose options.")
+@click.option(
+    "--seeds", default="1", show_default=True, metavar="N,...", help="Seeds. Each trains its own backbone."
+)
+@click.option(
+    "--until", default="0.5", show_default=True, metavar="WHEN", help="Where setup ends, as for `raie setup`."
+)
+@click.option("--end", metavar="WHEN", help="Use no row after this, for example while you choose options.")
 @click.option(
     "--ref",
     metavar="REF",
-    help="Use this setup's backbone, options and end instead of training one; --until and how LOG is read are its own.",
+    help="Use this setup's backbone, options and end instead of training one. --until and how LOG is read are its own.",
 )
 @click.option(
     "--metric",
     type=click.Choice(_METRICS),
     default="Recall@10",
     show_default=True,
-    help="Of tables, pictures and regions' gains; all else is written in every metric.",
+    help="Metric of tables, figures and gains per region. Other outputs hold every metric.",
 )
 @click.option(
     "--out",
+    metavar="DIR",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("comparison"),
     show_default=True,
-    help="Folder for tables and pictures.",
+    help="Folder for tables and figures.",
 )
 @click.option(
-    "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Strategies side by side."
+    "--workers", metavar="N", type=click.IntRange(min=1), default=1, show_default=True, help="Parallel processes."
 )
-@click.option("--fresh", is_flag=True, help="Begin anew, whatever an earlier run has finished.")
+@click.option("--fresh", is_flag=True, help="Start again, and ignore what an earlier run finished.")
 @log_options
 @json_option
 @in_workspace
@@ -95,9 +103,10 @@ def compare(
 ) -> None:
     """Compare strategies over several edits of a log.
 
-    Cuts the log into a setup, EDITS slices and one that nobody learns from. Every strategy gets the same windows, loss
-    and training samples; where one by its nature differs, the table says so. Options of the engine are those of
-    raie.toml. Commits nothing. Interrupted, the same command goes on.
+    The log is cut into the setup slice, one slice per edit, and a last one that is only evaluated on. Every strategy has
+    the same windows, the same loss and the same number of training samples seen. Where a strategy differs by its nature,
+    the table says so. Options of the engine come from raie.toml. Nothing is committed. If interrupted, the same command
+    continues.
 
     \b
     Examples:

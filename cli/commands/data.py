@@ -1,4 +1,4 @@
-"""`raie data`: look at an interaction log before anything is trained on it, or make one."""
+"""`raie data`: describe an interaction log before anything is trained on it, or generate one."""
 
 from __future__ import annotations
 
@@ -21,17 +21,22 @@ __all__ = ["describe", "synth"]
 @click.command()
 @log_argument
 @click.option(
-    "--cut", "cuts", multiple=True, metavar="WHEN", help="Where a slice ends; as often as needed.  [0.5 0.8]"
+    "--cut", "cuts", multiple=True, metavar="WHEN", help="Where a slice ends. May be repeated.  [0.5 0.8]"
 )
 @click.option(
-    "--length", type=click.IntRange(min=1), default=10, show_default=True, help="Context items per window."
+    "--length",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=10,
+    show_default=True,
+    help="Context items per window.",
 )
 @log_options
 @json_option
 def describe(log: str, cuts: tuple[str, ...], length: int, reading: LogSettings, output: Output) -> None:
-    """Say what a log holds, and what will go wrong with it.
+    """Describe a log, and warn of what will go wrong with it.
 
-    LOG is a CSV, TSV, Parquet or JSONL file, RecBole's .inter, or MovieLens' ratings.dat or u.data; plain or compressed.
+    LOG is a CSV, TSV, Parquet or JSONL file, RecBole's .inter, or MovieLens' ratings.dat or u.data. It may be compressed.
 
     \b
     Examples:
@@ -89,13 +94,13 @@ def span_of(first: int | None, last: int | None) -> str:
 
 @click.command()
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.csv")
-@click.option("--seed", type=int, default=42, show_default=True, help="Another seed, another log.")
-@click.option("--one-in-five", is_flag=True, help="The first edit finds exactly one topic in five changed.")
-@click.option("--force", is_flag=True, help="Write over a file that is there.")
+@click.option("--seed", type=int, metavar="N", default=42, show_default=True, help="Random seed of the log.")
+@click.option("--one-in-five", is_flag=True, help="Change exactly one topic in five before the first edit.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 def synth(path: Path, seed: int, one_in_five: bool, force: bool) -> None:
-    """Write a drifting log whose truth is known, and print the times to cut it at.
+    """Generate a drifting log whose ground truth is known, and print the times to cut it at.
 
-    A file that is there stays as it is, unless --force says otherwise.
+    An existing file is overwritten only with --force.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`raie demo`: the whole way, from a log to a rollback, as the commands a user would type."""
+"""`raie demo`: every step from a log to a rollback, as the commands a user would type."""
 
 from __future__ import annotations
 
@@ -24,15 +24,16 @@ __all__ = ["demo"]
 )
 @click.option(
     "--folder",
+    metavar="DIR",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Make the workspace here.  [./demo, or the first free ./demo-N]",
+    help="Folder of the new workspace.  [./demo, or the first free ./demo-N]",
 )
 @column_options
 def demo(log: Path | None, folder: Path | None, **reading: str | bool | None) -> None:
-    """Run the whole way, from a log to a rollback, in a fresh workspace.
+    """Run every step, from a log to a rollback, in a new workspace.
 
-    Without LOG: a drifting log whose truth is known. Every step is a command that you could type yourself, and is
-    printed before it runs.
+    Without LOG it generates a drifting log whose ground truth is known. Every step is a command that you could type
+    yourself. Each is printed before it runs.
 
     \b
     Examples:

@@ -34,12 +34,12 @@ __all__ = ["drift"]
 def drift(
     workspace: Workspace, log: str, until: str | None, ref: str, reading: Mapping[str, Any], output: Output
 ) -> None:
-    """Say which regions drift, and whether an edit is worth it.
+    """Show which regions drift, and whether an edit is worth it.
 
-    Compares the loss on windows after the snapshot's watermark with the loss on held-out windows of its setup. A region
-    has drifted where the mean loss of its users rose by more than three standard errors. How often that happens by chance
-    is measured on the same windows with old and new shuffled. A region that no new window reached is listed too; a dash
-    stands for what is not known of it.
+    The loss on windows after the snapshot's watermark is compared with the loss on the held-out windows of setup. A
+    region has drifted if the mean loss of its users rose by more than three standard errors. The false positive rate is
+    measured on the same windows with old and new shuffled. A region without a new window is listed too, with a dash for
+    each unknown value.
 
     \b
     Examples:

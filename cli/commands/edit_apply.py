@@ -1,4 +1,4 @@
-"""`raie edit plan`, `apply` and `resume`: see what an edit will do, do it, finish it."""
+"""`raie edit plan`, `apply` and `resume`: show what an edit will do, run it, finish it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from raie.cli.ui.log_options import accept_new_ids_option, later_log_options, lo
 from raie.cli.ui.output import Output, accent, faint, iso, json_option, say, short, table
 from raie.cli.ui.progress import progress_bars
 from raie.cli.ui.records import degrees, snapshot_json
-from raie.cli.ui.reports import draw_report
+from raie.cli.ui.reports import report_lines
 from raie.cli.ui.workspace_option import in_workspace
 from raie.lines import known_line
 from raie.workspace import Workspace
@@ -27,20 +27,23 @@ __all__ = ["apply", "plan", "plan_lines", "resume"]
 
 _workers_option = click.option(
     "--workers",
+    metavar="N",
     type=click.IntRange(min=1),
     default=lambda: os.cpu_count() or 1,
     show_default="one per core",
-    help="Cores that train side by side; the result does not depend on it.",
+    help="Parallel training processes. The result does not depend on it.",
 )
 _seed_option = click.option(
-    "--seed", type=click.IntRange(0, 2**32 - 1), metavar="N", help="Another seed than the setup's."
+    "--seed", type=click.IntRange(0, 2**32 - 1), metavar="N", help="Random seed.  [that of setup]"
 )
 _drifted_option = click.option(
     "--only-drifted",
     is_flag=True,
-    help="Leave regions alone that predict as well as before, as `raie drift` says.",
+    help="Edit only regions that have drifted, as `raie drift` shows.",
 )
-_force_option = click.option("--force", is_flag=True, help="Take it from a process that may still work on it.")
+_force_option = click.option(
+    "--force", is_flag=True, help="Take the lease from a process that may still work on the edit."
+)
 
 
 @click.command()
@@ -62,10 +65,10 @@ def plan(
     output: Output,
     **options: Any,
 ) -> None:
-    """Show what an edit would do, region by region; nothing changes.
+    """Show what an edit would do, region by region, and change nothing.
 
-    Takes the rows of LOG after the head's watermark, so the same growing log can be given every time. Refused where the
-    ids of LOG look like known ones spelt otherwise. LOG is read as at the setup, unless an option says otherwise.
+    Only rows of LOG after the head's watermark are used, so the same growing log can be given every time. A log whose ids
+    look like known ids in another spelling is refused. LOG is read as at setup, unless an option says otherwise.
 
     \b
     Examples:
@@ -202,7 +205,7 @@ def _duration(seconds: float) -> str:
 @until_option
 @click.option("--dry-run", is_flag=True, help="Only show the plan, as `raie edit plan` does.")
 @_drifted_option
-@click.option("--reason", metavar="TEXT", default="", help="Why; it stays in the history.")
+@click.option("--reason", metavar="TEXT", default="", help="Why. Recorded in the history.")
 @_seed_option
 @_workers_option
 @accept_new_ids_option
@@ -222,10 +225,10 @@ def apply(
 ) -> None:
     """Train the touched regions and commit a new snapshot.
 
-    Regions that the plan leaves alone keep their bytes. Interrupted, it goes on with `raie edit resume`. Where no region
-    has gate.min_windows new windows nothing is committed, and their rows wait for a later edit; else the windows of
-    untouched regions are left out for good. With --only-drifted nothing is committed where nothing drifted, either.
-    Refused where the ids of LOG look like known ones spelt otherwise, unless --accept-new-ids takes them for new.
+    Untouched regions keep their bytes. If interrupted, the edit continues with `raie edit resume`. If no region has
+    gate.min_windows new windows, nothing is committed and the rows stay for a later edit. Otherwise the windows of
+    untouched regions are left out for good. With --only-drifted nothing is committed if no region has drifted. A log
+    whose ids look like known ids in another spelling is refused, unless --accept-new-ids is given.
 
     \b
     Examples:
@@ -256,7 +259,7 @@ def apply(
 def resume(workspace: Workspace, edit: int, force: bool, workers: int, output: Output) -> None:
     """Finish an edit or a setup that was interrupted.
 
-    What it had finished is read, not trained again, and the snapshot is the one it would have made.
+    Finished parts are read, not trained again. The snapshot is the one that the uninterrupted edit would have made.
 
     \b
     Examples:
@@ -271,4 +274,4 @@ def resume(workspace: Workspace, edit: int, force: bool, workers: int, output: O
 def _show_result(result: EditResult, output: Output) -> None:
     made = f"edit {result.number} committed {accent(short(result.id))} on {short(result.edit.base)}"
     value = snapshot_json(result.snapshot) | {"report": dict(result.report)}
-    output.show(value, lambda: [made, "", *draw_report(result.edit)])
+    output.show(value, lambda: [made, "", *report_lines(result.edit)])

@@ -1,4 +1,4 @@
-"""`raie edit list`, `show`, `diff` and `abort`: what was changed, by whom, and what is still open."""
+"""`raie edit list`, `show`, `diff` and `abort`: what was changed, by whom, and which edits are open."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from raie.cli.ui.records import (
     state_word,
     step,
 )
-from raie.cli.ui.reports import draw_report
+from raie.cli.ui.reports import report_lines
 from raie.cli.ui.workspace_option import in_workspace
 from raie.workspace import Workspace
 
@@ -34,15 +34,15 @@ __all__ = ["abort", "diff", "list_edits", "show"]
 
 @click.command("list")
 @limit_option
-@click.option("--open", "only_open", is_flag=True, help="Only those that run or were abandoned.")
+@click.option("--open", "only_open", is_flag=True, help="Only running and abandoned edits.")
 @json_option
 @in_workspace
 def list_edits(workspace: Workspace, limit: int, only_open: bool, output: Output) -> None:
     """List the edits, newest first.
 
-    A running edit holds a lease, which its process renews. When that has gone, or has not renewed it for two minutes,
-    the edit is abandoned: `raie edit resume` finishes it, `raie edit abort` closes it. With --open, who holds the
-    lease, on which host, and until when.
+    The process of a running edit owns its lease and renews it. If the process has ended, or has not renewed the lease for
+    two minutes, the edit is abandoned: `raie edit resume` finishes it, `raie edit abort` closes it. --open shows the
+    lease owner, its host and when the lease expires.
 
     \b
     Examples:
@@ -148,7 +148,7 @@ def show(workspace: Workspace, number: int, output: Output) -> None:
         "parameters": dict(edit.parameters),
         "report": dict(edit.report),
     }
-    output.show(value, lambda: [*_facts(edit, finished), *_operations(record.operations), "", *draw_report(edit)])
+    output.show(value, lambda: [*_facts(edit, finished), *_operations(record.operations), "", *report_lines(edit)])
 
 
 def _facts(edit: Edit, parts: list[str]) -> list[str]:
@@ -201,7 +201,7 @@ def _operations(operations: Sequence[Operation]) -> list[str]:
 def diff(workspace: Workspace, older: str, newer: str | None, output: Output) -> None:
     """Compare two snapshots, or an edit with its base.
 
-    With one argument: the edit of that number (3 or edit:3) with its base, or a snapshot with its parent. Two are
+    One argument compares an edit (3 or edit:3) with its base, or a snapshot with its parent. Two arguments are
     snapshots: head, an alias, edit:N, or the first characters of an id.
 
     \b
@@ -263,15 +263,15 @@ def _version(number: int | None) -> str:
 
 @click.command()
 @click.argument("number", metavar="EDIT", type=_EDIT)
-@click.option("--reason", metavar="TEXT", default="", help="Why; it stays in the history.")
-@click.option("--force", is_flag=True, help="Even while a process still works on it; its commit is then refused.")
+@click.option("--reason", metavar="TEXT", default="", help="Why. Recorded in the history.")
+@click.option("--force", is_flag=True, help="Even while a process works on the edit. Its commit is then refused.")
 @yes_option
 @in_workspace
 def abort(workspace: Workspace, number: int, reason: str, force: bool, yes: bool) -> None:
     """Close a running or abandoned edit without a result.
 
-    The head has not moved, so nothing else changes; what the edit uploaded is left to `raie gc`. Refused (exit
-    code 4) while another process works on it.
+    The head stays where it is. `raie gc` removes what the edit uploaded. While another process works on the edit, this is
+    refused (exit code 4).
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`raie evaluate` and `recommend`: measure a snapshot, and use it."""
+"""`raie evaluate` and `recommend`: evaluate a snapshot, and use it."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _ref_option = click.option(
 @click.command()
 @log_argument
 @_ref_option
-@click.option("--against", metavar="REF", help="Another snapshot, measured on the same windows.")
-@click.option("--strategies", is_flag=True, help="Train one global LoRA on the same edits, and measure it too.")
-@click.option("--record", is_flag=True, help="Keep the comparison with --against, for the policy of an alias.")
-@click.option("--reason", metavar="TEXT", default="", help="Why; it stays with what is recorded.")
+@click.option("--against", metavar="REF", help="Another snapshot, evaluated on the same windows.")
+@click.option("--strategies", is_flag=True, help="Train one global LoRA on the same edits, and evaluate it too.")
+@click.option("--record", is_flag=True, help="Record the comparison with --against, for an alias's policy.")
+@click.option("--reason", metavar="TEXT", default="", help="Why. Recorded with the evaluation.")
 @until_option
 @later_log_options
 @json_option
@@ -50,11 +50,11 @@ def evaluate(
     reading: Mapping[str, Any],
     output: Output,
 ) -> None:
-    """Measure a snapshot on a log.
+    """Evaluate a snapshot on a log.
 
-    "new" are the windows of LOG after the snapshot's watermark, which it has never seen; "setup" are the windows
-    that its setup held out. All items are ranked, those of the context left out. The backbone that was never edited
-    stands beside it.
+    "new" windows are those of LOG after the snapshot's watermark, which it has never seen. "setup" windows are those
+    held out at setup. All items but those of the context are ranked. The frozen backbone, which was never edited, is
+    evaluated too.
 
     \b
     Examples:
@@ -122,10 +122,18 @@ def _change_line(part: str, snapshot: str, against: str, change: Mapping[str, fl
 
 @click.command()
 @click.argument("log", required=False, metavar="[LOG]")
-@click.option("--user", "users", multiple=True, metavar="ID", help="A user of LOG; as often as needed.")
-@click.option("--items", metavar="ID,ID,...", help="A history, oldest item first, instead of LOG and users.")
-@click.option("--top", "count", type=click.IntRange(min=1), default=10, show_default=True, help="Items per user.")
-@click.option("--keep-seen", is_flag=True, help="Recommend items of the context again.")
+@click.option("--user", "users", multiple=True, metavar="ID", help="A user of LOG. May be repeated.")
+@click.option("--items", metavar="ID,ID,...", help="A history, oldest item first, instead of LOG and --user.")
+@click.option(
+    "--top",
+    "count",
+    metavar="K",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="Items per user.",
+)
+@click.option("--keep-seen", is_flag=True, help="Also recommend items of the context.")
 @_ref_option
 @later_log_options
 @json_option
@@ -143,8 +151,8 @@ def recommend(
 ) -> None:
     """Recommend items to users of a log, or after a history.
 
-    Items of the log that the snapshot does not know are left out, and counted. A user without a row in LOG, or without
-    a known item, is refused before anything is printed.
+    Items that the snapshot does not know are ignored, and their number is shown. If a user has no row in LOG, or no known
+    item, the command is refused before anything is printed.
 
     \b
     Examples:

@@ -122,7 +122,6 @@ def set_policy(workspace: Workspace, alias: str, reason: str, output: Output, **
       raie policy set production --second-person --require-signed --reason "audit of May"
       raie policy set production --retention none
       raie policy set production --adaptation-known 0 --reason "new items flatter the rest"
-      raie policy set production --metric "retention:NDCG@10>=-0.01" --metric "adaptation:MRR>=none"
       raie policy set staging --unprotected
     """
     from raie import promotion

@@ -11,7 +11,7 @@ from raie.cli.ui.log_options import log_argument, log_options, say_told, until_o
 from raie.cli.ui.output import Output, accent, json_option, short
 from raie.cli.ui.progress import progress_bars
 from raie.cli.ui.records import snapshot_json
-from raie.cli.ui.reports import draw_report
+from raie.cli.ui.reports import report_lines
 from raie.cli.ui.workspace_option import in_workspace
 from raie.workspace import Workspace
 
@@ -25,15 +25,15 @@ __all__ = ["setup"]
 @log_argument
 @until_option
 @click.option(
-    "--regions", type=click.IntRange(min=1), metavar="K", help="How many regions; else a criterion chooses."
+    "--regions", type=click.IntRange(min=1), metavar="K", help="Number of regions.  [chosen by a criterion]"
 )
 @click.option(
     "--seed",
     type=click.IntRange(0, 2**32 - 1),
     metavar="N",
-    help="Seed of everything random.  [42, or engine.seed in raie.toml]",
+    help="Random seed.  [42, or engine.seed in raie.toml]",
 )
-@click.option("--reason", metavar="TEXT", default="", help="Why; it stays in the history.")
+@click.option("--reason", metavar="TEXT", default="", help="Why. Recorded in the history.")
 @log_options
 @json_option
 @in_workspace
@@ -49,8 +49,9 @@ def setup(
 ) -> None:
     """Train the backbone, fit the regions, commit the first snapshot.
 
-    Trains until the newest windows of the setup slice are predicted no better, then freezes the backbone for good.
-    Interrupted, it goes on with `raie edit resume`. Further options stand in raie.toml under [engine].
+    The backbone trains until the validation windows, the newest ones of the setup slice, are predicted no better. Then it
+    is frozen for good. If interrupted, setup continues with `raie edit resume`. Further options are in raie.toml under
+    [engine].
 
     \b
     Examples:
@@ -73,4 +74,4 @@ def setup(
         )
     value = snapshot_json(result.snapshot) | {"report": dict(result.report)}
     made = f"set up {accent(short(result.id))}"
-    output.show(value, lambda: [made, *draw_report(result.edit)])
+    output.show(value, lambda: [made, *report_lines(result.edit)])

@@ -7,6 +7,7 @@ import sys
 import click
 
 from raie.cli.errors import Refused
+from raie.cli.ui.activity import end_activity
 
 __all__ = ["ask", "yes_option"]
 
@@ -14,13 +15,19 @@ yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 
 
 def ask(question: str, *, yes: bool) -> None:
-    """Ask on the terminal; `yes` answers at once.
+    """Ask on the terminal.
 
-    Raises: Refused when the answer is no, or when nobody is there to be asked.
+    Args:
+        question: One sentence with a question mark.
+        yes: The answer, given before: nothing is asked.
+
+    Raises:
+        Refused: The answer is no, or standard input is not a terminal.
     """
     if yes:
         return
     if not sys.stdin.isatty():
         raise Refused(f"{question} Nobody can be asked, as this is not a terminal: nothing was changed; add --yes")
+    end_activity()
     if not click.confirm(question, err=True):
         raise Refused("nothing was changed")

@@ -1,4 +1,4 @@
-"""How much of something long a command shows: the newest of it, and a word where there is more."""
+"""How much of a long list a command shows: the newest, and a line where there is more."""
 
 from __future__ import annotations
 
@@ -23,15 +23,21 @@ def limit_option(command: Callable[..., Any]) -> Callable[..., Any]:
         "--limit",
         "-n",
         type=click.IntRange(min=1),
+        metavar="N",
         default=NEWEST,
         show_default=True,
-        help="Show the newest so many.",
+        help="Show the newest N.",
     )(command)
 
 
-def newest(found: Sequence[T], limit: int) -> tuple[Sequence[T], bool]:
-    """The first `limit` of what was found, one more than which was asked for, and whether there is more."""
-    return found[:limit], len(found) > limit
+def newest(records: Sequence[T], limit: int) -> tuple[Sequence[T], bool]:
+    """The first `limit` records, and whether there are more.
+
+    Args:
+        records: Newest first; one more than `limit` is asked for to know this.
+        limit: The most to show.
+    """
+    return records[:limit], len(records) > limit
 
 
 def older_follow(what: str, *, more: bool) -> list[str]:

@@ -1,4 +1,4 @@
-"""The options that say how a log is read; a model remembers them from its set-up."""
+"""The options that say how a log is read; a model remembers them from its setup."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ log_argument = click.argument("log", type=click.Path(readable=False, path_type=s
 until_option = click.option(
     "--until",
     metavar="WHEN",
-    help="Use the log up to here: a quantile of its times (0.5), a date (2000-10-27) or epoch seconds.",
+    help="Use rows up to this time: a quantile of the log (0.5), a date (2000-10-27) or epoch seconds.",
 )
 
 accept_new_ids_option = click.option(
     "--accept-new-ids",
     is_flag=True,
-    help="Take ids that look like known ones spelt otherwise, or far fewer known ones than ever, for new.",
+    help="Accept ids that look like known ids in another spelling, or far fewer known ids than usual, as new.",
 )
 
 _SEPARATORS = {"comma": ",", "tab": "\t", "semicolon": ";", "pipe": "|"}
@@ -82,7 +82,7 @@ _SEPARATOR = click.option(
     "--separator",
     type=_Separator(),
     metavar="NAME",
-    help="Of a file of text: comma, tab, semicolon, pipe or a character.  [found by the header]",
+    help="Separator of a text file: comma, tab, semicolon, pipe or a character.  [detected from the header]",
 )
 
 
@@ -91,27 +91,27 @@ def _header_option(*, given: bool | None) -> Callable[..., Any]:
         "--header/--no-header",
         "header",
         default=given,
-        help="Whether a file of text has a header; without, columns are named by number, from 1.",
+        help="Whether a text file has a header. Without one, columns are named by number, from 1.",
     )
 
 
 _OPTIONS = (
     *_COLUMNS,
-    click.option("--rating-column", metavar="NAME", help="Column of the ratings, if there is one."),
-    click.option("--min-rating", type=float, metavar="R", help="Leave out interactions rated lower."),
-    click.option("--title-column", metavar="NAME", help="Column of the items' titles, if there is one.  [title]"),
+    click.option("--rating-column", metavar="NAME", help="Column of the ratings."),
+    click.option("--min-rating", type=float, metavar="R", help="Leave out interactions rated lower than R."),
+    click.option("--title-column", metavar="NAME", help="Column of the items' titles.  [title]"),
     click.option(
         "--titles",
         metavar="FILE",
         type=click.Path(path_type=Path),
-        help="File of the items' titles, where they are not in LOG: item_id and title, or MovieLens' movies.dat.",
+        help="File of the items' titles, if LOG has none: item_id and title, or MovieLens' movies.dat.",
     ),
     click.option(
         "--duplicates",
         type=click.Choice(["error", "drop", "keep"]),
         default="error",
         show_default=True,
-        help="What to do with rows of the same user, item and time.",
+        help="How to treat rows of the same user, item and time.",
     ),
     _SEPARATOR,
     _header_option(given=True),
@@ -121,7 +121,7 @@ _LATER_OPTIONS = (
     click.option(
         "--duplicates",
         type=click.Choice(["error", "drop", "keep"]),
-        help="What to do with rows of the same user, item and time.  [as at the set-up]",
+        help="How to treat rows of the same user, item and time.  [as at setup]",
     ),
     _SEPARATOR,
     _header_option(given=None),
@@ -129,7 +129,7 @@ _LATER_OPTIONS = (
 
 
 def log_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options of reading a log as one `LogSettings` argument, `reading`."""
+    """Add the options of reading a log to a command, which receives them as one `LogSettings` argument, `reading`."""
 
     @functools.wraps(command)
     def run(
@@ -157,7 +157,7 @@ def log_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def later_log_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options of a model's later log as one argument, `reading`: what differs from the set-up."""
+    """Add the options of a later log to a command, which receives those that differ from setup as `reading`."""
 
     @functools.wraps(command)
     def run(
@@ -174,7 +174,7 @@ def later_log_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def column_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options of columns and separators as they were typed, to be handed on with `option_words`."""
+    """Add the options of columns and separators to a command, which hands them on with `option_words`."""
     for option in reversed((*_COLUMNS, _SEPARATOR, _header_option(given=None))):
         command = option(command)
     return command
@@ -192,13 +192,20 @@ def option_words(options: Mapping[str, str | bool | None]) -> list[str]:
 
 
 def say_told(lines: Iterable[str]) -> None:
-    """Say on stderr what a log was read as, and what a person should know of it."""
+    """Print on stderr how a log was read, and what a person should know of it."""
     for line in lines:
         say(f"note: {one_line(line)}", err=True)
 
 
 def given_options(names: Sequence[str]) -> list[str]:
-    """Those of these parameters that the command line itself gives, as it spells them."""
+    """The options of the current command that were typed.
+
+    Args:
+        names: Parameters of the command.
+
+    Returns:
+        Those that the command line gives, with their dashes.
+    """
     context, typed = click.get_current_context(), click.core.ParameterSource.COMMANDLINE
     return [f"--{name.replace('_', '-')}" for name in names if context.get_parameter_source(name) is typed]
 

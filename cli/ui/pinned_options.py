@@ -1,6 +1,6 @@
-"""What raie.toml says of the engine beside what a model was set up with, which counts.
+"""Options of the engine in raie.toml beside those that the model pinned at setup, which count.
 
-A model's options are fixed by its set-up: other ones would be another model.
+A model's options are pinned at setup: other ones would be another model.
 """
 
 from __future__ import annotations
@@ -17,9 +17,17 @@ _PLACES = ("backbone.path",)  # where a file lies differs from one machine to th
 
 
 def contradictions(table: Mapping[str, Any], engine: EngineConfig) -> tuple[str, ...]:
-    """One line for each option of the [engine] table that the model was set up with another value of.
+    """The options of raie.toml that differ from those pinned at setup.
 
-    Raises: ConfigError for an option that is unknown or of the wrong type.
+    Args:
+        table: The [engine] table.
+        engine: What the model was set up with.
+
+    Returns:
+        One line per option.
+
+    Raises:
+        ConfigError: An option of the table is unknown or of the wrong type.
     """
     said, counts = dict(leaves(to_mapping(from_mapping(dict(table))))), dict(leaves(to_mapping(engine)))
     named = [name for name, _ in leaves(table) if name not in _PLACES]

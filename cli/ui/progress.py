@@ -3,33 +3,65 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
+from raie.cli.ui.activity import end_activity
+from raie.cli.ui.terminal import bars, renders_bars
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
 __all__ = ["progress_bars"]
+
+_REDRAWN_S = 0.1
+"""No bar is rendered more often: a stage of ten thousand short steps would spend its time on it."""
 
 
 @contextmanager
 def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
-    """A function `(stage, done, total)` that draws a bar per stage; a stage's words may change while it runs.
+    """A function `(stage, done, total)` that renders a bar per stage; the text of a stage may change while it runs.
 
-    Where stderr is no terminal it draws nothing.
+    A stage is what stands before the first comma. It is complete, at 100 %, when the next one begins and when all is
+    done, even where it stopped early. Where stderr is not a terminal that can move its cursor, nothing is rendered.
     """
-    with ExitStack() as stages:
-        current: list[tuple[str, click._termui_impl.ProgressBar[int]]] = []
+    if not renders_bars(sys.stderr):
+        yield lambda stage, done, total: None
+        return
+    end_activity()
+    context = click.get_current_context(silent=True)
+    # Without a thread that renders them, as worker processes are forked meanwhile.
+    with bars(color=None if context is None else context.color, refreshes=False) as rendered:
+        stages = _Stages(rendered)
+        yield stages.report
+        stages.complete()
 
-        def report(stage: str, done: int, total: int) -> None:
-            name = stage.split(",")[0]
-            if not current or current[-1][0] != name:
-                stages.close()
-                bar = click.progressbar(
-                    length=max(total, 1), label=stage, file=sys.stderr, hidden=not sys.stderr.isatty()
-                )
-                current[:] = [(name, stages.enter_context(bar))]
-            bar = current[-1][1]
-            bar.label = stage
-            bar.update(done - bar.pos)
 
-        yield report
+class _Stages:
+    """The bars of the stages so far; only the last one moves."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._name: str | None = None
+        self._rendered_at = 0.0
+
+    def report(self, stage: str, done: int, total: int) -> None:
+        """Move the bar of a stage, or begin the next one."""
+        name, total = stage.split(",")[0], max(total, 1)
+        if name != self._name:
+            self.complete()
+            self._bars.add_task(stage, total=total)
+            self._name, self._rendered_at = name, 0.0
+        self._bars.update(self._bars.tasks[-1].id, description=stage, completed=min(done, total), total=total)
+        if done >= total or time.monotonic() - self._rendered_at >= _REDRAWN_S:
+            self._bars.refresh()
+            self._rendered_at = time.monotonic()
+
+    def complete(self) -> None:
+        """Bring the last stage to its end."""
+        for task in self._bars.tasks[-1:]:
+            self._bars.update(task.id, completed=task.total, refresh=True)

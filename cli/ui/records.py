@@ -77,17 +77,17 @@ def snapshot_json(snapshot: Snapshot) -> dict[str, Any]:
 
 def expiry_json(snapshot: Snapshot) -> dict[str, Any] | None:
     """Since when a snapshot's blobs may be gone, by whom and why; null while they are kept."""
-    found = snapshot.expired
-    return None if found is None else {**times(at=found.at), "actor": found.actor, "reason": found.reason}
+    expired = snapshot.expired
+    return None if expired is None else {**times(at=expired.at), "actor": expired.actor, "reason": expired.reason}
 
 
 def expiry_lines(*snapshots: Snapshot) -> list[str]:
     """A line for each of them that expired: it can be looked at, and no longer be used."""
     return [
-        f"{accent('expired', 'magenta')}  {short(snapshot.id)} at {when(found.at)} UTC by {one_line(found.actor)}: "
-        f"{one_line(found.reason)}"
+        f"{accent('expired', 'magenta')}  {short(snapshot.id)} at {when(expired.at)} UTC by {one_line(expired.actor)}: "
+        f"{one_line(expired.reason)}"
         for snapshot in snapshots
-        if (found := snapshot.expired) is not None
+        if (expired := snapshot.expired) is not None
     ]
 
 
@@ -204,8 +204,8 @@ def flat(values: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
 
 def edit_number(text: str) -> int | None:
     """The number of an edit that is named 3 or edit:3; None for any other text."""
-    found = re.fullmatch(r"(?:edit:)?([0-9]{1,9})", text)
-    return None if found is None else int(found[1])
+    match = re.fullmatch(r"(?:edit:)?([0-9]{1,9})", text)
+    return None if match is None else int(match[1])
 
 
 def step(older: str | None, newer: str | None) -> str:

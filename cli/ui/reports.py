@@ -1,4 +1,4 @@
-"""The reports that are kept with set-ups and edits, drawn for a person."""
+"""The reports that are kept with setups and edits, as lines for a person."""
 
 from __future__ import annotations
 
@@ -12,11 +12,18 @@ from raie.lines import known_line
 if TYPE_CHECKING:
     from raie.registry import Edit
 
-__all__ = ["draw_report"]
+__all__ = ["report_lines"]
 
 
-def draw_report(edit: Edit) -> list[str]:
-    """What a set-up found, or what an edit changed for whom; another client's report as plain names and numbers."""
+def report_lines(edit: Edit) -> list[str]:
+    """What a setup measured, or what an edit changed for whom.
+
+    Args:
+        edit: Closed, with its report; the report of another client is shown as plain names and numbers.
+
+    Returns:
+        Lines of text.
+    """
     if edit.kind == "setup" and "backbone" in edit.report:
         return _setup(edit.report)
     if edit.kind == "edit" and "adaptation" in edit.report:
@@ -27,8 +34,13 @@ def draw_report(edit: Edit) -> list[str]:
 def _setup(report: Mapping[str, Any]) -> list[str]:
     windows, backbone, regions = report["windows"], report["backbone"], report["regions"]
     measured = [
-        (each["k"], f"{each['silhouette']:.3f}", f"{each['largest_share']:.0%}", f"{each['smallest_share']:.0%}")
-        for each in regions["measured"]
+        (
+            choice["k"],
+            f"{choice['silhouette']:.3f}",
+            f"{choice['largest_share']:.0%}",
+            f"{choice['smallest_share']:.0%}",
+        )
+        for choice in regions["measured"]
     ]
     return [
         f"windows   {report['interactions']:,} interactions in "
@@ -50,24 +62,26 @@ def _setup(report: Mapping[str, Any]) -> list[str]:
 def _impact(report: Mapping[str, Any]) -> list[str]:
     rows = [
         (
-            each["region"],
-            each["adapter"] if each["accepted"] else faint("rejected"),
-            _change(each, "Recall@10"),
-            _change(each, "retained Recall@10"),
-            f"{each['passes']:,}",
-            f"{each['seconds']:.1f}",
+            region["region"],
+            region["adapter"] if region["accepted"] else faint("rejected"),
+            _change(region, "Recall@10"),
+            _change(region, "retained Recall@10"),
+            f"{region['passes']:,}",
+            f"{region['seconds']:.1f}",
         )
-        for each in report["regions"]
+        for region in report["regions"]
     ]
     untouched = ", ".join(map(str, report["untouched"])) or "none"
     lines = [
         *table(
-            ("region", "adapter", "Recall@10, new", "Recall@10, set-up", "passes", "seconds"), rows, right=(4, 5)
+            ("region", "adapter", "Recall@10, new", "Recall@10, setup", "samples seen", "seconds"),
+            rows,
+            right=(4, 5),
         ),
         "",
-        _line("new windows, held out   ", report["adaptation"]),
-        *([_line("  of known items        ", report["adaptation_known"])] if "adaptation_known" in report else []),
-        _line("set-up windows, held out", report["retention"]),
+        _line("new windows, held out  ", report["adaptation"]),
+        *([_line("  of known items       ", report["adaptation_known"])] if "adaptation_known" in report else []),
+        _line("setup windows, held out", report["retention"]),
         f"untouched regions: {untouched}"
         + (" (every byte as before)" if report["untouched"] and report["untouched_identical"] else ""),
     ]
@@ -75,12 +89,12 @@ def _impact(report: Mapping[str, Any]) -> list[str]:
         lines.append(known_line(report["known"]))
     if report["rejected"]:
         rejected = ", ".join(map(str, report["rejected"]))
-        lines.append(f"added, and not accepted on held-out windows: {rejected}; the windows wait on")
+        lines.append(f"added, and not accepted on held-out windows: {rejected}; their windows stay pending")
     return lines
 
 
-def _change(each: Mapping[str, Any], name: str) -> str:
-    before, after = each["before"].get(name), each["after"].get(name)
+def _change(region: Mapping[str, Any], name: str) -> str:
+    before, after = region["before"].get(name), region["after"].get(name)
     return "-" if before is None or after is None else f"{before:.4f} → {after:.4f}"
 
 

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
 
+from raie.cli.ui.activity import activity_bar
 from raie.workspace_file import find
 
 __all__ = ["in_workspace"]
 
 
 def in_workspace(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the workspace of `--workspace` or the current folder as its first argument."""
+    """Give a command the workspace of `--workspace` or the current folder as its first argument.
 
-    @click.pass_obj
+    A command that works for more than two seconds shows that it does.
+    """
+
+    @click.pass_context
     @functools.wraps(command)
-    def run(start: Path | None, *args: Any, **options: Any) -> Any:
-        return command(find(start), *args, **options)
+    def run(context: click.Context, *args: Any, **options: Any) -> Any:
+        with activity_bar(context):
+            return command(find(context.obj), *args, **options)
 
     return run

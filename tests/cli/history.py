@@ -57,7 +57,7 @@ def edit(registry: Registry, regions: Sequence[int], reason: str = "", actor: st
 
 
 def make(registry: Registry) -> None:
-    """Six edits: 1 set-up, 2 and 3 edits, 4 a composition for production, 5 an edit, 6 a rollback of edit 2."""
+    """Six edits: 1 setup, 2 and 3 edits, 4 a cherry-pick for production, 5 an edit, 6 a rollback of edit 2."""
     set_up(registry)
     edit(registry, [1], "weekly log")
     registry.promote(MODEL, "head", "production", author=Author("ada", "passed review"))

@@ -42,7 +42,7 @@ epochs = 1
 
 
 def workspace(folder: Path, backbone: str, *setup: str) -> Path:
-    """A workspace with a small log and a set-up of this backbone."""
+    """A workspace with a small log and a setup of this backbone."""
     write_csv(drifting_log(SyntheticConfig(users=100)), folder / "log.csv")
     command(folder, "init")
     with (folder / "raie.toml").open("a", encoding="utf-8") as file:
@@ -77,8 +77,8 @@ def test_strategies_are_compared_over_a_file_of_ones_own_wherever_it_lies(
 ) -> None:
     shutil.copytree(own, tmp_path / "copy")
     monkeypatch.chdir(tmp_path / "copy")
-    found = json.loads(raie(*COMPARE, STRATEGIES).out)
-    assert len(found["strategies"]) == len(STRATEGIES.split(",")) + 1
+    shown = json.loads(raie(*COMPARE, STRATEGIES).out)
+    assert len(shown["strategies"]) == len(STRATEGIES.split(",")) + 1
     Path("gru4rec.py").rename(tmp_path / "kept.py")
     refused(raie(*AGAIN, "raie"), 5, ("RAIE_BACKBONE_FILE",))
     monkeypatch.setenv("RAIE_BACKBONE_FILE", str(tmp_path / "kept.py"))
@@ -148,9 +148,9 @@ def test_a_backbone_that_reads_times_gets_them_from_a_log_and_asks_for_them_else
 ) -> None:
     folder = workspace(tmp_path, 'kind = "tisasrec"\n')
     monkeypatch.chdir(folder)
-    found = json.loads(raie(*ASK).out)["recommendations"][0]
-    assert len(found["items"]) == 3
-    refused(raie("recommend", "--items", ",".join(found["context"])), 3, ("times", "log"))
+    shown = json.loads(raie(*ASK).out)["recommendations"][0]
+    assert len(shown["items"]) == 3
+    refused(raie("recommend", "--items", ",".join(shown["context"])), 3, ("times", "log"))
     assert len(json.loads(raie(*COMPARE, STRATEGIES).out)["strategies"]) == len(STRATEGIES.split(",")) + 1
     view = open_view(opened(folder), opened(folder).resolve(MODEL, "head"))
     assert view.settings.engine.windows.times
@@ -166,7 +166,7 @@ def test_a_backbone_that_reads_times_gets_them_from_a_log_and_asks_for_them_else
     with pytest.raises(InputError, match="with the times of their items"):
         serving.recommend(view, histories, 2, True)
     with pytest.raises(InputError, match="one time for each item"):
-        serving.recommend(view, histories, 2, True, [each[1:] for each in times])
+        serving.recommend(view, histories, 2, True, [history[1:] for history in times])
 
 
 def test_a_language_model_reads_titles_and_its_folder_is_not_needed_again(
@@ -177,12 +177,12 @@ def test_a_language_model_reads_titles_and_its_folder_is_not_needed_again(
     made = drifting_log(SyntheticConfig(users=100))
     write_csv(made, tmp_path / "log.csv")
     ids = {line.split(",")[1] for line in (tmp_path / "log.csv").read_text().splitlines()[1:]}
-    (tmp_path / "items.csv").write_text("\n".join(["item_id,title", *(f"{each},the first film" for each in ids)]))
+    (tmp_path / "items.csv").write_text("\n".join(["item_id,title", *(f"{item},the first film" for item in ids)]))
     options = 'kind = "causal_lm"\npath = "model"\nprompt = "a user has seen"\ntitle_tokens = 2\n'
     folder = workspace(tmp_path, options, "--titles", str(tmp_path / "items.csv"))
     monkeypatch.chdir(folder)
     compared = json.loads(raie(*COMPARE, "raie,full,joint,mole", "--titles", "items.csv").out)["strategies"]
-    assert [one["strategy"] for one in compared] == ["raie", "full", "joint", "mole", "never"]
+    assert [row["strategy"] for row in compared] == ["raie", "full", "joint", "mole", "never"]
     shutil.rmtree(tmp_path / "model")
     assert raie("edit", "apply", "log.csv", "--until", FIRST, "--workers", "1").code == 0
     assert len(json.loads(raie(*ASK).out)["recommendations"][0]["items"]) == 3

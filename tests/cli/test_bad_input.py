@@ -55,7 +55,7 @@ def test_a_log_that_cannot_be_used_changes_nothing(
     assert trained.state(ready) == before
     assert raie("verify").code == 0
     if command == ["setup"]:
-        # A set-up that could not read its log never began; one whose log is too short is closed.
+        # A setup that could not read its log never began. One whose log is too short is closed.
         begun = raie("edit", "list", "--json")
         assert begun.code == 1 or [edit["state"] for edit in begun.json["edits"]] == ["aborted"]
 
@@ -113,8 +113,8 @@ REQUESTS = {
     "time that is none": (["edit", "plan", LOG, "--until", "yesterday"], 3, "'yesterday'"),
     "time before the watermark": (["edit", "apply", LOG, "--until", "2024-02-01"], 3, "after the watermark"),
     "nothing to measure": (["evaluate", LOG, "--until", SETUP], 3, "after the snapshot's watermark"),
-    "strategies of a set-up": (["evaluate", LOG, "--strategies"], 2, "--ref"),
-    "second set-up": (["setup", LOG], 4, "found head"),
+    "strategies of a setup": (["evaluate", LOG, "--strategies"], 2, "--ref"),
+    "second setup": (["setup", LOG], 4, "found head"),
     "edit that is committed": (["edit", "resume", "1"], 4, "found it committed"),
     "edit that never was": (["edit", "resume", "7"], 1, "raie edit list"),
 }

@@ -10,7 +10,7 @@ from tests.cli.conftest import Raie
 from tests.cli.trained import refused
 from tests.raie_engine.data.test_bad_logs import CASES
 
-# What the command line cannot be told: click refuses the choice itself, and .dat has columns of its own.
+# What no option can choose: click refuses the choice itself, and .dat has columns of its own.
 OPTIONS = {"min_rating": "--min-rating"}
 THROUGH_COMMANDS = {name: case for name, case in CASES.items() if case[2].keys() <= OPTIONS.keys()}
 
@@ -20,7 +20,7 @@ def test_a_log_that_cannot_be_used_ends_in_code_3_and_one_line(raie: Raie, tmp_p
     name, content, options, _ = CASES[case]
     log = tmp_path / name
     log.write_bytes(content if isinstance(content, bytes) else content.encode())
-    chosen = [word for option, value in options.items() for word in (OPTIONS[option], str(value))]
+    chosen = [part for option, value in options.items() for part in (OPTIONS[option], str(value))]
     ran = raie("data", "describe", str(log), *chosen)
     assert (ran.code, ran.out) == (3, "")
     assert ran.err.count("\n") == 1

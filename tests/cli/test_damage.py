@@ -87,9 +87,9 @@ def test_every_role_is_covered(edited: Path) -> None:
 
 
 def head(registry: Registry) -> Snapshot:
-    found = registry.head(MODEL)
-    assert found is not None
-    return found
+    snapshot = registry.head(MODEL)
+    assert snapshot is not None
+    return snapshot
 
 
 CASES = [(role, "flipped") for role in READERS]
@@ -106,8 +106,8 @@ def test_a_damaged_blob_is_refused_by_whatever_reads_it_and_named_by_verify(
     content = head(registry).content
     digest = blobs(content)[role]
     # Two roles may have the same bytes: where training found nothing better a region's adapter is the shared one.
-    roles = {one for number in content.regions for one, same in blobs(content, number).items() if same == digest}
-    readers = [command for one in roles for command in READERS[one]]
+    roles = {role for number in content.regions for role, same in blobs(content, number).items() if same == digest}
+    readers = [command for role in roles for command in READERS[role]]
     DAMAGES[damage](blob_file(edited, digest))
     for command in (RECOMMEND, PLAN, EVALUATE, APPLY):
         if command in readers:
@@ -118,22 +118,24 @@ def test_a_damaged_blob_is_refused_by_whatever_reads_it_and_named_by_verify(
     assert ran.code == 5
     (named,) = ran.json["damaged"]
     assert named["digest"] == digest
-    assert set(named["snapshots"]) == {id_ for id_, one in snapshots.items() if digest in one.content.blobs()}
+    assert set(named["snapshots"]) == {
+        id_ for id_, snapshot in snapshots.items() if digest in snapshot.content.blobs()
+    }
     assert head(registry) == before
 
 
 def test_verify_names_every_damaged_blob_at_once_with_every_snapshot_it_affects(raie: Raie, edited: Path) -> None:
     registry = trained.opened(edited)
     setup, edit = registry.resolve(MODEL, "edit:1"), registry.resolve(MODEL, "edit:2")
-    both, one = setup.content.backbone["weights"], edit.content.regions[0]["lora"]
+    both, lora = setup.content.backbone["weights"], edit.content.regions[0]["lora"]
     flip(blob_file(edited, both))
-    blob_file(edited, one).unlink()
+    blob_file(edited, lora).unlink()
     ran = raie("verify")
     assert ran.code == 5
     assert ran.out.count("damaged  ") == 2
     assert f"damaged  {both[:12]}" in ran.out
     assert f"affects {setup.id[:12]}, {edit.id[:12]}\n" in ran.out
-    assert f"damaged  {one[:12]}" in ran.out
+    assert f"damaged  {lora[:12]}" in ran.out
     assert f"affects {edit.id[:12]}\n" in ran.out
 
 

@@ -46,7 +46,7 @@ def no_progress(what: str, done: int, total: int) -> None:
 
 
 @dataclass(frozen=True)
-class Place:
+class Ground:
     """A registry by its addresses, a log, and the folder of unfinished work."""
 
     database: str
@@ -116,23 +116,23 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def at(folder: Path, log: Path) -> Place:
+def at(folder: Path, log: Path) -> Ground:
     """An empty registry in a folder."""
     folder.mkdir(exist_ok=True)
-    place = Place(f"sqlite:///{folder}/registry.db", str(folder / "blobs"), log, folder / "work")
-    upgrade(place.database)
-    return place
+    ground = Ground(f"sqlite:///{folder}/registry.db", str(folder / "blobs"), log, folder / "work")
+    upgrade(ground.database)
+    return ground
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory, log: Path) -> tuple[Place, list[Snapshot]]:
+def done(tmp_path_factory: pytest.TempPathFactory, log: Path) -> tuple[Ground, list[Snapshot]]:
     """A model set up and edited twice without any interruption; nobody changes it."""
-    place = at(tmp_path_factory.mktemp("done"), log)
-    return place, [place.setup(), place.edit(1), place.edit(2)]
+    ground = at(tmp_path_factory.mktemp("done"), log)
+    return ground, [ground.setup(), ground.edit(1), ground.edit(2)]
 
 
 @pytest.fixture
-def empty(tmp_path: Path, log: Path) -> Place:
+def empty(tmp_path: Path, log: Path) -> Ground:
     """A registry without a model."""
     return at(tmp_path / "here", log)
 
@@ -145,7 +145,7 @@ def _set_up(tmp_path_factory: pytest.TempPathFactory, log: Path) -> Path:
 
 
 @pytest.fixture
-def made(_set_up: Path, tmp_path: Path, log: Path) -> Place:
+def made(_set_up: Path, tmp_path: Path, log: Path) -> Ground:
     """A model that was set up and not edited yet."""
     shutil.copytree(_set_up, tmp_path / "made")
     return at(tmp_path / "made", log)
@@ -163,16 +163,16 @@ print(hashlib.sha256(view.router.scores(view.holdout).numpy().tobytes()).hexdige
 
 @EVERYWHERE
 def test_set_up_edit_roll_back_and_promote_on_every_database_and_store(
-    database_url: str, store_url: str, log: Path, tmp_path: Path, done: tuple[Place, list[Snapshot]]
+    database_url: str, store_url: str, log: Path, tmp_path: Path, done: tuple[Ground, list[Snapshot]]
 ) -> None:
     upgrade(database_url)
-    place = Place(database_url, store_url, log, tmp_path / "work")
-    registry = place.registry
-    made, first, second = place.setup(), place.edit(1), place.edit(2)
+    ground = Ground(database_url, store_url, log, tmp_path / "work")
+    registry = ground.registry
+    made, first, second = ground.setup(), ground.edit(1), ground.edit(2)
     # The same seeds on the same log: the ids do not depend on where they are kept.
     assert [made.id, first.id, second.id] == [snapshot.id for snapshot in done[1]]
     assert [edit.state for edit in registry.edits(MODEL)] == ["committed"] * 3
-    assert not any(place.work.rglob("*.safetensors")), "finished edits leave no checkpoint"
+    assert not any(ground.work.rglob("*.safetensors")), "finished edits leave no checkpoint"
 
     registry.promote(MODEL, "head", "production", Author("ada"))
     undone = registry.rollback_edit(MODEL, first.edit, Author("ada", "the first edit only"))
@@ -182,21 +182,21 @@ def test_set_up_edit_roll_back_and_promote_on_every_database_and_store(
         assert undone.content.regions[region] == second.content.regions[region]
     gone = set(first.content.regions) - set(made.content.regions)
     assert not gone & set(undone.content.regions)
-    assert place.scores(undone).isnan().sum() == 0
+    assert ground.scores(undone).isnan().sum() == 0
 
     back = registry.rollback_to(MODEL, made.id, Author("ada", "all of it"))
     assert back.content.digest == made.content.digest
     assert back.id != made.id
-    assert torch.equal(place.scores(back), place.scores(made))
+    assert torch.equal(ground.scores(back), ground.scores(made))
     served = registry.resolve(MODEL, "production")
     assert served.id == second.id
-    mine = hashlib.sha256(place.scores(served).numpy().tobytes()).hexdigest()
+    mine = hashlib.sha256(ground.scores(served).numpy().tobytes()).hexdigest()
     assert in_another_process(FRESH_SCORES, database_url, store_url, "production") == mine
     assert verify(registry).ok
 
 
 def test_a_rolled_back_model_gives_the_old_scores_bit_for_bit_in_a_fresh_process(
-    made: Place,
+    made: Ground,
 ) -> None:
     before = made.registry.resolve(MODEL, "head")
     expected = hashlib.sha256(made.scores(before).numpy().tobytes()).hexdigest()
@@ -207,9 +207,9 @@ def test_a_rolled_back_model_gives_the_old_scores_bit_for_bit_in_a_fresh_process
     assert in_another_process(FRESH_SCORES, made.database, made.store, "head") == expected
 
 
-def test_windows_routed_elsewhere_score_the_same_bits_after_an_edit(done: tuple[Place, list[Snapshot]]) -> None:
-    place, (made, first, _) = done
-    registry = place.registry
+def test_windows_routed_elsewhere_score_the_same_bits_after_an_edit(done: tuple[Ground, list[Snapshot]]) -> None:
+    ground, (made, first, _) = done
+    registry = ground.registry
     before, after = open_view(registry, made), open_view(registry, first)
     windows = before.holdout
     touched = [operation.change.region for operation in lineage.operations(registry, MODEL, first.edit)]
@@ -220,14 +220,14 @@ def test_windows_routed_elsewhere_score_the_same_bits_after_an_edit(done: tuple[
     assert torch.equal(after.router.scores(windows)[elsewhere, : scores.shape[1]], scores[elsewhere])
 
 
-def test_an_edit_records_what_it_did_and_how_it_went(done: tuple[Place, list[Snapshot]]) -> None:
-    place, (_, first, _) = done
-    edit = place.registry.edit(MODEL, first.edit)
+def test_an_edit_records_what_it_did_and_how_it_went(done: tuple[Ground, list[Snapshot]]) -> None:
+    ground, (_, first, _) = done
+    edit = ground.registry.edit(MODEL, first.edit)
     report: Any = edit.report
     assert edit.result == first.id
     assert edit.plan_digest is not None
     assert report["untouched_identical"] is True
-    actions = {operation.change.action for operation in lineage.operations(place.registry, MODEL, first.edit)}
+    actions = {operation.change.action for operation in lineage.operations(ground.registry, MODEL, first.edit)}
     assert actions >= {"update", "expand"}
     added = {row["region"] for row in report["regions"]} - set(range(5))
     assert len(added) >= 2
@@ -235,29 +235,29 @@ def test_an_edit_records_what_it_did_and_how_it_went(done: tuple[Place, list[Sna
     assert set(first.content.regions) == set(range(5)) | added - set(report["rejected"])
 
 
-def test_a_plan_changes_nothing_and_is_the_same_again(done: tuple[Place, list[Snapshot]]) -> None:
-    place, _ = done
-    before = place.registry.edits(MODEL)
-    plans = [plan_edit(place.registry, MODEL, place.log, None, None).prepared.plan for _ in range(2)]
+def test_a_plan_changes_nothing_and_is_the_same_again(done: tuple[Ground, list[Snapshot]]) -> None:
+    ground, _ = done
+    before = ground.registry.edits(MODEL)
+    plans = [plan_edit(ground.registry, MODEL, ground.log, None, None).prepared.plan for _ in range(2)]
     assert plans[0].digest == plans[1].digest
-    assert plan_edit(place.registry, MODEL, place.log, None, 7).prepared.plan.seed == 7
-    assert place.registry.edits(MODEL) == before
+    assert plan_edit(ground.registry, MODEL, ground.log, None, 7).prepared.plan.seed == 7
+    assert ground.registry.edits(MODEL) == before
 
 
-def test_nothing_new_begins_no_edit(done: tuple[Place, list[Snapshot]]) -> None:
-    place, _ = done
-    before = place.registry.edits(MODEL)
+def test_nothing_new_begins_no_edit(done: tuple[Ground, list[Snapshot]]) -> None:
+    ground, _ = done
+    before = ground.registry.edits(MODEL)
     with pytest.raises(NothingToEdit):
-        plan_edit(place.registry, MODEL, place.log, place.until(2), None)
-    assert place.registry.edits(MODEL) == before
+        plan_edit(ground.registry, MODEL, ground.log, ground.until(2), None)
+    assert ground.registry.edits(MODEL) == before
 
 
-def test_an_edit_before_the_set_up_says_what_to_do(empty: Place) -> None:
+def test_an_edit_before_the_set_up_says_what_to_do(empty: Ground) -> None:
     with pytest.raises(UsageError, match="raie setup"):
         plan_edit(empty.registry, MODEL, empty.log, None, None)
 
 
-def test_a_set_up_that_can_never_work_is_closed_and_another_can_follow(empty: Place) -> None:
+def test_a_set_up_that_can_never_work_is_closed_and_another_can_follow(empty: Ground) -> None:
     with pytest.raises(NothingToEdit):
         empty.setup(until="2024-01-01T01:00:00Z")
     (edit,) = empty.registry.edits(MODEL)
@@ -266,16 +266,16 @@ def test_a_set_up_that_can_never_work_is_closed_and_another_can_follow(empty: Pl
     assert empty.setup(settings).edit == 2
 
 
-def test_two_edits_planned_on_one_head_do_not_both_land(made: Place) -> None:
+def test_two_edits_planned_on_one_head_do_not_both_land(made: Ground) -> None:
     """They read the same rows after the same watermark, so the later one must be planned again."""
     registry = made.registry
     plan = plan_edit(registry, MODEL, made.log, made.until(1), None)
     head = made.edit(1)
     arguments: dict[str, Any] = {"actor": "ada", "reason": "", "work": made.work, "workers": 1}
     # With the same windows its content would be the head's, which is no conflict.
-    other = replace(plan, prepared=replace(plan.prepared, judged_after=plan.prepared.judged_after - 86_400))
+    changed = replace(plan, prepared=replace(plan.prepared, judged_after=plan.prepared.judged_after - 86_400))
     with pytest.raises(CommitConflict):
-        apply_edit(registry, MODEL, other, progress=no_progress, **arguments)
+        apply_edit(registry, MODEL, changed, progress=no_progress, **arguments)
     assert registry.head(MODEL) == head
     assert verify(registry).ok
 
@@ -285,7 +285,7 @@ import sys, time
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from tests.cli.test_edits import Place
+from tests.cli.test_edits import Ground
 import tests.cli.test_edits as workflows
 database, store, log, work, what, stop = sys.argv[1:]
 
@@ -295,14 +295,24 @@ def stuck(doing, done, total):
         time.sleep(300)
 
 workflows.no_progress = stuck
-place = Place(database, store, Path(log), Path(work))
-place.setup() if what == "backbone" else place.edit(1)
+ground = Ground(database, store, Path(log), Path(work))
+ground.setup() if what == "backbone" else ground.edit(1)
 """
 
 
-def kill_at(place: Place, what: str, stop: int, recorded: Callable[[], bool]) -> None:
-    """Run a set-up or the first edit in a process of its own and kill it at a step, once that step is recorded."""
-    command = [sys.executable, "-c", CHILD, place.database, place.store, place.log, place.work, what, str(stop)]
+def kill_at(ground: Ground, what: str, stop: int, recorded: Callable[[], bool]) -> None:
+    """Run setup or the first edit in a process of its own and kill it at a step, once that step is recorded."""
+    command = [
+        sys.executable,
+        "-c",
+        CHILD,
+        ground.database,
+        ground.store,
+        ground.log,
+        ground.work,
+        what,
+        str(stop),
+    ]
     process = subprocess.Popen(list(map(str, command)), cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
@@ -312,22 +322,22 @@ def kill_at(place: Place, what: str, stop: int, recorded: Callable[[], bool]) ->
             assert time.monotonic() < deadline
             time.sleep(0.05)
         # While the process lives the edit is its own.
-        (running,) = [edit for edit in place.registry.edits(MODEL) if edit.state == "running"]
+        (running,) = [edit for edit in ground.registry.edits(MODEL) if edit.state == "running"]
         with pytest.raises(LeaseLost):
-            place.resume(running.number)
+            ground.resume(running.number)
     finally:
         os.kill(process.pid, signal.SIGKILL)
         process.wait(30)
         process.stdout.close()
 
 
-def regions_recorded(place: Place) -> list[int]:
-    keys = place.registry.parts(MODEL, 2)
+def regions_recorded(ground: Ground) -> list[int]:
+    keys = ground.registry.parts(MODEL, 2)
     return [int(key.split()[1]) for key in keys if key.startswith("region ") and not key.endswith("-1")]
 
 
 def test_an_edit_killed_in_its_middle_is_finished_by_another_process_with_the_same_id(
-    made: Place, done: tuple[Place, list[Snapshot]]
+    made: Ground, done: tuple[Ground, list[Snapshot]]
 ) -> None:
     before = made.registry.head(MODEL)
     kill_at(made, "regions", 2, lambda: len(regions_recorded(made)) == 1)
@@ -351,12 +361,12 @@ def test_an_edit_killed_in_its_middle_is_finished_by_another_process_with_the_sa
 
 def without_seconds(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: without_seconds(each) for name, each in value.items() if name != "seconds"}
-    return [without_seconds(each) for each in value] if isinstance(value, list) else value
+        return {name: without_seconds(inner) for name, inner in value.items() if name != "seconds"}
+    return [without_seconds(inner) for inner in value] if isinstance(value, list) else value
 
 
 def test_an_edit_killed_after_all_its_training_resumes_without_its_log(
-    made: Place, done: tuple[Place, list[Snapshot]], tmp_path: Path
+    made: Ground, done: tuple[Ground, list[Snapshot]], tmp_path: Path
 ) -> None:
     moved = replace(made, log=tmp_path / "moved.csv")
     moved.log.write_bytes(made.log.read_bytes())
@@ -366,7 +376,7 @@ def test_an_edit_killed_after_all_its_training_resumes_without_its_log(
 
 
 def test_a_set_up_killed_while_it_trains_goes_on_where_it_was(
-    empty: Place, done: tuple[Place, list[Snapshot]]
+    empty: Ground, done: tuple[Ground, list[Snapshot]]
 ) -> None:
     checkpoint = empty.work / MODEL / "edit-1" / "backbone.safetensors"
     kill_at(empty, "backbone", 3, checkpoint.exists)
@@ -380,7 +390,7 @@ def test_a_set_up_killed_while_it_trains_goes_on_where_it_was(
 
 
 def test_a_set_up_killed_once_it_has_trained_does_not_train_again(
-    empty: Place, done: tuple[Place, list[Snapshot]]
+    empty: Ground, done: tuple[Ground, list[Snapshot]]
 ) -> None:
     report: Any = done[0].registry.edit(MODEL, 1).report
     kill_at(empty, "backbone", report["backbone"]["epochs"], lambda: True)
@@ -389,7 +399,7 @@ def test_a_set_up_killed_once_it_has_trained_does_not_train_again(
     assert steps == []
 
 
-def test_a_set_up_does_not_go_on_with_another_log(empty: Place, tmp_path: Path) -> None:
+def test_a_set_up_does_not_go_on_with_another_log(empty: Ground, tmp_path: Path) -> None:
     moved = replace(empty, log=tmp_path / "moved.csv")
     moved.log.write_bytes(empty.log.read_bytes())
     kill_at(moved, "backbone", 1, lambda: True)

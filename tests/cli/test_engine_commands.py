@@ -103,17 +103,17 @@ def test_a_dry_run_is_the_plan(raie: Raie, ready: Path) -> None:
 
 
 def test_a_plan_says_per_region_what_would_happen(raie: Raie, ready: Path) -> None:
-    found = raie("edit", "plan", LOG, *UNTIL, "--json").json
-    assert set(found) == PLAN
-    assert all(set(region) == PLANNED_REGION for region in found["regions"])
-    assert found["base"] == trained.head_of(ready)
-    assert sum(found["decided"].values()) == found["windows"]
+    shown = raie("edit", "plan", LOG, *UNTIL, "--json").json
+    assert set(shown) == PLAN
+    assert all(set(region) == PLANNED_REGION for region in shown["regions"])
+    assert shown["base"] == trained.head_of(ready)
+    assert sum(shown["decided"].values()) == shown["windows"]
     for action in ("update", "expand"):
-        assert sum(region[action] for region in found["regions"]) == found["decided"][action]
+        assert sum(region[action] for region in shown["regions"]) == shown["decided"][action]
     text = raie("edit", "plan", LOG, *UNTIL).out
-    assert found["plan"][:12] in text
-    assert f"{found['windows']:,} new windows" in text
-    for region in found["regions"]:
+    assert shown["plan"][:12] in text
+    assert f"{shown['windows']:,} new windows" in text
+    for region in shown["regions"]:
         assert re.search(rf"^ +{region['region']}  {region['action']} ", text, re.MULTILINE)
 
 
@@ -125,9 +125,9 @@ def test_an_edit_does_what_its_plan_said(raie: Raie, ready: Path) -> None:
     assert ran.json["parent"] == planned["base"]
     assert ran.json["report"]["gate"] == planned["decided"]
     shown = raie("edit", "show", "2", "--json").json
-    actions = {each["region"]: each["action"] for each in shown["operations"]}
+    actions = {operation["region"]: operation["action"] for operation in shown["operations"]}
     assert actions == {
-        each["region"]: each["action"] for each in planned["regions"] if each["action"] != "untouched"
+        region["region"]: region["action"] for region in planned["regions"] if region["action"] != "untouched"
     }
     assert (shown["reason"], shown["who"] if "who" in shown else shown["actor"]) == ("May", "ada")
     assert trained.head_of(ready) == ran.json["id"]
@@ -135,9 +135,9 @@ def test_an_edit_does_what_its_plan_said(raie: Raie, ready: Path) -> None:
 
 def test_a_second_edit_takes_only_what_is_new(raie: Raie, edited: Path) -> None:
     assert raie("edit", "plan", LOG, *UNTIL).code == 3
-    found = raie("edit", "plan", LOG, "--until", SECOND, "--json").json
+    shown = raie("edit", "plan", LOG, "--until", SECOND, "--json").json
     whole = raie("edit", "plan", LOG, "--json").json
-    assert 0 < found["windows"] < whole["windows"]
+    assert 0 < shown["windows"] < whole["windows"]
 
 
 def test_an_edit_that_no_region_has_windows_for_uses_no_row_up(raie: Raie, ready: Path) -> None:
@@ -170,8 +170,8 @@ def test_options_that_the_set_up_fixed_are_told_where_raie_toml_has_others(raie:
     text = (ready / "raie.toml").read_text(encoding="utf-8")
     (ready / "raie.toml").write_text(text.replace("epochs = 60", "epochs = 8"), encoding="utf-8")
     ran = raie("edit", "plan", LOG, *UNTIL, "--json")
-    told = "note: raie.toml has engine.edit.epochs = 8, but this model was set up with 60, which counts\n"
-    assert (ran.code, ran.err) == (0, told)
+    expected = "note: raie.toml has engine.edit.epochs = 8, but this model was set up with 60, which counts\n"
+    assert (ran.code, ran.err) == (0, expected)
     (ready / "raie.toml").write_text(text.replace("epochs = 60", "epocs = 8"), encoding="utf-8")
     refused(raie("edit", "plan", LOG, *UNTIL), 2, ["edit.epocs"])
 
@@ -190,17 +190,26 @@ def test_where_nothing_is_new_the_reason_is_told_with_dates(
 
 
 def test_another_seed_is_another_plan_and_the_same_seed_the_same(raie: Raie, ready: Path) -> None:
-    first, again, other = (
+    first, again, another = (
         raie("edit", "plan", LOG, *UNTIL, "--seed", seed, "--json").json["plan"] for seed in ("7", "7", "8")
     )
-    assert first == again != other
+    assert first == again != another
 
 
 def test_evaluate_measures_every_model_on_the_same_windows(raie: Raie, edited: Path) -> None:
     ran = raie("evaluate", LOG, "--against", "edit:1", "--json")
     assert (ran.code, ran.err) == (0, "")
-    told = {"snapshot", "new_windows", "setup_windows", "models", "change", "against", "comparison", "evaluation"}
-    assert set(ran.json) == told | {"known"}
+    expected = {
+        "snapshot",
+        "new_windows",
+        "setup_windows",
+        "models",
+        "change",
+        "against",
+        "comparison",
+        "evaluation",
+    }
+    assert set(ran.json) == expected | {"known"}
     head, base = trained.head_of(edited)[:12], trained.opened(edited).resolve(MODEL, "edit:1").id[:12]
     assert list(ran.json["models"]) == ["never edited", head, base]
     assert all(set(part) == METRICS for model in ran.json["models"].values() for part in model.values())
@@ -211,8 +220,8 @@ def test_evaluate_measures_every_model_on_the_same_windows(raie: Raie, edited: P
 
 
 def test_evaluate_trains_the_strategies_to_compare_with(raie: Raie, edited: Path) -> None:
-    found = raie("evaluate", LOG, "--ref", "edit:2", "--strategies", "--json").json
-    assert {"global LoRA", "global LoRA + replay"} < set(found["models"])
+    shown = raie("evaluate", LOG, "--ref", "edit:2", "--strategies", "--json").json
+    assert {"global LoRA", "global LoRA + replay"} < set(shown["models"])
 
 
 def test_the_strategies_to_compare_with_learn_from_every_edit_since_the_set_up(
@@ -224,7 +233,7 @@ def test_the_strategies_to_compare_with_learn_from_every_edit_since_the_set_up(
 
     def counted(state: State, lesson: Lesson) -> Learnt:
         lessons.append(lesson.number)
-        assert bool(state) == (lesson.number > 1), "each goes on from what it learnt in the edit before"
+        assert bool(state) == (lesson.number > 1), "each continues from what it learned in the edit before"
         return learn(state, lesson)
 
     monkeypatch.setattr(evaluate, "GLOBAL_LORA", replace(GLOBAL_LORA, learn=counted))
@@ -236,26 +245,26 @@ def test_the_strategies_to_compare_with_learn_from_every_edit_since_the_set_up(
 
 def test_recommend_leaves_out_what_was_seen_unless_told(raie: Raie, ready: Path) -> None:
     items = "t0-core-00,t0-core-01"
-    (found,) = raie("recommend", "--items", items, "--top", "5", "--json").json["recommendations"]
-    assert set(found) == {"user", "region", "ignored", "context", "items"}
-    assert (found["user"], found["context"]) == (None, items.split(","))
-    assert len(found["items"]) == 5
-    scores = [each["score"] for each in found["items"]]
+    (shown,) = raie("recommend", "--items", items, "--top", "5", "--json").json["recommendations"]
+    assert set(shown) == {"user", "region", "ignored", "context", "items"}
+    assert (shown["user"], shown["context"]) == (None, items.split(","))
+    assert len(shown["items"]) == 5
+    scores = [item["score"] for item in shown["items"]]
     assert scores == sorted(scores, reverse=True)
     everything = [
         raie("recommend", "--items", items, "--top", "999", *keep, "--json") for keep in ([], ["--keep-seen"])
     ]
-    left, kept = ({each["item"] for each in ran.json["recommendations"][0]["items"]} for ran in everything)
+    left, kept = ({item["item"] for item in ran.json["recommendations"][0]["items"]} for ran in everything)
     assert kept - left == set(items.split(","))
 
 
 def test_recommend_takes_users_of_a_log_in_the_order_they_are_named(raie: Raie, ready: Path) -> None:
     ran = raie("recommend", LOG, "--user", "u00007", "--user", "u00003", "--json")
-    assert [each["user"] for each in ran.json["recommendations"]] == ["u00007", "u00003"]
+    assert [row["user"] for row in ran.json["recommendations"]] == ["u00007", "u00003"]
     rows = [line.split(",") for line in (ready / LOG).read_text(encoding="utf-8").splitlines()]
     last = [item for user, item, _ in rows if user == "u00007"][-10:]
     context = ran.json["recommendations"][0]["context"]
-    assert context == [item for item in last if item in context], "in their order, without what no set-up has seen"
+    assert context == [item for item in last if item in context], "in their order, without what no setup has seen"
 
 
 def test_describe_and_setup_are_json_too(raie: Raie, ready: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,14 +298,14 @@ def test_a_model_that_holds_nothing_out_is_measured_without_nan_in_its_json(
 
 
 class Terminal:
-    """A terminal of the kernel's own, on which stderr is drawn."""
+    """A terminal of the kernel's own, for stderr."""
 
     def __init__(self) -> None:
         self.reader, writer = pty.openpty()
         self.stream = os.fdopen(writer, "w", encoding="utf-8")
 
-    def drawn(self) -> str:
-        """What was drawn; the stream is closed."""
+    def rendered(self) -> str:
+        """What was written to it, without colors and movements of the cursor; the stream is closed."""
         self.stream.close()
         parts = []
         try:
@@ -305,22 +314,21 @@ class Terminal:
         except OSError:
             pass  # how a terminal says that nobody writes to it any more
         os.close(self.reader)
-        return b"".join(parts).decode()
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", b"".join(parts).decode())
 
 
-def test_bars_are_drawn_on_a_terminal_and_nowhere_else(
+def test_bars_are_rendered_on_a_terminal_and_nowhere_else(
     raie: Raie, ready: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     terminal = Terminal()
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", terminal.stream)
         assert main.run(list(APPLY)) == 0
-    drawn = terminal.drawn()
-    stages = [line for line in drawn.replace("\r", "\n").splitlines() if "%" in line]
-    for name, last in (("all touched regions together", 25), ("regions", 100), ("evaluating the candidate", 100)):
-        # The escape before the name hides the cursor; the time that is left may follow the share.
-        shown = [int(found[1]) for line in stages if (found := re.search(rf"(?:^|l){name} .* (\d+)%", line))]
-        assert (min(shown), max(shown)) == (0, last), drawn
+    rendered = terminal.rendered()
+    stages = [line for line in rendered.replace("\r", "\n").splitlines() if "%" in line]
+    for name in ("all touched regions together", "regions", "evaluating the candidate"):
+        shown = [int(match[1]) for line in stages if (match := re.search(rf"^{name} .* (\d+)%", line))]
+        assert (shown[0], shown[-1]) == (0, 100), rendered
     # Everywhere else in these tests stderr is a file, and every command that succeeds leaves it empty.
     assert raie("edit", "apply", LOG, "--until", SECOND, "--workers", "1").err == ""
 
@@ -341,5 +349,5 @@ def test_the_demo_keeps_its_promise(tmp_path: Path) -> None:
     assert min(agreed) >= 90, ran.stdout
     assert "all is well" in ran.stdout
     history = ran.stdout[ran.stdout.index("$ raie log") :]
-    for word in ("expanded region", "updated region", "added region", "reverted region", "retired region"):
-        assert word in history
+    for change in ("expanded region", "updated region", "added region", "reverted region", "retired region"):
+        assert change in history

@@ -36,10 +36,10 @@ def killed(workspace: Workspace) -> int:
 def test_an_edit_whose_process_was_killed_is_shown_with_since_when_who_and_where(
     raie: Raie, workspace: Workspace, killed: int
 ) -> None:
-    (found,) = raie("edit", "list", "--open", "--json").json["edits"]
-    assert (found["edit"], found["state"], found["actor"]) == (7, "abandoned", "grace")
-    assert found["lease_owner"].startswith(f"{socket.gethostname()}:{killed}:")
-    assert 0 < found["lease_expires_at_epoch"] - found["created_at_epoch"] <= LEASE_S + 1
+    (edit,) = raie("edit", "list", "--open", "--json").json["edits"]
+    assert (edit["edit"], edit["state"], edit["actor"]) == (7, "abandoned", "grace")
+    assert edit["lease_owner"].startswith(f"{socket.gethostname()}:{killed}:")
+    assert 0 < edit["lease_expires_at_epoch"] - edit["created_at_epoch"] <= LEASE_S + 1
     header, row, way = raie("edit", "list", "--open").out.splitlines()
     for part in ("begun (UTC)", "lease until (UTC)", "process", "host", "who"):
         assert part in header
@@ -60,8 +60,8 @@ def test_an_edit_that_somebody_works_on_is_not_taken_and_its_lease_owner_is_name
     raie: Raie, registry: Registry
 ) -> None:
     registry.begin("recsys", "edit", seed=1, author=Author("ada"))
-    (found,) = raie("edit", "list", "--open", "--json").json["edits"]
-    assert (found["state"], found["lease_owner"]) == ("running", registry.lease_owner)
+    (edit,) = raie("edit", "list", "--open", "--json").json["edits"]
+    assert (edit["state"], edit["lease_owner"]) == ("running", registry.lease_owner)
     assert "abandoned" not in raie("edit", "list", "--open").out
     refused = raie("edit", "abort", "7", "--yes")
     assert refused.code == 4

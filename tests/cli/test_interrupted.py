@@ -54,10 +54,10 @@ def members(group: int) -> list[int]:
     return [int(pid) for pgid, pid, state in rows if int(pgid) == group and not state.startswith("Z")]
 
 
-def wait_for(found: Callable[[], object], process: subprocess.Popen[str]) -> None:
-    """Wait until something is found while the process runs."""
+def wait_for(is_reached: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    """Wait until something is reached while the process runs."""
     end = time.monotonic() + PATIENCE_S
-    while not found():
+    while not is_reached():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < end, "it took too long"
         time.sleep(0.01)

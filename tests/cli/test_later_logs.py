@@ -53,8 +53,8 @@ def test_new_ids_pass_on_purpose_and_the_plan_shows_how_few_are_known(raie: Raie
     assert ran.code == 0, ran.err
     assert "known items 0.0% of rows (0 of " in ran.out
     assert "known users 100.0% of rows" in ran.out
-    found = raie(*PLAN, "--accept-new-ids", "--json").json["known"]
-    assert (found["items"]["known_ids"], found["users"]["id_share"]) == (0, 1.0)
+    known = raie(*PLAN, "--accept-new-ids", "--json").json["known"]
+    assert (known["items"]["known_ids"], known["users"]["id_share"]) == (0, 1.0)
     for command in (("drift", LOG, "--until", FIRST), ("evaluate", LOG, "--until", FIRST)):
         looked = raie(*command)
         assert looked.code == 0, looked.err
@@ -108,11 +108,11 @@ def test_an_edit_reads_its_log_otherwise_only_when_told_and_keeps_what_it_was_to
     refused(raie(*PLAN), 3, ["'user_id'"])
     assert raie(*PLAN, "--separator", "^", "--json").json["plan"] == honest
     reading = {"separator": "^", "duplicates": "drop"}
-    found = plan_edit(opened(ready), MODEL, ready / LOG, FIRST, None, reading=reading, accept_new_ids=True)
-    assert found.facts["reading"] == reading, "the edit's parameters"
-    assert found.facts["accepted_new_ids"] is True
-    assert found.known.least is not None
-    assert found.facts["known"]["reference"] == found.known.least.to_mapping(), "accepted ids lower nothing"
+    plan = plan_edit(opened(ready), MODEL, ready / LOG, FIRST, None, reading=reading, accept_new_ids=True)
+    assert plan.facts["reading"] == reading, "the edit's parameters"
+    assert plan.facts["accepted_new_ids"] is True
+    assert plan.known.least is not None
+    assert plan.facts["known"]["reference"] == plan.known.least.to_mapping(), "accepted ids lower nothing"
 
 
 def test_a_log_of_another_kind_is_read_with_a_note_and_plans_the_same(raie: Raie, ready: Path) -> None:

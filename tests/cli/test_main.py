@@ -144,7 +144,7 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
         assert (ran.returncode, ran.stderr) == (0, "")
 
 
-WAITS = """
+SLEEPS = """
 import sys, time, click
 from raie.cli import main
 
@@ -164,7 +164,7 @@ main.main()
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_a_command_in_order_with_one_line(number: signal.Signals, code: int) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", WAITS, "log"], cwd=ROOT, stdout=-1, stderr=-1, text=True
+        [sys.executable, "-c", SLEEPS, "log"], cwd=ROOT, stdout=-1, stderr=-1, text=True
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()
@@ -176,7 +176,7 @@ def test_a_signal_ends_a_command_in_order_with_one_line(number: signal.Signals, 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_that_is_ignored_on_purpose_ends_no_command(number: signal.Signals) -> None:
-    code = f"import signal; signal.signal({int(number)}, signal.SIG_IGN)\n{WAITS}"
+    code = f"import signal; signal.signal({int(number)}, signal.SIG_IGN)\n{SLEEPS}"
     with subprocess.Popen(
         [sys.executable, "-c", code, "log"], cwd=ROOT, stdout=-1, stderr=-1, text=True
     ) as process:

@@ -24,8 +24,8 @@ def write(path: Path, data: bytes, *, replace: bool = False) -> None:
 
 
 def what_is(name: str) -> tuple[int, int]:
-    found = os.lstat(name)
-    return found.st_ino, found.st_mode
+    status = os.lstat(name)
+    return status.st_ino, status.st_mode
 
 
 def test_an_export_writes_over_a_file_only_where_it_is_told_to(raie: Raie, workspace: Workspace) -> None:

@@ -19,17 +19,17 @@ ADDRESSES = ["s3:/models/x", "S3://models/x", f"s3://AKIA:{SECRET}@models/x", f"
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
-@pytest.mark.parametrize("place", ["--store", "RAIE_STORE", "raie.toml"])
+@pytest.mark.parametrize("source", ["--store", "RAIE_STORE", "raie.toml"])
 def test_an_address_that_is_none_or_holds_a_secret_is_refused_wherever_it_stands(
-    raie: Raie, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, address: str
+    raie: Raie, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, address: str
 ) -> None:
-    if place == "raie.toml":
+    if source == "raie.toml":
         (tmp_path / "raie.toml").write_text(f'store = "{address}"\n', encoding="utf-8")
-    if place == "RAIE_STORE":
+    if source == "RAIE_STORE":
         monkeypatch.setenv("RAIE_STORE", address)
     before = sorted(tmp_path.rglob("*"))
-    commands = [["init", "--store", address]] if place == "--store" else [["init"]]
-    if place == "raie.toml":
+    commands = [["init", "--store", address]] if source == "--store" else [["init"]]
+    if source == "raie.toml":
         commands += [["status"], ["verify"], ["setup", "log.csv"]]
     for command in commands:
         ran = raie(*command)
@@ -87,11 +87,11 @@ def test_a_folder_is_tried_too_and_nothing_is_left_in_it(raie: Raie, tmp_path: P
     assert raie("init").code == 0
     assert [path for path in (tmp_path / ".raie" / "blobs").rglob("probe*") if path.is_file()] == []
     (tmp_path / "file").write_text("no folder", encoding="utf-8")
-    other = tmp_path / "other"
-    other.mkdir()
-    ran = raie("--workspace", str(other), "init", "--store", str(tmp_path / "file" / "store"))
+    second = tmp_path / "other"
+    second.mkdir()
+    ran = raie("--workspace", str(second), "init", "--store", str(tmp_path / "file" / "store"))
     assert (ran.code, len(ran.err.splitlines())) == (6, 1)
-    assert not (other / "raie.toml").exists()
+    assert not (second / "raie.toml").exists()
 
 
 def test_an_unreadable_blob_is_named_in_a_code_of_its_own(raie: Raie, workspace: object) -> None:

@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 from sqlalchemy import make_url
 
 from raie.actor import actor
+from raie.cli.ui.records import leaves
 from raie.database_url import without_password
+from raie.engine.config import EngineConfig, to_mapping
 from raie.errors import UsageError, WorkspaceError
 from raie.registry.mlflow.client import checked_uri
-from raie.workspace_file import draft, find, read
+from raie.settings import Origin, Setting, from_options
+from raie.workspace_file import all_settings, draft, find, read
 from tests.cli.conftest import Raie
 
 WITH_PASSWORD = "postgresql://ada:s3cret@db.example.org/raie"
@@ -60,6 +63,57 @@ def test_options_of_the_engine_are_kept_as_they_are_nested(here: Path) -> None:
     file = here / "raie.toml"
     file.write_text("[engine]\nseed = 7\n[engine.regions]\nregions = 4\n", encoding="utf-8")
     assert read(file).engine == {"seed": 7, "regions": {"regions": 4}}
+
+
+def test_every_value_says_who_chose_it(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = 'model = "books"\nstore = "blobs"\n[engine]\nseed = 7\n[engine.regions]\nregions = 4\n'
+    (here / "raie.toml").write_text(text, encoding="utf-8")
+    monkeypatch.setenv("RAIE_STORE", "s3://models/raie")
+    monkeypatch.setenv("RAIE_BACKBONE_FILE", "mine.py")
+    settings = all_settings(find(here))
+    shown = {name: (setting.value, setting.origin, setting.name) for name, setting in settings.items()}
+    assert shown == shown | {
+        "model": ("books", "raie.toml", "model"),
+        "store": ("s3://models/raie", "environment", "RAIE_STORE"),
+        "database": ("sqlite:///.raie/registry.db", "built in", "database"),
+        "mlflow.tracking_uri": ("sqlite:///.raie/mlflow.db", "built in", "mlflow.tracking_uri"),
+        "engine.seed": (7, "raie.toml", "engine.seed"),
+        "engine.regions.regions": (4, "raie.toml", "engine.regions.regions"),
+        "engine.regions.max_regions": (8, "built in", "engine.regions.max_regions"),
+        "backbone_file": ("mine.py", "environment", "RAIE_BACKBONE_FILE"),
+        "actor": ("ada", "environment", "RAIE_ACTOR"),
+    }
+    assert {name for name, _ in leaves(to_mapping(EngineConfig()), "engine.")} < set(settings)
+
+
+def test_an_option_comes_before_every_other_origin(here: Path) -> None:
+    before = all_settings(find(here))
+    after = from_options(before, [("engine.seed", "--seed", 3), ("engine.regions.regions", "--regions", None)])
+    assert after["engine.seed"] == Setting(3, Origin.OPTION, "--seed")
+    assert {name for name in before if before[name] != after[name]} == {"engine.seed"}
+
+
+def test_a_backbone_that_the_file_names_and_an_actor_that_nobody_names_say_so(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "raie.toml").write_text('[engine.backbone]\nkind = "file"\npath = "mine.py"\n', encoding="utf-8")
+    monkeypatch.delenv("RAIE_ACTOR")
+    settings = all_settings(find(here))
+    assert settings["backbone_file"] == Setting(str(here / "mine.py"), Origin.FILE, "engine.backbone.path")
+    assert settings["actor"].origin is Origin.BUILT_IN
+
+
+def test_no_setting_prints_its_value_which_may_hold_a_password(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAIE_DATABASE_URL", WITH_PASSWORD)
+    assert "s3cret" not in repr(all_settings(find(here)))
+
+
+def test_a_variable_that_is_no_value_is_named(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAIE_MODEL", " ")
+    with pytest.raises(WorkspaceError, match=r"^RAIE_MODEL must be a text that is not empty, found ' '$"):
+        find(here)
 
 
 @pytest.mark.parametrize(

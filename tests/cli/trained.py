@@ -38,7 +38,7 @@ patience = 0
 
 
 def made(folder: Path) -> Path:
-    """The folder as a workspace with a drifting log and its set-up."""
+    """The folder as a workspace with a drifting log and its setup."""
     log = drifting_log(CONFIG)
     assert list(log.truth.cuts.values())[:3] == [SETUP, FIRST, SECOND]
     write_csv(log, folder / LOG)
@@ -107,4 +107,4 @@ def refused(ran: Any, code: int, words: Sequence[str] = ()) -> None:
     assert ran.err.count("\n") == 1, ran.err
     assert "this is a bug" not in ran.err
     assert ran.out == ""
-    assert [word for word in words if word not in ran.err] == [], ran.err
+    assert [text for text in words if text not in ran.err] == [], ran.err

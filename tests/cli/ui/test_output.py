@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
+from collections import Counter
+from collections.abc import Callable
 
 import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
-from raie.cli.ui.output import JsonOutput, TextOutput, iso, one_line, short, size, table, times, when
+from raie.cli.ui.output import JsonOutput, TextOutput, harmless, iso, one_line, short, size, table, times, when
+
+
+class Terminal(io.StringIO):
+    """Standard output that somebody looks at."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 def test_times_are_shown_in_utc_and_in_json_as_iso_and_epoch() -> None:
@@ -30,6 +41,70 @@ def test_columns_stay_aligned_around_colour_and_numbers_end_at_the_right() -> No
         "a   long name     7",
         "b   x          1234",
     ]
+
+
+WIDE = [
+    [1, click.style("abandoned", fg="red"), "日本語の理由 [red]not markup[/red] and so on"],
+    [22, "e\u0301", "-"],
+]
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[str]]:
+    """The table WIDE on a terminal of so many cells, without its colors."""
+
+    def rendered(cells: int) -> list[str]:
+        monkeypatch.setattr("sys.stdout", Terminal())
+        monkeypatch.setenv("COLUMNS", str(cells))
+        return [click.unstyle(line) for line in table(["edit", "state", "why"], WIDE, right=[0])]
+
+    return rendered
+
+
+def test_a_wide_character_takes_two_cells_and_a_combining_one_none() -> None:
+    assert [click.unstyle(line) for line in table(["edit", "state", "why"], WIDE, right=[0])] == [
+        "edit  state      why",
+        "   1  abandoned  日本語の理由 [red]not markup[/red] and so on",
+        "  22  e\u0301          -",
+    ]
+
+
+def test_a_narrow_terminal_folds_the_least_important_column_and_no_other(
+    narrow: Callable[[int], list[str]],
+) -> None:
+    assert narrow(48) == [
+        "edit  state      why",
+        "   1  abandoned  日本語の理由 [red]not",
+        "                 markup[/red] and so on",
+        "  22  e\u0301          -",
+    ]
+    assert len(narrow(80)) == 3
+
+
+def test_no_line_of_a_table_is_longer_than_the_terminal_and_no_text_is_lost(
+    narrow: Callable[[int], list[str]],
+) -> None:
+    whole = Counter("".join(narrow(200)).replace(" ", ""))
+    for cells in range(14, 60, 5):
+        lines = narrow(cells)
+        assert max(map(cell_len, lines)) <= cells
+        assert Counter("".join(lines).replace(" ", "")) == whole
+
+
+def test_colors_of_a_folded_table_are_ours(narrow: Callable[[int], list[str]]) -> None:
+    assert narrow(48)
+    lines = table(["edit", "state", "why"], WIDE, right=[0])
+    assert any("\x1b[31mabandoned" in line for line in lines)
+    assert [harmless(line) for line in lines] == lines
+
+
+@pytest.mark.parametrize(
+    "text", ["a\nb", "\r\x1b[2Ka", "\x1b]0;title\x07", "\u202eabc", "\x85", "[bold]a[/bold]", "\x9b1A"]
+)
+def test_a_text_in_a_table_can_neither_break_its_line_nor_redraw_the_terminal(text: str) -> None:
+    lines = table(["why", "n"], [[text, 1]])
+    assert len(lines) == 2
+    assert harmless(lines[1]) == lines[1]
 
 
 @given(st.text())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from typing import Any
 
 import pytest
@@ -155,3 +156,21 @@ def test_the_page_needs_nothing_but_itself_and_shows_text_as_text(text: str) -> 
     assert not any(words in page.replace(text, "") for words in ("http:", "https:", "url(", "src=", "@import"))
     assert "unicode-bidi: isolate" in page, "a mark that turns the direction of text would turn its neighbours too"
     assert len(page) < 12_000
+
+
+def test_text_that_looks_like_a_template_or_html_is_shown_as_it_is() -> None:
+    event = payload()
+    event["edit"] |= {
+        "reason": "{{ 7 * 7 }} {% raw %} {# x",
+        "actor": '<i title="a">ada</i>',
+        "kind": "{{ model }}",
+    }
+    shown = html.unescape(lineage_page("{{ edit }} & co", event))
+    assert "<i title" not in lineage_page("{{ edit }} & co", event)
+    for text in (
+        "{{ 7 * 7 }} {% raw %} {# x",
+        'by <i title="a">ada</i>',
+        "<b>{{ model }}</b>",
+        "{{ edit }} & co · edit 2",
+    ):
+        assert text in shown

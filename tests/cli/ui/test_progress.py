@@ -1,0 +1,97 @@
+"""Progress bars: a bar per stage that ends at 100 %, on a terminal and nowhere else."""
+
+from __future__ import annotations
+
+import io
+import re
+from contextlib import redirect_stderr
+
+import click
+import pytest
+
+from raie.cli.ui.output import say
+from raie.cli.ui.progress import progress_bars
+
+
+class Terminal(io.StringIO):
+    """A terminal that keeps everything that was written to it."""
+
+    def isatty(self) -> bool:
+        return True
+
+    @property
+    def lines(self) -> list[str]:
+        """Every line that was ever rendered, without colors and movements of the cursor."""
+        return [
+            line for line in re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.getvalue())) if line
+        ]
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """A terminal of 80 cells, to be standard error."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    return Terminal()
+
+
+def _two_stages(terminal: Terminal) -> None:
+    with redirect_stderr(terminal), progress_bars() as report:
+        report("backbone, validation NDCG@10 0.1000", 1, 200)
+        report("backbone, validation NDCG@10 0.2000", 2, 200)
+        report("regions", 0, 3)
+        report("regions", 3, 3)
+
+
+def test_a_stage_that_stops_early_ends_at_100_percent(terminal: Terminal) -> None:
+    _two_stages(terminal)
+    last = {line.split()[0].rstrip(","): line for line in terminal.lines}
+    assert list(last) == ["backbone", "regions"]
+    assert "NDCG@10 0.2000" in last["backbone"]
+    assert all("100%" in line for line in last.values())
+
+
+def test_a_stage_that_fails_stays_where_it_was(terminal: Terminal) -> None:
+    def fails() -> None:
+        with redirect_stderr(terminal), progress_bars() as report:
+            report("regions", 1, 4)
+            raise ValueError("lost")
+
+    with pytest.raises(ValueError, match="lost"):
+        fails()
+    assert not any("100%" in line for line in terminal.lines)
+
+
+def test_markup_in_the_name_of_a_stage_is_shown_as_it_is(terminal: Terminal) -> None:
+    with redirect_stderr(terminal), progress_bars() as report:
+        report("[red]games[/red]", 1, 1)
+    assert terminal.lines[-1].startswith("[red]games[/red] ")
+
+
+def test_a_note_that_comes_meanwhile_has_a_line_of_its_own(terminal: Terminal) -> None:
+    with redirect_stderr(terminal), progress_bars() as report:
+        report("regions", 1, 4)
+        say("note: three ids are new", err=True)
+    assert "note: three ids are new" in [line.rstrip() for line in terminal.lines]
+
+
+@pytest.mark.parametrize("color", [None, False])
+def test_bars_have_no_color_where_none_is_wanted(terminal: Terminal, color: bool | None) -> None:
+    with click.Context(click.Command("setup"), color=color):
+        _two_stages(terminal)
+    assert (re.search(r"\x1b\[[0-9;]+m", terminal.getvalue()) is None) == (color is False)
+
+
+def test_a_terminal_that_cannot_move_its_cursor_gets_no_bar(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    _two_stages(terminal)
+    assert terminal.getvalue() == ""
+
+
+def test_without_a_terminal_nothing_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bars() as report:
+        report("regions", 1, 4)
+    assert capsys.readouterr() == ("", "")
