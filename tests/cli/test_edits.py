@@ -370,7 +370,7 @@ def test_an_edit_killed_after_all_its_training_resumes_without_its_log(
 ) -> None:
     moved = replace(made, log=tmp_path / "moved.csv")
     moved.log.write_bytes(made.log.read_bytes())
-    kill_at(moved, "judging", 0, lambda: True)
+    kill_at(moved, "evaluating", 0, lambda: True)
     moved.log.unlink()
     assert moved.resume(2).id == done[1][1].id
 
