@@ -165,7 +165,7 @@ WRITES: dict[str, Callable[[Registry], object]] = {
     "set a policy": lambda registry: trust.set_policy(registry, MODEL, "production", {}, author=Author("ada")),
     "trust a key": lambda registry: trust.trust_key(registry, MODEL, "a" * 64, "release", author=Author("ada")),
     "approve": lambda registry: trust.approve(registry, MODEL, "head", "production", author=Author("bob", "fine")),
-    "publish": lambda registry: sync(registry, "sqlite:///nowhere.db"),
+    "publish": lambda registry: sync(registry, "sqlite:///nowhere.db", ""),
 }
 
 
