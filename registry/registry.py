@@ -170,18 +170,18 @@ class Registry:
         reach("begin.committed")
         return edit
 
-    def record_part(self, model: str, number: int, key: str, value: Mapping[str, Any]) -> None:
+    def record_checkpoint(self, model: str, number: int, key: str, value: Mapping[str, Any]) -> None:
         """Records the result of a finished step, so that another process can go on from there; renews the lease.
 
         The digests in it are safe from gc while the edit runs. Raises LeaseLost and EditStateError.
         """
-        write(self.engine, lambda c: edits.record_part(c, self.lease_owner, model, number, key, value))
-        reach("part.committed")
+        write(self.engine, lambda c: edits.record_checkpoint(c, self.lease_owner, model, number, key, value))
+        reach("checkpoint.committed")
 
-    def parts(self, model: str, number: int) -> dict[str, Mapping[str, Any]]:
+    def checkpoints(self, model: str, number: int) -> dict[str, Mapping[str, Any]]:
         """The results of an edit's finished steps by key, sorted; raises NotFound."""
         with reading(self.engine) as connection:
-            return edits.parts(connection, model, number)
+            return edits.checkpoints(connection, model, number)
 
     def heartbeat(self, model: str, number: int) -> None:
         """Renews the lease of an edit this process works on; raises LeaseLost and EditStateError."""

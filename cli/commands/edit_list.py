@@ -152,7 +152,7 @@ def show(workspace: Workspace, number: int, output: Output) -> None:
     edit = registry.edit(workspace.model, number)
     operations = lineage.operations(registry, workspace.model, number)
     value = edit_json(edit) | {
-        "finished_parts": sorted(registry.parts(workspace.model, number)),
+        "finished_parts": sorted(registry.checkpoints(workspace.model, number)),
         "operations": [operation_json(operation) for operation in operations],
         "parameters": dict(edit.parameters),
         "report": dict(edit.report),

@@ -29,7 +29,7 @@ from raie.registry.db.queries import (
     require_model,
     text_of,
 )
-from raie.registry.db.tables import edit_parts, edits, models
+from raie.registry.db.tables import edit_checkpoints, edits, models
 from raie.registry.errors import CommitConflict, EditStateError, InvalidValue, LeaseLost
 from raie.registry.failpoints import reach
 from raie.registry.recorded_rows import begun, closed, edit_row
@@ -39,11 +39,11 @@ from raie.registry.values import Edit, check_digest, check_name
 __all__ = [
     "abort",
     "begin",
+    "checkpoints",
     "heartbeat",
     "insert_edit",
     "new_lease_owner",
-    "parts",
-    "record_part",
+    "record_checkpoint",
     "require_lease",
     "resume",
 ]
@@ -248,22 +248,22 @@ def _lease(connection: Connection, lease_owner: str, model: str, number: int) ->
     connection.execute(update(edits).where(edits.c.model == model, edits.c.number == number).values(lease))
 
 
-def record_part(
+def record_checkpoint(
     connection: Connection, lease_owner: str, model: str, number: int, key: str, value: Mapping[str, Any]
 ) -> None:
     """Records the result of a finished step, replacing an earlier one of the same key, and renews the lease."""
     heartbeat(connection, lease_owner, model, number)
     row = {"value": text_of(dict(value)), "created_at": time.time()}
-    part = upsert(connection, edit_parts).values(
-        model=model, edit=number, key=check_name(key, "part's key"), **row
+    row_of = upsert(connection, edit_checkpoints).values(
+        model=model, edit=number, key=check_name(key, "checkpoint's key"), **row
     )
-    connection.execute(part.on_conflict_do_update(index_elements=["model", "edit", "key"], set_=row))
-    reach("part.written")
+    connection.execute(row_of.on_conflict_do_update(index_elements=["model", "edit", "key"], set_=row))
+    reach("checkpoint.written")
 
 
-def parts(connection: Connection, model: str, number: int) -> dict[str, Mapping[str, Any]]:
+def checkpoints(connection: Connection, model: str, number: int) -> dict[str, Mapping[str, Any]]:
     """The recorded results by key, sorted: a clock that went back would put them in another order."""
     require_model(connection, model)
-    mine = (edit_parts.c.model == model, edit_parts.c.edit == number)
-    rows = connection.execute(select(edit_parts).where(*mine).order_by(edit_parts.c.key))
+    mine = (edit_checkpoints.c.model == model, edit_checkpoints.c.edit == number)
+    rows = connection.execute(select(edit_checkpoints).where(*mine).order_by(edit_checkpoints.c.key))
     return {row.key: parse_json(row.value) for row in rows}

@@ -23,7 +23,7 @@ from raie.registry import audit
 from raie.registry.author import Author
 from raie.registry.db.engine import chunked, reading, upsert, write
 from raie.registry.db.queries import select_snapshots, snapshot_of
-from raie.registry.db.tables import blobs, edit_parts, edits, expired_snapshots, snapshot_blobs, snapshots
+from raie.registry.db.tables import blobs, edit_checkpoints, edits, expired_snapshots, snapshot_blobs, snapshots
 from raie.registry.errors import BlobCorrupt, InvalidValue, StoreUnsupported
 from raie.registry.failpoints import reach
 from raie.registry.maintenance import fsck as references
@@ -265,8 +265,8 @@ def _open_edits(connection: Connection) -> tuple[float, set[str]]:
     """When the oldest open edit began, and every digest that such edits recorded."""
     running = edits.c.state == EditState.RUNNING
     oldest = connection.execute(select(func.min(edits.c.created_at)).where(running)).scalar()
-    parts = select(edit_parts.c.value).select_from(edit_parts.join(edits)).where(running)
-    texts = connection.execute(parts).scalars()
+    values = select(edit_checkpoints.c.value).select_from(edit_checkpoints.join(edits)).where(running)
+    texts = connection.execute(values).scalars()
     return math.inf if oldest is None else oldest, {digest for text in texts for digest in _DIGEST.findall(text)}
 
 

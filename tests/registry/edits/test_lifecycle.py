@@ -121,12 +121,12 @@ def test_a_reason_may_be_any_text(world: World, words: str) -> None:
 
 def test_finished_steps_can_be_read_by_the_process_that_goes_on(world: World) -> None:
     number = world.begin().number
-    world.registry.record_part(MODEL, number, "region 1", {"lora": "a" * 64, "loss": 0.25})
-    world.registry.record_part(MODEL, number, "region 2", {"loss": 1})
-    world.registry.record_part(MODEL, number, "region 1", {"lora": "b" * 64})
-    parts = another_process(world).registry.parts(MODEL, number)
+    world.registry.record_checkpoint(MODEL, number, "region 1", {"lora": "a" * 64, "loss": 0.25})
+    world.registry.record_checkpoint(MODEL, number, "region 2", {"loss": 1})
+    world.registry.record_checkpoint(MODEL, number, "region 1", {"lora": "b" * 64})
+    parts = another_process(world).registry.checkpoints(MODEL, number)
     assert parts == {"region 1": {"lora": "b" * 64}, "region 2": {"loss": 1}}
-    assert world.registry.parts(MODEL, 1) == {}
+    assert world.registry.checkpoints(MODEL, 1) == {}
 
 
 def test_a_heartbeat_keeps_the_lease(world: World) -> None:
@@ -142,7 +142,7 @@ def test_a_working_process_is_not_robbed_of_its_edit(world: World) -> None:
     steps: list[Callable[[], object]] = [
         lambda: second.resume(MODEL, number),
         lambda: second.heartbeat(MODEL, number),
-        lambda: second.record_part(MODEL, number, "x", {}),
+        lambda: second.record_checkpoint(MODEL, number, "x", {}),
         lambda: second.abort(MODEL, number),
         lambda: another_process(world).commit(world.registry.edit(MODEL, number), world.head.content),
     ]
@@ -195,7 +195,7 @@ content = replace(base, regions={**base.regions, 1: {**base.regions[1], "lora": 
 os.kill(os.getpid(), signal.SIGSTOP)
 for step in (
     lambda: registry.heartbeat("recsys", edit.number),
-    lambda: registry.record_part("recsys", edit.number, "region 1", {"lora": lora}),
+    lambda: registry.record_checkpoint("recsys", edit.number, "region 1", {"lora": lora}),
     lambda: registry.commit("recsys", edit.number, content, [RegionChange(1, "update")]),
 ):
     try:

@@ -185,7 +185,7 @@ def test_gc_keeps_what_a_running_edit_may_need_even_if_it_is_abandoned(world: Wo
     recorded, plan = world.blobs("recorded", "plan")
     age(world, 1000)
     number = world.begin(plan_digest=plan).number
-    world.registry.record_part(MODEL, number, "region 1", {"adapter": {"lora": recorded}})
+    world.registry.record_checkpoint(MODEL, number, "region 1", {"adapter": {"lora": recorded}})
     after = world.blob("put while it runs")
     with world.registry.engine.begin() as connection:
         connection.execute(
