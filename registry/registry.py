@@ -21,7 +21,9 @@ from raie.registry.db.tables import edits as edits_table
 from raie.registry.db.tables import models as models_table
 from raie.registry.edits import commit, rollback
 from raie.registry.edits import lifecycle as edits
+from raie.registry.errors import BlobMissing
 from raie.registry.failpoints import reach
+from raie.registry.leases import new_lease_owner
 from raie.registry.ownership import standing
 from raie.registry.ownership.identity import scope_of
 from raie.registry.promotion import admission
@@ -45,7 +47,7 @@ class Registry:
 
     engine: Engine
     store: ArtifactStore
-    lease_owner: str = field(default_factory=edits.new_lease_owner)
+    lease_owner: str = field(default_factory=new_lease_owner)
     checked: dict[str, float] = field(default_factory=dict, repr=False, compare=False)
 
     @staticmethod
@@ -81,8 +83,16 @@ class Registry:
         return blobs.put_all(self.engine, self.store, data)
 
     def get(self, digest: Digest) -> bytes:
-        """The bytes, whose sha256 is this; raises BlobMissing and BlobCorrupt."""
-        return self.store.get(check_digest(digest))
+        """The bytes, whose sha256 is this.
+
+        Raises BlobMissing, BlobCorrupt, and SnapshotExpired where only snapshots that expired needed the blob.
+        """
+        try:
+            return self.store.get(check_digest(digest))
+        except BlobMissing:
+            with reading(self.engine) as connection:
+                queries.require_unexpired(connection, digest)
+            raise
 
     # Reading
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from raie.workspace import Workspace
@@ -34,9 +33,6 @@ def publishes_end(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def publish_end(workspace: Workspace) -> None:
     """Keep the chain's end in the store, if the store answers soon."""
-    from raie.registry import RegistryError
-    from raie.registry.deadline import Deadline
-    from raie.registry.maintenance.checkpoints import publish
+    from raie.registry.maintenance.checkpoints import publish_if_answered
 
-    with suppress(RegistryError, TimeoutError):
-        Deadline(WAIT_S).run(lambda: publish(workspace.registry()))
+    publish_if_answered(workspace.registry, WAIT_S)

@@ -6,6 +6,7 @@ the head that was read, and transaction B lands it only if the head is still tha
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -24,6 +25,8 @@ from raie.registry.store.base import ArtifactStore
 from raie.registry.values import Content, Manifest, RegionChange, Snapshot
 
 __all__ = ["LANDING_ATTEMPTS", "commit", "land_on_head", "write_unless_collected"]
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -72,6 +75,10 @@ def land_on_head(
         database, store, landing, lambda connection: land(connection, lease_owner, landing)
     )
     reach("land.committed")
+    if landed is None:
+        _log.info(
+            "a landing on %s is tried again: the head moved, or gc took its manifest", landing.manifest.parent
+        )
     return landed
 
 
@@ -127,6 +134,7 @@ def _manifest(connection: Connection, model: str, number: int, content: Content)
 def _replay(connection: Connection, number: int, content: Content, base: str | None, head: str | None) -> Content:
     if base is None or head is None:
         raise CommitConflict(f"Expected head {base} for edit {number}, found {head}; begin a new edit", base, head)
+    _log.info("edit %d is replayed: its base is %s, the head is %s", number, base[:12], head[:12])
     older, newer = snapshot_by_id(connection, base).content, snapshot_by_id(connection, head).content
     try:
         return rebase(content, older, newer)

@@ -7,9 +7,6 @@ commit is then refused.
 
 from __future__ import annotations
 
-import os
-import secrets
-import socket
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -21,7 +18,6 @@ from raie.registry.author import Author
 from raie.registry.canonical import parse_json
 from raie.registry.db.engine import upsert
 from raie.registry.db.queries import (
-    LEASE_S,
     edit_by_number,
     head_id,
     kept_snapshot,
@@ -32,6 +28,7 @@ from raie.registry.db.queries import (
 from raie.registry.db.tables import edit_checkpoints, edits, models
 from raie.registry.errors import CommitConflict, EditStateError, InvalidValue, LeaseLost
 from raie.registry.failpoints import reach
+from raie.registry.leases import EDIT_LEASE_S
 from raie.registry.recorded_rows import begun, closed, edit_row
 from raie.registry.states import AuditAction, EditKind, EditState
 from raie.registry.values import Edit, check_digest, check_name
@@ -42,7 +39,6 @@ __all__ = [
     "checkpoints",
     "heartbeat",
     "insert_edit",
-    "new_lease_owner",
     "record_checkpoint",
     "require_lease",
     "resume",
@@ -50,11 +46,6 @@ __all__ = [
 
 _AT_ONCE = (EditKind.ROLLBACK, EditKind.CHERRY_PICK)
 _KINDS = tuple(kind for kind in EditKind if kind not in _AT_ONCE)
-
-
-def new_lease_owner() -> str:
-    """A name for this process as the owner of leases: host:pid:token."""
-    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
 def begin(
@@ -158,7 +149,7 @@ def insert_edit(
         "reason": author.reason,
         "created_at": now,
         "lease_owner": lease_owner,
-        "lease_expires_at": now + LEASE_S,
+        "lease_expires_at": now + EDIT_LEASE_S,
     }
     connection.execute(insert(edits).values(row))
     return number
@@ -244,7 +235,7 @@ def _require_abandoned(connection: Connection, lease_owner: str, model: str, num
 
 
 def _lease(connection: Connection, lease_owner: str, model: str, number: int) -> None:
-    lease = {"lease_owner": lease_owner, "lease_expires_at": time.time() + LEASE_S}
+    lease = {"lease_owner": lease_owner, "lease_expires_at": time.time() + EDIT_LEASE_S}
     connection.execute(update(edits).where(edits.c.model == model, edits.c.number == number).values(lease))
 
 

@@ -30,6 +30,7 @@ from raie.registry.maintenance import fsck as references
 from raie.registry.maintenance import trust_rows
 from raie.registry.maintenance.blob_check import blob_rows, read_back
 from raie.registry.maintenance.checkpoints import published, retired
+from raie.registry.maintenance.record_check import Chain
 from raie.registry.ownership import standing as ownership
 from raie.registry.ownership.identity import require_scope
 from raie.registry.ownership.reachable import require_store
@@ -138,8 +139,9 @@ def verify(registry: Registry, *, checkpoints: Iterable[audit.Checkpoint] = ()) 
     # Before the chain: an end that is published while the chain is read would seem to be cut off.
     kept, owned = published(registry), ownership.check(registry, retired(registry))
     with reading(registry.engine) as connection:
-        chain = audit.verify_chain(connection, [*kept, *checkpoints])
-        checked, trust = references.check(connection), trust_rows.check(connection)
+        recorded = Chain()
+        chain = audit.verify_chain(connection, [*kept, *checkpoints], recorded.take)
+        checked, trust = references.check(connection), trust_rows.check(connection, recorded)
         rows = blob_rows(connection)
     reach("verify.viewed")
     live = {digest for digest, row in rows.items() if row.state == BlobState.LIVE}

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import text
 
 from raie.registry import Author, EditStateError, InvalidValue, LeaseLost, NotFound, Registry
-from raie.registry.db.queries import LEASE_S
+from raie.registry.leases import EDIT_LEASE_S
 from tests.registry.building import MODEL, World
 
 
@@ -33,7 +33,7 @@ def another_process(world: World) -> World:
 def expire(world: World, number: int) -> None:
     with world.registry.engine.begin() as connection:
         over = text("UPDATE edits SET lease_expires_at = lease_expires_at - :s WHERE number = :number")
-        connection.execute(over, {"s": LEASE_S + 1, "number": number})
+        connection.execute(over, {"s": EDIT_LEASE_S + 1, "number": number})
 
 
 def test_an_edit_records_everything_that_it_was_begun_with(world: World) -> None:

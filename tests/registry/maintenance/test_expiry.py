@@ -23,6 +23,7 @@ from raie.registry import (
     Snapshot,
     SnapshotExpired,
     audit,
+    digest_of,
     lineage,
 )
 from raie.registry.db.engine import reading
@@ -269,6 +270,23 @@ def test_an_expired_snapshot_says_when_by_whom_and_why_wherever_its_bytes_are_wa
         assert caught.value.snapshot == first.id
         for part in (first.id[:12], "UTC by bob: the disk is full (keep-last 2, keep-days 0)", "raie log"):
             assert part in str(caught.value)
+
+
+def test_a_blob_that_went_with_its_snapshot_is_said_to_have_expired_not_to_be_lost(local: World) -> None:
+    first, head = at(local, 1), local.head
+    run(local, reason="spring cleaning")
+    collect(local)
+    gone = sorted(first.content.blobs() - head.content.blobs())
+    with pytest.raises(SnapshotExpired, match="by bob: spring cleaning"):
+        local.registry.get(gone[0])
+    with pytest.raises(SnapshotExpired):
+        local.registry.get(Digest(first.id))
+    with pytest.raises(BlobMissing, match="restore it from a backup"):
+        local.registry.get(digest_of(b"never put"))
+    lost = min(head.content.blobs())
+    local.registry.store.delete(lost)
+    with pytest.raises(BlobMissing, match="restore it from a backup"):
+        local.registry.get(lost)
 
 
 def test_the_history_of_what_expired_can_still_be_read(local: World) -> None:

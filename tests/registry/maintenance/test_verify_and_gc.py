@@ -8,15 +8,17 @@ import sys
 import time
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
+from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy import text
 
 from raie.registry import Author, BlobMissing, Digest, InvalidValue, LocalStore, Registry, audit, blobs, digest_of
 from raie.registry.audit import parse_checkpoint
 from raie.registry.db import triggers
 from raie.registry.db.engine import reading, write
-from raie.registry.db.queries import LEASE_S
+from raie.registry.leases import EDIT_LEASE_S
 from raie.registry.maintenance import verify as maintenance
 from raie.registry.maintenance.verify import Collected, DamagedBlob, gc, verify
 from tests.registry.building import MODEL, World, overwrite
@@ -56,6 +58,18 @@ def rows(world: World) -> dict[str, str]:
 
 
 # verify
+
+
+def test_verify_reads_the_audit_chain_once(world: World) -> None:
+    walks: list[str] = []
+
+    def count(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+        if "FROM audit_events ORDER BY audit_events.id" in " ".join(statement.split()):
+            walks.append(statement)
+
+    sqlalchemy_event.listen(world.registry.engine, "before_cursor_execute", count)
+    assert verify(world.registry).ok
+    assert len(walks) == 1
 
 
 def test_verify_reads_everything_back_and_names_each_damage_and_whom_it_hurts(registry: Registry) -> None:
@@ -190,7 +204,7 @@ def test_gc_keeps_what_a_running_edit_may_need_even_if_it_is_abandoned(world: Wo
     with world.registry.engine.begin() as connection:
         connection.execute(
             text("UPDATE edits SET lease_expires_at = lease_expires_at - :s WHERE state = 'running'"),
-            {"s": 2 * LEASE_S},
+            {"s": 2 * EDIT_LEASE_S},
         )
     assert world.registry.edit(MODEL, number).state == "abandoned"
     assert collect(world) == []
