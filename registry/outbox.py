@@ -25,7 +25,7 @@ from raie.registry.canonical import canonical_json
 from raie.registry.db.engine import reading, write
 from raie.registry.db.tables import outbox_events
 from raie.registry.errors import DatabaseUnreachable, MlflowUnreachable
-from raie.registry.failpoints import reach
+from raie.registry.failpoints import failpoint
 from raie.registry.hiding import hiding
 from raie.registry.leases import RELAY_LEASE_S, latest_end, new_lease_owner
 from raie.registry.outbox_records import (
@@ -72,9 +72,9 @@ class Progress:
         """The step's result: what an earlier attempt saved, or what `act` gives now; it must have a JSON form."""
         if name not in self._finished:
             result = act()
-            reach("outbox.step_done")
+            failpoint("outbox.step_done")
             self._save(self._finished | {name: result})
-            reach("outbox.step_saved")
+            failpoint("outbox.step_saved")
             self._finished[name] = result
         done: _T = self._finished[name]
         return done
@@ -154,11 +154,11 @@ def _publish(
 ) -> Exception | None:
     """None where the event is published, else the error that stopped it."""
     try:
-        reach("outbox.claimed")
+        failpoint("outbox.claimed")
         publisher.publish(event, Progress(finished, lambda steps: relay.save(event, steps)))
-        reach("outbox.published")
+        failpoint("outbox.published")
         relay.finish(event)
-        reach("outbox.finished")
+        failpoint("outbox.finished")
     except DatabaseUnreachable:
         raise
     except Exception as error:

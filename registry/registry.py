@@ -22,7 +22,7 @@ from raie.registry.db.tables import models as models_table
 from raie.registry.edits import commit, rollback
 from raie.registry.edits import lifecycle as edits
 from raie.registry.errors import BlobMissing
-from raie.registry.failpoints import reach
+from raie.registry.failpoints import failpoint
 from raie.registry.leases import new_lease_owner
 from raie.registry.ownership import standing
 from raie.registry.ownership.identity import scope_of
@@ -177,7 +177,7 @@ class Registry:
                 base=base,
             ),
         )
-        reach("begin.committed")
+        failpoint("begin.committed")
         return edit
 
     def record_checkpoint(self, model: str, number: int, key: str, value: Mapping[str, Any]) -> None:
@@ -186,7 +186,7 @@ class Registry:
         The digests in it are safe from gc while the edit runs. Raises LeaseLost and EditStateError.
         """
         write(self.engine, lambda c: edits.record_checkpoint(c, self.lease_owner, model, number, key, value))
-        reach("checkpoint.committed")
+        failpoint("checkpoint.committed")
 
     def checkpoints(self, model: str, number: int) -> dict[str, Mapping[str, Any]]:
         """The results of an edit's finished steps by key, sorted; raises NotFound."""
@@ -205,7 +205,7 @@ class Registry:
         """
         self.require_writable()
         edit = write(self.engine, lambda c: edits.resume(c, self.lease_owner, model, number, author, force))
-        reach("resume.committed")
+        failpoint("resume.committed")
         return edit
 
     def abort(self, model: str, number: int, author: Author | None = None, *, force: bool = False) -> Edit:
@@ -216,7 +216,7 @@ class Registry:
         """
         self.require_writable(store_needed=False)
         edit = write(self.engine, lambda c: edits.abort(c, self.lease_owner, model, number, author, force))
-        reach("abort.committed")
+        failpoint("abort.committed")
         return edit
 
     def commit(
@@ -281,7 +281,7 @@ class Registry:
         """
         self.require_writable(store_needed=False)
         move = write(self.engine, lambda c: promotion.promote(c, model, ref, alias, author, expected, override))
-        reach("promote.committed")
+        failpoint("promote.committed")
         return move
 
     def promote_region(

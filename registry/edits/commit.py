@@ -19,7 +19,7 @@ from raie.registry.db.tables import edits
 from raie.registry.edits.landing import AnyLanding, RunningEdit, land
 from raie.registry.edits.merge import rebase
 from raie.registry.errors import BlobMissing, CommitConflict, EditStateError, IncompatibleRegions
-from raie.registry.failpoints import reach
+from raie.registry.failpoints import failpoint
 from raie.registry.ownership.identity import require_scope
 from raie.registry.store.base import ArtifactStore
 from raie.registry.values import Content, Manifest, RegionChange, Snapshot
@@ -55,7 +55,7 @@ def commit(
             if landed is not None:
                 return landed
             manifest = _manifest(connection, model, number, content)
-        reach("commit.planned")
+        failpoint("commit.planned")
         landing = RunningEdit(
             manifest=manifest, number=number, changes=tuple(changes), proposal=content.digest, report=report
         )
@@ -70,11 +70,11 @@ def land_on_head(
 ) -> Snapshot | None:
     """Uploads the manifest and lands it; None where the head moved, or gc took the manifest, in between."""
     blobs.stage(database, store, landing.manifest.to_bytes())
-    reach("land.uploaded")
+    failpoint("land.uploaded")
     landed = write_unless_collected(
         database, store, landing, lambda connection: land(connection, lease_owner, landing)
     )
-    reach("land.committed")
+    failpoint("land.committed")
     if landed is None:
         _log.info(
             "a landing on %s is tried again: the head moved, or gc took its manifest", landing.manifest.parent

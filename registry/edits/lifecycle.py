@@ -27,7 +27,7 @@ from raie.registry.db.queries import (
 )
 from raie.registry.db.tables import edit_checkpoints, edits, models
 from raie.registry.errors import CommitConflict, EditStateError, InvalidValue, LeaseLost
-from raie.registry.failpoints import reach
+from raie.registry.failpoints import failpoint
 from raie.registry.leases import EDIT_LEASE_S
 from raie.registry.recorded_rows import begun, closed, edit_row
 from raie.registry.states import AuditAction, EditKind, EditState
@@ -76,7 +76,7 @@ def begin(
     _require_start(model, kind, head)
     if base is not None and (head is None or kept_snapshot(connection, base).model != model):
         raise CommitConflict(f"Expected a base of model {model!r}, found snapshot {base} of another", base, head)
-    reach("begin.locked")
+    failpoint("begin.locked")
     number = insert_edit(
         connection,
         model,
@@ -89,7 +89,7 @@ def begin(
         author=author,
         lease_owner=lease_owner,
     )
-    reach("begin.inserted")
+    failpoint("begin.inserted")
     edit = edit_by_number(connection, model, number)
     made = select(models).where(models.c.name == model)
     rows = [dict(row._mapping) for row in connection.execute(made)] if kind == EditKind.SETUP else []
@@ -102,7 +102,7 @@ def begin(
         source=base or head,
         rows=begun(edit_row(edit), rows),
     )
-    reach("begin.audited")
+    failpoint("begin.audited")
     return edit
 
 
@@ -191,7 +191,7 @@ def resume(
     edit = _require_abandoned(connection, lease_owner, model, number, force)
     author = Author(edit.actor) if author is None else author
     _lease(connection, lease_owner, model, number)
-    reach("resume.leased")
+    failpoint("resume.leased")
     if edit.lease_owner != lease_owner:
         subject = f"edit:{number}"
         audit.append(
@@ -221,7 +221,7 @@ def abort(
     mine = (edits.c.model == model, edits.c.number == number)
     end: dict[str, Any] = {"state": EditState.ABORTED, "closed_at": time.time(), "close_reason": author.reason}
     connection.execute(update(edits).where(*mine).values(end | {"lease_owner": None, "lease_expires_at": None}))
-    reach("abort.closed")
+    failpoint("abort.closed")
     rows, subject = closed(edit_row(edit, **end)), f"edit:{number}"
     audit.append(connection, author=author, action=AuditAction.ABORT, model=model, subject=subject, rows=rows)
     return edit_by_number(connection, model, number)
@@ -249,7 +249,7 @@ def record_checkpoint(
         model=model, edit=number, key=check_name(key, "checkpoint's key"), **row
     )
     connection.execute(row_of.on_conflict_do_update(index_elements=["model", "edit", "key"], set_=row))
-    reach("checkpoint.written")
+    failpoint("checkpoint.written")
 
 
 def checkpoints(connection: Connection, model: str, number: int) -> dict[str, Mapping[str, Any]]:

@@ -54,8 +54,8 @@ MUTANTS = (
         "registry/edits/landing.py",
         (
             (
-                '        reach("land.head_moved")\n',
-                '        connection.commit()\n        reach("land.head_moved")\n',
+                '        failpoint("land.head_moved")\n',
+                '        connection.commit()\n        failpoint("land.head_moved")\n',
             ),
         ),
         (CRASH, "-k", "any_step and edit"),

@@ -365,12 +365,12 @@ def meanwhile(patch: pytest.MonkeyPatch, module: object, point: str, act: Callab
     """Lets somebody else act, once, while a process stands at a fault point."""
     done: list[object] = []
 
-    def reach(reached: str) -> None:
+    def failpoint(reached: str) -> None:
         if reached == point and not done:
             done.append(None)
             act()
 
-    patch.setattr(module, "reach", reach)
+    patch.setattr(module, "failpoint", failpoint)
 
 
 @pytest.mark.parametrize("use", ["promote", "begin", "rollback"])

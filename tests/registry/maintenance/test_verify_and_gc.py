@@ -270,14 +270,14 @@ def test_an_upload_that_meets_a_gc_at_any_step_ends_with_the_blob_in_the_store(
     """The gc holds locks there, so the upload runs beside it, in a thread of its own, and waits."""
     digest, uploads = world.blob("wanted again"), list[Thread]()
 
-    def reach(reached: str) -> None:
+    def failpoint(reached: str) -> None:
         if reached == point and not uploads:
             uploads.append(Thread(target=lambda: world.blob("wanted again")))
             uploads[0].start()
             # Long enough for it to have met the lock; without one it would have finished.
             uploads[0].join(0.1)
 
-    monkeypatch.setattr(maintenance, "reach", reach)
+    monkeypatch.setattr(maintenance, "failpoint", failpoint)
     gc(world.registry, author=Author("ada"), grace_s=0.0)
     uploads[0].join()
     assert world.registry.get(digest) == b"wanted again"
@@ -291,13 +291,13 @@ def test_an_upload_that_is_overtaken_by_a_gc_at_any_step_begins_again(
 ) -> None:
     overtaken: list[str] = []
 
-    def reach(reached: str) -> None:
+    def failpoint(reached: str) -> None:
         if reached == point and not overtaken:
             overtaken.append(reached)
             # An upload is too young for every other gc.
             overtaken.extend(collect(world))
 
-    monkeypatch.setattr(blobs, "reach", reach)
+    monkeypatch.setattr(blobs, "failpoint", failpoint)
     digest = world.blob("wanted")
     assert overtaken == [point, digest]
     assert world.registry.get(digest) == b"wanted"
@@ -318,11 +318,11 @@ def test_a_gc_that_is_killed_has_told_of_everything_that_it_removed(
 ) -> None:
     junk = world.blobs("junk 1", "junk 2")
 
-    def reach(reached: str) -> None:
+    def failpoint(reached: str) -> None:
         if reached == "gc.object_removed":
             raise KeyError("killed")
 
-    monkeypatch.setattr(maintenance, "reach", reach)
+    monkeypatch.setattr(maintenance, "failpoint", failpoint)
     with pytest.raises(KeyError):
         gc(world.registry, author=Author("ada"), grace_s=0.0)
     monkeypatch.undo()
