@@ -275,9 +275,9 @@ class Registry:
         """Moves an alias to a snapshot, making it where it is new; asked again, returns the same move, as repeated.
 
         expected: a reference to the snapshot it must point to, "" where it must not exist, None for either; it is
-        compared first, so who asks again with one gets AliasConflict.  override: pass over gates that the alias's
+        compared first, so who asks again with one gets AliasConflict.  override: pass over checks that the alias's
         policy allows to be passed over; needs a reason.
-        Raises AliasConflict, NotFound, InvalidValue, SnapshotExpired, and PromotionRefused naming each failed gate.
+        Raises AliasConflict, NotFound, InvalidValue, SnapshotExpired, and PromotionRefused naming each failed check.
         """
         self.require_writable(store_needed=False)
         move = write(self.engine, lambda c: promotion.promote(c, model, ref, alias, author, expected, override))

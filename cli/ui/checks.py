@@ -23,7 +23,7 @@ def show_rehearsal(rehearsal: Rehearsal, alias: str, output: Output) -> None:
         "from": rehearsal.source,
         "to": rehearsal.target,
         "passes": rehearsal.accepted,
-        "gates": [gate.to_json() for gate in rehearsal.gates],
+        "gates": [gate.to_json() for gate in rehearsal.checks],
     }
     output.show(value, lambda: _draw(rehearsal, alias))
     if not rehearsal.accepted:
@@ -32,12 +32,12 @@ def show_rehearsal(rehearsal: Rehearsal, alias: str, output: Output) -> None:
 
 def _draw(rehearsal: Rehearsal, alias: str) -> list[str]:
     lines = [f"{accent(alias, 'green')} {step(rehearsal.source, rehearsal.target)}"]
-    if not rehearsal.gates:
+    if not rehearsal.checks:
         return [*lines, "no gate: nothing is asked of this alias"]
     rows = [
         [accent("pass", "green") if gate.passed else accent("FAIL", "red"), gate.name, gate.expected, gate.actual]
-        for gate in rehearsal.gates
+        for gate in rehearsal.checks
     ]
-    advice = dict.fromkeys(gate.advice for gate in rehearsal.gates if not gate.passed)
+    advice = dict.fromkeys(gate.advice for gate in rehearsal.checks if not gate.passed)
     verdict = f"{short(rehearsal.target)} may be promoted" if rehearsal.accepted else "it would be refused"
     return [*lines, *table(["", "gate", "expected", "found"], rows), *advice, verdict]

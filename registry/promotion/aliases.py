@@ -41,7 +41,7 @@ from raie.registry.people import look_alike, person_of
 from raie.registry.promotion import admission
 from raie.registry.promotion.approvals import Approval
 from raie.registry.promotion.evaluations import Candidate, facts
-from raie.registry.promotion.policy import Gate, Policy
+from raie.registry.promotion.policy import Check, Policy
 from raie.registry.promotion.policy_versions import in_force
 from raie.registry.states import AuditAction, EditKind, RegionAction
 from raie.registry.store.base import ArtifactStore
@@ -61,16 +61,16 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What a promotion would do: from where to where, and every gate of the alias's policy."""
+    """What a promotion would do: from where to where, and every check of the alias's policy."""
 
     source: str | None
     target: str
-    gates: tuple[Gate, ...]
+    checks: tuple[Check, ...]
 
     @property
     def accepted(self) -> bool:
-        """Whether every gate is passed."""
-        return all(gate.passed for gate in self.gates)
+        """Whether every check is passed."""
+        return all(check.passed for check in self.checks)
 
 
 def promote(
@@ -103,7 +103,7 @@ def rehearse(connection: Connection, model: str, ref: str, alias: str, expected:
     check_alias(connection, model, alias)
     served = pointed_at(connection, model, alias)
     target = _target(connection, model, ref, alias, expected, served)
-    return Rehearsal(served, target, admission.gates_of(connection, model, alias, target, served))
+    return Rehearsal(served, target, admission.checks_of(connection, model, alias, target, served))
 
 
 def approval_counts(connection: Connection, approval: Approval) -> bool | None:
@@ -155,11 +155,11 @@ def rehearse_region(
     current, landing = _cherry_pick(connection, model, region, version, alias, author)
     if landing.manifest.content == current.content:
         return Rehearsal(
-            current.id, current.id, admission.gates_of(connection, model, alias, current.id, current.id)
+            current.id, current.id, admission.checks_of(connection, model, alias, current.id, current.id)
         )
     candidate = _candidate(connection, landing.manifest, author)
     return Rehearsal(
-        current.id, landing.manifest.id, admission.gates_of(connection, model, alias, candidate, current.id)
+        current.id, landing.manifest.id, admission.checks_of(connection, model, alias, candidate, current.id)
     )
 
 
