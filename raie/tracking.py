@@ -12,6 +12,7 @@ from raie.chain_head import publishes_chain_head
 from raie.registry.db.shown_url import shown
 from raie.registry.mlflow import publisher
 from raie.registry.outbox_records import OutboxStatus, SyncReport
+from raie.served_code import MODEL_CODE
 
 if TYPE_CHECKING:
     from raie.workspace import Workspace
@@ -69,7 +70,7 @@ def sync(workspace: Workspace, *, again: bool = False) -> Sync:
         InvalidValue: The tracking URI is none.
         NotOwner: The database is a copy of a registry, which publishes the same.
     """
-    report = publisher.sync(workspace.registry(), workspace.tracking_uri, again=again)
+    report = publisher.sync(workspace.registry(), workspace.tracking_uri, MODEL_CODE, again=again)
     return Sync(shown(workspace.tracking_uri), report)
 
 

@@ -17,16 +17,6 @@ from raie.registry.values import Content
 
 __all__ = ["model_files"]
 
-_CODE = '''"""Serves one snapshot of the registry that RAIE_DATABASE_URL and RAIE_STORE name; no weights lie here."""
-
-from mlflow.models import set_model
-
-from raie.serve import open_described
-from raie.engine.serving import SnapshotModel
-
-set_model(SnapshotModel(open_described))
-'''
-
 _MLMODEL = Template("""\
 flavors:
   python_function:
@@ -58,8 +48,22 @@ _K = {"name": "k", "type": "long", "default": 10, "shape": None}
 _EXCLUDE_SEEN = {"name": "exclude_seen", "type": "boolean", "default": True, "shape": None}
 
 
-def model_files(model: str, snapshot: Mapping[str, Any], model_id: str, run_id: str, at: str) -> dict[str, str]:
-    """File name -> text. snapshot: its id, parent and content as the event says; at: when it was committed."""
+def model_files(
+    model: str, snapshot: Mapping[str, Any], model_id: str, run_id: str, at: str, code: str
+) -> dict[str, str]:
+    """The files of a snapshot's MLflow model.
+
+    Args:
+        model: The model's name.
+        snapshot: Its id, parent and content, as the event has them.
+        model_id: MLflow's id of the logged model.
+        run_id: MLflow's id of the edit's run.
+        at: When it was committed.
+        code: The Python that loads the snapshot from the registry.
+
+    Returns:
+        File name -> text.
+    """
     content = Content.from_json(snapshot["content"])
     described = {"format": 1, "model": model, **snapshot, "digest": content.digest}
     mlmodel = _MLMODEL.substitute(
@@ -74,7 +78,7 @@ def model_files(model: str, snapshot: Mapping[str, Any], model_id: str, run_id: 
     )
     return {
         "MLmodel": mlmodel,
-        "model.py": _CODE,
+        "model.py": code,
         "requirements.txt": f"raie=={version('raie')}\n",
         "snapshot.json": json.dumps(described, indent=1, sort_keys=True),
     }

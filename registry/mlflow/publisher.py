@@ -54,7 +54,7 @@ _LASTING_ATTEMPTS = 5
 """An event that failed so often without an outage will fail again."""
 
 
-def sync(registry: Registry, tracking_uri: str, *, again: bool = False) -> SyncReport:
+def sync(registry: Registry, tracking_uri: str, model_code: str, *, again: bool = False) -> SyncReport:
     """Publishes the pending events to MLflow, and puts back the aliases that it shows elsewhere than the registry.
 
     With nothing to do MLflow is not even imported.
@@ -62,13 +62,14 @@ def sync(registry: Registry, tracking_uri: str, *, again: bool = False) -> SyncR
     Args:
         registry: whose events.
         tracking_uri: MLflow's.
+        model_code: the Python of a published model, which loads its snapshot from a registry.
         again: publish the whole history once more, which adds only what MLflow does not have.
 
     Returns: what was done.
     Raises: InvalidValue for a URI that is none, DatabaseUnreachable where the registry's database is, and NotOwner for
         a copy of a registry: the other one publishes the same.
     """
-    publisher = MlflowPublisher(tracking_uri, registry.engine)
+    publisher = MlflowPublisher(tracking_uri, registry.engine, model_code)
     registry.require_writable(store_needed=False)
     clean_errors(registry.engine, publisher.hide)
     if again:
@@ -113,11 +114,13 @@ class MlflowPublisher:
     """Publishes events to one tracking URI; connects when the first event comes.
 
     tracking_uri: MLflow's.  engine: of the registry's database, which says where an alias points now.
+    model_code: the Python of a published model.
     """
 
-    def __init__(self, tracking_uri: str, engine: Engine) -> None:
+    def __init__(self, tracking_uri: str, engine: Engine, model_code: str) -> None:
         self._uri = checked_uri(tracking_uri)
         self._engine = engine
+        self._model_code = model_code
         self._client: MlflowClient | None = None
         self.hide = secrets_hidden(self._uri)
 
@@ -145,7 +148,7 @@ class MlflowPublisher:
     def _publish(self, client: MlflowClient, event: OutboxEvent, progress: Progress) -> None:
         upserts = ModelUpserts(client, self._uri, event.model, progress)
         if event.kind == SNAPSHOT_COMMITTED:
-            _publish_edit(upserts, event.payload)
+            _publish_edit(upserts, event.payload, self._model_code)
         elif event.kind == ALIAS_MOVED:
             publish_alias(upserts, self._engine, event.payload)
         else:
@@ -191,7 +194,7 @@ def _reason(error: Exception) -> str:
     return next((words for sign, words in known.items() if sign in text), f"a broken connection ({kind})")
 
 
-def _publish_edit(upserts: ModelUpserts, payload: Payload) -> None:
+def _publish_edit(upserts: ModelUpserts, payload: Payload, model_code: str) -> None:
     step, snapshot, edit = upserts.progress.step, payload["snapshot"], payload["edit"]
     key = record.event_key(payload)
     experiment = step("experiment", upserts.experiment)
@@ -200,7 +203,7 @@ def _publish_edit(upserts: ModelUpserts, payload: Payload) -> None:
     parent = step("parent", lambda: None if parent_id is None else upserts.version_of(parent_id))
     name, tags = f"edit {edit['number']}: {edit['kind']}", record.edit_tags(upserts.model, payload)
     run = step("edit", lambda: upserts.run(experiment, f"{key}:edit", name, tags, edit["created_at"]))
-    work = _Work(upserts, payload, key, experiment, run, parent)
+    work = _Work(upserts, payload, key, experiment, run, parent, model_code)
     regions = dict(work.untouched())
     for position, change in enumerate(payload["changes"]):
         published = _publish_region(work, position, change)
@@ -224,7 +227,10 @@ def _publish_region(work: _Work, position: int, change: Payload) -> dict[str, An
 
 @dataclass(frozen=True)
 class _Work:
-    """One edit on its way into MLflow; parent: the parent snapshot's version there, None where there is none."""
+    """One edit on its way into MLflow; parent: the parent snapshot's version there, None where there is none.
+
+    model_code: the Python of a published model.
+    """
 
     upserts: ModelUpserts
     payload: Payload
@@ -232,6 +238,7 @@ class _Work:
     experiment: str
     edit_run: str
     parent: Mapping[str, Any] | None
+    model_code: str
 
     def untouched(self) -> Mapping[str, Any]:
         """The parent's region versions that the snapshot still has."""
@@ -287,7 +294,9 @@ class _Work:
         """Uploads the snapshot's model: code and digests, no weights."""
         edit = self.payload["edit"]
         at = iso(edit.get("closed_at") or edit["created_at"])
-        files = model_files(self.upserts.model, self.payload["snapshot"], model, self.edit_run, at)
+        files = model_files(
+            self.upserts.model, self.payload["snapshot"], model, self.edit_run, at, self.model_code
+        )
         with folder_of(files) as folder:
             self.upserts.client.log_model_artifacts(model, folder)
         self.upserts.client.finalize_logged_model(model, "READY")

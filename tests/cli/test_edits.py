@@ -332,7 +332,7 @@ def kill_at(ground: Ground, what: str, stop: int, recorded: Callable[[], bool]) 
 
 
 def regions_recorded(ground: Ground) -> list[int]:
-    keys = ground.registry.parts(MODEL, 2)
+    keys = ground.registry.checkpoints(MODEL, 2)
     return [int(key.split()[1]) for key in keys if key.startswith("region ") and not key.endswith("-1")]
 
 

@@ -22,6 +22,7 @@ from raie.registry import Author, BlobCorrupt, LocalStore, Registry, Untrusted, 
 from raie.registry.mlflow.publisher import sync
 from raie.registry.promotion import signing
 from raie.serve import open_described
+from raie.served_code import MODEL_CODE
 
 # MLflow's own imports warn of what a later Python will drop.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -40,7 +41,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     names: dict[str, Any] = {"actor": "ada", "reason": "", "work": folder / "work", "progress": lambda *_: None}
     run_setup(registry, "recsys", folder / "log.csv", "0.5", settings, **names)
     registry.promote("recsys", "head", "production", Author("ada"))
-    assert sync(registry, f"sqlite:///{folder}/mlflow.db").published == 2
+    assert sync(registry, f"sqlite:///{folder}/mlflow.db", MODEL_CODE).published == 2
     return folder
 
 

@@ -27,12 +27,12 @@ from raie.registry.errors import MlflowUnreachable
 from raie.registry.mlflow import client as connection
 from raie.registry.mlflow import payload as record
 from raie.registry.mlflow.checkpoints import published_in_mlflow
-from raie.registry.mlflow.publisher import MlflowPublisher, status, sync
+from raie.registry.mlflow.publisher import MlflowPublisher, status
 from raie.registry.outbox import Progress, drain, requeue
 from raie.registry.outbox_records import OutboxEvent, SyncReport
 from tests.conftest import free_port
 from tests.registry.mlflow.mlflow_files import half_made, kill_while_it_makes
-from tests.registry.mlflow.mlflow_history import change, edit, history, shape
+from tests.registry.mlflow.mlflow_history import CODE, change, edit, history, shape, sync
 
 # MLflow's own imports and SQL warn of what a later Python or SQLAlchemy will drop.
 pytestmark = [
@@ -193,6 +193,7 @@ def test_nothing_but_descriptions_is_copied_into_mlflow(
     assert described["id"] == snapshot.id
     assert Content.from_json(described["content"]) == snapshot.content
     root = Path(tracking.removeprefix("sqlite:///")).parent / "mlflow-artifacts" / "story"
+    assert (folder / "model.py").read_text() == CODE
     assert {path.name for path in root.rglob("*") if path.is_file()} <= {
         "snapshot.json",
         "lineage.html",
@@ -257,7 +258,7 @@ def test_no_reader_meets_an_older_alias_after_a_newer_however_late_or_often_it_i
     second = edit(small, "late", "edit", {0: 2}, change(0, "update"))
     for snapshot, reason in ((second, "second"), (first, "back"), (second, "again")):
         small.promote("late", snapshot.id, "production", Author("ada", reason))
-    watch = _Watched(MlflowPublisher(tracking, small.engine), lambda: _alias_in(tracking, "late"))
+    watch = _Watched(MlflowPublisher(tracking, small.engine, CODE), lambda: _alias_in(tracking, "late"))
     assert drain(small.engine, watch).remaining == 0
     assert set(watch.seen) == {None, 2}
     assert watch.seen == sorted(watch.seen, key=lambda version: version or 0)
@@ -418,7 +419,7 @@ def test_a_crash_at_every_step_leaves_what_an_undisturbed_sync_leaves(
     edit(small, model, "setup", {0: 1}, change(0, "setup"))
     second = edit(small, model, "edit", {0: 2, 1: 1}, change(0, "update"), change(1, "add"))
     small.promote(model, second.id, "production", Author("ada"))
-    machine = _Crashing(MlflowPublisher(tracking, small.engine), lose_answers)
+    machine = _Crashing(MlflowPublisher(tracking, small.engine, CODE), lose_answers)
     drains = 1
     while drain(small.engine, machine).remaining:
         drains += 1
@@ -531,7 +532,7 @@ def test_publishing_leaves_the_process_as_it_was(
 def test_without_pending_events_mlflow_is_not_even_imported(small: Registry, tracking: str) -> None:
     code = (
         "import sys; from raie.registry import Registry; from raie.registry.mlflow.publisher import status, sync\n"
-        "r = Registry.open(sys.argv[1], sys.argv[2]); print(sync(r, sys.argv[3]).published)\n"
+        "r = Registry.open(sys.argv[1], sys.argv[2]); print(sync(r, sys.argv[3], '').published)\n"
         "status(r, sys.argv[3]); print('mlflow' in sys.modules)"
     )
     arguments = [str(small.engine.url), str(small.store.top), tracking]  # type: ignore[attr-defined]

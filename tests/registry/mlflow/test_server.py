@@ -17,9 +17,9 @@ import pytest
 
 from raie.registry import Author, Registry
 from raie.registry.mlflow.client import answers, open_client, quiet_mlflow, ui_command
-from raie.registry.mlflow.publisher import status, sync
+from raie.registry.mlflow.publisher import status
 from tests.conftest import free_port
-from tests.registry.mlflow.mlflow_history import change, edit, history, shape
+from tests.registry.mlflow.mlflow_history import change, edit, history, shape, sync
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
