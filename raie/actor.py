@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 
-from raie.settings import Origin, Setting
+from raie.configuration.settings import Origin, Setting
 
 __all__ = ["actor", "actor_setting"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raie.chain_head import publish_chain_head
-from raie.database_url import without_password
+from raie.configuration.database_url import without_password
 from raie.errors import UsageError
 from raie.output_files import require_free, whole_file
 from raie.registry.db.shown_url import shown

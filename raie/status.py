@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from raie.database_url import without_password
+from raie.configuration.database_url import without_password
 from raie.registry import Alias, Edit, Registry, Snapshot
 from raie.registry.db.shown_url import shown
 

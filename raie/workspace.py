@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raie.callbacks import OnNote, Progress, ignore_notes, ignore_progress
+from raie.configuration.settings import Setting
 from raie.errors import UsageError, WorkspaceError
-from raie.settings import Setting
 
 if TYPE_CHECKING:
     from raie.compare import ComparisonOptions

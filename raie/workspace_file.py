@@ -15,9 +15,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from raie.actor import actor_setting
+from raie.configuration.folder_owner import is_own, require_trusted
+from raie.configuration.settings import Origin, Setting, chosen, table_settings
 from raie.errors import WorkspaceError
-from raie.folder_owner import is_own, require_trusted
-from raie.settings import Origin, Setting, chosen, table_settings
 from raie.workspace import FILE_NAME, Workspace
 
 __all__ = ["ENVIRONMENT", "all_settings", "backbone_file", "draft", "find", "parse", "read"]

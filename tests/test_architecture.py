@@ -42,7 +42,7 @@ HOMES = {
     "peft": ("raie_engine/training/adapter.py",),
     "psycopg": ("registry/db/postgres.py",),
     "rich": ("cli/ui/",),
-    "sqlalchemy": ("registry/", "migrations/", "raie/database_url.py"),
+    "sqlalchemy": ("registry/", "migrations/", "raie/configuration/database_url.py"),
     "transformers": ("raie_engine/backbones/",),
 }
 # An edit is planned where there is no torch: what a plan is made of needs numbers and tables, nothing more.

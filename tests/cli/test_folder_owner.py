@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from raie.configuration.folder_owner import TRUSTED
 from raie.errors import WorkspaceError
-from raie.folder_owner import TRUSTED
 from raie.workspace_file import draft, find
 from tests.cli.conftest import Raie
 

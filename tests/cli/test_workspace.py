@@ -12,11 +12,11 @@ from sqlalchemy import make_url
 
 from raie.actor import actor
 from raie.cli.ui.records import leaves
-from raie.database_url import without_password
+from raie.configuration.database_url import without_password
+from raie.configuration.settings import Origin, Setting, from_options
 from raie.engine.config import EngineConfig, to_mapping
 from raie.errors import UsageError, WorkspaceError
 from raie.registry.mlflow.client import checked_uri
-from raie.settings import Origin, Setting, from_options
 from raie.workspace_file import all_settings, draft, find, read
 from tests.cli.conftest import Raie
 
