@@ -164,7 +164,7 @@ def walk(registry: Registry, model: str, limit: int | None = None) -> Iterator[E
             by_id = {row.id: snapshot_of(row) for row in rows}
             edits = _edits(connection, model, [snapshot.edit for snapshot in by_id.values()])
             done = _operations(connection, model, list(edits))
-            for snapshot in (by_id[id_] for id_ in page):
+            for snapshot in (by_id[snapshot_id] for snapshot_id in page):
                 operations = tuple(done.get(snapshot.edit, ()))
                 aliases = tuple(named.get(snapshot.id, ()))
                 yield Entry(snapshot, edits[snapshot.edit], operations, aliases, snapshot.id == head)
