@@ -52,15 +52,15 @@ def _parameter(match: re.Match[str]) -> str:
 def _spellings(secret: str) -> Iterator[str]:
     """The secret as it stands, decoded, encoded in each usual way, and the pieces that a parser cuts it into."""
     plain = {secret, unquote(secret, errors="replace"), unquote_plus(secret, errors="replace")}
-    for piece_of in plain | {piece for whole in plain for piece in _ENDS.split(whole)}:
-        encoded = {quote(piece_of, safe="", errors="replace"), quote(piece_of, errors="replace")}
-        encoded |= {quote_plus(piece_of, errors="replace")}
+    for part in plain | {piece for whole in plain for piece in _ENDS.split(whole)}:
+        encoded = {quote(part, safe="", errors="replace"), quote(part, errors="replace")}
+        encoded |= {quote_plus(part, errors="replace")}
         yield from (
-            piece_of,
-            " ".join(piece_of.split()),
-            html.escape(piece_of),
-            json.dumps(piece_of)[1:-1],
-            repr(piece_of)[1:-1],
+            part,
+            " ".join(part.split()),
+            html.escape(part),
+            json.dumps(part)[1:-1],
+            repr(part)[1:-1],
         )
         yield from encoded
         yield from (re.sub(r"%[0-9A-F]{2}", lambda match: match[0].lower(), text) for text in encoded)

@@ -86,29 +86,73 @@ class Diff:
 
 
 def find(registry: Registry, model: str, ref: str) -> Snapshot:
-    """The snapshot that a reference names, as `Registry.resolve` takes one, expired or not.
+    """The snapshot that a reference names, expired or not.
 
-    Raises NotFound, and InvalidValue for a prefix of several.
+    Args:
+        registry: of the model.
+        model: its name.
+        ref: of the snapshot, as `Registry.resolve` takes it.
+
+    Returns:
+        The snapshot.
+
+    Raises:
+        NotFound: for a model or a snapshot that is not there.
+        InvalidValue: for a prefix of several.
     """
     return find_all(registry, model, [ref])[0]
 
 
 def find_all(registry: Registry, model: str, refs: Sequence[str]) -> list[Snapshot]:
-    """As `find`, of several references at one moment."""
+    """The snapshots that several references name, as of one moment.
+
+    Args:
+        registry: of the model.
+        model: its name.
+        refs: as `find` takes them.
+
+    Returns:
+        The snapshots, in the order of the references.
+
+    Raises:
+        NotFound: for a model or a snapshot that is not there.
+        InvalidValue: for a prefix of several.
+    """
     with reading(registry.engine) as connection:
         return [snapshot_by_id(connection, resolve_id(connection, model, ref)) for ref in refs]
 
 
 def history(registry: Registry, model: str, limit: int | None = None) -> list[Entry]:
-    """The model's snapshots, newest first, side branches and expired ones included; raises NotFound.
+    """The model's snapshots, newest first, side branches and expired ones included.
 
-    limit: of the newest so many. Each entry holds a whole content: for a long history `walk` needs less memory.
+    Args:
+        registry: of the model.
+        model: its name.
+        limit: the newest so many; None for all.
+
+    Returns:
+        One entry for each; each holds a whole content: for a long history `walk` needs less memory.
+
+    Raises:
+        NotFound: for a model that is not there.
     """
     return list(walk(registry, model, limit))
 
 
 def walk(registry: Registry, model: str, limit: int | None = None) -> Iterator[Entry]:
-    """The same one after the other, all as of one moment, few of them in memory at a time."""
+    """As `history`, one after the other, all as of one moment, few of them in memory at a time.
+
+    Args:
+        registry: of the model.
+        model: its name.
+        limit: the newest so many; None for all.
+
+    Returns:
+        An iterator of the entries.
+
+    Raises:
+        NotFound: for a model that is not there.
+    """
     mine = select(snapshots_table.c.id).where(snapshots_table.c.model == model)
     with reading(registry.engine) as connection:
         require_model(connection, model)
@@ -120,14 +164,26 @@ def walk(registry: Registry, model: str, limit: int | None = None) -> Iterator[E
             by_id = {row.id: snapshot_of(row) for row in rows}
             edits = _edits(connection, model, [snapshot.edit for snapshot in by_id.values()])
             done = _operations(connection, model, list(edits))
-            for snapshot in (by_id[id_] for id_ in page):
+            for snapshot in (by_id[snapshot_id] for snapshot_id in page):
                 operations = tuple(done.get(snapshot.edit, ()))
                 aliases = tuple(named.get(snapshot.id, ()))
                 yield Entry(snapshot, edits[snapshot.edit], operations, aliases, snapshot.id == head)
 
 
 def region_history(registry: Registry, model: str, region: int) -> list[RegionStep]:
-    """What was done to a region, newest first; empty for a region that never was. Raises NotFound for the model."""
+    """What was done to a region, newest first.
+
+    Args:
+        registry: of the model.
+        model: its name.
+        region: its id.
+
+    Returns:
+        One step for each edit that touched it; empty for a region that never was.
+
+    Raises:
+        NotFound: for a model that is not there.
+    """
     table = operations_table.c
     query = select(operations_table).where(table.model == model, table.region == region)
     with reading(registry.engine) as connection:
@@ -138,14 +194,39 @@ def region_history(registry: Registry, model: str, region: int) -> list[RegionSt
 
 
 def operations(registry: Registry, model: str, number: int) -> list[Operation]:
-    """What an edit did to each region, in its order; raises NotFound."""
+    """What an edit did to each region.
+
+    Args:
+        registry: of the model.
+        model: its name.
+        number: of the edit.
+
+    Returns:
+        The operations, in their order.
+
+    Raises:
+        NotFound: for an edit that is not there.
+    """
     with reading(registry.engine) as connection:
         edit_by_number(connection, model, number)
         return _operations(connection, model, [number]).get(number, [])
 
 
 def newest_versions(registry: Registry, model: str, region: int, limit: int) -> list[AdapterVersion]:
-    """The last so many versions of a region, newest first; raises NotFound for the model."""
+    """The last versions of a region.
+
+    Args:
+        registry: of the model.
+        model: its name.
+        region: its id.
+        limit: how many.
+
+    Returns:
+        The versions, newest first.
+
+    Raises:
+        NotFound: for a model that is not there.
+    """
     table = versions_table.c
     query = select(versions_table).where(table.model == model, table.region == region)
     with reading(registry.engine) as connection:
@@ -154,7 +235,19 @@ def newest_versions(registry: Registry, model: str, region: int, limit: int) -> 
 
 
 def adapter_versions(registry: Registry, model: str, region: int | None = None) -> list[AdapterVersion]:
-    """Every version of every region, or of one, by region and version; raises NotFound for the model."""
+    """Every version of every region, or of one.
+
+    Args:
+        registry: of the model.
+        model: its name.
+        region: its id; None for all.
+
+    Returns:
+        The versions, by region and version.
+
+    Raises:
+        NotFound: for a model that is not there.
+    """
     table = versions_table.c
     query = select(versions_table).where(table.model == model).order_by(table.region, table.version)
     with reading(registry.engine) as connection:
@@ -164,13 +257,29 @@ def adapter_versions(registry: Registry, model: str, region: int | None = None) 
 
 
 def versions_in(registry: Registry, snapshot: Snapshot) -> dict[int, AdapterVersion]:
-    """Region -> the version that the snapshot holds: which edit each part of it came from."""
+    """Which version of each region a snapshot holds: which edit each part of it came from.
+
+    Args:
+        registry: of the model.
+        snapshot: that is asked about.
+
+    Returns:
+        Region -> version.
+    """
     with reading(registry.engine) as connection:
         return versions_of(connection, snapshot.model, snapshot.content.regions)
 
 
 def diff(older: Snapshot, newer: Snapshot) -> Diff:
-    """What the newer snapshot has different from the older one."""
+    """What the newer snapshot has different from the older one.
+
+    Args:
+        older: a snapshot.
+        newer: a snapshot.
+
+    Returns:
+        Region ids, and names of roles and shared parts.
+    """
     a, b = older.content, newer.content
     changed = changed_regions(a, b)
     return Diff(

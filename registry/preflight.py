@@ -27,7 +27,21 @@ _AT_ONCE = 8
 
 
 def require_snapshot(registry: Registry, model: str, ref: str) -> str:
-    """The id of a snapshot of which the store has every blob; raises BlobMissing, NotFound and SnapshotExpired."""
+    """The id of a snapshot of which the store has every blob.
+
+    Args:
+        registry: of the model.
+        model: its name.
+        ref: of the snapshot, as `Registry.resolve` takes it.
+
+    Returns:
+        The id.
+
+    Raises:
+        BlobMissing: where the store lacks one.
+        NotFound: where nothing has this name.
+        SnapshotExpired: for a snapshot whose blobs may be gone.
+    """
     with reading(registry.engine) as connection:
         snapshot = kept_snapshot(connection, resolve_id(connection, model, ref))
     wanted = {Digest(snapshot.id), *snapshot.content.blobs()}

@@ -54,16 +54,31 @@ class Registry:
     def open(database_url: str, store_url: str) -> Registry:
         """The registry of a database and a store, of which its own part is opened; the store itself is not asked.
 
-        Raises SchemaMismatch, DatabaseUnreachable, InvalidValue, and Untrusted for a database without an identity.
+        Args:
+            database_url: `sqlite:///file` or `postgresql://user@host/name`.
+            store_url: a folder, or `s3://bucket/prefix`.
+
+        Returns:
+            The registry; it holds no connection.
+
+        Raises:
+            SchemaMismatch: for a database of another revision.
+            DatabaseUnreachable: where there is none.
+            InvalidValue: for a URL of another kind.
+            Untrusted: for a database without an identity.
         """
         engine = open_engine(database_url)
         store = open_store(store_url)
         return Registry(engine, store.within(check_schema(engine, scope_of)))
 
     def require_writable(self, *, store_needed: bool = True) -> None:
-        """Raises NotOwner where the store is another registry's, or another copy's of this one.
+        """Checks that this database may write, and that the store is its own.
 
-        store_needed: False for what touches the database alone, which an absent store does not stop.
+        Args:
+            store_needed: False for what touches the database alone, which an absent store does not stop.
+
+        Raises:
+            NotOwner: where the store is another registry's, or another copy's of this one.
         """
         standing.require_writable(self, store_needed=store_needed)
 
@@ -72,20 +87,48 @@ class Registry:
     def put(self, data: bytes) -> Digest:
         """Stores bytes under their sha256, reads them back, and makes them fit for a commit; idempotent.
 
-        Raises StoreFull, and BlobCorrupt where the store does not keep what it is given.
+        Args:
+            data: of one blob.
+
+        Returns:
+            Its digest.
+
+        Raises:
+            StoreFull: where there is no room.
+            BlobCorrupt: where the store does not keep what it is given.
         """
         self.require_writable()
         return blobs.put(self.engine, self.store, data)
 
     def put_all(self, data: Sequence[bytes]) -> list[Digest]:
-        """The same for many blobs, faster than one by one; their digests in the same order."""
+        """Stores many blobs, faster than one by one.
+
+        Args:
+            data: the bytes of each blob.
+
+        Returns:
+            Their digests in the same order.
+
+        Raises:
+            StoreFull: where there is no room.
+            BlobCorrupt: where the store does not keep what it is given.
+        """
         self.require_writable()
         return blobs.put_all(self.engine, self.store, data)
 
     def get(self, digest: Digest) -> bytes:
-        """The bytes, whose sha256 is this.
+        """The bytes of a blob, whose sha256 is verified.
 
-        Raises BlobMissing, BlobCorrupt, and SnapshotExpired where only snapshots that expired needed the blob.
+        Args:
+            digest: of the blob, 64 lower-case hexadecimal characters.
+
+        Returns:
+            The bytes.
+
+        Raises:
+            BlobMissing: where the store has lost it, or nobody put it.
+            BlobCorrupt: where the store holds other bytes under this digest.
+            SnapshotExpired: where only snapshots that expired needed it.
         """
         try:
             return self.store.get(check_digest(digest))
@@ -97,22 +140,43 @@ class Registry:
     # Reading
 
     def models(self) -> list[str]:
-        """The names of the models, sorted."""
+        """The names of the models.
+
+        Returns:
+            The names, sorted.
+        """
         with reading(self.engine) as connection:
             return list(connection.execute(select(models_table.c.name).order_by(models_table.c.name)).scalars())
 
     def head(self, model: str) -> Snapshot | None:
-        """The model's newest snapshot; None before its first one."""
+        """The model's newest snapshot.
+
+        Args:
+            model: its name.
+
+        Returns:
+            The snapshot; None before the model's first one.
+        """
         with reading(self.engine) as connection:
             newest = queries.head_id(connection, model)
             return None if newest is None else queries.snapshot_by_id(connection, newest)
 
     def resolve(self, model: str, ref: str) -> Snapshot:
-        """The snapshot that "head", an alias, "edit:3", an id or a unique prefix of 4 or more characters names.
+        """The snapshot that a reference names.
 
-        Raises NotFound, InvalidValue for a prefix of several, and SnapshotExpired for one whose blobs may be gone:
-        `lineage.find` reads what that one was. Raises Untrusted for a protected alias that was moved by hand, or lacks
-        the signature that its policy requires: what is loaded through an alias is checked each time.
+        Args:
+            model: its name.
+            ref: "head", an alias, "edit:3", an id, or a unique prefix of 4 or more characters of one.
+
+        Returns:
+            The snapshot, whose blobs are kept.
+
+        Raises:
+            NotFound: where nothing has this name.
+            InvalidValue: for a prefix of several.
+            SnapshotExpired: for one whose blobs may be gone; `lineage.find` reads what that one was.
+            Untrusted: for a protected alias that was moved by hand, or lacks the signature that its policy requires;
+                what is loaded through an alias is checked each time.
         """
         with reading(self.engine) as connection:
             snapshot = queries.resolve_id(connection, model, ref)
@@ -120,14 +184,30 @@ class Registry:
             return queries.kept_snapshot(connection, snapshot)
 
     def next_region_id(self, model: str) -> int:
-        """One more than the largest region id the model ever had: a rollback does not make an id free again."""
+        """An id that no region of the model ever had: a rollback does not make an id free again.
+
+        Args:
+            model: its name.
+
+        Returns:
+            One more than the largest id; 0 for the first region.
+        """
         with reading(self.engine) as connection:
             return queries.next_region_id(connection, model)
 
     def edits(self, model: str, *, only_open: bool = False, limit: int | None = None) -> list[Edit]:
-        """The model's edits, newest first; raises NotFound.
+        """The model's edits, newest first.
 
-        only_open: those that run or were abandoned.  limit: the newest so many.
+        Args:
+            model: its name.
+            only_open: those that run or were abandoned.
+            limit: the newest so many; None for all.
+
+        Returns:
+            The edits.
+
+        Raises:
+            NotFound: for a model that is not there.
         """
         table = edits_table.c
         with reading(self.engine) as connection:
@@ -137,7 +217,18 @@ class Registry:
             return [queries.edit_of(row) for row in connection.execute(query)]
 
     def edit(self, model: str, number: int) -> Edit:
-        """One edit; raises NotFound."""
+        """One edit.
+
+        Args:
+            model: its name.
+            number: of the edit, counted from 1 in each model.
+
+        Returns:
+            The edit; one whose lease is over is shown as abandoned.
+
+        Raises:
+            NotFound: where there is none of this number.
+        """
         with reading(self.engine) as connection:
             return queries.edit_by_number(connection, model, number)
 
@@ -155,11 +246,27 @@ class Registry:
         parameters: Mapping[str, Any] | None = None,
         base: str | None = None,
     ) -> Edit:
-        """Begins an edit and takes its lease; kind "setup" makes the model.
+        """Begins an edit and takes its lease; the kind "setup" makes the model.
 
-        base: the id of the snapshot it was planned on; None takes the head. Raises NotFound, InvalidValue,
-        EditStateError for a setup of a model that has a head, or an edit of one that has none, and
-        SnapshotExpired for such a base.
+        Args:
+            model: its name.
+            kind: a word of EditKind that does not begin and end in one transaction.
+            seed: of everything random in it.
+            author: who begins it, and why.
+            data_digest: sha256 of the log that it learns from.
+            plan_digest: of the blob of its plan.
+            parameters: JSON object.
+            base: the id of the snapshot it was planned on; None takes the head.
+
+        Returns:
+            The running edit.
+
+        Raises:
+            NotFound: for a model or a base that is not there.
+            InvalidValue: for a kind or a value that cannot be stored.
+            EditStateError: for a setup of a model that has a head, or an edit of one that has none.
+            SnapshotExpired: for a base whose blobs may be gone.
+            CommitConflict: for a base of another model.
         """
         self.require_writable()
         edit = write(
@@ -183,25 +290,63 @@ class Registry:
     def record_checkpoint(self, model: str, number: int, key: str, value: Mapping[str, Any]) -> None:
         """Records the result of a finished step, so that another process can go on from there; renews the lease.
 
-        The digests in it are safe from gc while the edit runs. Raises LeaseLost and EditStateError.
+        Args:
+            model: its name.
+            number: of the edit.
+            key: of the step; a later result of the same key replaces this one.
+            value: JSON object; the digests in it are safe from gc while the edit runs.
+
+        Raises:
+            LeaseLost: where another process took the edit.
+            EditStateError: for an edit that does not run.
         """
         write(self.engine, lambda c: edits.record_checkpoint(c, self.lease_owner, model, number, key, value))
         failpoint("checkpoint.committed")
 
     def checkpoints(self, model: str, number: int) -> dict[str, Mapping[str, Any]]:
-        """The results of an edit's finished steps by key, sorted; raises NotFound."""
+        """The results of an edit's finished steps.
+
+        Args:
+            model: its name.
+            number: of the edit.
+
+        Returns:
+            Key of a step -> its result, sorted by key.
+
+        Raises:
+            NotFound: for a model that is not there.
+        """
         with reading(self.engine) as connection:
             return edits.checkpoints(connection, model, number)
 
     def heartbeat(self, model: str, number: int) -> None:
-        """Renews the lease of an edit this process works on; raises LeaseLost and EditStateError."""
+        """Renews the lease of an edit that this process works on.
+
+        Args:
+            model: its name.
+            number: of the edit.
+
+        Raises:
+            LeaseLost: where another process took the edit.
+            EditStateError: for an edit that does not run.
+        """
         write(self.engine, lambda c: edits.heartbeat(c, self.lease_owner, model, number))
 
     def resume(self, model: str, number: int, *, author: Author | None = None, force: bool = False) -> Edit:
-        """Takes the lease of an abandoned edit; with force also from a process that may still work on it.
+        """Takes the lease of an abandoned edit.
 
-        author: None for the edit's own. Raises LeaseLost while another process works on it, and EditStateError for
-        a closed edit.
+        Args:
+            model: its name.
+            number: of the edit.
+            author: who takes it; None for the edit's own.
+            force: also from a process that may still work on it.
+
+        Returns:
+            The edit, which runs.
+
+        Raises:
+            LeaseLost: while another process works on it.
+            EditStateError: for an edit that is closed.
         """
         self.require_writable()
         edit = write(self.engine, lambda c: edits.resume(c, self.lease_owner, model, number, author, force))
@@ -211,8 +356,18 @@ class Registry:
     def abort(self, model: str, number: int, author: Author | None = None, *, force: bool = False) -> Edit:
         """Closes an edit without a result; idempotent.
 
-        author: None for the edit's own. Raises LeaseLost while another process works on it (unless force), and
-        EditStateError for a committed one.
+        Args:
+            model: its name.
+            number: of the edit.
+            author: who closes it, and why; None for the edit's own, without a reason.
+            force: also one that another process may still work on.
+
+        Returns:
+            The edit, which is aborted.
+
+        Raises:
+            LeaseLost: while another process works on it.
+            EditStateError: for an edit that is committed.
         """
         self.require_writable(store_needed=False)
         edit = write(self.engine, lambda c: edits.abort(c, self.lease_owner, model, number, author, force))
@@ -229,9 +384,26 @@ class Registry:
     ) -> Snapshot:
         """Makes the content the model's head and closes the edit; asked again, returns the same snapshot.
 
-        An edit whose head moved is replayed on the new one where the two changed different regions. Every region
-        that differs from the base needs a RegionChange. Raises CommitConflict, BlobMissing for a blob that was not
-        put, InvalidValue, IncompatibleRegions for another backbone, LeaseLost, EditStateError, CommitStateUnknown.
+        An edit whose head moved is replayed on the new one where the two changed different regions.
+
+        Args:
+            model: its name.
+            number: of the edit.
+            content: what the edit made of its base; every blob of it was put.
+            changes: one RegionChange for every region that differs from the base.
+            report: JSON object, kept with the edit; a policy reads it as an impact report.
+
+        Returns:
+            The snapshot.
+
+        Raises:
+            CommitConflict: where the head moved and both changed the same.
+            BlobMissing: for a blob that was not put.
+            InvalidValue: for a region that changed without a RegionChange.
+            IncompatibleRegions: for another backbone.
+            LeaseLost: where another process took the edit.
+            EditStateError: for an edit that does not run.
+            CommitStateUnknown: where the answer was lost; ask again.
         """
         self.require_writable()
         with connected(self.engine) as database:
@@ -242,20 +414,41 @@ class Registry:
     # Rolling back
 
     def rollback_to(self, model: str, ref: str, author: Author) -> Snapshot:
-        """Commits a snapshot with exactly an older one's content; returns the head where it has that already.
+        """Commits a snapshot with exactly an older one's content.
 
-        Raises NotFound, and SnapshotExpired where the older one's blobs may be gone.
+        Args:
+            model: its name.
+            ref: of the older snapshot, as `resolve` takes it.
+            author: who rolls back, and why.
+
+        Returns:
+            The new head; the present one where it has that content already.
+
+        Raises:
+            NotFound: where nothing has this name.
+            SnapshotExpired: where the older one's blobs may be gone.
         """
         self.require_writable()
         with connected(self.engine) as database:
             return rollback.rollback_to(database, self.store, self.lease_owner, model, ref, author)
 
     def rollback_edit(self, model: str, number: int, author: Author, cascade: bool = False) -> Snapshot:
-        """Commits a snapshot without what one edit changed, every later change of other regions kept.
+        """Commits a snapshot without what one edit changed; every later change of other regions stays.
 
-        Returns the head where that is undone already. Raises RollbackConflict naming the later edits in the way,
-        which cascade undoes too, EditStateError for an edit with nothing to undo, and SnapshotExpired for one whose
-        base expired.
+        Args:
+            model: its name.
+            number: of the edit.
+            author: who rolls back, and why.
+            cascade: undo the later edits in the way too.
+
+        Returns:
+            The new head; the present one where that is undone already.
+
+        Raises:
+            RollbackConflict: naming the later edits in the way.
+            EditStateError: for an edit with nothing to undo.
+            SnapshotExpired: for one whose base expired.
+            NotFound: where there is no edit of this number.
         """
         self.require_writable()
         with connected(self.engine) as database:
@@ -274,12 +467,26 @@ class Registry:
     ) -> AliasMove:
         """Moves an alias to a snapshot, making it where it is new; asked again, returns the same move, as repeated.
 
-        expected: a reference to the snapshot it must point to, "" where it must not exist, None for either; it is
-        compared first, so who asks again with one gets AliasConflict.  override: pass over checks that the alias's
-        policy allows to be passed over; needs a reason.
-        Before it moves, the store is asked for every blob of the snapshot; none is read.
-        Raises AliasConflict, NotFound, InvalidValue, SnapshotExpired, BlobMissing, StoreUnreachable, and
-        PromotionRefused naming each failed check.
+        Args:
+            model: its name.
+            ref: of the snapshot, as `resolve` takes it.
+            alias: its name.
+            author: who moves it, and why.
+            expected: a reference to the snapshot it must point to, "" where it must not exist, None for either; it is
+                compared first, so who asks again with one gets AliasConflict.
+            override: pass over checks that the alias's policy allows to be passed over; needs a reason.
+
+        Returns:
+            The move.
+
+        Raises:
+            AliasConflict: where the alias points elsewhere than expected.
+            NotFound: where nothing has this name.
+            InvalidValue: for a name that no alias may have, or an override without a reason.
+            SnapshotExpired: for a snapshot whose blobs may be gone.
+            BlobMissing: where the store lacks a blob of the snapshot; it is asked for each, and none is read.
+            StoreUnreachable: where the store does not answer.
+            PromotionRefused: naming each failed check.
         """
         target = preflight.require_snapshot(self, model, ref)
         self.require_writable(store_needed=False)
@@ -298,9 +505,24 @@ class Registry:
     ) -> tuple[Snapshot, AliasMove]:
         """Cherry-picks one version of one region onto what the alias serves, and moves the alias there.
 
-        Before that, the store is asked for every blob of the version; none is read. Raises NotFound, PromotionRefused,
-        IncompatibleRegions for a version of another space or catalogue, SnapshotExpired where its blobs went with a
-        snapshot that expired, and BlobMissing where one is lost.
+        Args:
+            model: its name.
+            region: its id.
+            version: of the region, counted from 1.
+            alias: its name; it must exist.
+            author: who moves it, and why.
+            override: as for `promote`.
+
+        Returns:
+            The snapshot that the alias serves then, and the move.
+
+        Raises:
+            NotFound: for a version or an alias that is not there.
+            PromotionRefused: naming each failed check.
+            IncompatibleRegions: for a version of another space or catalogue.
+            SnapshotExpired: where the version's blobs went with a snapshot that expired.
+            AliasConflict: where the alias kept moving meanwhile.
+            BlobMissing: where the store lacks a blob of the version; it is asked for each, and none is read.
         """
         preflight.require_version(self, model, region, version)
         self.require_writable()
@@ -310,7 +532,17 @@ class Registry:
             )
 
     def aliases(self, model: str) -> list[Alias]:
-        """The model's aliases by name; raises NotFound."""
+        """The model's aliases.
+
+        Args:
+            model: its name.
+
+        Returns:
+            The aliases by name.
+
+        Raises:
+            NotFound: for a model that is not there.
+        """
         table = aliases_table.c
         with reading(self.engine) as connection:
             queries.require_model(connection, model)
@@ -318,6 +550,18 @@ class Registry:
             return [Alias(**row._mapping) for row in connection.execute(query)]
 
     def alias_history(self, model: str, alias: str, limit: int | None = None) -> list[AliasMove]:
-        """Every move of an alias, or the last so many, newest first; raises NotFound."""
+        """The moves of an alias, newest first.
+
+        Args:
+            model: its name.
+            alias: its name.
+            limit: the last so many; None for all.
+
+        Returns:
+            The moves.
+
+        Raises:
+            NotFound: for an alias that never was.
+        """
         with reading(self.engine) as connection:
             return promotion.alias_history(connection, model, alias, limit)

@@ -39,7 +39,19 @@ __all__ = [
 
 
 def policies(registry: Registry, model: str, alias: str | None = None) -> list[policy_versions.PolicyVersion]:
-    """Every version of the policy of one alias, or of all, newest first within each; raises NotFound."""
+    """Every version of the policy of one alias, or of all.
+
+    Args:
+        registry: of the model.
+        model: its name.
+        alias: its name; None for all.
+
+    Returns:
+        The versions, newest first within each alias.
+
+    Raises:
+        NotFound: for a model that is not there.
+    """
     with reading(registry.engine) as connection:
         return policy_versions.history(connection, model, alias)
 
@@ -47,7 +59,22 @@ def policies(registry: Registry, model: str, alias: str | None = None) -> list[p
 def set_policy(
     registry: Registry, model: str, alias: str, changes: Mapping[str, Any], *, author: Author
 ) -> policy_versions.PolicyVersion:
-    """Changes these fields of an alias's policy, making it where there is none; raises NotFound and InvalidValue."""
+    """Changes fields of an alias's policy, making it where there is none.
+
+    Args:
+        registry: of the model.
+        model: its name.
+        alias: its name.
+        changes: field of Policy -> value; under "thresholds" `PART:METRIC` -> the least change, None to ask no more.
+        author: who does it, and why.
+
+    Returns:
+        The version in force then; the one before where nothing changes.
+
+    Raises:
+        NotFound: for a model that is not there.
+        InvalidValue: for a field or a value that a policy cannot have.
+    """
     registry.require_writable(store_needed=False)
     return write(registry.engine, lambda c: policy_versions.amend(c, model, alias, changes, author))
 
@@ -57,7 +84,20 @@ def rehearse(
 ) -> aliases.Rehearsal:
     """What a promotion would do, with every check; changes nothing.
 
-    expected: as for `Registry.promote`. Raises NotFound, InvalidValue and AliasConflict.
+    Args:
+        registry: of the model.
+        model: its name.
+        ref: of the snapshot, as `Registry.resolve` takes it.
+        alias: its name.
+        expected: as for `Registry.promote`.
+
+    Returns:
+        From where to where the alias would move, and the checks.
+
+    Raises:
+        NotFound: for a model or a snapshot that is not there.
+        InvalidValue: for a name that no alias may have.
+        AliasConflict: where the alias points elsewhere than expected.
     """
     with reading(registry.engine) as connection:
         return aliases.rehearse(connection, model, ref, alias, expected)
@@ -66,31 +106,93 @@ def rehearse(
 def rehearse_region(
     registry: Registry, model: str, region: int, version: int, alias: str, *, author: Author
 ) -> aliases.Rehearsal:
-    """The same for one version of one region; raises NotFound and IncompatibleRegions."""
+    """What a promotion of one version of one region would do; changes nothing.
+
+    Args:
+        registry: of the model.
+        model: its name.
+        region: its id.
+        version: of the region, counted from 1.
+        alias: its name.
+        author: who does it, and why.
+
+    Returns:
+        From where to where the alias would move, and the checks.
+
+    Raises:
+        NotFound: for a version or an alias that is not there.
+        IncompatibleRegions: for a version of another space or catalogue.
+    """
     with reading(registry.engine) as connection:
         return aliases.rehearse_region(connection, model, region, version, alias, author)
 
 
 def approve(registry: Registry, model: str, ref: str, alias: str, *, author: Author) -> approvals.Approval:
-    """Keeps somebody's word that an alias may move to a snapshot; raises NotFound and InvalidValue."""
+    """Keeps somebody's word that an alias may move to a snapshot.
+
+    Args:
+        registry: of the model.
+        model: its name.
+        ref: of the snapshot, as `Registry.resolve` takes it.
+        alias: its name.
+        author: who approves, and why; the reason is required.
+
+    Returns:
+        The approval; the one that stands where this person gave it before.
+
+    Raises:
+        NotFound: for a model or a snapshot that is not there.
+        InvalidValue: without a reason.
+    """
     registry.require_writable(store_needed=False)
     return write(registry.engine, lambda c: approvals.approve(c, model, ref, alias, author))
 
 
 def withdraw(registry: Registry, model: str, ref: str, alias: str, *, author: Author) -> approvals.Approval:
-    """Takes one's own approval back, which stays on record; raises NotFound and InvalidValue."""
+    """Takes one's own approval back, which stays on record.
+
+    Args:
+        registry: of the model.
+        model: its name.
+        ref: of the snapshot, as `Registry.resolve` takes it.
+        alias: its name.
+        author: who withdraws, and why; the reason is required.
+
+    Returns:
+        The withdrawal.
+
+    Raises:
+        NotFound: for an approval that this person never gave.
+        InvalidValue: without a reason.
+    """
     registry.require_writable(store_needed=False)
     return write(registry.engine, lambda c: approvals.withdraw(c, model, ref, alias, author))
 
 
 def look_alikes(registry: Registry, approval: approvals.Approval) -> list[str]:
-    """The names of authors and other approvers that a reader could take for the approver's own, sorted."""
+    """The names of authors and other approvers that a reader could take for the approver's own.
+
+    Args:
+        registry: of the model.
+        approval: whose approver is compared.
+
+    Returns:
+        The names, sorted.
+    """
     with reading(registry.engine) as connection:
         return aliases.look_alikes(connection, approval)
 
 
 def approval_counts(registry: Registry, approval: approvals.Approval) -> bool | None:
-    """Whether an approval is one by a second person, as the alias's policy asks; None where it does not ask."""
+    """Whether an approval is one by a second person, as the alias's policy asks.
+
+    Args:
+        registry: of the model.
+        approval: that is asked about.
+
+    Returns:
+        Whether it counts; None where no policy asks.
+    """
     with reading(registry.engine) as connection:
         return aliases.approval_counts(connection, approval)
 
@@ -104,31 +206,102 @@ def record_evaluation(
     *,
     author: Author,
 ) -> evaluations.Recorded:
-    """Keeps a newer evaluation of a snapshot against another; raises NotFound and InvalidValue."""
+    """Keeps a newer evaluation of a snapshot against another.
+
+    Args:
+        registry: of the model.
+        model: its name.
+        ref: of the snapshot, as `Registry.resolve` takes it.
+        against: the other snapshot, as `Registry.resolve` takes it.
+        report: an impact report of version 1 or 2.
+        author: who does it, and why.
+
+    Returns:
+        The evaluation with its number.
+
+    Raises:
+        NotFound: for a model or a snapshot that is not there.
+        InvalidValue: for what is no impact report.
+    """
     registry.require_writable(store_needed=False)
     return write(registry.engine, lambda c: evaluations.record(c, model, ref, against, report, author))
 
 
 def keys(registry: Registry, model: str) -> list[key_table.KeyEvent]:
-    """The newest word on every key the model ever trusted; raises NotFound."""
+    """The newest decision on every key that the model ever trusted.
+
+    Args:
+        registry: of the model.
+        model: its name.
+
+    Returns:
+        One event for each key, in the order in which they were made.
+
+    Raises:
+        NotFound: for a model that is not there.
+    """
     with reading(registry.engine) as connection:
         return key_table.keys(connection, model)
 
 
 def trust_key(registry: Registry, model: str, key: str, name: str, *, author: Author) -> key_table.KeyEvent:
-    """Trusts a public key under a name; raises NotFound and InvalidValue."""
+    """Trusts a public key under a name.
+
+    Args:
+        registry: of the model.
+        model: its name.
+        key: 32 bytes as 64 hexadecimal characters.
+        name: of the key, which no other trusted key has.
+        author: who does it, and why.
+
+    Returns:
+        The event; the one that stands where the key is trusted so already.
+
+    Raises:
+        NotFound: for a model that is not there.
+        InvalidValue: for a name that another trusted key has.
+    """
     registry.require_writable(store_needed=False)
     return write(registry.engine, lambda c: key_table.trust(c, model, key, name, author))
 
 
 def revoke_key(registry: Registry, model: str, name: str, *, author: Author) -> key_table.KeyEvent:
-    """Ends the trust in a key; raises NotFound and InvalidValue."""
+    """Ends the trust in a key.
+
+    Args:
+        registry: of the model.
+        model: its name.
+        name: of the key, or its first 4 or more characters.
+        author: who does it, and why.
+
+    Returns:
+        The event; the one that stands where the key is revoked already.
+
+    Raises:
+        NotFound: for a key that is not there.
+        InvalidValue: where several keys begin so.
+    """
     registry.require_writable(store_needed=False)
     return write(registry.engine, lambda c: key_table.revoke(c, model, name, author))
 
 
 def sign(registry: Registry, model: str, ref: str, signer: Signer, *, author: Author) -> key_table.Signature:
-    """Signs a snapshot whose manifest is whole, and keeps the signature; raises NotFound and BlobCorrupt."""
+    """Signs a snapshot whose manifest is whole, and keeps the signature.
+
+    Args:
+        registry: of the model.
+        model: its name.
+        ref: of the snapshot, as `Registry.resolve` takes it.
+        signer: the private key.
+        author: who does it, and why.
+
+    Returns:
+        The signature.
+
+    Raises:
+        NotFound: for a model or a snapshot that is not there.
+        BlobCorrupt: where the manifest was changed.
+    """
     with reading(registry.engine) as connection:
         snapshot = snapshot_by_id(connection, resolve_id(connection, model, ref)).id
     signature = signer.sign(model, snapshot)
@@ -137,13 +310,38 @@ def sign(registry: Registry, model: str, ref: str, signer: Signer, *, author: Au
 
 
 def signatures(registry: Registry, model: str, ref: str) -> list[key_table.Signature]:
-    """Every signature of a snapshot that is kept; raises NotFound."""
+    """Every signature of a snapshot that is kept.
+
+    Args:
+        registry: of the model.
+        model: its name.
+        ref: of the snapshot, as `Registry.resolve` takes it.
+
+    Returns:
+        The signatures, oldest first; whether they count is not asked.
+
+    Raises:
+        NotFound: for a model or a snapshot that is not there.
+    """
     with reading(registry.engine) as connection:
         return key_table.signatures_of(connection, model, resolve_id(connection, model, ref))
 
 
 def servable(registry: Registry, model: str, snapshot: str) -> Snapshot:
-    """The snapshot of an id that a server was given; raises NotFound, and Untrusted as `admit_serving` does."""
+    """The snapshot of an id that a server was given.
+
+    Args:
+        registry: of the model.
+        model: its name.
+        snapshot: its id.
+
+    Returns:
+        The snapshot.
+
+    Raises:
+        NotFound: for a model or a snapshot that is not there.
+        Untrusted: where an alias of the model requires a trusted signature, and it has none.
+    """
     with reading(registry.engine) as connection:
         servable_snapshot = snapshot_by_id(connection, resolve_id(connection, model, snapshot))
         admission.admit_serving(connection, model, servable_snapshot.id)

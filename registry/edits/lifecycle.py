@@ -245,10 +245,10 @@ def record_checkpoint(
     """Records the result of a finished step, replacing an earlier one of the same key, and renews the lease."""
     heartbeat(connection, lease_owner, model, number)
     row = {"value": text_of(dict(value)), "created_at": time.time()}
-    row_of = upsert(connection, edit_checkpoints).values(
+    insert_row = upsert(connection, edit_checkpoints).values(
         model=model, edit=number, key=check_name(key, "checkpoint's key"), **row
     )
-    connection.execute(row_of.on_conflict_do_update(index_elements=["model", "edit", "key"], set_=row))
+    connection.execute(insert_row.on_conflict_do_update(index_elements=["model", "edit", "key"], set_=row))
     failpoint("checkpoint.written")
 
 

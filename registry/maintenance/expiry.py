@@ -99,10 +99,22 @@ class ExpiryReport:
 
 
 def expire(registry: Registry, model: str, rule: Rule, *, author: Author, dry_run: bool = False) -> ExpiryReport:
-    """Lets the model's snapshots expire that the rule does not keep; a dry run only reports.
+    """Lets the model's snapshots expire that the rule does not keep.
 
-    Raises NotFound, InvalidValue, DatabaseUnreachable, and BlobMissing where a kept snapshot has lost a blob: nothing
-    is given up then, for it may be the last copy of something.
+    Args:
+        registry: of the model.
+        model: its name.
+        rule: what is kept.
+        author: who does it, and why.
+        dry_run: only report.
+
+    Returns:
+        What expired, and what is kept and why.
+
+    Raises:
+        NotFound: for a model that is not there.
+        DatabaseUnreachable: where the database does not answer.
+        BlobMissing: where a kept snapshot has lost a blob; nothing is given up then, for it may be a last copy.
     """
     if not dry_run:
         registry.require_writable()

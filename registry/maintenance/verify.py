@@ -131,10 +131,18 @@ class GcReport:
 
 
 def verify(registry: Registry, *, checkpoints: Iterable[audit.Checkpoint] = ()) -> VerifyReport:
-    """Reads every blob back, checks every reference and every signature, and recomputes the audit chain, which must
-    hold every checkpoint.
+    """Reads every blob back, checks every reference and signature, and recomputes the audit chain.
 
-    checkpoints: earlier chain heads, beside those in the store. Raises StoreUnreachable and DatabaseUnreachable.
+    Args:
+        registry: that is checked.
+        checkpoints: earlier chain heads that the chain must hold, beside those in the store.
+
+    Returns:
+        What was read and what is wrong; `ok` where nothing is.
+
+    Raises:
+        StoreUnreachable: where the store answers for no blob at all.
+        DatabaseUnreachable: where the database does not answer.
     """
     # Before the chain: an end that is published while the chain is read would seem to be cut off.
     kept, owned = published(registry), ownership.check(registry, retired(registry))
@@ -197,12 +205,23 @@ def gc(
     dry_run: bool = False,
     orphans: bool = False,
 ) -> GcReport:
-    """Removes blobs that nothing needs and what interrupted uploads left; a dry run only reports.
+    """Removes blobs that nothing needs and what interrupted uploads left.
 
-    grace_s: seconds for which a blob is kept after it was put.  orphans: also remove old objects that the database
-    does not know.
-    Raises NotOwner where the store is not this database's alone, InvalidValue, StoreUnreachable and
-    DatabaseUnreachable; what was begun then is finished by the next gc.
+    Args:
+        registry: whose store is collected.
+        author: who does it, and why.
+        grace_s: seconds for which a blob is kept after it was put.
+        dry_run: only report.
+        orphans: also remove old objects that the database does not know.
+
+    Returns:
+        What was removed, and what is kept and why.
+
+    Raises:
+        NotOwner: where the store is not this database's alone.
+        InvalidValue: for a grace period below 0.
+        StoreUnreachable: where the store does not answer; the next gc finishes what was begun.
+        DatabaseUnreachable: where the database does not answer.
     """
     if not grace_s >= 0:
         raise InvalidValue(f"Expected a grace period of 0 or more seconds, found {grace_s}")

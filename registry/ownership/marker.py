@@ -78,7 +78,7 @@ def read(data: bytes) -> Marker | None:
 def _marker(value: Mapping[str, Any]) -> Marker | None:
     prints = (value.get("database"), value.get("store"))
     typed = isinstance(value.get("registry"), str) and type(value.get("epoch")) is int
-    if not typed or not all(_is_fingerprint(print_) for print_ in prints):
+    if not typed or not all(_is_fingerprint(fingerprint) for fingerprint in prints):
         return None
     return Marker(value["registry"], value["epoch"], *prints, released=value.get("released") is True)  # type: ignore[arg-type]
 

@@ -133,7 +133,7 @@ def look(registry: Registry, *, thorough: bool = True) -> Ownership:
     kept = list(store.records(epoch.heads_folder, f"{epoch.heads_folder}/{number:012d}")) if thorough else []
     owner = None if data is None else marker.read(data)
     with reading(registry.engine) as connection:
-        earlier = {epoch_.registry for epoch_ in identity.recorded(connection)}
+        earlier = {past.registry for past in identity.recorded(connection)}
         behind, wrote = _behind(connection, kept), _wrote_since(connection, epoch.at)
     prints = marker.database_fingerprint(registry.engine), marker.store_fingerprint(store)
     standing = marker.compare(owner, epoch, earlier, *prints)

@@ -6,10 +6,12 @@ import os
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 from sqlalchemy import text
 
+from raie import heartbeat
 from raie.registry import Author, Registry
 from raie.registry.leases import EDIT_LEASE_S
 from raie.workspace import Workspace
@@ -76,3 +78,14 @@ def test_a_lease_that_ran_out_on_another_host_is_shown_as_abandoned(raie: Raie, 
     row = raie("edit", "list", "--open").out.splitlines()[1]
     assert "abandoned" in row
     assert "far-away" in row
+
+
+def test_a_lease_that_could_not_be_renewed_is_logged(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(heartbeat, "HEARTBEAT_S", 0.01)
+    with heartbeat.kept_alive(registry, "recsys", 99):
+        ends = time.monotonic() + 30
+        while not caplog.records and time.monotonic() < ends:
+            time.sleep(0.01)
+    assert "the lease of edit 99 was not renewed: Expected an edit 99" in caplog.text

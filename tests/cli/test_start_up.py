@@ -56,7 +56,6 @@ COMMANDS = [
     ["keys", "list"],
     ["status"],
     ["audit", "verify"],
-    ["gc", "--dry-run"],
     ["rollback", "5"],
     ["rollback", "--to", "edit:2"],
     ["mlflow", "status"],

@@ -22,7 +22,9 @@ ORPHAN = b"nobody's"
 def edit(registry: Registry) -> str:
     """One edit of a region, begun or gone on with; the id of its snapshot."""
     world = World(registry)
-    begun = next((edit_ for edit_ in registry.edits(MODEL) if edit_.kind == "edit"), None) or world.begin()
+    begun = (
+        next((open_edit for open_edit in registry.edits(MODEL) if open_edit.kind == "edit"), None) or world.begin()
+    )
     base = registry.resolve(MODEL, str(begun.base)).content
     return world.commit(begun, world.changed(base, {1: "a"}), 1).id
 
@@ -80,8 +82,8 @@ class Outage:
         head = self.direct.head(MODEL)
         assert head is not None
         assert head.id in (self.results[load], self.results[edit])
-        edit_ = verify(self.direct)
-        assert edit_.ok, edit_
+        open_edit = verify(self.direct)
+        assert open_edit.ok, open_edit
 
 
 def one_clear_line(error: Exception) -> bool:

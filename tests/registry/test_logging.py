@@ -8,12 +8,13 @@ import pytest
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from raie.registry import LocalStore, Registry
+from raie.registry import BlobCorrupt, LocalStore, Registry
 from raie.registry.db.engine import write
 from raie.registry.hiding import hiding
 from raie.registry.maintenance.checkpoints import publish_if_answered
 from raie.registry.outbox import Progress, drain
 from raie.registry.outbox_records import OutboxEvent
+from raie.registry.store import s3_objects
 from tests.registry.building import World
 
 
@@ -67,6 +68,19 @@ def test_a_chain_head_that_could_not_be_kept_is_logged_and_raises_nothing(
     assert not publish_if_answered(lambda: local_registry, 10.0)
     (line,) = logged(caplog, logging.WARNING)
     assert line.startswith("the chain head was not kept in the store: Expected")
+
+
+def test_a_transfer_that_s3_broke_off_is_logged_and_repeated(caplog: pytest.LogCaptureFixture) -> None:
+    answers = iter([BlobCorrupt("Expected blob x, found half of it", "x"), b"whole"])
+
+    def transfer() -> bytes:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    assert s3_objects._repeated(transfer) == b"whole"
+    assert logged(caplog, logging.WARNING) == ["S3 transfer failed (BlobCorrupt) and is repeated; attempt 1 of 3"]
 
 
 class Refusing:

@@ -166,7 +166,7 @@ def test_a_kept_snapshot_keeps_every_byte_and_what_only_expired_ones_needed_goes
     report = run(world, keep_last=2)
     assert report.expired == planned.expired
     held = {digest for snapshot in kept for digest in snapshot.content.blobs()} | {
-        snapshot_.id for snapshot_ in kept
+        kept_snapshot.id for kept_snapshot in kept
     }
     gone = {d for n in (1, 2, 4) for d in (*at(world, n).content.blobs(), at(world, n).id)} - held
     removed = gc(registry, author=Author("bob"), grace_s=0.0)

@@ -52,12 +52,14 @@ def test_what_is_signed_is_encoded_as_dsse_says() -> None:
 
 
 @given(st.text(), st.binary(), st.text(), st.binary())
-def test_two_statements_are_never_the_same_bytes(kind: str, body: bytes, kind_2: str, another: bytes) -> None:
+def test_two_statements_are_never_the_same_bytes(
+    kind: str, body: bytes, another_kind: str, another: bytes
+) -> None:
     try:
-        encoded, second = encode(kind, body), encode(kind_2, another)
+        encoded, second = encode(kind, body), encode(another_kind, another)
     except UnicodeEncodeError:
         return
-    assert (encoded == second) == ((kind, body) == (kind_2, another))
+    assert (encoded == second) == ((kind, body) == (another_kind, another))
 
 
 def test_a_signature_is_of_one_snapshot_of_one_model_by_one_key() -> None:
