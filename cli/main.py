@@ -55,8 +55,8 @@ _ALIAS = _group(
     "Inspect aliases and their moves.",
     ("raie alias list", "raie alias history production"),
     {
-        "list": ("promote:list_aliases", "List the aliases and what they point at."),
-        "history": ("promote:alias_history", "List the moves of an alias, newest first."),
+        "list": ("change.promote:list_aliases", "List the aliases and what they point at."),
+        "history": ("change.promote:alias_history", "List the moves of an alias, newest first."),
     },
 )
 _REGIONS = _group(
@@ -64,8 +64,8 @@ _REGIONS = _group(
     "Inspect the regions of a snapshot.",
     ("raie regions list production", "raie regions show 2"),
     {
-        "list": ("regions:list_regions", "List the regions of a snapshot with their versions."),
-        "show": ("regions:show", "Show the versions of one region, and the edits that made them."),
+        "list": ("look.regions:list_regions", "List the regions of a snapshot with their versions."),
+        "show": ("look.regions:show", "Show the versions of one region, and the edits that made them."),
     },
 )
 _KEYS = _group(
@@ -73,10 +73,10 @@ _KEYS = _group(
     "Generate signing keys, and choose which keys are trusted.",
     ("raie keys generate release.pem", "raie keys trust release.pem.pub --name release", "raie keys list"),
     {
-        "generate": ("keys:generate", "Generate an ed25519 key pair."),
-        "trust": ("keys:trust", "Trust a public key."),
-        "list": ("keys:list_keys", "List the keys that are or were trusted."),
-        "revoke": ("keys:revoke", "End the trust in a key."),
+        "generate": ("trust.keys:generate", "Generate an ed25519 key pair."),
+        "trust": ("trust.keys:trust", "Trust a public key."),
+        "list": ("trust.keys:list_keys", "List the keys that are or were trusted."),
+        "revoke": ("trust.keys:revoke", "End the trust in a key."),
     },
 )
 _POLICY = _group(
@@ -84,10 +84,10 @@ _POLICY = _group(
     "Set the checks that a promotion to an alias must pass.",
     ("raie policy set production --retention -0.02 --second-person", "raie policy check head"),
     {
-        "set": ("policy:set_policy", "Protect an alias, or change its policy."),
-        "show": ("policy:show", "Show the policies in force."),
-        "history": ("policy:history", "List every version of an alias's policy, newest first."),
-        "check": ("policy:check", "Show every check of a promotion, passed or not."),
+        "set": ("trust.policy:set_policy", "Protect an alias, or change its policy."),
+        "show": ("trust.policy:show", "Show the policies in force."),
+        "history": ("trust.policy:history", "List every version of an alias's policy, newest first."),
+        "check": ("trust.policy:check", "Show every check of a promotion, passed or not."),
     },
 )
 _DB = _group(
@@ -95,9 +95,9 @@ _DB = _group(
     "Manage the database's schema and its roles.",
     ("raie db current", "raie db upgrade", "raie db grant"),
     {
-        "upgrade": ("verify:upgrade", "Upgrade the database to the schema of this version."),
-        "current": ("verify:current", "Print the database's schema revision and the one expected."),
-        "grant": ("db_grant:grant", "Make the roles reader, editor, promoter and collector."),
+        "upgrade": ("keep.verify:upgrade", "Upgrade the database to the schema of this version."),
+        "current": ("keep.verify:current", "Print the database's schema revision and the one expected."),
+        "grant": ("keep.db_grant:grant", "Make the roles reader, editor, promoter and collector."),
     },
 )
 _REGISTRY = _group(
@@ -106,12 +106,12 @@ _REGISTRY = _group(
     ("raie registry show", 'raie registry fork --reason "disaster drill"'),
     {
         "show": (
-            "registry:show",
+            "keep.registry:show",
             "Show the registry's id, its part of the store, and whether it may write there.",
         ),
-        "fork": ("registry:fork", "Turn this copy of a database into a registry of its own."),
-        "move": ("registry:move", "Let this database take the store over from another copy of it."),
-        "separate": ("registry:separate", "Give this registry a part of the store of its own."),
+        "fork": ("keep.registry:fork", "Turn this copy of a database into a registry of its own."),
+        "move": ("keep.registry:move", "Let this database take the store over from another copy of it."),
+        "separate": ("keep.registry:separate", "Give this registry a part of the store of its own."),
     },
 )
 _AUDIT = _group(
@@ -119,9 +119,9 @@ _AUDIT = _group(
     "List who did what, and verify that nobody changed the record.",
     ("raie audit log", "raie audit verify", "raie audit export audit.jsonl"),
     {
-        "log": ("audit:log", "List the audit events of every model, newest first."),
-        "verify": ("audit:verify", "Recompute the audit chain and compare it with its checkpoints."),
-        "export": ("audit:export", "Write the audit events as JSON lines."),
+        "log": ("keep.audit:log", "List the audit events of every model, newest first."),
+        "verify": ("keep.audit:verify", "Recompute the audit chain and compare it with its checkpoints."),
+        "export": ("keep.audit:export", "Write the audit events as JSON lines."),
     },
 )
 _MLFLOW = _group(
@@ -129,28 +129,28 @@ _MLFLOW = _group(
     "Show edits and snapshots in MLflow.",
     ("raie mlflow sync", "raie mlflow ui"),
     {
-        "sync": ("mlflow:sync", "Publish what MLflow does not show yet."),
-        "status": ("mlflow:status", "Show which events are published, which are pending, and why."),
-        "ui": ("mlflow:ui", "Serve MLflow's pages over this workspace's records."),
+        "sync": ("keep.mlflow:sync", "Publish what MLflow does not show yet."),
+        "status": ("keep.mlflow:status", "Show which events are published, which are pending, and why."),
+        "ui": ("keep.mlflow:ui", "Serve MLflow's pages over this workspace's records."),
     },
 )
 
 _SECTIONS: Mapping[str, Section] = {
     "Start": {
         "demo": ("demo:demo", "Run the whole way, from a log to a rollback, in a fresh workspace."),
-        "init": ("init:init", "Make a workspace: raie.toml, a database and a blob store."),
+        "init": ("start.init:init", "Make a workspace: raie.toml, a database and a blob store."),
         "data": _DATA,
         "setup": ("setup:setup", "Train the backbone, fit the regions, commit the first snapshot."),
     },
     "Change": {
         "edit": _EDIT,
-        "promote": ("promote:promote", "Point an alias at a snapshot, or at one region's other version."),
-        "rollback": ("promote:rollback", "Undo one edit, or go back to an older snapshot."),
+        "promote": ("change.promote:promote", "Point an alias at a snapshot, or at one region's other version."),
+        "rollback": ("change.promote:rollback", "Undo one edit, or go back to an older snapshot."),
     },
     "Look": {
-        "status": ("status:status", "Show the state of the model: head, aliases, unfinished edits."),
-        "log": ("log:log", "Show the history of snapshots as a tree."),
-        "lineage": ("lineage:lineage", "Show what a snapshot consists of, and where each part came from."),
+        "status": ("look.status:status", "Show the state of the model: head, aliases, unfinished edits."),
+        "log": ("look.log:log", "Show the history of snapshots as a tree."),
+        "lineage": ("look.lineage:lineage", "Show what a snapshot consists of, and where each part came from."),
         "regions": _REGIONS,
         "alias": _ALIAS,
         "evaluate": ("evaluate:evaluate", "Measure a snapshot on a log."),
@@ -160,17 +160,20 @@ _SECTIONS: Mapping[str, Section] = {
     },
     "Trust": {
         "policy": _POLICY,
-        "approve": ("approve:approve", "Approve the promotion of a snapshot."),
-        "sign": ("sign:sign", "Sign a snapshot with your private key."),
+        "approve": ("trust.approve:approve", "Approve the promotion of a snapshot."),
+        "sign": ("trust.sign:sign", "Sign a snapshot with your private key."),
         "keys": _KEYS,
     },
     "Keep": {
-        "verify": ("verify:verify", "Check every blob, every reference, every signature and the audit chain."),
+        "verify": (
+            "keep.verify:verify",
+            "Check every blob, every reference, every signature and the audit chain.",
+        ),
         "audit": _AUDIT,
-        "expire": ("expire:expire", "Expire old snapshots by a retention rule."),
-        "gc": ("verify:gc", "Delete blobs that nothing refers to."),
-        "backup": ("backup:backup", "Copy the database at one moment, with the list of its blobs."),
-        "restore": ("backup:restore", "Check a backup and restore it."),
+        "expire": ("keep.expire:expire", "Expire old snapshots by a retention rule."),
+        "gc": ("keep.verify:gc", "Delete blobs that nothing refers to."),
+        "backup": ("keep.backup:backup", "Copy the database at one moment, with the list of its blobs."),
+        "restore": ("keep.backup:restore", "Check a backup and restore it."),
         "db": _DB,
         "registry": _REGISTRY,
         "mlflow": _MLFLOW,

@@ -333,9 +333,11 @@ def _taken_over(workspace: Workspace, done: restoring.Restored, *, owned: bool) 
     names no owner, as one that the backup's blobs made anew, nobody else is either.
     """
     registry = workspace.registry()
-    if owned or standing.look(registry).marker is None:
+    state = None if owned else standing.look(registry)
+    if state is None or state.marker is None:
         takeover.move(registry, author=Author(actor(), f"restored from backup {done.backup.digest[:12]}"))
-    return standing.look(registry).read_only
+        state = standing.look(registry)
+    return state.read_only
 
 
 def ownership(workspace: Workspace) -> standing.Ownership:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from raie.registry.author import Author
 from raie.registry.canonical import canonical_json
 from raie.registry.errors import (
@@ -52,6 +54,9 @@ from raie.registry.values import (
     Snapshot,
     digest_of,
 )
+
+# Silent unless the program that imports it wants to hear: what is logged never holds a secret.
+logging.getLogger("raie").addHandler(logging.NullHandler())
 
 __all__ = [
     "AccessDenied",

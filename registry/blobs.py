@@ -18,7 +18,7 @@ from sqlalchemy import Connection, case, select, update
 from raie.registry.db.engine import Database, chunked, upsert, write
 from raie.registry.db.tables import blobs, snapshot_blobs
 from raie.registry.errors import BlobCorrupt, BlobMissing
-from raie.registry.failpoints import reach
+from raie.registry.failpoints import failpoint
 from raie.registry.ownership.identity import require_scope
 from raie.registry.ownership.reachable import require_store
 from raie.registry.states import BlobState
@@ -88,7 +88,7 @@ def _put_all(
         # One order for everybody: two uploads of the same blobs could otherwise wait for each other.
         sizes = [(digest, len(pending[digest])) for digest in sorted(pending)]
         live = write(database, partial(_claim, sizes=sizes))
-        reach("upload.claimed")
+        failpoint("upload.claimed")
         for digest in live:
             if _readable(store, digest):
                 del pending[digest]
@@ -96,7 +96,7 @@ def _put_all(
             break
         last = next(attempts) == _ATTEMPTS
         there = sorted(digest for digest, blob in pending.items() if _store(store, blob, last=last))
-        reach("upload.verified")
+        failpoint("upload.verified")
         done = record(there)
         pending = {digest: blob for digest, blob in pending.items() if digest not in done}
     return digests
@@ -110,7 +110,7 @@ def _recorded(database: Database, store: ArtifactStore, there: list[Digest]) -> 
         return live
 
     done = write(database, step)
-    reach("upload.live")
+    failpoint("upload.live")
     return done
 
 
@@ -137,7 +137,7 @@ def _store(store: ArtifactStore, data: bytes, *, last: bool) -> bool:
     last: whether it is not to be believed any more that a gc did. Raises BlobMissing then.
     """
     digest = store.put(data)
-    reach("upload.stored")
+    failpoint("upload.stored")
     try:
         store.check(digest)
     except BlobMissing:

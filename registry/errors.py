@@ -21,7 +21,7 @@ RegistryError
 │   ├── AliasConflict       the alias does not point where it was expected
 │   ├── NotOwner            the store is another registry's, or another copy's of this one
 │   └── IncompatibleRegions a region of another backbone, routing space or catalogue
-├── PromotionRefused        a gate of the alias's policy was not passed
+├── PromotionRefused        a check of the alias's policy was not passed
 ├── Untrusted               what an alias points to is not signed as it must be, or was moved by hand
 ├── AccessDenied            the database's roles do not allow it
 ├── EditStateError          the edit is not in the state this needs
@@ -180,7 +180,7 @@ class NotOwner(Conflict):
 
 
 class PromotionRefused(RegistryError):
-    """A snapshot that does not pass the policy of a protected alias; violations: one line for each gate it failed."""
+    """A snapshot that does not pass the policy of a protected alias; violations: one line for each check it failed."""
 
     def __init__(self, message: str, violations: Iterable[str]) -> None:
         super().__init__(message)

@@ -1,6 +1,6 @@
 """The steps of the protocol by name: the points at which a process may die or stand still.
 
-reach() raises Python's own auditing event `raie.<point>`. Where nobody listens that costs a fraction of a
+failpoint() raises Python's own auditing event `raie.<point>`. Where nobody listens that costs a fraction of a
 microsecond; a test listens with sys.addaudithook, and kills or stops the process there. Nothing here changes what
 the registry does.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
-__all__ = ["EVENT", "POINTS", "reach"]
+__all__ = ["EVENT", "POINTS", "failpoint"]
 
 EVENT = "raie."
 """What the auditing events' names begin with."""
@@ -21,8 +21,8 @@ POINTS: Mapping[str, str] = {
     "begin.inserted": "the edit has its row and number; no audit event records it",
     "begin.audited": "the audit event is written; nothing is committed",
     "begin.committed": "the edit runs; its caller does not know its number",
-    "part.written": "a step's result is written and the lease renewed; nothing is committed",
-    "part.committed": "a step's result is recorded; its caller does not know it",
+    "checkpoint.written": "a step's result is written and the lease renewed; nothing is committed",
+    "checkpoint.committed": "a step's result is recorded; its caller does not know it",
     "resume.leased": "the lease has its new owner; no audit event records it",
     "resume.committed": "the lease has changed hands; its new owner does not know it",
     "abort.closed": "the edit is closed; no audit event records it",
@@ -90,6 +90,6 @@ POINTS: Mapping[str, str] = {
 """Each point's name -> what has happened just before it, and what has not yet."""
 
 
-def reach(point: str) -> None:
+def failpoint(point: str) -> None:
     """Signals to whoever listens that this process is at a point of POINTS."""
     sys.audit(EVENT + point)

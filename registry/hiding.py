@@ -13,12 +13,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
-from raie.registry.db.shown_url import HIDDEN, SHORTEST, secrets_in, userinfo_of
+from raie.registry.db.shown_url import HIDDEN, SHORTEST, is_secret_key, secrets_in, userinfo_of
 
 __all__ = ["hiding"]
 
-_SECRET_NAME = r"[\w.\-]*(?:pass|pwd|secret|token|key|sig|auth|cred)[\w.\-]*"
-_QUERY = re.compile(rf"([?&;]{_SECRET_NAME}=)([^&;#\s\"'<>]*)", re.IGNORECASE)
+_QUERY = re.compile(r"([?&;])([\w.\-]+)=([^&;#\s\"'<>]*)")
 # Not behind a third slash, where a file's path begins.
 _USERINFO = re.compile(r"(?<=://)[^/\s\"<>][^\s\"<>]*(?=@)")
 _ENDS = re.compile(r"[/@?#:&;=\\\s]+")
@@ -40,9 +39,14 @@ def hiding(url: str, secrets: Iterable[str | None] = ()) -> Callable[[str], str]
 
     def hide(text: str) -> str:
         known_gone = pattern.sub(HIDDEN, text) if pattern else text
-        return _QUERY.sub(rf"\1{HIDDEN}", _USERINFO.sub(HIDDEN, known_gone))
+        return _QUERY.sub(_parameter, _USERINFO.sub(HIDDEN, known_gone))
 
     return hide
+
+
+def _parameter(match: re.Match[str]) -> str:
+    """A parameter of any URL: its value stays only where the name is not that of a secret."""
+    return f"{match[1]}{match[2]}={HIDDEN}" if is_secret_key(match[2]) else match[0]
 
 
 def _spellings(secret: str) -> Iterator[str]:

@@ -12,13 +12,11 @@ Times are epoch seconds UTC.
 from __future__ import annotations
 
 import json
-import os
+import logging
 import re
-import secrets
-import socket
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, func, insert, or_, select, update
@@ -27,9 +25,9 @@ from raie.registry.canonical import canonical_json
 from raie.registry.db.engine import reading, write
 from raie.registry.db.tables import outbox_events
 from raie.registry.errors import DatabaseUnreachable, MlflowUnreachable
-from raie.registry.failpoints import reach
+from raie.registry.failpoints import failpoint
 from raie.registry.hiding import hiding
-from raie.registry.leases import latest_end
+from raie.registry.leases import RELAY_LEASE_S, latest_end, new_lease_owner
 from raie.registry.outbox_records import (
     Failure,
     OutboxEvent,
@@ -38,7 +36,6 @@ from raie.registry.outbox_records import (
 )
 
 __all__ = [
-    "LEASE_S",
     "Progress",
     "Publisher",
     "clean_errors",
@@ -48,11 +45,10 @@ __all__ = [
     "requeue",
 ]
 
-LEASE_S = 60.0
-"""A relay renews its lease at every step; a step is at most a few requests of 5 s each."""
-
 _ERROR_LENGTH = 500
 _FAILURES_SHOWN = 50
+
+_log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 _e = outbox_events.c
@@ -76,9 +72,9 @@ class Progress:
         """The step's result: what an earlier attempt saved, or what `act` gives now; it must have a JSON form."""
         if name not in self._finished:
             result = act()
-            reach("outbox.step_done")
+            failpoint("outbox.step_done")
             self._save(self._finished | {name: result})
-            reach("outbox.step_saved")
+            failpoint("outbox.step_saved")
             self._finished[name] = result
         done: _T = self._finished[name]
         return done
@@ -110,7 +106,7 @@ def drain(
     engine: Engine,
     publisher: Publisher,
     *,
-    lease_s: float = LEASE_S,
+    lease_s: float = RELAY_LEASE_S,
     clock: Callable[[], float] = time.time,
     hide: Callable[[str], str] = _NO_SECRET,
     is_lasting: Callable[[OutboxEvent, Exception], bool] = lambda event, error: False,
@@ -158,11 +154,11 @@ def _publish(
 ) -> Exception | None:
     """None where the event is published, else the error that stopped it."""
     try:
-        reach("outbox.claimed")
+        failpoint("outbox.claimed")
         publisher.publish(event, Progress(finished, lambda steps: relay.save(event, steps)))
-        reach("outbox.published")
+        failpoint("outbox.published")
         relay.finish(event)
-        reach("outbox.finished")
+        failpoint("outbox.finished")
     except DatabaseUnreachable:
         raise
     except Exception as error:
@@ -183,11 +179,7 @@ class _Relay:
     lease_s: float
     clock: Callable[[], float]
     hide: Callable[[str], str]
-    owner: str = ""
-
-    def __post_init__(self) -> None:
-        owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-        object.__setattr__(self, "owner", owner)
+    owner: str = field(default_factory=new_lease_owner)
 
     def claim(self, held: set[str], refused: set[int]) -> tuple[OutboxEvent, Mapping[str, Any]] | None:
         """Leases the oldest event that is first in its model; with its finished steps, or None for no event.
@@ -228,6 +220,7 @@ class _Relay:
         # An outage says nothing of the event, however often it is met.
         attempts = event.attempts - isinstance(error, MlflowUnreachable)
         self._update(event, last_error=line, attempts=attempts, **_FREE)
+        _log.warning("event %d of the outbox (%s) was not published: %s", event.id, event.kind, line)
         return Failure(event.id, event.model, event.kind, event.attempts, line, event.subject)
 
     def release(self, event: OutboxEvent) -> None:
@@ -268,7 +261,7 @@ def requeue(engine: Engine) -> int:
 
     An event that a relay holds now is left to it.
     """
-    free = or_(_e.lease_expires_at.is_(None), ~_leased(time.time(), LEASE_S))
+    free = or_(_e.lease_expires_at.is_(None), ~_leased(time.time(), RELAY_LEASE_S))
     again = update(outbox_events).where(_e.published_at.is_not(None), free)
     return write(engine, lambda c: c.execute(again.values(published_at=None, progress="{}", **_FREE)).rowcount)
 
@@ -318,7 +311,7 @@ def outbox_status(engine: Engine, hide: Callable[[str], str] = _NO_SECRET) -> Ou
         func.count().filter(failing),
         func.min(_e.created_at).filter(pending),
         func.max(_e.published_at),
-        func.max(_e.lease_expires_at).filter(pending & _leased(time.time(), LEASE_S)),
+        func.max(_e.lease_expires_at).filter(pending & _leased(time.time(), RELAY_LEASE_S)),
     ).select_from(outbox_events)
     with reading(engine) as connection:
         pending, published, failed, oldest, newest, leased = connection.execute(counts).one()

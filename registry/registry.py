@@ -21,7 +21,9 @@ from raie.registry.db.tables import edits as edits_table
 from raie.registry.db.tables import models as models_table
 from raie.registry.edits import commit, rollback
 from raie.registry.edits import lifecycle as edits
-from raie.registry.failpoints import reach
+from raie.registry.errors import BlobMissing
+from raie.registry.failpoints import failpoint
+from raie.registry.leases import new_lease_owner
 from raie.registry.ownership import standing
 from raie.registry.ownership.identity import scope_of
 from raie.registry.promotion import admission
@@ -45,7 +47,7 @@ class Registry:
 
     engine: Engine
     store: ArtifactStore
-    lease_owner: str = field(default_factory=edits.new_lease_owner)
+    lease_owner: str = field(default_factory=new_lease_owner)
     checked: dict[str, float] = field(default_factory=dict, repr=False, compare=False)
 
     @staticmethod
@@ -81,8 +83,16 @@ class Registry:
         return blobs.put_all(self.engine, self.store, data)
 
     def get(self, digest: Digest) -> bytes:
-        """The bytes, whose sha256 is this; raises BlobMissing and BlobCorrupt."""
-        return self.store.get(check_digest(digest))
+        """The bytes, whose sha256 is this.
+
+        Raises BlobMissing, BlobCorrupt, and SnapshotExpired where only snapshots that expired needed the blob.
+        """
+        try:
+            return self.store.get(check_digest(digest))
+        except BlobMissing:
+            with reading(self.engine) as connection:
+                queries.require_unexpired(connection, digest)
+            raise
 
     # Reading
 
@@ -167,21 +177,21 @@ class Registry:
                 base=base,
             ),
         )
-        reach("begin.committed")
+        failpoint("begin.committed")
         return edit
 
-    def record_part(self, model: str, number: int, key: str, value: Mapping[str, Any]) -> None:
+    def record_checkpoint(self, model: str, number: int, key: str, value: Mapping[str, Any]) -> None:
         """Records the result of a finished step, so that another process can go on from there; renews the lease.
 
         The digests in it are safe from gc while the edit runs. Raises LeaseLost and EditStateError.
         """
-        write(self.engine, lambda c: edits.record_part(c, self.lease_owner, model, number, key, value))
-        reach("part.committed")
+        write(self.engine, lambda c: edits.record_checkpoint(c, self.lease_owner, model, number, key, value))
+        failpoint("checkpoint.committed")
 
-    def parts(self, model: str, number: int) -> dict[str, Mapping[str, Any]]:
+    def checkpoints(self, model: str, number: int) -> dict[str, Mapping[str, Any]]:
         """The results of an edit's finished steps by key, sorted; raises NotFound."""
         with reading(self.engine) as connection:
-            return edits.parts(connection, model, number)
+            return edits.checkpoints(connection, model, number)
 
     def heartbeat(self, model: str, number: int) -> None:
         """Renews the lease of an edit this process works on; raises LeaseLost and EditStateError."""
@@ -195,7 +205,7 @@ class Registry:
         """
         self.require_writable()
         edit = write(self.engine, lambda c: edits.resume(c, self.lease_owner, model, number, author, force))
-        reach("resume.committed")
+        failpoint("resume.committed")
         return edit
 
     def abort(self, model: str, number: int, author: Author | None = None, *, force: bool = False) -> Edit:
@@ -206,7 +216,7 @@ class Registry:
         """
         self.require_writable(store_needed=False)
         edit = write(self.engine, lambda c: edits.abort(c, self.lease_owner, model, number, author, force))
-        reach("abort.committed")
+        failpoint("abort.committed")
         return edit
 
     def commit(
@@ -265,16 +275,16 @@ class Registry:
         """Moves an alias to a snapshot, making it where it is new; asked again, returns the same move, as repeated.
 
         expected: a reference to the snapshot it must point to, "" where it must not exist, None for either; it is
-        compared first, so who asks again with one gets AliasConflict.  override: pass over gates that the alias's
+        compared first, so who asks again with one gets AliasConflict.  override: pass over checks that the alias's
         policy allows to be passed over; needs a reason.
         Before it moves, the store is asked for every blob of the snapshot; none is read.
         Raises AliasConflict, NotFound, InvalidValue, SnapshotExpired, BlobMissing, StoreUnreachable, and
-        PromotionRefused naming each failed gate.
+        PromotionRefused naming each failed check.
         """
         target = preflight.require_snapshot(self, model, ref)
         self.require_writable(store_needed=False)
         move = write(self.engine, lambda c: promotion.promote(c, model, target, alias, author, expected, override))
-        reach("promote.committed")
+        failpoint("promote.committed")
         return move
 
     def promote_region(

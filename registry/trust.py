@@ -1,6 +1,6 @@
 """What people do about trust, each in one transaction: policies, approvals, evaluations, keys and signatures.
 
-The rules are in the modules it calls: policy (the gates), policy_versions, evaluations, approvals, keys.
+The rules are in the modules it calls: policy (the checks), policy_versions, evaluations, approvals, keys.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def set_policy(
 def rehearse(
     registry: Registry, model: str, ref: str, alias: str, expected: str | None = None
 ) -> aliases.Rehearsal:
-    """What a promotion would do, with every gate; changes nothing.
+    """What a promotion would do, with every check; changes nothing.
 
     expected: as for `Registry.promote`. Raises NotFound, InvalidValue and AliasConflict.
     """

@@ -78,8 +78,8 @@ _STORED = "rows, digests and the audit chain hold this word"
 KEPT: dict[str, str] = dict.fromkeys(
     (
         'CHERRY_PICK = "compose"',
-        "commit, rollback, compose   the edit as it is closed, its operations, the region versions and the snapshot "
-        "it added",
+        "commit, rollback, compose   the edit as it is closed, its operations, the region versions and the snapshot it "
+        "added",
         """f"NEW.kind = 'compose' OR {_EDITS_HEADS}",""",
         """"SELECT 'recsys', last_edit, 'compose', 'running', 0, 'no json', '{}', 'eve', '', 1 FROM models",""",
         """"SELECT 'recsys', last_edit, 'compose', 'running', 0, '{}', '{}', 'eve', '', 1 FROM models",""",

@@ -23,7 +23,7 @@ def show_checks(rehearsal: Rehearsal, alias: str, output: Output) -> None:
         "from": rehearsal.source,
         "to": rehearsal.target,
         "passes": rehearsal.accepted,
-        "gates": [check.to_json() for check in rehearsal.gates],
+        "gates": [check.to_json() for check in rehearsal.checks],
     }
     output.show(value, lambda: _lines(rehearsal, alias))
     if not rehearsal.accepted:
@@ -32,7 +32,7 @@ def show_checks(rehearsal: Rehearsal, alias: str, output: Output) -> None:
 
 def _lines(rehearsal: Rehearsal, alias: str) -> list[str]:
     lines = [f"{accent(alias, 'green')} {step(rehearsal.source, rehearsal.target)}"]
-    if not rehearsal.gates:
+    if not rehearsal.checks:
         return [*lines, "no check: nothing is asked of this alias"]
     rows = [
         [
@@ -41,8 +41,8 @@ def _lines(rehearsal: Rehearsal, alias: str) -> list[str]:
             check.expected,
             check.actual,
         ]
-        for check in rehearsal.gates
+        for check in rehearsal.checks
     ]
-    advice = dict.fromkeys(check.advice for check in rehearsal.gates if not check.passed)
+    advice = dict.fromkeys(check.advice for check in rehearsal.checks if not check.passed)
     verdict = f"{short(rehearsal.target)} may be promoted" if rehearsal.accepted else "it would be refused"
     return [*lines, *table(["", "check", "expected", "found"], rows), *advice, verdict]

@@ -103,7 +103,7 @@ def edit_record(workspace: Workspace, number: int) -> EditRecord:
     registry, model = workspace.registry(), workspace.model
     edit = registry.edit(model, number)
     operations = tuple(lineage.operations(registry, model, number))
-    return EditRecord(edit, operations, tuple(sorted(registry.parts(model, number))))
+    return EditRecord(edit, operations, tuple(sorted(registry.checkpoints(model, number))))
 
 
 @publishes_chain_head

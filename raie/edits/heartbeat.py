@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from raie.registry import Registry, RegistryError
 
 __all__ = ["HEARTBEAT_S", "kept_alive"]
 
 HEARTBEAT_S = 30.0
+
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -20,8 +23,11 @@ def kept_alive(registry: Registry, model: str, number: int) -> Iterator[None]:
 
     def renew() -> None:
         while not ended.wait(HEARTBEAT_S):
-            with suppress(RegistryError):  # the commit needs the lease too, and says what happened to it
+            try:
                 registry.heartbeat(model, number)
+            except RegistryError as error:
+                # The commit needs the lease too, and says what happened to it.
+                _log.warning("the lease of edit %d was not renewed: %s", number, error)
 
     thread = threading.Thread(target=renew, daemon=True, name=f"lease of edit {number}")
     thread.start()

@@ -240,7 +240,7 @@ def apply_edit(
         },
         base=plan.base.id,
     )
-    registry.record_part(model, edit.number, "prepared", {"blob": digest})
+    registry.record_checkpoint(model, edit.number, "prepared", {"blob": digest})
     return edit.number, _train_and_commit(registry, model, edit, plan.view, plan.prepared, work, workers, progress)
 
 
@@ -328,7 +328,7 @@ def _trained(
         return {}
     done = {
         int(key.removeprefix("region ")): _recalled(registry, value)
-        for key, value in registry.parts(model, number).items()
+        for key, value in registry.checkpoints(model, number).items()
         if key.startswith("region ")
     }
     together = view.settings.engine.edit.shared_epochs > 0
@@ -338,7 +338,7 @@ def _trained(
         progress(what, len(done), total)
         with closing(results):  # an interrupt in here stops the workers at once
             for result in results:
-                registry.record_part(model, number, f"region {result.region}", _remembered(registry, result))
+                registry.record_checkpoint(model, number, f"region {result.region}", _remembered(registry, result))
                 done[result.region] = result
                 progress(what, len(done), total)
 

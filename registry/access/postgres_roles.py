@@ -58,7 +58,7 @@ RIGHTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     | {
         "models": ("INSERT", "UPDATE (last_edit)"),
         "heads": ("INSERT", "UPDATE (snapshot, moved_at)"),
-        "edit_parts": ("INSERT", "UPDATE (value, created_at)"),
+        "edit_checkpoints": ("INSERT", "UPDATE (value, created_at)"),
     },
     "promoter": _AUDIT | _COMMIT | _MOVE | {"approvals": ("INSERT",), "approval_events": ("INSERT",)},
     "collector": _AUDIT

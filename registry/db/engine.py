@@ -7,6 +7,7 @@ those of one call, and closed after it, so a Registry can be used across a fork 
 
 from __future__ import annotations
 
+import logging
 import random
 import re
 import time
@@ -46,6 +47,8 @@ __all__ = [
     "upsert",
     "write",
 ]
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -161,6 +164,12 @@ def write(database: Database, step: Callable[[Connection], T]) -> T:
         except OperationalError as error:
             if getattr(error.orig, "sqlstate", None) not in _SERIALISATION:
                 raise
+            _log.warning(
+                "write transaction met a conflict (SQLSTATE %s); attempt %d of %d",
+                getattr(error.orig, "sqlstate", None),
+                attempt + 1,
+                WRITE_ATTEMPTS,
+            )
             time.sleep(random.uniform(0, 0.01 * 2**attempt))
     raise DatabaseBusy(
         f"Expected a transaction to land within {WRITE_ATTEMPTS} attempts, found a conflict in each"

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import re
-import socket
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import CTE, JSON, Connection, Row, Select, and_, column, func, literal, select
+from sqlalchemy import CTE, JSON, Connection, Row, Select, and_, column, func, literal, or_, select
 
 from raie.registry.canonical import canonical_json, parse_json
 from raie.registry.db.engine import chunked
-from raie.registry.db.tables import adapter_versions, aliases, edits, expired_snapshots, heads, models, snapshots
+from raie.registry.db.tables import (
+    adapter_versions,
+    aliases,
+    edits,
+    expired_snapshots,
+    heads,
+    models,
+    snapshot_blobs,
+    snapshots,
+)
 from raie.registry.errors import BlobCorrupt, InvalidValue, NotFound, SnapshotExpired
-from raie.registry.leases import lease_is_over
+from raie.registry.leases import EDIT_LEASE_S, lease_is_over, lease_owner_is_gone
 from raie.registry.states import EditState
 from raie.registry.times import iso
 from raie.registry.values import (
@@ -34,20 +41,19 @@ from raie.registry.values import (
 )
 
 __all__ = [
-    "LEASE_S",
     "check_alias",
     "edit_by_number",
     "edit_of",
     "expiry_text",
     "head_id",
     "kept_snapshot",
-    "lease_owner_is_gone",
     "lock_model",
     "next_region_id",
     "operation_of",
     "pointed_at",
     "require_kept",
     "require_model",
+    "require_unexpired",
     "resolve_id",
     "select_snapshots",
     "snapshot_by_id",
@@ -58,9 +64,6 @@ __all__ = [
     "versions_of",
     "wanted_entries",
 ]
-
-LEASE_S = 120.0
-"""A process that trains renews its lease several times in this time; one that was killed loses it soon after."""
 
 _PREFIX = re.compile(r"[0-9a-f]{4,64}")
 _EDIT = re.compile(r"edit:([0-9]{1,9})")
@@ -133,6 +136,24 @@ def require_kept(connection: Connection, ids: Iterable[str]) -> None:
                 "`raie log` shows which are kept",
                 row.snapshot,
             )
+
+
+def require_unexpired(connection: Connection, digest: Digest) -> None:
+    """Raises SnapshotExpired for a blob that no kept snapshot needs, and one that expired did: then nothing is lost."""
+    if connection.execute(
+        select(snapshot_blobs.c.digest).where(snapshot_blobs.c.digest == digest).limit(1)
+    ).first():
+        return
+    needs = or_(snapshots.c.id == digest, snapshots.c.manifest.contains(digest, autoescape=True))
+    query = select_snapshots().where(needs, _x.snapshot.is_not(None)).order_by(_x.at.desc()).limit(1)
+    row = connection.execute(query).first()
+    if row is not None:
+        expiry = Expiry(row.expired_at, row.actor, row.reason, row.event)
+        raise SnapshotExpired(
+            f"Expected blob {digest}, found that snapshot {row.id[:12]}, which needed it, {expiry_text(expiry)}; "
+            "`raie log` shows which are kept",
+            row.id,
+        )
 
 
 def expiry_text(expiry: Expiry) -> str:
@@ -244,24 +265,10 @@ def edit_of(row: Row[Any]) -> Edit:
     fields["report"] = parse_json(fields["report"])
     fields["state"] = EditState(row.state)
     if row.state == EditState.RUNNING:
-        over = lease_is_over(row.lease_expires_at, LEASE_S, time.time())
+        over = lease_is_over(row.lease_expires_at, EDIT_LEASE_S, time.time())
         if over or lease_owner_is_gone(row.lease_owner):
             fields["state"] = EditState.ABANDONED
     return Edit(**fields)
-
-
-def lease_owner_is_gone(lease_owner: str) -> bool:
-    """Whether a lease's owner, host:pid:token, was a process of this machine that no longer runs."""
-    host, _, rest = lease_owner.rpartition(":")[0].rpartition(":")
-    if os.name != "posix" or host != socket.gethostname() or not rest.isdigit():
-        return False
-    try:
-        os.kill(int(rest), 0)
-    except ProcessLookupError:
-        return True
-    except (PermissionError, OverflowError):
-        return False
-    return False
 
 
 def version_row(connection: Connection, model: str, region: int, version: int) -> AdapterVersion:

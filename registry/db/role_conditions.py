@@ -260,8 +260,8 @@ CONDITIONS = (
         for table in ("adapter_versions", "operations")
     ),
     Condition(
-        "edit_parts_running",
-        "edit_parts",
+        "edit_checkpoints_running",
+        "edit_checkpoints",
         "INSERT OR UPDATE",
         "NEW.value::json IS NOT NULL AND EXISTS (SELECT 1 FROM {s}.edits AS e WHERE e.model = NEW.model "
         "AND e.number = NEW.edit AND e.state = 'running')",

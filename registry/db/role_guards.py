@@ -6,8 +6,9 @@ The owner of a table is not held by them: he can drop a trigger. SQLite has no r
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 
 from raie.registry.db.role_conditions import CONDITIONS, HERE, Condition
 
@@ -32,14 +33,14 @@ def statements(connection: Connection) -> Iterator[str]:
     """The SQL that creates the triggers, which is also what the database should hold; none on SQLite."""
     if connection.dialect.name == "postgresql":
         schema = connection.exec_driver_sql("SELECT quote_ident(current_schema())").scalar_one()
-        for condition in CONDITIONS:
+        for condition in _conditions(connection):
             yield from _statements(condition, schema)
 
 
 def drop(connection: Connection) -> None:
     """Drops the triggers; nothing on SQLite."""
     if connection.dialect.name == "postgresql":
-        for condition in CONDITIONS:
+        for condition in _conditions(connection):
             connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {condition.name} ON {condition.table}")
             connection.exec_driver_sql(f"DROP FUNCTION IF EXISTS hold_{condition.name}()")
 
@@ -52,7 +53,23 @@ def expected(connection: Connection) -> set[str]:
         "SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass('outbox_events') AND attname = 'id' "
         "AND atttypid = 'bigint'::regtype"
     )
-    return {condition.name for condition in CONDITIONS} if connection.execute(long).scalar_one() else set()
+    return (
+        {condition.name for condition in _conditions(connection)}
+        if connection.execute(long).scalar_one()
+        else set()
+    )
+
+
+def _conditions(connection: Connection) -> list[Condition]:
+    """The conditions of the tables that are there: before revision 0007 one table had another name."""
+    there = set(inspect(connection).get_table_names())
+    return [
+        _as_before_0007(c) if c.table == "edit_checkpoints" and c.table not in there else c for c in CONDITIONS
+    ]
+
+
+def _as_before_0007(condition: Condition) -> Condition:
+    return replace(condition, name="edit_parts_running", table="edit_parts")
 
 
 def _search(connection: Connection, path: str) -> None:

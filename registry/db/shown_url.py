@@ -28,9 +28,8 @@ _HARMLESS = re.compile(
     "prepare_threshold|region|require_auth|requirepeer|service|sslcert|sslcrl|sslkey|sslmode|sslnegotiation|"
     "sslrootcert|sslsni|target_session_attrs|tcp_user_timeout|timeout|user|username"
 )
-_SECRET = re.compile(
-    "pass(word|wd|phrase)?$|pwd|secret|token|credential|signature|api_?key|access_?key|(client|server)_key|auth$"
-)
+_SECRET = re.compile("pass|pwd|secret|token|key|sig|auth|cred")
+"""In a name that is not harmless; one list for URLs and for texts that repeat them."""
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
 SHORTEST = 3
 """A shorter secret is no secret, and to hide each of its letters would garble a message."""
@@ -116,7 +115,8 @@ def userinfo_of(url: str) -> str | None:
 
 def is_secret_key(name: str) -> bool:
     """Whether a parameter of this name, `password` or `sslpassword` for example, holds a secret."""
-    return _SECRET.search(_plain(name)) is not None
+    plain = _plain(name)
+    return _HARMLESS.fullmatch(plain) is None and _SECRET.search(plain) is not None
 
 
 def _is_secret(part: str) -> bool:

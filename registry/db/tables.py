@@ -35,7 +35,7 @@ __all__ = [
     "audit_events",
     "audit_head",
     "blobs",
-    "edit_parts",
+    "edit_checkpoints",
     "edits",
     "evaluations",
     "expired_snapshots",
@@ -52,7 +52,7 @@ __all__ = [
     "snapshots",
 ]
 
-SCHEMA_REVISION = "0006"
+SCHEMA_REVISION = "0007"
 """The Alembic revision these tables are at; a database of any other is refused."""
 
 APPEND_ONLY_TABLES = (
@@ -141,8 +141,8 @@ edits = Table(
 )
 """proposal: the digest of the content the caller committed, before it was replayed on another head."""
 
-edit_parts = Table(
-    "edit_parts",
+edit_checkpoints = Table(
+    "edit_checkpoints",
     metadata,
     Column("model", _Name, primary_key=True),
     Column("edit", Integer, primary_key=True, autoincrement=False),

@@ -6,6 +6,7 @@ the head that was read, and transaction B lands it only if the head is still tha
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -18,12 +19,14 @@ from raie.registry.db.tables import edits
 from raie.registry.edits.landing import AnyLanding, RunningEdit, land
 from raie.registry.edits.merge import rebase
 from raie.registry.errors import BlobMissing, CommitConflict, EditStateError, IncompatibleRegions
-from raie.registry.failpoints import reach
+from raie.registry.failpoints import failpoint
 from raie.registry.ownership.identity import require_scope
 from raie.registry.store.base import ArtifactStore
 from raie.registry.values import Content, Manifest, RegionChange, Snapshot
 
 __all__ = ["LANDING_ATTEMPTS", "commit", "land_on_head", "write_unless_collected"]
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -52,7 +55,7 @@ def commit(
             if landed is not None:
                 return landed
             manifest = _manifest(connection, model, number, content)
-        reach("commit.planned")
+        failpoint("commit.planned")
         landing = RunningEdit(
             manifest=manifest, number=number, changes=tuple(changes), proposal=content.digest, report=report
         )
@@ -67,11 +70,15 @@ def land_on_head(
 ) -> Snapshot | None:
     """Uploads the manifest and lands it; None where the head moved, or gc took the manifest, in between."""
     blobs.stage(database, store, landing.manifest.to_bytes())
-    reach("land.uploaded")
+    failpoint("land.uploaded")
     landed = write_unless_collected(
         database, store, landing, lambda connection: land(connection, lease_owner, landing)
     )
-    reach("land.committed")
+    failpoint("land.committed")
+    if landed is None:
+        _log.info(
+            "a landing on %s is tried again: the head moved, or gc took its manifest", landing.manifest.parent
+        )
     return landed
 
 
@@ -127,6 +134,7 @@ def _manifest(connection: Connection, model: str, number: int, content: Content)
 def _replay(connection: Connection, number: int, content: Content, base: str | None, head: str | None) -> Content:
     if base is None or head is None:
         raise CommitConflict(f"Expected head {base} for edit {number}, found {head}; begin a new edit", base, head)
+    _log.info("edit %d is replayed: its base is %s, the head is %s", number, base[:12], head[:12])
     older, newer = snapshot_by_id(connection, base).content, snapshot_by_id(connection, head).content
     try:
         return rebase(content, older, newer)

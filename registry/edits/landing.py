@@ -33,7 +33,7 @@ from raie.registry.db.tables import adapter_versions, edits, expired_snapshots, 
 from raie.registry.edits.lifecycle import insert_edit, require_lease
 from raie.registry.edits.merge import changed_regions
 from raie.registry.errors import CommitConflict, InvalidValue
-from raie.registry.failpoints import reach
+from raie.registry.failpoints import failpoint
 from raie.registry.outbox_records import SNAPSHOT_COMMITTED
 from raie.registry.recorded_rows import closed, edit_row
 from raie.registry.states import AuditAction, EditKind, EditState
@@ -115,7 +115,7 @@ def land(connection: Connection, lease_owner: str, landing: AnyLanding) -> Snaps
     # Under the lock: a snapshot that expires now has either given its blobs to this one before, or is refused.
     require_kept(connection, landing.sources if isinstance(landing, NewEdit) else ())
     accept(connection, manifest.id)
-    reach("land.locked")
+    failpoint("land.locked")
     edit = _edit_that_lands(connection, lease_owner, landing)
     before = None if manifest.parent is None else snapshot_by_id(connection, manifest.parent)
     parent = None if before is None else before.content
@@ -123,16 +123,16 @@ def land(connection: Connection, lease_owner: str, landing: AnyLanding) -> Snaps
     # A snapshot is later than its parent, though the clock went back: the history is shown in this order.
     made_at = at if before is None else max(at, before.created_at + _TICK_S)
     added = _insert_snapshot(connection, manifest, parent, edit.number, made_at)
-    reach("land.snapshot_inserted")
+    failpoint("land.snapshot_inserted")
     versions, numbered = _number_versions(connection, landing, parent, edit.number, at)
-    reach("land.versions_inserted")
+    failpoint("land.versions_inserted")
     done = _insert_operations(connection, landing, edit.number, versions)
-    reach("land.operations_inserted")
+    failpoint("land.operations_inserted")
     if _moves_head(landing):
         _move_head(connection, manifest, at)
-        reach("land.head_moved")
+        failpoint("land.head_moved")
     end = _close_edit(connection, landing, edit.number, at)
-    reach("land.edit_closed")
+    failpoint("land.edit_closed")
     event = audit.append(
         connection,
         author=Author(edit.actor, edit.reason),
@@ -144,12 +144,12 @@ def land(connection: Connection, lease_owner: str, landing: AnyLanding) -> Snaps
         at=at,
         rows=closed(edit_row(edit, **end), done, numbered, added),
     )
-    reach("land.audited")
+    failpoint("land.audited")
     closed_edit = edit_by_number(connection, model, edit.number)
     # The chain head goes out with the event: a table rewritten later no longer fits what MLflow shows.
     payload = _payload(closed_edit, landing, versions) | {"audit_head": f"{event.id}:{event.hash}"}
     outbox.enqueue(connection, model, SNAPSHOT_COMMITTED, payload)
-    reach("land.enqueued")
+    failpoint("land.enqueued")
     return snapshot_by_id(connection, manifest.id)
 
 

@@ -7,9 +7,6 @@ commit is then refused.
 
 from __future__ import annotations
 
-import os
-import secrets
-import socket
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -21,7 +18,6 @@ from raie.registry.author import Author
 from raie.registry.canonical import parse_json
 from raie.registry.db.engine import upsert
 from raie.registry.db.queries import (
-    LEASE_S,
     edit_by_number,
     head_id,
     kept_snapshot,
@@ -29,9 +25,10 @@ from raie.registry.db.queries import (
     require_model,
     text_of,
 )
-from raie.registry.db.tables import edit_parts, edits, models
+from raie.registry.db.tables import edit_checkpoints, edits, models
 from raie.registry.errors import CommitConflict, EditStateError, InvalidValue, LeaseLost
-from raie.registry.failpoints import reach
+from raie.registry.failpoints import failpoint
+from raie.registry.leases import EDIT_LEASE_S
 from raie.registry.recorded_rows import begun, closed, edit_row
 from raie.registry.states import AuditAction, EditKind, EditState
 from raie.registry.values import Edit, check_digest, check_name
@@ -39,22 +36,16 @@ from raie.registry.values import Edit, check_digest, check_name
 __all__ = [
     "abort",
     "begin",
+    "checkpoints",
     "heartbeat",
     "insert_edit",
-    "new_lease_owner",
-    "parts",
-    "record_part",
+    "record_checkpoint",
     "require_lease",
     "resume",
 ]
 
 _AT_ONCE = (EditKind.ROLLBACK, EditKind.CHERRY_PICK)
 _KINDS = tuple(kind for kind in EditKind if kind not in _AT_ONCE)
-
-
-def new_lease_owner() -> str:
-    """A name for this process as the owner of leases: host:pid:token."""
-    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
 def begin(
@@ -85,7 +76,7 @@ def begin(
     _require_start(model, kind, head)
     if base is not None and (head is None or kept_snapshot(connection, base).model != model):
         raise CommitConflict(f"Expected a base of model {model!r}, found snapshot {base} of another", base, head)
-    reach("begin.locked")
+    failpoint("begin.locked")
     number = insert_edit(
         connection,
         model,
@@ -98,7 +89,7 @@ def begin(
         author=author,
         lease_owner=lease_owner,
     )
-    reach("begin.inserted")
+    failpoint("begin.inserted")
     edit = edit_by_number(connection, model, number)
     made = select(models).where(models.c.name == model)
     rows = [dict(row._mapping) for row in connection.execute(made)] if kind == EditKind.SETUP else []
@@ -111,7 +102,7 @@ def begin(
         source=base or head,
         rows=begun(edit_row(edit), rows),
     )
-    reach("begin.audited")
+    failpoint("begin.audited")
     return edit
 
 
@@ -158,7 +149,7 @@ def insert_edit(
         "reason": author.reason,
         "created_at": now,
         "lease_owner": lease_owner,
-        "lease_expires_at": now + LEASE_S,
+        "lease_expires_at": now + EDIT_LEASE_S,
     }
     connection.execute(insert(edits).values(row))
     return number
@@ -200,7 +191,7 @@ def resume(
     edit = _require_abandoned(connection, lease_owner, model, number, force)
     author = Author(edit.actor) if author is None else author
     _lease(connection, lease_owner, model, number)
-    reach("resume.leased")
+    failpoint("resume.leased")
     if edit.lease_owner != lease_owner:
         subject = f"edit:{number}"
         audit.append(
@@ -230,7 +221,7 @@ def abort(
     mine = (edits.c.model == model, edits.c.number == number)
     end: dict[str, Any] = {"state": EditState.ABORTED, "closed_at": time.time(), "close_reason": author.reason}
     connection.execute(update(edits).where(*mine).values(end | {"lease_owner": None, "lease_expires_at": None}))
-    reach("abort.closed")
+    failpoint("abort.closed")
     rows, subject = closed(edit_row(edit, **end)), f"edit:{number}"
     audit.append(connection, author=author, action=AuditAction.ABORT, model=model, subject=subject, rows=rows)
     return edit_by_number(connection, model, number)
@@ -244,26 +235,26 @@ def _require_abandoned(connection: Connection, lease_owner: str, model: str, num
 
 
 def _lease(connection: Connection, lease_owner: str, model: str, number: int) -> None:
-    lease = {"lease_owner": lease_owner, "lease_expires_at": time.time() + LEASE_S}
+    lease = {"lease_owner": lease_owner, "lease_expires_at": time.time() + EDIT_LEASE_S}
     connection.execute(update(edits).where(edits.c.model == model, edits.c.number == number).values(lease))
 
 
-def record_part(
+def record_checkpoint(
     connection: Connection, lease_owner: str, model: str, number: int, key: str, value: Mapping[str, Any]
 ) -> None:
     """Records the result of a finished step, replacing an earlier one of the same key, and renews the lease."""
     heartbeat(connection, lease_owner, model, number)
     row = {"value": text_of(dict(value)), "created_at": time.time()}
-    part = upsert(connection, edit_parts).values(
-        model=model, edit=number, key=check_name(key, "part's key"), **row
+    row_of = upsert(connection, edit_checkpoints).values(
+        model=model, edit=number, key=check_name(key, "checkpoint's key"), **row
     )
-    connection.execute(part.on_conflict_do_update(index_elements=["model", "edit", "key"], set_=row))
-    reach("part.written")
+    connection.execute(row_of.on_conflict_do_update(index_elements=["model", "edit", "key"], set_=row))
+    failpoint("checkpoint.written")
 
 
-def parts(connection: Connection, model: str, number: int) -> dict[str, Mapping[str, Any]]:
+def checkpoints(connection: Connection, model: str, number: int) -> dict[str, Mapping[str, Any]]:
     """The recorded results by key, sorted: a clock that went back would put them in another order."""
     require_model(connection, model)
-    mine = (edit_parts.c.model == model, edit_parts.c.edit == number)
-    rows = connection.execute(select(edit_parts).where(*mine).order_by(edit_parts.c.key))
+    mine = (edit_checkpoints.c.model == model, edit_checkpoints.c.edit == number)
+    rows = connection.execute(select(edit_checkpoints).where(*mine).order_by(edit_checkpoints.c.key))
     return {row.key: parse_json(row.value) for row in rows}

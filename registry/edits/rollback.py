@@ -29,7 +29,7 @@ from raie.registry.edits.commit import LANDING_ATTEMPTS, land_on_head
 from raie.registry.edits.landing import NewEdit
 from raie.registry.edits.merge import changed_regions, contested_regions, revert
 from raie.registry.errors import CommitConflict, EditStateError, IncompatibleRegions, RollbackConflict
-from raie.registry.failpoints import reach
+from raie.registry.failpoints import failpoint
 from raie.registry.states import EditKind, RegionAction
 from raie.registry.store.base import ArtifactStore
 from raie.registry.values import Content, Manifest, RegionChange, Snapshot
@@ -101,7 +101,7 @@ def _land(
                 return head
             require_kept(connection, undone.sources)
             changes = changes_between(connection, model, head.content, content, RegionAction.REVERT)
-        reach("rollback.planned")
+        failpoint("rollback.planned")
         landing = NewEdit(
             kind=EditKind.ROLLBACK,
             author=author,

@@ -24,7 +24,7 @@ from raie.registry.db.engine import chunked, reading
 from raie.registry.db.tables import (
     SCHEMA_REVISION,
     blobs,
-    edit_parts,
+    edit_checkpoints,
     edits,
     expired_snapshots,
     metadata,
@@ -189,10 +189,12 @@ def _needed(connection: Connection) -> tuple[tuple[Digest, int], ...]:
         edits.c.plan_digest.is_not(None),
     )
     planned = connection.execute(select(edits.c.plan_digest).select_from(result).where(*alive)).scalars()
-    parts = (
-        select(edit_parts.c.value).select_from(edit_parts.join(edits)).where(edits.c.state == EditState.RUNNING)
+    values = (
+        select(edit_checkpoints.c.value)
+        .select_from(edit_checkpoints.join(edits))
+        .where(edits.c.state == EditState.RUNNING)
     )
-    recorded = {digest for value in connection.execute(parts).scalars() for digest in _DIGEST.findall(value)}
+    recorded = {digest for value in connection.execute(values).scalars() for digest in _DIGEST.findall(value)}
     named = set(connection.execute(select(snapshot_blobs.c.digest)).scalars())
     more = recorded.union(planned)
     rows = connection.execute(select(blobs.c.digest, blobs.c.size, blobs.c.state).order_by(blobs.c.digest))

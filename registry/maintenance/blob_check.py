@@ -15,7 +15,7 @@ from sqlalchemy import Connection, select
 from raie.registry.db.engine import chunked, reading
 from raie.registry.db.tables import blobs
 from raie.registry.errors import BlobCorrupt, BlobMissing, StoreUnreachable
-from raie.registry.failpoints import reach
+from raie.registry.failpoints import failpoint
 from raie.registry.registry import Registry
 from raie.registry.states import BlobState
 from raie.registry.store.base import ArtifactStore
@@ -64,7 +64,7 @@ def read_back(registry: Registry, wanted: Mapping[str, BlobRow | None]) -> ReadB
     """
     sizes, known, wrong = dict[str, int](), dict(wanted), dict[str, Exception]()
     failed = _read(registry.store, wanted, sizes)
-    reach("verify.read")
+    failpoint("verify.read")
     for attempt in range(_ATTEMPTS):
         if not failed:
             break

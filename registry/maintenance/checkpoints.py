@@ -7,17 +7,22 @@ remove them there, which its policy can forbid.
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from raie.registry.audit import Checkpoint, chain_head
 from raie.registry.canonical import canonical_json
 from raie.registry.db.engine import reading
+from raie.registry.deadline import Deadline
+from raie.registry.errors import RegistryError
 from raie.registry.ownership import identity, marker
 from raie.registry.ownership.reachable import require_store
 from raie.registry.registry import Registry
 
-__all__ = ["publish", "published", "retired"]
+__all__ = ["publish", "publish_if_answered", "published", "retired"]
+
+_log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"audit/[0-9a-f]{32}(?:-[0-9]{1,9})?/([0-9]{1,18})-([0-9a-f]{64})\.json")
 
@@ -36,6 +41,24 @@ def publish(registry: Registry) -> str | None:
     data = canonical_json({"event": int(number), "hash": hashed})
     registry.store.put_record(f"{folder}/{int(number):012d}-{hashed}.json", data)
     return head
+
+
+def publish_if_answered(opened: Callable[[], Registry], wait_s: float) -> bool:
+    """Keeps the chain head in the store if the store answers soon; the next call keeps what this one could not.
+
+    Args:
+        opened: gives the registry whose chain head it is; opening it counts towards the time.
+        wait_s: how long the store is waited for, in seconds.
+
+    Returns:
+        Whether it is kept; where not, the log says why.
+    """
+    try:
+        Deadline(wait_s).run(lambda: publish(opened()))
+    except (RegistryError, TimeoutError) as error:
+        _log.warning("the chain head was not kept in the store: %s", error)
+        return False
+    return True
 
 
 def published(registry: Registry) -> list[Checkpoint]:

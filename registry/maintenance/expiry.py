@@ -36,7 +36,7 @@ from raie.registry.db.tables import (
     snapshots,
 )
 from raie.registry.errors import InvalidValue
-from raie.registry.failpoints import reach
+from raie.registry.failpoints import failpoint
 from raie.registry.registry import Registry
 from raie.registry.states import AuditAction, EditState
 from raie.registry.times import iso
@@ -110,14 +110,14 @@ def expire(registry: Registry, model: str, rule: Rule, *, author: Author, dry_ru
     with reading(registry.engine) as connection:
         require_model(connection, model)
         verdicts = _verdicts(connection, model, rule, since)
-    reach("expire.evaluated")
+    failpoint("expire.evaluated")
     doomed = [verdict.snapshot for verdict in verdicts if not verdict.kept_by]
     gone = set(doomed) if dry_run else set[str]()
     because = replace(author, reason=f"{author.reason} ({rule})" if author.reason else str(rule))
     for batch in chunked([] if dry_run else doomed, _BATCH):
         step = partial(_expire, model=model, ids=batch, rule=rule, since=since, author=because)
         gone_now, in_use = write(registry.engine, step)
-        reach("expire.committed")
+        failpoint("expire.committed")
         gone |= gone_now
         verdicts = [replace(v, kept_by=in_use.get(v.snapshot, v.kept_by)) for v in verdicts]
     expired = tuple(verdict for verdict in verdicts if verdict.snapshot in gone)
@@ -223,7 +223,7 @@ def _expire(
 ) -> tuple[set[str], dict[str, tuple[str, ...]]]:
     """Lets a batch expire; returns what did, and what came into use since the rule was asked first, and how."""
     lock_model(connection, model)
-    reach("expire.locked")
+    failpoint("expire.locked")
     reasons = _in_use(connection, model, rule, since)
     in_use = {snapshot: tuple(reasons[snapshot]) for snapshot in ids if snapshot in reasons}
     earlier = select(expired_snapshots.c.snapshot).where(expired_snapshots.c.snapshot.in_(ids))
@@ -231,9 +231,9 @@ def _expire(
     chosen = [snapshot for snapshot in ids if snapshot not in taken]
     for snapshot, needed in _heirs(connection, chosen):
         keep_blobs(connection, snapshot, needed)
-    reach("expire.children_kept")
+    failpoint("expire.children_kept")
     connection.execute(delete(snapshot_blobs).where(snapshot_blobs.c.snapshot.in_(chosen)))
-    reach("expire.blobs_given_up")
+    failpoint("expire.blobs_given_up")
     at = time.time()
     for snapshot in chosen:
         event = audit.append(
@@ -245,10 +245,10 @@ def _expire(
             source=snapshot,
             at=at,
         )
-        reach("expire.audited")
+        failpoint("expire.audited")
         row = {"snapshot": snapshot, "at": at, "actor": author.name, "reason": author.reason, "event": event.id}
         connection.execute(insert(expired_snapshots).values(row))
-    reach("expire.marked")
+    failpoint("expire.marked")
     return set(chosen), in_use
 
 

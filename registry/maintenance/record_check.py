@@ -31,7 +31,7 @@ from raie.registry.recorded_rows import ACTIONS, COLUMNS, Rows, begun, closed, d
 from raie.registry.states import AuditAction, EditKind, EditState
 from raie.registry.values import digest_of
 
-__all__ = ["baseline", "check"]
+__all__ = ["Chain", "baseline", "check"]
 
 _STREAMED = {"yield_per": 1000}
 _LISTED = 50
@@ -52,12 +52,13 @@ class _Recorded:
 
 
 @dataclass(frozen=True)
-class _Chain:
-    """What the chain says, gathered while it is walked.
+class Chain:
+    """What the chain says, gathered while it is walked; `take` is given each event, oldest first.
 
     keys: what ties rows to events -> the numbers of the events.  old: the events without a digest, in order.
     baselines: number and digest of each upgrade that has one.  heads: model -> snapshot, time.  aliases: model, alias ->
-    snapshot, time.  numbers: model -> its last edit.  expired: snapshot -> time, actor, reason, event.
+    snapshot, time.  numbers: model -> its last edit.  expired: snapshot -> time, actor, reason, event.  first_digest: the
+    number of the first event with a digest, once it is known.
     """
 
     keys: dict[bytes, list[int]] = field(default_factory=dict)
@@ -68,11 +69,33 @@ class _Chain:
     numbers: dict[str, int] = field(default_factory=dict)
     expired: dict[str, tuple[float, str, str, int]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    first_digest: list[int] = field(default_factory=list)
+
+    def take(self, event: Mapping[str, Any]) -> None:
+        """Takes the columns of the next event."""
+        number, action, digest = event["id"], event["action"], event["digest"]
+        if digest and not self.first_digest:
+            self.first_digest.append(number)
+        if action in ACTIONS:
+            self.keys.setdefault(_key(event, digest) or b"", []).append(number)
+            if digest is None:
+                self.old.append(number)
+                if self.first_digest:
+                    self.problems.append(
+                        f"event {number} ({action}) has no digest of its rows, which events have since "
+                        f"{self.first_digest[0]}"
+                    )
+        elif action == AuditAction.UPGRADE and digest:
+            self.baselines.append((number, digest))
+        _derive(self, event)
 
 
-def check(connection: Connection) -> list[str]:
-    """One line for each row that no event records as it stands, each event without its rows, and each wrong pointer."""
-    chain = _walk(connection)
+def check(connection: Connection, chain: Chain | None = None) -> list[str]:
+    """One line for each row that no event records as it stands, each event without its rows, and each wrong pointer.
+
+    chain: what `Chain.take` was given of every event, oldest first; None reads them.
+    """
+    chain = _walk(connection) if chain is None else chain
     now, unmatched = _match(connection, chain)
     return [
         *chain.problems,
@@ -92,29 +115,17 @@ def baseline(connection: Connection) -> str | None:
 # The chain
 
 
-def _walk(connection: Connection) -> _Chain:
+def _walk(connection: Connection) -> Chain:
     """Reads every event once, oldest first."""
-    chain, first_digest = _Chain(), 0
+    chain = Chain()
     fields = ("id", "at", "actor", "action", "model", "subject", "source", "target", "reason", "digest")
     query = select(*(_e[name] for name in fields)).order_by(_e.id)
     for row in connection.execute(query, execution_options=_STREAMED):
-        event = dict(row._mapping)
-        first_digest = first_digest or (row.id if row.digest else 0)
-        if row.action in ACTIONS:
-            chain.keys.setdefault(_key(event, row.digest) or b"", []).append(row.id)
-            if row.digest is None:
-                chain.old.append(row.id)
-                if first_digest:
-                    chain.problems.append(
-                        f"event {row.id} ({row.action}) has no digest of its rows, which events have since {first_digest}"
-                    )
-        elif row.action == AuditAction.UPGRADE and row.digest:
-            chain.baselines.append((row.id, row.digest))
-        _derive(chain, event)
+        chain.take(dict(row._mapping))
     return chain
 
 
-def _derive(chain: _Chain, event: Mapping[str, Any]) -> None:
+def _derive(chain: Chain, event: Mapping[str, Any]) -> None:
     """What an event does to heads, aliases, numbers and expiries."""
     action, model, target, at = event["action"], event["model"], event["target"], event["at"]
     subject = str(event["subject"])
@@ -136,7 +147,7 @@ def _derive(chain: _Chain, event: Mapping[str, Any]) -> None:
 # Rows and their events
 
 
-def _match(connection: Connection, chain: _Chain) -> tuple[dict[int, str], list[str]]:
+def _match(connection: Connection, chain: Chain) -> tuple[dict[int, str], list[str]]:
     """Takes the event of each row from the chain's keys; for older events the digest of their rows now, and the names
     of the rows without an event."""
     old, now, unmatched = set(chain.old), dict[int, str](), list[str]()
@@ -179,7 +190,7 @@ def _take(keys: dict[bytes, list[int]], key: bytes | None) -> int | None:
     return number
 
 
-def _left_over(connection: Connection, chain: _Chain) -> Iterator[str]:
+def _left_over(connection: Connection, chain: Chain) -> Iterator[str]:
     """The events whose rows are gone, or are no longer what they were."""
     numbers = sorted(number for left in chain.keys.values() for number in left)
     for chunk in chunked(numbers[:_LISTED]):
@@ -190,7 +201,7 @@ def _left_over(connection: Connection, chain: _Chain) -> Iterator[str]:
         yield f"{len(numbers) - _LISTED} more events: what they tell of is missing or was changed"
 
 
-def _rebased(chain: _Chain, now: Mapping[int, str]) -> Iterator[str]:
+def _rebased(chain: Chain, now: Mapping[int, str]) -> Iterator[str]:
     """Baselines that the rows of older events no longer fit."""
     for number, digest in chain.baselines:
         old = [event for event in chain.old if event < number]
@@ -324,7 +335,7 @@ def _single(
 # Pointers
 
 
-def _pointers(connection: Connection, chain: _Chain) -> Iterator[str]:
+def _pointers(connection: Connection, chain: Chain) -> Iterator[str]:
     """Compares what only ever moves with where the events moved it."""
     heads = {row.model: (row.snapshot, row.moved_at) for row in connection.execute(select(tables.heads))}
     for model, held, logged in _different(heads, chain.heads):

@@ -25,6 +25,7 @@ from raie.registry.db.tables import SCHEMA_REVISION, audit_events, blobs, models
 from raie.registry.errors import BlobMissing, DatabaseBusy, InvalidValue, SchemaMismatch
 from raie.registry.maintenance import checkpoints, fsck, trust_rows
 from raie.registry.maintenance.backup import BLOBS, DATABASE, Backup, Fill, copy_rows, file_sha256, read_manifest
+from raie.registry.maintenance.record_check import Chain
 from raie.registry.ownership.identity import current, scope_of
 from raie.registry.registry import Registry
 from raie.registry.states import AuditAction
@@ -137,13 +138,14 @@ def _check(source: Engine, backup: Backup, store: ArtifactStore) -> int:
         answers = list(connection.exec_driver_sql("PRAGMA integrity_check").scalars())
         problems = [] if answers == ["ok"] else answers[:3]
         last = int(backup.chain_head.partition(":")[0])
+        recorded = Chain()
         chain = audit.verify_chain(
-            connection, [checkpoint for checkpoint in kept if (checkpoint.number or 0) <= last]
+            connection, [checkpoint for checkpoint in kept if (checkpoint.number or 0) <= last], recorded.take
         )
         problems += [
             *chain.problems,
             *fsck.check(connection).problems,
-            *trust_rows.check(connection).problems,
+            *trust_rows.check(connection, recorded).problems,
         ]
         if chain.head != backup.chain_head:
             problems.append(f"its audit ends at {chain.head}, the manifest says {backup.chain_head}")

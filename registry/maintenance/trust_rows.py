@@ -28,12 +28,15 @@ class TrustReport:
     problems: tuple[str, ...]
 
 
-def check(connection: Connection) -> TrustReport:
-    """Checks every signature, the audit against the rows in both directions, the triggers, and protected aliases."""
+def check(connection: Connection, chain: record_check.Chain | None = None) -> TrustReport:
+    """Checks every signature, the audit against the rows in both directions, the triggers, and protected aliases.
+
+    chain: as for `record_check.check`.
+    """
     count = connection.execute(select(func.count()).select_from(signatures)).scalar_one()
     problems = (
         *keys.invalid_signatures(connection),
-        *record_check.check(connection),
+        *record_check.check(connection, chain),
         *trigger_check.check(connection),
         *_unsigned(connection),
     )

@@ -23,13 +23,14 @@ from raie.registry import audit
 from raie.registry.author import Author
 from raie.registry.db.engine import chunked, reading, upsert, write
 from raie.registry.db.queries import select_snapshots, snapshot_of
-from raie.registry.db.tables import blobs, edit_parts, edits, expired_snapshots, snapshot_blobs, snapshots
+from raie.registry.db.tables import blobs, edit_checkpoints, edits, expired_snapshots, snapshot_blobs, snapshots
 from raie.registry.errors import BlobCorrupt, InvalidValue, StoreUnsupported
-from raie.registry.failpoints import reach
+from raie.registry.failpoints import failpoint
 from raie.registry.maintenance import fsck as references
 from raie.registry.maintenance import trust_rows
 from raie.registry.maintenance.blob_check import blob_rows, read_back
 from raie.registry.maintenance.checkpoints import published, retired
+from raie.registry.maintenance.record_check import Chain
 from raie.registry.ownership import standing as ownership
 from raie.registry.ownership.identity import require_scope
 from raie.registry.ownership.reachable import require_store
@@ -138,10 +139,11 @@ def verify(registry: Registry, *, checkpoints: Iterable[audit.Checkpoint] = ()) 
     # Before the chain: an end that is published while the chain is read would seem to be cut off.
     kept, owned = published(registry), ownership.check(registry, retired(registry))
     with reading(registry.engine) as connection:
-        chain = audit.verify_chain(connection, [*kept, *checkpoints])
-        checked, trust = references.check(connection), trust_rows.check(connection)
+        recorded = Chain()
+        chain = audit.verify_chain(connection, [*kept, *checkpoints], recorded.take)
+        checked, trust = references.check(connection), trust_rows.check(connection, recorded)
         rows = blob_rows(connection)
-    reach("verify.viewed")
+    failpoint("verify.viewed")
     live = {digest for digest, row in rows.items() if row.state == BlobState.LIVE}
     read = read_back(registry, {digest: rows.get(digest) for digest in checked.named | live})
     not_live = sorted(checked.named - live)
@@ -209,7 +211,7 @@ def gc(
     before = time.time() - grace_s
     with reading(registry.engine) as connection:
         unneeded, kept = _unneeded(connection, before)
-    reach("gc.listed")
+    failpoint("gc.listed")
     unknown = _orphans(registry, before)
     incomplete_uploads, problem = _incomplete_uploads(registry, before, dry_run=True)
     # In one order, as uploads take the rows' locks: each could otherwise wait for the other.
@@ -220,10 +222,10 @@ def gc(
             _mark, candidates=doomed, before=before, incomplete_uploads=len(incomplete_uploads), author=author
         )
         marked = write(registry.engine, mark)
-        reach("gc.mark_committed")
+        failpoint("gc.mark_committed")
         doomed = [blob for batch in chunked(marked, _AT_ONCE) for blob in _remove(registry, batch)]
         incomplete_uploads, problem = _incomplete_uploads(registry, before, dry_run=False)
-        reach("gc.leftovers_discarded")
+        failpoint("gc.leftovers_discarded")
     names = tuple(blob.digest for blob in unknown)
     return GcReport(dry_run, tuple(doomed), tuple(kept), tuple(incomplete_uploads), names, problem)
 
@@ -265,8 +267,8 @@ def _open_edits(connection: Connection) -> tuple[float, set[str]]:
     """When the oldest open edit began, and every digest that such edits recorded."""
     running = edits.c.state == EditState.RUNNING
     oldest = connection.execute(select(func.min(edits.c.created_at)).where(running)).scalar()
-    parts = select(edit_parts.c.value).select_from(edit_parts.join(edits)).where(running)
-    texts = connection.execute(parts).scalars()
+    values = select(edit_checkpoints.c.value).select_from(edit_checkpoints.join(edits)).where(running)
+    texts = connection.execute(values).scalars()
     return math.inf if oldest is None else oldest, {digest for text in texts for digest in _DIGEST.findall(text)}
 
 
@@ -306,17 +308,17 @@ def _mark(
     for chunk in chunked([blob.digest for blob in candidates]):
         mine = _b.digest.in_(chunk)
         connection.execute(select(_b.digest).where(mine).order_by(_b.digest).with_for_update()).all()
-        reach("gc.locked")
+        failpoint("gc.locked")
         still = [blob.digest for blob in _unneeded(connection, before, chunk)[0]]
         connection.execute(update(blobs).where(_b.digest.in_(still)).values(state=BlobState.DELETING))
-        reach("gc.marked")
+        failpoint("gc.marked")
         chosen.update(still)
     marked = [blob for blob in candidates if blob.digest in chosen]
     if marked or incomplete_uploads:
         size = sum(blob.size for blob in marked)
         subject = f"{len(marked)} blobs, {size} bytes, {incomplete_uploads} incomplete uploads"
         audit.append(connection, author=author, action=AuditAction.GC, subject=subject)
-        reach("gc.audited")
+        failpoint("gc.audited")
     return marked
 
 
@@ -329,17 +331,17 @@ def _remove(registry: Registry, batch: list[Collected]) -> list[Collected]:
         locked = set(connection.execute(query).scalars())
         require_scope(connection, registry.store)
         chosen = [blob for blob in batch if blob.digest in locked]
-        reach("gc.removing")
+        failpoint("gc.removing")
         for blob in chosen:
             # One row at a time: a connection that broke has lost the locks, which ends this before the next object.
             connection.execute(delete(blobs).where(_b.digest == blob.digest))
             registry.store.delete(Digest(blob.digest))
-            reach("gc.object_removed")
-        reach("gc.rows_removed")
+            failpoint("gc.object_removed")
+        failpoint("gc.rows_removed")
         return chosen
 
     # Whoever took the store over meanwhile may need what this one does not.
     ownership.require_writable(registry, fresh=True, room_needed=False)
     removed = write(registry.engine, step)
-    reach("gc.removed")
+    failpoint("gc.removed")
     return removed

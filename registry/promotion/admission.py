@@ -17,11 +17,11 @@ from raie.registry.db.tables import alias_moves, audit_events
 from raie.registry.errors import InvalidValue, PromotionRefused, Untrusted
 from raie.registry.promotion.evaluations import Candidate, facts
 from raie.registry.promotion.keys import signers
-from raie.registry.promotion.policy import SIGNATURE, Gate, gates
+from raie.registry.promotion.policy import SIGNATURE, Check, checks
 from raie.registry.promotion.policy_versions import PolicyVersion, history, in_force
 from raie.registry.states import AuditAction
 
-__all__ = ["admit", "admit_load", "admit_serving", "candidate_of", "gates_of"]
+__all__ = ["admit", "admit_load", "admit_serving", "candidate_of", "checks_of"]
 
 
 def candidate_of(connection: Connection, snapshot: str) -> Candidate:
@@ -35,25 +35,25 @@ def candidate_of(connection: Connection, snapshot: str) -> Candidate:
     )
 
 
-def gates_of(
+def checks_of(
     connection: Connection, model: str, alias: str, candidate: str | Candidate, served: str | None
-) -> tuple[Gate, ...]:
-    """Every gate of the alias's policy for a candidate; none where the alias is not protected.
+) -> tuple[Check, ...]:
+    """Every check of the alias's policy for a candidate; none where the alias is not protected.
 
     candidate: a snapshot's id, or a cherry-pick that is not committed yet.  served: where the alias points now.
     """
     version = in_force(connection, model, alias)
-    return () if version is None else _gates(connection, version, candidate, served)
+    return () if version is None else _checks(connection, version, candidate, served)
 
 
-def _gates(
+def _checks(
     connection: Connection, version: PolicyVersion, candidate: str | Candidate, served: str | None
-) -> tuple[Gate, ...]:
+) -> tuple[Check, ...]:
     if not version.policy.protected:
         return ()
     wanted = candidate_of(connection, candidate) if isinstance(candidate, str) else candidate
     current = None if served is None else snapshot_by_id(connection, served)
-    return gates(version.policy, facts(connection, version.policy, version.alias, wanted, current))
+    return checks(version.policy, facts(connection, version.policy, version.alias, wanted, current))
 
 
 def admit(
@@ -73,16 +73,16 @@ def admit(
     version = in_force(connection, model, alias)
     if version is None:
         return
-    failed = [gate for gate in _gates(connection, version, candidate, served) if not gate.passed]
+    failed = [check for check in _checks(connection, version, candidate, served) if not check.passed]
     if not failed:
         return
     target = candidate if isinstance(candidate, str) else candidate.id
-    final = not version.policy.override or any(gate.name == SIGNATURE for gate in failed)
+    final = not version.policy.override or any(check.name == SIGNATURE for check in failed)
     if final or not override:
         raise _refusal(version, target, failed, may_override=not final)
     if not author.reason.strip():
         raise InvalidValue("Expected a reason for the override, found none; say why in --reason")
-    failures = "; ".join(gate.summary for gate in failed)
+    failures = "; ".join(check.summary for check in failed)
     audit.append(
         connection,
         author=replace(author, reason=f"{author.reason} (in spite of {failures})"),
@@ -94,13 +94,13 @@ def admit(
     )
 
 
-def _refusal(version: PolicyVersion, target: str, failed: list[Gate], *, may_override: bool) -> PromotionRefused:
-    ways = list(dict.fromkeys(gate.advice for gate in failed))
+def _refusal(version: PolicyVersion, target: str, failed: list[Check], *, may_override: bool) -> PromotionRefused:
+    ways = list(dict.fromkeys(check.advice for check in failed))
     ways += ["`--override --reason TEXT` passes over it"] if may_override else []
     return PromotionRefused(
         f"Expected snapshot {target[:12]} to pass policy {version.version} of {version.alias!r}, found {len(failed)} of "
-        f"its gates failed: {'; '.join(gate.summary for gate in failed)}. What to do: {'; '.join(ways)}",
-        [gate.line for gate in failed],
+        f"its checks failed: {'; '.join(check.summary for check in failed)}. What to do: {'; '.join(ways)}",
+        [check.line for check in failed],
     )
 
 

@@ -35,13 +35,13 @@ from raie.registry.edits.landing import NewEdit, land
 from raie.registry.edits.merge import cherry_pick
 from raie.registry.edits.rollback import changes_between
 from raie.registry.errors import AliasConflict, BlobMissing, IncompatibleRegions, NotFound, SnapshotExpired
-from raie.registry.failpoints import reach
+from raie.registry.failpoints import failpoint
 from raie.registry.outbox_records import ALIAS_MOVED
 from raie.registry.people import look_alike, person_of
 from raie.registry.promotion import admission
 from raie.registry.promotion.approvals import Approval
 from raie.registry.promotion.evaluations import Candidate, facts
-from raie.registry.promotion.policy import Gate, Policy
+from raie.registry.promotion.policy import Check, Policy
 from raie.registry.promotion.policy_versions import in_force
 from raie.registry.states import AuditAction, EditKind, RegionAction
 from raie.registry.store.base import ArtifactStore
@@ -61,16 +61,16 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What a promotion would do: from where to where, and every gate of the alias's policy."""
+    """What a promotion would do: from where to where, and every check of the alias's policy."""
 
     source: str | None
     target: str
-    gates: tuple[Gate, ...]
+    checks: tuple[Check, ...]
 
     @property
     def accepted(self) -> bool:
-        """Whether every gate is passed."""
-        return all(gate.passed for gate in self.gates)
+        """Whether every check is passed."""
+        return all(check.passed for check in self.checks)
 
 
 def promote(
@@ -103,7 +103,7 @@ def rehearse(connection: Connection, model: str, ref: str, alias: str, expected:
     check_alias(connection, model, alias)
     served = pointed_at(connection, model, alias)
     target = _target(connection, model, ref, alias, expected, served)
-    return Rehearsal(served, target, admission.gates_of(connection, model, alias, target, served))
+    return Rehearsal(served, target, admission.checks_of(connection, model, alias, target, served))
 
 
 def approval_counts(connection: Connection, approval: Approval) -> bool | None:
@@ -155,11 +155,11 @@ def rehearse_region(
     current, landing = _cherry_pick(connection, model, region, version, alias, author)
     if landing.manifest.content == current.content:
         return Rehearsal(
-            current.id, current.id, admission.gates_of(connection, model, alias, current.id, current.id)
+            current.id, current.id, admission.checks_of(connection, model, alias, current.id, current.id)
         )
     candidate = _candidate(connection, landing.manifest, author)
     return Rehearsal(
-        current.id, landing.manifest.id, admission.gates_of(connection, model, alias, candidate, current.id)
+        current.id, landing.manifest.id, admission.checks_of(connection, model, alias, candidate, current.id)
     )
 
 
@@ -189,16 +189,16 @@ def promote_region(
             if not override:
                 candidate = _candidate(connection, landing.manifest, author)
                 admission.admit(connection, model, alias, candidate, current.id, author=author, override=False)
-        reach("cherry_pick.planned")
+        failpoint("cherry_pick.planned")
         blobs.stage(database, store, landing.manifest.to_bytes())
-        reach("cherry_pick.uploaded")
+        failpoint("cherry_pick.uploaded")
         step = partial(_land_on_alias, lease_owner=lease_owner, alias=alias, landing=landing, override=override)
         try:
             moved = write_unless_collected(database, store, landing, step)
         except BlobMissing as lost:
             _require_version(database, model, region, version, lost)
             raise
-        reach("cherry_pick.committed")
+        failpoint("cherry_pick.committed")
         if moved is not None:
             return moved
     raise AliasConflict(f"Expected alias {alias!r} to stand still, found it moving; retry", None, None)
@@ -276,7 +276,7 @@ def _land_on_alias(
     known = connection.execute(select_snapshots().where(snapshots.c.id == manifest.id)).first()
     if known is None or known.expired_at is not None:
         land(connection, lease_owner, landing)
-    reach("cherry_pick.landed")
+    failpoint("cherry_pick.landed")
     admission.admit(
         connection,
         manifest.model,
@@ -295,7 +295,7 @@ def _move(
 ) -> AliasMove:
     """Compare and swap: the update names what the alias pointed to, and must find it."""
     at = time.time()
-    reach("promote.locked")
+    failpoint("promote.locked")
     row = {"model": model, "name": alias, "snapshot": target, "moved_at": at}
     if source is None:
         connection.execute(insert(aliases).values(row))
@@ -306,7 +306,7 @@ def _move(
             raise AliasConflict(
                 f"Expected alias {alias!r} at {source}, found it at {served}; retry", source, served
             )
-    reach("promote.alias_moved")
+    failpoint("promote.alias_moved")
     fields = {
         "model": model,
         "alias": alias,
@@ -317,7 +317,7 @@ def _move(
     }
     logged = fields | {"at": at}
     number = connection.execute(insert(alias_moves).values(logged).returning(alias_moves.c.id)).scalar_one()
-    reach("promote.logged")
+    failpoint("promote.logged")
     audit.append(
         connection,
         author=author,
@@ -329,7 +329,7 @@ def _move(
         at=at,
         rows={"alias_moves": [logged | {"id": number}]},
     )
-    reach("promote.audited")
+    failpoint("promote.audited")
     payload = {
         "alias": alias,
         "from": source,
@@ -339,5 +339,5 @@ def _move(
         "at": at,
     }
     outbox.enqueue(connection, model, ALIAS_MOVED, payload)
-    reach("promote.enqueued")
+    failpoint("promote.enqueued")
     return AliasMove(number, model, alias, source, target, author.name, author.reason, at)

@@ -1,7 +1,7 @@
 """What a protected alias asks of a snapshot, and whether it has it. Pure functions over values.
 
-A policy names gates. The facts are what the registry knows of one snapshot that should go to one alias. `gates` says of
-each gate whether it is passed, what it expected, what it found and what to do; `violations` are the lines of those
+A policy names checks. The facts are what the registry knows of one snapshot that should go to one alias. `checks` says of
+each check whether it is passed, what it expected, what it found and what to do; `violations` are the lines of those
 that are not. More asked never passes what less asked refused, and better facts never fail what worse ones passed.
 
 Evaluations compare the snapshot with what the alias serves at that moment, not with the snapshot's parent: ten edits
@@ -21,7 +21,7 @@ from raie.registry.errors import InvalidValue
 from raie.registry.people import look_alike, person_of
 from raie.registry.promotion.impact_report import ImpactReport
 
-__all__ = ["Evaluation", "Facts", "Gate", "Policy", "Threshold", "gates", "violations"]
+__all__ = ["Check", "Evaluation", "Facts", "Policy", "Threshold", "checks", "violations"]
 
 FORMAT = 1
 SIGNATURE = "signature"
@@ -36,7 +36,7 @@ _PARTS = {
     "adaptation": ("adaptation", "new windows"),
     "adaptation_known": ("adaptation, known items", "new windows of known items"),
 }
-"""Part of a report -> how a gate names it, and its windows."""
+"""Part of a report -> how a check names it, and its windows."""
 _THRESHOLD = re.compile(r"([\w-]{1,100}):([\w@ .-]{1,100})")
 
 
@@ -76,14 +76,14 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Policy:
-    """The gates of one alias; what is None or false is not asked.
+    """The checks of one alias; what is None or false is not asked.
 
     protected: false lifts the policy, and keeps it on record.  retention, adaptation: the least change of Recall@10,
     from what is served, on held-out setup windows and on new ones.  adaptation_known: on those of the new windows whose
     target is an item that what is served knows too; one that it cannot recommend flatters any other snapshot.
     locality: regions that the evaluation calls untouched are so, byte for byte.  max_age_s: of the evaluation, seconds.
     second_person: somebody approved it who made none of it.  require_signed: signed by a trusted key, at promotion and
-    at every load.  override: whether a gate may be passed over, with a reason; never the signature.  thresholds: the
+    at every load.  override: whether a check may be passed over, with a reason; never the signature.  thresholds: the
     least change of any other metric of the report, sorted, one for each part and metric.
     Raises InvalidValue for numbers that no change and no age can be.
     """
@@ -143,7 +143,7 @@ class Policy:
     def from_json(value: Any) -> Policy:
         """The policy of a JSON object.
 
-        Raises InvalidValue for any other, one with a gate of a newer raie among them: it must not be passed over.
+        Raises InvalidValue for any other, one with a check of a newer raie among them: it must not be passed over.
         """
         known = {field.name for field in fields(Policy)}
         names = set(value) - {"format"} if isinstance(value, Mapping) else set()
@@ -185,8 +185,8 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Gate:
-    """One gate: what it expected and found, and what to do where it is not passed."""
+class Check:
+    """One check: what it expected and found, and what to do where it is not passed."""
 
     name: str
     passed: bool
@@ -216,12 +216,12 @@ def _field_of(name: str) -> str | None:
 
 
 def violations(policy: Policy, facts: Facts) -> tuple[str, ...]:
-    """One line for each gate that the snapshot does not pass; empty where it may be promoted."""
-    return tuple(gate.line for gate in gates(policy, facts) if not gate.passed)
+    """One line for each check that the snapshot does not pass; empty where it may be promoted."""
+    return tuple(check.line for check in checks(policy, facts) if not check.passed)
 
 
-def gates(policy: Policy, facts: Facts) -> tuple[Gate, ...]:
-    """Every gate that the policy asks for; none where it protects nothing."""
+def checks(policy: Policy, facts: Facts) -> tuple[Check, ...]:
+    """Every check that the policy asks for; none where it protects nothing."""
     if not policy.protected:
         return ()
     recall = {name: getattr(policy, name) for name in _PARTS}
@@ -233,10 +233,10 @@ def gates(policy: Policy, facts: Facts) -> tuple[Gate, ...]:
         _second_person(policy, facts),
         _signature(policy, facts),
     )
-    return tuple(gate for gate in asked if gate is not None)
+    return tuple(check for check in asked if check is not None)
 
 
-def _change(part: str, metric: str, least: float, facts: Facts) -> Gate:
+def _change(part: str, metric: str, least: float, facts: Facts) -> Check:
     name, windows = _PARTS.get(part, (part, f"the windows of {part}"))
     name = name if metric == _METRIC else f"{name}, {metric}"
     expected = f"{metric} to change by {least:+g} or more on {windows}"
@@ -250,7 +250,7 @@ def _change(part: str, metric: str, least: float, facts: Facts) -> Gate:
     return _compared(name, False, expected, f"only {others}" if others else "no such window", facts)
 
 
-def _locality(policy: Policy, facts: Facts) -> Gate | None:
+def _locality(policy: Policy, facts: Facts) -> Check | None:
     if not policy.locality:
         return None
     disturbed = None if facts.evaluation is None else facts.evaluation.disturbed
@@ -262,7 +262,7 @@ def _locality(policy: Policy, facts: Facts) -> Gate | None:
     return _compared("locality", disturbed == (), expected, actual, facts)
 
 
-def _age(policy: Policy, facts: Facts) -> Gate | None:
+def _age(policy: Policy, facts: Facts) -> Check | None:
     if policy.max_age_s is None:
         return None
     age_s = math.inf if facts.evaluation is None else facts.evaluation.age_s
@@ -271,17 +271,17 @@ def _age(policy: Policy, facts: Facts) -> Gate | None:
     return _compared("age", -CLOCK_SKEW_S <= age_s <= policy.max_age_s, expected, actual, facts)
 
 
-def _compared(name: str, passed: bool, expected: str, actual: str, facts: Facts) -> Gate:
-    """A gate that compares with what is served."""
+def _compared(name: str, passed: bool, expected: str, actual: str, facts: Facts) -> Check:
+    """A check that compares with what is served."""
     advice = f"`raie evaluate LOG --ref {facts.snapshot[:12]} --against {facts.alias} --record` measures it"
     if not facts.replaces:
-        return Gate(name, True, expected, f"nothing else that {facts.alias} serves", advice)
+        return Check(name, True, expected, f"nothing else that {facts.alias} serves", advice)
     if facts.evaluation is None:
-        return Gate(name, False, expected, f"no evaluation against what {facts.alias} serves", advice)
-    return Gate(name, passed, expected, f"{actual} ({facts.evaluation.source})", advice)
+        return Check(name, False, expected, f"no evaluation against what {facts.alias} serves", advice)
+    return Check(name, passed, expected, f"{actual} ({facts.evaluation.source})", advice)
 
 
-def _second_person(policy: Policy, facts: Facts) -> Gate | None:
+def _second_person(policy: Policy, facts: Facts) -> Check | None:
     if not policy.second_person:
         return None
     made = {person_of(author) for author in facts.authors}
@@ -289,7 +289,7 @@ def _second_person(policy: Policy, facts: Facts) -> Gate | None:
     actual = "approval by " + ", ".join(sorted(others or facts.approvers)) if facts.approvers else "no approval"
     alike = sorted(f"{a!a} looks like author {b!a}" for a in others for b in facts.authors if look_alike(a, b))
     actual += f" ({'; '.join(alike)})" if alike else ""
-    return Gate(
+    return Check(
         "second person",
         bool(others),
         f"approval by somebody other than {' and '.join(sorted(facts.authors)) or 'its author'}",
@@ -298,10 +298,10 @@ def _second_person(policy: Policy, facts: Facts) -> Gate | None:
     )
 
 
-def _signature(policy: Policy, facts: Facts) -> Gate | None:
+def _signature(policy: Policy, facts: Facts) -> Check | None:
     if not policy.require_signed:
         return None
-    return Gate(
+    return Check(
         SIGNATURE,
         bool(facts.signers),
         "a valid signature by a trusted key",

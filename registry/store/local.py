@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from raie.registry.durable import sync_folder
 from raie.registry.errors import StoreFull, StoreUnreachable
-from raie.registry.failpoints import reach
+from raie.registry.failpoints import failpoint
 from raie.registry.store.base import PROBE, StoredBlob, blob_key, digest_in, record_folder, record_name
 from raie.registry.store.blob_bytes import Hashed, corrupt, missing, verified
 from raie.registry.values import Digest, digest_of
@@ -164,9 +164,9 @@ class LocalStore:
         self._make(target.parent)
         try:
             _write_durably(temporary, data)
-            reach("upload.written")
+            failpoint("upload.written")
             os.replace(temporary, target)
-            reach("upload.renamed")
+            failpoint("upload.renamed")
             sync_folder(target.parent)
         finally:
             with suppress(OSError):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -35,6 +36,8 @@ from raie.registry.errors import BlobCorrupt, StoreError, StoreFull, StoreUnreac
 from raie.registry.store.s3_listing import NotAList, OlderListOnly, listed, relative_key, require_list
 
 __all__ = ["TIMEOUT_S", "BytesSink", "NoSuchObject", "NotStorage", "S3Objects", "Sink"]
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Result = TypeVar("Result", covariant=True)
@@ -303,14 +306,16 @@ class S3Objects:
 
 def _repeated(transfer: Callable[[], T]) -> T:
     """What transfer() gives, done again where bytes broke off or changed on their way."""
-    for _ in range(_ATTEMPTS - 1):
+    for attempt in range(1, _ATTEMPTS):
         try:
             return transfer()
-        except _BROKEN:
-            continue
+        except _BROKEN as error:
+            why = type(error).__name__
         except ClientError as error:
             if _code(error) not in _DAMAGED:
                 raise
+            why = _code(error)
+        _log.warning("S3 transfer failed (%s) and is repeated; attempt %d of %d", why, attempt, _ATTEMPTS)
     return transfer()
 
 

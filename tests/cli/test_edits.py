@@ -322,7 +322,7 @@ def kill_at(place: Place, what: str, stop: int, recorded: Callable[[], bool]) ->
 
 
 def regions_recorded(place: Place) -> list[int]:
-    keys = place.registry.parts(MODEL, 2)
+    keys = place.registry.checkpoints(MODEL, 2)
     return [int(key.split()[1]) for key in keys if key.startswith("region ") and not key.endswith("-1")]
 
 

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from raie.registry import Author, Registry
-from raie.registry.db.queries import LEASE_S
+from raie.registry.leases import EDIT_LEASE_S
 from raie.workspace import Workspace
 from tests.cli.conftest import Raie
 
@@ -39,7 +39,7 @@ def test_an_edit_whose_process_was_killed_is_shown_with_since_when_who_and_where
     (found,) = raie("edit", "list", "--open", "--json").json["edits"]
     assert (found["edit"], found["state"], found["actor"]) == (7, "abandoned", "grace")
     assert found["lease_owner"].startswith(f"{socket.gethostname()}:{killed}:")
-    assert 0 < found["lease_expires_at_epoch"] - found["created_at_epoch"] <= LEASE_S + 1
+    assert 0 < found["lease_expires_at_epoch"] - found["created_at_epoch"] <= EDIT_LEASE_S + 1
     header, row, way = raie("edit", "list", "--open").out.splitlines()
     for part in ("begun (UTC)", "lease until (UTC)", "process", "host", "who"):
         assert part in header
@@ -72,7 +72,7 @@ def test_a_lease_that_ran_out_on_another_host_is_shown_as_abandoned(raie: Raie, 
     registry.begin("recsys", "edit", seed=1, author=Author("ada"))
     with registry.engine.begin() as connection:
         over = "UPDATE edits SET lease_owner = 'far-away:12:ab', lease_expires_at = lease_expires_at - :s"
-        connection.execute(text(f"{over} WHERE number = 7"), {"s": LEASE_S + 1})
+        connection.execute(text(f"{over} WHERE number = 7"), {"s": EDIT_LEASE_S + 1})
     row = raie("edit", "list", "--open").out.splitlines()[1]
     assert "abandoned" in row
     assert "far-away" in row

@@ -66,7 +66,7 @@ def wait_for(found: Callable[[], object], process: subprocess.Popen[str]) -> Non
 def recorded(folder: Path) -> Callable[[], bool]:
     """Whether the edit has recorded the adapter of all touched regions together: their own trainings come next."""
     registry = trained.opened(folder)
-    return lambda: len(registry.edits(MODEL)) == 2 and "region -1" in registry.parts(MODEL, 2)
+    return lambda: len(registry.edits(MODEL)) == 2 and "region -1" in registry.checkpoints(MODEL, 2)
 
 
 def checkpoints(folder: Path) -> list[Path]:

@@ -54,8 +54,8 @@ MUTANTS = (
         "registry/edits/landing.py",
         (
             (
-                '        reach("land.head_moved")\n',
-                '        connection.commit()\n        reach("land.head_moved")\n',
+                '        failpoint("land.head_moved")\n',
+                '        connection.commit()\n        failpoint("land.head_moved")\n',
             ),
         ),
         (CRASH, "-k", "any_step and edit"),
@@ -179,7 +179,7 @@ MUTANTS = (
         ("tests/registry/test_audit.py", "-k", "sqlite"),
     ),
     Mutant(
-        "the gate of a promotion is skipped",
+        "the check of a promotion is skipped",
         "registry/promotion/aliases.py",
         (
             (
@@ -210,7 +210,7 @@ MUTANTS = (
     Mutant(
         "a signature is passed over",
         "registry/promotion/admission.py",
-        ((" or any(gate.name == SIGNATURE for gate in failed)", ""),),
+        ((" or any(check.name == SIGNATURE for check in failed)", ""),),
         ("tests/registry/promotion/test_admission.py", "-k", "not postgresql"),
     ),
     Mutant(

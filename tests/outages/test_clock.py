@@ -10,8 +10,8 @@ import pytest
 
 from raie.registry import Author, Registry, audit, lineage
 from raie.registry.db.engine import reading
-from raie.registry.db.queries import LEASE_S
 from raie.registry.db.tables import outbox_events
+from raie.registry.leases import EDIT_LEASE_S
 from raie.registry.maintenance.verify import gc, verify
 from raie.registry.outbox import Progress, drain, outbox_status
 from raie.registry.outbox_records import OutboxEvent
@@ -95,7 +95,7 @@ def test_a_lease_that_was_given_before_the_clock_went_back_does_not_live_until_t
     # Its owner works after all: at its next heartbeat it has a lease by the new clock, and commits.
     second.registry.heartbeat(MODEL, edit.number)
     assert world.registry.edit(MODEL, edit.number).state == "running"
-    clock.offset_s -= LEASE_S
+    clock.offset_s -= EDIT_LEASE_S
     assert second.commit(edit, second.changed(second.head.content, {1: "a"}), 1) == world.head
 
 

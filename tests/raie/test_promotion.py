@@ -73,7 +73,7 @@ def test_a_policy_and_an_approval_count_as_they_do_for_the_command_line(raie: Ra
     version = promotion.set_policy(workspace, "production", {"second_person": True}, reason="audit").version
     assert promotion.policies(workspace) == promotion.policy_history(workspace) == (version,)
     checked = promotion.check(workspace, "head")
-    assert ([check.name for check in checked.gates], checked.accepted) == (["second person"], False)
+    assert ([check.name for check in checked.checks], checked.accepted) == (["second person"], False)
     with pytest.raises(PromotionRefused):
         promotion.promote(workspace, "head")
     given = promotion.approve(workspace, "head", reason="my own work")

@@ -13,9 +13,9 @@ SOURCES = sorted(Path(registry.__file__).parent.rglob("*.py"))
 
 
 def reached(tree: ast.AST) -> Iterator[str]:
-    """The argument of every call of reach(), which must be a text that can be read here."""
+    """The argument of every call of failpoint(), which must be a text that can be read here."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "reach":
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "failpoint":
             yield ast.literal_eval(node.args[0])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from raie.registry.people import look_alike, person_of
-from raie.registry.promotion.policy import Facts, Policy, gates
+from raie.registry.promotion.policy import Facts, Policy, checks
 
 
 @pytest.mark.parametrize("another", ["Ada", "ADA", "ada ", " ada", "\uff21da", "\uff41\uff44\uff41", "\u1d43da"])
@@ -51,8 +51,8 @@ def test_a_name_that_is_drawn_like_another_is_told(name: str, another: str) -> N
 
 def second_person(authors: set[str], approvers: set[str]) -> tuple[bool, str]:
     facts = Facts("a" * 64, "production", True, authors=frozenset(authors), approvers=frozenset(approvers))
-    (gate,) = gates(Policy(second_person=True), facts)
-    return gate.passed, gate.actual
+    (check,) = checks(Policy(second_person=True), facts)
+    return check.passed, check.actual
 
 
 def test_an_author_in_other_letters_is_no_second_person() -> None:

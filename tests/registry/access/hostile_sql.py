@@ -153,7 +153,7 @@ _EDITOR = {
         "UPDATE heads SET snapshot = (SELECT result FROM edits WHERE number = 1)",
     ],
     "a model without room for an edit": ["INSERT INTO models VALUES ('mine', 2147483647, 1)"],
-    "a checkpoint of a closed edit": ["INSERT INTO edit_parts VALUES ('recsys', 1, 'x', '{}', 1)"],
+    "a checkpoint of a closed edit": ["INSERT INTO edit_checkpoints VALUES ('recsys', 1, 'x', '{}', 1)"],
     "who approves": [
         f"INSERT INTO approvals SELECT {_MODEL}, 'production', snapshot, 'ada', '', 1 FROM heads",
     ],
@@ -201,7 +201,7 @@ _COLLECTOR = {
 }
 _READER = {
     f"{table} is written to": [f"INSERT INTO {table} SELECT * FROM {table} LIMIT 1"]
-    for table in ("models", "edits", "snapshots", "heads", "aliases", "blobs", "outbox_events", "edit_parts")
+    for table in ("models", "edits", "snapshots", "heads", "aliases", "blobs", "outbox_events", "edit_checkpoints")
 }
 
 BY_ROLE: Mapping[str, Mapping[str, list[str]]] = {

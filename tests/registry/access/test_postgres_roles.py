@@ -205,7 +205,7 @@ def test_a_promoter_approves_signs_and_promotes_and_moves_no_head(team: Team) ->
     picked, _ = promoter.promote_region(MODEL, 0, 1, "staging", Author("grace"))
     assert picked.edit
     world = World(promoter)
-    with pytest.raises(AccessDenied, match=r"heads|edit_parts"):
+    with pytest.raises(AccessDenied, match=r"heads|edit_checkpoints"):
         world.edit(1, text="mine")
     with pytest.raises(AccessDenied, match="policies"):
         trust.set_policy(promoter, MODEL, "production", {"protected": False}, author=Author("grace"))

@@ -35,7 +35,7 @@ class Operation:
 OPERATIONS: Mapping[str, Operation] = {
     "edit": Operation(
         tuple(Step("edit", f"edit {region}", region) for region in range(3)),
-        ("begin.", "upload.", "part.", "commit.", "land."),
+        ("begin.", "upload.", "checkpoint.", "commit.", "land."),
     ),
     "rollback": Operation(
         (Step("undo", "undo 2", 2), Step("undo", "undo 3", 3), Step("return", "to 1", 1)), ("rollback.",)

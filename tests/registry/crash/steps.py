@@ -160,7 +160,7 @@ def _record(world: World, edit: Edit) -> Content:
     region = edit.parameters["region"]
     base = world.registry.resolve(MODEL, str(edit.base)).content
     content = world.changed(base, {region: edit.reason})
-    world.registry.record_part(MODEL, edit.number, f"region {region}", dict(content.regions[region]))
+    world.registry.record_checkpoint(MODEL, edit.number, f"region {region}", dict(content.regions[region]))
     return content
 
 
@@ -246,7 +246,7 @@ def _resume(client: Client, step: Step) -> Done:
         if edit is None:
             return Done(step.tag)
         registry.resume(MODEL, edit.number)
-        if registry.parts(MODEL, edit.number):
+        if registry.checkpoints(MODEL, edit.number):
             with suppress(CommitConflict):
                 return _finish(registry, edit, step.tag)
         registry.abort(MODEL, edit.number, Author("ada", step.tag))

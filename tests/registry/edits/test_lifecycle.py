@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import text
 
 from raie.registry import Author, EditStateError, InvalidValue, LeaseLost, NotFound, Registry
-from raie.registry.db.queries import LEASE_S
+from raie.registry.leases import EDIT_LEASE_S
 from tests.registry.building import MODEL, World
 
 
@@ -33,7 +33,7 @@ def another_process(world: World) -> World:
 def expire(world: World, number: int) -> None:
     with world.registry.engine.begin() as connection:
         over = text("UPDATE edits SET lease_expires_at = lease_expires_at - :s WHERE number = :number")
-        connection.execute(over, {"s": LEASE_S + 1, "number": number})
+        connection.execute(over, {"s": EDIT_LEASE_S + 1, "number": number})
 
 
 def test_an_edit_records_everything_that_it_was_begun_with(world: World) -> None:
@@ -121,12 +121,12 @@ def test_a_reason_may_be_any_text(world: World, words: str) -> None:
 
 def test_finished_steps_can_be_read_by_the_process_that_goes_on(world: World) -> None:
     number = world.begin().number
-    world.registry.record_part(MODEL, number, "region 1", {"lora": "a" * 64, "loss": 0.25})
-    world.registry.record_part(MODEL, number, "region 2", {"loss": 1})
-    world.registry.record_part(MODEL, number, "region 1", {"lora": "b" * 64})
-    parts = another_process(world).registry.parts(MODEL, number)
+    world.registry.record_checkpoint(MODEL, number, "region 1", {"lora": "a" * 64, "loss": 0.25})
+    world.registry.record_checkpoint(MODEL, number, "region 2", {"loss": 1})
+    world.registry.record_checkpoint(MODEL, number, "region 1", {"lora": "b" * 64})
+    parts = another_process(world).registry.checkpoints(MODEL, number)
     assert parts == {"region 1": {"lora": "b" * 64}, "region 2": {"loss": 1}}
-    assert world.registry.parts(MODEL, 1) == {}
+    assert world.registry.checkpoints(MODEL, 1) == {}
 
 
 def test_a_heartbeat_keeps_the_lease(world: World) -> None:
@@ -142,7 +142,7 @@ def test_a_working_process_is_not_robbed_of_its_edit(world: World) -> None:
     steps: list[Callable[[], object]] = [
         lambda: second.resume(MODEL, number),
         lambda: second.heartbeat(MODEL, number),
-        lambda: second.record_part(MODEL, number, "x", {}),
+        lambda: second.record_checkpoint(MODEL, number, "x", {}),
         lambda: second.abort(MODEL, number),
         lambda: another_process(world).commit(world.registry.edit(MODEL, number), world.head.content),
     ]
@@ -195,7 +195,7 @@ content = replace(base, regions={**base.regions, 1: {**base.regions[1], "lora": 
 os.kill(os.getpid(), signal.SIGSTOP)
 for step in (
     lambda: registry.heartbeat("recsys", edit.number),
-    lambda: registry.record_part("recsys", edit.number, "region 1", {"lora": lora}),
+    lambda: registry.record_checkpoint("recsys", edit.number, "region 1", {"lora": lora}),
     lambda: registry.commit("recsys", edit.number, content, [RegionChange(1, "update")]),
 ):
     try:

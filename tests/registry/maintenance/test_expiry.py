@@ -23,6 +23,7 @@ from raie.registry import (
     Snapshot,
     SnapshotExpired,
     audit,
+    digest_of,
     lineage,
 )
 from raie.registry.db.engine import reading
@@ -271,6 +272,23 @@ def test_an_expired_snapshot_says_when_by_whom_and_why_wherever_its_bytes_are_wa
             assert part in str(caught.value)
 
 
+def test_a_blob_that_went_with_its_snapshot_is_said_to_have_expired_not_to_be_lost(local: World) -> None:
+    first, head = at(local, 1), local.head
+    run(local, reason="spring cleaning")
+    collect(local)
+    gone = sorted(first.content.blobs() - head.content.blobs())
+    with pytest.raises(SnapshotExpired, match="by bob: spring cleaning"):
+        local.registry.get(gone[0])
+    with pytest.raises(SnapshotExpired):
+        local.registry.get(Digest(first.id))
+    with pytest.raises(BlobMissing, match="restore it from a backup"):
+        local.registry.get(digest_of(b"never put"))
+    lost = min(head.content.blobs())
+    local.registry.store.delete(lost)
+    with pytest.raises(BlobMissing, match="restore it from a backup"):
+        local.registry.get(lost)
+
+
 def test_the_history_of_what_expired_can_still_be_read(local: World) -> None:
     before = lineage.history(local.registry, MODEL)
     run(local, reason="spring cleaning")
@@ -347,12 +365,12 @@ def meanwhile(patch: pytest.MonkeyPatch, module: object, point: str, act: Callab
     """Lets somebody else act, once, while a process stands at a fault point."""
     done: list[object] = []
 
-    def reach(reached: str) -> None:
+    def failpoint(reached: str) -> None:
         if reached == point and not done:
             done.append(None)
             act()
 
-    patch.setattr(module, "reach", reach)
+    patch.setattr(module, "failpoint", failpoint)
 
 
 @pytest.mark.parametrize("use", ["promote", "begin", "rollback"])

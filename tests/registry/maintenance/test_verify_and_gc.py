@@ -8,15 +8,17 @@ import sys
 import time
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
+from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy import text
 
 from raie.registry import Author, BlobMissing, Digest, InvalidValue, LocalStore, Registry, audit, blobs, digest_of
 from raie.registry.audit import parse_checkpoint
 from raie.registry.db import triggers
 from raie.registry.db.engine import reading, write
-from raie.registry.db.queries import LEASE_S
+from raie.registry.leases import EDIT_LEASE_S
 from raie.registry.maintenance import verify as maintenance
 from raie.registry.maintenance.verify import Collected, DamagedBlob, gc, verify
 from tests.registry.building import MODEL, World, overwrite
@@ -56,6 +58,18 @@ def rows(world: World) -> dict[str, str]:
 
 
 # verify
+
+
+def test_verify_reads_the_audit_chain_once(world: World) -> None:
+    walks: list[str] = []
+
+    def count(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+        if "FROM audit_events ORDER BY audit_events.id" in " ".join(statement.split()):
+            walks.append(statement)
+
+    sqlalchemy_event.listen(world.registry.engine, "before_cursor_execute", count)
+    assert verify(world.registry).ok
+    assert len(walks) == 1
 
 
 def test_verify_reads_everything_back_and_names_each_damage_and_whom_it_hurts(registry: Registry) -> None:
@@ -185,12 +199,12 @@ def test_gc_keeps_what_a_running_edit_may_need_even_if_it_is_abandoned(world: Wo
     recorded, plan = world.blobs("recorded", "plan")
     age(world, 1000)
     number = world.begin(plan_digest=plan).number
-    world.registry.record_part(MODEL, number, "region 1", {"adapter": {"lora": recorded}})
+    world.registry.record_checkpoint(MODEL, number, "region 1", {"adapter": {"lora": recorded}})
     after = world.blob("put while it runs")
     with world.registry.engine.begin() as connection:
         connection.execute(
             text("UPDATE edits SET lease_expires_at = lease_expires_at - :s WHERE state = 'running'"),
-            {"s": 2 * LEASE_S},
+            {"s": 2 * EDIT_LEASE_S},
         )
     assert world.registry.edit(MODEL, number).state == "abandoned"
     assert collect(world) == []
@@ -256,14 +270,14 @@ def test_an_upload_that_meets_a_gc_at_any_step_ends_with_the_blob_in_the_store(
     """The gc holds locks there, so the upload runs beside it, in a thread of its own, and waits."""
     digest, uploads = world.blob("wanted again"), list[Thread]()
 
-    def reach(reached: str) -> None:
+    def failpoint(reached: str) -> None:
         if reached == point and not uploads:
             uploads.append(Thread(target=lambda: world.blob("wanted again")))
             uploads[0].start()
             # Long enough for it to have met the lock; without one it would have finished.
             uploads[0].join(0.1)
 
-    monkeypatch.setattr(maintenance, "reach", reach)
+    monkeypatch.setattr(maintenance, "failpoint", failpoint)
     gc(world.registry, author=Author("ada"), grace_s=0.0)
     uploads[0].join()
     assert world.registry.get(digest) == b"wanted again"
@@ -277,13 +291,13 @@ def test_an_upload_that_is_overtaken_by_a_gc_at_any_step_begins_again(
 ) -> None:
     overtaken: list[str] = []
 
-    def reach(reached: str) -> None:
+    def failpoint(reached: str) -> None:
         if reached == point and not overtaken:
             overtaken.append(reached)
             # An upload is too young for every other gc.
             overtaken.extend(collect(world))
 
-    monkeypatch.setattr(blobs, "reach", reach)
+    monkeypatch.setattr(blobs, "failpoint", failpoint)
     digest = world.blob("wanted")
     assert overtaken == [point, digest]
     assert world.registry.get(digest) == b"wanted"
@@ -304,11 +318,11 @@ def test_a_gc_that_is_killed_has_told_of_everything_that_it_removed(
 ) -> None:
     junk = world.blobs("junk 1", "junk 2")
 
-    def reach(reached: str) -> None:
+    def failpoint(reached: str) -> None:
         if reached == "gc.object_removed":
             raise KeyError("killed")
 
-    monkeypatch.setattr(maintenance, "reach", reach)
+    monkeypatch.setattr(maintenance, "failpoint", failpoint)
     with pytest.raises(KeyError):
         gc(world.registry, author=Author("ada"), grace_s=0.0)
     monkeypatch.undo()

@@ -23,7 +23,7 @@ from raie.registry.maintenance.verify import gc, verify
 from raie.registry.mlflow.publisher import sync
 from raie.registry.ownership import standing as ownership
 from raie.registry.ownership.identity import Epoch
-from raie.registry.ownership.marker import NAME, Marker, judge, read
+from raie.registry.ownership.marker import NAME, Marker, compare, read
 from tests.conftest import run_sql
 from tests.registry.building import MODEL, World
 from tests.registry.db.legacy import legacy
@@ -314,7 +314,7 @@ def test_a_database_owns_a_part_of_a_store_only_where_the_marker_names_it(
     marker: Marker | None, database: dict[str, str | None], store: dict[str, str | None], standing: str
 ) -> None:
     epoch = Epoch(2, MINE, "registries/x", 1, "ada", "", 0.0)
-    assert judge(marker, epoch, {"c" * 32}, database, store) == standing
+    assert compare(marker, epoch, {"c" * 32}, database, store) == standing
     assert marker is None or read(marker.to_bytes()) == marker
 
 

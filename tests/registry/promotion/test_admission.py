@@ -119,7 +119,7 @@ def by_hand(registry: Registry, *statements: str) -> None:
         guards.create(connection)
 
 
-# --- Metric gates
+# --- Metric checks
 
 
 def test_a_snapshot_that_loses_more_than_the_policy_allows_is_refused_with_the_gate(anywhere: Team) -> None:
@@ -160,7 +160,7 @@ def test_a_newer_evaluation_takes_the_place_of_an_older_one_for_better_or_worse(
     anywhere.evaluate("head", "edit:2", report(BAD))
     rehearsed = trust.rehearse(anywhere.registry, MODEL, "head", "production")
     assert rehearsed.accepted
-    assert "evaluation 1" in rehearsed.gates[0].line
+    assert "evaluation 1" in rehearsed.checks[0].line
     anywhere.evaluate("head", "production", report(BAD))
     assert "evaluation 3" in anywhere.refused()[0]
     anywhere.evaluate("head", "production", report(None))
@@ -575,7 +575,7 @@ def test_an_alias_without_a_policy_or_with_a_lifted_one_moves_as_ever(team: Team
     team.ask(protected=False)
     assert team.promote("edit:2").target == team.head.id
     assert team.promote("edit:2", "staging").source is None
-    assert trust.rehearse(team.registry, MODEL, "edit:1", "production").gates == ()
+    assert trust.rehearse(team.registry, MODEL, "edit:1", "production").checks == ()
 
 
 def test_moving_an_alias_where_it_is_already_asks_nothing(team: Team) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from raie.registry import InvalidValue, canonical_json
 from raie.registry.canonical import parse_json
 from raie.registry.promotion.impact_report import Change, ImpactReport, Part
-from raie.registry.promotion.policy import Evaluation, Facts, Policy, Threshold, gates, violations
+from raie.registry.promotion.policy import Evaluation, Facts, Policy, Threshold, checks, violations
 
 CHANGES = st.floats(-1, 1, allow_nan=False)
 PEOPLE = st.frozensets(st.sampled_from(["ada", "bob", "grace"]))
@@ -75,7 +75,7 @@ def some_facts() -> st.SearchStrategy[Facts]:
 
 
 def failed(policy: Policy, facts: Facts) -> set[str]:
-    return {gate.name for gate in gates(policy, facts) if not gate.passed}
+    return {check.name for check in checks(policy, facts) if not check.passed}
 
 
 @given(policies(), some_facts(), st.sampled_from(sorted(STRICTER)), CHANGES)
@@ -106,11 +106,11 @@ def test_better_facts_fail_no_gate_that_worse_ones_passed(policy: Policy, facts:
 
 @given(policies(), some_facts())
 def test_each_gate_asks_what_the_policy_names_and_each_failure_is_one_line(policy: Policy, facts: Facts) -> None:
-    asked_gates = gates(policy, facts)
+    asked_checks = checks(policy, facts)
     wanted = [policy.retention, policy.adaptation, policy.locality, policy.max_age_s]
     wanted += [policy.second_person, policy.require_signed, policy.adaptation_known, *policy.thresholds]
     asked = sum(value is not None and value is not False for value in wanted)
-    assert len(asked_gates) == (asked if policy.protected else 0)
+    assert len(asked_checks) == (asked if policy.protected else 0)
     lines = violations(policy, facts)
     assert len(lines) == len(failed(policy, facts))
     for line in lines:
@@ -121,7 +121,7 @@ def test_each_gate_asks_what_the_policy_names_and_each_failure_is_one_line(polic
 
 @given(policies(), some_facts())
 def test_overriding_is_no_gate_and_makes_none_pass(policy: Policy, facts: Facts) -> None:
-    assert gates(replace(policy, override=True), facts) == gates(replace(policy, override=False), facts)
+    assert checks(replace(policy, override=True), facts) == checks(replace(policy, override=False), facts)
 
 
 @given(policies())
@@ -242,9 +242,9 @@ def test_a_gate_says_what_it_expected_and_what_it_found(
     policy: dict[str, Any], facts: dict[str, Any], accepted: bool, actual: str
 ) -> None:
     values = {name: frozenset(value) if isinstance(value, set) else value for name, value in facts.items()}
-    (gate,) = gates(Policy(**policy), replace(SERVED, **values))
-    assert gate.passed == accepted
-    assert actual in gate.line
+    (check,) = checks(Policy(**policy), replace(SERVED, **values))
+    assert check.passed == accepted
+    assert actual in check.line
 
 
 def test_a_policy_that_was_lifted_asks_nothing() -> None:

@@ -109,7 +109,7 @@ def test_in_the_midst_of_a_put_a_blob_is_whole_or_absent(
 ) -> None:
     left: list[LocalStore] = []
     monkeypatch.setattr(
-        "raie.registry.store.local.reach", lambda name: left.append(cut()) if name == point else None
+        "raie.registry.store.local.failpoint", lambda name: left.append(cut()) if name == point else None
     )
     store = LocalStore(disk.folder / "a folder" / "store")
     for data in BLOBS:

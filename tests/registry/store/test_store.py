@@ -167,7 +167,7 @@ def test_an_upload_whose_file_is_taken_for_a_leftover_begins_again(
         if point == "upload.written" and not taken:
             taken.extend(local.discard_incomplete_uploads(time.time() + 1))
 
-    monkeypatch.setattr("raie.registry.store.local.reach", collect_once)
+    monkeypatch.setattr("raie.registry.store.local.failpoint", collect_once)
     assert local.get(local.put(HELLO)) == HELLO
     assert len(taken) == 1
     assert list((tmp_path / "incoming").iterdir()) == []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from raie.cli.commands.audit import checkpoint_option
+from raie.cli.commands.keep.audit import checkpoint_option
 from raie.cli.errors import INTEGRITY, UNREACHABLE
 from raie.cli.ui.confirm import ask, yes_option
 from raie.cli.ui.output import Output, accent, faint, json_option, one_line, say, short, size, table

@@ -89,7 +89,7 @@ def test_gc_says_what_it_keeps_and_why(raie: Raie, registry: Registry) -> None:
     assert "kept 1 blobs (5 B): younger than the grace period" in raie("gc", "--dry-run").out
     number = registry.begin("recsys", "edit", seed=1, author=Author("ada")).number
     recorded = registry.put(b"recorded")
-    registry.record_part("recsys", number, "region 1", {"lora": recorded})
+    registry.record_checkpoint("recsys", number, "region 1", {"lora": recorded})
     reasons = {blob["reason"] for blob in raie("gc", "--dry-run", "--grace", "0", "--json").json["kept"]}
     assert reasons == {"an open edit recorded it"}
 

@@ -124,7 +124,7 @@ def test_an_edit_shows_what_it_did_to_each_region_and_what_it_reported(raie: Rai
 
 def test_an_open_edit_shows_what_is_finished_and_the_way_on(raie: Raie, registry: Registry) -> None:
     edit = registry.begin(MODEL, "edit", seed=1, author=Author("ada"))
-    registry.record_part(MODEL, edit.number, "region 2", {"lora": "a" * 64})
+    registry.record_checkpoint(MODEL, edit.number, "region 2", {"lora": "a" * 64})
     shown = raie("edit", "show", str(edit.number)).out
     assert "region 2" in shown
     assert f"raie edit resume {edit.number}" in shown

@@ -18,7 +18,7 @@ from raie.registry.db.tables import outbox_events
 from raie.workspace import Workspace
 from tests.cli.conftest import Raie
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 AWAY = '[mlflow]\ntracking_uri = "http://ada:s3cret@127.0.0.1:1"\n'
 
 

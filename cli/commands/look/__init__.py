@@ -1,0 +1,1 @@
+"""The commands that look at a model and change nothing."""

@@ -1,0 +1,1 @@
+"""The commands that make a workspace and its first snapshot."""

@@ -1,0 +1,1 @@
+"""The commands that say who may promote what: policies, approvals, signatures and keys."""
