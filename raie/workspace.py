@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from raie.history import Lineage, Log, Regions
     from raie.logs.log_reading import When
     from raie.promotion import AliasTarget, Promotion, Rollback
-    from raie.region_drift import Drift
     from raie.registry import Edit, Registry
     from raie.registry.maintenance.verify import VerifyReport
-    from raie.snapshot_view import SnapshotView
+    from raie.snapshots.region_drift import Drift
+    from raie.snapshots.snapshot_view import SnapshotView
     from raie.status import Status
     from raie.tracking import Sync
 
@@ -106,7 +106,7 @@ class Workspace:
             SnapshotExpired: Its blobs may be gone.
             Untrusted: The alias is protected, and lacks the signature that its policy requires.
         """
-        from raie.snapshot_view import SnapshotView
+        from raie.snapshots.snapshot_view import SnapshotView
 
         return SnapshotView(self, ref, self.registry().resolve(self.model, ref))
 
@@ -432,7 +432,7 @@ class Workspace:
             until: Use the log up to here; None for all of it.
             reading: Options of reading the log that differ from the setup's.
         """
-        from raie import region_drift
+        from raie.snapshots import region_drift
 
         return region_drift.drift(self, log, ref=ref, until=until, reading=reading)
 

@@ -148,7 +148,7 @@ class Manifest:
 
     model: str
     parent: str | None
-    content: Content
+    content: Content = field(repr=False)
 
     def __post_init__(self) -> None:
         check_name(self.model, "model name")
@@ -202,7 +202,7 @@ class Snapshot:
     id: str
     model: str
     parent: str | None
-    content: Content
+    content: Content = field(repr=False)
     edit: int
     created_at: float
     expired: Expiry | None = None
@@ -224,7 +224,7 @@ class RegionChange:
     radius: float = 0.0
     concentration: float = 0.0
     count: int = 0
-    centre: tuple[float, ...] = ()
+    centre: tuple[float, ...] = field(default=(), repr=False)
     metrics: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -254,8 +254,8 @@ class Edit:
     seed: int
     data_digest: str | None
     plan_digest: str | None
-    parameters: Mapping[str, Any]
-    report: Mapping[str, Any]
+    parameters: Mapping[str, Any] = field(repr=False)
+    report: Mapping[str, Any] = field(repr=False)
     actor: str
     reason: str
     created_at: float

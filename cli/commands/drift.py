@@ -17,7 +17,7 @@ from raie.lines import known_line
 from raie.workspace import Workspace
 
 if TYPE_CHECKING:
-    from raie.region_drift import Drift
+    from raie.snapshots.region_drift import Drift
 
 __all__ = ["drift"]
 

@@ -18,7 +18,7 @@ from raie.workspace import Workspace
 
 if TYPE_CHECKING:
     from raie.evaluate import Measured
-    from raie.recommend import Recommendation
+    from raie.snapshots.recommend import Recommendation
 
 __all__ = ["evaluate", "recommend"]
 

@@ -23,7 +23,7 @@ def python_blocks(page: Path) -> list[str]:
 def cells(notebook: Path) -> list[str]:
     """The code cells of a notebook, in order."""
     parsed = json.loads(notebook.read_text(encoding="utf-8"))
-    return ["".join(cell["source"]) for cell in parsed["cells"] if cell["cell_type"] == "code"]
+    return ["".join(block["source"]) for block in parsed["cells"] if block["cell_type"] == "code"]
 
 
 def run(blocks: Iterable[str], folder: Path) -> dict[str, Any]:

@@ -42,5 +42,5 @@ def test_the_notebook_runs_cell_after_cell(tmp_path: Path) -> None:
 
 def test_the_notebook_is_kept_without_outputs() -> None:
     notebook = json.loads((DOCS / "quickstart.ipynb").read_text(encoding="utf-8"))
-    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    assert [cell["id"] for cell in code if cell["outputs"] or cell["execution_count"]] == []
+    code = [block for block in notebook["cells"] if block["cell_type"] == "code"]
+    assert [block["id"] for block in code if block["outputs"] or block["execution_count"]] == []

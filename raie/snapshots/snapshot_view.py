@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from raie.engine.model import ModelView
     from raie.evaluate import Measured
     from raie.logs.log_reading import When
-    from raie.recommend import Recommendation
-    from raie.region_drift import Drift
     from raie.registry import Snapshot
+    from raie.snapshots.recommend import Recommendation
+    from raie.snapshots.region_drift import Drift
     from raie.workspace import Workspace
 
 __all__ = ["SnapshotView"]
@@ -88,7 +88,7 @@ class SnapshotView:
             InputError: A user without an item that the snapshot knows, or columns that are not there.
             RegistryError: A blob is missing or damaged.
         """
-        from raie.recommend import frame_of
+        from raie.snapshots.recommend import frame_of
 
         return frame_of(
             self.recommendations(histories, k, users=users, exclude_seen=exclude_seen, reading=reading)
@@ -105,7 +105,7 @@ class SnapshotView:
     ) -> tuple[Recommendation, ...]:
         """The same as values, one per user, with the context that each goes by; arguments as of `recommend`."""
         from raie.logs import histories as sources
-        from raie.recommend import recommend
+        from raie.snapshots.recommend import recommend
 
         contexts = sources.histories(self._view, histories, users, reading)
         return recommend(self._view, contexts, k, exclude_seen=exclude_seen)
@@ -117,7 +117,7 @@ class SnapshotView:
             UnknownItem: No log has held one of the items.
         """
         from raie.logs import histories as sources
-        from raie.recommend import recommend
+        from raie.snapshots.recommend import recommend
 
         (answer,) = recommend(self._view, sources.from_items(self._view, items), k, exclude_seen=exclude_seen)
         return answer
