@@ -13,9 +13,9 @@ from typing import Any
 
 from raie.edits import Progress, open_view, plain
 from raie.engine.comparison.figures import pictures
-from raie.engine.comparison.methods import Contestant, contestants
-from raie.engine.comparison.protocol import Course, cut_course
-from raie.engine.comparison.results import Origin, Outcome, outcome
+from raie.engine.comparison.methods import Method, parse_methods
+from raie.engine.comparison.protocol import ComparisonProtocol, cut_protocol
+from raie.engine.comparison.results import ComparisonResult, Origin, comparison_result
 from raie.engine.comparison.runner import run
 from raie.engine.comparison.tables import csv_text, markdown
 from raie.engine.config import BackboneConfig, EngineConfig, from_mapping, to_mapping
@@ -64,46 +64,46 @@ def compared(
     fresh: bool,
     progress: Progress,
     tell: Callable[[str], None] = lambda _: None,
-) -> Outcome:
+) -> ComparisonResult:
     """Run what is not finished yet, and judge. tell: called with each line on how the log was read.
 
     Raises: EngineError, UsageError, RegistryError.
     """
-    chosen = _contestants(asked)
+    chosen = _methods(asked)
     reference = _reference(chosen, asked.against)
     said: list[str] = []
     interactions, settings, until, backbone = _start(workspace, asked, said.append)
     end = end_time(interactions, asked.end)
-    course = cut_course(interactions, until, end, asked.edits, settings.engine)
+    protocol = cut_protocol(interactions, until, end, asked.edits, settings.engine)
     trains = backbone is None or any(one.strategy == "joint" for one in chosen)
-    work = workspace.work / "compare" / _key(course, interactions, settings, backbone, trains)
+    work = workspace.work / "compare" / _key(protocol, interactions, settings, backbone, trains)
     # What cannot be compared is refused in one line, before anything is said of the log.
     for line in said:
         tell(line)
     if fresh:
         shutil.rmtree(work, ignore_errors=True)
-    run(course, settings, chosen, asked.seeds, work, workers=workers, progress=progress, backbone=backbone)
-    by_key = {one.place: one.name for one in chosen}
+    run(protocol, settings, chosen, asked.seeds, work, workers=workers, progress=progress, backbone=backbone)
+    by_key = {one.folder_name: one.name for one in chosen}
     names = {"never": by_key["never"], "joint": by_key.get("joint"), "reference": reference.name}
     origin = Origin(asked.log.name, interactions.digest, _shared(settings.engine))
-    return outcome(origin, course, chosen, asked.seeds, work, **names, metric=asked.metric)  # type: ignore[arg-type]
+    return comparison_result(origin, protocol, chosen, asked.seeds, work, **names, metric=asked.metric)  # type: ignore[arg-type]
 
 
-def _contestants(asked: Asked) -> tuple[Contestant, ...]:
+def _methods(asked: Asked) -> tuple[Method, ...]:
     """Those asked for, and always the backbone that is never edited, which others are measured against."""
     texts = [text for text in re.split(r",(?![^\[]*\])", asked.strategies) if text.strip()]
     if not texts:
         raise UsageError(
             f"expected --strategies to name a strategy, found {asked.strategies!r}: leave it out for all"
         )
-    return contestants([*(text.strip() for text in texts), "never"], ablations=asked.ablations)
+    return parse_methods([*(text.strip() for text in texts), "never"], ablations=asked.ablations)
 
 
-def _reference(chosen: Sequence[Contestant], against: str | None) -> Contestant:
+def _reference(chosen: Sequence[Method], against: str | None) -> Method:
     if against is None:
-        return next((one for one in chosen if one.place == "raie"), chosen[0])
-    wanted = {one.place for one in contestants([against])}  # "all" is many
-    found = [one for one in chosen if one.place in wanted]
+        return next((one for one in chosen if one.folder_name == "raie"), chosen[0])
+    wanted = {one.folder_name for one in parse_methods([against])}  # "all" is many
+    found = [one for one in chosen if one.folder_name in wanted]
     if len(wanted) == len(found) == 1:
         return found[0]
     raise UsageError(f"expected --against to name one of --strategies, found {against!r}")
@@ -144,14 +144,14 @@ def _located(settings: Settings, own: Path | None) -> Settings:
 
 
 def _key(
-    course: Course,
+    protocol: ComparisonProtocol,
     interactions: Interactions,
     settings: Settings,
     backbone: tuple[bytes, bytes] | None,
     trains: bool,
 ) -> str:
     """What all cells of a comparison depend on, besides contestant and seed. trains: whether one trains a backbone."""
-    values = {"log": interactions.digest, "ends": course.ends, "engine": _shared(settings.engine)}
+    values = {"log": interactions.digest, "ends": protocol.ends, "engine": _shared(settings.engine)}
     values |= _read_besides(settings.engine.backbone, interactions.catalogue.titles, trains)
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
     for part in backbone or ():
@@ -199,7 +199,7 @@ def require_outputs(folder: Path) -> None:
         require_free(folder / name, replace=True)
 
 
-def write_files(found: Outcome, metric: str, folder: Path) -> list[Path]:
+def write_files(found: ComparisonResult, metric: str, folder: Path) -> list[Path]:
     """The tables as Markdown, JSON and CSV, and the pictures; those of an earlier run are written over.
 
     Raises: RaieError where one of the names is that of a link or of something else than a regular file.

@@ -19,7 +19,7 @@ from raie.engine.errors import InputError
 from raie.engine.evaluation.metrics import Difference, mean_metrics, paired_difference, ranks
 from raie.engine.model import ModelView
 from raie.engine.regions.gate import Action
-from raie.engine.strategies import Lesson, Score, State, lesson_of
+from raie.engine.strategies import Score, State, TaskData, task_data_of
 from raie.engine.strategies.global_adapter import GLOBAL_LORA, REPLAY
 from raie.engine.training.train_adapter import adapter_scores
 from raie.errors import UsageError
@@ -144,21 +144,21 @@ def _peers(
     scores = {}
     for name, peer in (("global LoRA", GLOBAL_LORA), ("global LoRA + replay", REPLAY)):
         state: State = {}
-        for lesson in lessons:
-            state = peer.learn(state, lesson).state
+        for task_data in lessons:
+            state = peer.learn(state, task_data).state
         scores[name] = peer.score(state, lessons[-1])
     return scores
 
 
 def _lessons(
     registry: Registry, model: str, snapshot: Snapshot, interactions: Interactions, own: Path | None
-) -> Iterator[Lesson]:
+) -> Iterator[TaskData]:
     """What each edit between the set-up and the snapshot trained on, oldest first; nothing for the others."""
     for number, edit in enumerate(_edits(registry, model, snapshot), start=1):
         base = open_view(registry, registry.resolve(model, str(edit.base)), own)
         prepared = PreparedEdit.from_bytes(registry.get(Digest(str(edit.plan_digest))))
         if prepared.plan.touched:
-            yield lesson_of(base, prepared, interactions, number)
+            yield task_data_of(base, prepared, interactions, number)
 
 
 def _edits(registry: Registry, model: str, snapshot: Snapshot) -> list[Edit]:

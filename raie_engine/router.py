@@ -183,7 +183,7 @@ class Router:
             adapter, members = self.adapters[region], slots == slot
             if adapter.transitions is not None and members.any():
                 items = contexts.items[members].numpy()
-                scores[members] = adapter.beside_transitions(scores[members], items)
+                scores[members] = adapter.with_transition_counts(scores[members], items)
         return scores
 
     def _delta(self, slots: Tensor) -> Delta:

@@ -17,7 +17,7 @@ from raie.errors import UsageError
 from raie.workspace import Workspace
 
 if TYPE_CHECKING:
-    from raie.engine.comparison.results import Outcome
+    from raie.engine.comparison.results import ComparisonResult
     from raie.engine.data.readers.settings import LogSettings
 
 __all__ = ["compare"]
@@ -133,10 +133,10 @@ def _seeds(text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(int(part) for part in parts))
 
 
-def _drawn(found: Outcome, metric: str, files: list[Path]) -> Iterator[str]:
+def _drawn(found: ComparisonResult, metric: str, files: list[Path]) -> Iterator[str]:
     from raie.engine.comparison.tables import headed_tables, legend, untouched_lines
 
-    edits, seeds, log = found.course.edits, ", ".join(map(str, found.seeds)), found.origin.log
+    edits, seeds, log = found.protocol.edits, ", ".join(map(str, found.seeds)), found.origin.log
     yield f"{accent(metric)} on {log}, {edits} edit{'s' * (edits > 1)}, seed{'s' * (len(found.seeds) > 1)} {seeds}"
     for heading, (headers, rows) in headed_tables(found, metric):
         numbers = [

@@ -122,7 +122,7 @@ def _plan_json(found: Planned) -> dict[str, Any]:
         "gate": prepared.plan.gate,
         "seed": prepared.plan.seed,
         "windows": len(prepared.windows),
-        "judged": int((prepared.windows.timestamp > prepared.judged_after).sum()),
+        "judged": int((prepared.windows.timestamp > prepared.train_until).sum()),
         "decided": {action.name.lower(): int((decided == action).sum()) for action in Action},
         "new_items": len(prepared.item_rows),
         "known": found.known.to_mapping(),

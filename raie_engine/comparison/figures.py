@@ -10,7 +10,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from raie.engine.comparison.results import Outcome, Played
+from raie.engine.comparison.results import ComparisonResult, MethodResult
 from raie.engine.evaluation.metrics import METRICS, Difference
 
 __all__ = ["pictures"]
@@ -35,7 +35,7 @@ _STYLE: Any = {
 _FLOOR = ("popularity",)  # so far below that it would flatten everything else
 
 
-def pictures(outcome: Outcome, metric: str) -> Iterator[tuple[str, bytes]]:
+def pictures(outcome: ComparisonResult, metric: str) -> Iterator[tuple[str, bytes]]:
     """Every picture as PNG and SVG: the name of a file, and its bytes."""
     with mpl.rc_context(_STYLE):
         for name, figure in _figures(outcome, metric):
@@ -46,23 +46,23 @@ def pictures(outcome: Outcome, metric: str) -> Iterator[tuple[str, bytes]]:
                 yield f"{name}.{kind}", drawn.getvalue()
 
 
-def _figures(outcome: Outcome, metric: str) -> Iterator[tuple[str, Figure]]:
-    shown = [one for one in outcome.played if one.contestant.strategy not in _FLOOR]
+def _figures(outcome: ComparisonResult, metric: str) -> Iterator[tuple[str, Figure]]:
+    shown = [one for one in outcome.method_results if one.method.strategy not in _FLOOR]
     yield "retention-adaptation", _retention(outcome, shown, metric)
     yield "slices", _slices(outcome, shown, metric)
     yield "cost", _cost(outcome, shown)
-    for one in outcome.played:
-        if one.regions and one.contestant.name == outcome.reference:
+    for one in outcome.method_results:
+        if one.regions and one.method.name == outcome.reference:
             yield "regions", _regions(one, outcome.seeds[0])
 
 
-def _colour(outcome: Outcome, one: Played) -> str:
-    if one.contestant.name == outcome.reference:
+def _colour(outcome: ComparisonResult, one: MethodResult) -> str:
+    if one.method.name == outcome.reference:
         return _CHOSEN
-    return _LIMIT if one.contestant.strategy in ("joint", "never", "markov") else _OTHER
+    return _LIMIT if one.method.strategy in ("joint", "never", "markov") else _OTHER
 
 
-def _retention(outcome: Outcome, shown: Sequence[Played], metric: str) -> Figure:
+def _retention(outcome: ComparisonResult, shown: Sequence[MethodResult], metric: str) -> Figure:
     """Adaptation to the right, retention upwards; crosses are 95 % intervals."""
     figure = Figure(figsize=(7.2, 5.0))
     axes = figure.subplots()
@@ -76,7 +76,7 @@ def _retention(outcome: Outcome, shown: Sequence[Played], metric: str) -> Figure
         )
         axes.plot(*place, "o", ms=5, color=colour)
         axes.annotate(
-            one.contestant.name,
+            one.method.name,
             (across.mean, height),
             xytext=(7, 0),
             textcoords="offset points",
@@ -90,14 +90,14 @@ def _retention(outcome: Outcome, shown: Sequence[Played], metric: str) -> Figure
     return figure
 
 
-def _slices(outcome: Outcome, shown: Sequence[Played], metric: str) -> Figure:
+def _slices(outcome: ComparisonResult, shown: Sequence[MethodResult], metric: str) -> Figure:
     """Each slice before any edit has learnt from it, one line per contestant."""
     figure = Figure(figsize=(7.2, 4.6))
     axes = figure.subplots()
-    place, numbers = METRICS.index(metric), np.arange(1, outcome.course.edits + 2)
+    place, numbers = METRICS.index(metric), np.arange(1, outcome.protocol.edits + 2)
     ends = np.array([one.measured.ahead[place][-1] for one in shown])
     for one in shown:
-        chosen = one.contestant.name == outcome.reference
+        chosen = one.method.name == outcome.reference
         axes.plot(
             numbers,
             one.measured.ahead[place],
@@ -110,7 +110,7 @@ def _slices(outcome: Outcome, shown: Sequence[Played], metric: str) -> Figure:
     low, high = axes.get_ylim()
     for one, end, height in zip(shown, ends, _apart(ends, 0.04 * (high - low)), strict=True):
         axes.annotate(
-            one.contestant.name,
+            one.method.name,
             (numbers[-1], end),
             xytext=(numbers[-1] + 0.12, height),
             va="center",
@@ -124,7 +124,7 @@ def _slices(outcome: Outcome, shown: Sequence[Played], metric: str) -> Figure:
     return figure
 
 
-def _cost(outcome: Outcome, shown: Sequence[Played]) -> Figure:
+def _cost(outcome: ComparisonResult, shown: Sequence[MethodResult]) -> Figure:
     """Seconds and trained numbers of one edit, side by side."""
     trained = sorted((one for one in shown if one.cost.parameters), key=lambda one: one.cost.seconds)
     figure = Figure(figsize=(8.4, 0.32 * len(trained) + 1.2))
@@ -141,11 +141,11 @@ def _cost(outcome: Outcome, shown: Sequence[Played]) -> Figure:
         axes.spines["bottom"].set_visible(False)
         axes.tick_params(bottom=False, labelbottom=False, left=False)
         axes.margins(x=0.2)
-    left.set_yticks(places, [one.contestant.name for one in trained])
+    left.set_yticks(places, [one.method.name for one in trained])
     return figure
 
 
-def _regions(one: Played, seed: int) -> Figure:
+def _regions(one: MethodResult, seed: int) -> Figure:
     """What each region gained over the backbone that is never edited, on slices still ahead; seed: the first."""
     rows = sorted(one.regions, key=lambda each: each.gain.mean)
     figure = Figure(figsize=(6.4, 0.34 * len(rows) + 1.3))
@@ -155,7 +155,7 @@ def _regions(one: Played, seed: int) -> Figure:
     axes.axvline(0, color="#c9ced6", lw=1, zorder=0)
     axes.set_yticks(range(len(rows)), [f"region {each.region}  ({each.windows:,} windows)" for each in rows])
     axes.set_xlabel(f"{rows[0].metric}, gain over the backbone that is never edited")
-    axes.set_title(f"{one.contestant.name}, region by region, first seed ({seed})")
+    axes.set_title(f"{one.method.name}, region by region, first seed ({seed})")
     axes.tick_params(left=False)
     return figure
 

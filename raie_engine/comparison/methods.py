@@ -14,7 +14,7 @@ from raie.engine.config import EngineConfig, from_mapping, to_mapping
 from raie.engine.errors import ConfigError
 from raie.engine.strategies import STRATEGIES, Strategy, strategy_named
 
-__all__ = ["ABLATIONS", "Contestant", "contestants"]
+__all__ = ["ABLATIONS", "Method", "parse_methods"]
 
 _ALL_KEPT = "edit.max_replay=1000000"  # or each number of regions would count in as many more old windows
 
@@ -39,7 +39,7 @@ _SHARED = ("edit.holdout",)  # it decides which windows judge
 
 
 @dataclass(frozen=True)
-class Contestant:
+class Method:
     """name: as tables show it, once. strategy: its key. options: (dotted option, value) that differ from the others'."""
 
     name: str
@@ -47,7 +47,7 @@ class Contestant:
     options: tuple[tuple[str, Any], ...] = ()
 
     @property
-    def plays(self) -> Strategy:
+    def implementation(self) -> Strategy:
         """The strategy itself."""
         strategy = strategy_named(self.strategy)
         assert strategy is not None, "no contestant is made of another name"
@@ -56,10 +56,10 @@ class Contestant:
     @property
     def replays(self) -> bool:
         """Whether it trains on past windows too."""
-        return self.plays.replays and dict(self.options).get("edit.replay_ratio") != 0
+        return self.implementation.replays and dict(self.options).get("edit.replay_ratio") != 0
 
     @property
-    def place(self) -> str:
+    def folder_name(self) -> str:
         """A folder name that no other contestant has."""
         if not self.options:
             return self.strategy
@@ -76,7 +76,7 @@ class Contestant:
         return made
 
 
-def contestants(asked: Sequence[str], *, ablations: bool = False) -> tuple[Contestant, ...]:
+def parse_methods(asked: Sequence[str], *, ablations: bool = False) -> tuple[Method, ...]:
     """Those asked for, each once, in their order; "all" is every strategy.
 
     One is the name of a strategy, such a name and "+counts", or a name with engine options:
@@ -85,16 +85,16 @@ def contestants(asked: Sequence[str], *, ablations: bool = False) -> tuple[Conte
     Raises: ConfigError for an unknown strategy, or an option that must be the same for all.
     """
     texts = [text for each in asked for text in (STRATEGIES if each == "all" else [each])]
-    found = [_contestant(text) for text in texts]
+    found = [_parse_method(text) for text in texts]
     if ablations:
-        found += [_contestant(text, f"RAIE {name}") for name, text in ABLATIONS.items()]
-    once: dict[str, Contestant] = {}
+        found += [_parse_method(text, f"RAIE {name}") for name, text in ABLATIONS.items()]
+    once: dict[str, Method] = {}
     for each in found:
-        once.setdefault(each.place, each)
+        once.setdefault(each.folder_name, each)
     return tuple(once.values())
 
 
-def _contestant(text: str, name: str | None = None) -> Contestant:
+def _parse_method(text: str, name: str | None = None) -> Method:
     match = re.fullmatch(r"\s*([\w+-]+)\s*(?:\[(.*)\])?\s*", text)
     strategy = strategy_named(match[1]) if match else None
     if not match or strategy is None:
@@ -110,7 +110,7 @@ def _contestant(text: str, name: str | None = None) -> Contestant:
         )
     listed = ", ".join(f"{option}={value}" for option, value in options)
     shown = f"{strategy.name} [{listed}]" if options else strategy.name
-    made = Contestant(name or shown, key, options)
+    made = Method(name or shown, key, options)
     made.configured(EngineConfig())  # an unknown option is told now, not in the middle of a night's run
     return made
 

@@ -20,17 +20,17 @@ from raie.engine.data.windows import Windows, concatenate, cut_windows
 from raie.engine.edit.setup import split_setup
 from raie.engine.errors import InputError
 from raie.engine.model import ModelView
-from raie.engine.strategies import Lesson
+from raie.engine.strategies import TaskData
 from raie.engine.training.train_backbone import cold_item_rows
 
-__all__ = ["JUDGING_USERS", "Course", "cut_course", "lessons"]
+__all__ = ["EVALUATION_USERS", "ComparisonProtocol", "cut_protocol", "task_data_of_edits"]
 
-JUDGING_USERS = 0.2
+EVALUATION_USERS = 0.2
 """Share of the users who only judge after the set-up."""
 
 
 @dataclass(frozen=True, eq=False)
-class Course:
+class ComparisonProtocol:
     """What all strategies and seeds of a comparison share.
 
     interactions: rows that may be learnt from. ends: epoch seconds, the last of the set-up and of each later slice:
@@ -42,7 +42,7 @@ class Course:
     ends: tuple[int, ...]
     windows: Windows
     slice: np.ndarray
-    judging: np.ndarray
+    held_out: np.ndarray
 
     @property
     def edits(self) -> int:
@@ -53,14 +53,14 @@ class Course:
         """Item rows that somebody may have learnt from by the end of this edit, 0 to T."""
         return int(between(self.interactions, None, self.ends[edit]).item.max())
 
-    def judges(self, edit: int) -> np.ndarray:
+    def scored_rows(self, edit: int) -> np.ndarray:
         """Rows of the windows that judge the state after this edit, 0 to T: all that it has not learnt from."""
-        return np.flatnonzero(self.judging | (self.slice == edit + 1))
+        return np.flatnonzero(self.held_out | (self.slice == edit + 1))
 
 
-def cut_course(
+def cut_protocol(
     interactions: Interactions, until: int, end: int | None, edits: int, config: EngineConfig
-) -> Course:
+) -> ComparisonProtocol:
     """Cut the rows after `until` (epoch seconds) and up to `end` into edits + 1 slices of as many rows each.
 
     Raises: InputError where a slice has no window to learn from or none to judge by.
@@ -73,7 +73,7 @@ def cut_course(
         )
     quantiles = np.quantile(later, np.arange(1, edits + 2) / (edits + 1), method="higher")
     ends = (until, *(int(end) for end in quantiles))
-    only_judge = np.random.default_rng(0).random(len(interactions.catalogue.users)) < JUDGING_USERS
+    only_judge = np.random.default_rng(0).random(len(interactions.catalogue.users)) < EVALUATION_USERS
     holdout = split_setup(cut_windows(between(rows, None, until), config.windows), config.edit.holdout).holdout
     parts = [holdout]
     for start, stop in pairwise(ends):
@@ -84,7 +84,7 @@ def cut_course(
     for number in range(1, edits + 2):
         _require_windows(number, edits, slices == number, judging)
     kept = (rows.timestamp <= until) | ~only_judge[rows.user]
-    return Course(_rows(rows, kept), ends, windows, slices, judging)
+    return ComparisonProtocol(_rows(rows, kept), ends, windows, slices, judging)
 
 
 def _require_windows(number: int, edits: int, here: np.ndarray, judging: np.ndarray) -> None:
@@ -96,26 +96,26 @@ def _require_windows(number: int, edits: int, here: np.ndarray, judging: np.ndar
         )
 
 
-def lessons(course: Course, base: ModelView) -> Iterator[Lesson]:
+def task_data_of_edits(protocol: ComparisonProtocol, base: ModelView) -> Iterator[TaskData]:
     """The set-up as lesson 0, in which nothing is new, and then the lesson of each edit."""
-    config, everything = base.settings.engine, course.interactions
+    config, everything = base.settings.engine, protocol.interactions
     past = split_setup(
-        cut_windows(between(everything, None, course.ends[0]), config.windows), config.edit.holdout
+        cut_windows(between(everything, None, protocol.ends[0]), config.windows), config.edit.holdout
     ).train
-    learnt = everything.timestamp <= past.timestamp.max()  # the newest rows of the set-up are held out
+    learned = everything.timestamp <= past.timestamp.max()  # the newest rows of the set-up are held out
     frozen = base.backbone
     titles = everything.catalogue.titles[frozen.known_items :] if frozen.reads_titles else ()
     none, added = past.take(slice(0, 0)), torch.zeros(0, base.backbone.dim)
-    yield Lesson(base, 0, everything, course.ends[0], none, none, past, _rows(everything, learnt), added)
-    for number, (start, stop) in enumerate(pairwise(course.ends[:-1]), start=1):
+    yield TaskData(base, 0, everything, protocol.ends[0], none, none, past, _rows(everything, learned), added)
+    for number, (start, stop) in enumerate(pairwise(protocol.ends[:-1]), start=1):
         windows = cut_windows(between(everything, None, stop), config.windows, after=start)
         backbone = base.backbone.with_item_rows(added, titles[: len(added)]) if len(added) else base.backbone
-        added = torch.cat([added, cold_item_rows(backbone, windows, course.items_by(number), config.seed)])
-        judged_after = int(np.quantile(windows.timestamp, 1 - config.edit.holdout))
-        new = windows.timestamp <= judged_after
-        learnt |= (everything.timestamp > start) & (everything.timestamp <= judged_after)
-        rows = _rows(everything, learnt)
-        yield Lesson(base, number, everything, stop, windows.take(new), windows.take(~new), past, rows, added)
+        added = torch.cat([added, cold_item_rows(backbone, windows, protocol.items_by(number), config.seed)])
+        train_until = int(np.quantile(windows.timestamp, 1 - config.edit.holdout))
+        new = windows.timestamp <= train_until
+        learned |= (everything.timestamp > start) & (everything.timestamp <= train_until)
+        rows = _rows(everything, learned)
+        yield TaskData(base, number, everything, stop, windows.take(new), windows.take(~new), past, rows, added)
         past = concatenate([past, windows.take(new)])
 
 

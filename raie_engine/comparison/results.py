@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from raie.engine.comparison.methods import Contestant
-from raie.engine.comparison.protocol import Course
+from raie.engine.comparison.methods import Method
+from raie.engine.comparison.protocol import ComparisonProtocol
 from raie.engine.comparison.scoring import DRAWS, Measured, measured, totals
-from raie.engine.comparison.step_results import Cell, CellPlace
+from raie.engine.comparison.step_results import StepFiles, StepResult
 from raie.engine.data.readers.timestamps import iso
 from raie.engine.evaluation.metrics import METRICS, Difference, paired_difference
 
-__all__ = ["Cost", "Origin", "Outcome", "Played", "RegionGain", "outcome"]
+__all__ = ["ComparisonResult", "Cost", "MethodResult", "Origin", "RegionGain", "comparison_result"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,13 +52,13 @@ class RegionGain:
 
 
 @dataclass(frozen=True, eq=False)
-class Played:
+class MethodResult:
     """One contestant. by_seed: the same measures of every seed alone. untouched: of judging windows in regions that an
     edit did not touch, how many there were and how many of their ranks it changed; None without regions.
     regions: of the first seed.
     """
 
-    contestant: Contestant
+    method: Method
     measured: Measured
     by_seed: tuple[Measured, ...]
     cost: Cost
@@ -67,14 +67,14 @@ class Played:
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class ComparisonResult:
     """All contestants in their order; reference: the name of the one that the others are compared with."""
 
     origin: Origin
-    course: Course
+    protocol: ComparisonProtocol
     seeds: tuple[int, ...]
     reference: str
-    played: tuple[Played, ...]
+    method_results: tuple[MethodResult, ...]
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values; NaN where a measure does not exist."""
@@ -84,15 +84,15 @@ class Outcome:
             "engine": dict(self.origin.engine),
             "seeds": list(self.seeds),
             "reference": self.reference,
-            "slices": _slices(self.course),
-            "strategies": [_mapping(one) for one in self.played],
+            "slices": _slices(self.protocol),
+            "strategies": [_mapping(one) for one in self.method_results],
         }
 
 
-def outcome(
+def comparison_result(
     origin: Origin,
-    course: Course,
-    contestants: Sequence[Contestant],
+    protocol: ComparisonProtocol,
+    methods: Sequence[Method],
     seeds: Sequence[int],
     work: Path,
     *,
@@ -100,42 +100,42 @@ def outcome(
     joint: str | None,
     reference: str,
     metric: str,
-) -> Outcome:
+) -> ComparisonResult:
     """Read every cell and judge. never, joint, reference: names of contestants. metric: of the regions' gains."""
-    cells = {one.name: [_cells(course, work, one, seed) for seed in seeds] for one in contestants}
+    cells = {one.name: [_cells(protocol, work, one, seed) for seed in seeds] for one in methods}
 
-    def judged(of_each: Mapping[str, Sequence[Sequence[Cell]]], draws: int) -> dict[str, Measured]:
-        sums = {name: totals(course, each) for name, each in of_each.items()}
+    def judged(of_each: Mapping[str, Sequence[Sequence[StepResult]]], draws: int) -> dict[str, Measured]:
+        sums = {name: totals(protocol, each) for name, each in of_each.items()}
         return measured(sums, never=never, joint=joint, reference=reference, draws=draws)
 
     together = judged(cells, DRAWS)
-    alone = [judged({name: [each[place]] for name, each in cells.items()}, 0) for place in range(len(seeds))]
+    alone = [judged({name: [each[index]] for name, each in cells.items()}, 0) for index in range(len(seeds))]
     played = tuple(
-        Played(
+        MethodResult(
             one,
             together[one.name],
             tuple(seed[one.name] for seed in alone),
             _cost(cells[one.name]),
-            _untouched(course, cells[one.name]),
-            _gains(course, cells[one.name][0], cells[never][0], metric),
+            _untouched(protocol, cells[one.name]),
+            _gains(protocol, cells[one.name][0], cells[never][0], metric),
         )
-        for one in contestants
+        for one in methods
     )
-    return Outcome(origin, course, tuple(seeds), reference, played)
+    return ComparisonResult(origin, protocol, tuple(seeds), reference, played)
 
 
-def _cells(course: Course, work: Path, one: Contestant, seed: int) -> list[Cell]:
-    return [CellPlace.of(work, one, seed).read(edit) for edit in range(course.edits + 1)]
+def _cells(protocol: ComparisonProtocol, work: Path, one: Method, seed: int) -> list[StepResult]:
+    return [StepFiles.of(work, one, seed).read(edit) for edit in range(protocol.edits + 1)]
 
 
-def _cost(cells: Sequence[Sequence[Cell]]) -> Cost:
+def _cost(cells: Sequence[Sequence[StepResult]]) -> Cost:
     each = [cell for of_seed in cells for cell in of_seed[1:]]
     return Cost(
         *(float(np.mean([getattr(cell, name) for cell in each])) for name in ("seconds", "passes", "parameters"))
     )
 
 
-def _untouched(course: Course, cells: Sequence[Sequence[Cell]]) -> tuple[int, int] | None:
+def _untouched(protocol: ComparisonProtocol, cells: Sequence[Sequence[StepResult]]) -> tuple[int, int] | None:
     """Windows whose region was the same before and after an edit that did not touch it, and those that rank anew.
 
     Only windows of items that were known before the edit: others did not read the same before. An item that a region
@@ -144,11 +144,11 @@ def _untouched(course: Course, cells: Sequence[Sequence[Cell]]) -> tuple[int, in
     if not len(cells[0][0].regions):
         return None
     count = changed = 0
-    judging = np.flatnonzero(course.judging)
-    highest = np.maximum(course.windows.items.max(axis=1), course.windows.target)[judging]
-    for edit in range(1, course.edits + 1):
-        known = course.items_by(edit - 1)
-        here = [np.isin(course.judges(each), judging) for each in (edit - 1, edit)]
+    judging = np.flatnonzero(protocol.held_out)
+    highest = np.maximum(protocol.windows.items.max(axis=1), protocol.windows.target)[judging]
+    for edit in range(1, protocol.edits + 1):
+        known = protocol.items_by(edit - 1)
+        here = [np.isin(protocol.scored_rows(each), judging) for each in (edit - 1, edit)]
         for of_seed in cells:
             before, after = of_seed[edit - 1], of_seed[edit]
             region, rank = after.regions[here[1]], after.ranks[here[1]]
@@ -159,14 +159,16 @@ def _untouched(course: Course, cells: Sequence[Sequence[Cell]]) -> tuple[int, in
     return count, changed
 
 
-def _gains(course: Course, cells: Sequence[Cell], never: Sequence[Cell], metric: str) -> tuple[RegionGain, ...]:
+def _gains(
+    protocol: ComparisonProtocol, cells: Sequence[StepResult], never: Sequence[StepResult], metric: str
+) -> tuple[RegionGain, ...]:
     if not len(cells[0].regions):
         return ()
     parts = []
-    for edit in range(1, course.edits + 1):
-        rows = course.judges(edit)
-        ahead = course.slice[rows] == edit + 1
-        users = course.windows.user[rows[ahead]]
+    for edit in range(1, protocol.edits + 1):
+        rows = protocol.scored_rows(edit)
+        ahead = protocol.slice[rows] == edit + 1
+        users = protocol.windows.user[rows[ahead]]
         parts.append((cells[edit].regions[ahead], never[edit].ranks[ahead], cells[edit].ranks[ahead], users))
     region, before, after, user = (np.concatenate(column) for column in zip(*parts, strict=True))
     return tuple(
@@ -177,25 +179,25 @@ def _gains(course: Course, cells: Sequence[Cell], never: Sequence[Cell], metric:
     )
 
 
-def _slices(course: Course) -> list[dict[str, Any]]:
+def _slices(protocol: ComparisonProtocol) -> list[dict[str, Any]]:
     return [
         {
             "slice": number,
             "until": iso(end),
             "until_epoch": end,
-            "windows": int((course.slice == number).sum()),
-            "judging": int((course.judging & (course.slice == number)).sum()),
+            "windows": int((protocol.slice == number).sum()),
+            "judging": int((protocol.held_out & (protocol.slice == number)).sum()),
         }
-        for number, end in enumerate(course.ends)
+        for number, end in enumerate(protocol.ends)
     ]
 
 
-def _mapping(one: Played) -> dict[str, Any]:
-    plays = one.contestant.plays
+def _mapping(one: MethodResult) -> dict[str, Any]:
+    plays = one.method.implementation
     return {
-        "name": one.contestant.name,
-        "strategy": one.contestant.strategy,
-        "options": dict(one.contestant.options),
+        "name": one.method.name,
+        "strategy": one.method.strategy,
+        "options": dict(one.method.options),
         "source": plays.source,
         "replays": plays.replays,
         "differs": plays.differs,

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raie.engine.comparison.protocol import Course
-from raie.engine.comparison.step_results import Cell
+from raie.engine.comparison.protocol import ComparisonProtocol
+from raie.engine.comparison.step_results import StepResult
 from raie.engine.evaluation.continual import (
     average_forgetting,
     backward_transfer,
@@ -55,26 +55,26 @@ class Totals:
     ahead_count: np.ndarray
 
 
-def totals(course: Course, cells: Sequence[Sequence[Cell]]) -> Totals:
+def totals(protocol: ComparisonProtocol, cells: Sequence[Sequence[StepResult]]) -> Totals:
     """Of one contestant, the mean over its seeds; cells by seed and edit."""
-    _, user = np.unique(course.windows.user, return_inverse=True)
-    users, slices = int(user.max()) + 1, course.edits + 2
-    place = user * slices + course.slice
+    _, user = np.unique(protocol.windows.user, return_inverse=True)
+    users, slices = int(user.max()) + 1, protocol.edits + 2
+    place = user * slices + protocol.slice
 
     def by_user(rows: np.ndarray, values: np.ndarray | None = None) -> np.ndarray:
         return np.bincount(place[rows], values, minlength=users * slices).reshape(users, slices)
 
-    held = np.zeros((users, len(METRICS), course.edits + 1, slices))
-    ahead = np.zeros((users, len(METRICS), course.edits + 1))
-    for edit in range(course.edits + 1):
-        rows = course.judges(edit)
-        judging, next_slice = course.judging[rows], course.slice[rows] == edit + 1
+    held = np.zeros((users, len(METRICS), protocol.edits + 1, slices))
+    ahead = np.zeros((users, len(METRICS), protocol.edits + 1))
+    for edit in range(protocol.edits + 1):
+        rows = protocol.scored_rows(edit)
+        judging, next_slice = protocol.held_out[rows], protocol.slice[rows] == edit + 1
         gains = [per_window(of_seed[edit].ranks) for of_seed in cells]
         for number, metric in enumerate(METRICS):
             gain = np.mean([each[metric] for each in gains], axis=0)
             held[:, number, edit] = by_user(rows[judging], gain[judging])
             ahead[:, number, edit] = by_user(rows[next_slice], gain[next_slice])[:, edit + 1]
-    return Totals(held, ahead, by_user(np.flatnonzero(course.judging)), by_user(np.arange(len(user)))[:, 1:])
+    return Totals(held, ahead, by_user(np.flatnonzero(protocol.held_out)), by_user(np.arange(len(user)))[:, 1:])
 
 
 @dataclass(frozen=True, eq=False)

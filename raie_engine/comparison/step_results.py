@@ -14,15 +14,15 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from raie.engine.bytes.arrays import pack, unpack
-from raie.engine.comparison.methods import Contestant
+from raie.engine.comparison.methods import Method
 from raie.engine.edit.named_blobs import Blobs
 from raie.engine.errors import DamagedArtifact
 
-__all__ = ["Cell", "CellPlace", "read_blobs", "write_blobs"]
+__all__ = ["StepFiles", "StepResult", "read_blobs", "write_blobs"]
 
 
 @dataclass(frozen=True, eq=False)
-class Cell:
+class StepResult:
     """One contestant after one edit.
 
     ranks: int32 [m], of the targets of the course's windows that judge after this edit. regions: int32 [m], of the same
@@ -44,11 +44,11 @@ class Cell:
         return pack(header, {"ranks": self.ranks, "regions": self.regions})
 
     @staticmethod
-    def from_bytes(data: bytes) -> Cell:
+    def from_bytes(data: bytes) -> StepResult:
         """The inverse of `to_bytes`. Raises: DamagedArtifact."""
         header, arrays = unpack(data, "cell", {"ranks": np.int32, "regions": np.int32})
         try:
-            return Cell(
+            return StepResult(
                 ranks=arrays["ranks"],
                 regions=arrays["regions"],
                 touched=tuple(header["touched"]),
@@ -61,29 +61,29 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class CellPlace:
+class StepFiles:
     """Where one contestant's cells of one seed lie."""
 
     folder: Path
 
     @staticmethod
-    def of(work: Path, contestant: Contestant, seed: int) -> CellPlace:
+    def of(work: Path, method: Method, seed: int) -> StepFiles:
         """The place of a contestant with this seed in a work folder."""
-        return CellPlace(work / f"seed-{seed}" / contestant.place)
+        return StepFiles(work / f"seed-{seed}" / method.folder_name)
 
     def finished(self, edit: int) -> bool:
         """Whether the cell of this edit is there."""
         return self._cell(edit).exists()
 
-    def read(self, edit: int) -> Cell:
+    def read(self, edit: int) -> StepResult:
         """The cell of this edit. Raises: DamagedArtifact."""
-        return Cell.from_bytes(self._cell(edit).read_bytes())
+        return StepResult.from_bytes(self._cell(edit).read_bytes())
 
     def state(self, edit: int) -> Blobs:
         """The state after this edit. Raises: DamagedArtifact."""
         return read_blobs(self._state(edit))
 
-    def write(self, edit: int, cell: Cell, state: Blobs) -> None:
+    def write(self, edit: int, cell: StepResult, state: Blobs) -> None:
         """Record an edit; the state before the one before it is not needed any more."""
         write_blobs(self._state(edit), state)
         _write(self._cell(edit), cell.to_bytes())  # last: it says that the edit is finished

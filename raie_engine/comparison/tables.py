@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from raie.engine.comparison.results import Outcome, Played
+from raie.engine.comparison.results import ComparisonResult, MethodResult
 from raie.engine.comparison.scoring import MEASURES, Measured
 from raie.engine.data.readers.timestamps import iso
 from raie.engine.evaluation.metrics import METRICS, Difference
@@ -43,12 +43,12 @@ _LEGEND = (
 )
 
 
-def legend(outcome: Outcome) -> str:
+def legend(outcome: ComparisonResult) -> str:
     """What the columns of all tables mean, in one paragraph."""
     return _LEGEND.format(reference=outcome.reference)
 
 
-def headed_tables(outcome: Outcome, metric: str) -> tuple[tuple[str, Table], ...]:
+def headed_tables(outcome: ComparisonResult, metric: str) -> tuple[tuple[str, Table], ...]:
     """The tables that everybody sees, each with its heading."""
     return (
         ("Adapting: slices that no edit has learnt from yet", adapting_table(outcome, metric)),
@@ -57,56 +57,56 @@ def headed_tables(outcome: Outcome, metric: str) -> tuple[tuple[str, Table], ...
     )
 
 
-def adapting_table(outcome: Outcome, metric: str) -> Table:
+def adapting_table(outcome: ComparisonResult, metric: str) -> Table:
     """One row per contestant, best prequential first, with intervals of the difference to the reference."""
     headers, rows = ("strategy", "prequential", "change", "final", "change"), []
     for one in _ordered(outcome, metric):
         value, change = one.measured.value[metric], one.measured.change[metric]
-        cells = [one.contestant.name]
+        cells = [one.method.name]
         for measure in ("prequential", "final"):
-            compared = one.contestant.name != outcome.reference
+            compared = one.method.name != outcome.reference
             cells += [_number(value[measure].mean), _interval(change[measure]) if compared else ""]
         rows.append(cells)
     return headers, rows
 
 
-def keeping_table(outcome: Outcome, metric: str) -> Table:
+def keeping_table(outcome: ComparisonResult, metric: str) -> Table:
     """What became of earlier slices, and how well each was learnt."""
     measures = MEASURES[2:]
     return ("strategy", *measures), [
         [
-            one.contestant.name,
+            one.method.name,
             *(_number(one.measured.value[metric][name].mean, signed=name in ("BWT", "FWT")) for name in measures),
         ]
         for one in _ordered(outcome, metric)
     ]
 
 
-def cost_table(outcome: Outcome, metric: str) -> Table:
+def cost_table(outcome: ComparisonResult, metric: str) -> Table:
     """What an edit costs, and where a contestant by its nature does not get what all others get."""
     headers = ("strategy", "seconds", "passes", "trained numbers", "old windows", "where it differs")
     rows = []
     for one in _ordered(outcome, metric):
-        who, cost = one.contestant, one.cost
+        who, cost = one.method, one.cost
         numbers = [f"{cost.seconds:.1f}", f"{cost.passes:,.0f}", f"{cost.parameters:,.0f}"]
-        rows.append([who.name, *numbers, "yes" if who.replays else "no", who.plays.differs])
+        rows.append([who.name, *numbers, "yes" if who.replays else "no", who.implementation.differs])
     return headers, rows
 
 
-def slices_table(outcome: Outcome, metric: str) -> Table:
+def slices_table(outcome: ComparisonResult, metric: str) -> Table:
     """Each slice before any edit has learnt from it."""
-    numbers = range(1, outcome.course.edits + 2)
+    numbers = range(1, outcome.protocol.edits + 2)
     headers = ("strategy", *(f"slice {slice_number}" for slice_number in numbers))
     place = METRICS.index(metric)
     return headers, [
-        [one.contestant.name, *(_number(float(score)) for score in one.measured.ahead[place])]
+        [one.method.name, *(_number(float(score)) for score in one.measured.ahead[place])]
         for one in _ordered(outcome, metric)
     ]
 
 
-def markdown(outcome: Outcome, metric: str) -> str:
+def markdown(outcome: ComparisonResult, metric: str) -> str:
     """All tables as one page."""
-    ends = [iso(end) for end in outcome.course.ends]
+    ends = [iso(end) for end in outcome.protocol.ends]
     seeds, tables = ", ".join(map(str, outcome.seeds)), headed_tables(outcome, metric)
     return "\n".join(
         [
@@ -127,17 +127,17 @@ def markdown(outcome: Outcome, metric: str) -> str:
     )
 
 
-def untouched_lines(outcome: Outcome) -> list[str]:
+def untouched_lines(outcome: ComparisonResult) -> list[str]:
     """For contestants with regions: whether windows of regions that an edit left alone kept their ranks."""
     return [
-        f"{one.contestant.name}: {one.untouched[1]:,} of {one.untouched[0]:,} judging windows in untouched regions "
+        f"{one.method.name}: {one.untouched[1]:,} of {one.untouched[0]:,} judging windows in untouched regions "
         "changed their rank."
-        for one in outcome.played
+        for one in outcome.method_results
         if one.untouched is not None
     ]
 
 
-def csv_text(outcome: Outcome) -> str:
+def csv_text(outcome: ComparisonResult) -> str:
     """One row per contestant, metric and measure.
 
     a[i][j]: the matrix. A measure with [seed s] is of that seed alone; gain[seed s][region r], of the first seed, is over
@@ -148,14 +148,14 @@ def csv_text(outcome: Outcome) -> str:
     writer.writerow(
         ("strategy", "metric", "measure", "value", "low", "high", "change", "change_low", "change_high")
     )
-    for one in outcome.played:
+    for one in outcome.method_results:
         for metric, measure, numbers in _numbers(outcome, one):
             cells = [_exact(number) for number in numbers]
-            writer.writerow([one.contestant.name, metric, measure, *cells, *[""] * (6 - len(cells))])
+            writer.writerow([one.method.name, metric, measure, *cells, *[""] * (6 - len(cells))])
     return file.getvalue()
 
 
-def _numbers(outcome: Outcome, one: Played) -> Iterator[_Numbers]:
+def _numbers(outcome: ComparisonResult, one: MethodResult) -> Iterator[_Numbers]:
     """Everything of one contestant."""
     for place, metric in enumerate(METRICS):
         yield from _measures(one.measured, metric)
@@ -192,8 +192,8 @@ def _exact(value: float) -> str:
     return "" if math.isnan(value) else repr(value)
 
 
-def _ordered(outcome: Outcome, metric: str) -> list[Played]:
-    return sorted(outcome.played, key=lambda one: -one.measured.value[metric]["prequential"].mean)
+def _ordered(outcome: ComparisonResult, metric: str) -> list[MethodResult]:
+    return sorted(outcome.method_results, key=lambda one: -one.measured.value[metric]["prequential"].mean)
 
 
 def _drawn(shown: Table) -> list[str]:

@@ -55,7 +55,7 @@ def impact(
     """The impact report that is kept with the edit, as plain values."""
     after = candidate.router
     before = knowing_rows_of(parent.router, after)
-    newest = prepared.windows.take(prepared.windows.timestamp > prepared.judged_after)
+    newest = prepared.windows.take(prepared.windows.timestamp > prepared.train_until)
     old, new = ranks(before.scores, newest), ranks(after.scores, newest)
     known = newest.target <= len(parent.catalogue.items)
     touched = [fact.region for fact in finished.facts]

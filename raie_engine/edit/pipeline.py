@@ -61,12 +61,12 @@ class PreparedEdit:
     catalogue_chunk: bytes | None
     watermark: Watermark
     late: int
-    judged_after: int
+    train_until: int
 
     def to_bytes(self) -> bytes:
         """One blob from which another process resumes the edit without its log."""
         header = {"kind": "prepared_edit", "watermark": vars(self.watermark), "late": self.late}
-        header["judged_after"] = self.judged_after
+        header["judged_after"] = self.train_until
         inner = {"plan": self.plan.to_bytes(), "windows": self.windows.to_bytes()}
         inner["catalogue"] = self.catalogue_chunk or b""
         arrays = {name: np.frombuffer(data, np.uint8) for name, data in inner.items()}
@@ -81,7 +81,7 @@ class PreparedEdit:
         header, arrays = unpack(data, "prepared_edit", dtypes, axes)
         try:
             mark, late = Watermark(**header["watermark"]), int(header["late"])
-            judged_after = int(header["judged_after"])
+            train_until = int(header["judged_after"])
         except (KeyError, TypeError, ValueError) as error:
             raise DamagedArtifact(
                 f"expected a prepared edit, found another header ({error}); plan again"
@@ -94,7 +94,7 @@ class PreparedEdit:
             catalogue_chunk=arrays["catalogue"].tobytes() or None,
             watermark=mark,
             late=late,
-            judged_after=judged_after,
+            train_until=train_until,
         )
 
 
@@ -137,7 +137,7 @@ def prepare_edit(
         next_region_id=next_region_id,
         only=only,
     )
-    judged_after = int(np.quantile(windows.timestamp, 1 - config.edit.holdout))
+    train_until = int(np.quantile(windows.timestamp, 1 - config.edit.holdout))
     return PreparedEdit(
         plan,
         windows,
@@ -146,7 +146,7 @@ def prepare_edit(
         chunk,
         watermark(interactions, until),
         late_rows(interactions, mark),
-        judged_after,
+        train_until,
     )
 
 
@@ -257,10 +257,10 @@ def _entry(
 ) -> dict[str, bytes]:
     region, edit = trained.region, view.settings.engine.edit
     rows, waited = plan.rows(region)
-    learnt = concatenate([view.buffer.windows.take(waited), prepared.windows.take(rows)])
-    learnt = learnt.take(learnt.timestamp <= prepared.judged_after)
+    learned = concatenate([view.buffer.windows.take(waited), prepared.windows.take(rows)])
+    learned = learned.take(learned.timestamp <= prepared.train_until)
     past = [view.replay(region)] if region in view.content.regions else []
-    replay = keep_sample(concatenate([*past, learnt]), edit.max_replay, [plan.seed, region, 1])
+    replay = keep_sample(concatenate([*past, learned]), edit.max_replay, [plan.seed, region, 1])
     adapter = {role: trained.blobs[role] for role in ADAPTER_ROLES if role in trained.blobs}
     pinned = {SHARED_PREFIX + role: data for role, data in (shared.blobs if shared else {}).items()}
     return {"state": region_state(region_map, region), "replay": replay.to_bytes(), **adapter, **pinned}

@@ -54,7 +54,7 @@ def _region_windows(view: ModelView, prepared: PreparedEdit, region: int, owner:
     """owner: regions [.] of the view's validation windows."""
     rows, waited = prepared.plan.rows(region)
     windows = concatenate([view.buffer.windows.take(waited), prepared.windows.take(rows)])
-    judged = windows.timestamp > prepared.judged_after
+    judged = windows.timestamp > prepared.train_until
     new = windows.take(~judged)
     edit = view.settings.engine.edit
     past = view.replay(region) if region in view.content.regions else new.take(slice(0, 0))

@@ -13,7 +13,7 @@ from raie.engine.arrays import stable_order
 from raie.engine.bytes.arrays import pack, unpack
 from raie.engine.data.interactions import Interactions
 from raie.engine.data.windows import Windows
-from raie.engine.strategies.task_data import Learnt, Lesson, Score, State, Strategy
+from raie.engine.strategies.task_data import LearnedState, Score, State, Strategy, TaskData
 
 __all__ = ["MARKOV", "POPULARITY", "transitions"]
 
@@ -23,14 +23,14 @@ FADE = 0.6
 """What one step more between two items, or back in the context, leaves of a count."""
 
 
-def _count(state: State, lesson: Lesson) -> Learnt:
-    rows = lesson.rows
-    return Learnt(
-        {"counts": pack({"kind": "counts"}, {"items": np.bincount(rows.item, minlength=lesson.items + 1)})}
+def _count(state: State, task_data: TaskData) -> LearnedState:
+    rows = task_data.rows
+    return LearnedState(
+        {"counts": pack({"kind": "counts"}, {"items": np.bincount(rows.item, minlength=task_data.items + 1)})}
     )
 
 
-def _popular(state: State, lesson: Lesson) -> Score:
+def _popular(state: State, task_data: TaskData) -> Score:
     _, arrays = unpack(state["counts"], "counts", {"items": np.int64})
     counts = torch.from_numpy(arrays["items"]).float()
     counts[0] = float("-inf")
@@ -53,19 +53,19 @@ def transitions(interactions: Interactions, v: int) -> tuple[np.ndarray, np.ndar
     return pairs, np.bincount(place, np.concatenate(weights)).astype(np.float32)
 
 
-def _follow(state: State, lesson: Lesson) -> Learnt:
-    rows = lesson.rows
-    v = lesson.items + 1
+def _follow(state: State, task_data: TaskData) -> LearnedState:
+    rows = task_data.rows
+    v = task_data.items + 1
     pairs, weight = transitions(rows, v)
     first, second = pairs // v, (pairs % v).astype(np.int32)
     start = np.searchsorted(first, np.arange(v + 1))
     weight = weight / np.maximum(np.bincount(first, weight, minlength=v), 1e-12)[first].astype(np.float32)
     arrays = {"start": start, "second": second, "weight": weight}
     popular = np.bincount(rows.item, minlength=v)
-    return Learnt({"transitions": pack({"kind": "transitions"}, {**arrays, "items": popular})})
+    return LearnedState({"transitions": pack({"kind": "transitions"}, {**arrays, "items": popular})})
 
 
-def _following(state: State, lesson: Lesson) -> Score:
+def _following(state: State, task_data: TaskData) -> Score:
     dtypes = {"start": np.int64, "second": np.int32, "weight": np.float32, "items": np.int64}
     _, arrays = unpack(state["transitions"], "transitions", dtypes)
     start, second, weight = arrays["start"], arrays["second"], arrays["weight"]

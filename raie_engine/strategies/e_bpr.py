@@ -16,7 +16,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from raie.engine.backbones import Contexts
 from raie.engine.strategies.global_adapter import Loss, evolved, score
-from raie.engine.strategies.task_data import Learnt, Lesson, State, Strategy
+from raie.engine.strategies.task_data import LearnedState, State, Strategy, TaskData
 from raie.engine.strategies.tuning import item_scores
 from raie.engine.training.adapter import Adapter
 
@@ -36,15 +36,15 @@ def editing_loss(scores: Tensor, context: Tensor, target: Tensor) -> Tensor:
     return -F.logsigmoid(scores.gather(1, own) - listed).mean()
 
 
-def _learn(state: State, lesson: Lesson) -> Learnt:
+def _learn(state: State, task_data: TaskData) -> LearnedState:
     def loss(live: Adapter) -> Loss:
         def edit(contexts: Contexts, target: Tensor) -> Tensor:
-            scores = F.pad(item_scores(lesson.backbone, live, contexts), (1, 0))  # a column for the padding
+            scores = F.pad(item_scores(task_data.backbone, live, contexts), (1, 0))  # a column for the padding
             return editing_loss(scores, contexts.items, target)
 
         return edit
 
-    return evolved(state, lesson, loss=loss)
+    return evolved(state, task_data, loss=loss)
 
 
 E_BPR = Strategy("E-BPR", "arXiv 2406.04553", _learn, score, differs="pairwise loss, at the last position alone")

@@ -14,7 +14,7 @@ import torch
 
 from raie.engine.evaluation.metrics import mean_metrics, ranks
 from raie.engine.strategies.global_adapter import train_one
-from raie.engine.strategies.task_data import Learnt, Lesson, Score, State, Strategy
+from raie.engine.strategies.task_data import LearnedState, Score, State, Strategy, TaskData
 from raie.engine.strategies.tuning import adapter_of, count
 from raie.engine.training.adapter import Adapter
 from raie.engine.training.train_adapter import adapter_scores
@@ -52,27 +52,29 @@ def merged(long: Adapter, short: Adapter, weight: float) -> Adapter:
     )
 
 
-def _learn(state: State, lesson: Lesson) -> Learnt:
-    start = adapter_of(_part(state, "long"), lesson.backbone)
-    share = len(lesson.new) / (len(lesson.new) + len(lesson.replay))
-    long, first = train_one(lesson, start, lesson.replay, rows=lesson.replay, retained=True, share=1 - share)
-    short, second = train_one(lesson, None, lesson.new, share=share)
+def _learn(state: State, task_data: TaskData) -> LearnedState:
+    start = adapter_of(_part(state, "long"), task_data.backbone)
+    share = len(task_data.new) / (len(task_data.new) + len(task_data.replay))
+    long, first = train_one(
+        task_data, start, task_data.replay, rows=task_data.replay, retained=True, share=1 - share
+    )
+    short, second = train_one(task_data, None, task_data.new, share=share)
 
     def found(adapter: Adapter) -> float:
-        return mean_metrics(ranks(adapter_scores(lesson.backbone, adapter), lesson.validation))["NDCG@10"]
+        return mean_metrics(ranks(adapter_scores(task_data.backbone, adapter), task_data.validation))["NDCG@10"]
 
     best = max((merged(long, short, weight) for weight in WEIGHTS), key=found)
     blobs = {f"long/{role}": data for role, data in long.to_blobs().items()}
     blobs |= {f"merged/{role}": data for role, data in best.to_blobs().items()}
-    return Learnt(blobs, first + second, count(long.parameters()) + count(short.parameters()))
+    return LearnedState(blobs, first + second, count(long.parameters()) + count(short.parameters()))
 
 
 def _part(state: State, name: str) -> State:
     return {role.removeprefix(f"{name}/"): data for role, data in state.items() if role.startswith(f"{name}/")}
 
 
-def _score(state: State, lesson: Lesson) -> Score:
-    return adapter_scores(lesson.backbone, adapter_of(_part(state, "merged"), lesson.backbone))
+def _score(state: State, task_data: TaskData) -> Score:
+    return adapter_scores(task_data.backbone, adapter_of(_part(state, "merged"), task_data.backbone))
 
 
 LSAT = Strategy(

@@ -15,7 +15,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from raie.engine.backbones import Contexts
 from raie.engine.strategies.global_adapter import Loss, evolved, score
-from raie.engine.strategies.task_data import Learnt, Lesson, State, Strategy
+from raie.engine.strategies.task_data import LearnedState, State, Strategy, TaskData
 from raie.engine.strategies.tuning import adapter_of, item_scores
 from raie.engine.training.adapter import Adapter
 from raie.engine.training.train_adapter import next_item_loss
@@ -31,12 +31,12 @@ def distilled(scores: Tensor, before: Tensor) -> Tensor:
     return TEMPERATURE**2 * F.kl_div(now, then, reduction="batchmean", log_target=True)
 
 
-def _learn(state: State, lesson: Lesson) -> Learnt:
-    backbone, teacher = lesson.backbone, adapter_of(state, lesson.backbone)
+def _learn(state: State, task_data: TaskData) -> LearnedState:
+    backbone, teacher = task_data.backbone, adapter_of(state, task_data.backbone)
     known = backbone.known_items if teacher is None else teacher.visible
 
     def loss(live: Adapter) -> Loss:
-        plain = next_item_loss(backbone, live, lesson.config.windows.stride)
+        plain = next_item_loss(backbone, live, task_data.config.windows.stride)
 
         def with_teacher(contexts: Contexts, target: Tensor) -> Tensor:
             now = item_scores(backbone, live, contexts)
@@ -46,7 +46,7 @@ def _learn(state: State, lesson: Lesson) -> Learnt:
 
         return with_teacher
 
-    return evolved(state, lesson, loss=loss)
+    return evolved(state, task_data, loss=loss)
 
 
 LWF = Strategy(

@@ -24,7 +24,7 @@ from raie.engine.edit.setup import keep_sample
 from raie.engine.edit.training_tasks import touched_windows
 from raie.engine.model import ModelView
 
-__all__ = ["Learnt", "Lesson", "Score", "State", "Strategy", "lesson_of"]
+__all__ = ["LearnedState", "Score", "State", "Strategy", "TaskData", "task_data_of"]
 
 State = Blobs
 """Bytes by name: what a strategy has learnt so far. Empty: the frozen backbone as it was set up."""
@@ -34,7 +34,7 @@ Score = Callable[[Windows], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class Lesson:
+class TaskData:
     """One edit, as every strategy gets it.
 
     base: the set-up, the same for all. number: of the edit, from 1. interactions: what an edit cuts its windows from, up
@@ -90,13 +90,13 @@ class Lesson:
         return self.base.validation
 
 
-def lesson_of(base: ModelView, prepared: PreparedEdit, interactions: Interactions, number: int = 1) -> Lesson:
+def task_data_of(base: ModelView, prepared: PreparedEdit, interactions: Interactions, number: int = 1) -> TaskData:
     """The lesson of one edit that a registry holds, for strategies to stand beside it: the windows that it trained on.
 
     base: what it was made from. number: of the edit since the set-up. Raises: InputError for an edit that trained none.
     """
     windows = touched_windows(base, prepared)
-    return Lesson(
+    return TaskData(
         base=base,
         number=number,
         interactions=interactions,
@@ -104,12 +104,12 @@ def lesson_of(base: ModelView, prepared: PreparedEdit, interactions: Interaction
         new=windows.new,
         validation=windows.validation,
         past=windows.past,
-        rows=between(interactions, None, prepared.judged_after),
+        rows=between(interactions, None, prepared.train_until),
         item_rows=torch.cat([*base.item_chunks, prepared.item_rows]),
     )
 
 
-class Learnt(NamedTuple):
+class LearnedState(NamedTuple):
     """The state after a lesson and what it took.
 
     passes: windows passed in training. parameters: how many numbers were trained. touched: regions that changed, for a
@@ -122,8 +122,8 @@ class Learnt(NamedTuple):
     touched: tuple[int, ...] = ()
 
 
-def _nothing(state: State, lesson: Lesson) -> Learnt:
-    return Learnt(state)
+def _nothing(state: State, task_data: TaskData) -> LearnedState:
+    return LearnedState(state)
 
 
 @dataclass(frozen=True)
@@ -137,9 +137,9 @@ class Strategy:
 
     name: str
     source: str
-    learn: Callable[[State, Lesson], Learnt]
-    score: Callable[[State, Lesson], Score]
+    learn: Callable[[State, TaskData], LearnedState]
+    score: Callable[[State, TaskData], Score]
     replays: bool = False
     differs: str = ""
-    begin: Callable[[State, Lesson], Learnt] = _nothing
-    regions: Callable[[State, Lesson, Windows], np.ndarray] | None = None
+    begin: Callable[[State, TaskData], LearnedState] = _nothing
+    regions: Callable[[State, TaskData, Windows], np.ndarray] | None = None

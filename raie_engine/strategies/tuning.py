@@ -10,7 +10,7 @@ from torch import Tensor
 from raie.engine.backbones import Backbone, Contexts
 from raie.engine.data.windows import Windows, concatenate
 from raie.engine.evaluation.metrics import mean_metrics, ranks
-from raie.engine.strategies.task_data import Lesson, Score, State
+from raie.engine.strategies.task_data import Score, State, TaskData
 from raie.engine.training.adapter import Adapter, fresh_adapter
 from raie.engine.training.loop import Schedule, fit
 from raie.engine.training.train_adapter import (
@@ -29,7 +29,7 @@ def tune(
     parameters: Mapping[str, Tensor],
     loss: Callable[[Contexts, Tensor], Tensor],
     score: Score,
-    lesson: Lesson,
+    task_data: TaskData,
     windows: Windows,
     *,
     retained: bool,
@@ -44,13 +44,13 @@ def tune(
     """
     if not len(windows):
         return 0
-    edit, passes = lesson.config.edit, 0
+    edit, passes = task_data.config.edit, 0
     # So many epochs are as many passes as one epoch of an edit.
-    rounds = (len(lesson.new) + len(lesson.replay)) / len(windows)
+    rounds = (len(task_data.new) + len(task_data.replay)) / len(windows)
 
     def validate() -> float:
-        found = mean_metrics(ranks(score, lesson.validation))
-        old = mean_metrics(ranks(score, lesson.retained if retained else lesson.retained.take(slice(0, 0))))
+        found = mean_metrics(ranks(score, task_data.validation))
+        old = mean_metrics(ranks(score, task_data.retained if retained else task_data.retained.take(slice(0, 0))))
         return quality(found | {f"retained {name}": value for name, value in old.items()})
 
     stages = (edit.shared_epochs, edit.shared_learning_rate), (edit.epochs, edit.learning_rate)
@@ -60,16 +60,16 @@ def tune(
             batch=edit.batch,
             learning_rate=learning_rate,
             patience=round(edit.patience * rounds),
-            seed=2 * lesson.seed + stage,
+            seed=2 * task_data.seed + stage,
         )
-        judge = validate if len(lesson.validation) else None
+        judge = validate if len(task_data.validation) else None
         passes += fit(parameters, loss, windows, schedule, validate=judge).passes
     return passes
 
 
-def seen(lesson: Lesson, *, replays: bool) -> Windows:
+def seen(task_data: TaskData, *, replays: bool) -> Windows:
     """The windows a strategy trains on: the new ones, and its share of the past where it replays."""
-    return concatenate([lesson.new, lesson.replay]) if replays else lesson.new
+    return concatenate([task_data.new, task_data.replay]) if replays else task_data.new
 
 
 def adapter_of(state: State, backbone: Backbone) -> Adapter | None:

@@ -34,7 +34,7 @@ from raie.engine.bytes.json import parse_json
 from raie.engine.config import AdapterConfig
 from raie.engine.errors import DamagedArtifact, WrongBackbone
 from raie.engine.training.lora_linear import lora_linear
-from raie.engine.training.transition_counts import Transitions
+from raie.engine.training.transition_counts import TransitionCounts
 
 __all__ = ["Adapter", "AdapterDelta", "fresh_adapter", "item_parts", "rows_read"]
 
@@ -62,13 +62,13 @@ class Adapter:
     b: Tensor
     bias: Tensor
     visible: int
-    transitions: Transitions | None = None
+    transitions: TransitionCounts | None = None
 
     @property
     def scaling(self) -> float:
         return self.alpha / self.rank
 
-    def beside_transitions(self, scores: Tensor, items: np.ndarray) -> Tensor:
+    def with_transition_counts(self, scores: Tensor, items: np.ndarray) -> Tensor:
         """The scores [n, v] of contexts [n, L], joined with what followed what where the adapter counts that.
 
         Only the items that the adapter sees take part: rows appended later change no bit of theirs.
@@ -148,7 +148,7 @@ class Adapter:
             lora = {k.removeprefix(PEFT_PREFIX): v.clone() for k, v in load_tensors(blobs["lora"]).items()}
             # Cloned, because a product's last bits depend on how its inputs lie in memory.
             own = {name: torch.from_numpy(value).clone() for name, value in rows.items()}
-            counted = Transitions.from_bytes(blobs["transitions"]) if "transitions" in blobs else None
+            counted = TransitionCounts.from_bytes(blobs["transitions"]) if "transitions" in blobs else None
             adapter = Adapter(
                 backbone_digest=str(facts["backbone"]),
                 rank=int(config["r"]),

@@ -24,7 +24,7 @@ from raie.engine.evaluation.metrics import mean_metrics, per_window, ranks
 from raie.engine.training.adapter import Adapter, AdapterDelta, fresh_adapter
 from raie.engine.training.cross_entropy import linear_cross_entropy
 from raie.engine.training.loop import Progress, Schedule, fit
-from raie.engine.training.transition_counts import Transitions
+from raie.engine.training.transition_counts import TransitionCounts
 from raie.engine.training.workers import side_by_side
 
 __all__ = [
@@ -120,7 +120,7 @@ def train_region(task: TrainTask, progress: Progress | None = None, threads: int
     start = candidates[_preferred(judged, equal="shared")]  # which has seen the new windows
     begun = fresh_adapter(backbone, task.adapter, touched_items(task.new), task.schedule.seed, start)
     trained, passes = fit_adapter(backbone, begun, task, progress, threads)
-    counted = None if task.transitions is None else Transitions.from_bytes(task.transitions)
+    counted = None if task.transitions is None else TransitionCounts.from_bytes(task.transitions)
     candidates["trained"] = replace(trained, transitions=counted)
     judged["trained"] = _judged(backbone, candidates["trained"], task)
     chosen = _preferred(judged, equal="current") if len(task.validation) else "trained"
@@ -259,13 +259,13 @@ def adapter_scores(
             scores = torch.addmm(bias, backbone.encode(contexts, delta or own), table.T)
         scores[:, last + 1 :] = float("-inf")
         scores[:, 0] = float("-inf")
-        return scores if adapter is None else adapter.beside_transitions(scores, windows.items)
+        return scores if adapter is None else adapter.with_transition_counts(scores, windows.items)
 
     return score
 
 
 @dataclass(frozen=True, eq=False)
-class _Judged:
+class _TargetRanks:
     """Ranks of the targets of a task's validation windows and of its retained ones, under one adapter."""
 
     validation: np.ndarray
@@ -277,7 +277,7 @@ class _Judged:
         retained = mean_metrics(self.retained)
         return mean_metrics(self.validation) | {f"retained {name}": value for name, value in retained.items()}
 
-    def lead(self, other: _Judged) -> tuple[float, float]:
+    def lead(self, other: _TargetRanks) -> tuple[float, float]:
         """By how much its quality is above the other's, and the standard error of that."""
         pairs = (self.validation, other.validation), (self.retained, other.retained)
         gains = [per_window(own)["NDCG@10"] - per_window(its)["NDCG@10"] for own, its in pairs if len(own)]
@@ -285,12 +285,12 @@ class _Judged:
         return sum(float(gain.mean()) for gain in gains) / max(len(gains), 1), error / max(len(gains), 1)
 
 
-def _judged(backbone: Backbone, adapter: Adapter | None, task: TrainTask) -> _Judged:
+def _judged(backbone: Backbone, adapter: Adapter | None, task: TrainTask) -> _TargetRanks:
     score = adapter_scores(backbone, adapter)
-    return _Judged(ranks(score, task.validation), ranks(score, task.retained))
+    return _TargetRanks(ranks(score, task.validation), ranks(score, task.retained))
 
 
-def _preferred(judged: Mapping[str, _Judged], equal: str) -> str:
+def _preferred(judged: Mapping[str, _TargetRanks], equal: str) -> str:
     """The best of the others, unless the current one is better by more than a standard error.
 
     equal: which one, where the best of the others ranks every target as the current one does.

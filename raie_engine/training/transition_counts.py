@@ -27,7 +27,7 @@ from raie.engine.config import EngineConfig
 from raie.engine.data.windows import Windows, concatenate
 from raie.engine.errors import DamagedArtifact
 
-__all__ = ["FADE", "REACH", "Transitions", "count_transitions", "transitions_of"]
+__all__ = ["FADE", "REACH", "TransitionCounts", "count_transitions", "transitions_of"]
 
 REACH = 4
 """How many places apart two items may be to count as a pair."""
@@ -43,7 +43,7 @@ _AXES = {"start": "s", "following": "p", "share": "p"}
 
 
 @dataclass(frozen=True, eq=False)
-class Transitions:
+class TransitionCounts:
     """weight: w. start: int64 [v + 1]. following: int32 [p], the items that came after x at start[x]:start[x + 1]; share:
     float32 [p], C[x, i] / (C[x] + PRIOR) of them.
     """
@@ -80,7 +80,7 @@ class Transitions:
         return pack({"kind": "transitions", "weight": self.weight}, arrays)
 
     @staticmethod
-    def from_bytes(data: bytes) -> Transitions:
+    def from_bytes(data: bytes) -> TransitionCounts:
         """The inverse of `to_bytes`. Raises: DamagedArtifact."""
         header, arrays = unpack(data, "transitions", _TYPES, _AXES)
         weight, start, following, share = header.get("weight"), *(arrays[name] for name in _TYPES)
@@ -94,10 +94,10 @@ class Transitions:
                 f"expected counts of {max(len(start) - 1, 0)} items that refer to one another and a weight above 0, "
                 f"found others with weight {weight!r:.20}; restore the blob"
             )
-        return Transitions(weight, start, following, share)
+        return TransitionCounts(weight, start, following, share)
 
 
-def count_transitions(windows: Windows, positions: int, weight: float, v: int) -> Transitions:
+def count_transitions(windows: Windows, positions: int, weight: float, v: int) -> TransitionCounts:
     """The pairs of which the later item is one of the last `positions` of a window, its target included.
 
     positions: the windows' stride, so that of windows which overlap each item is read once. weight: w. v: item rows.
@@ -120,7 +120,7 @@ def count_transitions(windows: Windows, positions: int, weight: float, v: int) -
     share = count / (np.bincount(first, count, minlength=v) + PRIOR)[first]
     real = (first > 0) & (following > 0)  # a target that no model knows is PAD
     start = np.searchsorted(first[real], np.arange(v + 1))
-    return Transitions(weight, start.astype(np.int64), following[real], share[real].astype(np.float32))
+    return TransitionCounts(weight, start.astype(np.int64), following[real], share[real].astype(np.float32))
 
 
 def transitions_of(parts: Sequence[Windows], config: EngineConfig, v: int) -> bytes | None:

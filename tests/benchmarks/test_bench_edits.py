@@ -26,7 +26,7 @@ from raie.engine.edit.setup import set_up
 from raie.engine.edit.training_tasks import region_tasks, shared_task
 from raie.engine.model import ModelView, Settings
 from raie.engine.strategies.full import FULL
-from raie.engine.strategies.task_data import lesson_of
+from raie.engine.strategies.task_data import task_data_of
 from raie.engine.training.train_adapter import train_regions
 from raie.engine.training.workers import foreseen
 from tests.benchmarks.measuring import columns
@@ -100,7 +100,7 @@ def _edit(view: ModelView, interactions: Interactions, until: int, **drift: Any)
 
 def _fine_tune(view: ModelView, interactions: Interactions, until: int) -> _Took:
     prepared = prepare_edit(view, "0" * 64, interactions, until, seed=1, next_region_id=100)
-    lesson = lesson_of(view, prepared, interactions)
+    task_data = task_data_of(view, prepared, interactions)
     started = time.perf_counter()
-    passes = FULL.learn({}, lesson).passes
+    passes = FULL.learn({}, task_data).passes
     return _Took(time.perf_counter() - started, passes)

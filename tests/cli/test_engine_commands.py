@@ -14,7 +14,7 @@ import pytest
 
 from raie import evaluate
 from raie.cli import main
-from raie.engine.strategies import Learnt, Lesson, State
+from raie.engine.strategies import LearnedState, State, TaskData
 from raie.engine.strategies.global_adapter import GLOBAL_LORA
 from tests.cli import trained
 from tests.cli.conftest import Raie
@@ -222,10 +222,10 @@ def test_the_strategies_to_compare_with_learn_from_every_edit_since_the_set_up(
     lessons: list[int] = []
     learn = GLOBAL_LORA.learn
 
-    def counted(state: State, lesson: Lesson) -> Learnt:
-        lessons.append(lesson.number)
-        assert bool(state) == (lesson.number > 1), "each goes on from what it learnt in the edit before"
-        return learn(state, lesson)
+    def counted(state: State, task_data: TaskData) -> LearnedState:
+        lessons.append(task_data.number)
+        assert bool(state) == (task_data.number > 1), "each goes on from what it learnt in the edit before"
+        return learn(state, task_data)
 
     monkeypatch.setattr(evaluate, "GLOBAL_LORA", replace(GLOBAL_LORA, learn=counted))
     assert raie("evaluate", LOG, "--ref", "edit:3", "--strategies", "--json").code == 0

@@ -36,7 +36,7 @@ from raie.engine.regions.gate import Action
 from raie.engine.regions.region_map import RegionMap, region_state
 from raie.engine.regions.space import RoutingSpace
 from raie.engine.training.adapter import Adapter, fresh_adapter
-from raie.engine.training.transition_counts import Transitions, count_transitions
+from raie.engine.training.transition_counts import TransitionCounts, count_transitions
 from raie.registry.errors import RegistryError
 from raie.registry.values import Content, Manifest, digest_of
 
@@ -132,7 +132,7 @@ def _adapter() -> dict[str, bytes]:
 
 
 def _read_transitions(data: bytes) -> None:
-    Transitions.from_bytes(data).after(_windows().items)
+    TransitionCounts.from_bytes(data).after(_windows().items)
 
 
 def _read_adapter(lora_config: bytes, item_rows: bytes, lora: bytes) -> None:

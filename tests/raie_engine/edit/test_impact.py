@@ -24,7 +24,7 @@ def test_the_impact_of_an_edit_is_measured_on_what_nobody_trained_on(world: Worl
     )
     assert report["retention"]["windows"] == len(world.view.holdout)
     assert report["retention"]["before"] == pytest.approx(world.made.report["holdout"])
-    newest = first.prepared.windows.take(first.prepared.windows.timestamp > first.prepared.judged_after)
+    newest = first.prepared.windows.take(first.prepared.windows.timestamp > first.prepared.train_until)
     assert report["adaptation"]["after"] == mean_metrics(ranks(first.view.router.scores, newest))
     assert report["adaptation"]["before"] == mean_metrics(
         ranks(knowing_rows_of(world.view.router, first.view.router).scores, newest)
@@ -48,7 +48,7 @@ def test_windows_of_items_that_the_parent_does_not_know_do_not_count_as_a_gain_o
     items = int(np.median(windows.target))
     vars(parent)["catalogue"] = world.view.catalogue.first(users=len(world.view.catalogue.users), items=items)
     report = impact(parent, first.view, first.prepared, first.finished, first.trained)
-    newest = windows.take(windows.timestamp > first.prepared.judged_after)
+    newest = windows.take(windows.timestamp > first.prepared.train_until)
     known = newest.take(newest.target <= items)
     assert 0 < len(known) < len(newest) == report["adaptation"]["windows"]
     before = knowing_rows_of(parent.router, first.view.router)

@@ -25,7 +25,7 @@ from raie.engine.model import ModelView, Settings
 from raie.engine.regions.gate import Action
 from raie.engine.regions.region_map import region_state
 from raie.engine.training.train_adapter import SHARED, TrainedRegion, train_regions
-from raie.engine.training.transition_counts import Transitions, count_transitions
+from raie.engine.training.transition_counts import TransitionCounts, count_transitions
 from tests.raie_engine.world import (
     SEED,
     Edited,
@@ -280,8 +280,8 @@ def test_an_existing_region_moves_as_planned_and_keeps_its_adapter_where_trainin
 def test_no_region_trains_on_a_window_that_judges_it(world: World) -> None:
     for edit, view in ((world.first, world.view), (world.second, world.first.view)):
         for task in (shared_task(view, edit.prepared), *region_tasks(view, edit.prepared, None)):
-            assert (task.new.timestamp <= edit.prepared.judged_after).all()
-            assert (task.validation.timestamp > edit.prepared.judged_after).all()
+            assert (task.new.timestamp <= edit.prepared.train_until).all()
+            assert (task.validation.timestamp > edit.prepared.train_until).all()
             trained_on = {(u, t) for u, t in zip(task.replay.user, task.replay.timestamp, strict=True)}
             for judge in (view.holdout, task.retained):
                 assert not trained_on & set(zip(judge.user, judge.timestamp, strict=True))
@@ -332,7 +332,7 @@ def test_an_edit_counts_what_followed_what_in_its_new_and_past_windows(world: Wo
     counted = count_transitions(windows, engine.windows.stride, engine.adapter.transition_weight, rows)
     for task in [shared_task(view, edited.prepared), *tasks]:
         assert task.transitions is not None
-        found = Transitions.from_bytes(task.transitions)
+        found = TransitionCounts.from_bytes(task.transitions)
         assert found.following.tolist() == counted.following.tolist()
         assert found.weight == counted.weight
         np.testing.assert_allclose(found.share, counted.share, rtol=1e-6)
@@ -365,8 +365,8 @@ def test_after_an_edit_a_region_replays_what_it_learnt_too(world: World) -> None
     before, after = world.view.replay(region), world.first.view.replay(region)
     rows, _ = world.first.prepared.plan.rows(region)
     new = world.first.prepared.windows.take(rows)
-    learnt = int((new.timestamp <= world.first.prepared.judged_after).sum())
-    assert len(after) == len(before) + learnt
+    learned = int((new.timestamp <= world.first.prepared.train_until).sum())
+    assert len(after) == len(before) + learned
 
 
 def test_an_edit_may_leave_regions_alone_that_still_predict_well(world: World) -> None:

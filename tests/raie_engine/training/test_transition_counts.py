@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from raie.engine.bytes.arrays import pack
 from raie.engine.data.windows import Windows
 from raie.engine.errors import DamagedArtifact
-from raie.engine.training.transition_counts import BACK, FADE, PRIOR, REACH, Transitions, count_transitions
+from raie.engine.training.transition_counts import BACK, FADE, PRIOR, REACH, TransitionCounts, count_transitions
 from tests.raie_engine.world import random_windows
 
 ITEMS, LENGTH = 8, 6
@@ -123,7 +123,7 @@ def test_a_row_says_the_same_bits_alone_and_among_others() -> None:
 def test_bytes_bring_the_counts_back_and_equal_counts_give_equal_bytes() -> None:
     windows = random_windows(50, LENGTH, ITEMS, seed=1)
     counts = count_transitions(windows, 3, WEIGHT, V)
-    again = Transitions.from_bytes(counts.to_bytes())
+    again = TransitionCounts.from_bytes(counts.to_bytes())
     assert again.to_bytes() == counts.to_bytes() == count_transitions(windows, 3, WEIGHT, V).to_bytes()
     assert torch.equal(again.after(windows.items), counts.after(windows.items))
 
@@ -144,10 +144,12 @@ def test_bytes_bring_the_counts_back_and_equal_counts_give_equal_bytes() -> None
     ],
 )
 def test_counts_that_contradict_themselves_are_damage(change: dict[str, np.ndarray | float]) -> None:
-    good = Transitions(0.3, np.array([0, 0, 1, 2]), np.array([1, 2], np.int32), np.array([0.5, 0.5], np.float32))
-    assert Transitions.from_bytes(good.to_bytes()).rows == 3
+    good = TransitionCounts(
+        0.3, np.array([0, 0, 1, 2]), np.array([1, 2], np.int32), np.array([0.5, 0.5], np.float32)
+    )
+    assert TransitionCounts.from_bytes(good.to_bytes()).rows == 3
     with pytest.raises(DamagedArtifact, match="counts of"):
-        Transitions.from_bytes(replace(good, **change).to_bytes())  # type: ignore[arg-type]
+        TransitionCounts.from_bytes(replace(good, **change).to_bytes())  # type: ignore[arg-type]
 
 
 def test_counts_without_a_weight_are_damage() -> None:
@@ -157,4 +159,4 @@ def test_counts_without_a_weight_are_damage() -> None:
         "share": np.zeros(0, np.float32),
     }
     with pytest.raises(DamagedArtifact):
-        Transitions.from_bytes(pack({"kind": "transitions"}, arrays))
+        TransitionCounts.from_bytes(pack({"kind": "transitions"}, arrays))
