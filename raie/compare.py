@@ -135,12 +135,12 @@ def _start(
     return interactions, settings, view.watermark.timestamp, backbone
 
 
-def _located(settings: Settings, own: Path | None) -> Settings:
+def _located(settings: Settings, backbone_file: Path | None) -> Settings:
     """The settings with the place where a file of the user's own lies here; at the set-up it may have been another."""
     engine = settings.engine
     if engine.backbone.kind != "file":
         return settings
-    return replace(settings, engine=replace(engine, backbone=replace(engine.backbone, path=str(own))))
+    return replace(settings, engine=replace(engine, backbone=replace(engine.backbone, path=str(backbone_file))))
 
 
 def _key(

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from raie.engine.bytes.stored_names import from_stored, to_stored
 from raie.engine.content import ContentParts, RegionFacts
 from raie.engine.data.interactions import Interactions, end_time, read_log
 from raie.engine.edit.drift_report import DriftReport, drift_report
@@ -37,12 +38,12 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is finished, and how much there is."""
 
 
-def open_view(registry: Registry, snapshot: Snapshot, own: Path | None = None) -> ModelView:
+def open_view(registry: Registry, snapshot: Snapshot, backbone_file: Path | None = None) -> ModelView:
     """The snapshot as engine values; every blob is fetched once asked for, and verified.
 
     own: the Python file of a backbone of the user's own.
     """
-    return ModelView(snapshot.content, registry.get, own)
+    return ModelView(snapshot.content, registry.get, backbone_file)
 
 
 def run_setup(
@@ -135,7 +136,7 @@ class Planned:
     def idle(self) -> bool:
         """Whether it would use rows up and change no region by them: none has enough windows, and none more wait."""
         plan = self.prepared.plan
-        return not plan.touched and (self.drift is not None or plan.waiting == len(self.view.buffer))
+        return not plan.touched and (self.drift is not None or plan.pending == len(self.view.buffer))
 
 
 def planned(
@@ -146,7 +147,7 @@ def planned(
     seed: int | None,
     *,
     only_drifted: bool = False,
-    own: Path | None = None,
+    backbone_file: Path | None = None,
     reading: Mapping[str, Any] | None = None,
     accept_new_ids: bool = False,
 ) -> Planned:
@@ -160,7 +161,7 @@ def planned(
     base = registry.head(model)
     if base is None:
         raise UsageError(f"model {model!r} has no snapshot to edit: run `raie setup` first")
-    view = open_view(registry, base, own)
+    view = open_view(registry, base, backbone_file)
     interactions = read_new(view, log, reading)
     end = end_time(interactions, until)
     require_past(interactions, end, log)
@@ -228,7 +229,7 @@ def resume_edit(
     work: Path,
     workers: int,
     progress: Progress,
-    own: Path | None = None,
+    backbone_file: Path | None = None,
 ) -> Snapshot:
     """Finish an interrupted edit or set-up from what it has recorded; the result is that of an edit never stopped.
 
@@ -237,7 +238,7 @@ def resume_edit(
     edit = registry.resume(model, number, actor=actor, force=force)
     if edit.kind == "setup":
         settings = Settings.from_bytes(edit.parameters["settings"].encode())
-        _require_own(settings, own)
+        _require_backbone_file(settings, backbone_file)
         interactions = read_log(Path(edit.parameters["log"]), **vars(settings.log))
         if interactions.digest != edit.data_digest:
             raise UsageError(
@@ -246,18 +247,20 @@ def resume_edit(
             )
         end = end_time(interactions, edit.parameters["until"])
         return _finish_setup(registry, model, number, interactions, end, settings, work, progress)
-    view = open_view(registry, registry.resolve(model, str(edit.base)), own)
+    view = open_view(registry, registry.resolve(model, str(edit.base)), backbone_file)
     prepared = PreparedEdit.from_bytes(registry.get(Digest(str(edit.plan_digest))))
     return _train_and_commit(registry, model, edit, view, prepared, work, workers, progress)
 
 
-def _require_own(settings: Settings, own: Path | None) -> None:
+def _require_backbone_file(settings: Settings, backbone_file: Path | None) -> None:
     """A file that the registry alone names never runs: it must be the one that this workspace names too."""
     backbone = settings.engine.backbone
-    if backbone.kind == "file" and (own is None or own.resolve() != Path(backbone.path).resolve()):
+    if backbone.kind == "file" and (
+        backbone_file is None or backbone_file.resolve() != Path(backbone.path).resolve()
+    ):
         raise UsageError(
             f"expected the backbone's Python file {backbone.path}, with which the set-up began, in raie.toml or "
-            f"RAIE_BACKBONE_FILE, found {own or 'none'}: name it there, or abort the set-up and begin it again"
+            f"RAIE_BACKBONE_FILE, found {backbone_file or 'none'}: name it there, or abort the set-up and begin it again"
         )
 
 
@@ -276,7 +279,7 @@ def _train_and_commit(
         trained = _trained(registry, model, number, view, prepared, folder, workers, progress)
         finished = finish_edit(view, prepared, list(trained.values()))
         content = _uploaded(registry, finished.parts, view.content)  # type: ignore[arg-type]
-        candidate = ModelView(content, registry.get, view.own)
+        candidate = ModelView(content, registry.get, view.backbone_file)
         progress("judging the candidate", 0, 1)
         report = impact(view, candidate, prepared, finished, trained)
         if "known" in edit.parameters:  # of an edit that an older raie began it is not known
@@ -330,7 +333,7 @@ def _trained(
 
 def _remembered(registry: Registry, result: TrainedRegion) -> dict[str, Any]:
     values = {name: value for name, value in asdict(result).items() if name != "blobs"}
-    kept: dict[str, Any] = plain(values)
+    kept: dict[str, Any] = plain(to_stored("trained region", values))
     return kept | {"blobs": {role: registry.put(data) for role, data in result.blobs.items()}}
 
 
@@ -340,7 +343,7 @@ def _recalled(registry: Registry, value: Mapping[str, Any]) -> TrainedRegion:
         when: {name: math.nan if number is None else number for name, number in value[when].items()}
         for when in ("before", "after")
     }
-    return TrainedRegion(**{**value, **measured, "blobs": blobs})
+    return TrainedRegion(**from_stored("trained region", {**value, **measured, "blobs": blobs}))
 
 
 def _uploaded(registry: Registry, parts: ContentParts, base: Content | None) -> Content:

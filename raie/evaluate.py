@@ -65,7 +65,7 @@ def measured(
     until: str | None,
     *,
     strategies: bool,
-    own: Path | None = None,
+    backbone_file: Path | None = None,
     reading: Mapping[str, Any] | None = None,
 ) -> Measured:
     """The snapshot, the backbone never edited, and what else was asked for, on the same windows.
@@ -73,7 +73,7 @@ def measured(
     Raises: InputError when the log holds no window after the snapshot's watermark.
     """
     snapshot = registry.resolve(model, ref)
-    view = open_view(registry, snapshot, own)
+    view = open_view(registry, snapshot, backbone_file)
     interactions = read_new(view, log, reading)
     end = end_time(interactions, until)
     known = known_ids(registry, model, snapshot, view, interactions, end)
@@ -87,7 +87,7 @@ def measured(
     other = None if against is None else registry.resolve(model, against)
     scores = _models(registry, snapshot, view, other)
     if strategies:
-        scores |= _peers(registry, model, snapshot, interactions, view.own)
+        scores |= _peers(registry, model, snapshot, interactions, view.backbone_file)
     found = {name: (ranks(score, new), ranks(score, view.holdout)) for name, score in scores.items()}
     models = {
         name: {"new": mean_metrics(on_new), "set-up": mean_metrics(on_setup)}
@@ -103,7 +103,9 @@ def measured(
     comparison = {
         "log": interactions.digest,
         "adaptation": compared_ranks(before[0], after[0], new),
-        "adaptation_known": _of_known(open_view(registry, other, view.own), view, before[0], after[0], new),
+        "adaptation_known": _of_known(
+            open_view(registry, other, view.backbone_file), view, before[0], after[0], new
+        ),
         "retention": compared_ranks(before[1], after[1], view.holdout),
         "untouched": sorted(other.content.regions.keys() - changed_regions(other.content, snapshot.content)),
     }
@@ -128,15 +130,17 @@ def _models(registry: Registry, snapshot: Snapshot, view: ModelView, other: Snap
     scores: dict[str, Score] = {"never edited": adapter_scores(view.backbone, None)}
     scores[snapshot.id[:12]] = view.router.scores
     if other is not None and other.id != snapshot.id:
-        scores[other.id[:12]] = knowing_rows_of(open_view(registry, other, view.own).router, view.router).scores
+        scores[other.id[:12]] = knowing_rows_of(
+            open_view(registry, other, view.backbone_file).router, view.router
+        ).scores
     return scores
 
 
 def _peers(
-    registry: Registry, model: str, snapshot: Snapshot, interactions: Interactions, own: Path | None
+    registry: Registry, model: str, snapshot: Snapshot, interactions: Interactions, backbone_file: Path | None
 ) -> dict[str, Score]:
     """One adapter for the windows of every edit since the set-up, with and without replay."""
-    lessons = list(_lessons(registry, model, snapshot, interactions, own))
+    lessons = list(_lessons(registry, model, snapshot, interactions, backbone_file))
     if not lessons:
         raise UsageError(
             "expected --ref to name a snapshot that edits have trained, found one without such an edit"
@@ -151,11 +155,11 @@ def _peers(
 
 
 def _lessons(
-    registry: Registry, model: str, snapshot: Snapshot, interactions: Interactions, own: Path | None
+    registry: Registry, model: str, snapshot: Snapshot, interactions: Interactions, backbone_file: Path | None
 ) -> Iterator[TaskData]:
     """What each edit between the set-up and the snapshot trained on, oldest first; nothing for the others."""
     for number, edit in enumerate(_edits(registry, model, snapshot), start=1):
-        base = open_view(registry, registry.resolve(model, str(edit.base)), own)
+        base = open_view(registry, registry.resolve(model, str(edit.base)), backbone_file)
         prepared = PreparedEdit.from_bytes(registry.get(Digest(str(edit.plan_digest))))
         if prepared.plan.touched:
             yield task_data_of(base, prepared, interactions, number)
@@ -185,7 +189,7 @@ def recommended(
     items: Sequence[str] | None,
     count: int,
     exclude_seen: bool,
-    own: Path | None = None,
+    backbone_file: Path | None = None,
     reading: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
     """The best items after each user's last items of the log that the snapshot knows, or after the given ones.
@@ -195,7 +199,7 @@ def recommended(
     Raises: UnknownItem for given items no log has held; InputError for users without a row in the log or without an item
     that the snapshot knows, all of them at once, and for items without times where the backbone reads times.
     """
-    view = open_view(registry, registry.resolve(model, ref), own)
+    view = open_view(registry, registry.resolve(model, ref), backbone_file)
     length = view.settings.engine.windows.length
     if log is None:
         windows, ignored = last_windows([view.catalogue.item_rows(list(items or ()))], length), [0]

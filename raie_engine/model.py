@@ -99,7 +99,7 @@ class ModelView:
 
     content: ContentDigests
     get: Callable[[Any], bytes]
-    own: Path | None = None
+    backbone_file: Path | None = None
 
     @cached_property
     def settings(self) -> Settings:
@@ -145,7 +145,7 @@ class ModelView:
     @cached_property
     def backbone(self) -> Backbone:
         """The frozen backbone with every appended item row."""
-        bare = load_backbone(*self.backbone_bytes, self.own)
+        bare = load_backbone(*self.backbone_bytes, self.backbone_file)
         if not self.item_chunks:
             return bare
         titles = self.catalogue.titles[bare.known_items :] if bare.reads_titles else ()

@@ -168,15 +168,15 @@ class Router:
     def _block_scores(self, contexts: Contexts, slots: Tensor) -> Tensor:
         states = self.backbone.encode(contexts, self._delta(slots) if self.adapters else None)
         scores = torch.cat([states @ part for part in self._table_parts], dim=1)
-        visible = torch.full((BLOCK_ROWS,), self.backbone.known_items)
+        vocab_size = torch.full((BLOCK_ROWS,), self.backbone.known_items)
         for region, slot in self._slots.items():
             members = slots == slot
             if members.any():
                 adapter = self.adapters[region]
                 low, rows = item_parts(adapter, states)  # all rows of the block: a fixed shape
-                scores[members, 1 : adapter.visible + 1] += (low @ rows.T)[members]
-                visible[members] = adapter.visible
-        unknown = torch.arange(self._items + 1) > visible.unsqueeze(1)
+                scores[members, 1 : adapter.vocab_size + 1] += (low @ rows.T)[members]
+                vocab_size[members] = adapter.vocab_size
+        unknown = torch.arange(self._items + 1) > vocab_size.unsqueeze(1)
         unknown[:, 0] = True
         scores.masked_fill_(unknown, float("-inf"))
         for region, slot in self._slots.items():

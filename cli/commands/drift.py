@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +61,7 @@ def drift(
     known = known_ids(registry, workspace.model, snapshot, view, interactions, end)
     found = drift_report(view, new_windows(view, interactions, end))
     say_told([*told(interactions), *doubt_line(known)])
-    value = {"snapshot": snapshot.id, **plain(asdict(found)), "drifted": list(found.drifted)}
+    value = {"snapshot": snapshot.id, **plain(found.to_mapping()), "drifted": list(found.drifted)}
     value["known"] = known.to_mapping()
     output.show(value, lambda: [*_drawn(snapshot.id, found), known_line(value["known"])])
 
@@ -85,7 +84,7 @@ def _drawn(snapshot: str, found: DriftReport) -> Iterator[str]:
     headers = ("region", "windows", "share", "loss", "standard errors", "direction moved", "")
     yield from table(headers, rows, right=(0, 1, 4))
     yield ""
-    by_chance = _known(found.false_alarms, ".1%")
+    by_chance = _known(found.false_positive_rate, ".1%")
     yield (
         f"{found.nowhere:,} new windows lie in no region; false alarms with old and new shuffled: {by_chance} of regions"
     )

@@ -101,8 +101,8 @@ def _planned(
     from raie.edits import planned
     from raie.later_log import told
 
-    registry, own = workspace.registry(), workspace.backbone_file
-    found = planned(registry, workspace.model, Path(log), until, seed, own=own, **options)
+    registry, backbone_file = workspace.registry(), workspace.backbone_file
+    found = planned(registry, workspace.model, Path(log), until, seed, backbone_file=backbone_file, **options)
     say_told(told(found.interactions))
     for line in contradictions(workspace.engine, found.view.settings.engine):
         say(f"note: {line}", err=True)
@@ -128,7 +128,7 @@ def _plan_json(found: Planned) -> dict[str, Any]:
         "known": found.known.to_mapping(),
         "late": prepared.late,
         "waiting_before": len(found.view.buffer),
-        "waiting_after": prepared.plan.waiting,
+        "waiting_after": prepared.plan.pending,
         "drifted": None if found.drift is None else list(found.drift.drifted),
         "left_out": len(prepared.plan.left),
         "rows": len(between(found.interactions, found.view.watermark.timestamp, prepared.watermark.timestamp)),
@@ -310,7 +310,7 @@ def resume(workspace: Workspace, edit: int, force: bool, workers: int, output: O
             work=workspace.work,
             workers=workers,
             progress=progress,
-            own=workspace.backbone_file,
+            backbone_file=workspace.backbone_file,
         )
     _show_result(registry, workspace.model, snapshot, output)
 

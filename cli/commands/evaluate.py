@@ -78,7 +78,7 @@ def evaluate(
         against,
         until,
         strategies=strategies,
-        own=workspace.backbone_file,
+        backbone_file=workspace.backbone_file,
         reading=reading,
     )
     say_told(found.notes)
@@ -187,7 +187,7 @@ def recommend(
         items=None if items is None else [each.strip() for each in items.split(",")],
         count=count,
         exclude_seen=not keep_seen,
-        own=workspace.backbone_file,
+        backbone_file=workspace.backbone_file,
         reading=reading,
     )
     output.show({"recommendations": found}, lambda: _drawn(found))

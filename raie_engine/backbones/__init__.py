@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 
-def backbone_class(kind: str, own: Path | None = None) -> type[ItemModel]:
+def backbone_class(kind: str, backbone_file: Path | None = None) -> type[ItemModel]:
     """The class of this kind; that of the user's `own` Python file for the kind "file".
 
     Raises: KeyError for a kind that is not there; ConfigError for a file without a backbone.
@@ -42,12 +42,12 @@ def backbone_class(kind: str, own: Path | None = None) -> type[ItemModel]:
         from raie.engine.backbones.causal_lm import CausalLm  # transformers takes seconds to import
 
         return CausalLm
-    if kind == "file" and own is not None:
-        return class_in_file(own)
+    if kind == "file" and backbone_file is not None:
+        return class_in_file(backbone_file)
     return {each.kind: each for each in (SasRec, Bert4Rec, TiSasRec)}[kind]
 
 
-def load_backbone(config: bytes, weights: bytes, own: Path | None = None) -> Backbone:
+def load_backbone(config: bytes, weights: bytes, backbone_file: Path | None = None) -> Backbone:
     """The frozen backbone of these bytes, whichever kind its configuration names.
 
     own: the user's Python file, for a model that was set up with a backbone of the user's own.
@@ -66,5 +66,5 @@ def load_backbone(config: bytes, weights: bytes, own: Path | None = None) -> Bac
             f"expected the configuration of a backbone ({known}), found: {config[:80]!r}"
         ) from error
     if kind == "file":
-        require_same_text(own, str(source))
-    return backbone_class(kind, own).from_bytes(config, weights)
+        require_same_text(backbone_file, str(source))
+    return backbone_class(kind, backbone_file).from_bytes(config, weights)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from raie.engine.bytes.stored_names import to_stored
 from raie.engine.comparison.methods import Method
 from raie.engine.comparison.protocol import ComparisonProtocol
 from raie.engine.comparison.scoring import DRAWS, Measured, measured, totals
@@ -35,7 +36,7 @@ class Cost:
     """Per edit, the mean over edits and seeds: seconds of one core, windows passed in training, numbers trained."""
 
     seconds: float
-    passes: float
+    samples_seen: float
     parameters: float
 
 
@@ -131,7 +132,10 @@ def _cells(protocol: ComparisonProtocol, work: Path, one: Method, seed: int) -> 
 def _cost(cells: Sequence[Sequence[StepResult]]) -> Cost:
     each = [cell for of_seed in cells for cell in of_seed[1:]]
     return Cost(
-        *(float(np.mean([getattr(cell, name) for cell in each])) for name in ("seconds", "passes", "parameters"))
+        *(
+            float(np.mean([getattr(cell, name) for cell in each]))
+            for name in ("seconds", "samples_seen", "parameters")
+        )
     )
 
 
@@ -209,7 +213,7 @@ def _mapping(one: MethodResult) -> dict[str, Any]:
         ],
         "matrix": {metric: one.measured.matrix[number].tolist() for number, metric in enumerate(METRICS)},
         "ahead": {metric: one.measured.ahead[number].tolist() for number, metric in enumerate(METRICS)},
-        "cost": asdict(one.cost),
+        "cost": to_stored("cost", asdict(one.cost)),
         "untouched": None
         if one.untouched is None
         else dict(zip(("windows", "changed"), one.untouched, strict=True)),

@@ -22,7 +22,7 @@ from raie.engine.evaluation.metrics import ranks
 from raie.engine.model import Settings
 from raie.engine.strategies import LearnedState, TaskData
 from raie.engine.training.train_adapter import one_thread
-from raie.engine.training.train_backbone import own_file
+from raie.engine.training.train_backbone import configured_backbone_file
 from raie.engine.training.workers import side_by_side
 
 __all__ = ["Progress", "run"]
@@ -48,10 +48,10 @@ def run(
     """
     pairs = [(seed, method) for seed in seeds for method in methods]
     _set_up_all(protocol, settings, pairs, seeds, work, workers, progress, backbone)
-    own = own_file(settings.engine.backbone)
-    chains = [chain for seed in seeds for chain in _chains(protocol, methods, work, seed, own)]
+    backbone_file = configured_backbone_file(settings.engine.backbone)
+    chains = [chain for seed in seeds for chain in _chains(protocol, methods, work, seed, backbone_file)]
     total = len(pairs) * (protocol.edits + 1)
-    done = total - sum(len(chain.waiting) for chain in chains)
+    done = total - sum(len(chain.pending) for chain in chains)
     progress("cells", done, total)
     with closing(_cells(chains, workers)) as finished:
         for chain, cells in finished:
@@ -96,14 +96,14 @@ def _set_up_all(
     ]
     epochs = settings.engine.backbone.epochs
     for stage, tasks in (("backbones", first), ("regions", second)):
-        waiting = [task for task in tasks if not task.path.exists()]
-        progress(stage, len(tasks) - len(waiting), len(tasks))
-        if workers > 1 and len(waiting) > 1:
-            with closing(side_by_side(_set_up, waiting, workers)) as results:
-                for done, _ in enumerate(results, start=len(tasks) - len(waiting) + 1):
+        pending = [task for task in tasks if not task.path.exists()]
+        progress(stage, len(tasks) - len(pending), len(tasks))
+        if workers > 1 and len(pending) > 1:
+            with closing(side_by_side(_set_up, pending, workers)) as results:
+                for done, _ in enumerate(results, start=len(tasks) - len(pending) + 1):
                     progress(stage, done, len(tasks))
             continue
-        for task in waiting:
+        for task in pending:
             _set_up(task, _each_epoch(progress, f"{stage} of seed {task.settings.engine.seed}", epochs))
         progress(stage, len(tasks), len(tasks))
 
@@ -147,7 +147,7 @@ class _Chain:
     seed: int
     files: StepFiles
     task_data: tuple[TaskData, ...]
-    waiting: tuple[int, ...]
+    pending: tuple[int, ...]
 
     @property
     def name(self) -> str:
@@ -155,16 +155,16 @@ class _Chain:
 
 
 def _chains(
-    protocol: ComparisonProtocol, methods: Sequence[Method], work: Path, seed: int, own: Path | None
+    protocol: ComparisonProtocol, methods: Sequence[Method], work: Path, seed: int, backbone_file: Path | None
 ) -> Iterator[_Chain]:
     """The chains of one seed in which something waits; they share all lessons but for what a set-up's options change."""
-    taught = list(task_data_of_edits(protocol, view_of(read_blobs(_base(work, seed)), own)))
+    taught = list(task_data_of_edits(protocol, view_of(read_blobs(_base(work, seed)), backbone_file)))
     for one in methods:
         files = StepFiles.of(work, one, seed)
-        waiting = tuple(edit for edit in range(protocol.edits + 1) if not files.finished(edit))
-        if waiting:
-            base = view_of(read_blobs(_base(work, seed, one)), own)
-            yield _Chain(protocol, one, seed, files, tuple(replace(each, base=base) for each in taught), waiting)
+        pending = tuple(edit for edit in range(protocol.edits + 1) if not files.finished(edit))
+        if pending:
+            base = view_of(read_blobs(_base(work, seed, one)), backbone_file)
+            yield _Chain(protocol, one, seed, files, tuple(replace(each, base=base) for each in taught), pending)
 
 
 def _cells(chains: Sequence[_Chain], workers: int) -> Generator[tuple[str, int]]:
@@ -173,8 +173,8 @@ def _cells(chains: Sequence[_Chain], workers: int) -> Generator[tuple[str, int]]
         yield from side_by_side(_finish, chains, workers)
         return
     for chain in chains:
-        for edit in chain.waiting:
-            _finish(replace(chain, waiting=(edit,)))
+        for edit in chain.pending:
+            _finish(replace(chain, pending=(edit,)))
             yield f"{chain.name}, edit {edit}", 1
 
 
@@ -182,14 +182,14 @@ def _finish(chain: _Chain) -> tuple[str, int]:
     """Play the waiting edits of a chain, each from the state that the one before it left."""
     strategy = chain.method.implementation
     with one_thread():
-        for edit in chain.waiting:
+        for edit in chain.pending:
             task_data, started = chain.task_data[edit], time.process_time()
             learned = (
                 strategy.learn(chain.files.state(edit - 1), task_data) if edit else strategy.begin({}, task_data)
             )
             seconds = time.process_time() - started
             chain.files.write(edit, _judged(chain, task_data, learned, seconds), learned.state)
-    return chain.name, len(chain.waiting)
+    return chain.name, len(chain.pending)
 
 
 def _judged(chain: _Chain, task_data: TaskData, learned: LearnedState, seconds: float) -> StepResult:
@@ -199,5 +199,5 @@ def _judged(chain: _Chain, task_data: TaskData, learned: LearnedState, seconds: 
     if strategy.regions:
         regions = strategy.regions(learned.state, task_data, windows).astype(np.int32)
     return StepResult(
-        found.astype(np.int32), regions, learned.touched, learned.passes, learned.parameters, seconds
+        found.astype(np.int32), regions, learned.touched, learned.samples_seen, learned.parameters, seconds
     )

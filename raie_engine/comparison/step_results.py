@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from raie.engine.bytes.arrays import pack, unpack
+from raie.engine.bytes.stored_names import from_stored, to_stored
 from raie.engine.comparison.methods import Method
 from raie.engine.edit.named_blobs import Blobs
 from raie.engine.errors import DamagedArtifact
@@ -33,26 +34,28 @@ class StepResult:
     ranks: np.ndarray
     regions: np.ndarray
     touched: tuple[int, ...]
-    passes: int
+    samples_seen: int
     parameters: int
     seconds: float
 
     def to_bytes(self) -> bytes:
         """Lossless bytes."""
-        header = {"kind": "cell", "touched": list(self.touched), "passes": self.passes}
-        header |= {"parameters": self.parameters, "seconds": self.seconds}
+        facts = {"touched": list(self.touched), "samples_seen": self.samples_seen}
+        facts |= {"parameters": self.parameters, "seconds": self.seconds}
+        header = {"kind": "cell", **to_stored("step result", facts)}
         return pack(header, {"ranks": self.ranks, "regions": self.regions})
 
     @staticmethod
     def from_bytes(data: bytes) -> StepResult:
         """The inverse of `to_bytes`. Raises: DamagedArtifact."""
         header, arrays = unpack(data, "cell", {"ranks": np.int32, "regions": np.int32})
+        header = from_stored("step result", header)
         try:
             return StepResult(
                 ranks=arrays["ranks"],
                 regions=arrays["regions"],
                 touched=tuple(header["touched"]),
-                passes=int(header["passes"]),
+                samples_seen=int(header["samples_seen"]),
                 parameters=int(header["parameters"]),
                 seconds=float(header["seconds"]),
             )

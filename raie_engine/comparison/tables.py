@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
+from raie.engine.bytes.stored_names import to_stored
 from raie.engine.comparison.results import ComparisonResult, MethodResult
 from raie.engine.comparison.scoring import MEASURES, Measured
 from raie.engine.data.readers.timestamps import iso
@@ -88,7 +89,7 @@ def cost_table(outcome: ComparisonResult, metric: str) -> Table:
     rows = []
     for one in _ordered(outcome, metric):
         who, cost = one.method, one.cost
-        numbers = [f"{cost.seconds:.1f}", f"{cost.passes:,.0f}", f"{cost.parameters:,.0f}"]
+        numbers = [f"{cost.seconds:.1f}", f"{cost.samples_seen:,.0f}", f"{cost.parameters:,.0f}"]
         rows.append([who.name, *numbers, "yes" if who.replays else "no", who.implementation.differs])
     return headers, rows
 
@@ -164,7 +165,7 @@ def _numbers(outcome: ComparisonResult, one: MethodResult) -> Iterator[_Numbers]
                 yield metric, f"a[{i}][{j}]", [float(score)]
         for seed, alone in zip(outcome.seeds, one.by_seed, strict=True):
             yield from _measures(alone, metric, f"[seed {seed}]")
-    for name, cost in asdict(one.cost).items():
+    for name, cost in to_stored("cost", asdict(one.cost)).items():
         yield "", name, [cost]
     for each in one.regions:
         place_of = f"[seed {outcome.seeds[0]}][region {each.region}]"

@@ -16,9 +16,9 @@ import numpy.typing as npt
 from raie.engine.errors import InputError, NotFinite
 from raie.engine.regions.kmeans import Ints
 
-__all__ = ["UNTOLD", "LossDrift", "loss_drift"]
+__all__ = ["UNDETERMINED", "LossDrift", "loss_drift"]
 
-UNTOLD = -math.inf
+UNDETERMINED = -math.inf
 """Standard errors of a rise where nothing can be told: below every number, so that no such region ranks first."""
 
 
@@ -77,7 +77,7 @@ def _compare(
 ) -> LossDrift:
     mean_before, mean_now = _mean(before), _mean(now)
     if min(len(before), len(now)) < 2:
-        return LossDrift(region, mean_before, mean_now, UNTOLD, drifted=len(now) > 0)
+        return LossDrift(region, mean_before, mean_now, UNDETERMINED, drifted=len(now) > 0)
     variance = before.var(ddof=1, dtype=np.float64) / len(before) + now.var(ddof=1, dtype=np.float64) / len(now)
     rise = mean_now - mean_before
     errors = rise / max(float(np.sqrt(variance)), 1e-12)

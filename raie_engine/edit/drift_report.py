@@ -9,11 +9,13 @@ Legend: n windows, m users of a region in a period, d dimensions.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
+from raie.engine.bytes.stored_names import to_stored
 from raie.engine.data.windows import Windows, concatenate
 from raie.engine.edit.drift import LossDrift, loss_drift
 from raie.engine.model import ModelView
@@ -55,13 +57,17 @@ class DriftReport:
     before: int
     now: int
     nowhere: int
-    false_alarms: float
+    false_positive_rate: float
     regions: tuple[RegionDrift, ...]
 
     @property
     def drifted(self) -> tuple[int, ...]:
         """Regions for which an edit is recommended."""
         return tuple(each.region for each in self.regions if each.edit)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Plain values under the keys that readers of the report know; NaN where a number does not exist."""
+        return to_stored("drift report", asdict(self))
 
 
 def drift_report(
@@ -98,7 +104,7 @@ def drift_report(
         before=len(older),
         now=len(windows),
         nowhere=int((decided == Action.ADD).sum()),
-        false_alarms=_false_alarms(owner, period, loss, least_errors, config.seed),
+        false_positive_rate=_false_positive_rate(owner, period, loss, least_errors, config.seed),
         regions=tuple(_region(one, region, now, vectors, config.gate.min_windows) for one in found),
     )
 
@@ -131,7 +137,7 @@ def _by_user(
     return owner, period.astype(bool), np.bincount(place, loss) / np.bincount(place)
 
 
-def _false_alarms(
+def _false_positive_rate(
     owner: np.ndarray, period: np.ndarray, loss: np.ndarray, least_errors: float, seed: int
 ) -> float:
     """The share of regions that count as drifted when their users' periods are shuffled; NaN where none can be told."""

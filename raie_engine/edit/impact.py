@@ -72,7 +72,7 @@ def impact(
         "rejected": list(finished.rejected),
         "waiting": len(candidate.buffer),
         "late": prepared.late,
-        "passes": sum(one.passes for one in trained.values()),
+        "passes": sum(one.samples_seen for one in trained.values()),
         "seconds": sum(one.seconds for one in trained.values()),
     }
 
@@ -84,6 +84,6 @@ def _region(trained: TrainedRegion, accepted: bool) -> dict[str, Any]:
         "adapter": trained.chosen,
         "before": dict(trained.before),
         "after": dict(trained.after),
-        "passes": trained.passes,
+        "passes": trained.samples_seen,
         "seconds": trained.seconds,
     }

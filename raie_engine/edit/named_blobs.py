@@ -29,7 +29,7 @@ class _Names:
     regions: Mapping[int, Mapping[str, str]]
 
 
-def view_of(blobs: Blobs, own: Path | None = None) -> ModelView:
+def view_of(blobs: Blobs, backbone_file: Path | None = None) -> ModelView:
     """The snapshot that these blobs are. own: the Python file of a backbone of the user's own."""
     backbone: dict[str, str] = {}
     chunks: dict[str, int] = {}
@@ -44,7 +44,7 @@ def view_of(blobs: Blobs, own: Path | None = None) -> ModelView:
                 regions.setdefault(int(region), {})[role] = name
     shared = {role: tuple(f"shared/{role}/{i}" for i in range(n)) for role, n in chunks.items()}
     names = _Names(backbone, "space", shared, regions)
-    return ModelView(names, blobs.__getitem__, own)
+    return ModelView(names, blobs.__getitem__, backbone_file)
 
 
 def named_blobs(view: ModelView) -> Blobs:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from raie.engine.backbones import Backbone
 from raie.engine.bytes.arrays import pack, unpack
+from raie.engine.bytes.stored_names import from_stored, to_stored
 from raie.engine.content import ContentParts, RegionFacts
 from raie.engine.data.catalogue import Catalogue
 from raie.engine.data.interactions import Interactions, Watermark, between, late_rows, watermark
@@ -66,7 +67,7 @@ class PreparedEdit:
     def to_bytes(self) -> bytes:
         """One blob from which another process resumes the edit without its log."""
         header = {"kind": "prepared_edit", "watermark": vars(self.watermark), "late": self.late}
-        header["judged_after"] = self.train_until
+        header |= to_stored("prepared edit", {"train_until": self.train_until})
         inner = {"plan": self.plan.to_bytes(), "windows": self.windows.to_bytes()}
         inner["catalogue"] = self.catalogue_chunk or b""
         arrays = {name: np.frombuffer(data, np.uint8) for name, data in inner.items()}
@@ -80,8 +81,9 @@ class PreparedEdit:
         axes = {"plan": "p", "windows": "w", "catalogue": "c", "vectors": "nd", "item_rows": "ie"}
         header, arrays = unpack(data, "prepared_edit", dtypes, axes)
         try:
+            header = from_stored("prepared edit", header)
             mark, late = Watermark(**header["watermark"]), int(header["late"])
-            train_until = int(header["judged_after"])
+            train_until = int(header["train_until"])
         except (KeyError, TypeError, ValueError) as error:
             raise DamagedArtifact(
                 f"expected a prepared edit, found another header ({error}); plan again"
@@ -279,5 +281,6 @@ def _facts(plan: EditPlan, region: int, trained: TrainedRegion) -> RegionFacts:
         concentration=operation.concentration,
         count=operation.count,
         centre=operation.centre,
-        metrics={name: value for name, value in metrics.items() if value == value} | {"passes": trained.passes},
+        metrics={name: value for name, value in metrics.items() if value == value}
+        | to_stored("region facts", {"samples_seen": trained.samples_seen}),
     )

@@ -22,9 +22,9 @@ from raie.engine.regions.gate import Action
 from raie.engine.regions.kmeans import Ints
 from raie.engine.regions.region_map import RegionMap
 
-__all__ = ["WAITS", "EditPlan", "Operation", "region_summary"]
+__all__ = ["PENDING", "EditPlan", "Operation", "region_summary"]
 
-WAITS = -1
+PENDING = -1
 """In place of a region id: the window is in the Add buffer after the edit."""
 
 
@@ -116,14 +116,14 @@ class EditPlan:
         return tuple(o.region for o in self.operations if o.action is Action.ADD)
 
     @property
-    def waiting(self) -> int:
+    def pending(self) -> int:
         """Windows in the Add buffer after the edit."""
-        return int((self.region == WAITS).sum() + (self.buffer_region == WAITS).sum())
+        return int((self.region == PENDING).sum() + (self.buffer_region == PENDING).sum())
 
     @property
     def left(self) -> npt.NDArray[np.int64]:
         """Rows of the new windows that belong to a region the edit does not touch."""
-        return np.flatnonzero((self.region != WAITS) & ~np.isin(self.region, self.touched))
+        return np.flatnonzero((self.region != PENDING) & ~np.isin(self.region, self.touched))
 
     def operation(self, region: int) -> Operation:
         """The operation on a region. Raises: InputError when the plan does not touch it."""

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from raie.engine.config import GateConfig, RegionConfig
 from raie.engine.data.windows import Windows
-from raie.engine.edit.plan import WAITS, EditPlan, Operation
+from raie.engine.edit.plan import PENDING, EditPlan, Operation
 from raie.engine.errors import InputError
 from raie.engine.regions.buffer import AddBuffer
 from raie.engine.regions.gate import Action, GateDecisions, gate_from, gate_parameters
@@ -144,8 +144,8 @@ def next_buffer(plan: EditPlan, buffer: AddBuffer, windows: Windows, vectors: Fl
         raise InputError(
             "expected the Add buffer and the windows the plan was made from, found others; plan again"
         )
-    new = AddBuffer(windows, vectors, plan.space).take(plan.region == WAITS)
-    return buffer.take(plan.buffer_region == WAITS).extended(new)
+    new = AddBuffer(windows, vectors, plan.space).take(plan.region == PENDING)
+    return buffer.take(plan.buffer_region == PENDING).extended(new)
 
 
 def without(plan: EditPlan, region_ids: Collection[int]) -> EditPlan:
@@ -165,9 +165,9 @@ def without(plan: EditPlan, region_ids: Collection[int]) -> EditPlan:
         plan,
         operations=tuple(o for o in plan.operations if o.region not in set(region_ids)),
         action=np.where(back, np.int8(Action.ADD), plan.action),
-        region=np.where(back, np.int32(WAITS), plan.region),
+        region=np.where(back, np.int32(PENDING), plan.region),
         buffer_action=np.where(buffer_back, np.int8(Action.ADD), plan.buffer_action),
-        buffer_region=np.where(buffer_back, np.int32(WAITS), plan.buffer_region),
+        buffer_region=np.where(buffer_back, np.int32(PENDING), plan.buffer_region),
     )
 
 
@@ -186,7 +186,7 @@ def _check(
 def _pooled(buffer: AddBuffer, decisions: GateDecisions, vectors: Floats) -> _Pool:
     m = len(buffer)
     action = np.concatenate([np.full(m, Action.ADD, np.int8), decisions.action])
-    region = np.concatenate([np.full(m, WAITS, np.int32), decisions.region])
+    region = np.concatenate([np.full(m, PENDING, np.int32), decisions.region])
     return _Pool(np.concatenate([buffer.vectors, vectors]), action, region, action == Action.ADD)
 
 
@@ -194,21 +194,21 @@ def _with_added(
     region_map: RegionMap, pool: _Pool, gate: GateConfig, regions: RegionConfig, seed: int, next_region_id: int
 ) -> tuple[_Pool, tuple[NewRegion, ...]]:
     """The pool with the windows of new regions and of the fringe of old ones assigned, once enough wait."""
-    waiting = np.flatnonzero(pool.adding)
-    if len(waiting) < gate.buffer:
+    pending = np.flatnonzero(pool.adding)
+    if len(pending) < gate.buffer:
         return pool, ()
     added, fringe = propose_regions(
         region_map,
-        pool.vectors[waiting],
+        pool.vectors[pending],
         regions,
         min_region=gate.min_region,
         max_added=gate.max_added,
         seed=seed,
     )
     region = pool.region.copy()
-    region[waiting] = fringe
+    region[pending] = fringe
     for number, new in enumerate(added):
-        region[waiting[new.rows]] = next_region_id + number
+        region[pending[new.rows]] = next_region_id + number
     return dataclasses.replace(pool, region=region), added
 
 
@@ -218,7 +218,7 @@ def _with_fringe(region_map: RegionMap, pool: _Pool, touched: list[int]) -> _Poo
     refused = taken & ~np.isin(pool.region, touched)
     return dataclasses.replace(
         pool,
-        region=np.where(refused, np.int32(WAITS), pool.region),
+        region=np.where(refused, np.int32(PENDING), pool.region),
         action=np.where(taken & ~refused, np.int8(Action.EXPAND), pool.action),
     )
 

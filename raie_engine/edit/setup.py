@@ -30,7 +30,7 @@ from raie.engine.regions.space import fit_space
 from raie.engine.router import encode_windows
 from raie.engine.training.loop import Progress
 from raie.engine.training.train_adapter import adapter_scores
-from raie.engine.training.train_backbone import configured_class, own_file, train_backbone
+from raie.engine.training.train_backbone import configured_backbone_file, configured_class, train_backbone
 
 __all__ = ["SetUp", "SplitWindows", "keep_sample", "newest", "set_up", "split_setup", "with_times"]
 
@@ -175,7 +175,7 @@ def _frozen(
             progress=progress,
         )
         return model, trained.scores
-    backbone = load_backbone(*given, own_file(config.backbone))
+    backbone = load_backbone(*given, configured_backbone_file(config.backbone))
     if backbone.known_items != items:
         raise WrongBackbone(
             f"expected a backbone that knows the {items} items of the set-up slice, found one that knows "

@@ -194,5 +194,5 @@ def task_of(
         adapter=config.adapter,
         schedule=adapter_schedule(config.edit, region, seed, touched),
         titles=titles,
-        own=view.own,
+        backbone_file=view.backbone_file,
     )

@@ -21,7 +21,7 @@ APPENDED = "appended item rows"
 
 def _restored(state: State, task_data: TaskData) -> tuple[nn.Module, Tensor]:
     """The backbone with the state's weights, and the rows of the items that came since the set-up."""
-    model = load_backbone(*task_data.base.backbone_bytes, task_data.base.own)
+    model = load_backbone(*task_data.base.backbone_bytes, task_data.base.backbone_file)
     assert isinstance(model, nn.Module), "only a module has weights to fine-tune"
     tuned = load_tensors(state["weights"]) if state else {}
     learned = tuned.pop(APPENDED, task_data.item_rows[:0])
@@ -35,10 +35,10 @@ def _fine_tune(state: State, task_data: TaskData) -> LearnedState:
     parameters = {**dict(model.named_parameters()), APPENDED: rows.clone().requires_grad_()}
     live: Backbone = model.with_item_rows(parameters[APPENDED], task_data.titles)  # type: ignore[operator]
     loss = next_item_loss(live, None, task_data.config.windows.stride)
-    score = adapter_scores(live, None, visible=task_data.items)
-    passes = tune(parameters, loss, score, task_data, task_data.new, retained=False)
+    score = adapter_scores(live, None, vocab_size=task_data.items)
+    samples_seen = tune(parameters, loss, score, task_data, task_data.new, retained=False)
     kept = {name: value.detach().contiguous() for name, value in parameters.items()}
-    return LearnedState({"weights": save_tensors(kept)}, passes, count(kept))
+    return LearnedState({"weights": save_tensors(kept)}, samples_seen, count(kept))
 
 
 def _fine_tuned_score(state: State, task_data: TaskData) -> Score:
@@ -46,7 +46,7 @@ def _fine_tuned_score(state: State, task_data: TaskData) -> Score:
         return adapter_scores(task_data.backbone, None)
     model, rows = _restored(state, task_data)
     live: Backbone = model.with_item_rows(rows, task_data.titles)  # type: ignore[operator]
-    return adapter_scores(live, None, visible=task_data.items)
+    return adapter_scores(live, None, vocab_size=task_data.items)
 
 
 def _retrain(state: State, task_data: TaskData) -> LearnedState:
@@ -62,14 +62,14 @@ def _retrain(state: State, task_data: TaskData) -> LearnedState:
     )
     settings, weights = model.to_bytes()
     return LearnedState(
-        {"config": settings, "weights": weights}, trained.passes, count(dict(model.named_parameters()))
+        {"config": settings, "weights": weights}, trained.samples_seen, count(dict(model.named_parameters()))
     )
 
 
 def _retrained_score(state: State, task_data: TaskData) -> Score:
     if not state:
         return adapter_scores(task_data.backbone, None)
-    return adapter_scores(load_backbone(state["config"], state["weights"], task_data.base.own), None)
+    return adapter_scores(load_backbone(state["config"], state["weights"], task_data.base.backbone_file), None)
 
 
 FULL = Strategy(

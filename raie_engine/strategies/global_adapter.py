@@ -28,8 +28,10 @@ def evolved(
     loss: of the live adapter, where it is not the loss that all share.
     """
     start = adapter_of(state, task_data.backbone)
-    adapter, passes = train_one(task_data, start, seen(task_data, replays=replays), loss=loss, retained=replays)
-    return LearnedState(adapter.to_blobs(), passes, count(adapter.parameters()))
+    adapter, samples_seen = train_one(
+        task_data, start, seen(task_data, replays=replays), loss=loss, retained=replays
+    )
+    return LearnedState(adapter.to_blobs(), samples_seen, count(adapter.parameters()))
 
 
 def train_one(
@@ -47,12 +49,12 @@ def train_one(
 
     rows: the windows whose items get rows of their own; the new ones unless others are given. share: of the passes.
     """
-    backbone, touched = task_data.backbone, touched_items(task_data.new if rows is None else rows)
-    live = trainable(fresh_adapter(backbone, config or task_data.config.adapter, touched, task_data.seed, start))
+    backbone, item_ids = task_data.backbone, touched_items(task_data.new if rows is None else rows)
+    live = trainable(fresh_adapter(backbone, config or task_data.config.adapter, item_ids, task_data.seed, start))
     made = loss(live) if loss else next_item_loss(backbone, live, task_data.config.windows.stride)
     score = adapter_scores(backbone, live)
-    passes = tune(live.parameters(), made, score, task_data, windows, retained=retained, share=share)
-    return live.with_parameters({name: value.detach() for name, value in live.parameters().items()}), passes
+    samples_seen = tune(live.parameters(), made, score, task_data, windows, retained=retained, share=share)
+    return live.with_parameters({name: value.detach() for name, value in live.parameters().items()}), samples_seen
 
 
 def score(state: State, task_data: TaskData) -> Score:
@@ -65,8 +67,8 @@ def _wide(state: State, task_data: TaskData) -> LearnedState:
     regions, one = len(task_data.base.content.regions), task_data.config.adapter
     config = replace(one, rank=one.rank * regions, alpha=one.alpha * regions, item_rank=one.item_rank * regions)
     start = adapter_of(state, task_data.backbone)
-    adapter, passes = train_one(task_data, start, task_data.new, config=config)
-    return LearnedState(adapter.to_blobs(), passes, count(adapter.parameters()))
+    adapter, samples_seen = train_one(task_data, start, task_data.new, config=config)
+    return LearnedState(adapter.to_blobs(), samples_seen, count(adapter.parameters()))
 
 
 GLOBAL_LORA = Strategy("global LoRA", "arXiv 2106.09685", evolved, score)

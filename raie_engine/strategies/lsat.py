@@ -27,28 +27,28 @@ WEIGHTS = (0.5, 0.25, 0.75)
 def merged(long: Adapter, short: Adapter, weight: float) -> Adapter:
     """weight x long + (1 - weight) x short: an adapter of both ranks together, whose item rows speak of both's items."""
     parts = ((long, weight), (short, 1 - weight))
-    touched = torch.unique(torch.cat([long.touched, short.touched]))
-    places = [torch.searchsorted(touched, one.touched) for one, _ in parts]
+    item_ids = torch.unique(torch.cat([long.item_ids, short.item_ids]))
+    places = [torch.searchsorted(item_ids, one.item_ids) for one, _ in parts]
     lora = {}
     for name in long.lora:
         down = name.endswith("lora_A.weight")
         each = [one.lora[name] * (1.0 if down else share) for one, share in parts]
         lora[name] = torch.cat(each, dim=0 if down else 1)
-    a = [torch.zeros(len(touched), one.a.shape[1]) for one, _ in parts]
-    bias = torch.zeros(len(touched))
-    for (one, share), place, rows in zip(parts, places, a, strict=True):
-        rows[place] = one.a * share
+    item_lora_a = [torch.zeros(len(item_ids), one.item_lora_a.shape[1]) for one, _ in parts]
+    bias = torch.zeros(len(item_ids))
+    for (one, share), place, rows in zip(parts, places, item_lora_a, strict=True):
+        rows[place] = one.item_lora_a * share
         bias[place] += one.bias * share
     return replace(
         long,
         rank=long.rank + short.rank,
         alpha=long.alpha + short.alpha,  # of two equally shaped adapters: the scaling stays
         lora=lora,
-        touched=touched,
-        a=torch.cat(a, dim=1),
-        b=torch.cat([long.b, short.b]),
+        item_ids=item_ids,
+        item_lora_a=torch.cat(item_lora_a, dim=1),
+        item_lora_b=torch.cat([long.item_lora_b, short.item_lora_b]),
         bias=bias,
-        visible=short.visible,
+        vocab_size=short.vocab_size,
     )
 
 

@@ -33,7 +33,7 @@ def distilled(scores: Tensor, before: Tensor) -> Tensor:
 
 def _learn(state: State, task_data: TaskData) -> LearnedState:
     backbone, teacher = task_data.backbone, adapter_of(state, task_data.backbone)
-    known = backbone.known_items if teacher is None else teacher.visible
+    known = backbone.known_items if teacher is None else teacher.vocab_size
 
     def loss(live: Adapter) -> Loss:
         plain = next_item_loss(backbone, live, task_data.config.windows.stride)

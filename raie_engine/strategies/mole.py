@@ -73,10 +73,10 @@ def _learn(state: State, task_data: TaskData) -> LearnedState:
 
     parameters = {**live.parameters(), **{f"gate {name}": gate for name, gate in gates.items()}}
     score = adapter_scores(task_data.backbone, live, delta=MixedDelta(live, gates))
-    passes = tune(parameters, loss, score, task_data, task_data.new, retained=False)
+    samples_seen = tune(parameters, loss, score, task_data, task_data.new, retained=False)
     learned = live.with_parameters({name: value.detach() for name, value in live.parameters().items()})
     kept = {"gates": save_tensors({name: gate.detach() for name, gate in gates.items()})}
-    return LearnedState({**learned.to_blobs(), **kept}, passes, count(parameters))
+    return LearnedState({**learned.to_blobs(), **kept}, samples_seen, count(parameters))
 
 
 def _begun(state: State, task_data: TaskData) -> tuple[Adapter, dict[str, Tensor]]:

@@ -91,8 +91,10 @@ def _learn(state: State, task_data: TaskData) -> LearnedState:
     alone = list(train_regions(tasks, 1))
     after = {f"{one.region}/{role}": data for one in results + alone for role, data in one.blobs.items()}
     kept = {f"{KEPT}/{region}": _keeps(part, region, task_data).to_bytes() for region, part in parts.items()}
-    passes = sum(one.passes for one in results + alone)
-    return LearnedState({**state, **after, **kept}, passes, sum(map(task_size, together + tasks)), tuple(parts))
+    samples_seen = sum(one.samples_seen for one in results + alone)
+    return LearnedState(
+        {**state, **after, **kept}, samples_seen, sum(map(task_size, together + tasks)), tuple(parts)
+    )
 
 
 def _keeps(part: RegionWindows, region: int, task_data: TaskData) -> Windows:

@@ -19,7 +19,7 @@ _NO_PARENT = "0" * 64
 
 
 def _view(state: State, task_data: TaskData) -> ModelView:
-    return view_of(state, task_data.base.own) if state else task_data.base
+    return view_of(state, task_data.base.backbone_file) if state else task_data.base
 
 
 def _learn(state: State, task_data: TaskData) -> LearnedState:
@@ -36,7 +36,7 @@ def _learn(state: State, task_data: TaskData) -> LearnedState:
     finished = finish_edit(view, prepared, results)
     after = with_parts(state or named_blobs(view), finished.parts)
     touched = tuple(fact.region for fact in finished.facts)
-    return LearnedState(after, sum(one.passes for one in results), parameters, touched)
+    return LearnedState(after, sum(one.samples_seen for one in results), parameters, touched)
 
 
 def _trained(view: ModelView, prepared: PreparedEdit) -> tuple[list[TrainedRegion], int]:

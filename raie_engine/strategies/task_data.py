@@ -117,7 +117,7 @@ class LearnedState(NamedTuple):
     """
 
     state: State
-    passes: int = 0
+    samples_seen: int = 0
     parameters: int = 0
     touched: tuple[int, ...] = ()
 

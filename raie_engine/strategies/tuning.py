@@ -44,7 +44,7 @@ def tune(
     """
     if not len(windows):
         return 0
-    edit, passes = task_data.config.edit, 0
+    edit, samples_seen = task_data.config.edit, 0
     # So many epochs are as many passes as one epoch of an edit.
     rounds = (len(task_data.new) + len(task_data.replay)) / len(windows)
 
@@ -63,8 +63,8 @@ def tune(
             seed=2 * task_data.seed + stage,
         )
         judge = validate if len(task_data.validation) else None
-        passes += fit(parameters, loss, windows, schedule, validate=judge).passes
-    return passes
+        samples_seen += fit(parameters, loss, windows, schedule, validate=judge).samples_seen
+    return samples_seen
 
 
 def seen(task_data: TaskData, *, replays: bool) -> Windows:

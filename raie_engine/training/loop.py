@@ -58,7 +58,7 @@ class Trained:
 
     parameters: Mapping[str, Tensor]
     scores: tuple[float, ...]
-    passes: int
+    samples_seen: int
 
 
 Progress = Callable[[int, float], None]

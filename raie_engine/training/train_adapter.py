@@ -78,7 +78,7 @@ class TrainTask:
     checkpoint: Path | None = None
     transitions: bytes | None = None
     titles: tuple[str, ...] = ()
-    own: Path | None = None
+    backbone_file: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class TrainedRegion:
     chosen: str
     before: Mapping[str, float]
     after: Mapping[str, float]
-    passes: int
+    samples_seen: int
     seconds: float
 
 
@@ -119,7 +119,7 @@ def train_region(task: TrainTask, progress: Progress | None = None, threads: int
     }
     start = candidates[_preferred(judged, equal="shared")]  # which has seen the new windows
     begun = fresh_adapter(backbone, task.adapter, touched_items(task.new), task.schedule.seed, start)
-    trained, passes = fit_adapter(backbone, begun, task, progress, threads)
+    trained, samples_seen = fit_adapter(backbone, begun, task, progress, threads)
     counted = None if task.transitions is None else TransitionCounts.from_bytes(task.transitions)
     candidates["trained"] = replace(trained, transitions=counted)
     judged["trained"] = _judged(backbone, candidates["trained"], task)
@@ -132,14 +132,14 @@ def train_region(task: TrainTask, progress: Progress | None = None, threads: int
         chosen=chosen,
         before=judged["current"].metrics,
         after=judged[chosen].metrics,
-        passes=passes,
+        samples_seen=samples_seen,
         seconds=time.monotonic() - started,
     )
 
 
 def task_backbone(task: TrainTask) -> Backbone:
     """The frozen backbone of a task, with the item rows that its edit appends."""
-    return load_backbone(*task.backbone, task.own).with_item_rows(task.item_rows, task.titles)
+    return load_backbone(*task.backbone, task.backbone_file).with_item_rows(task.item_rows, task.titles)
 
 
 def _read(blobs: Mapping[str, bytes] | None, backbone: Backbone) -> Adapter | None:
@@ -192,7 +192,7 @@ def fit_adapter(
         progress=progress,
         threads=threads,
     )
-    return adapter.with_parameters(result.parameters), result.passes
+    return adapter.with_parameters(result.parameters), result.samples_seen
 
 
 def _depends_on(backbone: Backbone, task: TrainTask) -> str:
@@ -213,7 +213,7 @@ def scoring_parts(
     """What a window is scored with under one adapter: what is added on the way, E_k [v, d] and b_k [v]."""
     table = backbone.item_table()
     rows = adapter.item_rows(len(table) - 1)
-    bias = adapter.bias.new_zeros(len(table)).index_copy(0, adapter.touched, adapter.bias)
+    bias = adapter.bias.new_zeros(len(table)).index_copy(0, adapter.item_ids, adapter.bias)
     return AdapterDelta(adapter.lora, adapter.scaling, rows, merged), table + rows, bias
 
 
@@ -238,7 +238,7 @@ def next_item_loss(
 
 
 def adapter_scores(
-    backbone: Backbone, adapter: Adapter | None, *, delta: Delta | None = None, visible: int | None = None
+    backbone: Backbone, adapter: Adapter | None, *, delta: Delta | None = None, vocab_size: int | None = None
 ) -> Callable[[Windows], Tensor]:
     """Windows -> scores [n, v] under one adapter, or under the bare backbone, as a Router scores them.
 
@@ -247,7 +247,7 @@ def adapter_scores(
     delta: what is added on the way, where it is not the adapter's own. visible: the last item row that is scored, where
     another training than the adapter's has reached further.
     """
-    last = visible or (backbone.known_items if adapter is None else adapter.visible)
+    last = vocab_size or (backbone.known_items if adapter is None else adapter.vocab_size)
 
     @torch.no_grad()
     def score(windows: Windows) -> Tensor:

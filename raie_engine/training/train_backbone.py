@@ -24,15 +24,15 @@ from raie.engine.training.cross_entropy import linear_cross_entropy
 from raie.engine.training.loop import Progress, Schedule, Trained, fit, sampled_cross_entropy
 from raie.engine.training.train_adapter import adapter_scores
 
-__all__ = ["cold_item_rows", "configured_class", "own_file", "train_backbone"]
+__all__ = ["cold_item_rows", "configured_backbone_file", "configured_class", "train_backbone"]
 
 
 def configured_class(config: BackboneConfig) -> type[ItemModel]:
     """The class of the backbone that is to be trained. Raises: ConfigError for a file that holds none."""
-    return backbone_class(config.kind, own_file(config))
+    return backbone_class(config.kind, configured_backbone_file(config))
 
 
-def own_file(config: BackboneConfig) -> Path | None:
+def configured_backbone_file(config: BackboneConfig) -> Path | None:
     """The Python file of a backbone of the user's own; None for every other kind."""
     return Path(config.path) if config.kind == "file" else None
 

@@ -107,8 +107,8 @@ class Memory:
         backbone = {role: self.put(data) for role, data in parts.backbone.items()}
         return StoredContent(backbone, self.put(parts.space), shared, regions)
 
-    def view(self, content: StoredContent, own: Path | None = None) -> ModelView:
-        return ModelView(content, self.blobs.__getitem__, own)
+    def view(self, content: StoredContent, backbone_file: Path | None = None) -> ModelView:
+        return ModelView(content, self.blobs.__getitem__, backbone_file)
 
     def write(self, content: StoredContent, folder: Path) -> None:
         """The content and all blobs as files, for another process."""
@@ -165,7 +165,7 @@ def edited(
         prepared,
         {shared.region: shared, **trained},
         finished,
-        memory.view(memory.content(finished.parts, content), view.own),
+        memory.view(memory.content(finished.parts, content), view.backbone_file),
     )
 
 
@@ -212,10 +212,10 @@ def random_backbone(
     return model.eval().requires_grad_(False)
 
 
-def random_adapter(backbone: Backbone, touched: list[int], *, seed: int = 0, rank: int = 4) -> Adapter:
+def random_adapter(backbone: Backbone, item_ids: list[int], *, seed: int = 0, rank: int = 4) -> Adapter:
     """An adapter that changes every layer and the given items."""
     config = AdapterConfig(rank=rank, alpha=2 * rank, item_rank=3)
-    adapter = fresh_adapter(backbone, config, torch.tensor(touched, dtype=torch.long), seed)
+    adapter = fresh_adapter(backbone, config, torch.tensor(item_ids, dtype=torch.long), seed)
     generator = torch.Generator().manual_seed(seed + 1)
     return adapter.with_parameters(
         {
@@ -227,8 +227,8 @@ def random_adapter(backbone: Backbone, touched: list[int], *, seed: int = 0, ran
 
 def with_transitions(adapter: Adapter, *, seed: int = 0) -> Adapter:
     """The adapter with counts of random windows beside it."""
-    windows = random_windows(200, LENGTH, adapter.visible, seed=seed)
-    return replace(adapter, transitions=count_transitions(windows, 3, 0.3, adapter.visible + 1))
+    windows = random_windows(200, LENGTH, adapter.vocab_size, seed=seed)
+    return replace(adapter, transitions=count_transitions(windows, 3, 0.3, adapter.vocab_size + 1))
 
 
 def random_windows(n: int, length: int, items: int, *, seed: int = 0, users: int = 5) -> Windows:

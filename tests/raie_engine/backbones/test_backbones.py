@@ -62,15 +62,15 @@ class Kind:
     titles: tuple[str, ...] = ()
 
     @property
-    def own(self) -> Path | None:
+    def backbone_file(self) -> Path | None:
         return Path(self.config.path) if self.config.kind == "file" else None
 
     def begun(self, items: int = ITEMS, seed: int = 0) -> ItemModel:
-        kind = backbone_class(self.config.kind, self.own)
+        kind = backbone_class(self.config.kind, self.backbone_file)
         return kind.begin(self.config, items, LENGTH, titles=self.titles[:items], seed=seed)
 
     def loaded(self, config: bytes, weights: bytes) -> ItemModel:
-        model = load_backbone(config, weights, self.own)
+        model = load_backbone(config, weights, self.backbone_file)
         assert isinstance(model, ItemModel)
         return model
 
@@ -103,7 +103,7 @@ CONTEXTS = Contexts.of(WINDOWS)
 
 
 @pytest.fixture(scope="session")
-def own_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def configured_backbone_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example of docs/backbones.md, as a user saves it."""
     (example,) = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs" / "backbones.md").read_text(), re.M | re.S)
     path = tmp_path_factory.mktemp("own") / "gru4rec.py"
@@ -112,7 +112,7 @@ def own_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def kinds(own_file: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Kind]:
+def kinds(configured_backbone_file: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Kind]:
     path = str(language_model(tmp_path_factory.mktemp("language_model")))
     slow_to_learn = replace(SMALL, kind="bert4rec", mask_share=0.5, epochs=30)
     reading = replace(SMALL, kind="causal_lm", path=path, prompt="a user has seen", learning_rate=0.003)
@@ -122,7 +122,7 @@ def kinds(own_file: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
         "tisasrec": Kind(replace(SMALL, kind="tisasrec")),
         "causal_lm": Kind(reading),
         "causal_lm with titles": Kind(reading, tuple(TITLES)),
-        "file": Kind(replace(SMALL, kind="file", path=str(own_file))),
+        "file": Kind(replace(SMALL, kind="file", path=str(configured_backbone_file))),
     }
 
 
@@ -284,7 +284,7 @@ def test_bytes_give_back_the_same_frozen_model(kind: Kind, backbone: ItemModel) 
 
 
 def test_digests_and_states_are_the_same_in_another_process(
-    kinds: dict[str, Kind], own_file: Path, tmp_path: Path
+    kinds: dict[str, Kind], configured_backbone_file: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "windows").write_bytes(WINDOWS.to_bytes())
     mine = []
@@ -305,7 +305,7 @@ for number in range(count):
     model = load_backbone(*((folder / f"{number} {name}").read_bytes() for name in ("config", "weights")), own)
     print(model.digest, hashlib.sha256(encode_windows(model, windows).tobytes()).hexdigest())
 """
-    assert in_another_process(code, tmp_path, own_file, len(kinds)).splitlines() == mine
+    assert in_another_process(code, tmp_path, configured_backbone_file, len(kinds)).splitlines() == mine
 
 
 def test_another_weight_is_another_digest(kind: Kind) -> None:
@@ -426,7 +426,7 @@ def test_a_region_trains_its_adapter_and_leaves_the_backbone_as_it_was(kind: Kin
         positions=3,
         adapter=AdapterConfig(rank=4, alpha=8, item_rank=3),
         schedule=Schedule(epochs=4, batch=16, learning_rate=0.02, seed=1),
-        own=kind.own,
+        backbone_file=kind.backbone_file,
     )
     result, again = train_region(task), train_region(task)
     assert result.blobs == again.blobs
@@ -481,7 +481,7 @@ def way(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Way:
     quick = replace(settings.engine.edit, shared_epochs=1, epochs=1)
     settings = replace(settings, engine=replace(settings.engine, backbone=config, edit=quick))
     memory = Memory()
-    view = memory.view(memory.content(set_up(interactions, ends[0], settings).parts), kind.own)
+    view = memory.view(memory.content(set_up(interactions, ends[0], settings).parts), kind.backbone_file)
     return Way(memory, view, edited(memory, view, interactions, ends[1]))
 
 
@@ -502,7 +502,7 @@ def test_an_edit_changes_the_regions_it_touches_and_nothing_else(way: Way) -> No
 def test_what_an_edit_made_is_read_back_and_recommends_new_items(way: Way) -> None:
     content = way.edit.view.content
     assert isinstance(content, StoredContent)
-    view = way.memory.view(content, way.view.own)
+    view = way.memory.view(content, way.view.backbone_file)
     new = len(view.backbone.item_table()) - 1 - view.backbone.known_items
     assert new == len(view.item_chunks[0]) > 0
     windows = way.edit.prepared.windows

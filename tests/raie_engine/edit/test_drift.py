@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from raie.engine.edit.drift import UNTOLD, loss_drift
+from raie.engine.edit.drift import UNDETERMINED, loss_drift
 from raie.engine.errors import InputError, NotFinite
 
 
@@ -34,7 +34,7 @@ def test_a_region_without_older_windows_counts_as_drifted() -> None:
     (only,) = loss_drift(np.zeros(0, int), np.zeros(0), np.zeros(3, int), np.ones(3))
     assert only.drifted
     assert np.isnan(only.before)
-    assert (only.now, only.errors) == (1.0, UNTOLD)
+    assert (only.now, only.errors) == (1.0, UNDETERMINED)
 
 
 def test_a_region_without_new_windows_is_told_where_it_is_asked_for_and_never_ranks_first() -> None:

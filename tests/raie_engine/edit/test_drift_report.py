@@ -35,7 +35,7 @@ def test_the_report_compares_every_new_window_with_the_held_out_ones(world: Worl
     assert (found.before, found.now) == (len(world.view.validation) + len(world.view.holdout), len(windows))
     assert sum(each.windows for each in found.regions) == len(windows)
     assert sum(each.share_now for each in found.regions) == pytest.approx(1)
-    assert found.false_alarms < 0.05
+    assert found.false_positive_rate < 0.05
     assert set(found.drifted) <= set(world.view.region_map.ids.tolist())
     assert found == drift_report(world.view, windows)
     assert found == drift_report(world.view, windows, world.view.router.vectors(windows))

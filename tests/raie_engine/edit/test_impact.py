@@ -35,7 +35,7 @@ def test_the_impact_of_an_edit_is_measured_on_what_nobody_trained_on(world: Worl
     assert {row["region"]: row["accepted"] for row in report["regions"]} == {
         region: region not in first.finished.rejected for region in plan.touched
     }
-    assert report["passes"] == sum(one.passes for one in first.trained.values())
+    assert report["passes"] == sum(one.samples_seen for one in first.trained.values())
     assert SHARED in first.trained
     assert report["waiting"] == len(first.view.buffer)
 

@@ -90,7 +90,7 @@ def test_everything_decided_before_training_survives_as_bytes(world: World) -> N
         assert again.windows.digest == edit.prepared.windows.digest
         assert (again.vectors == edit.prepared.vectors).all()
         assert torch.equal(again.item_rows, edit.prepared.item_rows)
-        for name in ("catalogue_chunk", "watermark", "late", "judged_after"):
+        for name in ("catalogue_chunk", "watermark", "late", "train_until"):
             assert getattr(again, name) == getattr(edit.prepared, name)
         assert again.to_bytes() == edit.prepared.to_bytes()
 
@@ -101,7 +101,7 @@ def test_damaged_preparations_are_refused(world: World) -> None:
     arrays |= {name: np.zeros((0, 16), np.float32) for name in ("vectors", "item_rows")}
     headless = pack({"kind": "prepared_edit", "late": 0}, arrays)
     hollow = pack(
-        {"kind": "prepared_edit", "late": 0, "judged_after": 0, "watermark": {"timestamp": 0, "rows": 0}}, arrays
+        {"kind": "prepared_edit", "late": 0, "train_until": 0, "watermark": {"timestamp": 0, "rows": 0}}, arrays
     )
     for damaged in (data[:-1], b"", headless, hollow):
         with pytest.raises(DamagedArtifact):
@@ -235,8 +235,8 @@ def test_rows_that_come_too_late_are_counted_and_change_no_window(world: World) 
 
 def test_the_windows_of_a_rejected_addition_wait_in_the_buffer(world: World) -> None:
     plan, rejected = world.first.prepared.plan, world.first.finished.rejected
-    waiting = int((plan.region == -1).sum()) + sum(plan.operation(region).windows for region in rejected)
-    assert len(world.first.view.buffer) == waiting
+    pending = int((plan.region == -1).sum()) + sum(plan.operation(region).windows for region in rejected)
+    assert len(world.first.view.buffer) == pending
     assert not set(rejected) & set(world.first.view.content.regions)
     for region in rejected:
         rows, _ = plan.rows(region)
@@ -382,8 +382,8 @@ def test_a_region_that_is_edited_alone_keeps_what_the_shared_adapter_learnt_for_
     assert prepared.plan.touched == (region,)
     (shared,) = train_regions([shared_task(world.view, prepared)], 1)
     (alone,) = train_regions(region_tasks(world.view, prepared, shared.blobs), 1)
-    assert shared.passes
-    assert not alone.passes
+    assert shared.samples_seen
+    assert not alone.samples_seen
     assert alone.chosen == "current" or alone.blobs == shared.blobs
     edit = world.view.settings.engine.edit
     assert own_epochs(edit, 2) == own_epochs(replace(edit, shared_epochs=0), 1) == edit.epochs

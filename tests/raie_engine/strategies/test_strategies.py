@@ -107,7 +107,7 @@ def test_what_trains_predicts_its_new_windows_better_and_can_recommend_a_new_ite
     scores = strategy.score(once, first)(first.new)
     assert scores[:, first.base.backbone.known_items + 1 :].isfinite().any()
     learned = strategy.learn({}, first)
-    assert learned.passes > 0
+    assert learned.samples_seen > 0
     assert learned.parameters > 0
 
 
@@ -118,7 +118,7 @@ def test_nobody_passes_more_windows_than_an_edit_of_all_regions_may(
     task_data, edit = taught[1], taught[1].config.edit
     allowed = (edit.shared_epochs + edit.epochs) * (len(task_data.new) + len(task_data.replay))
     # The replay of each region is rounded down, and so are the rounds of those who replay nothing.
-    assert STRATEGIES[key].learn({}, task_data).passes <= allowed + len(task_data.new)
+    assert STRATEGIES[key].learn({}, task_data).samples_seen <= allowed + len(task_data.new)
 
 
 def test_raie_gets_the_windows_and_the_item_rows_that_all_others_get(world: World, taught: list[TaskData]) -> None:
@@ -199,10 +199,12 @@ def test_two_adapters_merge_into_their_weighted_sum() -> None:
     parts = [AdapterDelta(one.lora, one.scaling).linear(name, layer, inputs) for one in (long, short)]
     found = AdapterDelta(both.lora, both.scaling).linear(name, layer, inputs)
     assert torch.allclose(found, 0.25 * parts[0] + 0.75 * parts[1], atol=1e-5)
-    assert both.touched.tolist() == [2, 5, 7, 9]
+    assert both.item_ids.tolist() == [2, 5, 7, 9]
     assert torch.allclose(both.bias, torch.stack([0.25 * long.bias[0], 0.25 * long.bias[1] + 0.75 * short.bias[0],
                                                   0.75 * short.bias[1], 0.25 * long.bias[2]]))  # fmt: skip
-    assert torch.allclose((both.a @ both.b)[0], 0.25 * (long.a @ long.b)[0], atol=1e-6)
+    assert torch.allclose(
+        (both.item_lora_a @ both.item_lora_b)[0], 0.25 * (long.item_lora_a @ long.item_lora_b)[0], atol=1e-6
+    )
     both.require(backbone)
 
 
@@ -211,7 +213,7 @@ def test_who_replays_nothing_has_as_many_windows_patience(taught: list[TaskData]
     task_data = task_data_with(task_data, patience=1, shared_epochs=3, epochs=3)
     assert len(task_data.replay) == len(task_data.new)
 
-    def passes(windows: Windows) -> int:
+    def samples_seen(windows: Windows) -> int:
         still = {"still": torch.zeros(1, requires_grad=True)}  # nothing that is learnt changes a score
         return tune(
             still,
@@ -223,7 +225,9 @@ def test_who_replays_nothing_has_as_many_windows_patience(taught: list[TaskData]
         )
 
     assert (
-        passes(task_data.new) == passes(concatenate([task_data.new, task_data.replay])) == 4 * len(task_data.new)
+        samples_seen(task_data.new)
+        == samples_seen(concatenate([task_data.new, task_data.replay]))
+        == 4 * len(task_data.new)
     )
 
 
@@ -302,7 +306,7 @@ def test_counts_beside_a_strategy_multiply_what_it_says_and_are_those_of_all_its
     task_data = taught[1]
     plain, counted = named("replay"), named("replay+counts")
     learned, beside = plain.learn({}, task_data), counted.learn({}, task_data)
-    assert (beside.passes, beside.parameters) == (learned.passes, learned.parameters)
+    assert (beside.samples_seen, beside.parameters) == (learned.samples_seen, learned.parameters)
     windows = protocol.windows.take(protocol.scored_rows(1)).without_items_above(task_data.items)
     every = transitions_of([task_data.new, task_data.past], task_data.config, task_data.items + 1)
     assert every is not None

@@ -33,8 +33,8 @@ STATES = torch.randn(4, 16, generator=torch.Generator().manual_seed(1))
 def test_blobs_give_back_every_bit() -> None:
     adapter = random_adapter(BACKBONE, [2, 5, 30])
     again = Adapter.from_blobs(adapter.to_blobs())
-    assert (again.backbone_digest, again.rank, again.alpha, again.visible) == (BACKBONE.digest, 4, 8, ITEMS)
-    assert again.touched.tolist() == [2, 5, 30]
+    assert (again.backbone_digest, again.rank, again.alpha, again.vocab_size) == (BACKBONE.digest, 4, 8, ITEMS)
+    assert again.item_ids.tolist() == [2, 5, 30]
     assert again.parameters().keys() == adapter.parameters().keys()
     assert all(torch.equal(again.parameters()[name], value) for name, value in adapter.parameters().items())
     assert again.to_blobs() == adapter.to_blobs()
@@ -68,7 +68,7 @@ def test_counts_of_other_items_than_the_adapter_sees_are_refused() -> None:
     blobs = random_adapter(BACKBONE, [2]).to_blobs()
     longer = BACKBONE.with_item_rows(torch.ones(2, 16))
     others = with_transitions(random_adapter(longer, [2])).to_blobs()
-    with pytest.raises(DamagedArtifact, match="transitions of 30 items beside the adapter, found 32"):
+    with pytest.raises(DamagedArtifact, match="transition counts of 30 items beside the adapter, found 32"):
         Adapter.from_blobs(blobs | {"transitions": others["transitions"]})
 
 
@@ -95,7 +95,7 @@ def test_the_score_is_what_the_formula_says() -> None:
     adapter = random_adapter(BACKBONE, [2, 5, 30])
     table = BACKBONE.item_table().clone()
     for place, item in enumerate([2, 5, 30]):
-        table[item] += adapter.a[place] @ adapter.b
+        table[item] += adapter.item_lora_a[place] @ adapter.item_lora_b
     edited = type(BACKBONE).from_bytes(*BACKBONE.to_bytes())
     edited.items.weight.copy_(table)
     states = edited.encode(Contexts.of(WINDOWS), AdapterDelta(adapter.lora, adapter.scaling))
@@ -155,11 +155,11 @@ def test_an_adapter_that_goes_on_keeps_its_old_rows_and_sees_the_new_items() -> 
     start = random_adapter(BACKBONE, [5, 9])
     longer = BACKBONE.with_item_rows(torch.ones(2, 16))
     wider = fresh_adapter(longer, AdapterConfig(), torch.tensor([2, 9, 32]), 0, start)
-    assert wider.touched.tolist() == [2, 5, 9, 32]
-    assert (start.visible, wider.visible) == (ITEMS, ITEMS + 2)
-    assert torch.equal(wider.a[[1, 2]], start.a)
+    assert wider.item_ids.tolist() == [2, 5, 9, 32]
+    assert (start.vocab_size, wider.vocab_size) == (ITEMS, ITEMS + 2)
+    assert torch.equal(wider.item_lora_a[[1, 2]], start.item_lora_a)
     assert torch.equal(wider.bias[[1, 2]], start.bias)
-    assert wider.a[[0, 3]].abs().max() == 0
+    assert wider.item_lora_a[[0, 3]].abs().max() == 0
     assert wider.lora is start.lora
     before, after = adapter_scores(longer, start)(WINDOWS), adapter_scores(longer, wider)(WINDOWS)
     # 1e-5: the item rows are one product of another shape.

@@ -65,7 +65,7 @@ def killer(at: int) -> Callable[[int, float], None]:
 
 def assert_same(one: Trained, other: Trained) -> None:
     assert one.scores == other.scores
-    assert one.passes == other.passes
+    assert one.samples_seen == other.samples_seen
     assert all(torch.equal(one.parameters[name], other.parameters[name]) for name in one.parameters)
 
 
@@ -149,7 +149,7 @@ def test_without_windows_nothing_is_trained() -> None:
     before = model.table.detach().clone()
     result = fit(model.parameters, model.loss, WINDOWS.take(slice(0, 0)), SCHEDULE, validate=model.score)
     assert torch.equal(result.parameters["table"], before)
-    assert (result.passes, len(result.scores)) == (0, 1)
+    assert (result.samples_seen, len(result.scores)) == (0, 1)
 
 
 def test_the_best_epoch_is_kept_and_not_the_last() -> None:
@@ -188,7 +188,7 @@ def test_training_stops_after_as_many_epochs_without_gain_as_it_has_patience(pat
     schedule = replace(SCHEDULE, epochs=6, patience=patience)
     result = fit(model.parameters, model.loss, WINDOWS, schedule, validate=lambda: next(scores))
     assert len(result.scores) - 1 == epochs
-    assert result.passes == epochs * len(WINDOWS)
+    assert result.samples_seen == epochs * len(WINDOWS)
 
 
 def test_patience_stops_nothing_where_nothing_validates() -> None:
@@ -201,7 +201,7 @@ def test_no_epoch_trains_nothing() -> None:
     before = model.table.detach().clone()
     result = model.fit(replace(SCHEDULE, epochs=0))
     assert torch.equal(result.parameters["table"], before)
-    assert result.passes == 0
+    assert result.samples_seen == 0
 
 
 def test_a_loss_that_is_no_number_stops_the_training() -> None:

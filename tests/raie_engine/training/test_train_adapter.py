@@ -82,9 +82,9 @@ def test_without_item_rows_an_adapter_learns_by_its_layers_alone_and_stays_witho
     assert result.chosen == "trained"
     assert result.after["NDCG@10"] > result.before["NDCG@10"]
     adapter = Adapter.from_blobs(result.blobs)
-    assert adapter.touched.tolist() == []
+    assert adapter.item_ids.tolist() == []
     again = train_region(task(current=result.blobs, adapter=AdapterConfig(rank=4, alpha=8, item_rank=3)))
-    assert Adapter.from_blobs(again.blobs).touched.tolist() == []
+    assert Adapter.from_blobs(again.blobs).item_ids.tolist() == []
 
 
 def test_training_helps_and_leaves_the_backbone_as_it_was() -> None:
@@ -92,15 +92,15 @@ def test_training_helps_and_leaves_the_backbone_as_it_was() -> None:
     one = task()
     begun = fresh_adapter(backbone, one.adapter, touched_items(one.new), 0)
     begun_blobs = begun.to_blobs()
-    _, passes = fit_adapter(backbone, begun, one)
+    _, samples_seen = fit_adapter(backbone, begun, one)
     # The digest is kept once it was asked for, so it is computed from the weights again.
     assert load_backbone(*backbone.to_bytes()).digest == BACKBONE.digest
     assert begun.to_blobs() == begun_blobs
-    assert passes == 3 * 80
+    assert samples_seen == 3 * 80
     result = train_region(one)
     assert result.chosen == "trained"
     assert result.after["NDCG@10"] > result.before["NDCG@10"] + 0.1
-    assert result.passes == passes
+    assert result.samples_seen == samples_seen
     assert Adapter.from_blobs(result.blobs).backbone_digest == BACKBONE.digest
 
 
@@ -108,7 +108,7 @@ def test_training_moves_item_rows_of_its_own_new_windows_alone() -> None:
     new = successor_windows(60, 0)
     narrow = Windows(new.items % 10 + 1, new.target % 10 + 1, new.user, new.timestamp)
     adapter = Adapter.from_blobs(train_region(task(new=narrow, validation=NONE)).blobs)
-    assert adapter.touched.tolist() == list(range(1, 11))
+    assert adapter.item_ids.tolist() == list(range(1, 11))
 
 
 def test_the_same_task_gives_the_same_bytes_whatever_the_process_drew_before() -> None:
@@ -179,14 +179,14 @@ def test_one_adapter_is_the_same_on_any_number_of_threads(kind: str) -> None:
 def test_a_region_whose_windows_all_judge_takes_what_the_shared_adapter_learnt() -> None:
     shared = train_region(task()).blobs
     result = train_region(task(new=NONE, replay=NONE, shared=shared))
-    assert (result.passes, result.chosen) == (0, "shared")
+    assert (result.samples_seen, result.chosen) == (0, "shared")
     assert dict(result.blobs) == dict(shared)
 
 
 def test_without_held_out_windows_the_trained_adapter_is_taken() -> None:
     result = train_region(task(validation=NONE, retained=NONE))
     assert result.chosen == "trained"
-    assert result.passes == 3 * 80
+    assert result.samples_seen == 3 * 80
     assert math.isnan(result.after["NDCG@10"])
 
 
