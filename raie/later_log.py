@@ -19,7 +19,7 @@ _DAY_S = 86_400
 
 def told(interactions: Interactions) -> tuple[str, ...]:
     """What a person should know of how a log was read; nothing, where all is as was asked for."""
-    return interactions.reading.told if interactions.reading else ()
+    return interactions.reading.lines if interactions.reading else ()
 
 
 def read_new(view: ModelView, log: Path, changes: Mapping[str, Any] | None = None) -> Interactions:

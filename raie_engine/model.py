@@ -174,13 +174,13 @@ class ModelView:
 
     def _adapter(self, region: int, prefix: str) -> dict[str, bytes] | None:
         entry = self.content.regions[region]
-        found = {role: entry[prefix + role] for role in ADAPTER_ROLES if prefix + role in entry}
-        if "lora" not in found:
+        digests = {role: entry[prefix + role] for role in ADAPTER_ROLES if prefix + role in entry}
+        if "lora" not in digests:
             return None
-        missing = sorted(set(ADAPTER_ROLES) - OPTIONAL_ROLES - set(found))
+        missing = sorted(set(ADAPTER_ROLES) - OPTIONAL_ROLES - set(digests))
         if missing:
             raise DamagedArtifact(f"expected a whole adapter of region {region}, found no {prefix}{missing[0]}")
-        return {role: self.get(digest) for role, digest in found.items()}
+        return {role: self.get(digest) for role, digest in digests.items()}
 
     def replay(self, region: int) -> Windows:
         """Past windows of a region, kept to be replayed when it trains."""

@@ -50,7 +50,7 @@ class SnapshotModel(PythonModel):  # type: ignore[misc]
             raise InputError("expected a loaded model, found none: call load_context first")
         wanted = {"k": 10, "exclude_seen": True} | dict(params or {})
         histories = [[str(item) for item in history] for history in model_input["items"]]
-        times = [list(each) for each in model_input["times"]] if "times" in model_input else None
+        times = [list(moments) for moments in model_input["times"]] if "times" in model_input else None
         return recommend(self._view, histories, int(wanted["k"]), bool(wanted["exclude_seen"]), times)
 
 
@@ -80,7 +80,7 @@ def recommend(
     answers = []
     for number, rows in enumerate(known):
         seen = {PAD, *rows} if exclude_seen else {PAD}
-        best = [place for place, row in enumerate(top.rows[number]) if row not in seen][:k]
+        best = [rank for rank, row in enumerate(top.rows[number]) if row not in seen][:k]
         answers.append(
             {
                 "items": view.catalogue.item_ids(int(row) for row in top.rows[number, best]),
@@ -100,9 +100,9 @@ def _known(
     rows = [catalogue.item_rows([item for item in history if item in items]).tolist() for history in histories]
     if times is None:
         return rows, None
-    if [len(each) for each in times] != [len(history) for history in histories]:
+    if [len(moments) for moments in times] != [len(history) for history in histories]:
         raise InputError(
             "expected one time for each item of each history, found more or fewer; give both or no times"
         )
     pairs = [zip(history, when, strict=True) for history, when in zip(histories, times, strict=True)]
-    return rows, [[int(time) for item, time in each if item in items] for each in pairs]
+    return rows, [[int(time) for item, time in moments if item in items] for moments in pairs]

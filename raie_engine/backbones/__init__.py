@@ -44,7 +44,7 @@ def backbone_class(kind: str, backbone_file: Path | None = None) -> type[ItemMod
         return CausalLm
     if kind == "file" and backbone_file is not None:
         return class_in_file(backbone_file)
-    return {each.kind: each for each in (SasRec, Bert4Rec, TiSasRec)}[kind]
+    return {kind_class.kind: kind_class for kind_class in (SasRec, Bert4Rec, TiSasRec)}[kind]
 
 
 def load_backbone(config: bytes, weights: bytes, backbone_file: Path | None = None) -> Backbone:

@@ -34,13 +34,13 @@ def class_in_file(path: Path) -> type[ItemModel]:
     sys.modules[name] = module  # dataclasses and typing look a class's module up; the name is the text's own
     with foreign_code(str(path)):
         exec(compile(text, str(path), "exec"), module.__dict__)
-    found = getattr(module, CLASS, None)
-    if not (isinstance(found, type) and issubclass(found, ItemModel)):
+    loaded = getattr(module, CLASS, None)
+    if not (isinstance(loaded, type) and issubclass(loaded, ItemModel)):
         raise ConfigError(
             f"expected a class named {CLASS} in {path} that is an ItemModel, found "
-            f"{'no such name' if found is None else repr(found)}; see docs/backbones.md"
+            f"{'no such name' if loaded is None else repr(loaded)}; see docs/backbones.md"
         )
-    return type(CLASS, (found,), {"kind": "file", "source": text, "__module__": name})
+    return type(CLASS, (loaded,), {"kind": "file", "source": text, "__module__": name})
 
 
 @contextmanager
@@ -75,10 +75,10 @@ def require_same_text(path: Path | None, stored: str) -> None:
         raise WrongBackbone(f"{wanted}, found none named; name yours in backbone.path or RAIE_BACKBONE_FILE")
     if not path.is_file():
         raise WrongBackbone(f"{wanted}, found nothing at {path}; put it there, or name it in RAIE_BACKBONE_FILE")
-    found = hashlib.sha256(_text(path).encode()).hexdigest()[:12]
-    if found != digest:
+    text_digest = hashlib.sha256(_text(path).encode()).hexdigest()[:12]
+    if text_digest != digest:
         raise WrongBackbone(
-            f"{wanted}, found {found} in {path}; stored code never runs, so bring the file as it was"
+            f"{wanted}, found {text_digest} in {path}; stored code never runs, so bring the file as it was"
         )
 
 

@@ -26,7 +26,7 @@ M = TypeVar("M", bound=nn.Module)
 
 def linear_shapes(module: nn.Module) -> dict[str, Shape]:
     """Every linear layer by its name, in the order of the module."""
-    named = ((name, _shape(each)) for name, each in module.named_modules())
+    named = ((name, _shape(layer)) for name, layer in module.named_modules())
     return {name: shape for name, shape in named if shape is not None}
 
 

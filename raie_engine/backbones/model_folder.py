@@ -118,7 +118,9 @@ def require_known_words(tokenizer: str, words: int) -> None:
     An item's token counts on from the last word, so a token beyond it would be read as an item.
     words: rows of the decoder's embedding.
     """
-    token, largest = max(_tokenizer(tokenizer).get_vocab(with_added_tokens=True).items(), key=lambda one: one[1])
+    token, largest = max(
+        _tokenizer(tokenizer).get_vocab(with_added_tokens=True).items(), key=lambda entry: entry[1]
+    )
     if largest >= words:
         raise ConfigError(
             f"expected a tokenizer.json for the {words} words that the model in backbone.path has embeddings of, found "
@@ -186,9 +188,9 @@ def _require_plain(fields: Mapping[str, Any]) -> None:
         if value and name in _UNREADABLE:
             raise ValueError(f"{name} in config.json, which means {_UNREADABLE[name]}; save the model without")
         _require_built_in(name, value)
-        for each in value if isinstance(value, list) else [value]:
-            if isinstance(each, Mapping):
-                _require_plain(each)
+        for element in value if isinstance(value, list) else [value]:
+            if isinstance(element, Mapping):
+                _require_plain(element)
 
 
 def _require_built_in(name: str, value: object) -> None:

@@ -84,14 +84,14 @@ def parse_methods(asked: Sequence[str], *, ablations: bool = False) -> tuple[Met
 
     Raises: ConfigError for an unknown strategy, or an option that must be the same for all.
     """
-    texts = [text for each in asked for text in (STRATEGIES if each == "all" else [each])]
-    found = [_parse_method(text) for text in texts]
+    texts = [text for name in asked for text in (STRATEGIES if name == "all" else [name])]
+    methods = [_parse_method(text) for text in texts]
     if ablations:
-        found += [_parse_method(text, f"RAIE {name}") for name, text in ABLATIONS.items()]
-    once: dict[str, Method] = {}
-    for each in found:
-        once.setdefault(each.folder_name, each)
-    return tuple(once.values())
+        methods += [_parse_method(text, f"RAIE {name}") for name, text in ABLATIONS.items()]
+    by_folder: dict[str, Method] = {}
+    for method in methods:
+        by_folder.setdefault(method.folder_name, method)
+    return tuple(by_folder.values())
 
 
 def _parse_method(text: str, name: str | None = None) -> Method:

@@ -73,26 +73,26 @@ def cut_protocol(
         )
     quantiles = np.quantile(later, np.arange(1, edits + 2) / (edits + 1), method="higher")
     ends = (until, *(int(end) for end in quantiles))
-    only_judge = np.random.default_rng(0).random(len(interactions.catalogue.users)) < EVALUATION_USERS
+    held_out_users = np.random.default_rng(0).random(len(interactions.catalogue.users)) < EVALUATION_USERS
     holdout = split_setup(cut_windows(between(rows, None, until), config.windows), config.edit.holdout).holdout
     parts = [holdout]
     for start, stop in pairwise(ends):
         parts.append(cut_windows(between(rows, None, stop), config.windows, after=start))
     slices = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
     windows = concatenate(parts)
-    judging = only_judge[windows.user] | (slices == 0)
+    held_out = held_out_users[windows.user] | (slices == 0)
     for number in range(1, edits + 2):
-        _require_windows(number, edits, slices == number, judging)
-    kept = (rows.timestamp <= until) | ~only_judge[rows.user]
-    return ComparisonProtocol(_rows(rows, kept), ends, windows, slices, judging)
+        _require_windows(number, edits, slices == number, held_out)
+    kept = (rows.timestamp <= until) | ~held_out_users[rows.user]
+    return ComparisonProtocol(_rows(rows, kept), ends, windows, slices, held_out)
 
 
-def _require_windows(number: int, edits: int, here: np.ndarray, judging: np.ndarray) -> None:
-    learning, asking = int((here & ~judging).sum()), int((here & judging).sum())
-    if not asking or (number <= edits and not learning):
+def _require_windows(number: int, edits: int, here: np.ndarray, held_out: np.ndarray) -> None:
+    training, scored = int((here & ~held_out).sum()), int((here & held_out).sum())
+    if not scored or (number <= edits and not training):
         raise InputError(
-            f"expected windows to learn from and to judge by in slice {number} of {edits + 1}, found {learning} and "
-            f"{asking}; choose fewer --edits, an earlier --until or a smaller windows.min_length"
+            f"expected windows to learn from and to judge by in slice {number} of {edits + 1}, found {training} and "
+            f"{scored}; choose fewer --edits, an earlier --until or a smaller windows.min_length"
         )
 
 

@@ -86,7 +86,7 @@ class ComparisonResult:
             "seeds": list(self.seeds),
             "reference": self.reference,
             "slices": _slices(self.protocol),
-            "strategies": [_mapping(one) for one in self.method_results],
+            "strategies": [_mapping(result) for result in self.method_results],
         }
 
 
@@ -103,57 +103,64 @@ def comparison_result(
     metric: str,
 ) -> ComparisonResult:
     """Read every cell and judge. never, joint, reference: names of contestants. metric: of the regions' gains."""
-    cells = {one.name: [_cells(protocol, work, one, seed) for seed in seeds] for one in methods}
+    step_results_of = {
+        method.name: [_step_results(protocol, work, method, seed) for seed in seeds] for method in methods
+    }
 
-    def judged(of_each: Mapping[str, Sequence[Sequence[StepResult]]], draws: int) -> dict[str, Measured]:
-        sums = {name: totals(protocol, each) for name, each in of_each.items()}
+    def measures_of(by_name: Mapping[str, Sequence[Sequence[StepResult]]], draws: int) -> dict[str, Measured]:
+        sums = {name: totals(protocol, step_results) for name, step_results in by_name.items()}
         return measured(sums, never=never, joint=joint, reference=reference, draws=draws)
 
-    together = judged(cells, DRAWS)
-    alone = [judged({name: [each[index]] for name, each in cells.items()}, 0) for index in range(len(seeds))]
-    played = tuple(
+    together = measures_of(step_results_of, DRAWS)
+    alone = [
+        measures_of({name: [step_results[index]] for name, step_results in step_results_of.items()}, 0)
+        for index in range(len(seeds))
+    ]
+    method_results = tuple(
         MethodResult(
-            one,
-            together[one.name],
-            tuple(seed[one.name] for seed in alone),
-            _cost(cells[one.name]),
-            _untouched(protocol, cells[one.name]),
-            _gains(protocol, cells[one.name][0], cells[never][0], metric),
+            method,
+            together[method.name],
+            tuple(seed[method.name] for seed in alone),
+            _cost(step_results_of[method.name]),
+            _untouched(protocol, step_results_of[method.name]),
+            _gains(protocol, step_results_of[method.name][0], step_results_of[never][0], metric),
         )
-        for one in methods
+        for method in methods
     )
-    return ComparisonResult(origin, protocol, tuple(seeds), reference, played)
+    return ComparisonResult(origin, protocol, tuple(seeds), reference, method_results)
 
 
-def _cells(protocol: ComparisonProtocol, work: Path, one: Method, seed: int) -> list[StepResult]:
-    return [StepFiles.of(work, one, seed).read(edit) for edit in range(protocol.edits + 1)]
+def _step_results(protocol: ComparisonProtocol, work: Path, method: Method, seed: int) -> list[StepResult]:
+    return [StepFiles.of(work, method, seed).read(edit) for edit in range(protocol.edits + 1)]
 
 
-def _cost(cells: Sequence[Sequence[StepResult]]) -> Cost:
-    each = [cell for of_seed in cells for cell in of_seed[1:]]
+def _cost(step_results: Sequence[Sequence[StepResult]]) -> Cost:
+    later = [step_result for of_seed in step_results for step_result in of_seed[1:]]
     return Cost(
         *(
-            float(np.mean([getattr(cell, name) for cell in each]))
+            float(np.mean([getattr(step_result, name) for step_result in later]))
             for name in ("seconds", "samples_seen", "parameters")
         )
     )
 
 
-def _untouched(protocol: ComparisonProtocol, cells: Sequence[Sequence[StepResult]]) -> tuple[int, int] | None:
+def _untouched(
+    protocol: ComparisonProtocol, step_results: Sequence[Sequence[StepResult]]
+) -> tuple[int, int] | None:
     """Windows whose region was the same before and after an edit that did not touch it, and those that rank anew.
 
     Only windows of items that were known before the edit: others did not read the same before. An item that a region
     never recommends stands behind all items, however many there are.
     """
-    if not len(cells[0][0].regions):
+    if not len(step_results[0][0].regions):
         return None
     count = changed = 0
-    judging = np.flatnonzero(protocol.held_out)
-    highest = np.maximum(protocol.windows.items.max(axis=1), protocol.windows.target)[judging]
+    held_out = np.flatnonzero(protocol.held_out)
+    highest = np.maximum(protocol.windows.items.max(axis=1), protocol.windows.target)[held_out]
     for edit in range(1, protocol.edits + 1):
         known = protocol.items_by(edit - 1)
-        here = [np.isin(protocol.scored_rows(each), judging) for each in (edit - 1, edit)]
-        for of_seed in cells:
+        here = [np.isin(protocol.scored_rows(step), held_out) for step in (edit - 1, edit)]
+        for of_seed in step_results:
             before, after = of_seed[edit - 1], of_seed[edit]
             region, rank = after.regions[here[1]], after.ranks[here[1]]
             left = (before.regions[here[0]] == region) & ~np.isin(region, after.touched) & (highest <= known)
@@ -164,21 +171,28 @@ def _untouched(protocol: ComparisonProtocol, cells: Sequence[Sequence[StepResult
 
 
 def _gains(
-    protocol: ComparisonProtocol, cells: Sequence[StepResult], never: Sequence[StepResult], metric: str
+    protocol: ComparisonProtocol, step_results: Sequence[StepResult], never: Sequence[StepResult], metric: str
 ) -> tuple[RegionGain, ...]:
-    if not len(cells[0].regions):
+    if not len(step_results[0].regions):
         return ()
     parts = []
     for edit in range(1, protocol.edits + 1):
         rows = protocol.scored_rows(edit)
-        ahead = protocol.slice[rows] == edit + 1
-        users = protocol.windows.user[rows[ahead]]
-        parts.append((cells[edit].regions[ahead], never[edit].ranks[ahead], cells[edit].ranks[ahead], users))
+        next_slice = protocol.slice[rows] == edit + 1
+        users = protocol.windows.user[rows[next_slice]]
+        parts.append(
+            (
+                step_results[edit].regions[next_slice],
+                never[edit].ranks[next_slice],
+                step_results[edit].ranks[next_slice],
+                users,
+            )
+        )
     region, before, after, user = (np.concatenate(column) for column in zip(*parts, strict=True))
     return tuple(
-        RegionGain(int(each), int(here.sum()), metric, difference)
-        for each in np.unique(region)
-        for here in [region == each]
+        RegionGain(int(region_id), int(here.sum()), metric, difference)
+        for region_id in np.unique(region)
+        for here in [region == region_id]
         for difference in [paired_difference(before[here], after[here], user[here], metric=metric)]
     )
 
@@ -196,30 +210,36 @@ def _slices(protocol: ComparisonProtocol) -> list[dict[str, Any]]:
     ]
 
 
-def _mapping(one: MethodResult) -> dict[str, Any]:
-    plays = one.method.implementation
+def _mapping(result: MethodResult) -> dict[str, Any]:
+    strategy = result.method.implementation
     return {
-        "name": one.method.name,
-        "strategy": one.method.strategy,
-        "options": dict(one.method.options),
-        "source": plays.source,
-        "replays": plays.replays,
-        "differs": plays.differs,
-        "measures": _nested(one.measured.value),
-        "change": _nested(one.measured.change),
+        "name": result.method.name,
+        "strategy": result.method.strategy,
+        "options": dict(result.method.options),
+        "source": strategy.source,
+        "replays": strategy.replays,
+        "differs": strategy.differs,
+        "measures": _nested(result.measured.value),
+        "change": _nested(result.measured.change),
         "by_seed": [
-            {metric: {name: each.mean for name, each in values.items()} for metric, values in seed.value.items()}
-            for seed in one.by_seed
+            {
+                metric: {name: difference.mean for name, difference in values.items()}
+                for metric, values in seed.value.items()
+            }
+            for seed in result.by_seed
         ],
-        "matrix": {metric: one.measured.matrix[number].tolist() for number, metric in enumerate(METRICS)},
-        "ahead": {metric: one.measured.ahead[number].tolist() for number, metric in enumerate(METRICS)},
-        "cost": to_stored("cost", asdict(one.cost)),
+        "matrix": {metric: result.measured.matrix[number].tolist() for number, metric in enumerate(METRICS)},
+        "ahead": {metric: result.measured.prequential[number].tolist() for number, metric in enumerate(METRICS)},
+        "cost": to_stored("cost", asdict(result.cost)),
         "untouched": None
-        if one.untouched is None
-        else dict(zip(("windows", "changed"), one.untouched, strict=True)),
-        "regions": [asdict(each) for each in one.regions],
+        if result.untouched is None
+        else dict(zip(("windows", "changed"), result.untouched, strict=True)),
+        "regions": [asdict(difference) for difference in result.regions],
     }
 
 
 def _nested(values: Any) -> dict[str, Any]:
-    return {metric: {name: asdict(each) for name, each in of.items()} for metric, of in values.items()}
+    return {
+        metric: {name: asdict(difference) for name, difference in by_measure.items()}
+        for metric, by_measure in values.items()
+    }

@@ -53,9 +53,9 @@ def run(
     total = len(pairs) * (protocol.edits + 1)
     done = total - sum(len(chain.pending) for chain in chains)
     progress("cells", done, total)
-    with closing(_cells(chains, workers)) as finished:
-        for chain, cells in finished:
-            done += cells
+    with closing(_finished_steps(chains, workers)) as finished:
+        for chain, steps in finished:
+            done += steps
             progress(f"cells, {chain}", done, total)
 
 
@@ -90,9 +90,9 @@ def _set_up_all(
     """First each seed's own, which trains a backbone; then those with other options, which use it."""
     first = [_SetUpTask(_base(work, seed), protocol, _seeded(settings, seed), backbone) for seed in seeds]
     second = [
-        _SetUpTask(_base(work, seed, one), protocol, _seeded(settings, seed, one), _base(work, seed))
-        for seed, one in pairs
-        if one.options
+        _SetUpTask(_base(work, seed, method), protocol, _seeded(settings, seed, method), _base(work, seed))
+        for seed, method in pairs
+        if method.options
     ]
     epochs = settings.engine.backbone.epochs
     for stage, tasks in (("backbones", first), ("regions", second)):
@@ -158,16 +158,16 @@ def _chains(
     protocol: ComparisonProtocol, methods: Sequence[Method], work: Path, seed: int, backbone_file: Path | None
 ) -> Iterator[_Chain]:
     """The chains of one seed in which something waits; they share all lessons but for what a set-up's options change."""
-    taught = list(task_data_of_edits(protocol, view_of(read_blobs(_base(work, seed)), backbone_file)))
-    for one in methods:
-        files = StepFiles.of(work, one, seed)
+    steps = list(task_data_of_edits(protocol, view_of(read_blobs(_base(work, seed)), backbone_file)))
+    for method in methods:
+        files = StepFiles.of(work, method, seed)
         pending = tuple(edit for edit in range(protocol.edits + 1) if not files.finished(edit))
         if pending:
-            base = view_of(read_blobs(_base(work, seed, one)), backbone_file)
-            yield _Chain(protocol, one, seed, files, tuple(replace(each, base=base) for each in taught), pending)
+            base = view_of(read_blobs(_base(work, seed, method)), backbone_file)
+            yield _Chain(protocol, method, seed, files, tuple(replace(step, base=base) for step in steps), pending)
 
 
-def _cells(chains: Sequence[_Chain], workers: int) -> Generator[tuple[str, int]]:
+def _finished_steps(chains: Sequence[_Chain], workers: int) -> Generator[tuple[str, int]]:
     """Finish all cells; yields what was finished and how many cells that were."""
     if workers > 1 and len(chains) > 1:
         yield from side_by_side(_finish, chains, workers)
@@ -188,16 +188,16 @@ def _finish(chain: _Chain) -> tuple[str, int]:
                 strategy.learn(chain.files.state(edit - 1), task_data) if edit else strategy.begin({}, task_data)
             )
             seconds = time.process_time() - started
-            chain.files.write(edit, _judged(chain, task_data, learned, seconds), learned.state)
+            chain.files.write(edit, _step_result(chain, task_data, learned, seconds), learned.state)
     return chain.name, len(chain.pending)
 
 
-def _judged(chain: _Chain, task_data: TaskData, learned: LearnedState, seconds: float) -> StepResult:
+def _step_result(chain: _Chain, task_data: TaskData, learned: LearnedState, seconds: float) -> StepResult:
     strategy, protocol = chain.method.implementation, chain.protocol
     windows = protocol.windows.take(protocol.scored_rows(task_data.number)).without_items_above(task_data.items)
-    found, regions = ranks(strategy.score(learned.state, task_data), windows), np.zeros(0, np.int32)
+    target_ranks, regions = ranks(strategy.score(learned.state, task_data), windows), np.zeros(0, np.int32)
     if strategy.regions:
         regions = strategy.regions(learned.state, task_data, windows).astype(np.int32)
     return StepResult(
-        found.astype(np.int32), regions, learned.touched, learned.samples_seen, learned.parameters, seconds
+        target_ranks.astype(np.int32), regions, learned.touched, learned.samples_seen, learned.parameters, seconds
     )

@@ -76,26 +76,26 @@ class StepFiles:
 
     def finished(self, edit: int) -> bool:
         """Whether the cell of this edit is there."""
-        return self._cell(edit).exists()
+        return self._result_path(edit).exists()
 
     def read(self, edit: int) -> StepResult:
         """The cell of this edit. Raises: DamagedArtifact."""
-        return StepResult.from_bytes(self._cell(edit).read_bytes())
+        return StepResult.from_bytes(self._result_path(edit).read_bytes())
 
     def state(self, edit: int) -> Blobs:
         """The state after this edit. Raises: DamagedArtifact."""
-        return read_blobs(self._state(edit))
+        return read_blobs(self._state_path(edit))
 
-    def write(self, edit: int, cell: StepResult, state: Blobs) -> None:
+    def write(self, edit: int, result: StepResult, state: Blobs) -> None:
         """Record an edit; the state before the one before it is not needed any more."""
-        write_blobs(self._state(edit), state)
-        _write(self._cell(edit), cell.to_bytes())  # last: it says that the edit is finished
-        self._state(edit - 1).unlink(missing_ok=True)
+        write_blobs(self._state_path(edit), state)
+        _write(self._result_path(edit), result.to_bytes())  # last: it says that the edit is finished
+        self._state_path(edit - 1).unlink(missing_ok=True)
 
-    def _cell(self, edit: int) -> Path:
+    def _result_path(self, edit: int) -> Path:
         return self.folder / f"edit-{edit}.cell"
 
-    def _state(self, edit: int) -> Path:
+    def _state_path(self, edit: int) -> Path:
         return self.folder / f"edit-{edit}.state"
 
 

@@ -61,11 +61,11 @@ def headed_tables(outcome: ComparisonResult, metric: str) -> tuple[tuple[str, Ta
 def adapting_table(outcome: ComparisonResult, metric: str) -> Table:
     """One row per contestant, best prequential first, with intervals of the difference to the reference."""
     headers, rows = ("strategy", "prequential", "change", "final", "change"), []
-    for one in _ordered(outcome, metric):
-        value, change = one.measured.value[metric], one.measured.change[metric]
-        cells = [one.method.name]
+    for result in _ordered(outcome, metric):
+        value, change = result.measured.value[metric], result.measured.change[metric]
+        cells = [result.method.name]
         for measure in ("prequential", "final"):
-            compared = one.method.name != outcome.reference
+            compared = result.method.name != outcome.reference
             cells += [_number(value[measure].mean), _interval(change[measure]) if compared else ""]
         rows.append(cells)
     return headers, rows
@@ -76,10 +76,13 @@ def keeping_table(outcome: ComparisonResult, metric: str) -> Table:
     measures = MEASURES[2:]
     return ("strategy", *measures), [
         [
-            one.method.name,
-            *(_number(one.measured.value[metric][name].mean, signed=name in ("BWT", "FWT")) for name in measures),
+            result.method.name,
+            *(
+                _number(result.measured.value[metric][name].mean, signed=name in ("BWT", "FWT"))
+                for name in measures
+            ),
         ]
-        for one in _ordered(outcome, metric)
+        for result in _ordered(outcome, metric)
     ]
 
 
@@ -87,8 +90,8 @@ def cost_table(outcome: ComparisonResult, metric: str) -> Table:
     """What an edit costs, and where a contestant by its nature does not get what all others get."""
     headers = ("strategy", "seconds", "passes", "trained numbers", "old windows", "where it differs")
     rows = []
-    for one in _ordered(outcome, metric):
-        who, cost = one.method, one.cost
+    for result in _ordered(outcome, metric):
+        who, cost = result.method, result.cost
         numbers = [f"{cost.seconds:.1f}", f"{cost.samples_seen:,.0f}", f"{cost.parameters:,.0f}"]
         rows.append([who.name, *numbers, "yes" if who.replays else "no", who.implementation.differs])
     return headers, rows
@@ -98,10 +101,10 @@ def slices_table(outcome: ComparisonResult, metric: str) -> Table:
     """Each slice before any edit has learnt from it."""
     numbers = range(1, outcome.protocol.edits + 2)
     headers = ("strategy", *(f"slice {slice_number}" for slice_number in numbers))
-    place = METRICS.index(metric)
+    row = METRICS.index(metric)
     return headers, [
-        [one.method.name, *(_number(float(score)) for score in one.measured.ahead[place])]
-        for one in _ordered(outcome, metric)
+        [result.method.name, *(_number(float(score)) for score in result.measured.prequential[row])]
+        for result in _ordered(outcome, metric)
     ]
 
 
@@ -131,10 +134,10 @@ def markdown(outcome: ComparisonResult, metric: str) -> str:
 def untouched_lines(outcome: ComparisonResult) -> list[str]:
     """For contestants with regions: whether windows of regions that an edit left alone kept their ranks."""
     return [
-        f"{one.method.name}: {one.untouched[1]:,} of {one.untouched[0]:,} judging windows in untouched regions "
+        f"{result.method.name}: {result.untouched[1]:,} of {result.untouched[0]:,} judging windows in untouched regions "
         "changed their rank."
-        for one in outcome.method_results
-        if one.untouched is not None
+        for result in outcome.method_results
+        if result.untouched is not None
     ]
 
 
@@ -149,34 +152,38 @@ def csv_text(outcome: ComparisonResult) -> str:
     writer.writerow(
         ("strategy", "metric", "measure", "value", "low", "high", "change", "change_low", "change_high")
     )
-    for one in outcome.method_results:
-        for metric, measure, numbers in _numbers(outcome, one):
+    for result in outcome.method_results:
+        for metric, measure, numbers in _numbers(outcome, result):
             cells = [_exact(number) for number in numbers]
-            writer.writerow([one.method.name, metric, measure, *cells, *[""] * (6 - len(cells))])
+            writer.writerow([result.method.name, metric, measure, *cells, *[""] * (6 - len(cells))])
     return file.getvalue()
 
 
-def _numbers(outcome: ComparisonResult, one: MethodResult) -> Iterator[_Numbers]:
+def _numbers(outcome: ComparisonResult, result: MethodResult) -> Iterator[_Numbers]:
     """Everything of one contestant."""
-    for place, metric in enumerate(METRICS):
-        yield from _measures(one.measured, metric)
-        for i, row in enumerate(one.measured.matrix[place]):
+    for row_number, metric in enumerate(METRICS):
+        yield from _measures(result.measured, metric)
+        for i, row in enumerate(result.measured.matrix[row_number]):
             for j, score in enumerate(row):
                 yield metric, f"a[{i}][{j}]", [float(score)]
-        for seed, alone in zip(outcome.seeds, one.by_seed, strict=True):
+        for seed, alone in zip(outcome.seeds, result.by_seed, strict=True):
             yield from _measures(alone, metric, f"[seed {seed}]")
-    for name, cost in to_stored("cost", asdict(one.cost)).items():
+    for name, cost in to_stored("cost", asdict(result.cost)).items():
         yield "", name, [cost]
-    for each in one.regions:
-        place_of = f"[seed {outcome.seeds[0]}][region {each.region}]"
-        yield "", f"windows{place_of}", [each.windows]
-        yield each.metric, f"gain{place_of}", [each.gain.mean, each.gain.low, each.gain.high]
+    for gain in result.regions:
+        suffix = f"[seed {outcome.seeds[0]}][region {gain.region}]"
+        yield "", f"windows{suffix}", [gain.windows]
+        yield gain.metric, f"gain{suffix}", [gain.gain.mean, gain.gain.low, gain.gain.high]
 
 
 def _measures(measured: Measured, metric: str, seed: str = "") -> Iterator[_Numbers]:
     for measure in MEASURES:
         both = measured.value[metric][measure], measured.change[metric][measure]
-        yield metric, measure + seed, [number for each in both for number in (each.mean, each.low, each.high)]
+        yield (
+            metric,
+            measure + seed,
+            [number for difference in both for number in (difference.mean, difference.low, difference.high)],
+        )
 
 
 def _number(value: float, *, signed: bool = False) -> str:
@@ -194,7 +201,7 @@ def _exact(value: float) -> str:
 
 
 def _ordered(outcome: ComparisonResult, metric: str) -> list[MethodResult]:
-    return sorted(outcome.method_results, key=lambda one: -one.measured.value[metric]["prequential"].mean)
+    return sorted(outcome.method_results, key=lambda result: -result.measured.value[metric]["prequential"].mean)
 
 
 def _drawn(shown: Table) -> list[str]:

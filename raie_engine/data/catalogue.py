@@ -143,7 +143,7 @@ class Catalogue:
 
 def _trimmed(titles: tuple[str, ...]) -> tuple[str, ...]:
     """The titles up to the last that is not empty."""
-    named = max((place for place, title in enumerate(titles, start=1) if title), default=0)
+    named = max((number for number, title in enumerate(titles, start=1) if title), default=0)
     return titles[:named]
 
 

@@ -117,8 +117,8 @@ def read_log(
     if beside is not None:
         reading = replace(reading, titles=beside, notes=(*reading.notes, f"titles are read from {beside.name}"))
     if titles is not None or columns.title is not None or beside is not None:
-        found = read_titles(titles or beside or path, reading.columns)
-        grown = grown.with_titles(found, since=len(known.items))
+        item_titles = read_titles(titles or beside or path, reading.columns)
+        grown = grown.with_titles(item_titles, since=len(known.items))
     return Interactions(user, item + np.int32(PAD + 1), timestamp, grown, reading)
 
 

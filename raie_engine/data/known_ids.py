@@ -63,11 +63,11 @@ class Reference:
     users: tuple[float, float]
     items: tuple[float, float]
 
-    def lowered(self, found: Overlap) -> Reference:
+    def lowered(self, measured: Overlap) -> Reference:
         """The same with one more slice."""
         return Reference(
-            (min(self.users[0], found.users.row_share), min(self.users[1], found.users.id_share)),
-            (min(self.items[0], found.items.row_share), min(self.items[1], found.items.id_share)),
+            (min(self.users[0], measured.users.row_share), min(self.users[1], measured.users.id_share)),
+            (min(self.items[0], measured.items.row_share), min(self.items[1], measured.items.id_share)),
         )
 
     def to_mapping(self) -> dict[str, Any]:
@@ -101,11 +101,11 @@ def reference(interactions: Interactions) -> Reference | None:
 
     None for a log that cannot be split in time.
     """
-    found = [_split(interactions, split) for split in _SPLITS] if len(interactions) else []
-    parts = [each for each in found if each.users.rows]
+    splits = [_split(interactions, split) for split in _SPLITS] if len(interactions) else []
+    parts = [split_overlap for split_overlap in splits if split_overlap.users.rows]
     whole = Reference((1.0, 1.0), (1.0, 1.0))
-    for each in parts:
-        whole = whole.lowered(each)
+    for split_overlap in parts:
+        whole = whole.lowered(split_overlap)
     return whole if parts else None
 
 

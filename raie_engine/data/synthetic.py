@@ -158,10 +158,10 @@ def drifting_log(config: SyntheticConfig = SyntheticConfig()) -> SyntheticLog:
     """The log of a configuration; the same configuration gives the same log."""
     rng = np.random.default_rng(config.seed)
     world = _world(config, rng)
-    place = rng.permutation(config.users)
-    topic = place % config.topics
+    shuffled = rng.permutation(config.users)
+    topic = shuffled % config.topics
     # The same share of every topic: regions would else get radii from very different shares of far windows.
-    wanders = place < config.wanderers * config.users
+    wanders = shuffled < config.wanderers * config.users
     action = np.stack([_actions(topic, drift, rng) for drift in (config.first, config.second)], axis=1)
     ends = _START + _DAY * np.array(list(accumulate(days for _, days, _ in config.slices)), dtype=np.int64)
     parts = list(_slices(config, world, topic, wanders, action, ends, rng))

@@ -138,8 +138,8 @@ def last_windows(histories: Sequence[Values], length: int, times: Sequence[Value
 
     def last(values: Sequence[Values], kind: type[np.integer[Any]]) -> NDArray[Any]:
         contexts = np.full((len(values), length), PAD, kind)
-        for row, each in enumerate(values):
-            contexts[row, : min(len(each), length)] = each[-length:]
+        for row, history in enumerate(values):
+            contexts[row, : min(len(history), length)] = history[-length:]
         return contexts
 
     none = np.zeros(len(histories), np.int32)

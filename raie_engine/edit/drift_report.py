@@ -63,7 +63,7 @@ class DriftReport:
     @property
     def drifted(self) -> tuple[int, ...]:
         """Regions for which an edit is recommended."""
-        return tuple(each.region for each in self.regions if each.edit)
+        return tuple(region.region for region in self.regions if region.edit)
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values under the keys that readers of the report know; NaN where a number does not exist."""
@@ -91,7 +91,7 @@ def drift_report(
     region = assign(view.region_map, vectors)
     owner, period, loss = _by_user(region, both.user, now, target_losses(view.router, both, region))
 
-    found = loss_drift(
+    losses = loss_drift(
         owner[~period],
         loss[~period],
         owner[period],
@@ -105,7 +105,9 @@ def drift_report(
         now=len(windows),
         nowhere=int((decided == Action.ADD).sum()),
         false_positive_rate=_false_positive_rate(owner, period, loss, least_errors, config.seed),
-        regions=tuple(_region(one, region, now, vectors, config.gate.min_windows) for one in found),
+        regions=tuple(
+            _region(loss_of_region, region, now, vectors, config.gate.min_windows) for loss_of_region in losses
+        ),
     )
 
 
@@ -132,9 +134,9 @@ def _by_user(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Region, period and mean loss of every user in a region and period: three arrays [m], by region."""
     key = np.stack([region, user, now.astype(np.int32)])
-    (owner, _, period), place = np.unique(key, axis=1, return_inverse=True)
-    place = place.ravel()
-    return owner, period.astype(bool), np.bincount(place, loss) / np.bincount(place)
+    (owner, _, period), slot = np.unique(key, axis=1, return_inverse=True)
+    slot = slot.ravel()
+    return owner, period.astype(bool), np.bincount(slot, loss) / np.bincount(slot)
 
 
 def _false_positive_rate(
@@ -143,13 +145,13 @@ def _false_positive_rate(
     """The share of regions that count as drifted when their users' periods are shuffled; NaN where none can be told."""
     size = int(owner.max()) + 1
     rare = np.minimum(np.bincount(owner[period], minlength=size), np.bincount(owner[~period], minlength=size)) < 2
-    told = ~rare[owner]  # of the others nothing can be told, shuffled or not
-    owner, period, loss = owner[told], period[told], loss[told]
+    comparable = ~rare[owner]  # of the others nothing can be told, shuffled or not
+    owner, period, loss = owner[comparable], period[comparable], loss[comparable]
     generator, alarms = np.random.default_rng(seed), []
     for _ in range(SHUFFLES if len(owner) else 0):
         later = _shuffled(owner, period, generator)
-        each = loss_drift(owner[~later], loss[~later], owner[later], loss[later], least_errors=least_errors)
-        alarms += [one.drifted for one in each]
+        drifts = loss_drift(owner[~later], loss[~later], owner[later], loss[later], least_errors=least_errors)
+        alarms += [drift.drifted for drift in drifts]
     return float(np.mean(alarms)) if alarms else math.nan
 
 

@@ -160,19 +160,19 @@ def new_windows(view: ModelView, interactions: Interactions, until: int | None) 
     config, mark = view.settings.engine.windows, view.watermark
     windows = cut_windows(between(interactions, None, until), config, after=mark.timestamp)
     if not len(windows):
-        raise NothingToEdit(_nothing(interactions, mark.timestamp, until, config.min_length))
+        raise NothingToEdit(_why_nothing(interactions, mark.timestamp, until, config.min_length))
     return windows
 
 
-def _nothing(interactions: Interactions, mark: int, until: int | None, least: int) -> str:
+def _why_nothing(interactions: Interactions, mark: int, until: int | None, least: int) -> str:
     """Why there is no window after the watermark."""
     expected, new = f"expected rows after the watermark {iso(mark)}", len(between(interactions, mark, until))
     if until is not None and until <= mark:
         return f"{expected}, found --until {iso(until)}: name a later time, or none"
     if not new:
         last = int(interactions.timestamp[-1]) if len(interactions) else None
-        found = "an empty log" if last is None else f"none, the last is of {iso(last)}"
-        return f"{expected}, found {found}: wait for more"
+        last_row = "an empty log" if last is None else f"none, the last is of {iso(last)}"
+        return f"{expected}, found {last_row}: wait for more"
     return (
         f"expected windows of at least {least} items and a target after the watermark {iso(mark)}, found none in "
         f"{new:,} new interactions: wait for more"
@@ -224,7 +224,7 @@ def finish_edit(view: ModelView, prepared: PreparedEdit, trained: Sequence[Train
     nearest region does; without held-out windows that is not known. The windows of a rejected one go back to
     waiting. An existing region moves as planned and keeps its adapter where training found no better one.
     """
-    by_region = {one.region: one for one in trained}
+    by_region = {result.region: result for result in trained}
     rejected = tuple(region for region in prepared.plan.added if not _gained(by_region[region]))
     plan = without(prepared.plan, rejected)
     region_map = apply_plan(view.region_map, plan)

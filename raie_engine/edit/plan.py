@@ -150,8 +150,8 @@ class EditPlan:
         del header["kind"]
         try:
             operations = tuple(
-                Operation(**{**each, "action": Action(each["action"]), "centre": tuple(each["centre"])})
-                for each in header.pop("operations")
+                Operation(**{**fields, "action": Action(fields["action"]), "centre": tuple(fields["centre"])})
+                for fields in header.pop("operations")
             )
             values: dict[str, Any] = {**header, **arrays}
             plan = cls(operations=operations, **values)

@@ -94,7 +94,7 @@ def make_plan(
             "thresholds": gate_parameters(policy),
             "gate": dataclasses.asdict(gate),
             "regions": dataclasses.asdict(regions),
-            "only": None if only is None else sorted(int(each) for each in only),
+            "only": None if only is None else sorted(int(region) for region in only),
         },
         operations=tuple(operations),
         decided_action=decisions.action,
@@ -225,7 +225,7 @@ def _with_fringe(region_map: RegionMap, pool: _Pool, touched: list[int]) -> _Poo
 
 def _touched(region_map: RegionMap, region: Ints, min_windows: int, only: Collection[int] | None) -> list[int]:
     allowed = region_map.ids.tolist() if only is None else sorted(set(only) & set(region_map.ids.tolist()))
-    return [each for each in allowed if int((region == each).sum()) >= min_windows]
+    return [candidate for candidate in allowed if int((region == candidate).sum()) >= min_windows]
 
 
 def _moved(
@@ -266,13 +266,13 @@ def _moved(
     return operations
 
 
-def _clearly_more(found: int, windows: int, share: float, members: int) -> bool:
+def _clearly_more(expanding: int, windows: int, share: float, members: int) -> bool:
     """Whether `found` of the windows are more than `share` of them, by more than chance makes of it.
 
     The radius was itself drawn from the region's `members`, so chance works on both sides.
     """
     error = math.sqrt(share * (1 - share) * (1 / windows + 1 / max(members, 1)))
-    return found / windows > share + _ERRORS * error
+    return expanding / windows > share + _ERRORS * error
 
 
 def _added(new: NewRegion, region: int) -> Operation:

@@ -73,11 +73,11 @@ def split_setup(windows: Windows, share: float) -> SplitWindows:
 
 def _require_enough(split: SplitWindows, past: Interactions, config: EngineConfig) -> None:
     """Raises NothingToEdit for too few windows to train on: a region is a part of them, and needs a direction."""
-    least, found = max(2, config.regions.regions), len(split.train)
-    if found < least:
+    least, trainable = max(2, config.regions.regions), len(split.train)
+    if trainable < least:
         raise NothingToEdit(
             f"expected windows of {config.windows.min_length} items and a target in the setup slice, {least} or more to "
-            f"train on, found {found or 'none'} in {len(past):,} interactions; a later --until or a smaller "
+            f"train on, found {trainable or 'none'} in {len(past):,} interactions; a later --until or a smaller "
             "windows.min_length gives more"
         )
 
@@ -215,7 +215,7 @@ def _entries(
 
 
 def _choice(choice: KChoice | None, region_map: RegionMap) -> dict[str, Any]:
-    measured = [] if choice is None else [asdict(each) for each in choice.measured]
+    measured = [] if choice is None else [asdict(measurement) for measurement in choice.measured]
     return {
         "k": len(region_map.ids),
         "chosen_by": "option" if choice is None else "mean simplified silhouette",

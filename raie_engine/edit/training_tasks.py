@@ -67,16 +67,18 @@ def _all_region_windows(view: ModelView, prepared: PreparedEdit) -> dict[int, Re
     return {region: _region_windows(view, prepared, region, owner) for region in prepared.plan.touched}
 
 
-def pooled(each: Sequence[RegionWindows]) -> RegionWindows:
+def pooled(parts: Sequence[RegionWindows]) -> RegionWindows:
     """The windows of several regions together.  Raises: InputError for none."""
     names = [field.name for field in fields(RegionWindows)]
-    return RegionWindows(*(concatenate([getattr(one, name) for one in each]) for name in names))
+    return RegionWindows(*(concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
-def _transitions(view: ModelView, prepared: PreparedEdit, each: Iterable[RegionWindows]) -> bytes | None:
+def _transitions(view: ModelView, prepared: PreparedEdit, parts: Iterable[RegionWindows]) -> bytes | None:
     """What followed what in the new and in all past windows of the touched regions."""
     rows = len(view.backbone.item_table()) + len(prepared.item_rows)
-    return transitions_of([part for one in each for part in (one.new, one.past)], view.settings.engine, rows)
+    return transitions_of(
+        [windows for part in parts for windows in (part.new, part.past)], view.settings.engine, rows
+    )
 
 
 def shared_task(view: ModelView, prepared: PreparedEdit, checkpoint: Path | None = None) -> TrainTask:
@@ -116,8 +118,8 @@ def region_tasks(
     view: ModelView, prepared: PreparedEdit, shared: Mapping[str, bytes] | None, folder: Path | None = None
 ) -> list[TrainTask]:
     """One task per touched region; a new region begins with the adapter of its nearest one. folder: checkpoints."""
-    each = _all_region_windows(view, prepared)
-    counted = _transitions(view, prepared, each.values())
+    by_region = _all_region_windows(view, prepared)
+    counted = _transitions(view, prepared, by_region.values())
     return [
         replace(
             _task(view, prepared, region, windows),
@@ -126,7 +128,7 @@ def region_tasks(
             transitions=counted,
             checkpoint=None if folder is None else folder / f"region-{region}.safetensors",
         )
-        for region, windows in each.items()
+        for region, windows in by_region.items()
     ]
 
 

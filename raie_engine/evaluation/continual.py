@@ -32,7 +32,7 @@ def backward_transfer(a: Scores) -> Scores:
     Source: Lopez-Paz and Ranzato, arXiv 1706.08840. Departs from it: the set-up's slice counts as one of the earlier.
     """
     edits = a.shape[-2] - 1
-    return _mean(a[..., edits, :edits] - _learnt(a)[..., :edits])
+    return _mean(a[..., edits, :edits] - _right_after(a)[..., :edits])
 
 
 def average_forgetting(a: Scores) -> Scores:
@@ -52,17 +52,17 @@ def retention(a: Scores) -> Scores:
     return _mean(a[..., edits, :edits])
 
 
-def forward_transfer(ahead: Scores, never: Scores) -> Scores:
+def forward_transfer(next_slice: Scores, never: Scores) -> Scores:
     """FWT = mean over j > 1 of (a[j - 1][j] - b[j]): what earlier edits gave to slices that were still ahead.
 
     never [.., T + 1]: b, the backbone that was never edited.
     """
-    return _mean((ahead - never)[..., 1:])
+    return _mean((next_slice - never)[..., 1:])
 
 
 def plasticity(a: Scores) -> Scores:
     """Mean over j >= 1 of a[j][j]: how well each slice was learnt."""
-    return _mean(_learnt(a)[..., 1:])
+    return _mean(_right_after(a)[..., 1:])
 
 
 def intransigence(a: Scores, joint: Scores) -> Scores:
@@ -70,17 +70,17 @@ def intransigence(a: Scores, joint: Scores) -> Scores:
     return plasticity(joint) - plasticity(a)
 
 
-def prequential(ahead: Scores) -> Scores:
+def prequential(next_slice: Scores) -> Scores:
     """Mean over all slices of a[j - 1][j]: what production feels."""
-    return _mean(ahead)
+    return _mean(next_slice)
 
 
-def final(ahead: Scores) -> Scores:
+def final(next_slice: Scores) -> Scores:
     """a[T][T + 1]: the last slice, which no strategy ever learnt from."""
-    return ahead[..., -1]
+    return next_slice[..., -1]
 
 
-def _learnt(a: Scores) -> Scores:
+def _right_after(a: Scores) -> Scores:
     """a[j][j]: [.., T + 1]."""
     return np.diagonal(a, axis1=-2, axis2=-1)
 

@@ -49,8 +49,8 @@ def transitions(interactions: Interactions, v: int) -> tuple[np.ndarray, np.ndar
         same = user[step:] == user[:-step]
         keys.append(item[:-step][same] * v + item[step:][same])
         weights.append(np.full(int(same.sum()), FADE ** (step - 1)))
-    pairs, place = np.unique(np.concatenate(keys), return_inverse=True)
-    return pairs, np.bincount(place, np.concatenate(weights)).astype(np.float32)
+    pairs, slot = np.unique(np.concatenate(keys), return_inverse=True)
+    return pairs, np.bincount(slot, np.concatenate(weights)).astype(np.float32)
 
 
 def _follow(state: State, task_data: TaskData) -> LearnedState:
@@ -74,12 +74,12 @@ def _following(state: State, task_data: TaskData) -> Score:
 
     def score(windows: Windows) -> Tensor:
         back = windows.length[:, None] - 1 - np.arange(windows.items.shape[1])  # steps to the end of the context
-        row, place = np.nonzero(windows.items)
-        item, fade = windows.items[row, place], FADE ** back[row, place]
+        row, slot = np.nonzero(windows.items)
+        item, fade = windows.items[row, slot], FADE ** back[row, slot]
         size = start[item + 1] - start[item]
         entry = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size) + np.repeat(start[item], size)
-        cell = np.repeat(row.astype(np.int64), size) * v + second[entry]
-        total = np.bincount(cell, np.repeat(fade, size) * weight[entry], minlength=len(windows) * v)
+        entry_index = np.repeat(row.astype(np.int64), size) * v + second[entry]
+        total = np.bincount(entry_index, np.repeat(fade, size) * weight[entry], minlength=len(windows) * v)
         scores = torch.from_numpy((total.reshape(-1, v) + backing).astype(np.float32))
         scores[:, 0] = float("-inf")
         return scores

@@ -64,8 +64,10 @@ def score(state: State, task_data: TaskData) -> Score:
 
 def _wide(state: State, task_data: TaskData) -> LearnedState:
     """An adapter with as much rank as all regions of the set-up have together."""
-    regions, one = len(task_data.base.content.regions), task_data.config.adapter
-    config = replace(one, rank=one.rank * regions, alpha=one.alpha * regions, item_rank=one.item_rank * regions)
+    regions, size = len(task_data.base.content.regions), task_data.config.adapter
+    config = replace(
+        size, rank=size.rank * regions, alpha=size.alpha * regions, item_rank=size.item_rank * regions
+    )
     start = adapter_of(state, task_data.backbone)
     adapter, samples_seen = train_one(task_data, start, task_data.new, config=config)
     return LearnedState(adapter.to_blobs(), samples_seen, count(adapter.parameters()))

@@ -28,17 +28,17 @@ def merged(long: Adapter, short: Adapter, weight: float) -> Adapter:
     """weight x long + (1 - weight) x short: an adapter of both ranks together, whose item rows speak of both's items."""
     parts = ((long, weight), (short, 1 - weight))
     item_ids = torch.unique(torch.cat([long.item_ids, short.item_ids]))
-    places = [torch.searchsorted(item_ids, one.item_ids) for one, _ in parts]
+    item_slots = [torch.searchsorted(item_ids, adapter.item_ids) for adapter, _ in parts]
     lora = {}
     for name in long.lora:
         down = name.endswith("lora_A.weight")
-        each = [one.lora[name] * (1.0 if down else share) for one, share in parts]
-        lora[name] = torch.cat(each, dim=0 if down else 1)
-    item_lora_a = [torch.zeros(len(item_ids), one.item_lora_a.shape[1]) for one, _ in parts]
+        blocks = [adapter.lora[name] * (1.0 if down else share) for adapter, share in parts]
+        lora[name] = torch.cat(blocks, dim=0 if down else 1)
+    item_lora_a = [torch.zeros(len(item_ids), adapter.item_lora_a.shape[1]) for adapter, _ in parts]
     bias = torch.zeros(len(item_ids))
-    for (one, share), place, rows in zip(parts, places, item_lora_a, strict=True):
-        rows[place] = one.item_lora_a * share
-        bias[place] += one.bias * share
+    for (adapter, share), slots, rows in zip(parts, item_slots, item_lora_a, strict=True):
+        rows[slots] = adapter.item_lora_a * share
+        bias[slots] += adapter.bias * share
     return replace(
         long,
         rank=long.rank + short.rank,
@@ -60,10 +60,10 @@ def _learn(state: State, task_data: TaskData) -> LearnedState:
     )
     short, second = train_one(task_data, None, task_data.new, share=share)
 
-    def found(adapter: Adapter) -> float:
+    def validation_score(adapter: Adapter) -> float:
         return mean_metrics(ranks(adapter_scores(task_data.backbone, adapter), task_data.validation))["NDCG@10"]
 
-    best = max((merged(long, short, weight) for weight in WEIGHTS), key=found)
+    best = max((merged(long, short, weight) for weight in WEIGHTS), key=validation_score)
     blobs = {f"long/{role}": data for role, data in long.to_blobs().items()}
     blobs |= {f"merged/{role}": data for role, data in best.to_blobs().items()}
     return LearnedState(blobs, first + second, count(long.parameters()) + count(short.parameters()))

@@ -81,8 +81,8 @@ def _learn(state: State, task_data: TaskData) -> LearnedState:
 
 def _begun(state: State, task_data: TaskData) -> tuple[Adapter, dict[str, Tensor]]:
     """Live experts and gates: those of the state, or as many fresh experts as the set-up has regions."""
-    experts, one = len(task_data.base.content.regions), task_data.config.adapter
-    config = replace(one, rank=one.rank * experts, alpha=one.alpha * experts)
+    experts, size = len(task_data.base.content.regions), task_data.config.adapter
+    config = replace(size, rank=size.rank * experts, alpha=size.alpha * experts)
     start, gates = _read(state, task_data.backbone)
     if not gates:
         generator = torch.Generator().manual_seed(task_data.seed)

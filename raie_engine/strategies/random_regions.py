@@ -35,8 +35,8 @@ def hashed_regions(windows: Windows, shares: np.ndarray, seed: int) -> np.ndarra
     )
     hashed = (windows.items.astype(np.uint64) * factors).sum(axis=1, dtype=np.uint64)
     hashed = (hashed ^ (hashed >> np.uint64(29))) * _MIXER
-    place = (hashed >> np.uint64(11)).astype(np.float64) / 2**53  # in [0, 1)
-    return np.searchsorted(np.cumsum(shares)[:-1], place, side="right")
+    fraction = (hashed >> np.uint64(11)).astype(np.float64) / 2**53  # in [0, 1)
+    return np.searchsorted(np.cumsum(shares)[:-1], fraction, side="right")
 
 
 def _regions(state: State, task_data: TaskData, windows: Windows) -> np.ndarray:
@@ -50,11 +50,13 @@ def _parts(state: State, task_data: TaskData) -> dict[int, RegionWindows]:
     owners = [_regions({}, task_data, windows) for windows in every]
     parts = {}
     for region in task_data.base.region_map.ids.tolist():
-        new, past, *judged = (windows.take(owner == region) for windows, owner in zip(every, owners, strict=True))
-        if len(new) + len(judged[0]) >= task_data.config.gate.min_windows:
+        new, past, *evaluated = (
+            windows.take(owner == region) for windows, owner in zip(every, owners, strict=True)
+        )
+        if len(new) + len(evaluated[0]) >= task_data.config.gate.min_windows:
             kept = _kept(state, region, past, task_data)
             replay = keep_sample(kept, int(edit.replay_ratio * len(new)), [task_data.seed, region])
-            parts[region] = RegionWindows(new, kept, replay, *judged)
+            parts[region] = RegionWindows(new, kept, replay, *evaluated)
     return parts
 
 
@@ -89,9 +91,9 @@ def _learn(state: State, task_data: TaskData) -> LearnedState:
     shared = results[0].blobs if results else None
     tasks = [task(region, part, _blobs(state, region), shared) for region, part in parts.items()]
     alone = list(train_regions(tasks, 1))
-    after = {f"{one.region}/{role}": data for one in results + alone for role, data in one.blobs.items()}
+    after = {f"{result.region}/{role}": data for result in results + alone for role, data in result.blobs.items()}
     kept = {f"{KEPT}/{region}": _keeps(part, region, task_data).to_bytes() for region, part in parts.items()}
-    samples_seen = sum(one.samples_seen for one in results + alone)
+    samples_seen = sum(result.samples_seen for result in results + alone)
     return LearnedState(
         {**state, **after, **kept}, samples_seen, sum(map(task_size, together + tasks)), tuple(parts)
     )
@@ -119,10 +121,10 @@ def _score(state: State, task_data: TaskData) -> Score:
     def score(windows: Windows) -> Tensor:
         owner = _regions(state, task_data, windows)
         scores = torch.empty(len(windows), task_data.items + 1)
-        for region, one in by_region.items():
+        for region, score_region in by_region.items():
             rows = np.flatnonzero(owner == region)
             if len(rows):
-                scores[torch.from_numpy(rows)] = one(windows.take(rows))
+                scores[torch.from_numpy(rows)] = score_region(windows.take(rows))
         return scores
 
     return score

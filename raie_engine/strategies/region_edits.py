@@ -36,7 +36,7 @@ def _learn(state: State, task_data: TaskData) -> LearnedState:
     finished = finish_edit(view, prepared, results)
     after = with_parts(state or named_blobs(view), finished.parts)
     touched = tuple(fact.region for fact in finished.facts)
-    return LearnedState(after, sum(one.samples_seen for one in results), parameters, touched)
+    return LearnedState(after, sum(result.samples_seen for result in results), parameters, touched)
 
 
 def _trained(view: ModelView, prepared: PreparedEdit) -> tuple[list[TrainedRegion], int]:

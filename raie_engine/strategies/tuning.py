@@ -49,9 +49,9 @@ def tune(
     rounds = (len(task_data.new) + len(task_data.replay)) / len(windows)
 
     def validate() -> float:
-        found = mean_metrics(ranks(score, task_data.validation))
+        metrics = mean_metrics(ranks(score, task_data.validation))
         old = mean_metrics(ranks(score, task_data.retained if retained else task_data.retained.take(slice(0, 0))))
-        return quality(found | {f"retained {name}": value for name, value in old.items()})
+        return quality(metrics | {f"retained {name}": value for name, value in old.items()})
 
     stages = (edit.shared_epochs, edit.shared_learning_rate), (edit.epochs, edit.learning_rate)
     for stage, (epochs, learning_rate) in enumerate(stages):
@@ -62,8 +62,8 @@ def tune(
             patience=round(edit.patience * rounds),
             seed=2 * task_data.seed + stage,
         )
-        judge = validate if len(task_data.validation) else None
-        samples_seen += fit(parameters, loss, windows, schedule, validate=judge).samples_seen
+        validation = validate if len(task_data.validation) else None
+        samples_seen += fit(parameters, loss, windows, schedule, validate=validation).samples_seen
     return samples_seen
 
 

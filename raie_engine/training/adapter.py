@@ -120,12 +120,12 @@ class Adapter:
         for name, shape in backbone.lora_targets.items():
             expected[f"{name}.lora_A.weight"] = (self.rank, shape.inputs)
             expected[f"{name}.lora_B.weight"] = (shape.outputs, self.rank)
-        found = {
+        shapes = {
             name: tuple(tensor.shape) for name, tensor in {**self.lora, "item_lora_b": self.item_lora_b}.items()
         }
         items = len(backbone.item_table()) - 1
-        if found != expected or self.vocab_size > items:
-            wrong = sorted(name for name in {**found, **expected} if found.get(name) != expected.get(name))
+        if shapes != expected or self.vocab_size > items:
+            wrong = sorted(name for name in {**shapes, **expected} if shapes.get(name) != expected.get(name))
             raise DamagedArtifact(
                 f"expected an adapter whose tensors fit its backbone of {items} items, found one for {self.vocab_size} "
                 f"items with {', '.join(wrong[:3]) or 'no tensor'} of another shape; restore the blob"
@@ -301,8 +301,8 @@ def rows_read(adapter: Adapter, items: Tensor) -> Tensor:
     """What is added to the rows that are read for items [n, L], without a table of all items: [n, L, d]."""
     if not len(adapter.item_ids):
         return adapter.item_lora_b.new_zeros(*items.shape, adapter.item_lora_b.shape[1])
-    place = torch.searchsorted(adapter.item_ids, items).clamp(max=len(adapter.item_ids) - 1)
-    own = adapter.item_lora_a[place] * (adapter.item_ids[place] == items).unsqueeze(-1)  # [n, L, r_i]
+    slots = torch.searchsorted(adapter.item_ids, items).clamp(max=len(adapter.item_ids) - 1)
+    own = adapter.item_lora_a[slots] * (adapter.item_ids[slots] == items).unsqueeze(-1)  # [n, L, r_i]
     return own @ adapter.item_lora_b
 
 

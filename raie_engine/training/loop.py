@@ -106,7 +106,7 @@ def fit(
     state = None if checkpoint is None else _load(parameters, optimiser, checkpoint, run)
     if state is None:
         state = _State([validate() if validate else 0.0], _copy(parameters))
-    while not state.finished(schedule, judged=validate is not None):
+    while not state.finished(schedule, validated=validate is not None):
         epoch = len(state.scores)
         _train_epoch(loss, optimiser, windows, schedule, epoch, threads)
         state.advance(parameters, validate)
@@ -149,10 +149,10 @@ class _AdamW:
         adamw(
             self.parameters,
             gradients,
-            [each["exp_avg"] for each in remembered],
-            [each["exp_avg_sq"] for each in remembered],
+            [moment["exp_avg"] for moment in remembered],
+            [moment["exp_avg_sq"] for moment in remembered],
             [],
-            [each["step"] for each in remembered],
+            [moment["step"] for moment in remembered],
             foreach=True,
             amsgrad=False,
             beta1=0.9,
@@ -189,9 +189,9 @@ def _train_epoch(
         side_by_side = False
         for rows in order.split(schedule.batch):
             before, parts = torch.get_rng_state(), rows.split(schedule.part or len(rows))
-            each = pool.map if side_by_side else map
-            found = each(gradients, parts, [len(part) / len(rows) for part in parts])
-            optimiser.step([sum(rest, first) for first, *rest in zip(*found, strict=True)])
+            apply = pool.map if side_by_side else map
+            part_gradients = apply(gradients, parts, [len(part) / len(rows) for part in parts])
+            optimiser.step([sum(rest, first) for first, *rest in zip(*part_gradients, strict=True)])
             # Parts that draw from torch's generator do so one after the other; the first batch shows whether they do.
             side_by_side = threads > 1 and torch.equal(before, torch.get_rng_state())
 
@@ -203,9 +203,9 @@ class _State:
     scores: list[float]
     best: dict[str, Tensor]
 
-    def finished(self, schedule: Schedule, *, judged: bool) -> bool:
+    def finished(self, schedule: Schedule, *, validated: bool) -> bool:
         done = len(self.scores) - 1
-        stale = done - int(np.argmax(self.scores)) if judged else 0
+        stale = done - int(np.argmax(self.scores)) if validated else 0
         return done >= schedule.epochs or (schedule.patience > 0 and stale >= schedule.patience)
 
     def advance(self, parameters: Mapping[str, Tensor], validate: Callable[[], float] | None) -> None:

@@ -112,26 +112,26 @@ def train_region(task: TrainTask, progress: Progress | None = None, threads: int
     started = time.monotonic()
     backbone = task_backbone(task)
     candidates = {"current": _read(task.current, backbone), "shared": _read(task.shared, backbone)}
-    judged = {
-        name: _judged(backbone, adapter, task)
+    ranked = {
+        name: _ranked(backbone, adapter, task)
         for name, adapter in candidates.items()
         if name == "current" or adapter is not None
     }
-    start = candidates[_preferred(judged, equal="shared")]  # which has seen the new windows
+    start = candidates[_preferred(ranked, equal="shared")]  # which has seen the new windows
     begun = fresh_adapter(backbone, task.adapter, touched_items(task.new), task.schedule.seed, start)
     trained, samples_seen = fit_adapter(backbone, begun, task, progress, threads)
     counted = None if task.transitions is None else TransitionCounts.from_bytes(task.transitions)
     candidates["trained"] = replace(trained, transitions=counted)
-    judged["trained"] = _judged(backbone, candidates["trained"], task)
-    chosen = _preferred(judged, equal="current") if len(task.validation) else "trained"
+    ranked["trained"] = _ranked(backbone, candidates["trained"], task)
+    chosen = _preferred(ranked, equal="current") if len(task.validation) else "trained"
     adapter = candidates[chosen]
     blobs = dict(task.current or {}) if chosen == "current" or adapter is None else adapter.to_blobs()
     return TrainedRegion(
         region=task.region,
         blobs=blobs,
         chosen=chosen,
-        before=judged["current"].metrics,
-        after=judged[chosen].metrics,
+        before=ranked["current"].metrics,
+        after=ranked[chosen].metrics,
         samples_seen=samples_seen,
         seconds=time.monotonic() - started,
     )
@@ -179,7 +179,7 @@ def fit_adapter(
     parameters = trained_parameters(live, task)
 
     def validate() -> float:
-        return quality(_judged(backbone, live, task).metrics)
+        return quality(_ranked(backbone, live, task).metrics)
 
     result = fit(
         parameters,
@@ -197,8 +197,8 @@ def fit_adapter(
 
 def _depends_on(backbone: Backbone, task: TrainTask) -> str:
     """What a task's loss and score depend on besides what trains."""
-    judges = [task.validation.digest, task.retained.digest]
-    return json.dumps([backbone.digest, asdict(task.adapter), task.positions, *judges])
+    held_out = [task.validation.digest, task.retained.digest]
+    return json.dumps([backbone.digest, asdict(task.adapter), task.positions, *held_out])
 
 
 def trainable(adapter: Adapter, parameters: Mapping[str, Tensor] | None = None) -> Adapter:
@@ -285,21 +285,21 @@ class _TargetRanks:
         return sum(float(gain.mean()) for gain in gains) / max(len(gains), 1), error / max(len(gains), 1)
 
 
-def _judged(backbone: Backbone, adapter: Adapter | None, task: TrainTask) -> _TargetRanks:
+def _ranked(backbone: Backbone, adapter: Adapter | None, task: TrainTask) -> _TargetRanks:
     score = adapter_scores(backbone, adapter)
     return _TargetRanks(ranks(score, task.validation), ranks(score, task.retained))
 
 
-def _preferred(judged: Mapping[str, _TargetRanks], equal: str) -> str:
+def _preferred(ranked: Mapping[str, _TargetRanks], equal: str) -> str:
     """The best of the others, unless the current one is better by more than a standard error.
 
     equal: which one, where the best of the others ranks every target as the current one does.
     """
-    others = [name for name in judged if name != "current"]
+    others = [name for name in ranked if name != "current"]
     if not others:
         return "current"
-    best = max(others, key=lambda name: quality(judged[name].metrics))
-    lead, error = judged["current"].lead(judged[best])
+    best = max(others, key=lambda name: quality(ranked[name].metrics))
+    lead, error = ranked["current"].lead(ranked[best])
     if lead == error == 0:
         return equal
     return "current" if lead > error else best

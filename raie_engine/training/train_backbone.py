@@ -104,9 +104,9 @@ def cold_item_rows(backbone: Backbone, windows: Windows, items: int, seed: int) 
     is_known = (members > 0) & (members <= known)
     mean = (table[np.where(is_known, members, 0)] * is_known[..., None]).sum(axis=1)  # [n, d]
     mean /= np.maximum(is_known.sum(axis=1), 1)[:, None]
-    window, place = np.nonzero(members > known)
+    window, slot = np.nonzero(members > known)
     total = np.zeros((items - known, table.shape[1]))
-    np.add.at(total, members[window, place] - known - 1, mean[window])
+    np.add.at(total, members[window, slot] - known - 1, mean[window])
     noise = np.random.default_rng(seed).normal(size=total.shape)
     total = np.where(np.abs(total).sum(axis=1, keepdims=True) > 0, total, noise)
     norm = np.median(np.linalg.norm(table[1:], axis=1))

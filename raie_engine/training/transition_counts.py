@@ -62,12 +62,12 @@ class TransitionCounts:
         """q of contexts [n, L], as float32 [n, v]; items that the counts do not know say nothing."""
         n, v = len(items), self.rows
         back = (items != 0).sum(axis=1, keepdims=True) - 1 - np.arange(items.shape[1])  # places before the end
-        row, place = np.nonzero((items > 0) & (items < v) & (back < REACH))
-        first, fade = items[row, place], FADE ** back[row, place]
+        row, slot = np.nonzero((items > 0) & (items < v) & (back < REACH))
+        first, fade = items[row, slot], FADE ** back[row, slot]
         size = self.start[first + 1] - self.start[first]
         entry = np.arange(size.sum()) + np.repeat(self.start[first] - np.cumsum(size) + size, size)
-        cell = np.repeat(row * v, size) + self.following[entry]
-        total = np.bincount(cell, np.repeat(fade, size) * self.share[entry], minlength=n * v) / _FADES
+        entry_index = np.repeat(row * v, size) + self.following[entry]
+        total = np.bincount(entry_index, np.repeat(fade, size) * self.share[entry], minlength=n * v) / _FADES
         return torch.from_numpy(total.astype(np.float32)).view(n, v)
 
     def joined(self, scores: Tensor, items: NDArray[np.int32]) -> Tensor:
@@ -114,8 +114,8 @@ def count_transitions(windows: Windows, positions: int, weight: float, v: int) -
         fade = np.full(len(row), FADE ** (apart - 1))
         keys += [earlier * v + later, later * v + earlier]
         values += [fade, BACK * fade]
-    pairs, place = np.unique(np.concatenate(keys), return_inverse=True)
-    count = np.bincount(place, np.concatenate(values), minlength=len(pairs))
+    pairs, slot = np.unique(np.concatenate(keys), return_inverse=True)
+    count = np.bincount(slot, np.concatenate(values), minlength=len(pairs))
     first, following = pairs // v, (pairs % v).astype(np.int32)
     share = count / (np.bincount(first, count, minlength=v) + PRIOR)[first]
     real = (first > 0) & (following > 0)  # a target that no model knows is PAD

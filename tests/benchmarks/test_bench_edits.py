@@ -61,7 +61,7 @@ def test_an_edit_against_a_full_fine_tune(users: int, tmp_path: Path) -> None:
     vectors = view.vectors(windows)
     report = drift_report(view, windows, vectors)
     # The one of five that drifts; whether its rise is past three standard errors is not what is measured here.
-    drifting = max(report.regions, key=lambda each: each.loss.errors)
+    drifting = max(report.regions, key=lambda region: region.loss.errors)
     few = _edit(view, interactions, until, only=[drifting.region], vectors=vectors)
     few = replace(few, seconds=time.perf_counter() - started)
     rows = [
@@ -95,7 +95,7 @@ def _edit(view: ModelView, interactions: Interactions, until: int, **drift: Any)
     trained = list(train_regions([shared_task(view, prepared)], CORES))
     trained += train_regions(region_tasks(view, prepared, trained[0].blobs), CORES)
     finish_edit(view, prepared, trained)
-    return _Took(time.perf_counter() - started, sum(one.samples_seen for one in trained))
+    return _Took(time.perf_counter() - started, sum(result.samples_seen for result in trained))
 
 
 def _fine_tune(view: ModelView, interactions: Interactions, until: int) -> _Took:

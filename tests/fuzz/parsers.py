@@ -92,9 +92,11 @@ def join(*parts: bytes) -> bytes:
 
 
 def _manifest() -> bytes:
-    one, two = digest_of(b"1"), digest_of(b"2")
-    content = Content({"weights": one}, two, {"catalogue": (one, two)}, {0: {"state": one}, 12: {"lora": two}})
-    return Manifest("recsys", one, content).to_bytes()
+    first, second = digest_of(b"1"), digest_of(b"2")
+    content = Content(
+        {"weights": first}, second, {"catalogue": (first, second)}, {0: {"state": first}, 12: {"lora": second}}
+    )
+    return Manifest("recsys", first, content).to_bytes()
 
 
 def _windows() -> Windows:
@@ -122,8 +124,8 @@ def _chunk() -> bytes:
 
 
 def _map() -> RegionMap:
-    one = np.full(1, 0.5, np.float32)
-    return RegionMap(FEW[:1], np.array([[1, 0]], np.float32), one, one, one, np.ones(1, np.int64), "space")
+    half = np.full(1, 0.5, np.float32)
+    return RegionMap(FEW[:1], np.array([[1, 0]], np.float32), half, half, half, np.ones(1, np.int64), "space")
 
 
 def _adapter() -> dict[str, bytes]:

@@ -135,16 +135,18 @@ class Edited:
     view: ModelView
 
 
-def as_if_judged(plan: EditPlan, trained: Mapping[int, TrainedRegion]) -> dict[int, TrainedRegion]:
+def as_if_evaluated(plan: EditPlan, trained: Mapping[int, TrainedRegion]) -> dict[int, TrainedRegion]:
     """The results as if the first addition had been found useless and the others useful.
 
     A handful of held-out windows judges such small regions, so what they say differs from processor to processor.
     """
     judged = dict(trained)
     for region in plan.added:
-        one = trained[region]
-        measured = {name: 0.0 if math.isnan(value) else value for name, value in one.before.items()}
-        judged[region] = replace(one, before=measured, chosen="current" if region == plan.added[0] else "trained")
+        result = trained[region]
+        measured = {name: 0.0 if math.isnan(value) else value for name, value in result.before.items()}
+        judged[region] = replace(
+            result, before=measured, chosen="current" if region == plan.added[0] else "trained"
+        )
     return judged
 
 
@@ -156,8 +158,10 @@ def edited(
         view, "0" * 64, interactions, until, seed=seed, next_region_id=max(view.content.regions) + 1
     )
     (shared,) = train_regions([shared_task(view, prepared)], workers)
-    trained = {one.region: one for one in train_regions(region_tasks(view, prepared, shared.blobs), workers)}
-    trained = as_if_judged(prepared.plan, trained)
+    trained = {
+        result.region: result for result in train_regions(region_tasks(view, prepared, shared.blobs), workers)
+    }
+    trained = as_if_evaluated(prepared.plan, trained)
     finished = finish_edit(view, prepared, [shared, *trained.values()])
     content = view.content
     assert isinstance(content, StoredContent)

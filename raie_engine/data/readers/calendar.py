@@ -32,8 +32,8 @@ def calendar_date(text: str) -> int | None:
     """Epoch seconds of one such number as text; None for any other text."""
     if not (text.isascii() and text.isdigit() and len(text) in _DIGITS):
         return None
-    found = calendar_seconds(np.array([int(text)]))
-    return None if found is None else int(found[0])
+    seconds = calendar_seconds(np.array([int(text)]))
+    return None if seconds is None else int(seconds[0])
 
 
 def looks_like_days(times: NDArray[np.int64]) -> str | None:
@@ -53,7 +53,7 @@ def _instants(numbers: NDArray[np.int64], digits: int) -> NDArray[np.int64] | No
     if not ((month >= 1) & (month <= 12) & (day >= 1) & (hour < 24) & (minute < 60) & (second < 60)).all():
         return None
     months = (year - 1970) * 12 + month - 1
-    first, after = (each.astype("datetime64[M]").astype("datetime64[D]") for each in (months, months + 1))
+    first, after = (start.astype("datetime64[M]").astype("datetime64[D]") for start in (months, months + 1))
     if not (day <= (after - first).astype(np.int64)).all():
         return None
     days = first.astype(np.int64) + day - 1

@@ -90,7 +90,7 @@ def _read_numbered(
     source: Source, cut: Delimited, line: str, wanted: Mapping[str, str], named: Mapping[str, str]
 ) -> tuple[pa.Table, Matched, str]:
     """A file without a header, whose columns are named by their numbers, from 1."""
-    separator = cut.separator or max(SEPARATORS.values(), key=lambda each: len(_fields(line, each)))
+    separator = cut.separator or max(SEPARATORS.values(), key=lambda candidate: len(_fields(line, candidate)))
     fields = _fields(line, separator)
     numbers = [str(number) for number in range(1, len(fields) + 1)]
     matched = match(str(source.path), numbers, {**named, **wanted})
@@ -108,7 +108,7 @@ def _candidates(path: Path, cut: Delimited) -> tuple[str, ...]:
     if cut.separator is not None:
         return (cut.separator,)
     likely = "," if kind_of(path) == ".csv" else "\t"
-    return (likely, *(each for each in SEPARATORS.values() if each != likely))
+    return (likely, *(separator for separator in SEPARATORS.values() if separator != likely))
 
 
 def _first_line(source: Source) -> str:
@@ -128,7 +128,7 @@ def _no_header(
     path: Path, line: str, cut: Delimited, wanted: Mapping[str, str], named: Mapping[str, str]
 ) -> InputError:
     """Why the first row names no columns: they are others, or it is data."""
-    separator = max(_candidates(path, cut), key=lambda each: len(_fields(line, each)))
+    separator = max(_candidates(path, cut), key=lambda candidate: len(_fields(line, candidate)))
     fields = _fields(line, separator)
     cut_by = "" if separator == "," or len(fields) < 2 else f" (separated by {_WORDS.get(separator, separator)})"
     if len(fields) >= 3 and any(_NUMBER.match(field) for field in fields):
@@ -168,6 +168,6 @@ def parser_reason(reason: str, *, headers: int) -> str:
     """The CSV parser's "Row #4", which counts the header, as "row 3", like every other row in a message."""
     return re.sub(
         r"^(CSV parse error: |In CSV column #\d+: )Row #(\d+)",
-        lambda found: f"{found[1]}row {int(found[2]) - headers}",
+        lambda match: f"{match[1]}row {int(match[2]) - headers}",
         reason,
     )

@@ -53,7 +53,7 @@ class Reading:
     titles: Path | None = None
 
     @property
-    def told(self) -> tuple[str, ...]:
+    def lines(self) -> tuple[str, ...]:
         """Every line that a person should see."""
         return (*([self.line] if self.line else ()), *self.notes)
 
@@ -101,16 +101,16 @@ def read_raw(
             id_codes(table[role], f"{path}: {names[role]}", role, blanks=read.matched.blanks)
             for role in ("user", "item")
         )
-        timestamp, told = read_times(
+        timestamp, time_notes = read_times(
             table["time"], f"{path}: {names['time']}", milliseconds=read.matched.milliseconds
         )
         rating = _ratings(table["rating"], f"{path}: {names['rating']}") if with_rating else None
     spelt = {"user": names["user"], "item": names["item"], "timestamp": names["time"]}
     if columns.rating is not None:
         spelt["rating"] = names["rating"]
-    found = Columns(**{**vars(columns), **spelt})
-    notes = (*told, *_spelling_notes(names["user"], user), *_spelling_notes(names["item"], item))
-    return RawLog(user, item, timestamp, rating, Reading(found, _line(read, with_rating), notes))
+    as_spelt = Columns(**{**vars(columns), **spelt})
+    notes = (*time_notes, *_spelling_notes(names["user"], user), *_spelling_notes(names["item"], item))
+    return RawLog(user, item, timestamp, rating, Reading(as_spelt, _line(read, with_rating), notes))
 
 
 def _line(read: Read, with_rating: bool) -> str | None:

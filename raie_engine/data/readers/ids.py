@@ -90,8 +90,8 @@ def _id_texts(values: pa.Array) -> list[str]:
 
 def _without_blanks(codes: NDArray[np.int32], texts: list[str]) -> tuple[NDArray[np.int32], list[str]]:
     code_of: dict[str, int] = {}
-    place = np.array([code_of.setdefault(text.strip(), len(code_of)) for text in texts], dtype=np.int32)
-    return place[codes] if len(codes) else codes, list(code_of)
+    new_code = np.array([code_of.setdefault(text.strip(), len(code_of)) for text in texts], dtype=np.int32)
+    return new_code[codes] if len(codes) else codes, list(code_of)
 
 
 def _missing_id(where: str, role: str, index: int) -> InputError:

@@ -21,8 +21,8 @@ _FREE_ROWS = 1_000_000  # what any file may unpack to, however small it is
 
 def parts_of(folder: Path) -> list[Path]:
     """The Parquet files below a folder, by path; those whose name begins with a dot or an underscore are not data."""
-    found = (path for path in folder.rglob("*.parquet") if path.is_file())
-    return sorted(p for p in found if not any(n[0] in "._" for n in p.relative_to(folder).parts))
+    files = (path for path in folder.rglob("*.parquet") if path.is_file())
+    return sorted(p for p in files if not any(n[0] in "._" for n in p.relative_to(folder).parts))
 
 
 def read_parquet(path: Path, wanted: Mapping[str, str], named: Mapping[str, str]) -> tuple[pa.Table, Matched]:

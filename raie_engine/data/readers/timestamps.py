@@ -76,9 +76,9 @@ def _require_plausible(times: NDArray[np.int64], where: str) -> None:
 def _early(name: str, times: NDArray[np.int64]) -> str:
     """The note for times that all lie before any log's: in silence, a date given with --until would take every row."""
     days = looks_like_days(times)
-    found = f"they look like {days}, which" if days else "days and row numbers"
+    meaning = f"they look like {days}, which" if days else "days and row numbers"
     return (
-        f"{name} is read as epoch seconds, of {iso(int(times.min()))} to {iso(int(times.max()))}: {found} have to be "
+        f"{name} is read as epoch seconds, of {iso(int(times.min()))} to {iso(int(times.max()))}: {meaning} have to be "
         "converted first"
     )
 
@@ -108,8 +108,8 @@ def _from_text(texts: Any, where: str) -> NDArray[np.int64]:
     number, date = pc.match_substring_regex(texts, _NUMBER), pc.match_substring_regex(texts, _DATE)
     bad = first_true(pc.invert(pc.or_(number, date)))
     if bad is not None:
-        found = "none" if texts[bad].as_py() == "" else repr(texts[bad].as_py())
-        raise _bad(where, found, bad)
+        shown = "none" if texts[bad].as_py() == "" else repr(texts[bad].as_py())
+        raise _bad(where, shown, bad)
     zoned = pc.and_(date, pc.match_substring_regex(texts, _ZONE))
     plain = pc.and_(date, pc.invert(zoned))
     times = np.zeros(len(texts), dtype=np.int64)
@@ -128,9 +128,9 @@ def _finer_unit(value: int) -> str:
     return "milliseconds" if value < 10**14 else "microseconds" if value < 10**17 else "nanoseconds"
 
 
-def _bad(where: str, found: str, index: int) -> InputError:
+def _bad(where: str, shown: str, index: int) -> InputError:
     return InputError(
-        f"{where}: expected epoch seconds UTC (or an ISO date and time), found {found} in row {index + 1}; "
+        f"{where}: expected epoch seconds UTC (or an ISO date and time), found {shown} in row {index + 1}; "
         "convert the column or remove the row"
     )
 

@@ -152,18 +152,18 @@ def test_where_padding_stands_changes_no_bit(backbone: ItemModel) -> None:
 
 def _scattered(real: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     """An order of each row's positions in which padding lies between the real ones, whose order stays."""
-    place = torch.where(real, places.sort(dim=1).values, places)
-    return place.argsort(dim=1)
+    slots = torch.where(real, places.sort(dim=1).values, places)
+    return slots.argsort(dim=1)
 
 
 def test_another_item_anywhere_in_a_context_is_another_state(backbone: ItemModel) -> None:
     items = torch.randint(1, ITEMS + 1, (4, LENGTH), generator=torch.Generator().manual_seed(3))
     times = torch.arange(LENGTH).expand(4, LENGTH) * 1000
     wanted = backbone.encode(Contexts(items, times))
-    for place in range(LENGTH):
-        other = items.clone()
-        other[:, place] = items[:, place] % ITEMS + 1
-        assert (backbone.encode(Contexts(other, times)) - wanted).abs().amax(dim=1).min() > 1e-4
+    for position in range(LENGTH):
+        changed = items.clone()
+        changed[:, position] = items[:, position] % ITEMS + 1
+        assert (backbone.encode(Contexts(changed, times)) - wanted).abs().amax(dim=1).min() > 1e-4
 
 
 def test_a_shorter_window_is_encoded_as_it_is_among_longer_ones(backbone: ItemModel) -> None:
@@ -181,7 +181,7 @@ def test_states_at_some_places_are_those_among_all_places(backbone: ItemModel) -
     )
     if isinstance(backbone, Bert4Rec):
         every = torch.arange(LENGTH).expand(len(WINDOWS), LENGTH)
-        states, chosen = (backbone.filled_in(contexts.items, each) for each in (every, places))
+        states, chosen = (backbone.filled_in(contexts.items, slots) for slots in (every, places))
     else:
         states, chosen = backbone.states(contexts), backbone.states_at(contexts, places)
     # 1e-5: products of another shape may sum in another order.
@@ -254,9 +254,9 @@ def test_a_window_scores_the_same_bits_alone_and_whatever_the_other_rows_are(rou
     for region in range(4):
         row = generator.choice(np.flatnonzero(region == owner))
         others = generator.integers(0, len(WINDOWS), BLOCK_ROWS + 5)
-        place = generator.integers(0, len(others))
-        others[place] = row
-        assert torch.equal(router.scores(WINDOWS.take(others))[place], scores[row])
+        position = generator.integers(0, len(others))
+        others[position] = row
+        assert torch.equal(router.scores(WINDOWS.take(others))[position], scores[row])
         assert torch.equal(router.scores(WINDOWS.take(slice(row, row + 1)))[0], scores[row])
 
 
@@ -376,7 +376,7 @@ def test_appended_items_change_neither_the_digest_nor_the_states_of_known_items(
 def test_appending_again_replaces_what_was_appended_and_leaves_the_older_model_alone(backbone: ItemModel) -> None:
     once = backbone.with_item_rows(torch.ones(2, backbone.dim))
     twice = once.with_item_rows(torch.full((3, backbone.dim), 2.0))
-    assert [len(each.item_table()) for each in (backbone, once, twice)] == [ITEMS + 1, ITEMS + 3, ITEMS + 4]
+    assert [len(model.item_table()) for model in (backbone, once, twice)] == [ITEMS + 1, ITEMS + 3, ITEMS + 4]
     assert torch.equal(once.item_table()[-2:], torch.ones(2, backbone.dim))
     assert torch.equal(twice.item_table()[-3:], torch.full((3, backbone.dim), 2.0))
 
@@ -520,6 +520,6 @@ def test_windows_hold_times_and_new_items_hold_titles_where_the_backbone_reads_t
     assert {windows.times is not None for windows in timed_windows} == {reads_times}
     assert view.backbone.reads_titles == (kind.config.kind == "causal_lm")
     if view.backbone.reads_titles:
-        found = view.backbone.appended_titles  # type: ignore[attr-defined]
-        assert found.shape[0] == len(view.item_chunks[0])
-        assert (found >= 0).any() == bool(kind.titles)
+        titles = view.backbone.appended_titles  # type: ignore[attr-defined]
+        assert titles.shape[0] == len(view.item_chunks[0])
+        assert (titles >= 0).any() == bool(kind.titles)

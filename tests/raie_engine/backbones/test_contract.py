@@ -247,7 +247,7 @@ def test_another_file_than_the_one_of_the_set_up_is_refused_before_it_runs(
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("", "found no such name"),
         ("class Backbone: pass", "that is an ItemModel"),
@@ -257,10 +257,10 @@ def test_another_file_than_the_one_of_the_set_up_is_refused_before_it_runs(
         (FILE.replace("shape, dropout=0.0", "shape"), "found TypeError"),
     ],
 )
-def test_a_file_without_a_backbone_is_refused(backbone_file: Path, text: str, told: str) -> None:
+def test_a_file_without_a_backbone_is_refused(backbone_file: Path, text: str, message: str) -> None:
     backbone_file.write_text(text)
     config = BackboneConfig(kind="file", path=str(backbone_file), dim=16, layers=1)
-    with pytest.raises(ConfigError, match=told) as refused:
+    with pytest.raises(ConfigError, match=message) as refused:
         train_backbone(WINDOWS, WINDOWS, 30, config, positions=3, seed=0)
     assert "\n" not in str(refused.value)
 

@@ -49,11 +49,11 @@ def work(protocol: ComparisonProtocol, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="module")
-def found(protocol: ComparisonProtocol, work: Path) -> ComparisonResult:
-    return judged(protocol, work, "NDCG@10")
+def result(protocol: ComparisonProtocol, work: Path) -> ComparisonResult:
+    return result_in(protocol, work, "NDCG@10")
 
 
-def judged(protocol: ComparisonProtocol, work: Path, metric: str) -> ComparisonResult:
+def result_in(protocol: ComparisonProtocol, work: Path, metric: str) -> ComparisonResult:
     origin = Origin("log.csv", "a1b2", {"windows": {"length": 10}})
     names = {"never": "never edit", "reference": "RAIE", "metric": metric}
     return comparison_result(origin, protocol, WHO, SEEDS, work, joint=None, **names)
@@ -63,9 +63,9 @@ def judged(protocol: ComparisonProtocol, work: Path, metric: str) -> ComparisonR
 
 
 def test_nobody_learns_from_a_user_or_a_row_that_judges(world: World, protocol: ComparisonProtocol) -> None:
-    judging = protocol.windows.take(protocol.held_out)
-    later = set(judging.user[protocol.slice[protocol.held_out] > 0].tolist())
-    asked = set(zip(judging.user.tolist(), judging.timestamp.tolist(), strict=True))
+    held_out = protocol.windows.take(protocol.held_out)
+    later = set(held_out.user[protocol.slice[protocol.held_out] > 0].tolist())
+    asked = set(zip(held_out.user.tolist(), held_out.timestamp.tolist(), strict=True))
     assert later
     for task_data in task_data_of_edits(protocol, world.view):
         for windows in (task_data.new, task_data.validation):
@@ -106,31 +106,31 @@ def test_a_log_that_cannot_be_cut_so_often_is_refused(world: World) -> None:
 
 
 def test_contestants_are_named_once_and_carry_their_options() -> None:
-    one, other = parse_methods(["raie", "raie[gate.policy=paper, edit.replay_ratio=0.5]", "raie"])
-    assert (one.name, one.options) == ("RAIE", ())
-    assert other.options == (("edit.replay_ratio", 0.5), ("gate.policy", "paper"))
-    configured = other.configured(EngineConfig(seed=9))
+    plain, changed = parse_methods(["raie", "raie[gate.policy=paper, edit.replay_ratio=0.5]", "raie"])
+    assert (plain.name, plain.options) == ("RAIE", ())
+    assert changed.options == (("edit.replay_ratio", 0.5), ("gate.policy", "paper"))
+    configured = changed.configured(EngineConfig(seed=9))
     assert (configured.gate.policy, configured.edit.replay_ratio, configured.seed) == ("paper", 0.5, 9)
-    assert one.configured(EngineConfig()) == EngineConfig()
-    assert one.folder_name != other.folder_name
+    assert plain.configured(EngineConfig()) == EngineConfig()
+    assert plain.folder_name != changed.folder_name
 
 
 def test_a_strategy_with_counts_takes_options_too() -> None:
-    (one,) = parse_methods(["replay+counts[adapter.transition_weight=0.3]"])
-    assert one.name == "Replay + counts [adapter.transition_weight=0.3]"
-    assert one.implementation.differs == "counts what followed what"
+    (method,) = parse_methods(["replay+counts[adapter.transition_weight=0.3]"])
+    assert method.name == "Replay + counts [adapter.transition_weight=0.3]"
+    assert method.implementation.differs == "counts what followed what"
 
 
 def test_a_contestant_says_whether_it_replays() -> None:
     every = parse_methods(["raie", "full", "replay", "replay[edit.replay_ratio=0]", "raie[edit.replay_ratio=0.5]"])
-    assert [one.replays for one in every] == [True, False, True, False, True]
+    assert [method.replays for method in every] == [True, False, True, False, True]
 
 
 def test_all_means_every_strategy_and_every_ablation_is_a_configuration() -> None:
     every = parse_methods(["all"], ablations=True)
-    assert [one.strategy for one in every][: len(STRATEGIES)] == list(STRATEGIES)
-    assert [one.name for one in every][len(STRATEGIES) :] == [f"RAIE {name}" for name in ABLATIONS]
-    assert len({one.folder_name for one in every}) == len(every)
+    assert [method.strategy for method in every][: len(STRATEGIES)] == list(STRATEGIES)
+    assert [method.name for method in every][len(STRATEGIES) :] == [f"RAIE {name}" for name in ABLATIONS]
+    assert len({method.folder_name for method in every}) == len(every)
 
 
 @pytest.mark.parametrize(
@@ -184,9 +184,9 @@ def test_an_interrupted_comparison_ends_as_one_that_was_never_stopped(
     assert [done for stage, done in seen if stage == "backbones"] == [len(SEEDS)] * 2, (
         "no backbone is trained again"
     )
-    for one in WHO:
+    for method in WHO:
         for seed in SEEDS:
-            assert_same(StepFiles.of(tmp_path, one, seed), StepFiles.of(work, one, seed))
+            assert_same(StepFiles.of(tmp_path, method, seed), StepFiles.of(work, method, seed))
 
 
 def test_cells_are_the_same_however_many_run_side_by_side(
@@ -211,9 +211,9 @@ def test_every_seed_has_a_backbone_and_options_change_none(work: Path) -> None:
         name: read_blobs(work / name)["backbone/weights"]
         for name in ("seed-1/setup.blobs", "seed-2/setup.blobs", f"seed-1/setup-{WHO[-1].folder_name}.blobs")
     }
-    first, second, other = read.values()
+    first, second, optioned = read.values()
     assert first != second
-    assert first == other
+    assert first == optioned
 
 
 def test_a_given_backbone_is_used_by_every_seed(
@@ -238,9 +238,9 @@ def test_a_damaged_cell_is_told(work: Path, tmp_path: Path) -> None:
 
 
 def test_the_matrix_holds_the_mean_of_each_slice_and_seed(
-    protocol: ComparisonProtocol, work: Path, found: ComparisonResult
+    protocol: ComparisonProtocol, work: Path, result: ComparisonResult
 ) -> None:
-    played = found.method_results[0]
+    method_result = result.method_results[0]
     for edit in range(3):
         rows = protocol.scored_rows(edit)
         gain = np.mean(
@@ -249,20 +249,20 @@ def test_the_matrix_holds_the_mean_of_each_slice_and_seed(
         here, metric = protocol.slice[rows], METRICS.index("NDCG@10")
         for number in range(4):
             held = (here == number) & protocol.held_out[rows]
-            assert played.measured.matrix[metric][edit, number] == pytest.approx(gain[held].mean())
-        ahead = here == edit + 1
-        assert played.measured.ahead[metric][edit] == pytest.approx(gain[ahead].mean())
-    value = played.measured.value["NDCG@10"]
-    assert value["BWT"].mean == pytest.approx(backward_transfer(played.measured.matrix[metric]))
-    assert value["prequential"].mean == pytest.approx(prequential(played.measured.ahead[metric]))
+            assert method_result.measured.matrix[metric][edit, number] == pytest.approx(gain[held].mean())
+        next_slice = here == edit + 1
+        assert method_result.measured.prequential[metric][edit] == pytest.approx(gain[next_slice].mean())
+    value = method_result.measured.value["NDCG@10"]
+    assert value["BWT"].mean == pytest.approx(backward_transfer(method_result.measured.matrix[metric]))
+    assert value["prequential"].mean == pytest.approx(prequential(method_result.measured.prequential[metric]))
 
 
-def test_a_difference_to_itself_is_nothing_and_an_interval_holds_its_value(found: ComparisonResult) -> None:
-    for one in found.method_results:
+def test_a_difference_to_itself_is_nothing_and_an_interval_holds_its_value(result: ComparisonResult) -> None:
+    for method_result in result.method_results:
         for metric in METRICS:
-            for measure, value in one.measured.value[metric].items():
-                change = one.measured.change[metric][measure]
-                if one.method.name == found.reference and not np.isnan(value.mean):
+            for measure, value in method_result.measured.value[metric].items():
+                change = method_result.measured.change[metric][measure]
+                if method_result.method.name == result.reference and not np.isnan(value.mean):
                     assert (change.mean, change.low, change.high) == (0, 0, 0)
                 assert np.isnan(value.mean) or value.low - 1e-9 <= value.mean <= value.high + 1e-9
 
@@ -271,86 +271,88 @@ def test_users_are_drawn_and_not_windows(protocol: ComparisonProtocol, work: Pat
     """With one user in all there is nothing to draw, however many windows that user has."""
     cells = [[StepFiles.of(work, WHO[0], 1).read(edit) for edit in range(3)]]
     lonely = replace(protocol, windows=replace(protocol.windows, user=np.zeros_like(protocol.windows.user)))
-    (one,) = measured({"it": totals(lonely, cells)}, never="it", joint="it", reference="it", draws=50).values()
-    for difference in one.value["Recall@10"].values():
+    (measures,) = measured(
+        {"it": totals(lonely, cells)}, never="it", joint="it", reference="it", draws=50
+    ).values()
+    for difference in measures.value["Recall@10"].values():
         assert difference.low == difference.high == pytest.approx(difference.mean)
-    assert one.value["Recall@10"]["intransigence"].mean == 0
+    assert measures.value["Recall@10"]["intransigence"].mean == 0
 
 
-def test_regions_that_an_edit_left_alone_changed_no_rank(found: ComparisonResult) -> None:
-    by_name = {one.method.name: one for one in found.method_results}
+def test_regions_that_an_edit_left_alone_changed_no_rank(result: ComparisonResult) -> None:
+    by_name = {method_result.method.name: method_result for method_result in result.method_results}
     untouched = by_name["RAIE"].untouched
     assert untouched is not None
     assert untouched[1] == 0
     assert by_name["never edit"].untouched is None
-    assert sum(gain.windows for gain in by_name["RAIE"].regions) == (found.protocol.slice > 1).sum()
+    assert sum(gain.windows for gain in by_name["RAIE"].regions) == (result.protocol.slice > 1).sum()
 
 
 @pytest.mark.parametrize("metric", ["NDCG@10", "Recall@20"])
 def test_regions_gain_in_the_metric_that_was_asked_for(
     protocol: ComparisonProtocol, work: Path, metric: str
 ) -> None:
-    gains = judged(protocol, work, metric).method_results[0].regions
+    gains = result_in(protocol, work, metric).method_results[0].regions
     total = 0.0
     for edit in (1, 2):
-        ahead = protocol.slice[protocol.scored_rows(edit)] == edit + 1
-        after, before = (StepFiles.of(work, one, SEEDS[0]).read(edit).ranks[ahead] for one in WHO[:2])
+        next_slice = protocol.slice[protocol.scored_rows(edit)] == edit + 1
+        after, before = (StepFiles.of(work, method, SEEDS[0]).read(edit).ranks[next_slice] for method in WHO[:2])
         total += (per_window(after)[metric] - per_window(before)[metric]).sum()
-    assert {each.metric for each in gains} == {metric}
-    assert sum(each.windows * each.gain.mean for each in gains) == pytest.approx(total)
+    assert {gain.metric for gain in gains} == {metric}
+    assert sum(gain.windows * gain.gain.mean for gain in gains) == pytest.approx(total)
     assert total != 0
 
 
 # --- Telling
 
 
-def test_tables_name_every_contestant_and_csv_holds_every_number(found: ComparisonResult) -> None:
-    page = markdown(found, "Recall@10")
-    for one in found.method_results:
-        assert f"| {one.method.name} |" in page
-    for shown in (adapting_table(found, "Recall@10"), keeping_table(found, "NDCG@10")):
+def test_tables_name_every_contestant_and_csv_holds_every_number(result: ComparisonResult) -> None:
+    page = markdown(result, "Recall@10")
+    for method_result in result.method_results:
+        assert f"| {method_result.method.name} |" in page
+    for shown in (adapting_table(result, "Recall@10"), keeping_table(result, "NDCG@10")):
         headers, rows = shown
         assert {len(row) for row in rows} == {len(headers)}
-    best = adapting_table(found, "Recall@10")[1]
+    best = adapting_table(result, "Recall@10")[1]
     assert [row[1] for row in best] == sorted((row[1] for row in best), reverse=True)
-    read = list(csv.DictReader(io.StringIO(csv_text(found))))
+    read = list(csv.DictReader(io.StringIO(csv_text(result))))
     raie = {(row["metric"], row["measure"]): row["value"] for row in read if row["strategy"] == "RAIE"}
-    value = found.method_results[0].measured
+    value = result.method_results[0].measured
     assert float(raie["Recall@10", "prequential"]) == value.value["Recall@10"]["prequential"].mean
     assert float(raie["NDCG@20", "a[2][1]"]) == value.matrix[METRICS.index("NDCG@20")][2, 1]
     assert raie["Recall@10", "intransigence"] == ""
-    cost, gain = found.method_results[0].cost, found.method_results[0].regions[0]
+    cost, gain = result.method_results[0].cost, result.method_results[0].regions[0]
     assert [float(raie["", name]) for name in ("seconds", "passes", "parameters")] == list(vars(cost).values())
-    for seed, alone in zip(SEEDS, found.method_results[0].by_seed, strict=True):
+    for seed, alone in zip(SEEDS, result.method_results[0].by_seed, strict=True):
         assert float(raie["NDCG@10", f"BWT[seed {seed}]"]) == alone.value["NDCG@10"]["BWT"].mean
     assert int(raie["", f"windows[seed 1][region {gain.region}]"]) == gain.windows
     assert float(raie["NDCG@10", f"gain[seed 1][region {gain.region}]"]) == gain.gain.mean
     assert len({(row["strategy"], row["metric"], row["measure"]) for row in read}) == len(read)
 
 
-def test_tables_have_headings_and_a_legend_for_every_column(found: ComparisonResult) -> None:
-    page, said = markdown(found, "Recall@10"), legend(found)
+def test_tables_have_headings_and_a_legend_for_every_column(result: ComparisonResult) -> None:
+    page, said = markdown(result, "Recall@10"), legend(result)
     assert said in page
-    for heading, (headers, _) in headed_tables(found, "Recall@10"):
+    for heading, (headers, _) in headed_tables(result, "Recall@10"):
         assert f"\n## {heading}\n" in page
         for header in set(headers) - {"strategy", "where it differs"}:
             assert header in said.lower() or f"{header}:" in said
     assert "difference to RAIE" in said
 
 
-def test_the_whole_outcome_is_plain_values(found: ComparisonResult) -> None:
-    values = json.loads(json.dumps(found.to_mapping()))
-    assert [one["name"] for one in values["strategies"]] == [one.name for one in WHO]
+def test_the_whole_outcome_is_plain_values(result: ComparisonResult) -> None:
+    values = json.loads(json.dumps(result.to_mapping()))
+    assert [entry["name"] for entry in values["strategies"]] == [entry.name for entry in WHO]
     assert len(values["strategies"][0]["by_seed"]) == len(SEEDS)
     assert values["strategies"][0]["cost"]["passes"] > 0
     assert values["slices"][0]["slice"] == 0
     assert (values["log"], values["log_digest"]) == ("log.csv", "a1b2")
     assert values["engine"] == {"windows": {"length": 10}}
-    assert {each["metric"] for each in values["strategies"][0]["regions"]} == {"NDCG@10"}
+    assert {gain["metric"] for gain in values["strategies"][0]["regions"]} == {"NDCG@10"}
 
 
-def test_pictures_name_everybody_and_are_the_same_every_time(found: ComparisonResult) -> None:
-    drawn = dict(pictures(found, "Recall@10"))
+def test_pictures_name_everybody_and_are_the_same_every_time(result: ComparisonResult) -> None:
+    drawn = dict(pictures(result, "Recall@10"))
     assert set(drawn) == {
         f"{name}.{kind}"
         for name in ("retention-adaptation", "slices", "cost", "regions")
@@ -358,8 +360,12 @@ def test_pictures_name_everybody_and_are_the_same_every_time(found: ComparisonRe
     }
     assert all(data.startswith(b"\x89PNG") for name, data in drawn.items() if name.endswith(".png"))
     picture = drawn["retention-adaptation.svg"].decode()
-    assert [one.method.name for one in found.method_results if one.method.name not in picture] == []
+    assert [
+        method_result.method.name
+        for method_result in result.method_results
+        if method_result.method.name not in picture
+    ] == []
     regions = drawn["regions.svg"].decode()
     assert "NDCG@10, gain over" in regions, "the metric of the gains, whatever the other pictures show"
     assert f"first seed ({SEEDS[0]})" in regions
-    assert dict(pictures(found, "Recall@10")) == drawn
+    assert dict(pictures(result, "Recall@10")) == drawn

@@ -112,14 +112,14 @@ def test_a_rating_column_that_is_not_asked_for_may_hold_anything(tmp_path):
 
 def test_the_row_of_a_parsers_message_is_counted_like_any_other_row(tmp_path):
     path = tmp_path / "log.csv"
-    found = []
+    rows = []
     for bad in ("1,2\n", "3,12,4,soon\n", "CSV parse error: Row #9\n"):
         path.write_text(GOOD + "\n" + bad)
         with pytest.raises(InputError) as caught:
             read_log(path)
-        found.append(str(caught.value))
-    assert all("row 3" in message for message in found), found
-    assert found[2].count("Row #9") == 1, "what the file itself says stays as it is"
+        rows.append(str(caught.value))
+    assert all("row 3" in message for message in rows), rows
+    assert rows[2].count("Row #9") == 1, "what the file itself says stays as it is"
 
 
 def test_a_parquet_log_without_the_named_ratings_is_refused(tmp_path):

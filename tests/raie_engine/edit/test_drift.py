@@ -39,13 +39,13 @@ def test_a_region_without_older_windows_counts_as_drifted() -> None:
 
 def test_a_region_without_new_windows_is_told_where_it_is_asked_for_and_never_ranks_first() -> None:
     before, now = (np.repeat([3, 7], 200), np.ones(400)), (np.repeat(7, 200), losses(0.5, 200, 0))
-    assert [each.region for each in loss_drift(*before, *now)] == [7]
+    assert [region.region for region in loss_drift(*before, *now)] == [7]
     for regions in ([3, 7], [7, 3]):
-        left, fell = sorted(loss_drift(*before, *now, regions=regions), key=lambda each: each.region)
+        left, fell = sorted(loss_drift(*before, *now, regions=regions), key=lambda region: region.region)
         assert (left.region, left.before, left.drifted) == (3, 1.0, False)
         assert np.isnan(left.now)
         assert fell.errors < 0
-        assert max(loss_drift(*before, *now, regions=regions), key=lambda each: each.errors) == fell
+        assert max(loss_drift(*before, *now, regions=regions), key=lambda region: region.errors) == fell
 
 
 def test_losses_that_cannot_be_compared_are_refused() -> None:

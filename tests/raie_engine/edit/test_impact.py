@@ -35,7 +35,7 @@ def test_the_impact_of_an_edit_is_measured_on_what_nobody_trained_on(world: Worl
     assert {row["region"]: row["accepted"] for row in report["regions"]} == {
         region: region not in first.finished.rejected for region in plan.touched
     }
-    assert report["passes"] == sum(one.samples_seen for one in first.trained.values())
+    assert report["passes"] == sum(result.samples_seen for result in first.trained.values())
     assert SHARED in first.trained
     assert report["waiting"] == len(first.view.buffer)
 
@@ -72,7 +72,7 @@ def test_routers_are_compared_on_the_same_windows(world: World) -> None:
         settings.windows,
         after=world.second.view.watermark.timestamp,
     )
-    found = compared(world.view.router, world.view.router, world.view.holdout)
-    assert found["before"] == found["after"]
-    assert found["Recall@10 change"] == {"mean": 0, "low": 0, "high": 0}
+    same = compared(world.view.router, world.view.router, world.view.holdout)
+    assert same["before"] == same["after"]
+    assert same["Recall@10 change"] == {"mean": 0, "low": 0, "high": 0}
     assert compared(world.view.router, world.view.router, test.take(slice(0, 0))) == {"windows": 0}

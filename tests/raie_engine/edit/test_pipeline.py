@@ -178,9 +178,9 @@ def test_the_same_edit_gives_the_same_bytes_however_many_processes_train_it(worl
 
 
 def test_another_seed_is_another_edit(world: World) -> None:
-    other = edited(world.memory, world.view, world.interactions, world.ends[1], seed=7)
-    assert other.view.content != world.first.view.content
-    assert other.view.content.backbone == world.first.view.content.backbone
+    reseeded = edited(world.memory, world.view, world.interactions, world.ends[1], seed=7)
+    assert reseeded.view.content != world.first.view.content
+    assert reseeded.view.content.backbone == world.first.view.content.backbone
 
 
 def test_new_items_and_users_are_appended_and_old_rows_stay(world: World) -> None:
@@ -240,13 +240,13 @@ def test_the_windows_of_a_rejected_addition_wait_in_the_buffer(world: World) -> 
     assert not set(rejected) & set(world.first.view.content.regions)
     for region in rejected:
         rows, _ = plan.rows(region)
-        waits = {row.tobytes() for row in world.first.view.buffer.windows.items}
-        assert all(row.tobytes() in waits for row in world.first.prepared.windows.items[rows])
+        buffered = {row.tobytes() for row in world.first.view.buffer.windows.items}
+        assert all(row.tobytes() in buffered for row in world.first.prepared.windows.items[rows])
 
 
 def as_if(trained: Mapping[int, TrainedRegion], **by_region: TrainedRegion) -> list[TrainedRegion]:
-    changed = dict(trained) | {int(name.removeprefix("region_")): one for name, one in by_region.items()}
-    return [one for region, one in sorted(changed.items()) if region != SHARED]
+    changed = dict(trained) | {int(name.removeprefix("region_")): result for name, result in by_region.items()}
+    return [result for region, result in sorted(changed.items()) if region != SHARED]
 
 
 def test_an_addition_is_accepted_only_on_evidence(world: World) -> None:
@@ -283,8 +283,8 @@ def test_no_region_trains_on_a_window_that_judges_it(world: World) -> None:
             assert (task.new.timestamp <= edit.prepared.train_until).all()
             assert (task.validation.timestamp > edit.prepared.train_until).all()
             trained_on = {(u, t) for u, t in zip(task.replay.user, task.replay.timestamp, strict=True)}
-            for judge in (view.holdout, task.retained):
-                assert not trained_on & set(zip(judge.user, judge.timestamp, strict=True))
+            for held_out in (view.holdout, task.retained):
+                assert not trained_on & set(zip(held_out.user, held_out.timestamp, strict=True))
 
 
 def test_a_region_replays_its_own_past_in_the_stated_ratio(world: World) -> None:
@@ -314,9 +314,9 @@ def test_of_several_shared_adapters_the_one_that_most_windows_know_goes_on(world
     known = [region for region in plan.touched if "shared_lora" in content.regions.get(region, {})]
     few, *many = sorted(known, key=lambda region: plan.operation(region).windows)
     assert many
-    mine, other = (each.trained[SHARED].blobs for each in (world.first, world.second))
-    digests = {f"shared_{role}": world.memory.put(data) for role, data in other.items()}
-    for changed, expected in (([few], mine), (many, other)):
+    mine, theirs = (edit.trained[SHARED].blobs for edit in (world.first, world.second))
+    digests = {f"shared_{role}": world.memory.put(data) for role, data in theirs.items()}
+    for changed, expected in (([few], mine), (many, theirs)):
         regions = {region: {**content.regions[region], **digests} for region in changed}
         view = world.memory.view(replace(content, regions={**content.regions, **regions}))
         assert shared_task(view, world.first.prepared).current == expected
@@ -329,14 +329,14 @@ def test_an_edit_counts_what_followed_what_in_its_new_and_past_windows(world: Wo
     past = [view.replay(region) for region in touched if region in view.content.regions]
     windows = concatenate([*(task.new for task in tasks), *past])
     rows, engine = len(view.backbone.item_table()) + len(edited.prepared.item_rows), view.settings.engine
-    counted = count_transitions(windows, engine.windows.stride, engine.adapter.transition_weight, rows)
+    expected = count_transitions(windows, engine.windows.stride, engine.adapter.transition_weight, rows)
     for task in [shared_task(view, edited.prepared), *tasks]:
         assert task.transitions is not None
-        found = TransitionCounts.from_bytes(task.transitions)
-        assert found.following.tolist() == counted.following.tolist()
-        assert found.weight == counted.weight
-        np.testing.assert_allclose(found.share, counted.share, rtol=1e-6)
-    changed = [region for region, one in edited.trained.items() if region >= 0 and one.chosen != "current"]
+        counted = TransitionCounts.from_bytes(task.transitions)
+        assert counted.following.tolist() == expected.following.tolist()
+        assert counted.weight == expected.weight
+        np.testing.assert_allclose(counted.share, expected.share, rtol=1e-6)
+    changed = [region for region, result in edited.trained.items() if region >= 0 and result.chosen != "current"]
     assert changed
     for region in set(changed) - set(edited.finished.rejected):
         blobs = edited.view.adapter_blobs(region)
@@ -443,9 +443,9 @@ def test_nobody_trains_on_the_windows_that_judge_a_set_up(world: World) -> None:
         for region in world.view.content.regions
         for user, time in zip(world.view.replay(region).user, world.view.replay(region).timestamp, strict=True)
     }
-    for judge in (world.view.holdout, world.view.validation):
-        assert len(judge)
-        assert not replayed & set(zip(judge.user, judge.timestamp, strict=True))
+    for held_out in (world.view.holdout, world.view.validation):
+        assert len(held_out)
+        assert not replayed & set(zip(held_out.user, held_out.timestamp, strict=True))
 
 
 def test_the_newest_windows_judge_and_users_are_either_validated_or_held_out() -> None:
@@ -463,10 +463,10 @@ def test_the_newest_windows_judge_and_users_are_either_validated_or_held_out() -
 
 def test_a_sample_is_drawn_once_per_seed_and_keeps_the_old_order() -> None:
     windows = random_windows(100, 4, 9)
-    one, again, other = (keep_sample(windows, 10, [seed, 1]) for seed in (1, 1, 2))
-    assert one.digest == again.digest != other.digest
-    assert len(one) == 10
-    assert (np.diff(one.timestamp) > 0).all()
+    first, again, reseeded = (keep_sample(windows, 10, [seed, 1]) for seed in (1, 1, 2))
+    assert first.digest == again.digest != reseeded.digest
+    assert len(first) == 10
+    assert (np.diff(first.timestamp) > 0).all()
     assert keep_sample(windows, 100, [1]) is windows
 
 

@@ -216,8 +216,8 @@ def test_windows_that_belong_nowhere_wait_until_enough_have_come_and_then_become
 
 def test_two_new_preferences_at_once_become_two_regions_and_strays_wait_on() -> None:
     region_map = three_regions()
-    strays = around(9, 30, spread=3.0, seed=3)
-    plan = planned(region_map, np.concatenate([around(5, 150, seed=1), around(6, 80, seed=1), strays]))
+    outliers = around(9, 30, spread=3.0, seed=3)
+    plan = planned(region_map, np.concatenate([around(5, 150, seed=1), around(6, 80, seed=1), outliers]))
     assert plan.added == (10, 11)
     for region, axis in ((10, 5), (11, 6)):
         assert plan.operation(region).centre[axis] > 0.95

@@ -196,9 +196,9 @@ def test_two_adapters_merge_into_their_weighted_sum() -> None:
     name, shape = next(iter(backbone.lora_targets.items()))
     inputs = torch.randn(3, 4, shape.inputs, generator=torch.Generator().manual_seed(0))
     layer = nn.Linear(*shape)
-    parts = [AdapterDelta(one.lora, one.scaling).linear(name, layer, inputs) for one in (long, short)]
-    found = AdapterDelta(both.lora, both.scaling).linear(name, layer, inputs)
-    assert torch.allclose(found, 0.25 * parts[0] + 0.75 * parts[1], atol=1e-5)
+    parts = [AdapterDelta(adapter.lora, adapter.scaling).linear(name, layer, inputs) for adapter in (long, short)]
+    product = AdapterDelta(both.lora, both.scaling).linear(name, layer, inputs)
+    assert torch.allclose(product, 0.25 * parts[0] + 0.75 * parts[1], atol=1e-5)
     assert both.item_ids.tolist() == [2, 5, 7, 9]
     assert torch.allclose(both.bias, torch.stack([0.25 * long.bias[0], 0.25 * long.bias[1] + 0.75 * short.bias[0],
                                                   0.75 * short.bias[1], 0.25 * long.bias[2]]))  # fmt: skip
@@ -249,7 +249,7 @@ def test_distillation_costs_nothing_where_the_models_agree_and_else_the_divergen
 
 def test_the_editing_loss_compares_the_target_with_the_list_and_never_with_itself() -> None:
     scores = torch.tensor([[9.0, 1.0, 3.0, 2.0]])  # that of the padding is no item's
-    expected = np.mean([np.log1p(np.exp(-(3.0 - each))) for each in (1.0, 2.0)])
+    expected = np.mean([np.log1p(np.exp(-(3.0 - score))) for score in (1.0, 2.0)])
     assert editing_loss(scores, torch.tensor([[0, 0]]), torch.tensor([2])).item() == pytest.approx(
         expected, rel=1e-6
     )
@@ -279,7 +279,7 @@ def test_random_regions_keep_old_windows_as_an_edit_does(
     protocol: ComparisonProtocol, taught: list[TaskData]
 ) -> None:
     random, most = STRATEGIES["random-regions"], 30
-    first, second = (task_data_with(each, max_replay=most) for each in taught[1:])
+    first, second = (task_data_with(step, max_replay=most) for step in taught[1:])
     state = random.learn({}, first).state
     kept = {name: Windows.from_bytes(data) for name, data in state.items() if name.startswith("kept/")}
     assert kept
@@ -339,8 +339,8 @@ _BY_HAND = Interactions(
 
 def test_transitions_count_what_follows_what_less_the_farther_it_is() -> None:
     pairs, weight = transitions(_BY_HAND, 4)
-    found = {(int(pair) // 4, int(pair) % 4): float(count) for pair, count in zip(pairs, weight, strict=True)}
-    assert found == pytest.approx(
+    counted = {(int(pair) // 4, int(pair) % 4): float(count) for pair, count in zip(pairs, weight, strict=True)}
+    assert counted == pytest.approx(
         {
             (1, 2): 2 + FADE**3,
             (2, 3): 2,

@@ -58,7 +58,7 @@ def test_what_followed_what_comes_back_and_is_part_of_every_score() -> None:
     again = Adapter.from_blobs(adapter.to_blobs())
     assert again.to_blobs() == adapter.to_blobs()
     assert adapter.to_blobs().keys() - bare.to_blobs().keys() == {"transitions"}
-    scores, alone = (adapter_scores(BACKBONE, each)(WINDOWS) for each in (again, bare))
+    scores, alone = (adapter_scores(BACKBONE, scored)(WINDOWS) for scored in (again, bare))
     assert adapter.transitions is not None
     torch.testing.assert_close(scores, adapter.transitions.joined(alone, WINDOWS.items))
     assert not torch.equal(scores.argsort(), alone.argsort())
@@ -83,29 +83,29 @@ def test_a_fresh_adapter_changes_no_score() -> None:
 
 
 def test_a_seed_gives_one_fresh_adapter() -> None:
-    one, again, other = (
+    first, again, reseeded = (
         fresh_adapter(BACKBONE, AdapterConfig(), torch.tensor([1]), seed).to_blobs() for seed in (4, 4, 5)
     )
-    assert one == again
-    assert one["lora"] != other["lora"]
+    assert first == again
+    assert first["lora"] != reseeded["lora"]
 
 
 def test_the_score_is_what_the_formula_says() -> None:
     """E_k = E + a B, read and scored with; score = h E_k^T + b, item by item."""
     adapter = random_adapter(BACKBONE, [2, 5, 30])
     table = BACKBONE.item_table().clone()
-    for place, item in enumerate([2, 5, 30]):
-        table[item] += adapter.item_lora_a[place] @ adapter.item_lora_b
+    for slot, item in enumerate([2, 5, 30]):
+        table[item] += adapter.item_lora_a[slot] @ adapter.item_lora_b
     edited = type(BACKBONE).from_bytes(*BACKBONE.to_bytes())
     edited.items.weight.copy_(table)
     states = edited.encode(Contexts.of(WINDOWS), AdapterDelta(adapter.lora, adapter.scaling))
     expected = states @ table.T
-    for place, item in enumerate([2, 5, 30]):
-        expected[:, item] += adapter.bias[place]
-    found = adapter_scores(BACKBONE, adapter)(WINDOWS)
-    assert found[:, 0].isneginf().all()
+    for slot, item in enumerate([2, 5, 30]):
+        expected[:, item] += adapter.bias[slot]
+    scored = adapter_scores(BACKBONE, adapter)(WINDOWS)
+    assert scored[:, 0].isneginf().all()
     # 1e-4: single precision, scores of order ten.
-    torch.testing.assert_close(found[:, 1:], expected[:, 1:], rtol=0, atol=1e-4)
+    torch.testing.assert_close(scored[:, 1:], expected[:, 1:], rtol=0, atol=1e-4)
 
 
 def test_an_item_that_was_not_touched_gets_nothing() -> None:
@@ -143,11 +143,11 @@ def test_an_adapter_without_touched_items_still_scores() -> None:
 
 
 def test_an_adapter_of_another_backbone_is_refused() -> None:
-    other = random_backbone(seed=1)
+    foreign = random_backbone(seed=1)
     with pytest.raises(WrongBackbone) as refused:
-        random_adapter(BACKBONE, [1]).require(other)
+        random_adapter(BACKBONE, [1]).require(foreign)
     assert BACKBONE.digest[:12] in str(refused.value)
-    assert other.digest[:12] in str(refused.value)
+    assert foreign.digest[:12] in str(refused.value)
     random_adapter(BACKBONE, [1]).require(BACKBONE.with_item_rows(torch.ones(2, 16)))
 
 

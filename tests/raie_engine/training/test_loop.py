@@ -63,10 +63,10 @@ def killer(at: int) -> Callable[[int, float], None]:
     return progress
 
 
-def assert_same(one: Trained, other: Trained) -> None:
-    assert one.scores == other.scores
-    assert one.samples_seen == other.samples_seen
-    assert all(torch.equal(one.parameters[name], other.parameters[name]) for name in one.parameters)
+def assert_same(first: Trained, second: Trained) -> None:
+    assert first.scores == second.scores
+    assert first.samples_seen == second.samples_seen
+    assert all(torch.equal(first.parameters[name], second.parameters[name]) for name in first.parameters)
 
 
 @pytest.mark.parametrize("validated", [True, False])
@@ -117,23 +117,23 @@ def test_a_checkpoint_that_cannot_be_read_is_trained_again_from_the_start(
 
 
 @pytest.mark.parametrize(
-    "other",
+    "changed",
     [replace(SCHEDULE, seed=4), replace(SCHEDULE, learning_rate=0.1), replace(SCHEDULE, batch=9)],
     ids=["seed", "learning rate", "batch"],
 )
-def test_the_checkpoint_of_another_training_is_never_taken_for_ones_own(other: Schedule, tmp_path: Path) -> None:
+def test_the_checkpoint_of_another_training_is_never_taken_for_ones_own(changed: Schedule, tmp_path: Path) -> None:
     path = tmp_path / "checkpoint"
     with pytest.raises(Killed):
-        Toy().fit(other, path=path, progress=killer(3))
+        Toy().fit(changed, path=path, progress=killer(3))
     assert_same(Toy().fit(path=path), Toy().fit())
 
 
 def test_the_checkpoint_of_other_starting_values_is_not_used(tmp_path: Path) -> None:
-    path, other = tmp_path / "checkpoint", Toy()
+    path, moved = tmp_path / "checkpoint", Toy()
     with torch.no_grad():
-        other.table.add_(1)
+        moved.table.add_(1)
     with pytest.raises(Killed):
-        other.fit(path=path, progress=killer(3))
+        moved.fit(path=path, progress=killer(3))
     assert_same(Toy().fit(path=path), Toy().fit())
 
 
@@ -235,11 +235,11 @@ def test_the_process_keeps_its_random_state() -> None:
 
 def test_a_seed_decides_everything_and_another_seed_changes_it() -> None:
     torch.manual_seed(1)
-    one = Toy().fit(validated=False)
+    first = Toy().fit(validated=False)
     torch.manual_seed(2)
-    assert_same(Toy().fit(validated=False), one)
-    other = Toy().fit(replace(SCHEDULE, seed=4), validated=False)
-    assert not torch.equal(one.parameters["table"], other.parameters["table"])
+    assert_same(Toy().fit(validated=False), first)
+    reseeded = Toy().fit(replace(SCHEDULE, seed=4), validated=False)
+    assert not torch.equal(first.parameters["table"], reseeded.parameters["table"])
 
 
 def test_a_region_of_the_largest_seed_can_train() -> None:
@@ -271,9 +271,9 @@ def test_a_sampled_negative_that_is_the_target_is_no_negative() -> None:
 @pytest.mark.parametrize("part", [1, 3, 8, 100])
 def test_parts_of_a_batch_give_the_same_bits_on_any_number_of_threads(part: int, dropout: float) -> None:
     schedule = replace(SCHEDULE, part=part)
-    one = Toy(dropout).fit(schedule)
+    single = Toy(dropout).fit(schedule)
     for threads in (2, 3):
-        assert_same(one, Toy(dropout).fit(schedule, threads=threads))
+        assert_same(single, Toy(dropout).fit(schedule, threads=threads))
 
 
 @pytest.mark.parametrize("part", [1, 3, 5])

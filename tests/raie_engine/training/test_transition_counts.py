@@ -54,15 +54,15 @@ def said_one_by_one(counts: dict[tuple[int, int], float], items: list[int]) -> n
 def test_counting_all_at_once_says_what_counting_one_by_one_says(
     windows: Windows, positions: int, items: list[int]
 ) -> None:
-    found = count_transitions(windows, positions, WEIGHT, V).after(windows_of((items, 1)).items)
+    predicted = count_transitions(windows, positions, WEIGHT, V).after(windows_of((items, 1)).items)
     expected = said_one_by_one(counted_one_by_one(windows, positions), items)
-    np.testing.assert_allclose(found[0].numpy(), expected, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(predicted[0].numpy(), expected, rtol=1e-5, atol=1e-7)
 
 
 @given(some_windows, st.permutations(range(12)))
 def test_the_order_of_windows_changes_nothing(windows: Windows, order: list[int]) -> None:
-    other = windows.take(np.array([row for row in order if row < len(windows)], np.int64))
-    again = count_transitions(other, 3, WEIGHT, V)
+    reordered = windows.take(np.array([row for row in order if row < len(windows)], np.int64))
+    again = count_transitions(reordered, 3, WEIGHT, V)
     np.testing.assert_allclose(again.share, count_transitions(windows, 3, WEIGHT, V).share, rtol=1e-6)
     assert again.following.tolist() == count_transitions(windows, 3, WEIGHT, V).following.tolist()
 
