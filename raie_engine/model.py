@@ -94,7 +94,7 @@ def _unpack_item_rows(data: bytes) -> Tensor:
 class ModelView:
     """Engine values of one snapshot. Every property may raise DamagedArtifact, and whatever `get` raises.
 
-    own: the Python file of a backbone of the user's own; no other model needs it.
+    backbone_file: the Python file of a backbone of the user's own; no other model needs it.
     """
 
     content: ContentDigests
@@ -107,7 +107,7 @@ class ModelView:
 
     @cached_property
     def catalogue_chunks(self) -> tuple[bytes, ...]:
-        """What the set-up and each edit appended to the catalogue, oldest first."""
+        """What the setup and each edit appended to the catalogue, oldest first."""
         return tuple(self.get(digest) for digest in self.content.shared["catalogue"])
 
     @cached_property
@@ -120,12 +120,12 @@ class ModelView:
 
     @cached_property
     def holdout(self) -> Windows:
-        """Set-up windows that no one trains on; retention is measured on them."""
+        """Setup windows that no one trains on; retention is measured on them."""
         return Windows.from_bytes(self._only("holdout"))
 
     @cached_property
     def validation(self) -> Windows:
-        """Set-up windows by which adapters are judged; no one trains on them either."""
+        """Setup windows on which adapters are validated; no one trains on them either."""
         return Windows.from_bytes(self._only("validation"))
 
     @cached_property
@@ -165,7 +165,7 @@ class ModelView:
         return self.space.project(encode_windows(self.backbone, windows))
 
     def adapter_blobs(self, region: int) -> dict[str, bytes] | None:
-        """The blobs of a region's adapter; None for a region that still answers with the bare backbone."""
+        """The blobs of a region's adapter; None for a region that still answers with the frozen backbone."""
         return self._adapter(region, "")
 
     def shared_blobs(self, region: int) -> dict[str, bytes] | None:

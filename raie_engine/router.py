@@ -38,7 +38,7 @@ class TopItems:
 
 
 def encode_windows(backbone: Backbone, windows: Windows, blocks: int = 4) -> np.ndarray:
-    """Encodings float32 [n, d] of the contexts of windows by the bare frozen backbone.
+    """Encodings float32 [n, d] of the contexts of windows by the frozen backbone.
 
     Items that it was not trained with are passed over: a window lies where its known items put it, before and after
     any edit, and windows of unknown items alone lie together. blocks: how many pass at a time.
@@ -65,7 +65,7 @@ class Router:
 
     Raises: WrongBackbone when the space or an adapter belongs to another backbone; InputError for adapters of
     different ranks.
-    Source: equation 9. Departs from the paper: routing reads the bare backbone in the centred space.
+    Source: equation 9. Departs from the paper: routing reads the frozen backbone in the centred space.
     """
 
     backbone: Backbone

@@ -34,7 +34,7 @@ __all__ = [
 
 
 def backbone_class(kind: str, backbone_file: Path | None = None) -> type[ItemModel]:
-    """The class of this kind; that of the user's `own` Python file for the kind "file".
+    """The class of this kind; that of the user's Python file for the kind "file".
 
     Raises: KeyError for a kind that is not there; ConfigError for a file without a backbone.
     """
@@ -50,9 +50,9 @@ def backbone_class(kind: str, backbone_file: Path | None = None) -> type[ItemMod
 def load_backbone(config: bytes, weights: bytes, backbone_file: Path | None = None) -> Backbone:
     """The frozen backbone of these bytes, whichever kind its configuration names.
 
-    own: the user's Python file, for a model that was set up with a backbone of the user's own.
+    backbone_file: the user's Python file, for a model that was set up with a backbone of the user's own.
 
-    Raises: DamagedArtifact for an unknown kind or bytes that do not fit together; WrongBackbone where `own` is not the
+    Raises: DamagedArtifact for an unknown kind or bytes that do not fit together; WrongBackbone where `backbone_file` is not the
     file that the model was set up with.
     """
     fields = parse_json(config, "the configuration of a backbone")

@@ -45,7 +45,7 @@ def class_in_file(path: Path) -> type[ItemModel]:
 
 @contextmanager
 def foreign_code(what: str) -> Iterator[None]:
-    """What fails in here is the fault of code that is not ours, so it is told as a ConfigError about `what`."""
+    """Errors of the user's code become a ConfigError about `what`."""
     try:
         yield
     except (

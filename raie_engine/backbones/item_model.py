@@ -162,7 +162,7 @@ class ItemModel(nn.Module):
     def begin(
         cls, config: BackboneConfig, items: int, length: int, *, titles: Sequence[str] = (), seed: int = 0
     ) -> Self:
-        """The model that set-up trains: those of its parameters that require a gradient.
+        """The model that setup trains: those of its parameters that require a gradient.
 
         items: catalogue size.  length: context items.  titles: of the items, [] where the log has none.
         """

@@ -118,7 +118,7 @@ class Backbone(Protocol):
 
         target: [n], the items after the contexts.  positions: only the last `positions` items of a context and its
         target are predicted; with as many as the stride of the windows, an item is predicted once, with its longest
-        context.  Whatever is random is drawn from torch's generator, which the training loop seeds.
+        context.  Randomness comes from torch's generator, which the training loop seeds.
         """
 
     def with_item_rows(self, rows: Tensor, titles: Sequence[str] = ()) -> Backbone:

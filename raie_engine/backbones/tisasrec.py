@@ -4,7 +4,7 @@ Source: Li, Wang and McAuley, "Time Interval Aware Self-Attention for Sequential
 doi 10.1145/3336191.3371786: every pair of positions has a key and a value for its interval, beside those of the absolute
 position, and heads and layers share them.
 Departs from the paper: intervals fall into classes of equal width on a logarithmic scale of seconds, not into multiples
-of a user's shortest interval. A logarithm tells minutes from months with few classes, and needs nothing that a window
+of a user's shortest interval. A logarithm separates minutes from months with few classes, and needs nothing that a window
 does not hold. The block around the attention is SASRec's.
 Legend: n windows, L positions, p places of each window, d hidden size, h heads, b interval classes.
 """
@@ -32,7 +32,7 @@ LONGEST_S = 2.0**28
 
 @dataclass(frozen=True)
 class TiSasRecShape(ModelShape):
-    """intervals: how many classes of time intervals are told apart."""
+    """intervals: number of classes of time intervals."""
 
     intervals: int = 64
 

@@ -17,7 +17,9 @@ STORED: Mapping[str, Mapping[str, str]] = {
     "drift report": {"false_positive_rate": "false_alarms"},
     "prepared edit": {"train_until": "judged_after"},
     "region facts": {"samples_seen": "passes"},
+    "slice": {"held_out": "judging"},
     "step result": {"samples_seen": "passes"},
+    "strategy state": {"item transition counts": "what followed what"},
     "trained region": {"samples_seen": "passes"},
 }
 """By value: the name in the code -> the stored name. A name that is not listed is stored as it is."""

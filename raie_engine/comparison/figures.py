@@ -91,7 +91,7 @@ def _retention(outcome: ComparisonResult, shown: Sequence[MethodResult], metric:
 
 
 def _slices(outcome: ComparisonResult, shown: Sequence[MethodResult], metric: str) -> Figure:
-    """Each slice before any edit has learnt from it, one line per contestant."""
+    """Each slice before any edit has learned from it, one line per method."""
     figure = Figure(figsize=(7.2, 4.6))
     axes = figure.subplots()
     row, numbers = METRICS.index(metric), np.arange(1, outcome.protocol.edits + 2)
@@ -118,14 +118,14 @@ def _slices(outcome: ComparisonResult, shown: Sequence[MethodResult], metric: st
             color=_colour(outcome, result),
         )
     axes.set_xticks(numbers)
-    axes.set_xlabel("slice, before any edit has learnt from it")
+    axes.set_xlabel("slice, before any edit has learned from it")
     axes.set_ylabel(metric)
     axes.set_title("What production feels, slice after slice")
     return figure
 
 
 def _cost(outcome: ComparisonResult, shown: Sequence[MethodResult]) -> Figure:
-    """Seconds and trained numbers of one edit, side by side."""
+    """Seconds and trainable parameters of one edit, side by side."""
     trained = sorted(
         (result for result in shown if result.cost.parameters), key=lambda result: result.cost.seconds
     )

@@ -1,4 +1,4 @@
-"""Who takes part in a comparison: a strategy, and where its engine options differ from those of all others."""
+"""The methods of a comparison: each a strategy with the engine options in which it differs from the others."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ ABLATIONS: Mapping[str, str] = {
 }
 """RAIE with one part taken out, and with other numbers of regions, by the name that tables show.
 
-Each has as many passes: without replay the new windows pass twice, without regions or without the shared adapter all are
-at the shared adapter's rate. Other numbers of regions are to be held against RAIE that keeps all windows.
+Each sees as many training samples: without replay the new windows are seen twice, without regions or without the shared
+adapter all are at the shared adapter's rate. Compare other numbers of regions with RAIE that keeps all windows.
 """
 
 _SECTIONS = ("regions", "gate", "adapter", "edit")
-_SHARED = ("edit.holdout",)  # it decides which windows judge
+_SHARED = ("edit.holdout",)  # it decides which windows evaluate
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Method:
     def implementation(self) -> Strategy:
         """The strategy itself."""
         strategy = strategy_named(self.strategy)
-        assert strategy is not None, "no contestant is made of another name"
+        assert strategy is not None, "every method has a known strategy"
         return strategy
 
     @property
@@ -60,14 +60,14 @@ class Method:
 
     @property
     def folder_name(self) -> str:
-        """A folder name that no other contestant has."""
+        """A folder name that no other method has."""
         if not self.options:
             return self.strategy
         text = json.dumps(self.options, sort_keys=True, separators=(",", ":"))
         return f"{self.strategy}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
     def configured(self, config: EngineConfig) -> EngineConfig:
-        """The comparison's configuration with this contestant's options. Raises: ConfigError."""
+        """The comparison's configuration with this method's options. Raises: ConfigError."""
         values = to_mapping(config)
         for name, value in self.options:
             section, _, option = name.partition(".")
@@ -111,7 +111,7 @@ def _parse_method(text: str, name: str | None = None) -> Method:
     listed = ", ".join(f"{option}={value}" for option, value in options)
     shown = f"{strategy.name} [{listed}]" if options else strategy.name
     made = Method(name or shown, key, options)
-    made.configured(EngineConfig())  # an unknown option is told now, not in the middle of a night's run
+    made.configured(EngineConfig())  # an unknown option fails now, not in the middle of a night's run
     return made
 
 

@@ -1,8 +1,8 @@
-"""A log cut for a comparison: a set-up, as many slices as there are edits, and one that nobody ever learns from.
+"""The protocol of a comparison: a log cut into a setup slice, one slice per edit, and a last slice for evaluation only.
 
-Some users only judge: after the set-up, no strategy trains on a row of theirs. So every slice can still be asked for
-later, which is how forgetting is measured.
-Legend: n windows, T edits. Slice 0 is the set-up, slices 1 to T are learnt from, slice T + 1 only judges.
+Some users are for evaluation only: after the setup no strategy trains on their rows. So every slice can be evaluated
+again after later edits, which is how forgetting is measured.
+Legend: n windows, T edits. Slice 0 is the setup's, slices 1 to T are trained on, slice T + 1 only evaluates.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from raie.engine.training.train_backbone import cold_item_rows
 __all__ = ["EVALUATION_USERS", "ComparisonProtocol", "cut_protocol", "task_data_of_edits"]
 
 EVALUATION_USERS = 0.2
-"""Share of the users who only judge after the set-up."""
+"""Share of the users who are for evaluation only after the setup."""
 
 
 @dataclass(frozen=True, eq=False)
 class ComparisonProtocol:
     """What all strategies and seeds of a comparison share.
 
-    interactions: rows that may be learnt from. ends: epoch seconds, the last of the set-up and of each later slice:
-    T + 2 of them. windows: n of them, by which is judged. slice: int64 [n]. judging [n]: of users who only judge, and
-    the held-out windows of the set-up; the others judge only as long as they are ahead of every edit.
+    interactions: rows that may be trained on. ends: epoch seconds, the last of the setup and of each later slice:
+    T + 2 of them. windows: n evaluation windows. slice: int64 [n]. held_out: bool [n], windows of users for evaluation
+    only, and the setup's held-out windows; the others evaluate only until the edit that trains on their slice.
     """
 
     interactions: Interactions
@@ -50,11 +50,11 @@ class ComparisonProtocol:
         return len(self.ends) - 2
 
     def items_by(self, edit: int) -> int:
-        """Item rows that somebody may have learnt from by the end of this edit, 0 to T."""
+        """The last item row that training may have seen by the end of this edit, 0 to T."""
         return int(between(self.interactions, None, self.ends[edit]).item.max())
 
     def scored_rows(self, edit: int) -> np.ndarray:
-        """Rows of the windows that judge the state after this edit, 0 to T: all that it has not learnt from."""
+        """Rows of the windows that evaluate the state after this edit, 0 to T: all that it was not trained on."""
         return np.flatnonzero(self.held_out | (self.slice == edit + 1))
 
 
@@ -63,13 +63,13 @@ def cut_protocol(
 ) -> ComparisonProtocol:
     """Cut the rows after `until` (epoch seconds) and up to `end` into edits + 1 slices of as many rows each.
 
-    Raises: InputError where a slice has no window to learn from or none to judge by.
+    Raises: InputError where a slice has no training window or no evaluation window.
     """
     rows = between(interactions, None, end)
     later = between(rows, until, None).timestamp
     if not len(later):
         raise InputError(
-            f"expected interactions after the set-up's end {until}, found none; choose an earlier --until"
+            f"expected interactions after the setup's end {until}, found none; choose an earlier --until"
         )
     quantiles = np.quantile(later, np.arange(1, edits + 2) / (edits + 1), method="higher")
     ends = (until, *(int(end) for end in quantiles))
@@ -91,18 +91,18 @@ def _require_windows(number: int, edits: int, here: np.ndarray, held_out: np.nda
     training, scored = int((here & ~held_out).sum()), int((here & held_out).sum())
     if not scored or (number <= edits and not training):
         raise InputError(
-            f"expected windows to learn from and to judge by in slice {number} of {edits + 1}, found {training} and "
+            f"expected training and evaluation windows in slice {number} of {edits + 1}, found {training} and "
             f"{scored}; choose fewer --edits, an earlier --until or a smaller windows.min_length"
         )
 
 
 def task_data_of_edits(protocol: ComparisonProtocol, base: ModelView) -> Iterator[TaskData]:
-    """The set-up as lesson 0, in which nothing is new, and then the lesson of each edit."""
+    """The task data of the setup, number 0, in which nothing is new, and then of each edit."""
     config, everything = base.settings.engine, protocol.interactions
     past = split_setup(
         cut_windows(between(everything, None, protocol.ends[0]), config.windows), config.edit.holdout
     ).train
-    learned = everything.timestamp <= past.timestamp.max()  # the newest rows of the set-up are held out
+    learned = everything.timestamp <= past.timestamp.max()  # the newest rows of the setup are held out
     frozen = base.backbone
     titles = everything.catalogue.titles[frozen.known_items :] if frozen.reads_titles else ()
     none, added = past.take(slice(0, 0)), torch.zeros(0, base.backbone.dim)

@@ -1,4 +1,4 @@
-"""What came of a comparison, as one value: each contestant's scores with intervals, its cost, what it left untouched."""
+"""The result of a comparison as one value: each method's scores with intervals, its cost, what it left untouched."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from raie.engine.bytes.stored_names import to_stored
+from raie.engine.bytes.stored_names import STORED, to_stored
 from raie.engine.comparison.methods import Method
 from raie.engine.comparison.protocol import ComparisonProtocol
 from raie.engine.comparison.scoring import DRAWS, Measured, measured, totals
@@ -33,7 +33,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Cost:
-    """Per edit, the mean over edits and seeds: seconds of one core, windows passed in training, numbers trained."""
+    """Per edit, the mean over edits and seeds: seconds of one core, training samples seen, trainable parameters."""
 
     seconds: float
     samples_seen: float
@@ -42,7 +42,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class RegionGain:
-    """One region of the last edit's map, or before: windows ahead that fell into it, and the gain there over the
+    """One region of the last edit's map, or before: windows of the next slice that fell into it, and the gain there over the
     backbone that is never edited, in one metric.
     """
 
@@ -54,8 +54,8 @@ class RegionGain:
 
 @dataclass(frozen=True, eq=False)
 class MethodResult:
-    """One contestant. by_seed: the same measures of every seed alone. untouched: of judging windows in regions that an
-    edit did not touch, how many there were and how many of their ranks it changed; None without regions.
+    """One method. by_seed: the same measures of every seed alone. untouched: of held-out windows in regions that an
+    edit did not touch, how many there were and how many of their ranks changed; None without regions.
     regions: of the first seed.
     """
 
@@ -69,7 +69,7 @@ class MethodResult:
 
 @dataclass(frozen=True, eq=False)
 class ComparisonResult:
-    """All contestants in their order; reference: the name of the one that the others are compared with."""
+    """All methods in their order; reference: the name of the one that the others are compared with."""
 
     origin: Origin
     protocol: ComparisonProtocol
@@ -102,7 +102,7 @@ def comparison_result(
     reference: str,
     metric: str,
 ) -> ComparisonResult:
-    """Read every cell and judge. never, joint, reference: names of contestants. metric: of the regions' gains."""
+    """Read every step result and measure. never, joint, reference: names of methods. metric: of the regions' gains."""
     step_results_of = {
         method.name: [_step_results(protocol, work, method, seed) for seed in seeds] for method in methods
     }
@@ -204,7 +204,7 @@ def _slices(protocol: ComparisonProtocol) -> list[dict[str, Any]]:
             "until": iso(end),
             "until_epoch": end,
             "windows": int((protocol.slice == number).sum()),
-            "judging": int((protocol.held_out & (protocol.slice == number)).sum()),
+            STORED["slice"]["held_out"]: int((protocol.held_out & (protocol.slice == number)).sum()),
         }
         for number, end in enumerate(protocol.ends)
     ]

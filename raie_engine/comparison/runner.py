@@ -1,4 +1,4 @@
-"""Run a comparison: for every seed one set-up, for every contestant one edit after the other, some side by side.
+"""Run a comparison: for every seed one setup, for every method one edit after the other, some side by side.
 
 Whatever is finished lies in the work folder and is not done again.
 """
@@ -42,9 +42,9 @@ def run(
     progress: Progress,
     backbone: tuple[bytes, bytes] | None = None,
 ) -> None:
-    """Bring every cell of the comparison into the work folder. backbone: a trained one, instead of one per seed.
+    """Bring every step result of the comparison into the work folder. backbone: a trained one, instead of one per seed.
 
-    Raises: EngineError for what a set-up or an edit refuses; WorkerLost.
+    Raises: EngineError for what a setup or an edit refuses; WorkerLost.
     """
     pairs = [(seed, method) for seed in seeds for method in methods]
     _set_up_all(protocol, settings, pairs, seeds, work, workers, progress, backbone)
@@ -59,12 +59,12 @@ def run(
             progress(f"cells, {chain}", done, total)
 
 
-# --- Set-up
+# --- Setup
 
 
 @dataclass(frozen=True, eq=False)
 class _SetUpTask:
-    """path: where the set-up's blobs are to lie. trained: the file of a set-up whose backbone is used, or its bytes."""
+    """path: where the setup's blobs are to lie. trained: the file of a setup whose backbone is used, or its bytes."""
 
     path: Path
     protocol: ComparisonProtocol
@@ -135,12 +135,12 @@ def _set_up(task: _SetUpTask, progress: Callable[[int, float], None] | None = No
     checkpoint.unlink(missing_ok=True)
 
 
-# --- Cells
+# --- Steps
 
 
 @dataclass(frozen=True, eq=False)
 class _Chain:
-    """One contestant with one seed. lessons: from the set-up on. waiting: edits without a cell, ascending."""
+    """One method with one seed. task_data: from the setup on. pending: edits without a step result, ascending."""
 
     protocol: ComparisonProtocol
     method: Method
@@ -157,7 +157,7 @@ class _Chain:
 def _chains(
     protocol: ComparisonProtocol, methods: Sequence[Method], work: Path, seed: int, backbone_file: Path | None
 ) -> Iterator[_Chain]:
-    """The chains of one seed in which something waits; they share all lessons but for what a set-up's options change."""
+    """The chains of one seed with pending edits; they share all task data but for what a setup's options change."""
     steps = list(task_data_of_edits(protocol, view_of(read_blobs(_base(work, seed)), backbone_file)))
     for method in methods:
         files = StepFiles.of(work, method, seed)
@@ -168,7 +168,7 @@ def _chains(
 
 
 def _finished_steps(chains: Sequence[_Chain], workers: int) -> Generator[tuple[str, int]]:
-    """Finish all cells; yields what was finished and how many cells that were."""
+    """Finish all steps; yields what was finished and how many steps that were."""
     if workers > 1 and len(chains) > 1:
         yield from side_by_side(_finish, chains, workers)
         return
@@ -179,7 +179,7 @@ def _finished_steps(chains: Sequence[_Chain], workers: int) -> Generator[tuple[s
 
 
 def _finish(chain: _Chain) -> tuple[str, int]:
-    """Play the waiting edits of a chain, each from the state that the one before it left."""
+    """Run the pending edits of a chain, each from the state after the one before it."""
     strategy = chain.method.implementation
     with one_thread():
         for edit in chain.pending:

@@ -1,7 +1,7 @@
-"""From ranks to scores and their intervals: every measure of a contestant, resampled by user.
+"""From ranks to scores and their intervals: every measure of a method, resampled by user.
 
-All contestants are resampled with the same users, so a difference between two of them is paired. Seeds are averaged
-window by window before users are drawn: the interval is about users.
+All methods are resampled with the same users, so a difference between two of them is paired. Seeds are averaged
+window by window before users are resampled: the interval is about users.
 Legend: n windows, u users, q metrics, T edits, D draws.
 """
 
@@ -45,8 +45,8 @@ MEASURES = (
 class Totals:
     """Sums over the windows of each user.
 
-    held [u, q, T + 1, T + 2]: by edit and slice. ahead [u, q, T + 1]: by slice, from slice 1 on.
-    held_count [u, T + 2], ahead_count [u, T + 1]: how many windows those were.
+    held [u, q, T + 1, T + 2]: by edit and slice. prequential [u, q, T + 1]: by slice, from slice 1 on.
+    held_count [u, T + 2], prequential_count [u, T + 1]: how many windows those were.
     """
 
     held: np.ndarray
@@ -56,7 +56,7 @@ class Totals:
 
 
 def totals(protocol: ComparisonProtocol, step_results: Sequence[Sequence[StepResult]]) -> Totals:
-    """Of one contestant, the mean over its seeds; cells by seed and edit."""
+    """Of one method, the mean over its seeds; step results by seed and edit."""
     _, user = np.unique(protocol.windows.user, return_inverse=True)
     users, slices = int(user.max()) + 1, protocol.edits + 2
     slot = user * slices + protocol.slice
@@ -81,7 +81,7 @@ def totals(protocol: ComparisonProtocol, step_results: Sequence[Sequence[StepRes
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """One contestant: matrix a [q, T + 1, T + 2] and ahead [q, T + 1]; by metric and measure the value and its difference
+    """One method: matrix a [q, T + 1, T + 2] and prequential [q, T + 1]; by metric and measure the value and its difference
     to the reference, each with a 95 % interval.
     """
 
@@ -94,7 +94,7 @@ class Measured:
 def measured(
     by_name: Mapping[str, Totals], *, never: str, joint: str | None, reference: str, draws: int
 ) -> dict[str, Measured]:
-    """Every contestant by name. never, joint, reference: names among them; without joint intransigence is NaN.
+    """Every method by name. never, joint, reference: names among them; without joint intransigence is NaN.
 
     draws: of the bootstrap; 0 leaves the intervals out.
     """
@@ -126,7 +126,7 @@ def _weights(users: int, draws: int) -> Iterator[np.ndarray]:
 
 
 def _resampled(sums: Totals, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(a [D, q, T + 1, T + 2], ahead [D, q, T + 1]); NaN where none of a slice's users was drawn."""
+    """(a [D, q, T + 1, T + 2], next_slice [D, q, T + 1]); NaN where none of a slice's users was drawn."""
     with np.errstate(invalid="ignore"):
         a = np.tensordot(weight, sums.held, axes=1) / (weight @ sums.held_count)[:, None, None]
         return a, np.tensordot(weight, sums.prequential, axes=1) / (weight @ sums.prequential_count)[:, None]
@@ -135,7 +135,7 @@ def _resampled(sums: Totals, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray
 def _measures(
     a: np.ndarray, next_slice: np.ndarray, never: np.ndarray, joint: np.ndarray | None
 ) -> dict[str, np.ndarray]:
-    """Every one of MEASURES, [D, q]. never: ahead of the backbone that is never edited; joint: a of joint retraining."""
+    """Every one of MEASURES, [D, q]. never: next_slice of the backbone that is never edited; joint: a of joint retraining."""
     return {
         "prequential": prequential(next_slice),
         "final": final(next_slice),

@@ -1,4 +1,4 @@
-"""What a comparison has finished, in a folder: one file per contestant, seed and edit, so that it can be stopped.
+"""What a comparison has finished, in a folder: one file per method, seed and edit, so that it can be stopped.
 
 A file is whole or is not there. The state after an edit is kept until the next edit has one.
 """
@@ -24,11 +24,11 @@ __all__ = ["StepFiles", "StepResult", "read_blobs", "write_blobs"]
 
 @dataclass(frozen=True, eq=False)
 class StepResult:
-    """One contestant after one edit.
+    """One method after one edit.
 
-    ranks: int32 [m], of the targets of the course's windows that judge after this edit. regions: int32 [m], of the same
-    windows; empty where the strategy has none. touched: regions that the edit changed. passes, parameters: windows passed
-    in training, and numbers trained. seconds: of one processor core, for learning alone.
+    ranks: int32 [m], of the targets of the protocol's evaluation windows after this edit. regions: int32 [m], of the same
+    windows; empty where the strategy has none. touched: regions that the edit changed. samples_seen, parameters: training
+    samples seen, and trainable parameters. seconds: of one processor core, for learning alone.
     """
 
     ranks: np.ndarray
@@ -60,26 +60,28 @@ class StepResult:
                 seconds=float(header["seconds"]),
             )
         except (KeyError, TypeError) as error:
-            raise DamagedArtifact(f"expected a cell of a comparison, found another header ({error})") from error
+            raise DamagedArtifact(
+                f"expected a step result of a comparison, found another header ({error})"
+            ) from error
 
 
 @dataclass(frozen=True)
 class StepFiles:
-    """Where one contestant's cells of one seed lie."""
+    """The files of one method's step results with one seed."""
 
     folder: Path
 
     @staticmethod
     def of(work: Path, method: Method, seed: int) -> StepFiles:
-        """The place of a contestant with this seed in a work folder."""
+        """The files of a method with this seed in a work folder."""
         return StepFiles(work / f"seed-{seed}" / method.folder_name)
 
     def finished(self, edit: int) -> bool:
-        """Whether the cell of this edit is there."""
+        """Whether this edit has its result."""
         return self._result_path(edit).exists()
 
     def read(self, edit: int) -> StepResult:
-        """The cell of this edit. Raises: DamagedArtifact."""
+        """The result of this edit. Raises: DamagedArtifact."""
         return StepResult.from_bytes(self._result_path(edit).read_bytes())
 
     def state(self, edit: int) -> Blobs:

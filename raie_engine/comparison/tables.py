@@ -34,13 +34,13 @@ _Numbers = tuple[str, str, Sequence[float]]
 """Metric, measure, and up to six numbers: value, low and high, then the same of its difference to the reference."""
 
 _LEGEND = (
-    "prequential: each slice before any edit has learnt from it, the mean; final: the last slice, which nobody learns "
+    "prequential: each slice before any edit has learned from it, the mean; final: the last slice, which nobody learns "
     "from; change: the difference to {reference}, with its 95 % interval by user; retention: earlier slices after the "
     "last edit; BWT: what later edits did to them; forgetting: how far they ended below their best; FWT: what earlier "
     "edits gave to slices still ahead; plasticity: each slice right after its edit; intransigence: how far that is below "
     "joint retraining. Prequential, final and FWT are measured on all windows of a slice, the others on windows that "
-    "nobody ever learns from. Costs are means per edit: seconds of one core, for learning alone; passes, windows that "
-    "went through training; trained numbers, the parameters that were trained; old windows, whether some are replayed."
+    "nobody ever learns from. Costs are means per edit: seconds of one core, for learning alone; samples seen, windows "
+    "that went through training; trainable parameters; old windows, whether some are replayed."
 )
 
 
@@ -52,14 +52,14 @@ def legend(outcome: ComparisonResult) -> str:
 def headed_tables(outcome: ComparisonResult, metric: str) -> tuple[tuple[str, Table], ...]:
     """The tables that everybody sees, each with its heading."""
     return (
-        ("Adapting: slices that no edit has learnt from yet", adapting_table(outcome, metric)),
-        ("Keeping: how well slices were learnt, and what became of them", keeping_table(outcome, metric)),
+        ("Adapting: slices that no edit has learned from yet", adapting_table(outcome, metric)),
+        ("Keeping: how well slices were learned, and what became of them", keeping_table(outcome, metric)),
         ("Cost of an edit, on one core", cost_table(outcome, metric)),
     )
 
 
 def adapting_table(outcome: ComparisonResult, metric: str) -> Table:
-    """One row per contestant, best prequential first, with intervals of the difference to the reference."""
+    """One row per method, best prequential first, with intervals of the difference to the reference."""
     headers, rows = ("strategy", "prequential", "change", "final", "change"), []
     for result in _ordered(outcome, metric):
         value, change = result.measured.value[metric], result.measured.change[metric]
@@ -72,7 +72,7 @@ def adapting_table(outcome: ComparisonResult, metric: str) -> Table:
 
 
 def keeping_table(outcome: ComparisonResult, metric: str) -> Table:
-    """What became of earlier slices, and how well each was learnt."""
+    """What became of earlier slices, and how well each was learned."""
     measures = MEASURES[2:]
     return ("strategy", *measures), [
         [
@@ -87,8 +87,8 @@ def keeping_table(outcome: ComparisonResult, metric: str) -> Table:
 
 
 def cost_table(outcome: ComparisonResult, metric: str) -> Table:
-    """What an edit costs, and where a contestant by its nature does not get what all others get."""
-    headers = ("strategy", "seconds", "passes", "trained numbers", "old windows", "where it differs")
+    """The cost of an edit, and where a method by its nature does not get what all others get."""
+    headers = ("strategy", "seconds", "samples seen", "trainable parameters", "old windows", "where it differs")
     rows = []
     for result in _ordered(outcome, metric):
         who, cost = result.method, result.cost
@@ -98,7 +98,7 @@ def cost_table(outcome: ComparisonResult, metric: str) -> Table:
 
 
 def slices_table(outcome: ComparisonResult, metric: str) -> Table:
-    """Each slice before any edit has learnt from it."""
+    """Each slice before any edit has learned from it."""
     numbers = range(1, outcome.protocol.edits + 2)
     headers = ("strategy", *(f"slice {slice_number}" for slice_number in numbers))
     row = METRICS.index(metric)
@@ -116,13 +116,13 @@ def markdown(outcome: ComparisonResult, metric: str) -> str:
         [
             f"# Strategies compared on {outcome.origin.log}",
             "",
-            f"{metric}, ranking all items. Set-up until {ends[0]}, edits until {ends[-2]}, "
+            f"{metric}, ranking all items. Setup until {ends[0]}, edits until {ends[-2]}, "
             f"last slice until {ends[-1]}; seeds {seeds}.",
             "",
             *(line for heading, shown in tables for line in (f"## {heading}", "", *_drawn(shown), "")),
             legend(outcome),
             "",
-            "## Each slice before any edit has learnt from it",
+            "## Each slice before any edit has learned from it",
             "",
             *_drawn(slices_table(outcome, metric)),
             *(["", *untouched] if (untouched := untouched_lines(outcome)) else []),
@@ -132,9 +132,9 @@ def markdown(outcome: ComparisonResult, metric: str) -> str:
 
 
 def untouched_lines(outcome: ComparisonResult) -> list[str]:
-    """For contestants with regions: whether windows of regions that an edit left alone kept their ranks."""
+    """For methods with regions: whether windows of regions that an edit left alone kept their ranks."""
     return [
-        f"{result.method.name}: {result.untouched[1]:,} of {result.untouched[0]:,} judging windows in untouched regions "
+        f"{result.method.name}: {result.untouched[1]:,} of {result.untouched[0]:,} held-out windows in untouched regions "
         "changed their rank."
         for result in outcome.method_results
         if result.untouched is not None
@@ -142,7 +142,7 @@ def untouched_lines(outcome: ComparisonResult) -> list[str]:
 
 
 def csv_text(outcome: ComparisonResult) -> str:
-    """One row per contestant, metric and measure.
+    """One row per method, metric and measure.
 
     a[i][j]: the matrix. A measure with [seed s] is of that seed alone; gain[seed s][region r], of the first seed, is over
     the backbone that is never edited. Costs and counts of windows have no metric.
@@ -160,7 +160,7 @@ def csv_text(outcome: ComparisonResult) -> str:
 
 
 def _numbers(outcome: ComparisonResult, result: MethodResult) -> Iterator[_Numbers]:
-    """Everything of one contestant."""
+    """Everything of one method."""
     for row_number, metric in enumerate(METRICS):
         yield from _measures(result.measured, metric)
         for i, row in enumerate(result.measured.matrix[row_number]):

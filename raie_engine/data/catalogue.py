@@ -157,5 +157,5 @@ def _unknown(kind: str, missing: Sequence[str], known: int) -> str:
     more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
     return (
         f"{kind} {missing[0]!r:.80}{more} not in the catalogue of {known} {kind}s; ids are compared as text, "
-        f"and a new {kind} is learnt by an edit on a log that holds it"
+        f"and a new {kind} is learned by an edit on a log that holds it"
     )

@@ -90,7 +90,7 @@ def _cause(role: _Role) -> str | None:
 
 
 def _explained(known: Any, unknown: Any, spell: Callable[[Any], Any]) -> NDArray[np.uint64]:
-    """The unknown ids that are known ones but for this spelling; none where known ones are told apart by it alone."""
+    """The unknown ids that are known ones but for this spelling; none where known ones differ by it alone."""
     plain = spell(known)
     rows = to_numpy(pc.indices_nonzero(pc.is_in(spell(unknown), value_set=plain)))
     alike = len(plain) - pc.count_distinct(plain).as_py() if len(rows) else 0
@@ -153,7 +153,7 @@ def forgotten_past(past: Interactions, held_out: Sequence[Windows]) -> bool:
     )
     same_time = between(past, first - 1, last)
     if len(same_time) < len(pairs):
-        return False  # some late rows, and not the log that the model has read
+        return False  # some late-arriving rows, and not the log that the model has read
     there = np.isin(pairs, same_time.user.astype(np.int64) * base + same_time.item)
     return bool(there.mean() < _REMEMBERED)
 

@@ -19,14 +19,14 @@ from raie.engine.regions.kmeans import Ints
 __all__ = ["UNDETERMINED", "LossDrift", "loss_drift"]
 
 UNDETERMINED = -math.inf
-"""Standard errors of a rise where nothing can be told: below every number, so that no such region ranks first."""
+"""Standard errors of a rise that cannot be determined: below every number, so that no such region ranks first."""
 
 
 @dataclass(frozen=True)
 class LossDrift:
     """One region's mean loss before and now (nats per target; NaN without windows), and the rise in standard errors.
 
-    errors: UNTOLD with fewer than two windows on either side.
+    errors: UNDETERMINED with fewer than two windows on either side.
     """
 
     region: int
@@ -48,8 +48,8 @@ def loss_drift(
     """Compare the loss of held-out older windows with that of new ones, region by region.
 
     regions: the ids to compare; without them those with new windows. A region drifted when its mean loss rose by more
-    than `least_errors` standard errors (Welch's). With fewer than two windows on either side nothing
-    can be told, and it counts as drifted; not so a region without new windows, which lost nothing.
+    than `least_errors` standard errors (Welch's). With fewer than two windows on either side the
+    rise is undetermined, and the region counts as drifted; not so a region without new windows, which lost nothing.
 
     Raises: InputError for arrays of different lengths, NotFinite for losses that are not finite.
     Departs from the paper: arXiv 2603.00638 edits every region that receives a window.

@@ -2,7 +2,7 @@
 
 A region's loss on new windows is compared with its loss on older ones that nobody trained on. One user counts once per
 region and period, because windows of one user are not independent. The same comparison on windows whose periods were
-shuffled says how often it would raise an alarm about nothing.
+shuffled gives the false positive rate.
 Legend: n windows, m users of a region in a period, d dimensions.
 """
 
@@ -49,7 +49,7 @@ class RegionDrift:
 
 @dataclass(frozen=True)
 class DriftReport:
-    """before, now: windows compared. nowhere: new windows that the gate would add. false_alarms: the share of regions
+    """before, now: windows compared. nowhere: new windows that the gate would add. false_positive_rate: the share of regions
     that count as drifted on shuffled periods; NaN where no region has two users in each. regions: every one of the map,
     those that no new window reached among them.
     """
@@ -77,7 +77,7 @@ def drift_report(
     *,
     least_errors: float = LEAST_ERRORS,
 ) -> DriftReport:
-    """Compare the new `windows` with the set-up's held-out ones, under the snapshot's own adapters.
+    """Compare the new `windows` with the setup's held-out ones, under the snapshot's own adapters.
 
     vectors: routing vectors [n, d] of the new windows, where they are known already. least_errors: standard errors by
     which a region's mean loss must rise to count as drift.
@@ -142,10 +142,10 @@ def _by_user(
 def _false_positive_rate(
     owner: np.ndarray, period: np.ndarray, loss: np.ndarray, least_errors: float, seed: int
 ) -> float:
-    """The share of regions that count as drifted when their users' periods are shuffled; NaN where none can be told."""
+    """The share of regions that count as drifted when their users' periods are shuffled; NaN where no region has two users in each period."""
     size = int(owner.max()) + 1
     rare = np.minimum(np.bincount(owner[period], minlength=size), np.bincount(owner[~period], minlength=size)) < 2
-    comparable = ~rare[owner]  # of the others nothing can be told, shuffled or not
+    comparable = ~rare[owner]  # the others are undetermined, shuffled or not
     owner, period, loss = owner[comparable], period[comparable], loss[comparable]
     generator, alarms = np.random.default_rng(seed), []
     for _ in range(SHUFFLES if len(owner) else 0):

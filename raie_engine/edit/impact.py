@@ -1,6 +1,6 @@
 """What an edit changed for whom: the candidate against its parent, on windows that neither was trained on.
 
-Retention: set-up windows of the holdout, by which no adapter was chosen. Adaptation: the newest windows of the edit; its
+Retention: setup windows of the holdout, by which no adapter was chosen. Adaptation: the newest windows of the edit; its
 adapters were chosen by them, so it flatters the candidate a little; a second figure is of those windows whose target the
 parent knows, because the parent cannot recommend any other. All with the interval of the difference by user.
 """

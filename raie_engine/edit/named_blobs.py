@@ -30,7 +30,7 @@ class _Names:
 
 
 def view_of(blobs: Blobs, backbone_file: Path | None = None) -> ModelView:
-    """The snapshot that these blobs are. own: the Python file of a backbone of the user's own."""
+    """The snapshot that these blobs are. backbone_file: the Python file of a backbone of the user's own."""
     backbone: dict[str, str] = {}
     chunks: dict[str, int] = {}
     regions: dict[int, dict[str, str]] = {}
@@ -60,7 +60,7 @@ def named_blobs(view: ModelView) -> Blobs:
 
 
 def with_parts(blobs: Blobs, parts: ContentParts) -> Blobs:
-    """The blobs after a set-up or an edit; what its parts do not name stays."""
+    """The blobs after a setup or an edit; what its parts do not name stays."""
     gone = tuple(f"region/{region}/" for region in parts.regions)
     after = {name: data for name, data in blobs.items() if not name.startswith(gone)}
     after |= {f"backbone/{role}": data for role, data in parts.backbone.items()}

@@ -2,7 +2,7 @@
 
 prepare reads, routes and decides; `edit_tasks.py` says what is to be trained; finish puts the results together.
 Nothing here writes anywhere, so every step can be repeated, resumed elsewhere or thrown away.
-Legend: n new windows, m windows that waited in the Add buffer, d hidden size.
+Legend: n new windows, m pending windows of the Add buffer, d hidden size.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class PreparedEdit:
     """Everything decided before training; with the parent snapshot it fixes the result.
 
     windows: n; vectors float32 [n, d] of them. item_rows: [new items, d]. catalogue_chunk: ids that are new. late: rows
-    older than the watermark that came too late to be read. judged_after: adapters train on windows up to this time (epoch
-    seconds) and are judged on later ones.
+    older than the watermark that came too late to be read. train_until: adapters train on windows up to this time (epoch
+    seconds) and are validated on later ones.
     """
 
     plan: EditPlan

@@ -1,6 +1,6 @@
 """The edit plan as a value: what an edit will do to each region, and where each window goes.
 
-It prints, hashes and travels as bytes. Legend: n new windows, m windows that waited in the Add buffer, d
+It prints, hashes and travels as bytes. Legend: n new windows, m pending windows of the Add buffer, d
 dimensions. Angles in radians.
 """
 
@@ -78,8 +78,8 @@ class EditPlan:
     region id.
 
     decided_action int8 [n], decided_region int32 [n] (-1 for Add): what the gate said. action [n], region [n]:
-    after the buffer was looked at; -1 waits. buffer_action int8 [m], buffer_region int32 [m]: the same for
-    waiting windows. Windows of a region without an operation are left out: too few came, or the caller excluded
+    after the Add buffer was read; -1 is pending. buffer_action int8 [m], buffer_region int32 [m]: the same for
+    pending windows. Windows of a region without an operation are left out: too few came, or the caller excluded
     the region.
     """
 

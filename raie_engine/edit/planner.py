@@ -1,6 +1,6 @@
 """From decisions to an edit plan, and from a plan to the next region map: pure functions.
 
-Legend: n new windows, m windows that waited in the Add buffer, d dimensions. Angles in radians.
+Legend: n new windows, m pending windows of the Add buffer, d dimensions. Angles in radians.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = [
     "without",
 ]
 
-_ERRORS = 2.0  # standard errors of a share: a region as it was at set-up expands by mistake in one edit of forty
+_ERRORS = 2.0  # standard errors of a share: a region as it was at setup expands by mistake in one edit of forty
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +65,7 @@ def make_plan(
     """Turn the gate's decisions on the new windows into a plan; pure, so equal arguments give an equal digest.
 
     A region is touched when at least gate.min_windows windows reach it and `only`, if given, names it; `only` is
-    how a caller leaves regions alone that still predict well (see `drift`). Waiting windows form new regions,
+    how a caller leaves regions alone that still predict well (see `drift`). Pending windows form new regions,
     whose ids start at next_region_id, once the buffer holds gate.buffer of them.
 
     Raises: WrongBackbone for vectors or a buffer of another routing space; InputError for arrays of different

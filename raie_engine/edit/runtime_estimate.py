@@ -1,4 +1,4 @@
-"""How long an edit will take: its sample passes times what one pass takes here and now."""
+"""How long an edit will take: the training samples it will see times the time of one, measured here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Set-up: the first slice of a log becomes a frozen backbone, its regions and everything later edits lean on.
+"""Setup: the first slice of a log becomes a frozen backbone, its regions and everything later edits lean on.
 
 Legend: n windows, d hidden size, k regions.
 """
@@ -37,9 +37,9 @@ __all__ = ["SetUp", "SplitWindows", "keep_sample", "newest", "set_up", "split_se
 
 @dataclass(frozen=True)
 class SplitWindows:
-    """The windows of the set-up slice: `train`, and of its newest ones `validation` and `holdout`, by user.
+    """The windows of the setup slice: `train`, and of its newest ones `validation` and `holdout`, by user.
 
-    validation stops training and judges adapters; by holdout nothing is trained or chosen: retention is measured there.
+    validation stops training and chooses adapters; by holdout nothing is trained or chosen: retention is measured there.
     Drift is measured against both.
     """
 
@@ -178,14 +178,14 @@ def _frozen(
     backbone = load_backbone(*given, configured_backbone_file(config.backbone))
     if backbone.known_items != items:
         raise WrongBackbone(
-            f"expected a backbone that knows the {items} items of the set-up slice, found one that knows "
+            f"expected a backbone that knows the {items} items of the setup slice, found one that knows "
             f"{backbone.known_items}; give the log and the --until that it was trained with"
         )
     return backbone, (mean_metrics(ranks(adapter_scores(backbone, None), split.validation))["NDCG@10"],)
 
 
 def _catalogue_chunk(past: Interactions) -> bytes:
-    """The ids of the set-up slice alone: those that only later rows hold are for later edits to append."""
+    """The ids of the setup slice alone: those that only later rows hold are for later edits to append."""
     known = past.catalogue.first(users=int(past.user.max()) + 1, items=int(past.item.max()))
     return known.chunk_since(Catalogue())
 

@@ -41,7 +41,7 @@ PART = 128  # windows: at d = 64 smaller parts lose more on one thread than they
 
 @dataclass(frozen=True)
 class RegionWindows:
-    """What one region trains on and is judged on; replay: the part of its past that it trains on."""
+    """What one region trains on and is validated on; replay: the part of its past that it trains on."""
 
     new: Windows
     past: Windows
@@ -74,7 +74,7 @@ def pooled(parts: Sequence[RegionWindows]) -> RegionWindows:
 
 
 def _transitions(view: ModelView, prepared: PreparedEdit, parts: Iterable[RegionWindows]) -> bytes | None:
-    """What followed what in the new and in all past windows of the touched regions."""
+    """Item transition counts of the new and of all past windows of the touched regions."""
     rows = len(view.backbone.item_table()) + len(prepared.item_rows)
     return transitions_of(
         [windows for part in parts for windows in (part.new, part.past)], view.settings.engine, rows
@@ -98,7 +98,7 @@ def trial_task(view: ModelView, prepared: PreparedEdit) -> TrainTask:
 
 
 def touched_windows(view: ModelView, prepared: PreparedEdit) -> RegionWindows:
-    """What the shared adapter of an edit trains on and is judged on. Raises: InputError where no region is touched."""
+    """What the shared adapter of an edit trains on and is validated on. Raises: InputError where no region is touched."""
     return pooled(list(_all_region_windows(view, prepared).values()))
 
 
@@ -178,7 +178,7 @@ def task_of(
 ) -> TrainTask:
     """The task of an adapter that begins anew and counts nothing, of one region or of all together.
 
-    item_rows: [new items, d] of all items that came since the set-up, titles: theirs. seed: of the edit. touched: regions
+    item_rows: [new items, d] of all items that came since the setup, titles: theirs. seed: of the edit. touched: regions
     that it touches.
     """
     config = view.settings.engine

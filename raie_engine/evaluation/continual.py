@@ -1,7 +1,7 @@
 """How a model that is edited again and again adapts and forgets, from its scores alone.
 
-a[i][j] is the score on slice j after edit i; edit 0 is the set-up. Slice 0 is the set-up's, slice j is what edit j learns
-from, and slice T + 1 is never learnt from. ahead[j - 1] = a[j - 1][j]: slice j, before any edit has learnt from it.
+a[i][j] is the score on slice j after edit i; edit 0 is the setup. Slice 0 is the setup's, slice j is what edit j learns
+from, and slice T + 1 is never learned from. ahead[j - 1] = a[j - 1][j]: slice j, before any edit has learned from it.
 Every function takes arrays with any axes in front, so that a bootstrap passes all its draws at once. Higher is better in
 all but forgetting and intransigence. Where nothing can be averaged the result is NaN.
 Legend: T edits; a [.., T + 1, T + 2], ahead [.., T + 1].
@@ -29,7 +29,7 @@ Scores = npt.NDArray[np.float64]
 def backward_transfer(a: Scores) -> Scores:
     """BWT = mean over j < T of (a[T][j] - a[j][j]): what the later edits did to the earlier slices.
 
-    Source: Lopez-Paz and Ranzato, arXiv 1706.08840. Departs from it: the set-up's slice counts as one of the earlier.
+    Source: Lopez-Paz and Ranzato, arXiv 1706.08840. Departs from it: the setup's slice counts as one of the earlier.
     """
     edits = a.shape[-2] - 1
     return _mean(a[..., edits, :edits] - _right_after(a)[..., :edits])
@@ -61,12 +61,12 @@ def forward_transfer(next_slice: Scores, never: Scores) -> Scores:
 
 
 def plasticity(a: Scores) -> Scores:
-    """Mean over j >= 1 of a[j][j]: how well each slice was learnt."""
+    """Mean over j >= 1 of a[j][j]: how well each slice was learned."""
     return _mean(_right_after(a)[..., 1:])
 
 
 def intransigence(a: Scores, joint: Scores) -> Scores:
-    """Mean over j >= 1 of (joint[j][j] - a[j][j]): what was not learnt that retraining on everything learns."""
+    """Mean over j >= 1 of (joint[j][j] - a[j][j]): what was not learned that retraining on everything learns."""
     return plasticity(joint) - plasticity(a)
 
 
@@ -76,7 +76,7 @@ def prequential(next_slice: Scores) -> Scores:
 
 
 def final(next_slice: Scores) -> Scores:
-    """a[T][T + 1]: the last slice, which no strategy ever learnt from."""
+    """a[T][T + 1]: the last slice, which no strategy ever learned from."""
     return next_slice[..., -1]
 
 

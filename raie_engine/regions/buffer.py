@@ -48,14 +48,14 @@ class AddBuffer:
         """The windows of these rows (indices or mask)."""
         return AddBuffer(self.windows.take(rows), self.vectors[rows], self.space)
 
-    def extended(self, other: AddBuffer) -> AddBuffer:
-        """These windows, then the other's. Raises: WrongBackbone when the spaces differ."""
-        if other.space != self.space:
+    def extended(self, later: AddBuffer) -> AddBuffer:
+        """These windows, then the later ones. Raises: WrongBackbone when the spaces differ."""
+        if later.space != self.space:
             raise WrongBackbone(
-                f"expected waiting windows of routing space {self.space[:12]}, found {other.space[:12]}"
+                f"expected pending windows of routing space {self.space[:12]}, found {later.space[:12]}"
             )
-        windows = concatenate([self.windows, other.windows])
-        return AddBuffer(windows, np.concatenate([self.vectors, other.vectors]), self.space)
+        windows = concatenate([self.windows, later.windows])
+        return AddBuffer(windows, np.concatenate([self.vectors, later.vectors]), self.space)
 
     def to_bytes(self) -> bytes:
         """Lossless bytes, equal in any process."""

@@ -147,7 +147,7 @@ class PosteriorGate:
     Beyond that region's R_max: Add. Inside its R_k and ahead of the runner-up by `margin`: Update. Else: Expand.
 
     A posterior is relative: a window far from everything still has a region with probability near 1. So Add asks
-    an absolute question, whether the window lies in the calibrated tail of its region's own set-up windows;
+    an absolute question, whether the window lies in the calibrated tail of its region's own setup windows;
     within one region the log-likelihood falls with the angle, so that tail is the angle beyond R_max. A window
     inside R_k that two regions claim about equally is an Expand, as in equation 4.
 

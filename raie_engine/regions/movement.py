@@ -60,7 +60,7 @@ def move_region(
     (`grow`: never down), kappa towards their estimate. R never passes R_max, which stays.
 
     Source: arXiv 2603.00638, equations 5 and 6; equation 8 as a limit, see `_kept_apart` and `_room`.
-    Departs from the paper: R follows a quantile as at set-up, instead of growing by a constant gap.
+    Departs from the paper: R follows a quantile as at setup, instead of growing by a constant gap.
     """
     rate = movement * len(vectors) / (len(vectors) + prior_strength)
     pull = np.where(expanding, _EXPAND_PULL, 1.0)
@@ -98,7 +98,7 @@ def _room(centre: Floats, others: Neighbours) -> float:
     """The radius at which the region would touch one that was apart from it.
 
     Balls that overlap already, as they do in many dimensions, are divided by which centre is nearest; for them
-    R_max, beyond which none of the region's own set-up windows lay, is the limit.
+    R_max, beyond which none of the region's own setup windows lay, is the limit.
     """
     room = (angles(others.centres @ centre) - others.radius)[others.apart]
     return float(room.min()) if len(room) else float(np.pi)

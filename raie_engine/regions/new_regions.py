@@ -1,6 +1,6 @@
 """New regions from the windows that belong nowhere: cluster them, and keep what looks like a region.
 
-Legend: m waiting windows, d dimensions. Angles in radians. A cluster becomes a region when it is large enough, not
+Legend: m pending windows, d dimensions. Angles in radians. A cluster becomes a region when it is large enough, not
 much looser than the loosest region there is, and its centre lies outside the region whose centre is nearest. A cluster
 whose centre lies inside that region is its fringe: its windows go to the nearest region as Expand. All else waits on.
 """
@@ -20,7 +20,7 @@ from raie.engine.regions.region_map import RegionMap, angles, region_shape
 __all__ = ["NewRegion", "propose_regions"]
 
 _LOOSENESS = 1.25
-"""A new region's radius may be this many times the largest R_max: the new is not yet learnt and lies wider."""
+"""A new region's radius may be this many times the largest R_max: the new is not yet learned and lies wider."""
 
 _TRIM = 3.0 * 1.4826  # median absolute deviations; the factor makes them standard deviations of a normal spread
 
@@ -69,7 +69,7 @@ def propose_regions(
 
 
 def _clusters(vectors: Floats, min_region: int, max_added: int, seed: int) -> list[npt.NDArray[np.int64]]:
-    """Rows of each cluster: twice as many as may be added, so that strays need not share one with a region."""
+    """Rows of each cluster: twice as many as may be added, so that outliers need not share one with a region."""
     directed = np.flatnonzero(vectors.any(axis=1))
     for k in range(min(2 * max_added, 2 * len(directed) // min_region), 0, -1):
         try:
@@ -98,7 +98,7 @@ def _merged(
 
 
 def _trimmed(vectors: Floats, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The rows without those much farther from the centre than most: k-means hands every stray to some cluster."""
+    """The rows without those much farther from the centre than most: k-means hands every outlier to some cluster."""
     spread = angles(vectors[rows] @ _direction(vectors[rows]))
     middle = np.median(spread)
     deviation = np.median(np.abs(spread - middle))

@@ -191,7 +191,7 @@ def choose_regions(vectors: Floats, config: RegionConfig, seed: int) -> KChoice:
 def fit_regions(
     vectors: Floats, config: RegionConfig, seed: int, space: str, regions: int = 0
 ) -> tuple[RegionMap, Ints]:
-    """Cluster the set-up windows' unit vectors [n, d] into regions 0 to K-1: the map, and each window's region
+    """Cluster the setup windows' unit vectors [n, d] into regions 0 to K-1: the map, and each window's region
     [n].
 
     K is `regions`, else config.regions, else what `choose_regions` takes. R_k is the q-quantile of the members'

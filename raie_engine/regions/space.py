@@ -1,6 +1,6 @@
 """The routing space: where windows are compared, after what all encodings share has been taken out.
 
-z = normalise(P (e - m)), with e a window's encoding by the bare frozen backbone, m the mean set-up encoding and
+z = normalise(P (e - m)), with e a window's encoding by the frozen backbone, m the mean setup encoding and
 P the projection off the top principal components. Without the mean taken out all windows look alike and the
 decisions are noise. A space belongs to one backbone, and vectors of two spaces are never compared.
 """
@@ -74,7 +74,7 @@ class RoutingSpace:
 
 
 def fit_space(encodings: Floats, remove_components: int, backbone_digest: str) -> RoutingSpace:
-    """The routing space of set-up encodings [n, d].
+    """The routing space of setup encodings [n, d].
 
     Raises: NotFinite with the number of bad rows; InputError for no window or too many components.
     Source: Mu and Viswanath, "All-but-the-Top" (ICLR 2018), for taking out the mean and the top components.

@@ -20,7 +20,7 @@ APPENDED = "appended item rows"
 
 
 def _restored(state: State, task_data: TaskData) -> tuple[nn.Module, Tensor]:
-    """The backbone with the state's weights, and the rows of the items that came since the set-up."""
+    """The backbone with the state's weights, and the rows of the items that came since the setup."""
     model = load_backbone(*task_data.base.backbone_bytes, task_data.base.backbone_file)
     assert isinstance(model, nn.Module), "only a module has weights to fine-tune"
     tuned = load_tensors(state["weights"]) if state else {}
@@ -85,5 +85,5 @@ JOINT = Strategy(
     _retrain,
     _retrained_score,
     replays=True,
-    differs="all windows so far, as a set-up trains, until it stops improving",
+    differs="all windows so far, as a setup trains, until it stops improving",
 )

@@ -23,7 +23,7 @@ Loss = Callable[[Contexts, Tensor], Tensor]
 def evolved(
     state: State, task_data: TaskData, *, loss: Callable[[Adapter], Loss] | None = None, replays: bool = False
 ) -> LearnedState:
-    """The state's adapter, or a fresh one, after training on the lesson.
+    """The state's adapter, or a fresh one, after training on the task data.
 
     loss: of the live adapter, where it is not the loss that all share.
     """
@@ -58,12 +58,12 @@ def train_one(
 
 
 def score(state: State, task_data: TaskData) -> Score:
-    """Scores under the state's adapter, or under the bare backbone before the first lesson."""
+    """Scores under the state's adapter, or under the frozen backbone before the first edit."""
     return adapter_scores(task_data.backbone, adapter_of(state, task_data.backbone))
 
 
 def _wide(state: State, task_data: TaskData) -> LearnedState:
-    """An adapter with as much rank as all regions of the set-up have together."""
+    """An adapter with as much rank as all regions of the setup have together."""
     regions, size = len(task_data.base.content.regions), task_data.config.adapter
     config = replace(
         size, rank=size.rank * regions, alpha=size.alpha * regions, item_rank=size.item_rank * regions

@@ -1,4 +1,4 @@
-"""MoLE: LoRA experts side by side in every layer, mixed by a gate that is learnt with them.
+"""MoLE: LoRA experts side by side in every layer, mixed by a gate that is learned with them.
 
     delta(x) = sum over experts e of g_e(x) B_e A_e x,   g = softmax(W x)
 
@@ -80,7 +80,7 @@ def _learn(state: State, task_data: TaskData) -> LearnedState:
 
 
 def _begun(state: State, task_data: TaskData) -> tuple[Adapter, dict[str, Tensor]]:
-    """Live experts and gates: those of the state, or as many fresh experts as the set-up has regions."""
+    """Live experts and gates: those of the state, or as many fresh experts as the setup has regions."""
     experts, size = len(task_data.base.content.regions), task_data.config.adapter
     config = replace(size, rank=size.rank * experts, alpha=size.alpha * experts)
     start, gates = _read(state, task_data.backbone)

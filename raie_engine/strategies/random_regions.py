@@ -1,7 +1,7 @@
 """Random regions: what an edit does to its regions, done to regions that mean nothing.
 
 Every window belongs to the region that a hash of its items says; the regions are as many and as large as those of the
-set-up. They keep old windows, and their shared adapter goes on from the last one, as in an edit. What RAIE gains over
+setup. They keep old windows, and their shared adapter goes on from the last one, as in an edit. What RAIE gains over
 this is what preference regions are worth beyond extra capacity.
 """
 
@@ -61,7 +61,7 @@ def _parts(state: State, task_data: TaskData) -> dict[int, RegionWindows]:
 
 
 def _kept(state: State, region: int, past: Windows, task_data: TaskData) -> Windows:
-    """The past windows that the region has kept, as RAIE's keep theirs: of the set-up's, and then of new ones too."""
+    """The past windows that the region has kept, as RAIE's keep theirs: of the setup's, and then of new ones too."""
     if f"{KEPT}/{region}" in state:
         return Windows.from_bytes(state[f"{KEPT}/{region}"])
     return keep_sample(past, task_data.config.edit.max_replay, [task_data.config.seed, region])
@@ -136,6 +136,6 @@ RANDOM_REGIONS = Strategy(
     _learn,
     _score,
     replays=True,
-    differs="counts what followed what",
+    differs="item transition counts",
     regions=_regions,
 )

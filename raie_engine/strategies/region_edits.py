@@ -63,6 +63,6 @@ RAIE = Strategy(
     _learn,
     _score,
     replays=True,
-    differs="trains what its plan touches; windows that belong nowhere wait; counts what followed what",
+    differs="trains what its plan touches; pending windows; item transition counts",
     regions=_regions,
 )

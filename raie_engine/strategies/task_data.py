@@ -1,6 +1,6 @@
 """What a strategy is: a pure function from a state and what is new to the next state, and one from a state to scores.
 
-Every strategy is given the same lesson. So whatever differs between two of them differs in their functions.
+Every strategy gets the same task data. So whatever differs between two of them differs in their functions.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from raie.engine.model import ModelView
 __all__ = ["LearnedState", "Score", "State", "Strategy", "TaskData", "task_data_of"]
 
 State = Blobs
-"""Bytes by name: what a strategy has learnt so far. Empty: the frozen backbone as it was set up."""
+"""Bytes by name: what a strategy has learned so far. Empty: the frozen backbone as it was set up."""
 
 Score = Callable[[Windows], Tensor]
 """Windows to scores [n, v]."""
@@ -37,10 +37,10 @@ Score = Callable[[Windows], Tensor]
 class TaskData:
     """One edit, as every strategy gets it.
 
-    base: the set-up, the same for all. number: of the edit, from 1. interactions: what an edit cuts its windows from, up
+    base: the setup, the same for all. number: of the edit, from 1. interactions: what an edit cuts its windows from, up
     to `until` (epoch seconds). new: windows to train on. validation: later ones, by which an epoch is chosen. past: new
-    windows of earlier edits and of the set-up. rows: the interactions that new and past windows are made of. item_rows:
-    [new items, d], of all items that have come since the set-up.
+    windows of earlier edits and of the setup. rows: the interactions that new and past windows are made of. item_rows:
+    [new items, d], of all items that have come since the setup.
     """
 
     base: ModelView
@@ -69,7 +69,7 @@ class TaskData:
 
     @property
     def titles(self) -> tuple[str, ...]:
-        """Of the items that have come since the set-up, for a backbone that reads them."""
+        """Of the items that have come since the setup, for a backbone that reads them."""
         frozen = self.base.backbone
         last = frozen.known_items + len(self.item_rows)
         return self.interactions.catalogue.titles[frozen.known_items : last] if frozen.reads_titles else ()
@@ -91,9 +91,9 @@ class TaskData:
 
 
 def task_data_of(base: ModelView, prepared: PreparedEdit, interactions: Interactions, number: int = 1) -> TaskData:
-    """The lesson of one edit that a registry holds, for strategies to stand beside it: the windows that it trained on.
+    """The task data of one edit that a registry holds, for strategies to be compared with it.
 
-    base: what it was made from. number: of the edit since the set-up. Raises: InputError for an edit that trained none.
+    base: what it was made from. number: of the edit since the setup. Raises: InputError for an edit that trained none.
     """
     windows = touched_windows(base, prepared)
     return TaskData(
@@ -110,9 +110,9 @@ def task_data_of(base: ModelView, prepared: PreparedEdit, interactions: Interact
 
 
 class LearnedState(NamedTuple):
-    """The state after a lesson and what it took.
+    """The state after an edit and its cost.
 
-    passes: windows passed in training. parameters: how many numbers were trained. touched: regions that changed, for a
+    samples_seen: training samples seen. parameters: trainable parameters. touched: regions that changed, for a
     strategy that has regions.
     """
 
@@ -132,7 +132,7 @@ class Strategy:
 
     name: as tables show it. source: who proposed it. learn, score: what it does; both pure. replays: trains on past
     windows too. differs: where, by its nature, it does not get what all others get. begin: what it takes from the
-    set-up besides the backbone. regions: the region [n] of each window, for a strategy that has regions.
+    setup besides the backbone. regions: the region [n] of each window, for a strategy that has regions.
     """
 
     name: str

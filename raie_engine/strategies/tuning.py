@@ -37,15 +37,15 @@ def tune(
 ) -> int:
     """Train `parameters` in place on the windows and leave the best epoch's values; returns the windows passed.
 
-    Two stages, as an edit has them: of all regions together, then of each alone. An epoch is judged as an edit judges an
-    adapter, and the values before training stay unless another epoch is better. retained: whether past windows judge too.
-    share: of the sample passes that an edit may take; who replays nothing passes the new windows more often instead, and
+    Two stages, as an edit has them: of all regions together, then of each alone. An epoch is validated as an edit validates an
+    adapter, and the values before training stay unless another epoch is better. retained: whether past windows validate too.
+    share: of the training samples seen that an edit may take; who replays nothing passes the new windows more often instead, and
     has as many windows' patience.
     """
     if not len(windows):
         return 0
     edit, samples_seen = task_data.config.edit, 0
-    # So many epochs are as many passes as one epoch of an edit.
+    # So many epochs see as many samples as one epoch of an edit.
     rounds = (len(task_data.new) + len(task_data.replay)) / len(windows)
 
     def validate() -> float:
@@ -73,7 +73,7 @@ def seen(task_data: TaskData, *, replays: bool) -> Windows:
 
 
 def adapter_of(state: State, backbone: Backbone) -> Adapter | None:
-    """The adapter that a state holds; None for the state before the first lesson."""
+    """The adapter that a state holds; None for the state before the first edit."""
     if not state:
         return None
     adapter = Adapter.from_blobs(state)

@@ -1,4 +1,4 @@
-"""Any strategy, with what followed what counted beside what it learnt, as RAIE counts it.
+"""Any strategy with item transition counts beside it, as RAIE has them.
 
 What RAIE gains over this is what it gains by more than counting.
 """
@@ -9,13 +9,14 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from raie.engine.bytes.stored_names import STORED
 from raie.engine.data.windows import Windows
 from raie.engine.strategies.task_data import LearnedState, Score, State, Strategy, TaskData
 from raie.engine.training.transition_counts import TransitionCounts, transitions_of
 
 __all__ = ["with_counts"]
 
-COUNTS = "what followed what"
+COUNTS = STORED["strategy state"]["item transition counts"]
 
 
 def with_counts(strategy: Strategy) -> Strategy:
@@ -40,7 +41,7 @@ def with_counts(strategy: Strategy) -> Strategy:
 
         return joined
 
-    differs = "; ".join(filter(None, [strategy.differs, "counts what followed what"]))
+    differs = "; ".join(filter(None, [strategy.differs, "item transition counts"]))
     return replace(strategy, name=f"{strategy.name} + counts", learn=learn, score=score, differs=differs)
 
 

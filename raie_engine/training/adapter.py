@@ -1,4 +1,4 @@
-"""A region's adapter: LoRA on every linear layer of the backbone, and what the region learnt about items.
+"""A region's adapter: LoRA on every linear layer of the backbone, and what the region learned about items.
 
     E_k = E + a_k B_k    score = h E_k^T + b_k    E: the frozen item table, h: hidden state under the region's LoRA
 
@@ -46,12 +46,12 @@ ITEM_ROWS = "item_rows 2"
 
 @dataclass(frozen=True, eq=False)
 class Adapter:
-    """Everything one region learnt.
+    """Everything one region learned.
 
     lora: tensors `<layer>.lora_A.weight` [r, inputs] and `<layer>.lora_B.weight` [outputs, r].
-    touched: int64 [t], the item rows a_k and b_k speak of, ascending. a: [t, r_i]. b: B_k [r_i, d]. bias: [t].
-    visible: item rows 1..visible are scored; rows appended later do not exist for this region. transitions: what followed
-    what, where the adapter counts it beside what it learnt.
+    item_ids: int64 [t], the item rows that a_k and b_k update, ascending. item_lora_a: a_k [t, r_i]. item_lora_b: B_k
+    [r_i, d]. bias: b_k [t]. vocab_size: item rows 1..vocab_size are scored; rows appended later do not exist for this
+    region. transitions: item transition counts, where the adapter has them.
     """
 
     backbone_digest: str
@@ -70,7 +70,7 @@ class Adapter:
         return self.alpha / self.rank
 
     def with_transition_counts(self, scores: Tensor, items: np.ndarray) -> Tensor:
-        """The scores [n, v] of contexts [n, L], joined with what followed what where the adapter counts that.
+        """The scores [n, v] of contexts [n, L], joined with the item transition counts where the adapter has them.
 
         Only the items that the adapter sees take part: rows appended later change no bit of theirs.
         """
@@ -228,7 +228,7 @@ def _peft_config(adapter: Adapter) -> bytes:
 def fresh_adapter(
     backbone: Backbone, config: AdapterConfig, item_ids: Tensor, seed: int, start: Adapter | None = None
 ) -> Adapter:
-    """An adapter that changes nothing yet, or continues `start`, with rows for the items `touched` [t] as well.
+    """An adapter that changes nothing yet, or continues `start`, with rows for the items `item_ids` [t] as well.
 
     An item rank of 0 means an adapter without item rows, and it stays without them.
 

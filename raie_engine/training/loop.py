@@ -51,7 +51,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Trained:
-    """Best parameters, the validation score of every epoch and the windows passed.
+    """Best parameters, the validation score of every epoch and the training samples seen.
 
     scores: epoch 0 is before training; all are 0 where nothing validates.
     """

@@ -55,11 +55,11 @@ class TrainTask:
     """All that training one adapter depends on, as bytes and arrays.
 
     backbone: (configuration, weights); item_rows: [new items, d] appended to its table. current: blobs of the adapter
-    that serves these windows now, None for the bare backbone. shared: blobs of the adapter trained on all touched regions
-    of this edit, {} where that left the bare backbone, None where there is none. new: windows of the edit; replay:
+    that serves these windows now, None for the frozen backbone. shared: blobs of the adapter trained on all touched regions
+    of this edit, {} where that left the frozen backbone, None where there is none. new: windows of the edit; replay:
     windows of the region's past; validation: the edit's newest windows and retained: later windows of the past, neither
-    of which is trained on. positions: last positions of a window the loss reads. transitions: what followed what, for the
-    trained adapter to count. titles: of the new items, where the log has titles. own: the Python file of a backbone of
+    of which is trained on. positions: last positions of a window the loss reads. transitions: item transition counts for
+    the trained adapter. titles: of the new items, where the log has titles. backbone_file: the Python file of a backbone of
     the user's own.
     """
 
@@ -85,9 +85,9 @@ class TrainTask:
 class TrainedRegion:
     """What the training of one region came to.
 
-    blobs: the adapter to serve from now on, {} for the bare backbone. chosen: "current", "shared" or "trained".
+    blobs: the adapter to serve from now on, {} for the frozen backbone. chosen: "current", "shared" or "trained".
     before, after: metrics on the validation windows and, prefixed "retained ", on the retained ones, under the current
-    and under the chosen adapter. passes: windows passed in training. seconds: wall time.
+    and under the chosen adapter. samples_seen: training samples seen. seconds: wall time.
     """
 
     region: int
@@ -102,8 +102,8 @@ class TrainedRegion:
 def train_region(task: TrainTask, progress: Progress | None = None, threads: int = 1) -> TrainedRegion:
     """Train one region and keep the better of the shared and the newly trained adapter, or the current one.
 
-    They are judged on windows none of them was trained on. The current one stays where it is better than both by more
-    than a standard error, because only the others know the new items. Without validation windows nothing can be judged,
+    They are compared on windows none of them was trained on. The current one stays where it is better than both by more
+    than a standard error, because only the others know the new items. Without validation windows nothing can be compared,
     and the trained one is taken. threads: of parts of a batch, side by side.
 
     Source: equation 7; idea 4 of the method for the shared adapter and the publication gate. Departs from the paper:
@@ -151,7 +151,7 @@ def _read(blobs: Mapping[str, bytes] | None, backbone: Backbone) -> Adapter | No
 
 
 def quality(measured: Mapping[str, float]) -> float:
-    """What an adapter is judged by: NDCG@10 on validation and on retained windows in equal parts, where they exist."""
+    """The validation score of an adapter: NDCG@10 on validation and on retained windows in equal parts, where they exist."""
     values = [measured[name] for name in ("NDCG@10", "retained NDCG@10") if not math.isnan(measured[name])]
     return sum(values) / len(values) if values else 0.0
 
@@ -165,7 +165,7 @@ def touched_items(windows: Windows) -> Tensor:
 def trained_parameters(adapter: Adapter, task: TrainTask) -> dict[str, Tensor]:
     """Of an adapter, what the task trains: all of it, but on top of a shared adapter only what is nearest to the scores.
 
-    Departs from the paper, where every adapter is trained whole: the shared one has learnt what holds for all regions.
+    Departs from the paper, where every adapter is trained whole: the shared one has learned what holds for all regions.
     Beyond that the last block and a bias per item gain as much, in two thirds of the time (docs/research.md).
     """
     return adapter.parameters() if task.shared is None else adapter.last_parameters()
@@ -240,11 +240,11 @@ def next_item_loss(
 def adapter_scores(
     backbone: Backbone, adapter: Adapter | None, *, delta: Delta | None = None, vocab_size: int | None = None
 ) -> Callable[[Windows], Tensor]:
-    """Windows -> scores [n, v] under one adapter, or under the bare backbone, as a Router scores them.
+    """Windows -> scores [n, v] under one adapter, or under the frozen backbone, as a Router scores them.
 
     Padding and items that were appended after the adapter, or the backbone, was trained score minus infinity. Scores are
     logits, to be compared within a window.
-    delta: what is added on the way, where it is not the adapter's own. visible: the last item row that is scored, where
+    delta: what is added on the way, where it is not the adapter's own. vocab_size: the last item row that is scored, where
     another training than the adapter's has reached further.
     """
     last = vocab_size or (backbone.known_items if adapter is None else adapter.vocab_size)
@@ -254,7 +254,7 @@ def adapter_scores(
         contexts = Contexts.of(windows)
         if adapter is None:
             scores = backbone.encode(contexts, delta) @ backbone.item_table().T
-        else:  # as it is now: training judges an adapter that it goes on to change
+        else:  # as it is now: training validates an adapter that it goes on to change
             own, table, bias = scoring_parts(backbone, adapter)
             scores = torch.addmm(bias, backbone.encode(contexts, delta or own), table.T)
         scores[:, last + 1 :] = float("-inf")
@@ -277,9 +277,9 @@ class _TargetRanks:
         retained = mean_metrics(self.retained)
         return mean_metrics(self.validation) | {f"retained {name}": value for name, value in retained.items()}
 
-    def lead(self, other: _TargetRanks) -> tuple[float, float]:
-        """By how much its quality is above the other's, and the standard error of that."""
-        pairs = (self.validation, other.validation), (self.retained, other.retained)
+    def lead(self, rival: _TargetRanks) -> tuple[float, float]:
+        """By how much its quality is above the rival's, and the standard error of that."""
+        pairs = (self.validation, rival.validation), (self.retained, rival.retained)
         gains = [per_window(own)["NDCG@10"] - per_window(its)["NDCG@10"] for own, its in pairs if len(own)]
         error = math.sqrt(sum(gain.var() / len(gain) for gain in gains))
         return sum(float(gain.mean()) for gain in gains) / max(len(gains), 1), error / max(len(gains), 1)

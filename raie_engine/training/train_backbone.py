@@ -58,7 +58,7 @@ def train_backbone(
     Source: arXiv 2309.07602 (full cross-entropy at all positions, temporal early stopping).
     """
     if not len(windows):
-        raise NothingToEdit("expected set-up windows to train a backbone, found none; see `raie data describe`")
+        raise NothingToEdit("expected setup windows to train a backbone, found none; see `raie data describe`")
     chosen = configured_class(config)
     with foreign_code(f"backbone.kind {config.kind!r}"):
         model = chosen.begin(config, items, windows.items.shape[1], titles=titles, seed=seed)

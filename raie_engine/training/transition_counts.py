@@ -1,4 +1,4 @@
-"""What followed what in the windows of an edit, and how that joins what an adapter says.
+"""Item transition counts of the windows of an edit, and how they join the scores of an adapter.
 
     p(i) is proportional to exp(score_i) (1 + w v q(i))
     q(i) = sum over d of FADE^(d - 1) C[x_d, i] / (C[x_d] + PRIOR), divided by the sum of FADE^(d - 1)
@@ -124,7 +124,7 @@ def count_transitions(windows: Windows, positions: int, weight: float, v: int) -
 
 
 def transitions_of(parts: Sequence[Windows], config: EngineConfig, v: int) -> bytes | None:
-    """The bytes of what followed what in all these windows; None where the configuration counts nothing."""
+    """The bytes of the item transition counts of all these windows; None where the configuration counts nothing."""
     weight = config.adapter.transition_weight
     if not weight or not parts:
         return None

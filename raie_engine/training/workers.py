@@ -84,7 +84,7 @@ def uninterrupted() -> Iterator[None]:
     """Processes begun in here never see Ctrl-C, which a terminal sends to all: the parent alone decides.
 
     A process half begun would complain of its parent, so what arrives meanwhile is heard afterwards. To block a signal
-    is not enough for that: another thread takes it, and Python tells the main one.
+    is not enough for that: another thread takes it, and Python notifies the main one.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield

@@ -138,7 +138,7 @@ class Edited:
 def as_if_evaluated(plan: EditPlan, trained: Mapping[int, TrainedRegion]) -> dict[int, TrainedRegion]:
     """The results as if the first addition had been found useless and the others useful.
 
-    A handful of held-out windows judges such small regions, so what they say differs from processor to processor.
+    Such small regions have a handful of held-out windows, so what these say differs from processor to processor.
     """
     judged = dict(trained)
     for region in plan.added:
@@ -187,7 +187,7 @@ class World:
 
     @property
     def ends(self) -> list[int]:
-        """The last second of the set-up, of both edits and of the test slice."""
+        """The last second of the setup, of both edits and of the test slice."""
         return [int(end) for end in self.log.truth.ends]
 
 

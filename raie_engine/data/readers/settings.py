@@ -1,4 +1,4 @@
-"""How a model's logs are read; decided at its set-up and stored with it."""
+"""How a model's logs are read; decided at its setup and stored with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A log's bytes: plain or compressed, told apart by their first bytes, whatever the file's name says.
+"""A log's bytes: plain or compressed, recognised by their first bytes, whatever the file's name says.
 
 What a small file may unpack to has a limit, so that it cannot fill the memory.
 """

@@ -62,7 +62,7 @@ def result_in(protocol: ComparisonProtocol, work: Path, metric: str) -> Comparis
 # --- What is cut
 
 
-def test_nobody_learns_from_a_user_or_a_row_that_judges(world: World, protocol: ComparisonProtocol) -> None:
+def test_nobody_learns_from_a_user_or_a_row_for_evaluation(world: World, protocol: ComparisonProtocol) -> None:
     held_out = protocol.windows.take(protocol.held_out)
     later = set(held_out.user[protocol.slice[protocol.held_out] > 0].tolist())
     asked = set(zip(held_out.user.tolist(), held_out.timestamp.tolist(), strict=True))
@@ -105,7 +105,7 @@ def test_a_log_that_cannot_be_cut_so_often_is_refused(world: World) -> None:
 # --- Who takes part
 
 
-def test_contestants_are_named_once_and_carry_their_options() -> None:
+def test_methods_are_named_once_and_carry_their_options() -> None:
     plain, changed = parse_methods(["raie", "raie[gate.policy=paper, edit.replay_ratio=0.5]", "raie"])
     assert (plain.name, plain.options) == ("RAIE", ())
     assert changed.options == (("edit.replay_ratio", 0.5), ("gate.policy", "paper"))
@@ -118,10 +118,10 @@ def test_contestants_are_named_once_and_carry_their_options() -> None:
 def test_a_strategy_with_counts_takes_options_too() -> None:
     (method,) = parse_methods(["replay+counts[adapter.transition_weight=0.3]"])
     assert method.name == "Replay + counts [adapter.transition_weight=0.3]"
-    assert method.implementation.differs == "counts what followed what"
+    assert method.implementation.differs == "item transition counts"
 
 
-def test_a_contestant_says_whether_it_replays() -> None:
+def test_a_method_says_whether_it_replays() -> None:
     every = parse_methods(["raie", "full", "replay", "replay[edit.replay_ratio=0]", "raie[edit.replay_ratio=0.5]"])
     assert [method.replays for method in every] == [True, False, True, False, True]
 
@@ -189,7 +189,7 @@ def test_an_interrupted_comparison_ends_as_one_that_was_never_stopped(
             assert_same(StepFiles.of(tmp_path, method, seed), StepFiles.of(work, method, seed))
 
 
-def test_cells_are_the_same_however_many_run_side_by_side(
+def test_step_results_are_the_same_however_many_run_side_by_side(
     protocol: ComparisonProtocol, work: Path, tmp_path: Path
 ) -> None:
     for seed in SEEDS:
@@ -224,7 +224,7 @@ def test_a_given_backbone_is_used_by_every_seed(
     assert read_blobs(tmp_path / "seed-5" / "setup.blobs")["backbone/weights"] == given[1]
 
 
-def test_a_damaged_cell_is_told(work: Path, tmp_path: Path) -> None:
+def test_a_damaged_step_result_is_refused(work: Path, tmp_path: Path) -> None:
     whole = StepFiles.of(work, WHO[0], 1).read(1)
     assert StepResult.from_bytes(whole.to_bytes()).touched == whole.touched
     with pytest.raises(DamagedArtifact):
@@ -234,7 +234,7 @@ def test_a_damaged_cell_is_told(work: Path, tmp_path: Path) -> None:
         read_blobs(tmp_path / "state")
 
 
-# --- Judging
+# --- Scoring
 
 
 def test_the_matrix_holds_the_mean_of_each_slice_and_seed(
@@ -306,7 +306,7 @@ def test_regions_gain_in_the_metric_that_was_asked_for(
 # --- Telling
 
 
-def test_tables_name_every_contestant_and_csv_holds_every_number(result: ComparisonResult) -> None:
+def test_tables_name_every_method_and_csv_holds_every_number(result: ComparisonResult) -> None:
     page = markdown(result, "Recall@10")
     for method_result in result.method_results:
         assert f"| {method_result.method.name} |" in page
@@ -340,7 +340,7 @@ def test_tables_have_headings_and_a_legend_for_every_column(result: ComparisonRe
     assert "difference to RAIE" in said
 
 
-def test_the_whole_outcome_is_plain_values(result: ComparisonResult) -> None:
+def test_the_whole_result_is_plain_values(result: ComparisonResult) -> None:
     values = json.loads(json.dumps(result.to_mapping()))
     assert [entry["name"] for entry in values["strategies"]] == [entry.name for entry in WHO]
     assert len(values["strategies"][0]["by_seed"]) == len(SEEDS)

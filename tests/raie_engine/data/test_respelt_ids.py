@@ -109,7 +109,7 @@ def test_swapped_columns_are_found_although_both_are_numbers(digits: bool) -> No
     log = read(new, catalogue)
     assert cause_of(log, catalogue, overlap(log, catalogue, MARK, None)) is None
     assert swapped(log, catalogue, held)
-    assert swapped(log, catalogue, []) is not digits, "popularity is what tells two ranges of numbers apart"
+    assert swapped(log, catalogue, []) is not digits, "popularity separates two ranges of numbers"
 
 
 def test_ids_that_no_rule_brings_back_are_found_by_what_earlier_slices_knew() -> None:

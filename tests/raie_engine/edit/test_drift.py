@@ -1,4 +1,4 @@
-"""Loss drift tells the regions that predict worse from those that only vary."""
+"""Loss drift separates the regions that predict worse from those that only vary."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from raie.engine.evaluation.continual import (
     retention,
 )
 
-# Two edits: rows are states, columns are the set-up, slices 1 and 2, and the last one.
+# Two edits: rows are states, columns are the setup, slices 1 and 2, and the last one.
 A = np.array([[0.50, 0.20, 0.10, 0.05], [0.40, 0.60, 0.20, 0.10], [0.45, 0.30, 0.70, 0.15]])
 JOINT = np.array([[0.50, 0.20, 0.10, 0.05], [0.50, 0.65, 0.20, 0.10], [0.50, 0.60, 0.80, 0.15]])
 NEXT_SLICE = np.array([0.20, 0.20, 0.15])

@@ -1,4 +1,4 @@
-"""Every strategy is a pure function of its state and the lesson, and learns what it claims to learn."""
+"""Every strategy is a pure function of its state and the task data, and learns what it claims to learn."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def named(key: str) -> Strategy:
 
 
 def task_data_with(task_data: TaskData, **options: Any) -> TaskData:
-    """The same lesson under other options of an edit."""
+    """The same task data under other options of an edit."""
     engine = replace(task_data.config, edit=replace(task_data.config.edit, **options))
     settings = replace(task_data.base.settings, engine=engine).to_bytes()
     return replace(task_data, base=view_of({**named_blobs(task_data.base), "shared/settings/0": settings}))
@@ -58,7 +58,7 @@ def protocol(world: World) -> ComparisonProtocol:
 
 @pytest.fixture(scope="module")
 def taught(world: World, protocol: ComparisonProtocol) -> list[TaskData]:
-    """The set-up and two lessons."""
+    """The task data of the setup and of two edits."""
     return list(task_data_of_edits(protocol, world.view))
 
 
@@ -66,7 +66,7 @@ def taught(world: World, protocol: ComparisonProtocol) -> list[TaskData]:
 def _states(
     key: str, protocol: ComparisonProtocol, first: TaskData, second: TaskData
 ) -> tuple[State, State, State]:
-    """Before anything, after one lesson and after two."""
+    """Before anything, after one edit and after two."""
     strategy = named(key)
     begun = strategy.begin({}, first).state
     once = strategy.learn(begun, first).state
@@ -153,7 +153,7 @@ def test_regions_that_an_edit_does_not_touch_keep_every_byte_and_their_ranks(
 
 
 def _only(task_data: TaskData, touched: int) -> State:
-    """The set-up's blobs with a gate that so many windows must reach that only the busiest regions are touched."""
+    """The setup's blobs with a gate that so many windows must reach that only the busiest regions are touched."""
     view = task_data.base
     settings = view.settings
     windows = concatenate([task_data.new, task_data.validation])
@@ -214,7 +214,7 @@ def test_who_replays_nothing_has_as_many_windows_patience(taught: list[TaskData]
     assert len(task_data.replay) == len(task_data.new)
 
     def samples_seen(windows: Windows) -> int:
-        still = {"still": torch.zeros(1, requires_grad=True)}  # nothing that is learnt changes a score
+        still = {"still": torch.zeros(1, requires_grad=True)}  # nothing that is learned changes a score
         return tune(
             still,
             lambda contexts, target: still["still"].sum(),
@@ -286,7 +286,7 @@ def test_random_regions_keep_old_windows_as_an_edit_does(
     for windows in kept.values():
         assert len(windows) == most
         recent = windows.timestamp > protocol.ends[0]
-        assert 0 < recent.sum() < most, "of the set-up's windows and of new ones"
+        assert 0 < recent.sum() < most, "of the setup's windows and of new ones"
     others = {**state, **{name: windows.take(slice(0, 5)).to_bytes() for name, windows in kept.items()}}
     assert dict(random.learn(state, second).state) != dict(random.learn(others, second).state)
 

@@ -202,7 +202,7 @@ def test_the_trained_adapter_counts_what_the_task_says_and_the_kept_one_what_it_
 
 
 def test_forgetting_counts_against_an_adapter() -> None:
-    """Retained windows that only the bare backbone recommends keep a region bare."""
+    """Retained windows that only the frozen backbone recommends keep a region bare."""
     retained = random_windows(60, LENGTH, ITEMS, seed=3)
     best = adapter_scores(BACKBONE, None)(retained).argmax(dim=1).numpy().astype(np.int32)
     retained = replace(retained, target=best)
