@@ -281,7 +281,7 @@ def _train_and_commit(
         content = _uploaded(registry, finished.parts, view.content)  # type: ignore[arg-type]
         candidate = ModelView(content, registry.get, view.backbone_file)
         progress("judging the candidate", 0, 1)
-        report = impact(view, candidate, prepared, finished, trained)
+        report = impact(view, candidate, prepared, finished, trained).to_mapping()
         if "known" in edit.parameters:  # of an edit that an older raie began it is not known
             report["known"] = edit.parameters["known"]
         progress("judging the candidate", 1, 1)

@@ -102,11 +102,11 @@ def measured(
     before, after = (found[each.id[:12]] for each in (other, snapshot))
     comparison = {
         "log": interactions.digest,
-        "adaptation": compared_ranks(before[0], after[0], new),
+        "adaptation": compared_ranks(before[0], after[0], new).to_mapping(),
         "adaptation_known": _of_known(
             open_view(registry, other, view.backbone_file), view, before[0], after[0], new
         ),
-        "retention": compared_ranks(before[1], after[1], view.holdout),
+        "retention": compared_ranks(before[1], after[1], view.holdout).to_mapping(),
         "untouched": sorted(other.content.regions.keys() - changed_regions(other.content, snapshot.content)),
     }
     return replace(measured, against=other.id, comparison=plain(comparison))
@@ -118,7 +118,7 @@ def _of_known(
     """The comparison on the new windows whose target the other snapshot knows too; it can recommend no other."""
     theirs = set(other.catalogue.items)
     known = np.array([False, *(item in theirs for item in view.catalogue.items)])[new.target]
-    return compared_ranks(before[known], after[known], new.take(known))
+    return compared_ranks(before[known], after[known], new.take(known)).to_mapping()
 
 
 def _readable(windows: Windows, view: ModelView) -> Windows:

@@ -15,6 +15,7 @@ STORED: Mapping[str, Mapping[str, str]] = {
     "adapter": {"item_ids": "touched", "item_lora_a": "a", "item_lora_b": "b", "vocab_size": "visible"},
     "cost": {"samples_seen": "passes"},
     "drift report": {"false_positive_rate": "false_alarms"},
+    "impact report": {"pending": "waiting", "samples_seen": "passes"},
     "prepared edit": {"train_until": "judged_after"},
     "region facts": {"samples_seen": "passes"},
     "slice": {"held_out": "judging"},

@@ -5,7 +5,7 @@ Legend: n windows, L positions, v item rows (row 0 is padding).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,16 @@ from torch import Tensor
 
 from raie.engine.data.windows import Windows
 
-__all__ = ["METRICS", "Difference", "mean_metrics", "paired_difference", "per_window", "ranks", "target_ranks"]
+__all__ = [
+    "METRICS",
+    "Difference",
+    "mean_metrics",
+    "paired_difference",
+    "paired_differences",
+    "per_window",
+    "ranks",
+    "target_ranks",
+]
 
 CUTOFFS = (5, 10, 20)
 METRICS = tuple(f"{name}@{k}" for name in ("Recall", "NDCG") for k in CUTOFFS)
@@ -82,19 +91,66 @@ def paired_difference(
     seed: int = 0,
     draws: int = 1000,
 ) -> Difference:
-    """Mean of after - before in `metric`, with a 95 % interval from a paired bootstrap by user, not by window.
+    """The mean change of one metric between two models on the same windows.
 
-    before, after: ranks [n] of the same windows. users: [n], whose they are. Without windows everything is NaN.
+    Args:
+        before: int64 [n], ranks of the windows' targets under the first model.
+        after: int64 [n], under the second.
+        users: [n], whose the windows are.
+        metric: one of METRICS.
+        seed: of the bootstrap.
+        draws: bootstrap samples.
+
+    Returns:
+        The mean of after - before, with a 95 % interval from a paired bootstrap by user, not by window; NaN without
+        windows.
     """
-    change = per_window(after)[metric] - per_window(before)[metric]
-    if not len(change):
-        return Difference(float("nan"), float("nan"), float("nan"))
+    return paired_differences(before, after, users, metrics=(metric,), seed=seed, draws=draws)[metric]
+
+
+def paired_differences(
+    before: np.ndarray,
+    after: np.ndarray,
+    users: np.ndarray,
+    *,
+    metrics: Sequence[str] = METRICS,
+    seed: int = 0,
+    draws: int = 1000,
+) -> dict[str, Difference]:
+    """The mean change of each metric; all metrics share the bootstrap samples, so each is as `paired_difference` has it.
+
+    Args:
+        before: int64 [n], ranks of the windows' targets under the first model.
+        after: int64 [n], under the second.
+        users: [n], whose the windows are.
+        metrics: some of METRICS.
+        seed: of the bootstrap.
+        draws: bootstrap samples.
+
+    Returns:
+        By metric the mean of after - before with its 95 % interval by user; NaN without windows.
+    """
+    if not len(before):
+        return {metric: Difference(float("nan"), float("nan"), float("nan")) for metric in metrics}
+    old, new = per_window(before), per_window(after)
+    changes = {metric: new[metric] - old[metric] for metric in metrics}
     _, owner = np.unique(users, return_inverse=True)
-    total, count = np.bincount(owner, change), np.bincount(owner)
-    generator = np.random.default_rng(seed)
-    share, means, step = np.full(len(count), 1 / len(count)), [], max(1, DRAWN_COUNTS // len(count))
+    totals, count = {metric: np.bincount(owner, change) for metric, change in changes.items()}, np.bincount(owner)
+    means: dict[str, list[np.ndarray]] = {metric: [] for metric in metrics}
+    for weight in _user_weights(len(count), draws, seed):
+        for metric, total in totals.items():
+            means[metric].append((weight @ total) / (weight @ count))
+    return {metric: _difference(changes[metric], np.concatenate(means[metric])) for metric in metrics}
+
+
+def _user_weights(users: int, draws: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each user counts in each bootstrap sample, int64 [., users], a part of the samples at a time."""
+    generator, share = np.random.default_rng(seed), np.full(users, 1 / users)
+    step = max(1, DRAWN_COUNTS // users)
     for start in range(0, draws, step):
-        weight = generator.multinomial(len(count), share, size=min(step, draws - start))  # [., users]
-        means.append((weight @ total) / (weight @ count))
-    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
+        yield generator.multinomial(users, share, size=min(step, draws - start))
+
+
+def _difference(change: np.ndarray, means: np.ndarray) -> Difference:
+    low, high = np.quantile(means, [0.025, 0.975])
     return Difference(float(change.mean()), float(low), float(high))

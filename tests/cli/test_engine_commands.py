@@ -59,6 +59,7 @@ PLANNED_REGION = {
     "starts_from",
 }
 IMPACT = {
+    "version",
     "gate",
     "retention",
     "adaptation",

@@ -8,7 +8,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raie.engine.evaluation.metrics import mean_metrics, paired_difference, ranks, target_ranks
+from raie.engine.evaluation.metrics import (
+    METRICS,
+    mean_metrics,
+    paired_difference,
+    paired_differences,
+    ranks,
+    target_ranks,
+)
 from tests.raie_engine.world import random_windows
 
 ITEMS = 12
@@ -156,3 +163,10 @@ def test_an_interval_is_the_same_again_and_with_fewer_draws_in_memory(monkeypatc
 def test_no_window_has_no_difference() -> None:
     nothing = np.zeros(0, np.int64)
     assert math.isnan(paired_difference(nothing, nothing, nothing).mean)
+
+
+def test_all_metrics_at_once_are_what_each_is_alone() -> None:
+    generator = np.random.default_rng(0)
+    before, after, users = (generator.integers(1, 30, 400) for _ in range(3))
+    together = paired_differences(before, after, users)
+    assert together == {metric: paired_difference(before, after, users, metric=metric) for metric in METRICS}
