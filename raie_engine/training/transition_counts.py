@@ -27,7 +27,15 @@ from raie.engine.config import EngineConfig
 from raie.engine.data.windows import Windows, concatenate
 from raie.engine.errors import DamagedArtifact
 
-__all__ = ["FADE", "REACH", "TransitionCounts", "count_transitions", "transitions_of"]
+__all__ = [
+    "FADE",
+    "REACH",
+    "TransitionCounts",
+    "count_transitions",
+    "faded_sums",
+    "sums_by_pair",
+    "transitions_of",
+]
 
 REACH = 4
 """How many places apart two items may be to count as a pair."""
@@ -60,15 +68,8 @@ class TransitionCounts:
 
     def after(self, items: NDArray[np.int32]) -> Tensor:
         """q of contexts [n, L], as float32 [n, v]; items that the counts do not know say nothing."""
-        n, v = len(items), self.rows
-        back = (items != 0).sum(axis=1, keepdims=True) - 1 - np.arange(items.shape[1])  # places before the end
-        row, slot = np.nonzero((items > 0) & (items < v) & (back < REACH))
-        first, fade = items[row, slot], FADE ** back[row, slot]
-        size = self.start[first + 1] - self.start[first]
-        entry = np.arange(size.sum()) + np.repeat(self.start[first] - np.cumsum(size) + size, size)
-        entry_index = np.repeat(row * v, size) + self.following[entry]
-        total = np.bincount(entry_index, np.repeat(fade, size) * self.share[entry], minlength=n * v) / _FADES
-        return torch.from_numpy(total.astype(np.float32)).view(n, v)
+        total = faded_sums(items, self.start, self.following, self.share, REACH) / _FADES
+        return torch.from_numpy(total.astype(np.float32))
 
     def joined(self, scores: Tensor, items: NDArray[np.int32]) -> Tensor:
         """The scores [n, v] of contexts [n, L], which are logits of p then; a score of minus infinity stays that."""
@@ -114,13 +115,59 @@ def count_transitions(windows: Windows, positions: int, weight: float, v: int) -
         fade = np.full(len(row), FADE ** (apart - 1))
         keys += [earlier * v + later, later * v + earlier]
         values += [fade, BACK * fade]
-    pairs, slot = np.unique(np.concatenate(keys), return_inverse=True)
-    count = np.bincount(slot, np.concatenate(values), minlength=len(pairs))
+    pairs, count = sums_by_pair(keys, values)
     first, following = pairs // v, (pairs % v).astype(np.int32)
     share = count / (np.bincount(first, count, minlength=v) + PRIOR)[first]
     real = (first > 0) & (following > 0)  # a target that no model knows is PAD
     start = np.searchsorted(first[real], np.arange(v + 1))
     return TransitionCounts(weight, start.astype(np.int64), following[real], share[real].astype(np.float32))
+
+
+def sums_by_pair(
+    keys: Sequence[NDArray[np.int64]], weights: Sequence[NDArray[np.float64]]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The distinct pairs of items and the sum of the weights of each.
+
+    Args:
+        keys: of each group of pairs `first x v + second`, int64.
+        weights: of each group what its pairs count, float64.
+
+    Returns:
+        The pairs, ascending int64 [p], and their sums, float64 [p].
+    """
+    pairs, slot = np.unique(np.concatenate(keys), return_inverse=True)
+    sums = np.bincount(slot, np.concatenate(weights), minlength=len(pairs))
+    return pairs, np.asarray(sums, np.float64)
+
+
+def faded_sums(
+    items: NDArray[np.int32],
+    start: NDArray[np.int64],
+    following: NDArray[np.int32],
+    share: NDArray[np.floating],
+    reach: int,
+) -> NDArray[np.float64]:
+    """What the items of contexts say of the next item: their shares, each position further back fading by FADE.
+
+    Args:
+        items: [n, L], left-justified, 0 behind the last.
+        start: int64 [v + 1]. The items that came after x stand at start[x]:start[x + 1].
+        following: int32 [p], those items.
+        share: [p], of x's count.
+        reach: how many positions from the end are read.
+
+    Returns:
+        Sums [n, v].
+    """
+    n, v = len(items), len(start) - 1
+    back = (items != 0).sum(axis=1, keepdims=True) - 1 - np.arange(items.shape[1])  # positions before the end
+    row, slot = np.nonzero((items > 0) & (items < v) & (back < reach))
+    first, fade = items[row, slot], FADE ** back[row, slot]
+    size = start[first + 1] - start[first]
+    entry = np.arange(size.sum()) + np.repeat(start[first] - np.cumsum(size) + size, size)
+    target = np.repeat(row * v, size) + following[entry]
+    sums = np.bincount(target, np.repeat(fade, size) * share[entry], minlength=n * v)
+    return np.asarray(sums, np.float64).reshape(n, v)
 
 
 def transitions_of(parts: Sequence[Windows], config: EngineConfig, v: int) -> bytes | None:

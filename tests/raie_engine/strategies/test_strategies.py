@@ -22,7 +22,7 @@ from raie.engine.edit.named_blobs import named_blobs, view_of
 from raie.engine.edit.pipeline import prepare_edit
 from raie.engine.evaluation.metrics import mean_metrics, ranks
 from raie.engine.strategies import STRATEGIES, State, Strategy, TaskData, strategy_named
-from raie.engine.strategies.counting import FADE, transitions
+from raie.engine.strategies.counting import pair_counts
 from raie.engine.strategies.e_bpr import editing_loss
 from raie.engine.strategies.lsat import merged
 from raie.engine.strategies.lwf import TEMPERATURE, distilled
@@ -31,7 +31,7 @@ from raie.engine.strategies.random_regions import hashed_regions
 from raie.engine.strategies.tuning import tune
 from raie.engine.training.adapter import Adapter, AdapterDelta
 from raie.engine.training.train_adapter import SHARED
-from raie.engine.training.transition_counts import TransitionCounts, transitions_of
+from raie.engine.training.transition_counts import FADE, TransitionCounts, transitions_of
 from tests.raie_engine.world import World, random_adapter, random_backbone, random_windows
 
 NAMED = [*STRATEGIES, "replay+counts", "full+counts"]
@@ -338,7 +338,7 @@ _BY_HAND = Interactions(
 
 
 def test_transitions_count_what_follows_what_less_the_farther_it_is() -> None:
-    pairs, weight = transitions(_BY_HAND, 4)
+    pairs, weight = pair_counts(_BY_HAND, 4)
     counted = {(int(pair) // 4, int(pair) % 4): float(count) for pair, count in zip(pairs, weight, strict=True)}
     assert counted == pytest.approx(
         {
