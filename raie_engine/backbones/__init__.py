@@ -34,9 +34,18 @@ __all__ = [
 
 
 def backbone_class(kind: str, backbone_file: Path | None = None) -> type[ItemModel]:
-    """The class of this kind; that of the user's Python file for the kind "file".
+    """The class of a kind of backbone.
 
-    Raises: KeyError for a kind that is not there; ConfigError for a file without a backbone.
+    Args:
+        kind: one of BACKBONES.
+        backbone_file: the user's Python file, for the kind "file".
+
+    Returns:
+        A class whose instances are backbones.
+
+    Raises:
+        KeyError: for an unknown kind.
+        ConfigError: for a file without a backbone.
     """
     if kind == "causal_lm":
         from raie.engine.backbones.causal_lm import CausalLm  # transformers takes seconds to import
@@ -50,10 +59,17 @@ def backbone_class(kind: str, backbone_file: Path | None = None) -> type[ItemMod
 def load_backbone(config: bytes, weights: bytes, backbone_file: Path | None = None) -> Backbone:
     """The frozen backbone of these bytes, whichever kind its configuration names.
 
-    backbone_file: the user's Python file, for a model that was set up with a backbone of the user's own.
+    Args:
+        config: canonical JSON with its kind.
+        weights: safetensors.
+        backbone_file: the user's Python file, for a model that was set up with a backbone of the user's own.
 
-    Raises: DamagedArtifact for an unknown kind or bytes that do not fit together; WrongBackbone where `backbone_file` is not the
-    file that the model was set up with.
+    Returns:
+        The backbone, whose parameters require no gradient.
+
+    Raises:
+        DamagedArtifact: for an unknown kind or bytes that do not fit together.
+        WrongBackbone: where `backbone_file` is not the file that the model was set up with.
     """
     fields = parse_json(config, "the configuration of a backbone")
     try:

@@ -42,8 +42,8 @@ class Cost:
 
 @dataclass(frozen=True)
 class RegionGain:
-    """One region of the last edit's map, or before: windows of the next slice that fell into it, and the gain there over the
-    backbone that is never edited, in one metric.
+    """One region of an edit's map: the windows of the next slice that fell into it, and the gain there over the backbone
+    that is never edited, in one metric.
     """
 
     region: int

@@ -81,8 +81,8 @@ def totals(protocol: ComparisonProtocol, step_results: Sequence[Sequence[StepRes
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """One method: matrix a [q, T + 1, T + 2] and prequential [q, T + 1]; by metric and measure the value and its difference
-    to the reference, each with a 95 % interval.
+    """One method: matrix a [q, T + 1, T + 2] and prequential [q, T + 1]; by metric and measure the value and its
+    difference to the reference, each with a 95 % interval.
     """
 
     matrix: np.ndarray
@@ -135,7 +135,7 @@ def _resampled(sums: Totals, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray
 def _measures(
     a: np.ndarray, next_slice: np.ndarray, never: np.ndarray, joint: np.ndarray | None
 ) -> dict[str, np.ndarray]:
-    """Every one of MEASURES, [D, q]. never: next_slice of the backbone that is never edited; joint: a of joint retraining."""
+    """Every one of MEASURES, [D, q]. never: next_slice of the never edited backbone; joint: a of joint retraining."""
     return {
         "prequential": prequential(next_slice),
         "final": final(next_slice),

@@ -8,7 +8,8 @@ edit 1, edit 2, test (or a test slice after each edit). In an edit's slice some 
 - broaden, and mostly take the fringe of their own topic: Expand;
 - turn to a new topic, of which the setup holds no more than glimpses: Add.
 
-The edits touch different topics unless the configuration says otherwise, so that the first can be rolled back under the second.
+The edits touch different topics unless the configuration says otherwise, so that the first can be rolled back under
+the second.
 """
 
 from __future__ import annotations

@@ -49,9 +49,9 @@ class RegionDrift:
 
 @dataclass(frozen=True)
 class DriftReport:
-    """before, now: windows compared. nowhere: new windows that the gate would add. false_positive_rate: the share of regions
-    that count as drifted on shuffled periods; NaN where no region has two users in each. regions: every one of the map,
-    those that no new window reached among them.
+    """before, now: windows compared. nowhere: new windows that the gate would add. false_positive_rate: the share of
+    regions that count as drifted on shuffled periods; NaN where no region has two users in each. regions: every region
+    of the map, also one that no new window reached.
     """
 
     before: int
@@ -142,7 +142,10 @@ def _by_user(
 def _false_positive_rate(
     owner: np.ndarray, period: np.ndarray, loss: np.ndarray, least_errors: float, seed: int
 ) -> float:
-    """The share of regions that count as drifted when their users' periods are shuffled; NaN where no region has two users in each period."""
+    """The share of regions that count as drifted when their users' periods are shuffled.
+
+    NaN where no region has two users in each period.
+    """
     size = int(owner.max()) + 1
     rare = np.minimum(np.bincount(owner[period], minlength=size), np.bincount(owner[~period], minlength=size)) < 2
     comparable = ~rare[owner]  # the others are undetermined, shuffled or not

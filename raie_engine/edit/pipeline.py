@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raie.engine.backbones import Backbone
 from raie.engine.bytes.arrays import pack, unpack
 from raie.engine.bytes.stored_names import from_stored, to_stored
 from raie.engine.content import ContentParts, RegionFacts
@@ -39,7 +38,6 @@ __all__ = [
     "PreparedEdit",
     "appended_rows",
     "appended_titles",
-    "edited_backbone",
     "finish_edit",
     "new_windows",
     "prepare_edit",
@@ -200,11 +198,6 @@ def appended_titles(view: ModelView, prepared: PreparedEdit) -> tuple[str, ...]:
         return ()
     more = () if prepared.catalogue_chunk is None else (prepared.catalogue_chunk,)
     return Catalogue.from_chunks((*view.catalogue_chunks, *more)).titles[view.backbone.known_items :]
-
-
-def edited_backbone(view: ModelView, prepared: PreparedEdit) -> Backbone:
-    """The frozen backbone with the item rows that this edit appends."""
-    return view.backbone.with_item_rows(appended_rows(view, prepared.item_rows), appended_titles(view, prepared))
 
 
 @dataclass(frozen=True, eq=False)

@@ -60,13 +60,14 @@ class Operation:
 
 _ARRAYS = {
     "decided_action": np.int8,
-    "decided_region": np.int32,
     "action": np.int8,
     "region": np.int32,
     "buffer_action": np.int8,
     "buffer_region": np.int32,
 }
-_AXES = {name: "m" if name.startswith("buffer") else "n" for name in _ARRAYS}
+DECIDED_REGION = "decided_region"
+"""An array of stored plans that follows from the others."""
+_AXES = {name: "m" if name.startswith("buffer") else "n" for name in (*_ARRAYS, DECIDED_REGION)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,10 +78,9 @@ class EditPlan:
     parameters: the gate's name and every number the plan depends on. operations: one per touched region, by
     region id.
 
-    decided_action int8 [n], decided_region int32 [n] (-1 for Add): what the gate said. action [n], region [n]:
-    after the Add buffer was read; -1 is pending. buffer_action int8 [m], buffer_region int32 [m]: the same for
-    pending windows. Windows of a region without an operation are left out: too few came, or the caller excluded
-    the region.
+    decided_action int8 [n]: what the gate said. action int8 [n], region int32 [n]: after the Add buffer was read; -1 is
+    pending. buffer_action int8 [m], buffer_region int32 [m]: the same for pending windows. Windows of a region without
+    an operation are left out: too few came, or the caller excluded the region.
     """
 
     parent: str
@@ -93,7 +93,6 @@ class EditPlan:
     parameters: Mapping[str, Any]
     operations: tuple[Operation, ...]
     decided_action: npt.NDArray[np.int8]
-    decided_region: Ints
     action: npt.NDArray[np.int8]
     region: Ints
     buffer_action: npt.NDArray[np.int8]
@@ -141,13 +140,19 @@ class EditPlan:
         """Lossless bytes, equal in any process."""
         header = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in _ARRAYS}
         header["operations"] = [dataclasses.asdict(operation) for operation in self.operations]
-        return pack({"kind": "edit_plan", **header}, {name: getattr(self, name) for name in _ARRAYS})
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        return pack({"kind": "edit_plan", **header}, arrays | {DECIDED_REGION: self._decided_region})
+
+    @property
+    def _decided_region(self) -> Ints:
+        """The region int32 [n] that the gate named for each new window, -1 for Add: only Add windows are moved later."""
+        return np.where(self.decided_action == Action.ADD, PENDING, self.region).astype(np.int32)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> EditPlan:
         """The plan that `to_bytes` wrote. Raises: DamagedArtifact."""
-        header, arrays = unpack(data, "edit_plan", _ARRAYS, _AXES)
-        del header["kind"]
+        header, arrays = unpack(data, "edit_plan", {**_ARRAYS, DECIDED_REGION: np.int32}, _AXES)
+        del header["kind"], arrays[DECIDED_REGION]
         try:
             operations = tuple(
                 Operation(**{**fields, "action": Action(fields["action"]), "centre": tuple(fields["centre"])})

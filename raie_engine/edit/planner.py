@@ -98,7 +98,6 @@ def make_plan(
         },
         operations=tuple(operations),
         decided_action=decisions.action,
-        decided_region=decisions.region,
         action=pool.action[m:],
         region=pool.region[m:],
         buffer_action=pool.action[:m],

@@ -47,11 +47,10 @@ class KMeasurement:
 
 @dataclass(frozen=True)
 class KChoice:
-    """The chosen K, the measurement of every K tried, and whether the chosen one is balanced."""
+    """The chosen K, and the measurement of every K tried."""
 
     k: int
     measured: tuple[KMeasurement, ...]
-    balanced: bool
 
 
 def nearest_centre(vectors: Floats, centres: Floats) -> tuple[Ints, Floats]:
@@ -143,7 +142,7 @@ def choose_k(
     )
     balanced = [m for m in measured if m.largest_share <= _LARGEST_SHARE and m.smallest_share >= min_share]
     best = max(balanced or measured, key=lambda m: (m.silhouette, -m.k))
-    return KChoice(best.k, measured, bool(balanced))
+    return KChoice(best.k, measured)
 
 
 def _measure(held: Floats, centres: Floats) -> KMeasurement:

@@ -35,12 +35,23 @@ def tune(
     retained: bool,
     share: float = 1.0,
 ) -> int:
-    """Train `parameters` in place on the windows and leave the best epoch's values; returns the windows passed.
+    """Train `parameters` in place on the windows and leave the best epoch's values.
 
-    Two stages, as an edit has them: of all regions together, then of each alone. An epoch is validated as an edit validates an
-    adapter, and the values before training stay unless another epoch is better. retained: whether past windows validate too.
-    share: of the training samples seen that an edit may take; who replays nothing passes the new windows more often instead, and
-    has as many windows' patience.
+    Two stages, as an edit has them: of all regions together, then of each alone. An epoch is validated as an edit
+    validates an adapter, and the values before training stay unless another epoch is better. Without replay the new
+    windows are seen more often instead, with as many windows' patience.
+
+    Args:
+        parameters: by name; they require gradients.
+        loss: the mean loss of contexts and the items [n] after them.
+        score: of windows, under the parameters as they are.
+        task_data: the edit's.
+        windows: to train on.
+        retained: whether past windows validate too.
+        share: of the training samples that an edit may see.
+
+    Returns:
+        Training samples seen.
     """
     if not len(windows):
         return 0

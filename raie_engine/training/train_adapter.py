@@ -55,12 +55,12 @@ class TrainTask:
     """All that training one adapter depends on, as bytes and arrays.
 
     backbone: (configuration, weights); item_rows: [new items, d] appended to its table. current: blobs of the adapter
-    that serves these windows now, None for the frozen backbone. shared: blobs of the adapter trained on all touched regions
-    of this edit, {} where that left the frozen backbone, None where there is none. new: windows of the edit; replay:
-    windows of the region's past; validation: the edit's newest windows and retained: later windows of the past, neither
-    of which is trained on. positions: last positions of a window the loss reads. transitions: item transition counts for
-    the trained adapter. titles: of the new items, where the log has titles. backbone_file: the Python file of a backbone of
-    the user's own.
+    that serves these windows now, None for the frozen backbone. shared: blobs of the adapter trained on all touched
+    regions of this edit, {} where that left the frozen backbone, None where there is none. new: windows of the edit;
+    replay: windows of the region's past; validation: the edit's newest windows and retained: later windows of the past,
+    neither of which is trained on. positions: last positions of a window the loss reads. transitions: item transition
+    counts for the trained adapter. titles: of the new items, where the log has titles. backbone_file: the Python file of
+    a backbone of the user's own.
     """
 
     region: int
@@ -151,7 +151,14 @@ def _read(blobs: Mapping[str, bytes] | None, backbone: Backbone) -> Adapter | No
 
 
 def quality(measured: Mapping[str, float]) -> float:
-    """The validation score of an adapter: NDCG@10 on validation and on retained windows in equal parts, where they exist."""
+    """The validation score of an adapter.
+
+    Args:
+        measured: metrics of the validation windows and, prefixed "retained ", of the retained ones; NaN without windows.
+
+    Returns:
+        NDCG@10 on validation and on retained windows in equal parts, where they exist.
+    """
     values = [measured[name] for name in ("NDCG@10", "retained NDCG@10") if not math.isnan(measured[name])]
     return sum(values) / len(values) if values else 0.0
 
@@ -240,12 +247,17 @@ def next_item_loss(
 def adapter_scores(
     backbone: Backbone, adapter: Adapter | None, *, delta: Delta | None = None, vocab_size: int | None = None
 ) -> Callable[[Windows], Tensor]:
-    """Windows -> scores [n, v] under one adapter, or under the frozen backbone, as a Router scores them.
+    """Scores under one adapter, or under the frozen backbone, as a Router scores.
 
-    Padding and items that were appended after the adapter, or the backbone, was trained score minus infinity. Scores are
-    logits, to be compared within a window.
-    delta: what is added on the way, where it is not the adapter's own. vocab_size: the last item row that is scored, where
-    another training than the adapter's has reached further.
+    Args:
+        backbone: frozen, with a row for every item.
+        adapter: None for the frozen backbone.
+        delta: what is added inside the backbone, where it is not the adapter's own.
+        vocab_size: the last item row that is scored, where another training than the adapter's has reached further.
+
+    Returns:
+        A function of windows to scores [n, v]: logits, to be compared within a window. Padding and items that were
+        appended after the adapter, or the backbone, was trained score minus infinity.
     """
     last = vocab_size or (backbone.known_items if adapter is None else adapter.vocab_size)
 

@@ -6,7 +6,7 @@ Every rating is an interaction; items with fewer than 5 are left out, and every 
 ranked. The last item is the test, the one before it validates, what is before them trains. All items are ranked but those
 of the context. Prints one JSON line. An epoch takes 60 s on one core with SASRec, at most 105 with TiSASRec and 45 with
 BERT4Rec; the first two need some 60 of them, BERT4Rec gets 150.
-Reference values on MovieLens-1M, NDCG@10: SASRec with cross-entropy 0.182, BERT4Rec 0.15 to 0.16 (arXiv 2309.07602, 2207.02808).
+Reference NDCG@10 on MovieLens-1M: SASRec with cross-entropy 0.182, BERT4Rec 0.15 to 0.16 (arXiv 2309.07602, 2207.02808).
 """
 
 from __future__ import annotations

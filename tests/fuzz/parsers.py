@@ -107,9 +107,10 @@ def _plan() -> EditPlan:
     operation = Operation(0, Action.UPDATE, 3, 0, 0, (1.0, 0.0), 0.5, 0.6, 20.0, 9, 0.1, None, 0)
     marks: dict[str, Any] = {
         f"{name}{part}": np.zeros(3, kind)
-        for name in ("", "decided_", "buffer_")
+        for name in ("", "buffer_")
         for part, kind in (("action", np.int8), ("region", np.int32))
     }
+    marks["decided_action"] = np.zeros(3, np.int8)
     return EditPlan("p", 1, "s", "m", "w", "b", "radius", {"movement": 0.2}, (operation,), **marks)
 
 

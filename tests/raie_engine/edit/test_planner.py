@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import load
 
 from raie.engine.config import GateConfig, RegionConfig
 from raie.engine.data.windows import Windows
@@ -331,10 +332,11 @@ def test_what_is_always_true_of_a_plan(
     old = around(8, waited, seed=seed)
     buffer = AddBuffer(windows_for(old, first=10_000), old, SPACE)
     plan = planned(region_map, vectors, buffer=buffer, gate=dataclasses.replace(GATE, policy=policy))
-    np.testing.assert_array_equal(plan.decided_region == -1, plan.decided_action == Action.ADD)
     for operation in plan.operations:
         rows, buffer_rows = plan.rows(operation.region)
         assert operation.windows == len(rows) + len(buffer_rows) > 0
+    decided = gate_from(dataclasses.replace(GATE, policy=policy)).decide(region_map, vectors)
+    np.testing.assert_array_equal(load(plan.to_bytes())["decided_region"], decided.region)
     trained = sum(operation.windows for operation in plan.operations)
     assert trained + plan.pending + len(plan.left) == len(vectors) + waited
     after = apply_plan(region_map, plan)
