@@ -1,13 +1,16 @@
-"""Orders of rows that must be the same everywhere: a stable sort, and distinct codes by first appearance."""
+"""Arrays: names for their types, and orders of rows that are the same everywhere."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["first_appearance", "stable_order"]
+__all__ = ["Floats", "Ints", "first_appearance", "stable_order"]
+
+Floats: TypeAlias = NDArray[np.float32]
+Ints: TypeAlias = NDArray[np.int32]
 
 
 def stable_order(values: NDArray[np.integer[Any]]) -> NDArray[np.int64]:

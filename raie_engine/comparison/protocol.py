@@ -16,8 +16,8 @@ import torch
 
 from raie.engine.config import EngineConfig
 from raie.engine.data.interactions import Interactions, between
+from raie.engine.data.sampling import split_setup
 from raie.engine.data.windows import Windows, concatenate, cut_windows
-from raie.engine.edit.setup import split_setup
 from raie.engine.errors import InputError
 from raie.engine.model import ModelView
 from raie.engine.strategies import TaskData

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from raie.engine.arrays import Ints
 from raie.engine.errors import InputError, NotFinite
-from raie.engine.regions.kmeans import Ints
 
 __all__ = ["UNDETERMINED", "LossDrift", "loss_drift"]
 

@@ -22,10 +22,10 @@ from raie.engine.content import ContentParts, RegionFacts
 from raie.engine.data.catalogue import Catalogue
 from raie.engine.data.interactions import Interactions, Watermark, between, late_rows, watermark
 from raie.engine.data.readers.timestamps import iso
+from raie.engine.data.sampling import keep_sample
 from raie.engine.data.windows import Windows, concatenate, cut_windows
 from raie.engine.edit.plan import EditPlan
 from raie.engine.edit.planner import apply_plan, make_plan, next_buffer, without
-from raie.engine.edit.setup import keep_sample
 from raie.engine.errors import DamagedArtifact, NothingToEdit
 from raie.engine.model import ADAPTER_ROLES, SHARED_PREFIX, ModelView, pack_item_rows
 from raie.engine.regions.gate import Action, gate_from

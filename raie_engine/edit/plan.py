@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from raie.engine.arrays import Ints
 from raie.engine.bytes.arrays import pack, unpack
 from raie.engine.errors import DamagedArtifact, InputError
 from raie.engine.regions.gate import Action
-from raie.engine.regions.kmeans import Ints
 from raie.engine.regions.region_map import RegionMap
 
 __all__ = ["PENDING", "EditPlan", "Operation", "region_summary"]

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from raie.engine.arrays import Floats, Ints
 from raie.engine.config import GateConfig, RegionConfig
 from raie.engine.data.windows import Windows
 from raie.engine.edit.plan import PENDING, EditPlan, Operation
 from raie.engine.errors import InputError
 from raie.engine.regions.buffer import AddBuffer
 from raie.engine.regions.gate import Action, GateDecisions, gate_from, gate_parameters
-from raie.engine.regions.kmeans import Floats, Ints
 from raie.engine.regions.movement import Neighbours, RegionShape, move_region
 from raie.engine.regions.new_regions import NewRegion, propose_regions
 from raie.engine.regions.region_map import RegionMap, angles

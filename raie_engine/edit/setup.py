@@ -18,6 +18,7 @@ from raie.engine.content import ContentParts, RegionFacts
 from raie.engine.data.catalogue import Catalogue
 from raie.engine.data.interactions import Interactions, Watermark, between, watermark
 from raie.engine.data.known_ids import reference
+from raie.engine.data.sampling import SplitWindows, keep_sample, split_setup
 from raie.engine.data.windows import Windows, cut_windows
 from raie.engine.errors import NothingToEdit, WrongBackbone
 from raie.engine.evaluation.metrics import mean_metrics, ranks
@@ -32,20 +33,7 @@ from raie.engine.training.loop import Progress
 from raie.engine.training.train_adapter import adapter_scores
 from raie.engine.training.train_backbone import configured_backbone_file, configured_class, train_backbone
 
-__all__ = ["SetUp", "SplitWindows", "keep_sample", "newest", "set_up", "split_setup", "with_times"]
-
-
-@dataclass(frozen=True)
-class SplitWindows:
-    """The windows of the setup slice: `train`, and of its newest ones `validation` and `holdout`, by user.
-
-    validation stops training and chooses adapters; by holdout nothing is trained or chosen: retention is measured there.
-    Drift is measured against both.
-    """
-
-    train: Windows
-    validation: Windows
-    holdout: Windows
+__all__ = ["SetUp", "set_up", "with_times"]
 
 
 @dataclass(frozen=True)
@@ -57,20 +45,6 @@ class SetUp:
     report: Mapping[str, Any]
 
 
-def newest(windows: Windows, share: float) -> np.ndarray:
-    """Mask [n] of the windows whose target lies in the newest `share` of time; ties at the cut are older."""
-    if not len(windows):
-        return np.zeros(0, bool)
-    return np.asarray(windows.timestamp > np.quantile(windows.timestamp, 1 - share))
-
-
-def split_setup(windows: Windows, share: float) -> SplitWindows:
-    """Hold out the newest `share` of the windows; users of even rows validate, users of odd rows are the holdout."""
-    tail = newest(windows, share)
-    even = windows.user % 2 == 0
-    return SplitWindows(windows.take(~tail), windows.take(tail & even), windows.take(tail & ~even))
-
-
 def _require_enough(split: SplitWindows, past: Interactions, config: EngineConfig) -> None:
     """Raises NothingToEdit for too few windows to train on: a region is a part of them, and needs a direction."""
     least, trainable = max(2, config.regions.regions), len(split.train)
@@ -80,14 +54,6 @@ def _require_enough(split: SplitWindows, past: Interactions, config: EngineConfi
             f"train on, found {trainable or 'none'} in {len(past):,} interactions; a later --until or a smaller "
             "windows.min_length gives more"
         )
-
-
-def keep_sample(windows: Windows, most: int, seed: list[int]) -> Windows:
-    """At most `most` of the windows, drawn without order of preference, in their old order."""
-    if len(windows) <= most:
-        return windows
-    drawn = np.random.default_rng(seed).permutation(len(windows))[:most]
-    return windows.take(np.sort(drawn))
 
 
 def set_up(

@@ -14,10 +14,10 @@ import numpy as np
 from torch import Tensor
 
 from raie.engine.config import EditConfig
+from raie.engine.data.sampling import keep_sample
 from raie.engine.data.windows import Windows, concatenate
 from raie.engine.edit.pipeline import PreparedEdit, appended_rows, appended_titles
 from raie.engine.edit.plan import EditPlan
-from raie.engine.edit.setup import keep_sample
 from raie.engine.model import SHARED_PREFIX, ModelView
 from raie.engine.regions.region_map import assign
 from raie.engine.training.loop import Schedule

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from raie.engine.arrays import Floats
 from raie.engine.bytes.arrays import pack, unpack
 from raie.engine.data.windows import Windows, concatenate, last_windows
 from raie.engine.errors import DamagedArtifact, InputError, WrongBackbone
-from raie.engine.regions.kmeans import Floats
 
 __all__ = ["AddBuffer"]
 

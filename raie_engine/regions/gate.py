@@ -14,9 +14,10 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from raie.engine.arrays import Floats, Ints
 from raie.engine.config import GateConfig
 from raie.engine.errors import ConfigError
-from raie.engine.regions.kmeans import CHUNK, Floats, Ints, nearest_centre
+from raie.engine.regions.kmeans import CHUNK, nearest_centre
 from raie.engine.regions.region_map import RegionMap, angles, check_vectors
 from raie.engine.regions.von_mises_fisher import log_normaliser
 

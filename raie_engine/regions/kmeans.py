@@ -11,17 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from raie.engine.arrays import Floats, Ints
 from raie.engine.errors import InputError
 
 __all__ = ["KChoice", "KMeasurement", "choose_k", "nearest_centre", "nearest_two", "spherical_kmeans"]
-
-Floats: TypeAlias = npt.NDArray[np.float32]
-Ints: TypeAlias = npt.NDArray[np.int32]
 
 CHUNK = 4096
 """Windows per matrix product: a chunk's cosines to 64 centres (1 MB) stay in the processor's cache."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from raie.engine.regions.kmeans import Floats
+from raie.engine.arrays import Floats
 from raie.engine.regions.region_map import LEAST_RADIUS, angles
 from raie.engine.regions.von_mises_fisher import concentration
 

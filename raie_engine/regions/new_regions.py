@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from raie.engine.arrays import Floats, Ints
 from raie.engine.config import RegionConfig
 from raie.engine.errors import InputError
-from raie.engine.regions.kmeans import Floats, Ints, nearest_centre, spherical_kmeans
+from raie.engine.regions.kmeans import nearest_centre, spherical_kmeans
 from raie.engine.regions.region_map import RegionMap, angles, region_shape
 
 __all__ = ["NewRegion", "propose_regions"]

@@ -14,10 +14,11 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from raie.engine.arrays import Floats, Ints
 from raie.engine.bytes.arrays import pack, unpack
 from raie.engine.config import RegionConfig
 from raie.engine.errors import DamagedArtifact, InputError, NotFinite, WrongBackbone
-from raie.engine.regions.kmeans import Floats, Ints, KChoice, choose_k, nearest_centre, spherical_kmeans
+from raie.engine.regions.kmeans import KChoice, choose_k, nearest_centre, spherical_kmeans
 from raie.engine.regions.von_mises_fisher import concentration
 
 __all__ = [

@@ -13,9 +13,10 @@ from functools import cached_property
 
 import numpy as np
 
+from raie.engine.arrays import Floats
 from raie.engine.bytes.arrays import pack, unpack
 from raie.engine.errors import InputError, NotFinite, WrongBackbone
-from raie.engine.regions.kmeans import CHUNK, Floats
+from raie.engine.regions.kmeans import CHUNK
 
 __all__ = ["RoutingSpace", "fit_space"]
 

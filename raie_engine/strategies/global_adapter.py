@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from torch import Tensor
-
-from raie.engine.backbones import Contexts
 from raie.engine.config import AdapterConfig
 from raie.engine.data.windows import Windows
 from raie.engine.strategies.task_data import LearnedState, Score, State, Strategy, TaskData
 from raie.engine.strategies.tuning import adapter_of, count, seen, tune
 from raie.engine.training.adapter import Adapter, fresh_adapter
+from raie.engine.training.loop import Loss
 from raie.engine.training.train_adapter import adapter_scores, next_item_loss, touched_items, trainable
 
 __all__ = ["GLOBAL_LORA", "REPLAY", "WIDE_LORA", "evolved", "score", "train_one"]
-
-Loss = Callable[[Contexts, Tensor], Tensor]
 
 
 def evolved(

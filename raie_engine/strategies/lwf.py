@@ -14,10 +14,11 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from raie.engine.backbones import Contexts
-from raie.engine.strategies.global_adapter import Loss, evolved, score
+from raie.engine.strategies.global_adapter import evolved, score
 from raie.engine.strategies.task_data import LearnedState, State, Strategy, TaskData
 from raie.engine.strategies.tuning import adapter_of, item_scores
 from raie.engine.training.adapter import Adapter
+from raie.engine.training.loop import Loss
 from raie.engine.training.train_adapter import next_item_loss
 
 __all__ = ["LWF", "distilled"]

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from raie.engine.data.sampling import keep_sample
 from raie.engine.data.windows import Windows, concatenate
-from raie.engine.edit.setup import keep_sample
 from raie.engine.edit.training_tasks import RegionWindows, pooled, task_of
 from raie.engine.strategies.task_data import LearnedState, Score, State, Strategy, TaskData
 from raie.engine.strategies.tuning import adapter_of, task_size

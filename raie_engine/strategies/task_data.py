@@ -17,10 +17,10 @@ from torch import Tensor
 from raie.engine.backbones import Backbone
 from raie.engine.config import EngineConfig
 from raie.engine.data.interactions import Interactions, between
+from raie.engine.data.sampling import keep_sample
 from raie.engine.data.windows import Windows
 from raie.engine.edit.named_blobs import Blobs
 from raie.engine.edit.pipeline import PreparedEdit
-from raie.engine.edit.setup import keep_sample
 from raie.engine.edit.training_tasks import touched_windows
 from raie.engine.model import ModelView
 

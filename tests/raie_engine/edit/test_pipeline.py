@@ -15,10 +15,11 @@ from raie.engine.backbones import load_backbone
 from raie.engine.bytes.arrays import pack
 from raie.engine.data.catalogue import Catalogue
 from raie.engine.data.interactions import Interactions
+from raie.engine.data.sampling import keep_sample, newest, split_setup
 from raie.engine.data.windows import Windows, concatenate
 from raie.engine.edit.pipeline import PreparedEdit, finish_edit, new_windows, prepare_edit
 from raie.engine.edit.planner import without
-from raie.engine.edit.setup import keep_sample, newest, set_up, split_setup
+from raie.engine.edit.setup import set_up
 from raie.engine.edit.training_tasks import own_epochs, region_tasks, shared_task
 from raie.engine.errors import ConfigError, DamagedArtifact, NothingToEdit
 from raie.engine.model import ModelView, Settings
