@@ -52,11 +52,11 @@ def run(
     chains = [chain for seed in seeds for chain in _chains(protocol, methods, work, seed, backbone_file)]
     total = len(pairs) * (protocol.edits + 1)
     done = total - sum(len(chain.pending) for chain in chains)
-    progress("cells", done, total)
+    progress("steps", done, total)
     with closing(_finished_steps(chains, workers)) as finished:
         for chain, steps in finished:
             done += steps
-            progress(f"cells, {chain}", done, total)
+            progress(f"steps, {chain}", done, total)
 
 
 # --- Setup

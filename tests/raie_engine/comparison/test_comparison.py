@@ -164,7 +164,7 @@ def test_an_interrupted_comparison_ends_as_one_that_was_never_stopped(
     cells = len(WHO) * len(SEEDS) * 3
 
     def until_half(stage: str, done: int, total: int) -> None:
-        if stage.startswith("cells,") and done == cells // 2:
+        if stage.startswith("steps,") and done == cells // 2:
             raise Stopped
 
     with pytest.raises(Stopped):
@@ -179,7 +179,7 @@ def test_an_interrupted_comparison_ends_as_one_that_was_never_stopped(
         workers=1,
         progress=lambda stage, done, total: seen.append((stage.split(",")[0], done)),
     )
-    assert [done for stage, done in seen if stage == "cells"] == list(range(cells // 2, cells + 1))
+    assert [done for stage, done in seen if stage == "steps"] == list(range(cells // 2, cells + 1))
     assert ("backbones", len(SEEDS)) in seen
     assert [done for stage, done in seen if stage == "backbones"] == [len(SEEDS)] * 2, (
         "no backbone is trained again"
