@@ -16,8 +16,14 @@ Ints: TypeAlias = NDArray[np.int32]
 def stable_order(values: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
     """Row numbers, int64 [n], that sort the integers `values` [n]; equal values keep their order.
 
-    Value and row are packed into one integer and sorted by value: numpy's plain sort of integers is several
-    times faster than its stable argsort.
+    Value and row are packed into one integer and sorted by value: numpy's plain sort of integers is several times
+    faster than its stable argsort.
+
+    Args:
+        values: integers [n].
+
+    Returns:
+        Row numbers, int64 [n].
     """
     if not len(values):
         return np.empty(0, dtype=np.int64)
@@ -34,7 +40,15 @@ def stable_order(values: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
 
 
 def first_appearance(codes: NDArray[np.integer[Any]], size: int) -> NDArray[np.int64]:
-    """The distinct codes in order of first appearance; codes lie in [0, size)."""
+    """The distinct codes in order of first appearance; codes lie in [0, size).
+
+    Args:
+        codes: integers [n] in [0, size).
+        size: how many codes there may be.
+
+    Returns:
+        Distinct codes, int64.
+    """
     first = np.full(size, -1, dtype=np.int64)
     first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)  # the last assignment, the earliest row, stays
     present = np.flatnonzero(first >= 0)

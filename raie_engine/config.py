@@ -316,7 +316,16 @@ class EngineConfig:
 def from_mapping(values: Mapping[str, Any], kind: type[Any] = EngineConfig, path: str = "") -> Any:
     """Build a configuration of `kind` from nested plain values.
 
-    Raises: ConfigError for an unknown key or a value of the wrong type, naming both and what is known.
+    Args:
+        values: nested plain values.
+        kind: the class to build.
+        path: prefix of the option names, for messages.
+
+    Returns:
+        An instance of `kind`.
+
+    Raises:
+        ConfigError: for an unknown key or a value of the wrong type, naming both and what is known.
     """
     hints = get_type_hints(kind)
     unknown = sorted(set(values) - set(hints))
@@ -340,5 +349,12 @@ def _coerce(value: Any, kind: type[Any], path: str) -> Any:
 
 
 def to_mapping(config: EngineConfig) -> dict[str, Any]:
-    """The configuration as nested plain values; `from_mapping` gives it back."""
+    """The configuration as nested plain values; `from_mapping` gives it back.
+
+    Args:
+        config: the options.
+
+    Returns:
+        Nested plain values.
+    """
     return dataclasses.asdict(config)

@@ -56,7 +56,18 @@ class Settings:
 
     @staticmethod
     def from_bytes(data: bytes) -> Settings:
-        """The inverse of `to_bytes`. Raises: DamagedArtifact, ConfigError."""
+        """The inverse of `to_bytes`.
+
+        Args:
+            data: the stored bytes.
+
+        Returns:
+            The value that was stored.
+
+        Raises:
+            DamagedArtifact: for bytes that hold no such value.
+            ConfigError: for options that are unknown or contradict each other.
+        """
         values = parse_json(data, "the settings of a model")
         try:
             log = dict(values["log"])
@@ -79,7 +90,14 @@ class ContentDigests(Protocol):
 
 
 def pack_item_rows(rows: Tensor) -> bytes:
-    """One edit's appended item rows [new items, d] as safetensors."""
+    """One edit's appended item rows [new items, d] as safetensors.
+
+    Args:
+        rows: [new items, d].
+
+    Returns:
+        safetensors.
+    """
     return save_tensors({"rows": rows.contiguous()})
 
 
@@ -161,15 +179,36 @@ class ModelView:
         return RegionMap.from_states(states, self.space.digest)
 
     def vectors(self, windows: Windows) -> np.ndarray:
-        """Routing vectors [n, d] of the contexts of windows; reads no adapter."""
+        """Routing vectors [n, d] of the contexts of windows; reads no adapter.
+
+        Args:
+            windows: n of them.
+
+        Returns:
+            float32 [n, d].
+        """
         return self.space.project(encode_windows(self.backbone, windows))
 
     def adapter_blobs(self, region: int) -> dict[str, bytes] | None:
-        """The blobs of a region's adapter; None for a region that still answers with the frozen backbone."""
+        """The blobs of a region's adapter; None for a region that still answers with the frozen backbone.
+
+        Args:
+            region: its id.
+
+        Returns:
+            Bytes by role.
+        """
         return self._adapter(region, "")
 
     def shared_blobs(self, region: int) -> dict[str, bytes] | None:
-        """The blobs of the shared adapter that a region's own began from; None before its first edit."""
+        """The blobs of the shared adapter that a region's own began from; None before its first edit.
+
+        Args:
+            region: its id.
+
+        Returns:
+            Bytes by role.
+        """
         return self._adapter(region, SHARED_PREFIX)
 
     def _adapter(self, region: int, prefix: str) -> dict[str, bytes] | None:
@@ -183,7 +222,14 @@ class ModelView:
         return {role: self.get(digest) for role, digest in digests.items()}
 
     def replay(self, region: int) -> Windows:
-        """Past windows of a region, kept to be replayed when it trains."""
+        """Past windows of a region, kept to be replayed when it trains.
+
+        Args:
+            region: its id.
+
+        Returns:
+            The windows.
+        """
         return Windows.from_bytes(self.get(self.content.regions[region]["replay"]))
 
     @cached_property

@@ -38,10 +38,18 @@ class TopItems:
 
 
 def encode_windows(backbone: Backbone, windows: Windows, blocks: int = 4) -> np.ndarray:
-    """Encodings float32 [n, d] of the contexts of windows by the frozen backbone.
+    """Encodings of the contexts of windows by the frozen backbone.
 
     Items that it was not trained with are passed over: a window lies where its known items put it, before and after
-    any edit, and windows of unknown items alone lie together. blocks: how many pass at a time.
+    any edit, and windows of unknown items alone lie together.
+
+    Args:
+        backbone: the frozen backbone.
+        windows: n of them.
+        blocks: how many pass at a time.
+
+    Returns:
+        float32 [n, d].
     """
     parts = []
     for rows in _slices(len(windows), blocks * BLOCK_ROWS):
@@ -88,19 +96,39 @@ class Router:
             )
 
     def vectors(self, windows: Windows) -> np.ndarray:
-        """Routing vectors [n, d], norm 1, of the contexts of windows."""
+        """Routing vectors [n, d], norm 1, of the contexts of windows.
+
+        Args:
+            windows: n of them.
+
+        Returns:
+            float32 [n, d], of norm 1.
+        """
         return self.space.project(encode_windows(self.backbone, windows))
 
     def assign(self, windows: Windows) -> np.ndarray:
-        """Region ids int32 [n] of the contexts of windows."""
+        """Region ids int32 [n] of the contexts of windows.
+
+        Args:
+            windows: n of them.
+
+        Returns:
+            int32 [n].
+        """
         return assign(self.region_map, self.vectors(windows))
 
     def scores(self, windows: Windows, regions: np.ndarray | None = None) -> Tensor:
-        """Scores [n, v] of every item; minus infinity for padding and for items a region does not know yet.
+        """Scores of every item; minus infinity for padding and for items a region does not know yet.
 
-        regions: ids [n] where they are known already; otherwise the windows are routed first.
+        Args:
+            windows: n of them.
+            regions: ids [n] where they are known already; otherwise the windows are routed first.
 
-        Raises: InputError for a region that is not in the map.
+        Returns:
+            [n, v].
+
+        Raises:
+            InputError: for a region that is not in the map.
         """
         regions = self.assign(windows) if regions is None else regions
         strangers = np.setdiff1d(regions, self.region_map.ids)
@@ -115,7 +143,16 @@ class Router:
         return out
 
     def top_k(self, windows: Windows, k: int, *, exclude_seen: bool = True) -> TopItems:
-        """The k best items per window; items of the context are left out unless `exclude_seen` is false."""
+        """The best items per window.
+
+        Args:
+            windows: n of them.
+            k: how many items.
+            exclude_seen: whether items of the context are left out.
+
+        Returns:
+            Rows and scores [n, k], best first.
+        """
         k = min(k, self._items)
         rows, values = np.zeros((len(windows), k), np.int64), np.zeros((len(windows), k), np.float32)
         for part in _slices(len(windows), TOP_ROWS):  # the scores of a million windows do not fit in memory

@@ -35,7 +35,11 @@ class SnapshotModel(PythonModel):  # type: ignore[misc]
         self._view: ModelView | None = None
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Loads the whole snapshot, so that a missing or damaged blob stops the server's start and no request."""
+        """Loads the whole snapshot, so that a missing or damaged blob stops the server's start and no request.
+
+        Args:
+            context: of MLflow, with the artifact "snapshot".
+        """
         described = json.loads(Path(context.artifacts["snapshot"]).read_text(encoding="utf-8"))
         view = self._open(described)
         _ = view.router, view.catalogue, view.settings
@@ -44,7 +48,15 @@ class SnapshotModel(PythonModel):  # type: ignore[misc]
     def predict(self, model_input: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """One row per history: items and scores best first, region, and how many items it ignored as unknown.
 
-        Raises: InputError for a history without any known item.
+        Args:
+            model_input: a column `items` of histories, and `times` for a backbone that reads times.
+            params: "k" and "exclude_seen".
+
+        Returns:
+            Columns items, scores, region and ignored.
+
+        Raises:
+            InputError: for a history without any known item.
         """
         if self._view is None:
             raise InputError("expected a loaded model, found none: call load_context first")
@@ -61,10 +73,21 @@ def recommend(
     exclude_seen: bool,
     times: Sequence[Sequence[int]] | None = None,
 ) -> pd.DataFrame:
-    """The k best next items of each history of external item ids, oldest first, at these times (epoch seconds).
+    """The best next items of each history.
 
-    Raises: InputError for a k below 1, a history without any known item, or times that are not one for each item or
-    are missing for a backbone that reads them.
+    Args:
+        view: the snapshot.
+        histories: external item ids, oldest first.
+        k: how many items.
+        exclude_seen: whether items of the history are left out.
+        times: epoch seconds of the items; None where there are none.
+
+    Returns:
+        Columns items, scores, region and ignored, one row per history.
+
+    Raises:
+        InputError: for a k below 1, a history without any known item, or times that are not one for each item or are
+            missing for a backbone that reads them.
     """
     if k < 1:
         raise InputError(f"expected k of 1 or more, found {k}")

@@ -25,7 +25,14 @@ CLASS = "Backbone"
 def class_in_file(path: Path) -> type[ItemModel]:
     """The class `Backbone` of a Python file, which runs.
 
-    Raises: ConfigError where there is no such file or class, or where the file fails.
+    Args:
+        path: the file.
+
+    Returns:
+        The class, with the text of the file.
+
+    Raises:
+        ConfigError: where there is no such file or class, or where the file fails.
     """
     text = _text(path)
     name = f"raie_backbone_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
@@ -45,7 +52,11 @@ def class_in_file(path: Path) -> type[ItemModel]:
 
 @contextmanager
 def foreign_code(what: str) -> Iterator[None]:
-    """Errors of the user's code become a ConfigError about `what`."""
+    """Errors of the user's code become a ConfigError about `what`.
+
+    Args:
+        what: the thing, for the message.
+    """
     try:
         yield
     except (
@@ -68,7 +79,15 @@ def foreign_code(what: str) -> Iterator[None]:
 
 
 def require_same_text(path: Path | None, stored: str) -> None:
-    """Raises: WrongBackbone unless the user's file is there and holds the text that the model was set up with."""
+    """Checks the user's file against the stored text.
+
+    Args:
+        path: the user's file; None for none.
+        stored: the text that the model was set up with.
+
+    Raises:
+        WrongBackbone: unless the file is there and holds that text.
+    """
     digest = hashlib.sha256(stored.encode()).hexdigest()[:12]
     wanted = f"expected the Python file of this model's backbone, with sha256 {digest}"
     if path is None:

@@ -121,9 +121,21 @@ class CausalLm(ItemModel):
     def begin(
         cls, config: BackboneConfig, items: int, length: int, *, titles: Sequence[str] = (), seed: int = 0
     ) -> Self:
-        """The model of the folder `backbone.path`; its decoder trains too, unless `freeze_decoder` says that it does not.
+        """The model of the folder `backbone.path`; its decoder trains too, unless `freeze_decoder` says that it does
+        not.
 
-        Raises: ConfigError for a folder that holds no causal model, and for a window that is too long for it.
+        Args:
+            config: names the folder.
+            items: catalogue size.
+            length: context items.
+            titles: of the items.
+            seed: of everything random in it.
+
+        Returns:
+            The model; the parameters that train require a gradient.
+
+        Raises:
+            ConfigError: for a folder that holds no causal model, and for a window that is too long for it.
         """
         folder = Path(config.path)
         fields, decoder = read_decoder(folder)

@@ -23,7 +23,14 @@ ROWS_READ = "the rows of the item table"
 
 
 def require_contract(model: ItemModel) -> None:
-    """Raises: ConfigError with the first thing that the model does not do as a backbone must."""
+    """Tries a backbone on a few windows before it trains.
+
+    Args:
+        model: the backbone.
+
+    Raises:
+        ConfigError: with the first thing that the model does not do as a backbone must.
+    """
     training = model.training
     model.eval()
     with foreign_code(f"backbone.kind {model.kind!r}"), torch.no_grad(), torch.random.fork_rng(devices=[]):

@@ -29,8 +29,13 @@ def require_outline(
 ) -> None:
     """Compares a model's outline, which has shapes and no numbers, with the weights that it should be filled with.
 
-    make: the model of these fields of its configuration.
-    Raises: ValueError where they differ; whatever `make` raises.
+    Args:
+        make: makes the model of these fields.
+        fields: of its configuration.
+        tensors: the weights.
+
+    Raises:
+        ValueError: where they differ; whatever `make` raises.
     """
     for name, value in _whole_numbers(fields):
         if _LAYERS.fullmatch(name) and value > len(tensors):

@@ -43,7 +43,15 @@ class TiSasRecShape(ModelShape):
 
 
 def interval_classes(times: Tensor, classes: int) -> Tensor:
-    """The class of the interval between each two of times [n, L], in seconds: int64 [n, L, L]; no time at all is 0."""
+    """The class of the interval between each two times; no time at all is 0.
+
+    Args:
+        times: epoch seconds [n, L].
+        classes: how many.
+
+    Returns:
+        int64 [n, L, L].
+    """
     apart = (times.unsqueeze(2) - times.unsqueeze(1)).abs().double()
     share = torch.log1p(apart) / torch.log1p(torch.tensor(LONGEST_S, dtype=torch.double))
     return (share * (classes - 1)).ceil().long().clamp(max=classes - 1)
@@ -55,7 +63,18 @@ class Block(BlockLayers):
     def forward(
         self, x: Tensor, positions: Tensor, intervals: Tensor, classes: Tensor, places: Tensor | None = None
     ) -> Tensor:
-        """positions: keys and values of positions [2, L, d]. intervals: of intervals [2, b, d]. classes: [n, L, L]."""
+        """One block, at all positions or at some.
+
+        Args:
+            x: [n, L, d].
+            positions: keys and values of positions [2, L, d].
+            intervals: keys and values of intervals [2, b, d].
+            classes: of the intervals, [n, L, L].
+            places: positions [n, p]; None for all.
+
+        Returns:
+            [n, L, d], or [n, p, d].
+        """
         place_key, place_value = self._by_head(positions)  # [h, L, d/h]
         time_key, time_value = self._by_head(intervals)  # [h, b, d/h]
         query, key, value = self.queries_keys_values(self.attention_norm(x), places)

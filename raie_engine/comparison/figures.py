@@ -36,7 +36,15 @@ _FLOOR = ("popularity",)  # so far below that it would flatten everything else
 
 
 def pictures(outcome: ComparisonResult, metric: str) -> Iterator[tuple[str, bytes]]:
-    """Every picture as PNG and SVG: the name of a file, and its bytes."""
+    """Every picture as PNG and SVG: the name of a file, and its bytes.
+
+    Args:
+        outcome: the finished comparison.
+        metric: one of METRICS.
+
+    Yields:
+        Pairs of a file name and its bytes.
+    """
     with mpl.rc_context(_STYLE):
         for name, figure in _figures(outcome, metric):
             for kind in ("png", "svg"):

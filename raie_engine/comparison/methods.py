@@ -67,7 +67,17 @@ class Method:
         return f"{self.strategy}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
     def configured(self, config: EngineConfig) -> EngineConfig:
-        """The comparison's configuration with this method's options. Raises: ConfigError."""
+        """The comparison's configuration with this method's options.
+
+        Args:
+            config: the comparison's.
+
+        Returns:
+            The method's configuration.
+
+        Raises:
+            ConfigError: for options that are unknown or contradict each other.
+        """
         values = to_mapping(config)
         for name, value in self.options:
             section, _, option = name.partition(".")
@@ -77,12 +87,18 @@ class Method:
 
 
 def parse_methods(asked: Sequence[str], *, ablations: bool = False) -> tuple[Method, ...]:
-    """Those asked for, each once, in their order; "all" is every strategy.
+    """The methods that were asked for, each once, in their order.
 
-    One is the name of a strategy, such a name and "+counts", or a name with engine options:
-    raie[gate.policy=paper,edit.replay_ratio=0.5].
+    Args:
+        asked: names, such as "raie", "replay+counts" or "raie[gate.policy=paper,edit.replay_ratio=0.5]"; "all" is
+            every strategy.
+        ablations: whether RAIE with one part taken out takes part too.
 
-    Raises: ConfigError for an unknown strategy, or an option that must be the same for all.
+    Returns:
+        The methods.
+
+    Raises:
+        ConfigError: for an unknown strategy, or an option that must be the same for all.
     """
     texts = [text for name in asked for text in (STRATEGIES if name == "all" else [name])]
     methods = [_parse_method(text) for text in texts]

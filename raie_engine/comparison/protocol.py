@@ -50,20 +50,45 @@ class ComparisonProtocol:
         return len(self.ends) - 2
 
     def items_by(self, edit: int) -> int:
-        """The last item row that training may have seen by the end of this edit, 0 to T."""
+        """The last item row that training may have seen by the end of this edit, 0 to T.
+
+        Args:
+            edit: number of the edit, 0 is the setup.
+
+        Returns:
+            An item row.
+        """
         return int(between(self.interactions, None, self.ends[edit]).item.max())
 
     def scored_rows(self, edit: int) -> np.ndarray:
-        """Rows of the windows that evaluate the state after this edit, 0 to T: all that it was not trained on."""
+        """Rows of the windows that evaluate the state after this edit, 0 to T: all that it was not trained on.
+
+        Args:
+            edit: number of the edit, 0 is the setup.
+
+        Returns:
+            Row numbers, int64.
+        """
         return np.flatnonzero(self.held_out | (self.slice == edit + 1))
 
 
 def cut_protocol(
     interactions: Interactions, until: int, end: int | None, edits: int, config: EngineConfig
 ) -> ComparisonProtocol:
-    """Cut the rows after `until` (epoch seconds) and up to `end` into edits + 1 slices of as many rows each.
+    """Cut the rows after the setup into edits + 1 slices of as many rows each.
 
-    Raises: InputError where a slice has no training window or no evaluation window.
+    Args:
+        interactions: the log, in time order.
+        until: end of the setup, epoch seconds.
+        end: last time that is used, epoch seconds; None for the whole log.
+        edits: T.
+        config: the options.
+
+    Returns:
+        The protocol.
+
+    Raises:
+        InputError: where a slice has no training window or no evaluation window.
     """
     rows = between(interactions, None, end)
     later = between(rows, until, None).timestamp
@@ -97,7 +122,15 @@ def _require_windows(number: int, edits: int, here: np.ndarray, held_out: np.nda
 
 
 def task_data_of_edits(protocol: ComparisonProtocol, base: ModelView) -> Iterator[TaskData]:
-    """The task data of the setup, number 0, in which nothing is new, and then of each edit."""
+    """The task data of the setup, number 0, in which nothing is new, and then of each edit.
+
+    Args:
+        protocol: of the comparison.
+        base: the setup's snapshot.
+
+    Yields:
+        T + 1 values.
+    """
     config, everything = base.settings.engine, protocol.interactions
     past = split_setup(
         cut_windows(between(everything, None, protocol.ends[0]), config.windows), config.edit.holdout

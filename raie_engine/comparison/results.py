@@ -102,7 +102,22 @@ def comparison_result(
     reference: str,
     metric: str,
 ) -> ComparisonResult:
-    """Read every step result and measure. never, joint, reference: names of methods. metric: of the regions' gains."""
+    """Read every step result and measure.
+
+    Args:
+        origin: of the log.
+        protocol: of the comparison.
+        methods: in the order of the tables.
+        seeds: of the runs.
+        work: the work folder.
+        never: name of the method that is never edited.
+        joint: name of joint retraining, None where it takes no part.
+        reference: name of the method that others are compared with.
+        metric: of the regions' gains.
+
+    Returns:
+        The result.
+    """
     step_results_of = {
         method.name: [_step_results(protocol, work, method, seed) for seed in seeds] for method in methods
     }

@@ -42,9 +42,21 @@ def run(
     progress: Progress,
     backbone: tuple[bytes, bytes] | None = None,
 ) -> None:
-    """Bring every step result of the comparison into the work folder. backbone: a trained one, instead of one per seed.
+    """Bring every step result of the comparison into the work folder.
 
-    Raises: EngineError for what a setup or an edit refuses; WorkerLost.
+    Args:
+        protocol: of the comparison.
+        settings: the model's.
+        methods: in any order.
+        seeds: of the runs.
+        work: the work folder.
+        workers: methods side by side.
+        progress: called after every step.
+        backbone: (configuration, weights) of a trained one, instead of one per seed.
+
+    Raises:
+        EngineError: for what a setup or an edit refuses.
+        WorkerLost: when the system ends a worker.
     """
     pairs = [(seed, method) for seed in seeds for method in methods]
     _set_up_all(protocol, settings, pairs, seeds, work, workers, progress, backbone)

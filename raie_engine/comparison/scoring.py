@@ -56,7 +56,15 @@ class Totals:
 
 
 def totals(protocol: ComparisonProtocol, step_results: Sequence[Sequence[StepResult]]) -> Totals:
-    """Of one method, the mean over its seeds; step results by seed and edit."""
+    """The sums of one method's metrics, the mean over its seeds.
+
+    Args:
+        protocol: of the comparison.
+        step_results: by seed and edit.
+
+    Returns:
+        The sums by user.
+    """
     _, user = np.unique(protocol.windows.user, return_inverse=True)
     users, slices = int(user.max()) + 1, protocol.edits + 2
     slot = user * slices + protocol.slice
@@ -94,9 +102,17 @@ class Measured:
 def measured(
     by_name: Mapping[str, Totals], *, never: str, joint: str | None, reference: str, draws: int
 ) -> dict[str, Measured]:
-    """Every method by name. never, joint, reference: names among them; without joint intransigence is NaN.
+    """Every measure of every method.
 
-    draws: of the bootstrap; 0 leaves the intervals out.
+    Args:
+        by_name: the sums of each method.
+        never: name of the method that is never edited.
+        joint: name of joint retraining; without it intransigence is NaN.
+        reference: name of the method that others are compared with.
+        draws: of the bootstrap; 0 leaves the intervals out.
+
+    Returns:
+        The measures by name.
     """
     drawn: dict[str, list[dict[str, np.ndarray]]] = {name: [] for name in by_name}
     for weight in _weights(len(by_name[never].held), draws):

@@ -47,7 +47,17 @@ class StepResult:
 
     @staticmethod
     def from_bytes(data: bytes) -> StepResult:
-        """The inverse of `to_bytes`. Raises: DamagedArtifact."""
+        """The inverse of `to_bytes`.
+
+        Args:
+            data: the stored bytes.
+
+        Returns:
+            The value that was stored.
+
+        Raises:
+            DamagedArtifact: for bytes that hold no such value.
+        """
         header, arrays = unpack(data, "cell", {"ranks": np.int32, "regions": np.int32})
         header = from_stored("step result", header)
         try:
@@ -73,23 +83,65 @@ class StepFiles:
 
     @staticmethod
     def of(work: Path, method: Method, seed: int) -> StepFiles:
-        """The files of a method with this seed in a work folder."""
+        """The files of a method with this seed in a work folder.
+
+        Args:
+            work: the work folder.
+            method: of the comparison.
+            seed: of the run.
+
+        Returns:
+            Their place.
+        """
         return StepFiles(work / f"seed-{seed}" / method.folder_name)
 
     def finished(self, edit: int) -> bool:
-        """Whether this edit has its result."""
+        """Whether this edit has its result.
+
+        Args:
+            edit: number of the edit, 0 is the setup.
+
+        Returns:
+            Whether it is there.
+        """
         return self._result_path(edit).exists()
 
     def read(self, edit: int) -> StepResult:
-        """The result of this edit. Raises: DamagedArtifact."""
+        """The result of this edit.
+
+        Args:
+            edit: number of the edit, 0 is the setup.
+
+        Returns:
+            The result.
+
+        Raises:
+            DamagedArtifact: for bytes that hold no such value.
+        """
         return StepResult.from_bytes(self._result_path(edit).read_bytes())
 
     def state(self, edit: int) -> Blobs:
-        """The state after this edit. Raises: DamagedArtifact."""
+        """The state after this edit.
+
+        Args:
+            edit: number of the edit, 0 is the setup.
+
+        Returns:
+            The state.
+
+        Raises:
+            DamagedArtifact: for bytes that hold no such value.
+        """
         return read_blobs(self._state_path(edit))
 
     def write(self, edit: int, result: StepResult, state: Blobs) -> None:
-        """Record an edit; the state before the one before it is not needed any more."""
+        """Record an edit; the state before the one before it is not needed any more.
+
+        Args:
+            edit: number of the edit, 0 is the setup.
+            result: of the edit.
+            state: after it.
+        """
         write_blobs(self._state_path(edit), state)
         _write(self._result_path(edit), result.to_bytes())  # last: it says that the edit is finished
         self._state_path(edit - 1).unlink(missing_ok=True)
@@ -102,12 +154,27 @@ class StepFiles:
 
 
 def write_blobs(path: Path, blobs: Blobs) -> None:
-    """All blobs in one file, whole or not at all."""
+    """All blobs in one file, whole or not at all.
+
+    Args:
+        path: the file.
+        blobs: bytes by name.
+    """
     _write(path, save({name: np.frombuffer(data, np.uint8) for name, data in blobs.items()}))
 
 
 def read_blobs(path: Path) -> Blobs:
-    """The inverse of `write_blobs`. Raises: DamagedArtifact."""
+    """The inverse of `write_blobs`.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Bytes by name.
+
+    Raises:
+        DamagedArtifact: for bytes that hold no such value.
+    """
     try:
         return {name: array.tobytes() for name, array in load(path.read_bytes()).items()}
     except SafetensorError as error:

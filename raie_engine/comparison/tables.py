@@ -45,12 +45,27 @@ _LEGEND = (
 
 
 def legend(outcome: ComparisonResult) -> str:
-    """What the columns of all tables mean, in one paragraph."""
+    """What the columns of all tables mean, in one paragraph.
+
+    Args:
+        outcome: the finished comparison.
+
+    Returns:
+        One paragraph.
+    """
     return _LEGEND.format(reference=outcome.reference)
 
 
 def headed_tables(outcome: ComparisonResult, metric: str) -> tuple[tuple[str, Table], ...]:
-    """The tables that everybody sees, each with its heading."""
+    """The tables that everybody sees, each with its heading.
+
+    Args:
+        outcome: the finished comparison.
+        metric: one of METRICS.
+
+    Returns:
+        Pairs of heading and table.
+    """
     return (
         ("Adapting: slices that no edit has learned from yet", adapting_table(outcome, metric)),
         ("Keeping: how well slices were learned, and what became of them", keeping_table(outcome, metric)),
@@ -59,7 +74,15 @@ def headed_tables(outcome: ComparisonResult, metric: str) -> tuple[tuple[str, Ta
 
 
 def adapting_table(outcome: ComparisonResult, metric: str) -> Table:
-    """One row per method, best prequential first, with intervals of the difference to the reference."""
+    """One row per method, best prequential first, with intervals of the difference to the reference.
+
+    Args:
+        outcome: the finished comparison.
+        metric: one of METRICS.
+
+    Returns:
+        The table.
+    """
     headers, rows = ("strategy", "prequential", "change", "final", "change"), []
     for result in _ordered(outcome, metric):
         value, change = result.measured.value[metric], result.measured.change[metric]
@@ -72,7 +95,15 @@ def adapting_table(outcome: ComparisonResult, metric: str) -> Table:
 
 
 def keeping_table(outcome: ComparisonResult, metric: str) -> Table:
-    """What became of earlier slices, and how well each was learned."""
+    """Retention and forgetting of earlier slices, and how well each was learned.
+
+    Args:
+        outcome: the finished comparison.
+        metric: one of METRICS.
+
+    Returns:
+        The table.
+    """
     measures = MEASURES[2:]
     return ("strategy", *measures), [
         [
@@ -87,7 +118,15 @@ def keeping_table(outcome: ComparisonResult, metric: str) -> Table:
 
 
 def cost_table(outcome: ComparisonResult, metric: str) -> Table:
-    """The cost of an edit, and where a method by its nature does not get what all others get."""
+    """The cost of an edit, and where a method by its nature does not get what all others get.
+
+    Args:
+        outcome: the finished comparison.
+        metric: one of METRICS.
+
+    Returns:
+        The table.
+    """
     headers = ("strategy", "seconds", "samples seen", "trainable parameters", "old windows", "where it differs")
     rows = []
     for result in _ordered(outcome, metric):
@@ -98,7 +137,15 @@ def cost_table(outcome: ComparisonResult, metric: str) -> Table:
 
 
 def slices_table(outcome: ComparisonResult, metric: str) -> Table:
-    """Each slice before any edit has learned from it."""
+    """Each slice before any edit has learned from it.
+
+    Args:
+        outcome: the finished comparison.
+        metric: one of METRICS.
+
+    Returns:
+        The table.
+    """
     numbers = range(1, outcome.protocol.edits + 2)
     headers = ("strategy", *(f"slice {slice_number}" for slice_number in numbers))
     row = METRICS.index(metric)
@@ -109,7 +156,15 @@ def slices_table(outcome: ComparisonResult, metric: str) -> Table:
 
 
 def markdown(outcome: ComparisonResult, metric: str) -> str:
-    """All tables as one page."""
+    """All tables as one page.
+
+    Args:
+        outcome: the finished comparison.
+        metric: one of METRICS.
+
+    Returns:
+        The text.
+    """
     ends = [iso(end) for end in outcome.protocol.ends]
     seeds, tables = ", ".join(map(str, outcome.seeds)), headed_tables(outcome, metric)
     return "\n".join(
@@ -132,7 +187,14 @@ def markdown(outcome: ComparisonResult, metric: str) -> str:
 
 
 def untouched_lines(outcome: ComparisonResult) -> list[str]:
-    """For methods with regions: whether windows of regions that an edit left alone kept their ranks."""
+    """For methods with regions: whether windows of regions that an edit left alone kept their ranks.
+
+    Args:
+        outcome: the finished comparison.
+
+    Returns:
+        One line per method with regions.
+    """
     return [
         f"{result.method.name}: {result.untouched[1]:,} of {result.untouched[0]:,} held-out windows in untouched regions "
         "changed their rank."
@@ -144,8 +206,14 @@ def untouched_lines(outcome: ComparisonResult) -> list[str]:
 def csv_text(outcome: ComparisonResult) -> str:
     """One row per method, metric and measure.
 
-    a[i][j]: the matrix. A measure with [seed s] is of that seed alone; gain[seed s][region r], of the first seed, is over
-    the backbone that is never edited. Costs and counts of windows have no metric.
+    a[i][j]: the matrix. A measure with [seed s] is of that seed alone; gain[seed s][region r], of the first seed, is
+    over the backbone that is never edited. Costs and counts of windows have no metric.
+
+    Args:
+        outcome: the finished comparison.
+
+    Returns:
+        The text, with a header.
     """
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")

@@ -61,7 +61,13 @@ class _Role:
 def cause_of(new: Interactions, catalogue: Catalogue, known_share: Overlap) -> str | None:
     """In which way unknown ids of these rows are known ones spelt otherwise; None where no way explains many.
 
-    new: rows read with the catalogue.  found: what it knows of them.
+    Args:
+        new: rows read with the catalogue.
+        catalogue: the ids that the model knows.
+        known_share: what the catalogue knows of them.
+
+    Returns:
+        A phrase for a message.
     """
     users, items = np.unique(new.user), np.unique(new.item)
     strange_users = users[users >= len(catalogue.users)]
@@ -101,7 +107,15 @@ def swapped(new: Interactions, catalogue: Catalogue, held_out: Sequence[Windows]
     """Whether the column of users looks more like the model's items than the column of items does.
 
     Names alone do not say it where both are numbers, so popularity decides: how often an item was met before and how
-    often it is met now go together. held_out: windows of the model's past.
+    often it is met now go together.
+
+    Args:
+        new: rows read with the catalogue.
+        catalogue: the ids that the model knows.
+        held_out: windows of the model's past.
+
+    Returns:
+        Whether it does.
     """
     row_of = {item: row for row, item in enumerate(catalogue.items)}
     users = np.bincount(new.user, minlength=len(new.catalogue.users))
@@ -138,7 +152,12 @@ def _popularity(windows: Sequence[Windows], items: int) -> NDArray[np.float64]:
 def forgotten_past(past: Interactions, held_out: Sequence[Windows]) -> bool:
     """Whether a log that reaches back to the time of these windows holds next to nothing of them.
 
-    past: rows up to the watermark.  held_out: windows whose targets the model has read from the rows of its past.
+    Args:
+        past: rows up to the watermark.
+        held_out: windows whose targets the model has read from the rows of its past.
+
+    Returns:
+        Whether it does.
     """
     if not len(past):
         return False
@@ -159,7 +178,15 @@ def forgotten_past(past: Interactions, held_out: Sequence[Windows]) -> bool:
 
 
 def far_below(known_share: Overlap, least: Reference | None) -> tuple[str, ...]:
-    """Of which ids ("users", "items") the known share is far below that of earlier slices, too far for chance."""
+    """Of which ids ("users", "items") the known share is far below that of earlier slices, too far for chance.
+
+    Args:
+        known_share: of the new rows.
+        least: shares of earlier slices; None where they are unknown.
+
+    Returns:
+        "users", "items", both or none.
+    """
     if least is None:
         return ()
     shares: Mapping[str, tuple[Known, tuple[float, float]]] = {

@@ -124,6 +124,12 @@ def one_topic_in_five(seed: int = 42) -> SyntheticConfig:
     """The log in which every topic is active in the first edit and exactly one of five drifts, by broadening.
 
     The others go on exactly as before: their items follow each other as they did.
+
+    Args:
+        seed: of everything random in it.
+
+    Returns:
+        The configuration.
     """
     everywhere_stable = Drift(stable=(0, 1, 2, 3, 4))
     return SyntheticConfig(
@@ -142,12 +148,24 @@ class SyntheticLog:
 
 
 def write_csv(log: SyntheticLog, path: str | Path) -> None:
-    """Write the log as CSV with the columns user_id, item_id and timestamp."""
+    """Write the log as CSV with the columns user_id, item_id and timestamp.
+
+    Args:
+        log: synthetic.
+        path: the file.
+    """
     Path(path).write_bytes(csv_bytes(log))
 
 
 def csv_bytes(log: SyntheticLog) -> bytes:
-    """The log as the UTF-8 text of a CSV file with the columns user_id, item_id and timestamp."""
+    """The log as the UTF-8 text of a CSV file with the columns user_id, item_id and timestamp.
+
+    Args:
+        log: synthetic.
+
+    Returns:
+        UTF-8 text.
+    """
     file = io.StringIO(newline="")
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(("user_id", "item_id", "timestamp"))
@@ -156,7 +174,14 @@ def csv_bytes(log: SyntheticLog) -> bytes:
 
 
 def drifting_log(config: SyntheticConfig = SyntheticConfig()) -> SyntheticLog:
-    """The log of a configuration; the same configuration gives the same log."""
+    """The log of a configuration; the same configuration gives the same log.
+
+    Args:
+        config: the options.
+
+    Returns:
+        The log and its truth.
+    """
     rng = np.random.default_rng(config.seed)
     world = _world(config, rng)
     shuffled = rng.permutation(config.users)

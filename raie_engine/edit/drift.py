@@ -47,11 +47,24 @@ def loss_drift(
 ) -> tuple[LossDrift, ...]:
     """Compare the loss of held-out older windows with that of new ones, region by region.
 
-    regions: the ids to compare; without them those with new windows. A region drifted when its mean loss rose by more
-    than `least_errors` standard errors (Welch's). With fewer than two windows on either side the
-    rise is undetermined, and the region counts as drifted; not so a region without new windows, which lost nothing.
+    With fewer than two windows on either side the rise is undetermined, and the region counts as drifted; not so a
+    region without new windows, which lost nothing.
 
-    Raises: InputError for arrays of different lengths, NotFinite for losses that are not finite.
+    Args:
+        before_region: region ids [n] of the older windows.
+        before_loss: their losses [n], nats per target.
+        now_region: region ids [m] of the new windows.
+        now_loss: their losses [m], nats per target.
+        regions: the ids to compare; None for those with new windows.
+        least_errors: a region drifted when its mean loss rose by more than so many standard errors (Welch's).
+
+    Returns:
+        One value per region.
+
+    Raises:
+        InputError: for arrays of different lengths.
+        NotFinite: for losses that are not finite.
+
     Departs from the paper: arXiv 2603.00638 edits every region that receives a window.
     """
     if len(before_region) != len(before_loss) or len(now_region) != len(now_loss):

@@ -79,8 +79,14 @@ def drift_report(
 ) -> DriftReport:
     """Compare the new `windows` with the setup's held-out ones, under the snapshot's own adapters.
 
-    vectors: routing vectors [n, d] of the new windows, where they are known already. least_errors: standard errors by
-    which a region's mean loss must rise to count as drift.
+    Args:
+        view: the snapshot.
+        windows: new ones.
+        vectors: routing vectors [n, d] of the new windows, where they are known already.
+        least_errors: standard errors by which a region's mean loss must rise to count as drift.
+
+    Returns:
+        The report.
     """
     config = view.settings.engine
     older = concatenate([view.validation, view.holdout])
@@ -112,10 +118,18 @@ def drift_report(
 
 
 def target_losses(router: Router, windows: Windows, regions: np.ndarray) -> np.ndarray:
-    """Cross-entropy float64 [n] of each window's target, in nats; regions: [n].
+    """The loss of each window's target under its region's adapter.
 
     An item that its region cannot recommend costs as much as a blind guess among all items. Windows of one region pass
     together: with adapters that takes half to three quarters of the time of the router's mixed blocks.
+
+    Args:
+        router: of the snapshot.
+        windows: n of them.
+        regions: [n].
+
+    Returns:
+        Cross-entropy float64 [n], in nats.
     """
     blind, losses = math.log(len(router.backbone.item_table()) - 1), np.zeros(len(windows))
     for region in np.unique(regions).tolist():

@@ -30,7 +30,15 @@ class _Names:
 
 
 def view_of(blobs: Blobs, backbone_file: Path | None = None) -> ModelView:
-    """The snapshot that these blobs are. backbone_file: the Python file of a backbone of the user's own."""
+    """The snapshot that named blobs are.
+
+    Args:
+        blobs: bytes by name.
+        backbone_file: the Python file of a backbone of the user's own.
+
+    Returns:
+        The snapshot.
+    """
     backbone: dict[str, str] = {}
     chunks: dict[str, int] = {}
     regions: dict[int, dict[str, str]] = {}
@@ -48,7 +56,14 @@ def view_of(blobs: Blobs, backbone_file: Path | None = None) -> ModelView:
 
 
 def named_blobs(view: ModelView) -> Blobs:
-    """The blobs of any snapshot, whatever names or digests its own content knows them by."""
+    """The blobs of any snapshot, whatever names or digests its own content knows them by.
+
+    Args:
+        view: the snapshot.
+
+    Returns:
+        Bytes by name.
+    """
     content = view.content
     places: dict[str, Any] = {f"backbone/{role}": digest for role, digest in content.backbone.items()}
     places["space"] = content.space
@@ -60,7 +75,15 @@ def named_blobs(view: ModelView) -> Blobs:
 
 
 def with_parts(blobs: Blobs, parts: ContentParts) -> Blobs:
-    """The blobs after a setup or an edit; what its parts do not name stays."""
+    """The blobs after a setup or an edit; what its parts do not name stays.
+
+    Args:
+        blobs: bytes by name.
+        parts: what the setup or the edit made.
+
+    Returns:
+        Bytes by name.
+    """
     gone = tuple(f"region/{region}/" for region in parts.regions)
     after = {name: data for name, data in blobs.items() if not name.startswith(gone)}
     after |= {f"backbone/{role}": data for role, data in parts.backbone.items()}

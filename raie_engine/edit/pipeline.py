@@ -73,7 +73,17 @@ class PreparedEdit:
 
     @staticmethod
     def from_bytes(data: bytes) -> PreparedEdit:
-        """The inverse of `to_bytes`. Raises: DamagedArtifact."""
+        """The inverse of `to_bytes`.
+
+        Args:
+            data: the stored bytes.
+
+        Returns:
+            The value that was stored.
+
+        Raises:
+            DamagedArtifact: for bytes that hold no such value.
+        """
         kinds = dict.fromkeys(("plan", "windows", "catalogue"), np.uint8)
         dtypes = {**kinds, "vectors": np.float32, "item_rows": np.float32}
         axes = {"plan": "p", "windows": "w", "catalogue": "c", "vectors": "nd", "item_rows": "ie"}
@@ -111,11 +121,22 @@ def prepare_edit(
 ) -> PreparedEdit:
     """Cut the new windows, route them, let the gate decide, and plan; pure, so equal arguments plan equally.
 
-    interactions: read with the snapshot's catalogue, so that known ids keep their rows. until: epoch seconds. vectors:
-    routing vectors [n, d] of the new windows, where they are known already.
+    Args:
+        view: the snapshot.
+        parent: id of the snapshot that the edit is made from.
+        interactions: read with the snapshot's catalogue, so that known ids keep their rows.
+        until: epoch seconds.
+        seed: of everything random in it.
+        next_region_id: id of the first added region; ids are never used twice.
+        only: region ids that may be touched; None for all.
+        vectors: routing vectors [n, d] of the new windows, where they are known already.
 
-    Raises: NothingToEdit when no window lies between the watermark and `until`; WrongBackbone for a snapshot whose
-    routing space belongs to another backbone.
+    Returns:
+        Everything decided before training.
+
+    Raises:
+        NothingToEdit: when no window lies between the watermark and `until`.
+        WrongBackbone: for a snapshot whose routing space belongs to another backbone.
     """
     view.space.require_backbone(view.backbone.digest)
     config, mark, windows = view.settings.engine, view.watermark, new_windows(view, interactions, until)
@@ -151,9 +172,18 @@ def prepare_edit(
 
 
 def new_windows(view: ModelView, interactions: Interactions, until: int | None) -> Windows:
-    """The windows after the snapshot's watermark and up to `until` (epoch seconds).
+    """The windows after the snapshot's watermark.
 
-    Raises: NothingToEdit when there is none.
+    Args:
+        view: the snapshot.
+        interactions: the log, in time order.
+        until: epoch seconds, the last time that counts; None for the whole log.
+
+    Returns:
+        At least one window.
+
+    Raises:
+        NothingToEdit: when there is none.
     """
     config, mark = view.settings.engine.windows, view.watermark
     windows = cut_windows(between(interactions, None, until), config, after=mark.timestamp)
@@ -188,12 +218,28 @@ def _grown(known: Catalogue, interactions: Interactions, until: int | None) -> t
 
 
 def appended_rows(view: ModelView, more: Tensor) -> Tensor:
-    """All appended item rows, those of this edit last."""
+    """All appended item rows, those of this edit last.
+
+    Args:
+        view: the snapshot.
+        more: [new items, d], of this edit.
+
+    Returns:
+        [appended items, d].
+    """
     return torch.cat([*view.item_chunks, more])
 
 
 def appended_titles(view: ModelView, prepared: PreparedEdit) -> tuple[str, ...]:
-    """The titles of all appended items, for a backbone that reads them."""
+    """The titles of all appended items, for a backbone that reads them.
+
+    Args:
+        view: the snapshot.
+        prepared: the edit, prepared.
+
+    Returns:
+        One per appended item; () for a backbone that reads none.
+    """
     if not view.backbone.reads_titles:
         return ()
     more = () if prepared.catalogue_chunk is None else (prepared.catalogue_chunk,)
@@ -214,8 +260,16 @@ def finish_edit(view: ModelView, prepared: PreparedEdit, trained: Sequence[Train
     """Put the trained regions together.
 
     An added region is accepted only if another adapter recommends its held-out windows better than the adapter of the
-    nearest region does; without held-out windows that is not known. The windows of a rejected one go back to
-    waiting. An existing region moves as planned and keeps its adapter where training found no better one.
+    nearest region does; without held-out windows that is not known. The windows of a rejected one go back to the Add
+    buffer. An existing region moves as planned and keeps its adapter where training found no better one.
+
+    Args:
+        view: the snapshot.
+        prepared: the edit, prepared.
+        trained: every touched region's, and the shared adapter's.
+
+    Returns:
+        The parts of the next snapshot.
     """
     by_region = {result.region: result for result in trained}
     rejected = tuple(region for region in prepared.plan.added if not _gained(by_region[region]))

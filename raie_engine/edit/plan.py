@@ -125,14 +125,31 @@ class EditPlan:
         return np.flatnonzero((self.region != PENDING) & ~np.isin(self.region, self.touched))
 
     def operation(self, region: int) -> Operation:
-        """The operation on a region. Raises: InputError when the plan does not touch it."""
+        """The operation on a region.
+
+        Args:
+            region: its id.
+
+        Returns:
+            The operation.
+
+        Raises:
+            InputError: when the plan does not touch it.
+        """
         for operation in self.operations:
             if operation.region == region:
                 return operation
         raise InputError(f"expected one of the touched regions {list(self.touched)}, found {region}")
 
     def rows(self, region: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """The rows a touched region trains on: of the new windows, and of the buffer the plan was made from."""
+        """The rows a touched region trains on: of the new windows, and of the buffer the plan was made from.
+
+        Args:
+            region: its id.
+
+        Returns:
+            Row numbers, int64, of the new windows and of the buffer.
+        """
         self.operation(region)
         return np.flatnonzero(self.region == region), np.flatnonzero(self.buffer_region == region)
 
@@ -150,7 +167,17 @@ class EditPlan:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> EditPlan:
-        """The plan that `to_bytes` wrote. Raises: DamagedArtifact."""
+        """The plan that `to_bytes` wrote.
+
+        Args:
+            data: the stored bytes.
+
+        Returns:
+            The value that was stored.
+
+        Raises:
+            DamagedArtifact: for bytes that hold no such value.
+        """
         header, arrays = unpack(data, "edit_plan", {**_ARRAYS, DECIDED_REGION: np.int32}, _AXES)
         del header["kind"], arrays[DECIDED_REGION]
         try:
@@ -194,9 +221,14 @@ _NUMBER_FIELDS = [field for field in dataclasses.fields(Operation) if field.type
 def region_summary(region_map: RegionMap, plan: EditPlan) -> list[dict[str, Any]]:
     """One row of plain values per region, existing ones first, for showing a plan.
 
-    action: "update", "expand", "add" or "untouched". update, expand, add: windows by decision; of an untouched
-    region those it leaves out. centre_shift, radius_before, radius_after: radians; radius_before is None for an
-    added region.
+    Args:
+        region_map: of the snapshot.
+        plan: of the edit.
+
+    Returns:
+        By region "region", "action" ("update", "expand", "add" or "untouched"), windows by decision ("update",
+        "expand", "add"; of an untouched region those it leaves out), "centre_shift", "radius_before", "radius_after"
+        (radians; radius_before is None for an added region), "count_after" and "starts_from".
     """
     touched = {operation.region: operation for operation in plan.operations}
     rows = []

@@ -64,12 +64,31 @@ def make_plan(
 ) -> EditPlan:
     """Turn the gate's decisions on the new windows into a plan; pure, so equal arguments give an equal digest.
 
-    A region is touched when at least gate.min_windows windows reach it and `only`, if given, names it; `only` is
-    how a caller leaves regions alone that still predict well (see `drift`). Pending windows form new regions,
-    whose ids start at next_region_id, once the buffer holds gate.buffer of them.
+    A region is touched when at least gate.min_windows windows reach it and `only`, if given, names it; `only` is how a
+    caller leaves regions alone that still predict well (see `drift`). Pending windows form new regions, whose ids
+    start at next_region_id, once the buffer holds gate.buffer of them.
 
-    Raises: WrongBackbone for vectors or a buffer of another routing space; InputError for arrays of different
-    lengths or a region id that was used before.
+    Args:
+        region_map: of the snapshot.
+        decisions: of the gate, n of them.
+        vectors: float32 [n, d], routing vectors of norm 1.
+        windows: n new ones.
+        space: digest of the routing space.
+        buffer: the Add buffer.
+        gate: options of the gate.
+        regions: options of the regions.
+        seed: of everything random in it.
+        parent: id of the snapshot that the edit is made from.
+        next_region_id: id of the first added region; ids are never used twice.
+        only: region ids that may be touched; None for all.
+
+    Returns:
+        The plan.
+
+    Raises:
+        WrongBackbone: for vectors or a buffer of another routing space.
+        InputError: for arrays of different lengths or a region id that was used before.
+
     Source: arXiv 2603.00638, equations 5, 6 and 8.
     """
     region_map.require_space(space)
@@ -108,7 +127,15 @@ def make_plan(
 def apply_plan(region_map: RegionMap, plan: EditPlan) -> RegionMap:
     """The map after the plan; regions without an operation keep their state byte for byte.
 
-    Raises: InputError when the plan was made from another map.
+    Args:
+        region_map: of the snapshot.
+        plan: of the edit.
+
+    Returns:
+        The next map.
+
+    Raises:
+        InputError: when the plan was made from another map.
     """
     if region_map.digest != plan.region_map:
         raise InputError(
@@ -135,9 +162,19 @@ def apply_plan(region_map: RegionMap, plan: EditPlan) -> RegionMap:
 
 
 def next_buffer(plan: EditPlan, buffer: AddBuffer, windows: Windows, vectors: Floats) -> AddBuffer:
-    """The Add buffer after the plan: what went on waiting, then what began to wait.
+    """The Add buffer after the plan: what stays pending, then what becomes pending.
 
-    Raises: InputError when the buffer or the windows are not those the plan was made from.
+    Args:
+        plan: what went on waiting, then what began to wait.
+        buffer: the Add buffer.
+        windows: n of them.
+        vectors: float32 [n, d], routing vectors of norm 1.
+
+    Returns:
+        The next buffer.
+
+    Raises:
+        InputError: when the buffer or the windows are not those the plan was made from.
     """
     if (buffer.digest, windows.digest) != (plan.buffer, plan.windows):
         raise InputError(
@@ -150,10 +187,18 @@ def next_buffer(plan: EditPlan, buffer: AddBuffer, windows: Windows, vectors: Fl
 def without(plan: EditPlan, region_ids: Collection[int]) -> EditPlan:
     """The plan without the operations on these regions, for instance those that held-out windows did not confirm.
 
-    The windows of an addition go back to waiting. Another region then stays as it was, and its new windows are
-    left out; of its windows those that waited wait on.
+    The windows of an addition go back to the Add buffer. Another region then stays as it was, and its new windows are
+    left out; of its windows those that were pending stay so.
 
-    Raises: InputError for a region that the plan does not touch.
+    Args:
+        plan: of the edit.
+        region_ids: ids of touched regions.
+
+    Returns:
+        The plan.
+
+    Raises:
+        InputError: for a region that the plan does not touch.
     """
     for region in region_ids:
         plan.operation(region)

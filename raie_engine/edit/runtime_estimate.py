@@ -17,7 +17,16 @@ BATCHES = 4  # the first of an epoch passes its parts one after the other
 
 
 def estimated_seconds(view: ModelView, prepared: PreparedEdit, workers: int) -> float:
-    """Seconds the training will take at most, measured on a few batches; validation and upload come on top."""
+    """Seconds the training will take at most, measured on a few batches; validation and upload come on top.
+
+    Args:
+        view: the snapshot.
+        prepared: the edit, prepared.
+        workers: processes.
+
+    Returns:
+        Seconds.
+    """
     if not prepared.plan.touched:
         return 0.0
     edit, task = view.settings.engine.edit, trial_task(view, prepared)

@@ -65,13 +65,24 @@ def set_up(
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> SetUp:
-    """Train the backbone on the rows up to `until` (epoch seconds), fit the routing space and the regions.
+    """Train the backbone on the first slice of a log, fit the routing space and the regions.
 
-    backbone: (configuration, weights) of one that was trained on these rows already, to be used instead.
+    Args:
+        interactions: the log, in time order.
+        until: end of the slice, epoch seconds; None for the whole log.
+        settings: the model's.
+        backbone: (configuration, weights) of one that was trained on these rows already, to be used instead.
+        checkpoint: file of the training's checkpoint; None for none.
+        progress: called after every epoch.
 
-    Raises: NothingToEdit when the slice holds no window; InputError when there are fewer windows than regions;
-    ConfigError for a gate that could never choose one of its operations with these regions; WrongBackbone for a backbone
-    that knows other items.
+    Returns:
+        The parts of the first snapshot.
+
+    Raises:
+        NothingToEdit: when the slice holds no window.
+        InputError: when there are fewer windows than regions.
+        ConfigError: for a gate that could never choose one of its operations with these regions.
+        WrongBackbone: for a backbone that knows other items.
     """
     settings = with_times(settings)
     config = settings.engine
@@ -112,7 +123,14 @@ def set_up(
 
 
 def with_times(settings: Settings) -> Settings:
-    """The settings under which windows hold times where the backbone reads them; later edits read these."""
+    """The settings under which windows hold times where the backbone reads them; later edits read these.
+
+    Args:
+        settings: the model's.
+
+    Returns:
+        The settings.
+    """
     engine = settings.engine
     times = engine.windows.times or configured_class(engine.backbone).reads_times
     return replace(settings, engine=replace(engine, windows=replace(engine.windows, times=times)))

@@ -68,7 +68,17 @@ def _all_region_windows(view: ModelView, prepared: PreparedEdit) -> dict[int, Re
 
 
 def pooled(parts: Sequence[RegionWindows]) -> RegionWindows:
-    """The windows of several regions together.  Raises: InputError for none."""
+    """The windows of several regions together.
+
+    Args:
+        parts: of each region.
+
+    Returns:
+        The windows.
+
+    Raises:
+        InputError: for none.
+    """
     names = [field.name for field in fields(RegionWindows)]
     return RegionWindows(*(concatenate([getattr(part, name) for part in parts]) for name in names))
 
@@ -82,7 +92,16 @@ def _transitions(view: ModelView, prepared: PreparedEdit, parts: Iterable[Region
 
 
 def shared_task(view: ModelView, prepared: PreparedEdit, checkpoint: Path | None = None) -> TrainTask:
-    """The task of the adapter that trains on all touched regions together; the regions continue from it."""
+    """The task of the adapter that trains on all touched regions together; the regions continue from it.
+
+    Args:
+        view: the snapshot.
+        prepared: the edit, prepared.
+        checkpoint: file of the training's checkpoint; None for none.
+
+    Returns:
+        The task.
+    """
     windows = touched_windows(view, prepared)
     return replace(
         _task(view, prepared, SHARED, windows),
@@ -93,12 +112,31 @@ def shared_task(view: ModelView, prepared: PreparedEdit, checkpoint: Path | None
 
 
 def trial_task(view: ModelView, prepared: PreparedEdit) -> TrainTask:
-    """The shared task for an adapter that begins anew and counts nothing, which takes as long and reads no adapter."""
+    """The shared task for an adapter that begins anew and counts nothing, which takes as long and reads no adapter.
+
+    Args:
+        view: the snapshot.
+        prepared: the edit, prepared.
+
+    Returns:
+        The task.
+    """
     return _task(view, prepared, SHARED, touched_windows(view, prepared))
 
 
 def touched_windows(view: ModelView, prepared: PreparedEdit) -> RegionWindows:
-    """What the shared adapter of an edit trains on and is validated on. Raises: InputError where no region is touched."""
+    """What the shared adapter of an edit trains on and is validated on.
+
+    Args:
+        view: the snapshot.
+        prepared: the edit, prepared.
+
+    Returns:
+        The windows.
+
+    Raises:
+        InputError: where no region is touched.
+    """
     return pooled(list(_all_region_windows(view, prepared).values()))
 
 
@@ -117,7 +155,17 @@ def _last_shared(view: ModelView, plan: EditPlan) -> dict[str, bytes] | None:
 def region_tasks(
     view: ModelView, prepared: PreparedEdit, shared: Mapping[str, bytes] | None, folder: Path | None = None
 ) -> list[TrainTask]:
-    """One task per touched region; a new region begins with the adapter of its nearest one. folder: checkpoints."""
+    """One task per touched region; a new region begins with the adapter of its nearest one.
+
+    Args:
+        view: the snapshot.
+        prepared: the edit, prepared.
+        shared: blobs of the shared adapter; None where there is none.
+        folder: for checkpoints; None for none.
+
+    Returns:
+        The tasks, by region id.
+    """
     by_region = _all_region_windows(view, prepared)
     counted = _transitions(view, prepared, by_region.values())
     return [
@@ -135,15 +183,31 @@ def region_tasks(
 def own_epochs(edit: EditConfig, touched: int) -> int:
     """For how many epochs each of so many touched regions trains by itself.
 
-    None where one is touched alone: the shared adapter has then trained on the same windows, and is the region's own.
+    0 where one is touched alone: the shared adapter has then trained on the same windows, and is the region's own.
+
+    Args:
+        edit: options of the edit.
+        touched: how many regions the edit touches.
+
+    Returns:
+        Epochs.
     """
     return 0 if touched == 1 and edit.shared_epochs else edit.epochs
 
 
 def adapter_schedule(edit: EditConfig, region: int, seed: int, touched: int) -> Schedule:
-    """How long and how fast a region's adapter trains, or the shared one. seed: of the edit. touched: regions it touches.
+    """How long and how fast a region's adapter trains, or the shared one.
 
     Batches of the shared one pass in parts, because nothing else trains meanwhile.
+
+    Args:
+        edit: options of the edit.
+        region: its id, or SHARED.
+        seed: of the edit.
+        touched: regions it touches.
+
+    Returns:
+        The schedule.
     """
     seed = seed * 10_007 + region + 1
     if region == SHARED:
@@ -178,8 +242,17 @@ def task_of(
 ) -> TrainTask:
     """The task of an adapter that begins anew and counts nothing, of one region or of all together.
 
-    item_rows: [new items, d] of all items that came since the setup, titles: theirs. seed: of the edit. touched: regions
-    that it touches.
+    Args:
+        view: the snapshot.
+        region: its id, or SHARED.
+        windows: of the region.
+        item_rows: [new items, d] of all items that came since the setup.
+        titles: of these items.
+        seed: of the edit.
+        touched: regions that the edit touches.
+
+    Returns:
+        The task.
     """
     config = view.settings.engine
     return TrainTask(

@@ -31,11 +31,19 @@ DRAWN_COUNTS = 4_000_000  # bootstrap counts in memory at a time
 
 
 def target_ranks(scores: Tensor, targets: Tensor, context: Tensor) -> Tensor:
-    """Rank (1 is best) of each target among all items but those of its context: [n, v] -> [n].
+    """Rank (1 is best) of each target among all items but those of its context.
 
     The rank is counted, not sorted: items that score higher, plus items of equal score with a lower row. The target
     itself is never excluded. NaN never helps: an item that scores NaN counts as better than the target, and a target
     that scores NaN or minus infinity cannot be recommended, so its rank is v, worse than that of any other.
+
+    Args:
+        scores: [n, v], logits.
+        targets: int64 [n], item rows.
+        context: int64 [n, L], item rows.
+
+    Returns:
+        int64 [n].
     """
     rows = torch.arange(len(targets))
     own = scores[rows, targets].unsqueeze(1)
@@ -48,7 +56,16 @@ def target_ranks(scores: Tensor, targets: Tensor, context: Tensor) -> Tensor:
 
 
 def ranks(score: Callable[[Windows], Tensor], windows: Windows, batch: int = 256) -> np.ndarray:
-    """Ranks int64 [n] of the windows' targets under `score`: Windows -> scores [rows, v]."""
+    """Ranks of the windows' targets.
+
+    Args:
+        score: function of windows to scores.
+        windows: n of them.
+        batch: windows that are scored at a time.
+
+    Returns:
+        int64 [n].
+    """
     parts = []
     for start in range(0, len(windows.target), batch):
         part = windows.take(np.arange(start, min(start + batch, len(windows.target))))
@@ -58,7 +75,14 @@ def ranks(score: Callable[[Windows], Tensor], windows: Windows, batch: int = 256
 
 
 def per_window(rank: np.ndarray) -> dict[str, np.ndarray]:
-    """Recall@K and NDCG@K of each window, float64 [n], from its rank; with one target NDCG is 1 / log2(1 + rank)."""
+    """Recall@K and NDCG@K of each window; with one target NDCG is 1 / log2(1 + rank).
+
+    Args:
+        rank: int64 [n], 1 is best.
+
+    Returns:
+        float64 [n] by metric.
+    """
     gain = 1 / np.log2(1.0 + rank)
     return {
         **{f"Recall@{k}": (rank <= k).astype(np.float64) for k in CUTOFFS},
@@ -67,7 +91,14 @@ def per_window(rank: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def mean_metrics(rank: np.ndarray) -> dict[str, float]:
-    """Mean Recall@K and NDCG@K over windows; empty input gives NaN for each."""
+    """Mean Recall@K and NDCG@K over windows; empty input gives NaN for each.
+
+    Args:
+        rank: int64 [n], 1 is best.
+
+    Returns:
+        By metric.
+    """
     return {
         name: float(values.mean()) if len(values) else float("nan") for name, values in per_window(rank).items()
     }

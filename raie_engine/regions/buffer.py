@@ -40,16 +40,43 @@ class AddBuffer:
 
     @classmethod
     def empty(cls, length: int, dimensions: int, space: str, *, times: bool = False) -> AddBuffer:
-        """A buffer that holds nothing, for windows of `length` items, with times or not, and vectors of `dimensions`."""
+        """A buffer that holds nothing.
+
+        Args:
+            length: context items of its windows.
+            dimensions: d of its vectors.
+            space: digest of the routing space.
+            times: whether its windows hold times.
+
+        Returns:
+            The buffer.
+        """
         windows = last_windows((), length, () if times else None)
         return cls(windows, np.zeros((0, dimensions), np.float32), space)
 
     def take(self, rows: npt.NDArray[Any]) -> AddBuffer:
-        """The windows of these rows (indices or mask)."""
+        """The windows of these rows (indices or mask).
+
+        Args:
+            rows: indices, mask or slice.
+
+        Returns:
+            The buffer.
+        """
         return AddBuffer(self.windows.take(rows), self.vectors[rows], self.space)
 
     def extended(self, later: AddBuffer) -> AddBuffer:
-        """These windows, then the later ones. Raises: WrongBackbone when the spaces differ."""
+        """These windows, then the later ones.
+
+        Args:
+            later: a buffer of the same space.
+
+        Returns:
+            The buffer.
+
+        Raises:
+            WrongBackbone: when the spaces differ.
+        """
         if later.space != self.space:
             raise WrongBackbone(
                 f"expected pending windows of routing space {self.space[:12]}, found {later.space[:12]}"
@@ -64,7 +91,17 @@ class AddBuffer:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> AddBuffer:
-        """The buffer that `to_bytes` wrote. Raises: DamagedArtifact."""
+        """The buffer that `to_bytes` wrote.
+
+        Args:
+            data: the stored bytes.
+
+        Returns:
+            The value that was stored.
+
+        Raises:
+            DamagedArtifact: for bytes that hold no such value.
+        """
         dtypes = {"vectors": np.float32, "windows": np.uint8}
         header, arrays = unpack(data, "add_buffer", dtypes, {"vectors": "md", "windows": "b"})
         windows = Windows.from_bytes(arrays["windows"].tobytes())

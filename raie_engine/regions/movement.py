@@ -54,12 +54,26 @@ def move_region(
     prior_strength: float,
     level: float,
 ) -> RegionShape:
-    """The region after its windows [n, d] of this edit; `expanding` [n] marks those that the gate called Expand.
+    """The region after the windows of an edit.
 
     The centre moves towards their mean direction, R towards the `level` quantile of their angles to the new centre
     (`grow`: never down), kappa towards their estimate. R never passes R_max, which stays.
 
+    Args:
+        shape: before it.
+        vectors: [n, d], of its windows.
+        expanding: mask [n] of those that the gate called Expand.
+        others: the other regions.
+        grow: whether R never shrinks.
+        movement: rate of the moving averages.
+        prior_strength: n0, windows by which a region resists.
+        level: quantile of the angles that R follows.
+
+    Returns:
+        The shape after it.
+
     Source: arXiv 2603.00638, equations 5 and 6; equation 8 as a limit, see `_kept_apart` and `_room`.
+
     Departs from the paper: R follows a quantile as at setup, instead of growing by a constant gap.
     """
     rate = movement * len(vectors) / (len(vectors) + prior_strength)

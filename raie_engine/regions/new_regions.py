@@ -43,9 +43,21 @@ class NewRegion:
 def propose_regions(
     region_map: RegionMap, vectors: Floats, config: RegionConfig, *, min_region: int, max_added: int, seed: int
 ) -> tuple[tuple[NewRegion, ...], Ints]:
-    """The new regions, largest first, and for each waiting vector [m] the existing region it goes to, -1 for none.
+    """The new regions, largest first.
+
+    Args:
+        region_map: of the snapshot.
+        vectors: [m, d], of the pending windows.
+        config: the options.
+        min_region: smallest new region, in windows.
+        max_added: most new regions.
+        seed: of everything random in it.
+
+    Returns:
+        The regions, and for each pending vector int32 [m] the existing region it goes to, -1 for none.
 
     Source: arXiv 2603.00638, equation 6.
+
     Departs from the paper: clusters too close to each other are merged and outliers trimmed, so that K of the
     clustering need not be known; a cluster must pass the tests above before it is a region.
     """

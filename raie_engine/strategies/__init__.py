@@ -52,7 +52,14 @@ STRATEGIES: Mapping[str, Strategy] = {
 
 
 def strategy_named(name: str) -> Strategy | None:
-    """One of STRATEGIES, or one that does not count by itself with the counts that RAIE has: "replay+counts"."""
+    """A strategy by its key, or one that trains with item transition counts beside it: "replay+counts".
+
+    Args:
+        name: the key.
+
+    Returns:
+        The strategy; None for an unknown key.
+    """
     plain = STRATEGIES.get(name.removesuffix(_COUNTED))
     if plain is None or not name.endswith(_COUNTED):
         return plain

@@ -29,7 +29,13 @@ LIST_LENGTH = 10
 def editing_loss(scores: Tensor, context: Tensor, target: Tensor) -> Tensor:
     """How far the target stands below the list that is recommended instead of it.
 
-    scores: [n, v] of all item rows. context: [n, L] and target: [n], item rows; row 0, the padding, is never listed.
+    Args:
+        scores: [n, v] of all item rows.
+        context: [n, L], item rows; row 0, the padding, is never listed.
+        target: [n], item rows.
+
+    Returns:
+        The mean loss.
     """
     padding, own = target.new_zeros(len(target), 1), target.unsqueeze(1)
     others = scores.scatter(1, torch.cat([padding, context, own], dim=1), float("-inf"))

@@ -21,7 +21,14 @@ def evolved(
 ) -> LearnedState:
     """The state's adapter, or a fresh one, after training on the task data.
 
-    loss: of the live adapter, where it is not the loss that all share.
+    Args:
+        state: what the strategy has learned so far.
+        task_data: the edit's.
+        loss: of the live adapter, where it is not the loss that all share.
+        replays: whether past windows are trained on too.
+
+    Returns:
+        The adapter and its cost.
     """
     start = adapter_of(state, task_data.backbone)
     adapter, samples_seen = train_one(
@@ -41,9 +48,20 @@ def train_one(
     share: float = 1.0,
     config: AdapterConfig | None = None,
 ) -> tuple[Adapter, int]:
-    """One adapter, fresh or continuing `start`, trained on the windows, and how many were passed.
+    """One adapter, fresh or continuing another, trained on the windows.
 
-    rows: the windows whose items get rows of their own; the new ones unless others are given. share: of the passes.
+    Args:
+        task_data: the edit's.
+        start: the adapter to continue; None for a fresh one.
+        windows: to train on.
+        rows: windows whose items get rows of their own; the new ones unless others are given.
+        loss: of the live adapter, where it is not the loss that all share.
+        retained: whether past windows validate too.
+        share: of the training samples that an edit may see.
+        config: size of the adapter, where it is not the one that all share.
+
+    Returns:
+        The adapter, and training samples seen.
     """
     backbone, item_ids = task_data.backbone, touched_items(task_data.new if rows is None else rows)
     live = trainable(fresh_adapter(backbone, config or task_data.config.adapter, item_ids, task_data.seed, start))
@@ -54,7 +72,15 @@ def train_one(
 
 
 def score(state: State, task_data: TaskData) -> Score:
-    """Scores under the state's adapter, or under the frozen backbone before the first edit."""
+    """Scores under the state's adapter, or under the frozen backbone before the first edit.
+
+    Args:
+        state: what the strategy has learned so far.
+        task_data: the edit's.
+
+    Returns:
+        Function of windows to scores.
+    """
     return adapter_scores(task_data.backbone, adapter_of(state, task_data.backbone))
 
 

@@ -25,7 +25,16 @@ WEIGHTS = (0.5, 0.25, 0.75)
 
 
 def merged(long: Adapter, short: Adapter, weight: float) -> Adapter:
-    """weight x long + (1 - weight) x short: an adapter of both ranks together, whose item rows speak of both's items."""
+    """weight x long + (1 - weight) x short, as one adapter of both ranks together.
+
+    Args:
+        long: the long-term adapter.
+        short: the short-term adapter.
+        weight: of the long-term one, in [0, 1].
+
+    Returns:
+        The adapter; its item updates are of both's items.
+    """
     parts = ((long, weight), (short, 1 - weight))
     item_ids = torch.unique(torch.cat([long.item_ids, short.item_ids]))
     item_slots = [torch.searchsorted(item_ids, adapter.item_ids) for adapter, _ in parts]

@@ -27,7 +27,15 @@ TEMPERATURE = 2.0
 
 
 def distilled(scores: Tensor, before: Tensor) -> Tensor:
-    """T^2 times the mean KL divergence of scores [m, v] from those of the model before: 0 where they agree."""
+    """T^2 times the mean KL divergence of scores [m, v] from those of the model
+
+    Args:
+        scores: [m, v].
+        before: [m, v], of the model before the edit.
+
+    Returns:
+        The loss.
+    """
     now, then = (F.log_softmax(logits / TEMPERATURE, dim=1) for logits in (scores, before))
     return TEMPERATURE**2 * F.kl_div(now, then, reduction="batchmean", log_target=True)
 

@@ -54,7 +54,14 @@ class MixedDelta:
         return out
 
     def read(self, items: Tensor) -> Tensor:
-        """Of items [n, L]: [n, L, d]. The experts share their item rows."""
+        """The update of the rows that are read for items; the experts share it.
+
+        Args:
+            items: item rows [n, L].
+
+        Returns:
+            [n, L, d].
+        """
         return rows_read(self.adapter, items)
 
 

@@ -23,7 +23,15 @@ WEIGHT = 2.0
 
 
 def proximal(live: dict[str, Tensor], before: dict[str, Tensor]) -> Tensor:
-    """Sum over modules of KL(softmax(now) || softmax(before)), each module's numbers as one distribution."""
+    """Sum over modules of KL(softmax(now) || softmax(before)), each module's numbers as one distribution.
+
+    Args:
+        live: parameters by name.
+        before: the same before the edit.
+
+    Returns:
+        The loss.
+    """
     terms = [
         F.kl_div(
             before[name].flatten().log_softmax(0), value.flatten().log_softmax(0), reduction="sum", log_target=True

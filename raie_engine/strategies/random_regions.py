@@ -29,7 +29,16 @@ _MIXER = np.uint64(0x9E3779B97F4A7C15)
 
 
 def hashed_regions(windows: Windows, shares: np.ndarray, seed: int) -> np.ndarray:
-    """The region int64 [n] of each window: equal contexts lie together, and region k gets shares[k] of all contexts."""
+    """The region of each window by a hash of its items: equal contexts lie together.
+
+    Args:
+        windows: n of them.
+        shares: [k], of all contexts that each region gets.
+        seed: of the hash.
+
+    Returns:
+        int64 [n].
+    """
     factors = np.random.default_rng(seed).integers(1, 2**63, windows.items.shape[1], dtype=np.uint64) | np.uint64(
         1
     )

@@ -93,7 +93,17 @@ class TaskData:
 def task_data_of(base: ModelView, prepared: PreparedEdit, interactions: Interactions, number: int = 1) -> TaskData:
     """The task data of one edit that a registry holds, for strategies to be compared with it.
 
-    base: what it was made from. number: of the edit since the setup. Raises: InputError for an edit that trained none.
+    Args:
+        base: what it was made from.
+        prepared: the edit, prepared.
+        interactions: the log, in time order.
+        number: of the edit since the setup.
+
+    Returns:
+        The task data.
+
+    Raises:
+        InputError: for an edit that trained none.
     """
     windows = touched_windows(base, prepared)
     return TaskData(

@@ -79,12 +79,28 @@ def tune(
 
 
 def seen(task_data: TaskData, *, replays: bool) -> Windows:
-    """The windows a strategy trains on: the new ones, and its share of the past where it replays."""
+    """The windows a strategy trains on: the new ones, and its share of the past where it replays.
+
+    Args:
+        task_data: the edit's.
+        replays: whether the strategy replays.
+
+    Returns:
+        The windows.
+    """
     return concatenate([task_data.new, task_data.replay]) if replays else task_data.new
 
 
 def adapter_of(state: State, backbone: Backbone) -> Adapter | None:
-    """The adapter that a state holds; None for the state before the first edit."""
+    """The adapter that a state holds; None for the state before the first edit.
+
+    Args:
+        state: what the strategy has learned so far.
+        backbone: the frozen backbone.
+
+    Returns:
+        The adapter.
+    """
     if not state:
         return None
     adapter = Adapter.from_blobs(state)
@@ -93,12 +109,28 @@ def adapter_of(state: State, backbone: Backbone) -> Adapter | None:
 
 
 def count(parameters: Mapping[str, Tensor]) -> int:
-    """How many numbers these are."""
+    """How many numbers the parameters hold.
+
+    Args:
+        parameters: by name.
+
+    Returns:
+        The number.
+    """
     return sum(value.numel() for value in parameters.values())
 
 
 def item_scores(backbone: Backbone, adapter: Adapter | None, contexts: Contexts) -> Tensor:
-    """Scores of items 1..v-1 after each context, with gradients: [n, v - 1]."""
+    """Scores of items 1..v-1 after each context, with gradients.
+
+    Args:
+        backbone: the frozen backbone.
+        adapter: None for the frozen backbone.
+        contexts: left-padded or left-justified, n of them.
+
+    Returns:
+        [n, v - 1].
+    """
     if adapter is None:
         return backbone.encode(contexts) @ backbone.item_table()[1:].T
     delta, table, bias = scoring_parts(backbone, adapter, merged=True)
@@ -106,7 +138,14 @@ def item_scores(backbone: Backbone, adapter: Adapter | None, contexts: Contexts)
 
 
 def task_size(task: TrainTask) -> int:
-    """How many numbers a region's task trains, begun from what serves its windows now."""
+    """Trainable parameters of a region's task, begun from what serves its windows now.
+
+    Args:
+        task: the training of one adapter.
+
+    Returns:
+        The number.
+    """
     backbone = task_backbone(task)
     start = adapter_of(task.current or {}, backbone)
     adapter = fresh_adapter(backbone, task.adapter, touched_items(task.new), 0, start)

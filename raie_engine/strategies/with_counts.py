@@ -23,6 +23,12 @@ def with_counts(strategy: Strategy) -> Strategy:
     """The strategy, whose scores are multiplied by counts over all new and past windows (`transitions.py`).
 
     RAIE counts in the past windows that its regions keep; this counts in every one, which costs it nothing.
+
+    Args:
+        strategy: any.
+
+    Returns:
+        The strategy, named with "+ counts".
     """
 
     def learn(state: State, task_data: TaskData) -> LearnedState:

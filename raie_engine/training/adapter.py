@@ -70,9 +70,16 @@ class Adapter:
         return self.alpha / self.rank
 
     def with_transition_counts(self, scores: Tensor, items: np.ndarray) -> Tensor:
-        """The scores [n, v] of contexts [n, L], joined with the item transition counts where the adapter has them.
+        """Scores joined with the item transition counts, where the adapter has them.
 
         Only the items that the adapter sees take part: rows appended later change no bit of theirs.
+
+        Args:
+            scores: [n, v], logits.
+            items: item rows [n, L] of the contexts.
+
+        Returns:
+            [n, v].
         """
         if self.transitions is None:
             return scores
@@ -80,23 +87,45 @@ class Adapter:
         return torch.cat([seen, scores[:, self.vocab_size + 1 :]], dim=1)
 
     def item_rows(self, items: int) -> Tensor:
-        """a_k B_k of all items, 0 for those not touched: [items + 1, d]."""
+        """The low-rank item embedding update a_k B_k of all items, 0 for those without one.
+
+        Args:
+            items: how many there are.
+
+        Returns:
+            [items + 1, d].
+        """
         rows = self.item_lora_a.new_zeros(items + 1, self.item_lora_b.shape[1])
         return rows.index_copy(0, self.item_ids, self.item_lora_a @ self.item_lora_b)
 
     def parameters(self) -> dict[str, Tensor]:
-        """What training moves, by name."""
+        """What training moves, by name.
+
+        Returns:
+            Tensors by name.
+        """
         return {**self.lora, "item.a": self.item_lora_a, "item.b": self.item_lora_b, "item.bias": self.bias}
 
     def last_parameters(self) -> dict[str, Tensor]:
-        """Those nearest to the scores: of the last block and of layers outside of blocks, and the bias of each item."""
+        """Those nearest to the scores: of the last block and of layers outside of blocks, and the bias of each item.
+
+        Returns:
+            Tensors by name.
+        """
         last = last_layers(map(_layer, self.lora))
         return {name: value for name, value in self.lora.items() if _layer(name) in last} | {
             "item.bias": self.bias
         }
 
     def with_parameters(self, values: Mapping[str, Tensor]) -> Adapter:
-        """The same adapter with other values for some of `parameters`."""
+        """The same adapter with other values for some of `parameters`.
+
+        Args:
+            values: by the names of `parameters`.
+
+        Returns:
+            The adapter.
+        """
         all_values = {**self.parameters(), **values}
         lora = {name: all_values[name] for name in self.lora}
         return replace(
@@ -108,8 +137,14 @@ class Adapter:
         )
 
     def require(self, backbone: Backbone) -> None:
-        """Raises: WrongBackbone unless the adapter was trained on exactly this backbone; DamagedArtifact where it says
-        so and its tensors do not fit.
+        """Checks that the adapter was trained on exactly this backbone.
+
+        Args:
+            backbone: with a row for every item.
+
+        Raises:
+            WrongBackbone: for another backbone.
+            DamagedArtifact: where it names this backbone and its tensors do not fit.
         """
         if self.backbone_digest != backbone.digest:
             raise WrongBackbone(
@@ -132,7 +167,11 @@ class Adapter:
             )
 
     def to_blobs(self) -> dict[str, bytes]:
-        """Blobs by role: "lora" and "lora_config" as peft reads them, "item_rows" and, if any, "transitions"."""
+        """The stored adapter.
+
+        Returns:
+            Bytes by role: "lora" and "lora_config" as peft reads them, "item_rows" and, if any, "transitions".
+        """
         lora = {PEFT_PREFIX + name: value.contiguous() for name, value in self.lora.items()}
         rows = to_stored("adapter", {name: getattr(self, name).numpy() for name in _ITEM_TENSORS})
         facts = to_stored("adapter", {"backbone": self.backbone_digest, "vocab_size": self.vocab_size})
@@ -147,7 +186,15 @@ class Adapter:
     def from_blobs(blobs: Mapping[str, bytes]) -> Adapter:
         """The inverse of `to_blobs`.
 
-        Raises: DamagedArtifact for bytes that are not such an adapter; NotFinite.
+        Args:
+            blobs: bytes by role.
+
+        Returns:
+            The adapter.
+
+        Raises:
+            DamagedArtifact: for bytes that are not such an adapter.
+            NotFinite: for NaN or infinity.
         """
         try:
             config = parse_json(blobs["lora_config"], "an adapter's configuration")
@@ -228,9 +275,19 @@ def _peft_config(adapter: Adapter) -> bytes:
 def fresh_adapter(
     backbone: Backbone, config: AdapterConfig, item_ids: Tensor, seed: int, start: Adapter | None = None
 ) -> Adapter:
-    """An adapter that changes nothing yet, or continues `start`, with rows for the items `item_ids` [t] as well.
+    """An adapter that changes nothing yet, or continues another one.
 
     An item rank of 0 means an adapter without item rows, and it stays without them.
+
+    Args:
+        backbone: the frozen backbone.
+        config: size of the adapter.
+        item_ids: int64 [t], the items that get rows as well.
+        seed: of everything random in it.
+        start: the adapter to continue; None for a fresh one.
+
+    Returns:
+        The adapter.
 
     Source: LoRA, arXiv 2106.09685: A random, B zero. The item rows are the other way round: a zero, B random.
     """
@@ -293,12 +350,27 @@ class AdapterDelta:
         return out
 
     def read(self, items: Tensor) -> Tensor | None:
-        """Of items [n, L]: [n, L, d]."""
+        """The update of the rows that are read for items.
+
+        Args:
+            items: item rows [n, L].
+
+        Returns:
+            [n, L, d]; None without rows.
+        """
         return None if self.item_rows is None else F.embedding(items, self.item_rows)
 
 
 def rows_read(adapter: Adapter, items: Tensor) -> Tensor:
-    """What is added to the rows that are read for items [n, L], without a table of all items: [n, L, d]."""
+    """The update of the rows that are read for items, without a table of all items.
+
+    Args:
+        adapter: one region's adapter.
+        items: [n, L, d].
+
+    Returns:
+        [n, L, d].
+    """
     if not len(adapter.item_ids):
         return adapter.item_lora_b.new_zeros(*items.shape, adapter.item_lora_b.shape[1])
     slots = torch.searchsorted(adapter.item_ids, items).clamp(max=len(adapter.item_ids) - 1)
@@ -307,9 +379,16 @@ def rows_read(adapter: Adapter, items: Tensor) -> Tensor:
 
 
 def item_parts(adapter: Adapter, states: Tensor) -> tuple[Tensor, Tensor]:
-    """low [m, r_i + 1] and rows [v - 1, r_i + 1] whose product is what the item rows add to scores of items 1..v-1.
+    """Two factors whose product is what the item updates add to the scores of items 1..v-1.
 
     For rows of a batch that belong to different adapters, where E_k cannot be made for each.
+
+    Args:
+        adapter: one region's adapter.
+        states: [m, d].
+
+    Returns:
+        low [m, r_i + 1] and rows [v - 1, r_i + 1].
     """
     low = torch.cat([states @ adapter.item_lora_b.T, states.new_ones(len(states), 1)], dim=1)
     own = torch.cat([adapter.item_lora_a, adapter.bias.unsqueeze(1)], dim=1)  # [t, r_i + 1]

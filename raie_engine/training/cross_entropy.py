@@ -77,9 +77,19 @@ def _accumulate(
 def linear_cross_entropy(
     states: Tensor, table: Tensor, target: Tensor, low: Tensor | None = None, rows: Tensor | None = None
 ) -> Tensor:
-    """Mean cross-entropy of `target` [m] under the scores states [m, d] @ table [v, d]^T + low [m, r] @ rows [v, r]^T.
+    """Mean cross-entropy under the scores states table^T + low rows^T.
 
     The second product is what an adapter's item rows add. Gradients are computed only for inputs that need them.
+
+    Args:
+        states: [m, d].
+        table: [v, d].
+        target: int64 [m].
+        low: [m, r]; None for no second product.
+        rows: [v, r].
+
+    Returns:
+        The loss.
     """
     loss: Tensor = _LinearCrossEntropy.apply(states, table, low, rows, target)
     return loss

@@ -69,9 +69,20 @@ Loss = Callable[[Contexts, Tensor], Tensor]
 
 
 def sampled_cross_entropy(states: Tensor, table: Tensor, target: Tensor, negatives: Tensor) -> Tensor:
-    """Mean cross-entropy of `target` [m] among itself and the shared `negatives` [s], all item rows of table [v, d].
+    """Mean cross-entropy of the targets among themselves and shared negatives.
 
-    Source: arXiv 2309.07602. Departs from it: the positions of one step share their negatives.
+    Args:
+        states: [m, d].
+        table: [v, d].
+        target: int64 [m], item rows.
+        negatives: int64 [s], item rows.
+
+    Returns:
+        The loss.
+
+    Source: arXiv 2309.07602.
+
+    Departs from it: the positions of one step share their negatives.
     """
     own = (states * table[target]).sum(dim=1, keepdim=True)  # [m, 1]
     others = states @ table[negatives].T  # [m, s]
@@ -91,14 +102,26 @@ def fit(
     progress: Progress | None = None,
     threads: int = 1,
 ) -> Trained:
-    """Train `parameters` in place on `loss` and return the best of them.
+    """Train parameters in place and keep the best of them. Without windows nothing is trained.
 
-    validate: higher is better; None keeps the last epoch. checkpoint: written after every epoch and left to whoever
-    named it, so that a finished training is not done again; one of another training, or an unreadable one, is not
-    used. identity: what the loss and the score depend on besides the parameters, so that another training's checkpoint
-    is known as such. threads: how many parts of a batch pass side by side. Without windows nothing is trained.
+    Args:
+        parameters: by name; they require gradients.
+        loss: the mean loss of a batch.
+        windows: n of them.
+        schedule: how long and how fast.
+        validate: the validation score, higher is better; None keeps the last epoch.
+        checkpoint: written after every epoch and left to whoever named it, so that a finished training is not done
+            again; one of another training, or an unreadable one, is not used.
+        identity: what the loss and the score depend on besides the parameters, so that another training's checkpoint
+            is known as such.
+        progress: called after every epoch.
+        threads: how many parts of a batch pass side by side. Without windows nothing is trained.
 
-    Raises: NotFinite when the loss or a parameter stops being a number; the parameters are then worthless.
+    Returns:
+        The best parameters, the scores and the training samples seen.
+
+    Raises:
+        NotFinite: when the loss or a parameter stops being a number; the parameters are then worthless.
     """
     schedule = schedule if len(windows) else replace(schedule, epochs=0)
     optimiser = _AdamW(parameters, schedule.learning_rate, schedule.weight_decay)

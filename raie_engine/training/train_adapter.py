@@ -102,12 +102,21 @@ class TrainedRegion:
 def train_region(task: TrainTask, progress: Progress | None = None, threads: int = 1) -> TrainedRegion:
     """Train one region and keep the better of the shared and the newly trained adapter, or the current one.
 
-    They are compared on windows none of them was trained on. The current one stays where it is better than both by more
-    than a standard error, because only the others know the new items. Without validation windows nothing can be compared,
-    and the trained one is taken. threads: of parts of a batch, side by side.
+    They are compared on windows none of them was trained on. The current one stays where it is better than both by
+    more than a standard error, because only the others know the new items. Without validation windows nothing can be
+    compared, and the trained one is taken.
 
-    Source: equation 7; idea 4 of the method for the shared adapter and the publication gate. Departs from the paper:
-    the backbone is frozen and all positions of a window train.
+    Args:
+        task: the training of one adapter.
+        progress: called after every epoch.
+        threads: of parts of a batch, side by side.
+
+    Returns:
+        The chosen adapter and its metrics.
+
+    Source: equation 7; idea 4 of the method for the shared adapter and the publication gate.
+
+    Departs from the paper: the backbone is frozen and all positions of a window train.
     """
     started = time.monotonic()
     backbone = task_backbone(task)
@@ -138,7 +147,14 @@ def train_region(task: TrainTask, progress: Progress | None = None, threads: int
 
 
 def task_backbone(task: TrainTask) -> Backbone:
-    """The frozen backbone of a task, with the item rows that its edit appends."""
+    """The frozen backbone of a task, with the item rows that its edit appends.
+
+    Args:
+        task: the training of one adapter.
+
+    Returns:
+        The backbone.
+    """
     return load_backbone(*task.backbone, task.backbone_file).with_item_rows(task.item_rows, task.titles)
 
 
@@ -164,16 +180,31 @@ def quality(measured: Mapping[str, float]) -> float:
 
 
 def touched_items(windows: Windows) -> Tensor:
-    """Item rows that a window ends in or passes through, ascending: int64 [t]."""
+    """Item rows that a window ends in or passes through, ascending: int64 [t].
+
+    Args:
+        windows: n of them.
+
+    Returns:
+        int64 [t].
+    """
     rows = np.union1d(windows.items.ravel(), windows.target)
     return torch.from_numpy(rows[rows != 0]).long()
 
 
 def trained_parameters(adapter: Adapter, task: TrainTask) -> dict[str, Tensor]:
-    """Of an adapter, what the task trains: all of it, but on top of a shared adapter only what is nearest to the scores.
+    """Of an adapter, what the task trains: all of it, but on top of a shared adapter only what is nearest to the
+    scores.
 
-    Departs from the paper, where every adapter is trained whole: the shared one has learned what holds for all regions.
-    Beyond that the last block and a bias per item gain as much, in two thirds of the time (docs/research.md).
+    Args:
+        adapter: one region's adapter.
+        task: the training of one adapter.
+
+    Returns:
+        By name.
+
+    Departs from the paper, where every adapter is trained whole: the shared one has learned what holds for all
+    regions. Beyond that the last block and a bias per item gain as much, in two thirds of the time (docs/research.md).
     """
     return adapter.parameters() if task.shared is None else adapter.last_parameters()
 
@@ -181,7 +212,18 @@ def trained_parameters(adapter: Adapter, task: TrainTask) -> dict[str, Tensor]:
 def fit_adapter(
     backbone: Backbone, adapter: Adapter, task: TrainTask, progress: Progress | None = None, threads: int = 1
 ) -> tuple[Adapter, int]:
-    """The adapter after training on the task's new and replayed windows, and how many windows were passed."""
+    """Train an adapter on the task's new and replayed windows.
+
+    Args:
+        backbone: the frozen backbone.
+        adapter: to begin from.
+        task: the training of one adapter.
+        progress: called after every epoch.
+        threads: parts of a batch that pass side by side.
+
+    Returns:
+        The adapter, and training samples seen.
+    """
     live = trainable(adapter, trained_parameters(adapter, task))
     parameters = trained_parameters(live, task)
 
@@ -209,7 +251,15 @@ def _depends_on(backbone: Backbone, task: TrainTask) -> str:
 
 
 def trainable(adapter: Adapter, parameters: Mapping[str, Tensor] | None = None) -> Adapter:
-    """The same adapter over copies of these of its tensors, or of all, that record gradients."""
+    """The same adapter over copies of these of its tensors, or of all, that record gradients.
+
+    Args:
+        adapter: one region's adapter.
+        parameters: some of its tensors by name; None for all.
+
+    Returns:
+        The adapter.
+    """
     moved = adapter.parameters() if parameters is None else parameters
     return adapter.with_parameters({k: v.detach().clone().requires_grad_() for k, v in moved.items()})
 
@@ -217,7 +267,16 @@ def trainable(adapter: Adapter, parameters: Mapping[str, Tensor] | None = None) 
 def scoring_parts(
     backbone: Backbone, adapter: Adapter, *, merged: bool = False
 ) -> tuple[AdapterDelta, Tensor, Tensor]:
-    """What a window is scored with under one adapter: what is added on the way, E_k [v, d] and b_k [v]."""
+    """What a window is scored with under one adapter.
+
+    Args:
+        backbone: the frozen backbone.
+        adapter: what is added on the way, E_k [v, d] and b_k [v].
+        merged: whether linear layers make one product, as in training.
+
+    Returns:
+        What is added inside the backbone, E_k [v, d] and b_k [v].
+    """
     table = backbone.item_table()
     rows = adapter.item_rows(len(table) - 1)
     bias = adapter.bias.new_zeros(len(table)).index_copy(0, adapter.item_ids, adapter.bias)
@@ -229,7 +288,14 @@ def next_item_loss(
 ) -> Callable[[Contexts, Tensor], Tensor]:
     """The loss that every strategy trains on: cross-entropy over all items at the last positions of a window.
 
-    delta: what is added on the way, where it is not the adapter's own.
+    Args:
+        backbone: the frozen backbone.
+        adapter: None for the frozen backbone.
+        positions: last positions of a window that the loss reads.
+        delta: what is added inside the backbone, where it is not the adapter's own.
+
+    Returns:
+        The mean loss of contexts and the items [n] after them.
     """
 
     def loss(contexts: Contexts, target: Tensor) -> Tensor:
@@ -323,7 +389,15 @@ def train_regions(tasks: Sequence[TrainTask], workers: int) -> Generator[Trained
     Yields each result as it is ready. The results do not depend on `workers`: each task, or each part of its batches,
     runs on one thread, so that its bytes are the same alone or beside others.
 
-    Raises: WorkerLost when the system ends a worker, for instance because memory is short.
+    Args:
+        tasks: of one edit.
+        workers: processes, or threads for a single task.
+
+    Yields:
+        Each result as it is ready.
+
+    Raises:
+        WorkerLost: when the system ends a worker, for instance because memory is short.
     """
     if workers > 1 and len(tasks) > 1:
         yield from side_by_side(_train_alone, tasks, workers)

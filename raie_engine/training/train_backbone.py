@@ -28,12 +28,29 @@ __all__ = ["cold_item_rows", "configured_backbone_file", "configured_class", "tr
 
 
 def configured_class(config: BackboneConfig) -> type[ItemModel]:
-    """The class of the backbone that is to be trained. Raises: ConfigError for a file that holds none."""
+    """The class of the backbone that is to be trained.
+
+    Args:
+        config: the options.
+
+    Returns:
+        The class.
+
+    Raises:
+        ConfigError: for a file that holds none.
+    """
     return backbone_class(config.kind, configured_backbone_file(config))
 
 
 def configured_backbone_file(config: BackboneConfig) -> Path | None:
-    """The Python file of a backbone of the user's own; None for every other kind."""
+    """The Python file of a backbone of the user's own; None for every other kind.
+
+    Args:
+        config: the options.
+
+    Returns:
+        The file.
+    """
     return Path(config.path) if config.kind == "file" else None
 
 
@@ -51,10 +68,24 @@ def train_backbone(
 ) -> tuple[ItemModel, Trained]:
     """A frozen backbone trained on `windows` until NDCG@10 on the later `validation` windows stops rising.
 
-    items: catalogue size.  positions: last positions of a window the loss reads (the stride of the windows).  titles: of
-    the items, for a backbone that reads them.
+    Args:
+        windows: to train on.
+        validation: later windows.
+        items: catalogue size.
+        config: the options.
+        positions: last positions of a window the loss reads (the stride of the windows).
+        seed: of everything random in it.
+        titles: of the items, for a backbone that reads them.
+        checkpoint: file of the training's checkpoint; None for none.
+        progress: called after every epoch.
 
-    Raises: NothingToEdit without windows; ConfigError for a model folder or a file of one's own that holds no backbone.
+    Returns:
+        The frozen backbone, and its training.
+
+    Raises:
+        NothingToEdit: without windows.
+        ConfigError: for a model folder or a file of one's own that holds no backbone.
+
     Source: arXiv 2309.07602 (full cross-entropy at all positions, temporal early stopping).
     """
     if not len(windows):
@@ -92,10 +123,20 @@ def train_backbone(
 
 
 def cold_item_rows(backbone: Backbone, windows: Windows, items: int, seed: int) -> Tensor:
-    """Rows [new items, d] for items the backbone's table does not reach yet: the mean of their neighbours' rows.
+    """Rows for items the backbone's table does not reach yet: the mean of their neighbours' rows.
 
     A neighbour is an item of the same window. Items without known neighbours get small random rows. Rows have the
     median norm of the table, so that no new item wins by its length.
+
+    Args:
+        backbone: the frozen backbone.
+        windows: n of them.
+        items: how many there are now.
+        seed: of everything random in it.
+
+    Returns:
+        [new items, d].
+
     Source: idea 9 of the method (cold item rows from the mean of co-occurring neighbours).
     """
     table = backbone.item_table().detach().numpy()

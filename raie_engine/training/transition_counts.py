@@ -67,12 +67,27 @@ class TransitionCounts:
         return len(self.start) - 1
 
     def after(self, items: NDArray[np.int32]) -> Tensor:
-        """q of contexts [n, L], as float32 [n, v]; items that the counts do not know say nothing."""
+        """q of contexts; items that the counts do not know say nothing.
+
+        Args:
+            items: item rows [n, L].
+
+        Returns:
+            float32 [n, v].
+        """
         total = faded_sums(items, self.start, self.following, self.share, REACH) / _FADES
         return torch.from_numpy(total.astype(np.float32))
 
     def joined(self, scores: Tensor, items: NDArray[np.int32]) -> Tensor:
-        """The scores [n, v] of contexts [n, L], which are logits of p then; a score of minus infinity stays that."""
+        """Scores multiplied, as probabilities, by the counts; a score of minus infinity stays that.
+
+        Args:
+            scores: [n, v], logits.
+            items: item rows [n, L].
+
+        Returns:
+            [n, v].
+        """
         return scores + torch.log1p(self.weight * self.rows * self.after(items))
 
     def to_bytes(self) -> bytes:
@@ -82,7 +97,17 @@ class TransitionCounts:
 
     @staticmethod
     def from_bytes(data: bytes) -> TransitionCounts:
-        """The inverse of `to_bytes`. Raises: DamagedArtifact."""
+        """The inverse of `to_bytes`.
+
+        Args:
+            data: the stored bytes.
+
+        Returns:
+            The value that was stored.
+
+        Raises:
+            DamagedArtifact: for bytes that hold no such value.
+        """
         header, arrays = unpack(data, "transitions", _TYPES, _AXES)
         weight, start, following, share = header.get("weight"), *(arrays[name] for name in _TYPES)
         whole = (
@@ -101,7 +126,14 @@ class TransitionCounts:
 def count_transitions(windows: Windows, positions: int, weight: float, v: int) -> TransitionCounts:
     """The pairs of which the later item is one of the last `positions` of a window, its target included.
 
-    positions: the windows' stride, so that of windows which overlap each item is read once. weight: w. v: item rows.
+    Args:
+        windows: n of them.
+        positions: the windows' stride, so that of windows which overlap each item is read once.
+        weight: w.
+        v: item rows.
+
+    Returns:
+        The counts.
     """
     length = windows.length
     whole = np.pad(windows.items, ((0, 0), (0, 1)))
@@ -171,7 +203,16 @@ def faded_sums(
 
 
 def transitions_of(parts: Sequence[Windows], config: EngineConfig, v: int) -> bytes | None:
-    """The bytes of the item transition counts of all these windows; None where the configuration counts nothing."""
+    """The bytes of the item transition counts of all these windows; None where the configuration counts nothing.
+
+    Args:
+        parts: one after the other.
+        config: of the engine.
+        v: item rows.
+
+    Returns:
+        The bytes.
+    """
     weight = config.adapter.transition_weight
     if not weight or not parts:
         return None

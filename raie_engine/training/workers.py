@@ -45,7 +45,16 @@ def side_by_side(function: Callable[[Any], T], tasks: Sequence[Any], workers: in
 
     Closed early, or left by an error, it stops the workers in the middle of their tasks.
 
-    Raises: WorkerLost when the system ends a worker, for instance because memory is short.
+    Args:
+        function: picklable.
+        tasks: picklable.
+        workers: processes.
+
+    Yields:
+        Each result as it is ready.
+
+    Raises:
+        WorkerLost: when the system ends a worker, for instance because memory is short.
     """
     foreseen()
     context = get_context("forkserver" if _FORKED else "spawn")

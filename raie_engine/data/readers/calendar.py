@@ -15,9 +15,15 @@ _SHEET_DAYS = (32_874, 62_093)  # the same years in a spreadsheet's days, which 
 
 
 def calendar_seconds(numbers: NDArray[np.int64]) -> NDArray[np.int64] | None:
-    """Epoch seconds UTC int64 [n] of numbers that are all dates written without separators; None where one is not.
+    """Dates written as numbers without separators, such as 20240131.
 
     As epoch seconds, dates of eight digits would lie in 1970; those of twelve and fourteen are no seconds at all.
+
+    Args:
+        numbers: int64 [n].
+
+    Returns:
+        Epoch seconds UTC int64 [n]; None where one is no date.
     """
     if not len(numbers):
         return None
@@ -29,7 +35,14 @@ def calendar_seconds(numbers: NDArray[np.int64]) -> NDArray[np.int64] | None:
 
 
 def calendar_date(text: str) -> int | None:
-    """Epoch seconds of one such number as text; None for any other text."""
+    """Epoch seconds of one such number as text; None for any other text.
+
+    Args:
+        text: as written.
+
+    Returns:
+        Epoch seconds.
+    """
     if not (text.isascii() and text.isdigit() and len(text) in _DIGITS):
         return None
     seconds = calendar_seconds(np.array([int(text)]))
@@ -37,7 +50,14 @@ def calendar_date(text: str) -> int | None:
 
 
 def looks_like_days(times: NDArray[np.int64]) -> str | None:
-    """What these whole numbers are, if they are days of our time: the words for it; None for others."""
+    """What these whole numbers are, if they are days of our time: the words for it; None for others.
+
+    Args:
+        times: int64 [n].
+
+    Returns:
+        The words.
+    """
     low, high = int(times.min()), int(times.max())
     for (first, last), words in ((_SHEET_DAYS, "days of a spreadsheet"), (_DAYS, "days since 1970")):
         if first <= low and high <= last:

@@ -70,9 +70,16 @@ class Matched:
 def match(where: str, present: Sequence[str], wanted: Mapping[str, str]) -> Matched | None:
     """The columns for these roles; None where one is not there.
 
-    where: the file, for messages.  present: the names in the file.  wanted: a name for each role.
+    Args:
+        where: the file, for messages.
+        present: the names in the file.
+        wanted: a name for each role.
 
-    Raises: InputError for a column of a role that is there twice.
+    Returns:
+        The columns by role.
+
+    Raises:
+        InputError: for a column of a role that is there twice.
     """
     if set(wanted.values()) <= set(present):
         milliseconds = any(layout.milliseconds and _asks_for(layout, wanted) for layout in _LAYOUTS)
@@ -134,7 +141,17 @@ def _unique(where: str, present: Sequence[str], matched: Matched) -> Matched:
 def missing_column(
     where: str, present: Sequence[str], wanted: Mapping[str, str], found_in: str = ""
 ) -> InputError:
-    """The error for the first role whose column is not there. found_in: how the header was cut, for the message."""
+    """The error for the first role whose column is not there.
+
+    Args:
+        where: the file, for messages.
+        present: the names in the file.
+        wanted: a name for each role.
+        found_in: how the header was cut, for the message.
+
+    Returns:
+        The error.
+    """
     role, name = next(((r, n) for r, n in wanted.items() if n not in present), next(iter(wanted.items())))
     return InputError(
         f"{where}: expected a column {name!r} for the {role}, found {', '.join(present):.300}{found_in}; "

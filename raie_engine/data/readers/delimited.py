@@ -41,7 +41,14 @@ class Delimited:
 
 
 def is_movielens_100k(path: Path) -> bool:
-    """Whether the name is one of MovieLens-100K's files of ratings: u.data, u1.base, ua.test."""
+    """Whether the name is one of MovieLens-100K's files of ratings: u.data, u1.base, ua.test.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Whether it is.
+    """
     return _MOVIELENS_100K.match(unpacked_name(path).lower()) is not None
 
 
@@ -50,7 +57,17 @@ def read_delimited(
 ) -> tuple[pa.Table, Matched, str]:
     """The wanted columns by role, how they were found, and the separator.
 
-    Raises: InputError for a column that is missing or there twice, and a first row that is no header.
+    Args:
+        source: the file that may be compressed.
+        cut: how a file of text is cut.
+        wanted: a name for each role.
+        named: further columns that must be there.
+
+    Returns:
+        The columns by role, how they were found, and the separator.
+
+    Raises:
+        InputError: for a column that is missing or there twice, and a first row that is no header.
     """
     source.require_text()
     if kind_of(source.path) == ".dat":
@@ -165,7 +182,15 @@ def _table(source: Source, columns: Mapping[str, str], naming: Mapping[str, Any]
 
 
 def parser_reason(reason: str, *, headers: int) -> str:
-    """The CSV parser's "Row #4", which counts the header, as "row 3", like every other row in a message."""
+    """The CSV parser's "Row #4", which counts the header, as "row 3", like every other row in a message.
+
+    Args:
+        reason: of the CSV parser.
+        headers: lines of the header, 0 or 1.
+
+    Returns:
+        The text.
+    """
     return re.sub(
         r"^(CSV parse error: |In CSV column #\d+: )Row #(\d+)",
         lambda match: f"{match[1]}row {int(match[2]) - headers}",

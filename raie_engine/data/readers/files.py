@@ -85,10 +85,20 @@ def read_raw(
     with_rating: bool,
     cut: Delimited = Delimited(),  # noqa: B008 (frozen)
 ) -> RawLog:
-    """Read the needed columns of a log file. cut: how a file of text is cut.
+    """Read the needed columns of a log file.
 
-    Raises: InputError for a file that is missing, empty, of an unknown kind or broken; for missing or doubled columns,
-        ids, timestamps or ratings; and for values of the wrong type, each with the row it was found in.
+    Args:
+        path: the file.
+        columns: names of the columns by role.
+        with_rating: whether ratings are read.
+        cut: how a file of text is cut.
+
+    Returns:
+        The columns in file order.
+
+    Raises:
+        InputError: for a file that is missing, empty, of an unknown kind or broken; for missing or doubled columns,
+            ids, timestamps or ratings; and for values of the wrong type, each with the row it was found in.
     """
     path = Path(path)
     wanted = {"user": columns.user, "item": columns.item, "time": columns.timestamp}
@@ -136,9 +146,19 @@ def read_table(
     named: Mapping[str, str] | None = None,
     cut: Delimited = Delimited(),  # noqa: B008 (frozen)
 ) -> Read:
-    """The columns of a file by role. wanted: their names by role, as in `Columns`; named: others that must be there.
+    """The columns of a file by role.
 
-    Raises: InputError for a file that is missing, empty, of an unknown kind or broken, and for a missing column.
+    Args:
+        path: the file.
+        wanted: their names by role, as in `Columns`.
+        named: others that must be there.
+        cut: how a file of text is cut.
+
+    Returns:
+        The columns by role.
+
+    Raises:
+        InputError: for a file that is missing, empty, of an unknown kind or broken, and for a missing column.
     """
     kind = kind_of(path)
     with _broken_as_input_error(path):

@@ -29,9 +29,19 @@ class Codes:
 def id_codes(column: pa.ChunkedArray, where: str, role: str, *, blanks: bool = False) -> Codes:
     """The ids of one column as codes.
 
-    where, role: for messages.  blanks: leave out those around an id.
+    where,
 
-    Raises: InputError for a row without an id, with a NUL byte in it, or with a float too large to be an id.
+    Args:
+        column: of ids.
+        where: the file, for messages.
+        role: for messages.
+        blanks: leave out those around an id.
+
+    Returns:
+        The distinct ids, and a code per row.
+
+    Raises:
+        InputError: for a row without an id, with a NUL byte in it, or with a float too large to be an id.
     """
     if pa.types.is_nested(column.type):
         raise InputError(f"{where}: expected one id per row, found {column.type}; flatten the column")
@@ -57,7 +67,14 @@ def id_codes(column: pa.ChunkedArray, where: str, role: str, *, blanks: bool = F
 
 
 def spelt_twice(texts: list[str]) -> tuple[str, str] | None:
-    """The first whole number that is there with and without ".0", both ways; None where none is."""
+    """The first whole number that is there with and without ".0", both ways; None where none is.
+
+    Args:
+        texts: ids.
+
+    Returns:
+        Both spellings.
+    """
     known = set(texts)
     return next(((text[:-2], text) for text in texts if text.endswith(".0") and text[:-2] in known), None)
 

@@ -35,11 +35,18 @@ _ZONE = r"[ T].*(Z|[+-]\d\d(:?\d\d)?)$"
 def read_times(
     column: pa.ChunkedArray, where: str, *, milliseconds: bool = False
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """A column as int64 [n], epoch seconds UTC, fractions cut off; and what a person should know of it.
+    """A column of times as epoch seconds UTC, fractions cut off.
 
-    where: file and column, for messages.  milliseconds: whether this kind of log has those.
+    Args:
+        column: of any type.
+        where: file and column, for messages.
+        milliseconds: whether this kind of log has those.
 
-    Raises: InputError for a missing, non-numeric, negative or implausibly large timestamp, naming its row.
+    Returns:
+        int64 [n], and notes for a person.
+
+    Raises:
+        InputError: for a missing, non-numeric, negative or implausibly large timestamp, naming its row.
     """
     values = column.combine_chunks()
     missing = first_true(pc.is_null(values))
@@ -136,7 +143,14 @@ def _bad(where: str, shown: str, index: int) -> InputError:
 
 
 def parse_time(text: str) -> int | None:
-    """An ISO date or datetime (UTC where it names no zone), 20240131, or a whole number as epoch seconds; else None."""
+    """An ISO date or datetime (UTC where it names no zone), 20240131, or a whole number as epoch seconds.
+
+    Args:
+        text: as written.
+
+    Returns:
+        Epoch seconds; None for any other text.
+    """
     text = text.strip()
     date = calendar_date(text)
     if date is not None:
@@ -151,5 +165,12 @@ def parse_time(text: str) -> int | None:
 
 
 def iso(timestamp: int) -> str:
-    """Epoch seconds as ISO text in UTC, as 2000-10-27T00:00:00Z."""
+    """Epoch seconds as ISO text in UTC, as 2000-10-27T00:00:00Z.
+
+    Args:
+        timestamp: epoch seconds.
+
+    Returns:
+        Text, as 2000-10-27T00:00:00Z.
+    """
     return datetime.fromtimestamp(timestamp, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
