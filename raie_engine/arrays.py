@@ -1,4 +1,7 @@
-"""Arrays: names for their types, and orders of rows that are the same everywhere."""
+"""Arrays: names for their types, and orders of rows that are the same everywhere.
+
+Legend: n values.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """A snapshot's content read as engine values, each part only when it is asked for.
 
 The content names blobs by digest; `get` fetches and verifies them. A command that needs no adapter loads none.
+Legend: n windows, d hidden size.
 """
 
 from __future__ import annotations

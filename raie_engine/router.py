@@ -3,7 +3,8 @@
 Rows pass in blocks of a fixed size, padded when they do not fill, and every product has a shape that does not depend
 on which regions the other rows of a block belong to. So a window's scores depend on the window and its region alone,
 and an edit of another region leaves them equal to the last bit.
-Legend: n windows, L positions, d hidden size, g adapters with a zero one first, r rank, v item rows (0 is padding).
+Legend: n windows, L positions, d hidden size, g adapters with a zero one first, r rank, v item rows (0 is padding),
+k best items.
 """
 
 from __future__ import annotations

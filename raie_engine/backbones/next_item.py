@@ -1,7 +1,7 @@
 """Which places of a context training and scoring read, and which item each of them should predict.
 
 For backbones whose state j has read the items 0..j alone.
-Legend: n windows, L positions, p places of each window.
+Legend: n windows, L positions, p places of each window, m real ones of all.
 """
 
 from __future__ import annotations

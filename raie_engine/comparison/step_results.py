@@ -1,6 +1,7 @@
 """What a comparison has finished, in a folder: one file per method, seed and edit, so that it can be stopped.
 
 A file is whole or is not there. The state after an edit is kept until the next edit has one.
+Legend: m windows that evaluate after one edit.
 """
 
 from __future__ import annotations

@@ -174,12 +174,12 @@ def markdown(outcome: ComparisonResult, metric: str) -> str:
             f"{metric}, ranking all items. Setup until {ends[0]}, edits until {ends[-2]}, "
             f"last slice until {ends[-1]}; seeds {seeds}.",
             "",
-            *(line for heading, shown in tables for line in (f"## {heading}", "", *_drawn(shown), "")),
+            *(line for heading, shown in tables for line in (f"## {heading}", "", *_markdown_lines(shown), "")),
             legend(outcome),
             "",
             "## Each slice before any edit has learned from it",
             "",
-            *_drawn(slices_table(outcome, metric)),
+            *_markdown_lines(slices_table(outcome, metric)),
             *(["", *untouched] if (untouched := untouched_lines(outcome)) else []),
             "",
         ]
@@ -272,7 +272,7 @@ def _ordered(outcome: ComparisonResult, metric: str) -> list[MethodResult]:
     return sorted(outcome.method_results, key=lambda result: -result.measured.value[metric]["prequential"].mean)
 
 
-def _drawn(shown: Table) -> list[str]:
+def _markdown_lines(shown: Table) -> list[str]:
     headers, rows = shown
     rule = ["---", *["---:"] * (len(headers) - 1)]
     return ["| " + " | ".join(cells) + " |" for cells in (headers, rule, *rows)]

@@ -2,6 +2,7 @@
 
 A catalogue only ever grows: a known id keeps its row, a new one is appended, and what an edit appended is a chunk
 that is stored with the snapshot.
+Legend: n ids.
 """
 
 from __future__ import annotations

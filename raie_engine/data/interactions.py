@@ -1,6 +1,7 @@
 """A log file becomes `Interactions`: one recorded order, external ids mapped to rows, cut by time and digested.
 
 n rows, sorted by (timestamp, row of the file): the recorded order of ties in time. Times are epoch seconds UTC.
+Legend: n interactions.
 """
 
 from __future__ import annotations

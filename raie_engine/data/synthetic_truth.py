@@ -1,4 +1,7 @@
-"""What was meant to happen in a synthetic log: which user begins what in which edit, as labels of windows."""
+"""What was meant to happen in a synthetic log: which user begins what in which edit, as labels of windows.
+
+Legend: n windows.
+"""
 
 from __future__ import annotations
 

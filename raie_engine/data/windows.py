@@ -1,6 +1,7 @@
 """`Interactions` become `Windows`: a context of up to L items of one user and the item that came next.
 
 n windows, L positions. Contexts are left-justified: items first, PAD after them.
+Legend: n windows, L positions.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 Where preferences change while contexts look the same, no routing vector shows it; the loss of the served model
 does.
+Legend: n older windows, m new ones.
 """
 
 from __future__ import annotations

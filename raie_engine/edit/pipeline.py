@@ -305,8 +305,8 @@ def _entry(
     shared: TrainedRegion | None,
 ) -> dict[str, bytes]:
     region, edit = trained.region, view.settings.engine.edit
-    rows, waited = plan.rows(region)
-    learned = concatenate([view.buffer.windows.take(waited), prepared.windows.take(rows)])
+    rows, buffered = plan.rows(region)
+    learned = concatenate([view.buffer.windows.take(buffered), prepared.windows.take(rows)])
     learned = learned.take(learned.timestamp <= prepared.train_until)
     past = [view.replay(region)] if region in view.content.regions else []
     replay = keep_sample(concatenate([*past, learned]), edit.max_replay, [plan.seed, region, 1])

@@ -37,9 +37,8 @@ _ERRORS = 2.0  # standard errors of a share: a region as it was at setup expands
 
 @dataclass(frozen=True, eq=False)
 class _Pool:
-    """Every window of the edit, those that waited first: vectors [m + n, d], action and region so far, and which
-    are
-    or were for Add."""
+    """Every window of the edit, pending ones first: vectors [m + n, d], action and region so far, and which
+    are or were for Add."""
 
     vectors: Floats
     action: npt.NDArray[np.int8]
@@ -165,7 +164,7 @@ def next_buffer(plan: EditPlan, buffer: AddBuffer, windows: Windows, vectors: Fl
     """The Add buffer after the plan: what stays pending, then what becomes pending.
 
     Args:
-        plan: what went on waiting, then what began to wait.
+        plan: of the edit.
         buffer: the Add buffer.
         windows: n of them.
         vectors: float32 [n, d], routing vectors of norm 1.
@@ -237,7 +236,7 @@ def _pooled(buffer: AddBuffer, decisions: GateDecisions, vectors: Floats) -> _Po
 def _with_added(
     region_map: RegionMap, pool: _Pool, gate: GateConfig, regions: RegionConfig, seed: int, next_region_id: int
 ) -> tuple[_Pool, tuple[NewRegion, ...]]:
-    """The pool with the windows of new regions and of the fringe of old ones assigned, once enough wait."""
+    """The pool with the windows of new regions and of the fringe of old ones assigned, once enough are pending."""
     pending = np.flatnonzero(pool.adding)
     if len(pending) < gate.buffer:
         return pool, ()
@@ -257,7 +256,7 @@ def _with_added(
 
 
 def _with_fringe(region_map: RegionMap, pool: _Pool, touched: list[int]) -> _Pool:
-    """Windows for Add that an existing region takes are its Expand; those of a region left alone go on waiting."""
+    """Windows for Add that an existing region takes are its Expand; those of a region left alone stay pending."""
     taken = pool.adding & np.isin(pool.region, region_map.ids)
     refused = taken & ~np.isin(pool.region, touched)
     return dataclasses.replace(
@@ -313,7 +312,7 @@ def _moved(
 def _clearly_more(expanding: int, windows: int, share: float, members: int) -> bool:
     """Whether `found` of the windows are more than `share` of them, by more than chance makes of it.
 
-    The radius was itself drawn from the region's `members`, so chance works on both sides.
+    The radius is itself a sample of the region's `members`, so chance works on both sides.
     """
     error = math.sqrt(share * (1 - share) * (1 / windows + 1 / max(members, 1)))
     return expanding / windows > share + _ERRORS * error

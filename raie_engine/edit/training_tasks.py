@@ -1,6 +1,6 @@
 """What an edit trains: one task for the adapter of all touched regions together, and then one for each region.
 
-Legend: n windows.
+Legend: n windows, d hidden size.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class RegionWindows:
 
 def _region_windows(view: ModelView, prepared: PreparedEdit, region: int, owner: np.ndarray) -> RegionWindows:
     """owner: regions [.] of the view's validation windows."""
-    rows, waited = prepared.plan.rows(region)
-    windows = concatenate([view.buffer.windows.take(waited), prepared.windows.take(rows)])
+    rows, buffered = prepared.plan.rows(region)
+    windows = concatenate([view.buffer.windows.take(buffered), prepared.windows.take(rows)])
     judged = windows.timestamp > prepared.train_until
     new = windows.take(~judged)
     edit = view.settings.engine.edit

@@ -1,10 +1,10 @@
 """How a model that is edited again and again adapts and forgets, from its scores alone.
 
-a[i][j] is the score on slice j after edit i; edit 0 is the setup. Slice 0 is the setup's, slice j is what edit j learns
-from, and slice T + 1 is never learned from. ahead[j - 1] = a[j - 1][j]: slice j, before any edit has learned from it.
-Every function takes arrays with any axes in front, so that a bootstrap passes all its draws at once. Higher is better in
+a[i][j] is the score on slice j after edit i; edit 0 is the setup. Slice 0 is the setup's, edit j trains on slice j, and
+no edit trains on slice T + 1. next_slice[j - 1] = a[j - 1][j]: the score on slice j before any edit trains on it. Every
+function takes arrays with any axes in front, so that a bootstrap hands in all its samples at once. Higher is better in
 all but forgetting and intransigence. Where nothing can be averaged the result is NaN.
-Legend: T edits; a [.., T + 1, T + 2], ahead [.., T + 1].
+Legend: T edits; a [.., T + 1, T + 2], next_slice [.., T + 1].
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The Add buffer: windows that belonged nowhere wait here, from edit to edit, until they can form a region."""
+"""The Add buffer: pending windows, which belong to no region, stay here from edit to edit until they can form one.
+
+Legend: m pending windows, d dimensions.
+"""
 
 from __future__ import annotations
 
@@ -106,7 +109,7 @@ class AddBuffer:
         header, arrays = unpack(data, "add_buffer", dtypes, {"vectors": "md", "windows": "b"})
         windows = Windows.from_bytes(arrays["windows"].tobytes())
         if len(windows) != len(arrays["vectors"]):
-            raise DamagedArtifact("expected one vector per waiting window; restore the blob")
+            raise DamagedArtifact("expected one vector per pending window; restore the blob")
         return cls(windows, arrays["vectors"], str(header.get("space")))
 
     @cached_property

@@ -2,6 +2,7 @@
 
 Angles in radians. Every function takes and gives values; the rate is movement * n / (n + n0) for n windows, so few
 windows move a region little.
+Legend: n windows of a region, d dimensions.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 z = normalise(P (e - m)), with e a window's encoding by the frozen backbone, m the mean setup encoding and
 P the projection off the top principal components. Without the mean taken out all windows look alike and the
 decisions are noise. A space belongs to one backbone, and vectors of two spaces are never compared.
+Legend: n windows, d dimensions, c removed components.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ Source: Lai et al., Recommendation Editing, arXiv 2406.04553 (the editing form o
 Departs from it: there a complaint names the item to push down, and the others of the list are the positives; a log
 holds no complaints, so each new window says that its target should have stood above the list. As in every list, items
 of the context are left out.
+Legend: n windows, L positions, v item rows (row 0 is padding).
 """
 
 from __future__ import annotations

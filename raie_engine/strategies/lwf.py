@@ -5,6 +5,7 @@
 Source: Li and Hoiem, Learning without Forgetting, arXiv 1606.09282.
 Departs from the comparison in RAIE's published code, which distils over two candidates: here over all items that the
 model before the edit could recommend.
+Legend: m windows, v items.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ Source: Wu et al., Mixture of LoRA Experts, arXiv 2404.13628: a gate per layer, 
 expert alone.
 Departs from it: the experts are trained here, together with the gate, instead of being taken from other tasks; the gate
 reads the layer's input at each position. (RAIE's published code trains neither.)
-Legend: n windows, L positions, e experts, r rank of each.
+Legend: n windows, L positions, d hidden size, e experts, r rank of each.
 """
 
 from __future__ import annotations

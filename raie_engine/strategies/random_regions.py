@@ -3,6 +3,7 @@
 Every window belongs to the region that a hash of its items says; the regions are as many and as large as those of the
 setup. They keep old windows, and their shared adapter goes on from the last one, as in an edit. What RAIE gains over
 this is what preference regions are worth beyond extra capacity.
+Legend: n windows, k regions.
 """
 
 from __future__ import annotations

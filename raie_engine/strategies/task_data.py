@@ -1,6 +1,7 @@
 """What a strategy is: a pure function from a state and what is new to the next state, and one from a state to scores.
 
 Every strategy gets the same task data. So whatever differs between two of them differs in their functions.
+Legend: n windows, d hidden size, v item rows (row 0 is padding).
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The training that all strategies share: same loss, same stages, same stopping rule, over the one training loop."""
+"""The training that all strategies share: same loss, same stages, same stopping rule, over the one training loop.
+
+Legend: n windows, v item rows (row 0 is padding).
+"""
 
 from __future__ import annotations
 

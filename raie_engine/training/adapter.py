@@ -7,7 +7,7 @@ items of windows that it, or the shared adapter it began from, was trained on, a
 was trained with. So nothing that an edit learns can reach a region that the edit does not touch (method, section
 "isolation").
 The LoRA part is the format `peft` reads: `adapter_model.safetensors` and `adapter_config.json`.
-Legend: n windows, L positions, d hidden size, r rank, t touched items, v item rows (row 0 is padding).
+Legend: n windows, L positions, d hidden size, r rank, t updated items, v item rows (row 0 is padding), m states.
 """
 
 from __future__ import annotations
@@ -366,7 +366,7 @@ def rows_read(adapter: Adapter, items: Tensor) -> Tensor:
 
     Args:
         adapter: one region's adapter.
-        items: [n, L, d].
+        items: item rows [n, L].
 
     Returns:
         [n, L, d].

@@ -3,7 +3,8 @@
 The loop knows parameters, a loss over a batch and a validation score. An epoch's shuffle and dropout depend on the
 seed and the epoch alone, so a run resumed from its checkpoint ends with the same bytes as one never stopped. Parts of a
 batch may pass side by side on several threads; the sum of their gradients is the same on any number of them.
-Legend: n windows, L positions, d hidden size, v item rows (row 0 is padding), m real positions of a batch.
+Legend: n windows, L positions, d hidden size, v item rows (row 0 is padding), m real positions of a batch,
+s negatives.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ def fit(
         identity: what the loss and the score depend on besides the parameters, so that another training's checkpoint
             is known as such.
         progress: called after every epoch.
-        threads: how many parts of a batch pass side by side. Without windows nothing is trained.
+        threads: how many parts of a batch pass side by side.
 
     Returns:
         The best parameters, the scores and the training samples seen.

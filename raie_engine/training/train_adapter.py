@@ -1,6 +1,6 @@
 """One region, its new windows and its replay in; one adapter out. Tasks are picklable values, so any executor maps them.
 
-Legend: n windows, L positions, d hidden size.
+Legend: n windows, L positions, d hidden size, t items of windows, v item rows (row 0 is padding).
 """
 
 from __future__ import annotations

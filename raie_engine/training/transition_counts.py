@@ -5,7 +5,7 @@
 
 x_d: the item d places before the end of the context; C[x, i]: how often i came after x, one step more between them
 counting FADE as much, and the other way round BACK as much; C[x]: its sum over all i. v q(i): how many times as likely
-as by chance the counts hold i to be. Counts know at once what training needs many passes for.
+as by chance the counts hold i to be. Counts know at once what training needs many samples for.
 Source: a cache beside a neural model, as arXiv 1612.04426 has it; the counts are those of a decayed Markov chain. Departs
 from it: probabilities are multiplied, not mixed, which ranks better (docs/research.md).
 Legend: n windows, L positions, v item rows (row 0 is padding), p pairs of items.

@@ -1,4 +1,7 @@
-"""Numbers that are dates in disguise: 20240131, 20240131235959, days since 1970, days of a spreadsheet. n rows."""
+"""Numbers that are dates in disguise: 20240131, 20240131235959, days since 1970, days of a spreadsheet. n rows.
+
+Legend: n numbers.
+"""
 
 from __future__ import annotations
 

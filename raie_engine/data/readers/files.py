@@ -2,6 +2,7 @@
 
 Ids leave here as text, dictionary-encoded: a code per row and the distinct texts, never a string per row.
 n rows. Rows in messages count from 1 and leave out a header.
+Legend: n rows of the log.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""A column of external ids becomes codes and distinct texts; ids that floats have damaged are refused. n rows."""
+"""A column of external ids becomes codes and distinct texts; ids that floats have damaged are refused. n rows.
+
+Legend: n rows of the log.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 Integers and floats are epoch seconds, unless all are dates such as 20240131; ISO dates and datetimes, as text or as a
 column type, are converted, and one without a time zone is UTC.
+Legend: n rows of the log.
 """
 
 from __future__ import annotations
