@@ -78,6 +78,8 @@ KEPT: dict[str, str] = {
     "def __eq__(self, other: object) -> bool:": "the name in Python's data model",
     '"strategy state": {"item transition counts": "what followed what"},': "a key in the work folders of comparisons",
     '"slice": {"held_out": "judging"},': "a key in the JSON of comparisons",
+    '"slice": {"slice": 1, "judging": 2},': "a key in the JSON of comparisons",
+    '"strategy state": {"what followed what": 1, "counts": 2},': "a key in the work folders of comparisons",
 }
 """Text of a line -> why it keeps its word."""
 _SKIPPED = ("tests/words.py", "tests/test_words.py", "migrations/versions/", "docs/images/")

@@ -2,7 +2,8 @@
 
 Legend: m pending windows, d dimensions. Angles in radians. A cluster becomes a region when it is large enough, not
 much looser than the loosest region there is, and its centre lies outside the region whose centre is nearest. A cluster
-whose centre lies inside that region is its fringe: its windows go to the nearest region as Expand. All else stays pending.
+whose centre lies inside that region is its fringe: its windows go to the nearest region as Expand. All else
+stays pending.
 """
 
 from __future__ import annotations
