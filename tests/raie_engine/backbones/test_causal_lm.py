@@ -242,7 +242,7 @@ Q_PROJ = "model.layers.0.self_attn.q_proj"
     ],
     ids=lambda text: text[:40] if isinstance(text, str) else "",
 )
-def test_what_would_be_fetched_or_dropped_is_told_with_the_way_out_and_no_socket_is_opened(
+def test_what_would_be_fetched_or_dropped_is_refused_with_the_way_out_and_no_socket_is_opened(
     change: Any, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = language_model(tmp_path / "model")

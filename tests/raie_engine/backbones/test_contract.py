@@ -146,7 +146,7 @@ def test_a_backbone_that_keeps_to_the_contract_passes_and_stays_as_it_was() -> N
 
 
 @pytest.mark.parametrize("kind", list(BROKEN), ids=lambda kind: kind.__name__)
-def test_a_backbone_that_breaks_it_is_told_how_before_it_trains(kind: type[ItemModel]) -> None:
+def test_a_backbone_that_breaks_it_is_refused_with_the_reason_before_it_trains(kind: type[ItemModel]) -> None:
     with pytest.raises(ConfigError, match=BROKEN[kind]) as refused:
         require_contract(kind.fresh(SHAPE))
     assert "\n" not in str(refused.value)
@@ -227,7 +227,7 @@ def test_the_stored_text_never_runs(backbone_file: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("change", ["edited", "gone", "not named", "not text"])
-def test_another_file_than_the_one_of_the_set_up_is_refused_before_it_runs(
+def test_another_file_than_the_one_of_the_setup_is_refused_before_it_runs(
     backbone_file: Path, change: str
 ) -> None:
     config, weights = begun(backbone_file).to_bytes()

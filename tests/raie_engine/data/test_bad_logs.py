@@ -78,7 +78,7 @@ def test_a_log_that_cannot_be_used_is_refused_in_one_clear_line(tmp_path, case):
     assert "duplicates" in options or str(path) in str(caught.value)
 
 
-def test_a_missing_file_and_a_folder_are_told_apart(tmp_path):
+def test_a_missing_file_and_a_folder_are_different_errors(tmp_path):
     with pytest.raises(InputError, match="found nothing; check the path"):
         read_log(tmp_path / "absent.csv")
     (tmp_path / "folder.csv").mkdir()

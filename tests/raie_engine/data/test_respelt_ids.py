@@ -134,7 +134,7 @@ def test_honest_slices_are_let_through(seed: int, digits: bool) -> None:
             assert doubts(read(later, catalogue), catalogue, held, least) == []
 
 
-def test_a_catalogue_that_tells_ids_apart_by_zeros_takes_more_of_them() -> None:
+def test_a_catalogue_whose_ids_differ_by_zeros_takes_more_of_them() -> None:
     known = [f"{n}" for n in range(50)] + [f"0{n}" for n in range(50)]
     new = read([("u", f"00{n}", 10 + n) for n in range(40)], Catalogue(("u",), tuple(known)))
     catalogue = Catalogue(("u",), tuple(known))

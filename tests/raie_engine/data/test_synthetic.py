@@ -59,7 +59,7 @@ def test_the_cuts_are_dates_that_a_reader_of_the_log_understands(log, interactio
     assert interactions.timestamp[-1] <= log.truth.ends[-1]
 
 
-def test_windows_labelled_add_hold_items_that_the_set_up_hardly_knows(log, interactions):
+def test_windows_labelled_add_hold_items_that_the_setup_hardly_knows(log, interactions):
     windows = windows_of(interactions, log.truth, "edit_1")
     labels = log.truth.labels(windows, interactions.catalogue)
     new = (kinds(interactions, windows) == "new").mean(axis=1)

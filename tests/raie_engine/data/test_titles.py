@@ -88,7 +88,7 @@ def test_a_log_read_with_titles_is_the_same_log(tmp_path):
     assert titled.catalogue.titles == ("Toy Story (1995)", "", "Star Wars: Episode IV")
 
 
-def test_a_known_item_keeps_the_title_it_was_learnt_with(tmp_path):
+def test_a_known_item_keeps_the_title_it_was_learned_with(tmp_path):
     (tmp_path / "log.csv").write_text(LOG)
     known = Catalogue(("ann",), ("7", "30"), ("Another film",))
     grown = read_log(tmp_path / "log.csv", titles=as_csv(tmp_path), catalogue=known).catalogue

@@ -37,7 +37,7 @@ def test_a_region_without_older_windows_counts_as_drifted() -> None:
     assert (only.now, only.errors) == (1.0, UNDETERMINED)
 
 
-def test_a_region_without_new_windows_is_told_where_it_is_asked_for_and_never_ranks_first() -> None:
+def test_a_region_without_new_windows_is_reported_where_it_is_asked_for_and_never_ranks_first() -> None:
     before, now = (np.repeat([3, 7], 200), np.ones(400)), (np.repeat(7, 200), losses(0.5, 200, 0))
     assert [region.region for region in loss_drift(*before, *now)] == [7]
     for regions in ([3, 7], [7, 3]):

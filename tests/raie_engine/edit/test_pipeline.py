@@ -278,7 +278,7 @@ def test_an_existing_region_moves_as_planned_and_keeps_its_adapter_where_trainin
     assert world.memory.put(entry["state"]) != world.first.view.content.regions[region]["state"]
 
 
-def test_no_region_trains_on_a_window_that_judges_it(world: World) -> None:
+def test_no_region_trains_on_a_window_that_validates_it(world: World) -> None:
     for edit, view in ((world.first, world.view), (world.second, world.first.view)):
         for task in (shared_task(view, edit.prepared), *region_tasks(view, edit.prepared, None)):
             assert (task.new.timestamp <= edit.prepared.train_until).all()
@@ -323,7 +323,7 @@ def test_of_several_shared_adapters_the_one_that_most_windows_know_goes_on(world
         assert shared_task(view, world.first.prepared).current == expected
 
 
-def test_an_edit_counts_what_followed_what_in_its_new_and_past_windows(world: World) -> None:
+def test_an_edit_counts_item_transitions_in_its_new_and_past_windows(world: World) -> None:
     view, edited = world.first.view, world.second
     touched = edited.prepared.plan.touched
     tasks = region_tasks(view, edited.prepared, None)
@@ -361,7 +361,7 @@ def test_a_new_region_starts_from_its_nearest_regions_adapter(world: World) -> N
         assert tasks[region].current == world.first.view.adapter_blobs(plan.operation(region).nearest)
 
 
-def test_after_an_edit_a_region_replays_what_it_learnt_too(world: World) -> None:
+def test_after_an_edit_a_region_replays_its_windows_too(world: World) -> None:
     region = next(r for r in world.first.prepared.plan.touched if r in world.view.content.regions)
     before, after = world.view.replay(region), world.first.view.replay(region)
     rows, _ = world.first.prepared.plan.rows(region)
@@ -376,7 +376,7 @@ def test_an_edit_may_leave_regions_alone_that_still_predict_well(world: World) -
     assert set(prepared.plan.touched) - set(prepared.plan.added) == set(only)
 
 
-def test_a_region_that_is_edited_alone_keeps_what_the_shared_adapter_learnt_for_it(world: World) -> None:
+def test_a_region_that_is_edited_alone_keeps_what_the_shared_adapter_learned_for_it(world: World) -> None:
     region = world.first.prepared.plan.touched[0]
     prepared = prepare(world.view, world.interactions, world.ends[1], only=[region])
     prepared = replace(prepared, plan=without(prepared.plan, prepared.plan.added))
@@ -413,24 +413,24 @@ def test_an_edit_that_touches_nothing_still_moves_the_watermark(world: World) ->
     assert after.content.regions == content.regions
 
 
-def test_a_set_up_is_the_same_again(world: World) -> None:
+def test_a_setup_is_the_same_again(world: World) -> None:
     again = set_up(world.interactions, world.ends[0], small_settings())
     assert Memory().content(again.parts) == world.view.content
 
 
-def test_a_set_up_consumes_its_log_up_to_the_time_it_is_told_and_never_beyond_the_last_row(world: World) -> None:
+def test_a_setup_consumes_its_log_up_to_its_end_and_never_beyond_the_last_row(world: World) -> None:
     assert world.view.watermark.timestamp == world.ends[0]
     last = int(world.interactions.timestamp[-1])
     made, memory = set_up(world.interactions, last + 10**6, small_settings(epochs=1)), Memory()
     assert memory.view(memory.content(made.parts)).watermark.timestamp == last
 
 
-def test_a_set_up_that_holds_no_window_says_how_to_get_one(world: World) -> None:
+def test_a_setup_that_holds_no_window_says_how_to_get_one(world: World) -> None:
     with pytest.raises(NothingToEdit, match=r"windows\.min_length"):
         set_up(world.interactions, int(world.interactions.timestamp[3]), small_settings())
 
 
-def test_a_set_up_is_refused_whose_gate_could_never_add(world: World) -> None:
+def test_a_setup_is_refused_whose_gate_could_never_add(world: World) -> None:
     settings = small_settings()
     gate = replace(settings.engine.gate, policy="paper", high=0.2, margin=0.05)
     settings = replace(settings, engine=replace(settings.engine, gate=gate))
@@ -438,7 +438,7 @@ def test_a_set_up_is_refused_whose_gate_could_never_add(world: World) -> None:
         set_up(world.interactions, world.ends[0], settings, backbone=world.view.backbone_bytes)
 
 
-def test_nobody_trains_on_the_windows_that_judge_a_set_up(world: World) -> None:
+def test_nobody_trains_on_the_held_out_windows_of_a_setup(world: World) -> None:
     replayed = {
         (user, time)
         for region in world.view.content.regions
@@ -449,7 +449,7 @@ def test_nobody_trains_on_the_windows_that_judge_a_set_up(world: World) -> None:
         assert not replayed & set(zip(held_out.user, held_out.timestamp, strict=True))
 
 
-def test_the_newest_windows_judge_and_users_are_either_validated_or_held_out() -> None:
+def test_the_newest_windows_are_held_out_and_a_user_is_either_for_validation_or_for_the_holdout() -> None:
     windows = random_windows(100, 4, 9, users=10)
     split = split_setup(windows, 0.2)
     assert [len(part) for part in (split.train, split.validation, split.holdout)] == [

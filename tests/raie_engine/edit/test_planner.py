@@ -215,7 +215,7 @@ def test_windows_that_belong_nowhere_wait_until_enough_have_come_and_then_become
     assert len(left) == again.pending
 
 
-def test_two_new_preferences_at_once_become_two_regions_and_strays_wait_on() -> None:
+def test_two_new_preferences_at_once_become_two_regions_and_outliers_stay_pending() -> None:
     region_map = three_regions()
     outliers = around(9, 30, spread=3.0, seed=3)
     plan = planned(region_map, np.concatenate([around(5, 150, seed=1), around(6, 80, seed=1), outliers]))
@@ -270,7 +270,7 @@ def test_the_fringe_of_a_region_goes_to_it_as_expand_and_makes_no_new_region() -
     assert (refused.operations, refused.pending) == ((), 400)
 
 
-def test_waiting_windows_that_are_all_alike_still_make_one_region() -> None:
+def test_pending_windows_that_are_all_alike_still_make_one_region() -> None:
     alike = np.repeat(np.eye(D, dtype=np.float32)[5:6], 80, axis=0)
     assert planned(three_regions(), alike).added == (10,)
 
@@ -290,7 +290,7 @@ def test_a_new_region_starts_from_its_nearest_neighbour() -> None:
     assert planned(three_regions(), near_two).operation(10).nearest == 2
 
 
-def test_an_addition_that_held_out_windows_do_not_confirm_goes_back_to_waiting() -> None:
+def test_the_windows_of_an_addition_that_held_out_windows_do_not_confirm_are_pending_again() -> None:
     region_map = three_regions()
     vectors = np.concatenate([around(0, 100, seed=1), around(5, 150, seed=1), around(6, 80, seed=1)])
     plan = planned(region_map, vectors)
@@ -396,7 +396,7 @@ def test_a_plan_records_the_gate_and_every_number_it_depends_on() -> None:
     assert plan.parameters["regions"]["quantile"] == REGIONS.quantile
 
 
-def test_the_summary_tells_every_region_and_what_happens_to_it() -> None:
+def test_the_summary_lists_every_region_and_what_happens_to_it() -> None:
     region_map = three_regions()
     vectors = np.concatenate([around(0, 300, spread=0.19, seed=1), around(1, 300, seed=1), around(5, 150, seed=1)])
     rows = region_summary(region_map, planned(region_map, vectors))

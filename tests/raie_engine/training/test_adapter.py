@@ -52,7 +52,7 @@ print(json.dumps({role: hashlib.sha256(data).hexdigest() for role, data in sorte
     assert json.loads(in_another_process(code)) == mine
 
 
-def test_what_followed_what_comes_back_and_is_part_of_every_score() -> None:
+def test_transition_counts_come_back_and_are_part_of_every_score() -> None:
     bare = random_adapter(BACKBONE, [2, 5, 30])
     adapter = with_transitions(bare)
     again = Adapter.from_blobs(adapter.to_blobs())
@@ -72,7 +72,7 @@ def test_counts_of_other_items_than_the_adapter_sees_are_refused() -> None:
         Adapter.from_blobs(blobs | {"transitions": others["transitions"]})
 
 
-def test_an_adapter_that_trains_on_counts_nothing_until_it_is_told_what_to() -> None:
+def test_an_adapter_that_trains_on_has_no_transition_counts_until_it_gets_them() -> None:
     start = with_transitions(random_adapter(BACKBONE, [5]))
     assert fresh_adapter(BACKBONE, AdapterConfig(), torch.tensor([7]), 0, start).transitions is None
 

@@ -299,7 +299,7 @@ def test_parts_pass_side_by_side_unless_they_draw_at_random() -> None:
     assert len(threads_of(0.0)) == 3  # this one with the first batch, and then two
 
 
-def test_a_loss_that_is_no_number_is_told_from_any_thread() -> None:
+def test_a_loss_that_is_no_number_is_an_error_from_any_thread() -> None:
     def loss(contexts: Contexts, target: Tensor) -> Tensor:
         return contexts.items.sum() * model.scale.sum() * (float("nan") if next(calls) > 6 else 1.0)
 

@@ -176,7 +176,7 @@ def test_one_adapter_is_the_same_on_any_number_of_threads(kind: str) -> None:
     assert without_time(train_region(alone, threads=3)) == without_time(train_region(alone))
 
 
-def test_a_region_whose_windows_all_judge_takes_what_the_shared_adapter_learnt() -> None:
+def test_a_region_whose_windows_all_validate_takes_the_shared_adapter() -> None:
     shared = train_region(task()).blobs
     result = train_region(task(new=NONE, replay=NONE, shared=shared))
     assert (result.samples_seen, result.chosen) == (0, "shared")
@@ -234,7 +234,7 @@ def test_an_adapter_of_another_backbone_is_refused_before_it_trains() -> None:
         train_region(task(current=random_adapter(stranger, [1]).to_blobs()))
 
 
-def test_the_bare_backbone_is_judged_without_items_it_never_saw() -> None:
+def test_the_frozen_backbone_is_evaluated_without_items_it_never_saw() -> None:
     """The router hides them from a bare region, so a good cold row must not count as the region's merit."""
     longer = BACKBONE.with_item_rows(torch.ones(2, 16))
     scores = adapter_scores(longer, None)(successor_windows(5, 0))
