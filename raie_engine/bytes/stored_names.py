@@ -13,9 +13,11 @@ __all__ = ["STORED", "from_stored", "to_stored"]
 
 STORED: Mapping[str, Mapping[str, str]] = {
     "adapter": {"item_ids": "touched", "item_lora_a": "a", "item_lora_b": "b", "vocab_size": "visible"},
+    "adapter parameters": {"item_lora_a": "item.a", "item_lora_b": "item.b", "bias": "item.bias"},
     "cost": {"samples_seen": "passes"},
     "drift report": {"false_positive_rate": "false_alarms"},
     "impact report": {"pending": "waiting", "samples_seen": "passes"},
+    "method result": {"prequential": "ahead"},
     "prepared edit": {"train_until": "judged_after"},
     "region facts": {"samples_seen": "passes"},
     "slice": {"held_out": "judging"},

@@ -244,7 +244,9 @@ def _mapping(result: MethodResult) -> dict[str, Any]:
             for seed in result.by_seed
         ],
         "matrix": {metric: result.measured.matrix[number].tolist() for number, metric in enumerate(METRICS)},
-        "ahead": {metric: result.measured.prequential[number].tolist() for number, metric in enumerate(METRICS)},
+        STORED["method result"]["prequential"]: {
+            metric: result.measured.prequential[number].tolist() for number, metric in enumerate(METRICS)
+        },
         "cost": to_stored("cost", asdict(result.cost)),
         "untouched": None
         if result.untouched is None

@@ -104,7 +104,8 @@ class Adapter:
         Returns:
             Tensors by name.
         """
-        return {**self.lora, "item.a": self.item_lora_a, "item.b": self.item_lora_b, "item.bias": self.bias}
+        items = {name: getattr(self, name) for name in ("item_lora_a", "item_lora_b", "bias")}
+        return {**self.lora, **to_stored("adapter parameters", items)}
 
     def last_parameters(self) -> dict[str, Tensor]:
         """Those nearest to the scores: of the last block and of layers outside of blocks, and the bias of each item.
@@ -113,9 +114,8 @@ class Adapter:
             Tensors by name.
         """
         last = last_layers(map(_layer, self.lora))
-        return {name: value for name, value in self.lora.items() if _layer(name) in last} | {
-            "item.bias": self.bias
-        }
+        lora = {name: value for name, value in self.lora.items() if _layer(name) in last}
+        return lora | to_stored("adapter parameters", {"bias": self.bias})
 
     def with_parameters(self, values: Mapping[str, Tensor]) -> Adapter:
         """The same adapter with other values for some of `parameters`.
@@ -127,14 +127,8 @@ class Adapter:
             The adapter.
         """
         all_values = {**self.parameters(), **values}
-        lora = {name: all_values[name] for name in self.lora}
-        return replace(
-            self,
-            lora=lora,
-            item_lora_a=all_values["item.a"],
-            item_lora_b=all_values["item.b"],
-            bias=all_values["item.bias"],
-        )
+        lora = {name: all_values.pop(name) for name in self.lora}
+        return replace(self, lora=lora, **from_stored("adapter parameters", all_values))
 
     def require(self, backbone: Backbone) -> None:
         """Checks that the adapter was trained on exactly this backbone.

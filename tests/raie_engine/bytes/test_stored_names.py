@@ -8,9 +8,11 @@ from raie.engine.bytes.stored_names import STORED, from_stored, to_stored
 
 EARLIER = {
     "adapter": {"touched": 1, "a": 2, "b": 3, "visible": 4, "bias": 5, "backbone": 6},
+    "adapter parameters": {"item.a": 1, "item.b": 2, "item.bias": 3},
     "cost": {"seconds": 1, "passes": 2, "parameters": 3},
     "drift report": {"before": 1, "now": 2, "nowhere": 3, "false_alarms": 4},
     "impact report": {"waiting": 1, "passes": 2, "late": 3},
+    "method result": {"ahead": 1, "matrix": 2},
     "prepared edit": {"late": 1, "judged_after": 2},
     "region facts": {"passes": 1},
     "slice": {"slice": 1, "judging": 2},
