@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from raie.callbacks import OnNote, Progress, ignore_notes, ignore_progress
 from raie.edits.workflow import open_view, plain
 from raie.engine.comparison.figures import pictures
-from raie.engine.comparison.methods import Contestant, contestants
-from raie.engine.comparison.protocol import Course, cut_course
-from raie.engine.comparison.results import Origin, Outcome, outcome
+from raie.engine.comparison.methods import Method, parse_methods
+from raie.engine.comparison.protocol import ComparisonProtocol, cut_protocol
+from raie.engine.comparison.results import ComparisonResult, Origin, comparison_result
 from raie.engine.comparison.runner import run
 from raie.engine.comparison.tables import csv_text, headed_tables, legend, markdown, untouched_lines
 from raie.engine.config import BackboneConfig, EngineConfig, from_mapping, to_mapping
@@ -86,7 +86,7 @@ def compare(
     fresh: bool = False,
     progress: Progress = ignore_progress,
     on_note: OnNote = ignore_notes,
-) -> Outcome:
+) -> ComparisonResult:
     """Run what is not finished yet, and evaluate every strategy; nothing is committed.
 
     Args:
@@ -107,7 +107,9 @@ def compare(
     reference = _reference(methods, options.against)
     notes: list[str] = []
     interactions, settings, until, backbone = _start(workspace, Path(log), options, notes)
-    protocol = cut_course(interactions, until, end_time(interactions, options.end), options.edits, settings.engine)
+    protocol = cut_protocol(
+        interactions, until, end_time(interactions, options.end), options.edits, settings.engine
+    )
     trains = backbone is None or any(method.strategy == "joint" for method in methods)
     work = workspace.work / "compare" / _key(protocol, interactions, settings, backbone, trains)
     # What cannot be compared is refused in one line, before anything is noted of the log.
@@ -116,27 +118,27 @@ def compare(
     if fresh:
         shutil.rmtree(work, ignore_errors=True)
     run(protocol, settings, methods, options.seeds, work, workers=workers, progress=progress, backbone=backbone)
-    by_key = {method.place: method.name for method in methods}
+    by_key = {method.folder_name: method.name for method in methods}
     names = {"never": by_key["never"], "joint": by_key.get("joint"), "reference": reference.name}
     origin = Origin(Path(log).name, interactions.digest, _shared(settings.engine))
-    return outcome(origin, protocol, methods, options.seeds, work, **names, metric=options.metric)  # type: ignore[arg-type]
+    return comparison_result(origin, protocol, methods, options.seeds, work, **names, metric=options.metric)  # type: ignore[arg-type]
 
 
-def _methods(options: ComparisonOptions) -> tuple[Contestant, ...]:
+def _methods(options: ComparisonOptions) -> tuple[Method, ...]:
     """Those asked for, and always the backbone that is never edited, which others are measured against."""
     texts = [text for text in re.split(r",(?![^\[]*\])", options.strategies) if text.strip()]
     if not texts:
         raise UsageError(
             f"expected --strategies to name a strategy, found {options.strategies!r}: leave it out for all"
         )
-    return contestants([*(text.strip() for text in texts), "never"], ablations=options.ablations)
+    return parse_methods([*(text.strip() for text in texts), "never"], ablations=options.ablations)
 
 
-def _reference(methods: Sequence[Contestant], against: str | None) -> Contestant:
+def _reference(methods: Sequence[Method], against: str | None) -> Method:
     if against is None:
-        return next((method for method in methods if method.place == "raie"), methods[0])
-    wanted = {method.place for method in contestants([against])}  # "all" is many
-    matching = [method for method in methods if method.place in wanted]
+        return next((method for method in methods if method.folder_name == "raie"), methods[0])
+    wanted = {method.folder_name for method in parse_methods([against])}  # "all" is many
+    matching = [method for method in methods if method.folder_name in wanted]
     if len(wanted) == len(matching) == 1:
         return matching[0]
     raise UsageError(f"expected --against to name one of --strategies, found {against!r}")
@@ -167,16 +169,16 @@ def _start(
     return interactions, settings, view.watermark.timestamp, backbone
 
 
-def _located(settings: Settings, own: Path | None) -> Settings:
+def _located(settings: Settings, backbone_file: Path | None) -> Settings:
     """The settings with the path of a backbone file in this workspace; at the setup it may have been another path."""
     engine = settings.engine
     if engine.backbone.kind != "file":
         return settings
-    return replace(settings, engine=replace(engine, backbone=replace(engine.backbone, path=str(own))))
+    return replace(settings, engine=replace(engine, backbone=replace(engine.backbone, path=str(backbone_file))))
 
 
 def _key(
-    protocol: Course,
+    protocol: ComparisonProtocol,
     interactions: Interactions,
     settings: Settings,
     backbone: tuple[bytes, bytes] | None,
@@ -231,13 +233,13 @@ def require_outputs(folder: Path) -> None:
         require_free(folder / name, replace=True)
 
 
-def result_json(result: Outcome) -> dict[str, Any]:
+def result_json(result: ComparisonResult) -> dict[str, Any]:
     """The whole comparison as plain JSON values; null where a measure does not exist."""
     values: dict[str, Any] = plain(result.to_mapping())
     return values
 
 
-def write_files(result: Outcome, metric: str, folder: Path) -> list[Path]:
+def write_files(result: ComparisonResult, metric: str, folder: Path) -> list[Path]:
     """The tables as Markdown, JSON and CSV, and the pictures; those of an earlier run are written over.
 
     Raises: RaieError where one of the names is that of a link or of something else than a regular file.

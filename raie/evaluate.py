@@ -21,7 +21,7 @@ from raie.engine.errors import InputError
 from raie.engine.evaluation.metrics import Difference, mean_metrics, paired_difference, ranks
 from raie.engine.model import ModelView
 from raie.engine.regions.gate import Action
-from raie.engine.strategies import Lesson, Score, State, lesson_of
+from raie.engine.strategies import Score, State, TaskData, task_data_of
 from raie.engine.strategies.global_adapter import GLOBAL_LORA, REPLAY
 from raie.engine.training.train_adapter import adapter_scores
 from raie.errors import UsageError
@@ -115,9 +115,9 @@ def evaluate(
         InputError: The log holds no window after the snapshot's watermark.
         RegistryError: There is no such snapshot, or the database or the store refuses.
     """
-    registry, model, own = workspace.registry(), workspace.model, workspace.backbone_file
+    registry, model, backbone_file = workspace.registry(), workspace.model, workspace.backbone_file
     snapshot = registry.resolve(model, ref)
-    view = open_view(registry, snapshot, own)
+    view = open_view(registry, snapshot, backbone_file)
     interactions = read_later_log(view, Path(log), reading)
     end = end_time(interactions, when_text(until))
     known = known_ids(registry, model, snapshot, view, interactions, end)
@@ -125,7 +125,7 @@ def evaluate(
     baseline = None if against is None else registry.resolve(model, against)
     scores = _models(registry, snapshot, view, baseline)
     if strategies:
-        scores |= _peers(registry, model, snapshot, interactions, own)
+        scores |= _peers(registry, model, snapshot, interactions, backbone_file)
     ranked = {name: (ranks(score, new), ranks(score, view.holdout)) for name, score in scores.items()}
     measured = Measured(
         snapshot=snapshot.id,
@@ -139,12 +139,12 @@ def evaluate(
     if baseline is None:
         return measured
     before, after = (ranked[compared.id[:12]] for compared in (baseline, snapshot))
-    known_part = _of_known(open_view(registry, baseline, own), view, before[0], after[0], new)
+    known_part = _of_known(open_view(registry, baseline, backbone_file), view, before[0], after[0], new)
     comparison = {
         "log": interactions.digest,
-        "adaptation": compared_ranks(before[0], after[0], new),
+        "adaptation": compared_ranks(before[0], after[0], new).to_mapping(),
         "adaptation_known": known_part,
-        "retention": compared_ranks(before[1], after[1], view.holdout),
+        "retention": compared_ranks(before[1], after[1], view.holdout).to_mapping(),
         "untouched": sorted(baseline.content.regions.keys() - changed_regions(baseline.content, snapshot.content)),
     }
     return replace(measured, against=baseline.id, comparison=plain(comparison))
@@ -198,7 +198,7 @@ def _of_known(
     """The comparison on the new windows whose target the baseline knows too; it can recommend no other."""
     theirs = set(baseline.catalogue.items)
     known = np.array([False, *(item in theirs for item in view.catalogue.items)])[new.target]
-    return compared_ranks(before[known], after[known], new.take(known))
+    return compared_ranks(before[known], after[known], new.take(known)).to_mapping()
 
 
 def _readable(windows: Windows, view: ModelView) -> Windows:
@@ -213,16 +213,16 @@ def _models(
     scores[snapshot.id[:12]] = view.router.scores
     if baseline is not None and baseline.id != snapshot.id:
         scores[baseline.id[:12]] = knowing_rows_of(
-            open_view(registry, baseline, view.own).router, view.router
+            open_view(registry, baseline, view.backbone_file).router, view.router
         ).scores
     return scores
 
 
 def _peers(
-    registry: Registry, model: str, snapshot: Snapshot, interactions: Interactions, own: Path | None
+    registry: Registry, model: str, snapshot: Snapshot, interactions: Interactions, backbone_file: Path | None
 ) -> dict[str, Score]:
     """One adapter for the windows of every edit since the setup, with and without replay."""
-    tasks = list(_tasks(registry, model, snapshot, interactions, own))
+    tasks = list(_tasks(registry, model, snapshot, interactions, backbone_file))
     if not tasks:
         raise UsageError(
             "expected --ref to name a snapshot that edits have trained, found one without such an edit"
@@ -237,14 +237,14 @@ def _peers(
 
 
 def _tasks(
-    registry: Registry, model: str, snapshot: Snapshot, interactions: Interactions, own: Path | None
-) -> Iterator[Lesson]:
+    registry: Registry, model: str, snapshot: Snapshot, interactions: Interactions, backbone_file: Path | None
+) -> Iterator[TaskData]:
     """What each edit between the setup and the snapshot trained on, oldest first; nothing for the others."""
     for number, edit in enumerate(_edits(registry, model, snapshot), start=1):
-        base = open_view(registry, registry.resolve(model, str(edit.base)), own)
+        base = open_view(registry, registry.resolve(model, str(edit.base)), backbone_file)
         prepared = PreparedEdit.from_bytes(registry.get(Digest(str(edit.plan_digest))))
         if prepared.plan.touched:
-            yield lesson_of(base, prepared, interactions, number)
+            yield task_data_of(base, prepared, interactions, number)
 
 
 def _edits(registry: Registry, model: str, snapshot: Snapshot) -> list[Edit]:

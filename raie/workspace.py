@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from raie.edits.edit_records import EditRecord, SnapshotDiff
     from raie.edits.edit_result import EditResult
     from raie.edits.workflow import PlannedEdit
-    from raie.engine.comparison.results import Outcome
+    from raie.engine.comparison.results import ComparisonResult
     from raie.engine.data.readers.settings import LogSettings
     from raie.evaluate import Measured
     from raie.history import Lineage, Log, Regions
@@ -445,7 +445,7 @@ class Workspace:
         fresh: bool = False,
         progress: Progress = ignore_progress,
         on_note: OnNote = ignore_notes,
-    ) -> Outcome:
+    ) -> ComparisonResult:
         """Compare strategies over several edits of a log; nothing is committed.
 
         Args:

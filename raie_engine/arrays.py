@@ -1,20 +1,32 @@
-"""Orders of rows that must be the same everywhere: a stable sort, and distinct codes by first appearance."""
+"""Arrays: names for their types, and orders of rows that are the same everywhere.
+
+Legend: n values.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["first_appearance", "stable_order"]
+__all__ = ["Floats", "Ints", "first_appearance", "stable_order"]
+
+Floats: TypeAlias = NDArray[np.float32]
+Ints: TypeAlias = NDArray[np.int32]
 
 
 def stable_order(values: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
     """Row numbers, int64 [n], that sort the integers `values` [n]; equal values keep their order.
 
-    Value and row are packed into one integer and sorted by value: numpy's plain sort of integers is several
-    times faster than its stable argsort.
+    Value and row are packed into one integer and sorted by value: numpy's plain sort of integers is several times
+    faster than its stable argsort.
+
+    Args:
+        values: integers [n].
+
+    Returns:
+        Row numbers, int64 [n].
     """
     if not len(values):
         return np.empty(0, dtype=np.int64)
@@ -31,7 +43,15 @@ def stable_order(values: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
 
 
 def first_appearance(codes: NDArray[np.integer[Any]], size: int) -> NDArray[np.int64]:
-    """The distinct codes in order of first appearance; codes lie in [0, size)."""
+    """The distinct codes in order of first appearance; codes lie in [0, size).
+
+    Args:
+        codes: integers [n] in [0, size).
+        size: how many codes there may be.
+
+    Returns:
+        Distinct codes, int64.
+    """
     first = np.full(size, -1, dtype=np.int64)
     first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)  # the last assignment, the earliest row, stays
     present = np.flatnonzero(first >= 0)

@@ -38,7 +38,7 @@ class WindowConfig:
     min_length: shortest context that still makes a window; equal to length, only full windows count.
     context: "slice" cuts windows inside the new rows alone (as the paper); "history" lets the context reach
         back before the watermark while every target stays new.
-    times: windows hold the times of their items; set-up switches it on for a backbone that reads them.
+    times: windows hold the times of their items; setup switches it on for a backbone that reads them.
     """
 
     length: int = 10
@@ -70,7 +70,7 @@ class BackboneConfig:
     path: folder of the language model (causal_lm), or your Python file (file).
     prompt: text in front of every window (causal_lm).
     title_tokens: most tokens of an item's title, where the log has titles (causal_lm).
-    freeze_decoder: the item rows alone train at set-up (causal_lm).
+    freeze_decoder: the item rows alone train at setup (causal_lm).
     """
 
     kind: str = "sasrec"
@@ -128,11 +128,11 @@ class BackboneConfig:
 
 @dataclass(frozen=True)
 class RegionConfig:
-    """How set-up windows become regions.
+    """How setup windows become regions.
 
     regions: K; 0 lets the recorded criterion choose between 2 and max_regions.
     min_share: smallest share of the windows a region may hold when another K avoids it.
-    quantile: q, the share of a region's set-up windows inside its radius R_k (the paper: 0.9).
+    quantile: q, the share of a region's setup windows inside its radius R_k (the paper: 0.9).
     max_quantile: the share inside R_max; a window farther out belongs nowhere (radius and posterior gates).
     slack: R_max is slack times R_k where that is larger and stays on this side of the nearest other region.
     remove_components: principal components taken out of the routing space.
@@ -188,7 +188,7 @@ class GateConfig:
     prior_strength: n0; a region that n windows reached moves at the rate movement * n / (n + n0).
     min_windows: fewest windows that touch a region; with fewer the region stays exactly as it is.
     expand_share: a region expands when more than this share of its windows are Expand, beyond what chance makes of it,
-        else it updates; 0.09 is the share that max_quantile - quantile leaves there at set-up (radius gate).
+        else it updates; 0.09 is the share that max_quantile - quantile leaves there at setup (radius gate).
     buffer: windows the Add buffer must hold before new regions are proposed.
     min_region: smallest new region, in windows.  max_added: most regions one edit adds.
     """
@@ -240,8 +240,8 @@ class GateConfig:
 class AdapterConfig:
     """Size of a region's adapter.
 
-    rank, alpha: of the LoRA. item_rank: of its item rows; 0 leaves them out. transition_weight: of what followed what
-    in a score, beside what was learnt; 0 counts nothing.
+    rank, alpha: of the LoRA. item_rank: of its item rows; 0 leaves them out. transition_weight: of the item
+    transition counts in a score, beside the adapter; 0 counts nothing.
     """
 
     rank: int = 8
@@ -268,7 +268,7 @@ class EditConfig:
     to itself and does not. patience: epochs without gain before either stops.
     replay_ratio: replayed windows per new window (the paper: 0.7).
     max_replay: windows a region keeps, to replay and to count in.
-    holdout: share of the newest windows, of the set-up and of every edit, that are kept to judge by.
+    holdout: share of the newest windows, of the setup and of every edit, that are kept for validation.
     """
 
     shared_epochs: int = 3
@@ -298,7 +298,7 @@ class EditConfig:
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """Everything the engine can be told, and the seed of all of it."""
+    """All options of the engine, and the seed of everything random."""
 
     seed: int = 42
     windows: WindowConfig = field(default_factory=WindowConfig)
@@ -316,7 +316,16 @@ class EngineConfig:
 def from_mapping(values: Mapping[str, Any], kind: type[Any] = EngineConfig, path: str = "") -> Any:
     """Build a configuration of `kind` from nested plain values.
 
-    Raises: ConfigError for an unknown key or a value of the wrong type, naming both and what is known.
+    Args:
+        values: nested plain values.
+        kind: the class to build.
+        path: prefix of the option names, for messages.
+
+    Returns:
+        An instance of `kind`.
+
+    Raises:
+        ConfigError: for an unknown key or a value of the wrong type, naming both and what is known.
     """
     hints = get_type_hints(kind)
     unknown = sorted(set(values) - set(hints))
@@ -340,5 +349,12 @@ def _coerce(value: Any, kind: type[Any], path: str) -> Any:
 
 
 def to_mapping(config: EngineConfig) -> dict[str, Any]:
-    """The configuration as nested plain values; `from_mapping` gives it back."""
+    """The configuration as nested plain values; `from_mapping` gives it back.
+
+    Args:
+        config: the options.
+
+    Returns:
+        Nested plain values.
+    """
     return dataclasses.asdict(config)

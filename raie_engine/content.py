@@ -1,4 +1,4 @@
-"""The bytes that a set-up or an edit adds to a snapshot's content, by role; whatever it does not name stays."""
+"""The bytes that a setup or an edit adds to a snapshot's content, by role; whatever it does not name stays."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["ContentParts", "RegionFacts"]
 
 @dataclass(frozen=True)
 class ContentParts:
-    """backbone, space: of a set-up only. appended: one more chunk for each of these lists. replaced: shared parts that
+    """backbone, space: of a setup only. appended: one more chunk for each of these lists. replaced: shared parts that
     are one blob each. regions: the whole entry of every region that changes.
     """
 

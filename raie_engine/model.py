@@ -1,6 +1,7 @@
 """A snapshot's content read as engine values, each part only when it is asked for.
 
 The content names blobs by digest; `get` fetches and verifies them. A command that needs no adapter loads none.
+Legend: n windows, d hidden size.
 """
 
 from __future__ import annotations
@@ -56,7 +57,18 @@ class Settings:
 
     @staticmethod
     def from_bytes(data: bytes) -> Settings:
-        """The inverse of `to_bytes`. Raises: DamagedArtifact, ConfigError."""
+        """The inverse of `to_bytes`.
+
+        Args:
+            data: the stored bytes.
+
+        Returns:
+            The value that was stored.
+
+        Raises:
+            DamagedArtifact: for bytes that hold no such value.
+            ConfigError: for options that are unknown or contradict each other.
+        """
         values = parse_json(data, "the settings of a model")
         try:
             log = dict(values["log"])
@@ -79,7 +91,14 @@ class ContentDigests(Protocol):
 
 
 def pack_item_rows(rows: Tensor) -> bytes:
-    """One edit's appended item rows [new items, d] as safetensors."""
+    """One edit's appended item rows [new items, d] as safetensors.
+
+    Args:
+        rows: [new items, d].
+
+    Returns:
+        safetensors.
+    """
     return save_tensors({"rows": rows.contiguous()})
 
 
@@ -94,12 +113,12 @@ def _unpack_item_rows(data: bytes) -> Tensor:
 class ModelView:
     """Engine values of one snapshot. Every property may raise DamagedArtifact, and whatever `get` raises.
 
-    own: the Python file of a backbone of the user's own; no other model needs it.
+    backbone_file: the Python file of a backbone of the user's own; no other model needs it.
     """
 
     content: ContentDigests
     get: Callable[[Any], bytes]
-    own: Path | None = None
+    backbone_file: Path | None = None
 
     @cached_property
     def settings(self) -> Settings:
@@ -107,7 +126,7 @@ class ModelView:
 
     @cached_property
     def catalogue_chunks(self) -> tuple[bytes, ...]:
-        """What the set-up and each edit appended to the catalogue, oldest first."""
+        """What the setup and each edit appended to the catalogue, oldest first."""
         return tuple(self.get(digest) for digest in self.content.shared["catalogue"])
 
     @cached_property
@@ -120,12 +139,12 @@ class ModelView:
 
     @cached_property
     def holdout(self) -> Windows:
-        """Set-up windows that no one trains on; retention is measured on them."""
+        """Setup windows that no one trains on; retention is measured on them."""
         return Windows.from_bytes(self._only("holdout"))
 
     @cached_property
     def validation(self) -> Windows:
-        """Set-up windows by which adapters are judged; no one trains on them either."""
+        """Setup windows on which adapters are validated; no one trains on them either."""
         return Windows.from_bytes(self._only("validation"))
 
     @cached_property
@@ -145,7 +164,7 @@ class ModelView:
     @cached_property
     def backbone(self) -> Backbone:
         """The frozen backbone with every appended item row."""
-        bare = load_backbone(*self.backbone_bytes, self.own)
+        bare = load_backbone(*self.backbone_bytes, self.backbone_file)
         if not self.item_chunks:
             return bare
         titles = self.catalogue.titles[bare.known_items :] if bare.reads_titles else ()
@@ -161,29 +180,57 @@ class ModelView:
         return RegionMap.from_states(states, self.space.digest)
 
     def vectors(self, windows: Windows) -> np.ndarray:
-        """Routing vectors [n, d] of the contexts of windows; reads no adapter."""
+        """Routing vectors [n, d] of the contexts of windows; reads no adapter.
+
+        Args:
+            windows: n of them.
+
+        Returns:
+            float32 [n, d].
+        """
         return self.space.project(encode_windows(self.backbone, windows))
 
     def adapter_blobs(self, region: int) -> dict[str, bytes] | None:
-        """The blobs of a region's adapter; None for a region that still answers with the bare backbone."""
+        """The blobs of a region's adapter; None for a region that still answers with the frozen backbone.
+
+        Args:
+            region: its id.
+
+        Returns:
+            Bytes by role.
+        """
         return self._adapter(region, "")
 
     def shared_blobs(self, region: int) -> dict[str, bytes] | None:
-        """The blobs of the shared adapter that a region's own began from; None before its first edit."""
+        """The blobs of the shared adapter that a region's own began from; None before its first edit.
+
+        Args:
+            region: its id.
+
+        Returns:
+            Bytes by role.
+        """
         return self._adapter(region, SHARED_PREFIX)
 
     def _adapter(self, region: int, prefix: str) -> dict[str, bytes] | None:
         entry = self.content.regions[region]
-        found = {role: entry[prefix + role] for role in ADAPTER_ROLES if prefix + role in entry}
-        if "lora" not in found:
+        digests = {role: entry[prefix + role] for role in ADAPTER_ROLES if prefix + role in entry}
+        if "lora" not in digests:
             return None
-        missing = sorted(set(ADAPTER_ROLES) - OPTIONAL_ROLES - set(found))
+        missing = sorted(set(ADAPTER_ROLES) - OPTIONAL_ROLES - set(digests))
         if missing:
             raise DamagedArtifact(f"expected a whole adapter of region {region}, found no {prefix}{missing[0]}")
-        return {role: self.get(digest) for role, digest in found.items()}
+        return {role: self.get(digest) for role, digest in digests.items()}
 
     def replay(self, region: int) -> Windows:
-        """Past windows of a region, kept to be replayed when it trains."""
+        """Past windows of a region, kept to be replayed when it trains.
+
+        Args:
+            region: its id.
+
+        Returns:
+            The windows.
+        """
         return Windows.from_bytes(self.get(self.content.regions[region]["replay"]))
 
     @cached_property

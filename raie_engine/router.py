@@ -3,7 +3,8 @@
 Rows pass in blocks of a fixed size, padded when they do not fill, and every product has a shape that does not depend
 on which regions the other rows of a block belong to. So a window's scores depend on the window and its region alone,
 and an edit of another region leaves them equal to the last bit.
-Legend: n windows, L positions, d hidden size, g adapters with a zero one first, r rank, v item rows (0 is padding).
+Legend: n windows, L positions, d hidden size, g adapters with a zero one first, r rank, v item rows (0 is padding),
+k best items.
 """
 
 from __future__ import annotations
@@ -38,10 +39,18 @@ class TopItems:
 
 
 def encode_windows(backbone: Backbone, windows: Windows, blocks: int = 4) -> np.ndarray:
-    """Encodings float32 [n, d] of the contexts of windows by the bare frozen backbone.
+    """Encodings of the contexts of windows by the frozen backbone.
 
     Items that it was not trained with are passed over: a window lies where its known items put it, before and after
-    any edit, and windows of unknown items alone lie together. blocks: how many pass at a time.
+    any edit, and windows of unknown items alone lie together.
+
+    Args:
+        backbone: the frozen backbone.
+        windows: n of them.
+        blocks: how many pass at a time.
+
+    Returns:
+        float32 [n, d].
     """
     parts = []
     for rows in _slices(len(windows), blocks * BLOCK_ROWS):
@@ -65,7 +74,7 @@ class Router:
 
     Raises: WrongBackbone when the space or an adapter belongs to another backbone; InputError for adapters of
     different ranks.
-    Source: equation 9. Departs from the paper: routing reads the bare backbone in the centred space.
+    Source: equation 9. Departs from the paper: routing reads the frozen backbone in the centred space.
     """
 
     backbone: Backbone
@@ -88,19 +97,39 @@ class Router:
             )
 
     def vectors(self, windows: Windows) -> np.ndarray:
-        """Routing vectors [n, d], norm 1, of the contexts of windows."""
+        """Routing vectors [n, d], norm 1, of the contexts of windows.
+
+        Args:
+            windows: n of them.
+
+        Returns:
+            float32 [n, d], of norm 1.
+        """
         return self.space.project(encode_windows(self.backbone, windows))
 
     def assign(self, windows: Windows) -> np.ndarray:
-        """Region ids int32 [n] of the contexts of windows."""
+        """Region ids int32 [n] of the contexts of windows.
+
+        Args:
+            windows: n of them.
+
+        Returns:
+            int32 [n].
+        """
         return assign(self.region_map, self.vectors(windows))
 
     def scores(self, windows: Windows, regions: np.ndarray | None = None) -> Tensor:
-        """Scores [n, v] of every item; minus infinity for padding and for items a region does not know yet.
+        """Scores of every item; minus infinity for padding and for items a region does not know yet.
 
-        regions: ids [n] where they are known already; otherwise the windows are routed first.
+        Args:
+            windows: n of them.
+            regions: ids [n] where they are known already; otherwise the windows are routed first.
 
-        Raises: InputError for a region that is not in the map.
+        Returns:
+            [n, v].
+
+        Raises:
+            InputError: for a region that is not in the map.
         """
         regions = self.assign(windows) if regions is None else regions
         strangers = np.setdiff1d(regions, self.region_map.ids)
@@ -115,7 +144,16 @@ class Router:
         return out
 
     def top_k(self, windows: Windows, k: int, *, exclude_seen: bool = True) -> TopItems:
-        """The k best items per window; items of the context are left out unless `exclude_seen` is false."""
+        """The best items per window.
+
+        Args:
+            windows: n of them.
+            k: how many items.
+            exclude_seen: whether items of the context are left out.
+
+        Returns:
+            Rows and scores [n, k], best first.
+        """
         k = min(k, self._items)
         rows, values = np.zeros((len(windows), k), np.int64), np.zeros((len(windows), k), np.float32)
         for part in _slices(len(windows), TOP_ROWS):  # the scores of a million windows do not fit in memory
@@ -168,22 +206,22 @@ class Router:
     def _block_scores(self, contexts: Contexts, slots: Tensor) -> Tensor:
         states = self.backbone.encode(contexts, self._delta(slots) if self.adapters else None)
         scores = torch.cat([states @ part for part in self._table_parts], dim=1)
-        visible = torch.full((BLOCK_ROWS,), self.backbone.known_items)
+        vocab_size = torch.full((BLOCK_ROWS,), self.backbone.known_items)
         for region, slot in self._slots.items():
             members = slots == slot
             if members.any():
                 adapter = self.adapters[region]
                 low, rows = item_parts(adapter, states)  # all rows of the block: a fixed shape
-                scores[members, 1 : adapter.visible + 1] += (low @ rows.T)[members]
-                visible[members] = adapter.visible
-        unknown = torch.arange(self._items + 1) > visible.unsqueeze(1)
+                scores[members, 1 : adapter.vocab_size + 1] += (low @ rows.T)[members]
+                vocab_size[members] = adapter.vocab_size
+        unknown = torch.arange(self._items + 1) > vocab_size.unsqueeze(1)
         unknown[:, 0] = True
         scores.masked_fill_(unknown, float("-inf"))
         for region, slot in self._slots.items():
             adapter, members = self.adapters[region], slots == slot
             if adapter.transitions is not None and members.any():
                 items = contexts.items[members].numpy()
-                scores[members] = adapter.beside_transitions(scores[members], items)
+                scores[members] = adapter.with_transition_counts(scores[members], items)
         return scores
 
     def _delta(self, slots: Tensor) -> Delta:

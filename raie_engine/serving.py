@@ -35,7 +35,11 @@ class SnapshotModel(PythonModel):  # type: ignore[misc]
         self._view: ModelView | None = None
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Loads the whole snapshot, so that a missing or damaged blob stops the server's start and no request."""
+        """Loads the whole snapshot, so that a missing or damaged blob stops the server's start and no request.
+
+        Args:
+            context: of MLflow, with the artifact "snapshot".
+        """
         described = json.loads(Path(context.artifacts["snapshot"]).read_text(encoding="utf-8"))
         view = self._open(described)
         _ = view.router, view.catalogue, view.settings
@@ -44,13 +48,21 @@ class SnapshotModel(PythonModel):  # type: ignore[misc]
     def predict(self, model_input: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """One row per history: items and scores best first, region, and how many items it ignored as unknown.
 
-        Raises: InputError for a history without any known item.
+        Args:
+            model_input: a column `items` of histories, and `times` for a backbone that reads times.
+            params: "k" and "exclude_seen".
+
+        Returns:
+            Columns items, scores, region and ignored.
+
+        Raises:
+            InputError: for a history without any known item.
         """
         if self._view is None:
             raise InputError("expected a loaded model, found none: call load_context first")
         wanted = {"k": 10, "exclude_seen": True} | dict(params or {})
         histories = [[str(item) for item in history] for history in model_input["items"]]
-        times = [list(each) for each in model_input["times"]] if "times" in model_input else None
+        times = [list(moments) for moments in model_input["times"]] if "times" in model_input else None
         return recommend(self._view, histories, int(wanted["k"]), bool(wanted["exclude_seen"]), times)
 
 
@@ -61,10 +73,21 @@ def recommend(
     exclude_seen: bool,
     times: Sequence[Sequence[int]] | None = None,
 ) -> pd.DataFrame:
-    """The k best next items of each history of external item ids, oldest first, at these times (epoch seconds).
+    """The best next items of each history.
 
-    Raises: InputError for a k below 1, a history without any known item, or times that are not one for each item or
-    are missing for a backbone that reads them.
+    Args:
+        view: the snapshot.
+        histories: external item ids, oldest first.
+        k: how many items.
+        exclude_seen: whether items of the history are left out.
+        times: epoch seconds of the items; None where there are none.
+
+    Returns:
+        Columns items, scores, region and ignored, one row per history.
+
+    Raises:
+        InputError: for a k below 1, a history without any known item, or times that are not one for each item or are
+            missing for a backbone that reads them.
     """
     if k < 1:
         raise InputError(f"expected k of 1 or more, found {k}")
@@ -80,7 +103,7 @@ def recommend(
     answers = []
     for number, rows in enumerate(known):
         seen = {PAD, *rows} if exclude_seen else {PAD}
-        best = [place for place, row in enumerate(top.rows[number]) if row not in seen][:k]
+        best = [rank for rank, row in enumerate(top.rows[number]) if row not in seen][:k]
         answers.append(
             {
                 "items": view.catalogue.item_ids(int(row) for row in top.rows[number, best]),
@@ -100,9 +123,9 @@ def _known(
     rows = [catalogue.item_rows([item for item in history if item in items]).tolist() for history in histories]
     if times is None:
         return rows, None
-    if [len(each) for each in times] != [len(history) for history in histories]:
+    if [len(moments) for moments in times] != [len(history) for history in histories]:
         raise InputError(
             "expected one time for each item of each history, found more or fewer; give both or no times"
         )
     pairs = [zip(history, when, strict=True) for history, when in zip(histories, times, strict=True)]
-    return rows, [[int(time) for item, time in each if item in items] for each in pairs]
+    return rows, [[int(time) for item, time in moments if item in items] for moments in pairs]

@@ -86,6 +86,11 @@ KEPT: dict[str, str] = dict.fromkeys(
     ),
     _STORED,
 ) | {
+    "def __eq__(self, other: object) -> bool:": "the name in Python's data model",
+    '"strategy state": {"item transition counts": "what followed what"},': "a key in the work folders of comparisons",
+    '"slice": {"held_out": "judging"},': "a key in the JSON of comparisons",
+    '"slice": {"slice": 1, "judging": 2},': "a key in the JSON of comparisons",
+    '"strategy state": {"what followed what": 1, "counts": 2},': "a key in the work folders of comparisons",
     'SETUP_PART = "set-up"': "a key of JSON that scripts read",
     '"judged": summary.held_out,': "a key of JSON that scripts read",
     '"leftovers": list(report.incomplete_uploads),': "a key of `raie gc --json`",

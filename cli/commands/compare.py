@@ -17,7 +17,7 @@ from raie.errors import UsageError
 from raie.workspace import Workspace
 
 if TYPE_CHECKING:
-    from raie.engine.comparison.results import Outcome
+    from raie.engine.comparison.results import ComparisonResult
     from raie.engine.data.readers.settings import LogSettings
 
 __all__ = ["compare"]
@@ -145,10 +145,10 @@ def _seeds(text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(int(part) for part in parts))
 
 
-def _result_lines(result: Outcome, metric: str, files: list[Path]) -> Iterator[str]:
+def _result_lines(result: ComparisonResult, metric: str, files: list[Path]) -> Iterator[str]:
     from raie.compare import headed_tables, legend, untouched_lines
 
-    edits, seeds, log = result.course.edits, ", ".join(map(str, result.seeds)), result.origin.log
+    edits, seeds, log = result.protocol.edits, ", ".join(map(str, result.seeds)), result.origin.log
     yield f"{accent(metric)} on {log}, {edits} edit{'s' * (edits > 1)}, seed{'s' * (len(result.seeds) > 1)} {seeds}"
     for heading, (headers, rows) in headed_tables(result, metric):
         numbers = [

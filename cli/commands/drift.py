@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -50,7 +49,7 @@ def drift(
 
     result = workspace.drift(log, ref=ref, until=until, reading=reading)
     say_told(result.notes)
-    value = {"snapshot": result.snapshot, **plain(asdict(result.report)), "drifted": list(result.drifted)}
+    value = {"snapshot": result.snapshot, **plain(result.report.to_mapping()), "drifted": list(result.drifted)}
     value["known"] = result.known
     output.show(value, lambda: [*_drift_lines(result), known_line(result.known)])
 
@@ -76,7 +75,7 @@ def _drift_lines(result: Drift) -> Iterator[str]:
     headers = ("region", "windows", "share", "loss", "standard errors", "direction moved", "")
     yield from table(headers, rows, right=(0, 1, 4))
     yield ""
-    by_chance = _known(report.false_alarms, ".1%")
+    by_chance = _known(report.false_positive_rate, ".1%")
     yield (
         f"{report.nowhere:,} new windows lie in no region; false positive rate with old and new shuffled: "
         f"{by_chance} of regions"

@@ -114,7 +114,7 @@ def plan(
         when_text(until),
         seed,
         only_drifted=only_drifted,
-        own=workspace.backbone_file,
+        backbone_file=workspace.backbone_file,
         reading=reading,
         accept_new_ids=accept_new_ids,
     )
@@ -195,6 +195,6 @@ def resume(
         work=workspace.work,
         workers=workers,
         progress=progress,
-        own=workspace.backbone_file,
+        backbone_file=workspace.backbone_file,
     )
     return result_of(registry, snapshot)

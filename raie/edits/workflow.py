@@ -18,6 +18,7 @@ from typing import Any
 from raie.callbacks import OnNote, Progress, ignore_notes
 from raie.edits.heartbeat import kept_alive
 from raie.edits.plan_summary import PlanSummary, summarize
+from raie.engine.bytes.stored_names import from_stored, to_stored
 from raie.engine.content import ContentParts, RegionFacts
 from raie.engine.data.interactions import Interactions, end_time, read_log
 from raie.engine.edit.drift_report import DriftReport, drift_report
@@ -38,12 +39,12 @@ from raie.registry import Author, Content, Digest, Edit, RegionChange, Registry,
 __all__ = ["PlannedEdit", "apply_edit", "open_view", "plain", "plan_edit", "resume_edit", "run_setup"]
 
 
-def open_view(registry: Registry, snapshot: Snapshot, own: Path | None = None) -> ModelView:
+def open_view(registry: Registry, snapshot: Snapshot, backbone_file: Path | None = None) -> ModelView:
     """The snapshot as engine values; every blob is fetched once asked for, and verified.
 
     own: the Python file of a backbone of the user's own.
     """
-    return ModelView(snapshot.content, registry.get, own)
+    return ModelView(snapshot.content, registry.get, backbone_file)
 
 
 def run_setup(
@@ -141,7 +142,7 @@ class PlannedEdit:
     def idle(self) -> bool:
         """Whether the edit would consume rows and change no region, nor add windows to those that are pending."""
         plan = self.prepared.plan
-        return not plan.touched and (self.drift is not None or plan.waiting == len(self.view.buffer))
+        return not plan.touched and (self.drift is not None or plan.pending == len(self.view.buffer))
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -170,7 +171,7 @@ def plan_edit(
     seed: int | None,
     *,
     only_drifted: bool = False,
-    own: Path | None = None,
+    backbone_file: Path | None = None,
     reading: Mapping[str, Any] | None = None,
     accept_new_ids: bool = False,
 ) -> PlannedEdit:
@@ -184,7 +185,7 @@ def plan_edit(
     base = registry.head(model)
     if base is None:
         raise UsageError(f"model {model!r} has no snapshot to edit: run `raie setup` first")
-    view = open_view(registry, base, own)
+    view = open_view(registry, base, backbone_file)
     interactions = read_later_log(view, log, reading)
     end = end_time(interactions, until)
     require_past(interactions, end, log)
@@ -254,7 +255,7 @@ def resume_edit(
     work: Path,
     workers: int,
     progress: Progress,
-    own: Path | None = None,
+    backbone_file: Path | None = None,
 ) -> Snapshot:
     """Finish an interrupted edit or setup from what it has recorded; the result is that of an edit never stopped.
 
@@ -263,7 +264,7 @@ def resume_edit(
     edit = registry.resume(model, number, author=Author(actor), force=force)
     if edit.kind == "setup":
         settings = Settings.from_bytes(edit.parameters["settings"].encode())
-        _require_own(settings, own)
+        _require_backbone_file(settings, backbone_file)
         interactions = read_log(Path(edit.parameters["log"]), **vars(settings.log))
         if interactions.digest != edit.data_digest:
             raise UsageError(
@@ -272,18 +273,20 @@ def resume_edit(
             )
         end = end_time(interactions, edit.parameters["until"])
         return _finish_setup(registry, model, number, interactions, end, settings, work, progress)
-    view = open_view(registry, registry.resolve(model, str(edit.base)), own)
+    view = open_view(registry, registry.resolve(model, str(edit.base)), backbone_file)
     prepared = PreparedEdit.from_bytes(registry.get(Digest(str(edit.plan_digest))))
     return _train_and_commit(registry, model, edit, view, prepared, work, workers, progress)
 
 
-def _require_own(settings: Settings, own: Path | None) -> None:
+def _require_backbone_file(settings: Settings, backbone_file: Path | None) -> None:
     """A file that the registry alone names never runs: it must be the one that this workspace names too."""
     backbone = settings.engine.backbone
-    if backbone.kind == "file" and (own is None or own.resolve() != Path(backbone.path).resolve()):
+    if backbone.kind == "file" and (
+        backbone_file is None or backbone_file.resolve() != Path(backbone.path).resolve()
+    ):
         raise UsageError(
             f"expected the backbone's Python file {backbone.path}, with which the setup began, in raie.toml or "
-            f"RAIE_BACKBONE_FILE, found {own or 'none'}: name it there, or abort the setup and begin it again"
+            f"RAIE_BACKBONE_FILE, found {backbone_file or 'none'}: name it there, or abort the setup and begin it again"
         )
 
 
@@ -302,9 +305,9 @@ def _train_and_commit(
         trained = _trained(registry, model, number, view, prepared, folder, workers, progress)
         finished = finish_edit(view, prepared, list(trained.values()))
         content = _uploaded(registry, finished.parts, view.content)  # type: ignore[arg-type]
-        candidate = ModelView(content, registry.get, view.own)
+        candidate = ModelView(content, registry.get, view.backbone_file)
         progress("evaluating the candidate", 0, 1)
-        report = impact(view, candidate, prepared, finished, trained)
+        report = impact(view, candidate, prepared, finished, trained).to_mapping()
         if "known" in edit.parameters:  # of an edit that an older raie began it is not known
             report["known"] = edit.parameters["known"]
         progress("evaluating the candidate", 1, 1)
@@ -356,7 +359,7 @@ def _trained(
 
 def _remembered(registry: Registry, result: TrainedRegion) -> dict[str, Any]:
     values = {name: value for name, value in asdict(result).items() if name != "blobs"}
-    kept: dict[str, Any] = plain(values)
+    kept: dict[str, Any] = plain(to_stored("trained region", values))
     return kept | {"blobs": {role: registry.put(data) for role, data in result.blobs.items()}}
 
 
@@ -366,7 +369,7 @@ def _recalled(registry: Registry, value: Mapping[str, Any]) -> TrainedRegion:
         when: {name: math.nan if number is None else number for name, number in value[when].items()}
         for when in ("before", "after")
     }
-    return TrainedRegion(**{**value, **measured, "blobs": blobs})
+    return TrainedRegion(**from_stored("trained region", {**value, **measured, "blobs": blobs}))
 
 
 def _uploaded(registry: Registry, parts: ContentParts, base: Content | None) -> Content:

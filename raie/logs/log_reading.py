@@ -61,7 +61,7 @@ def _known_options(reading: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def notes_of(interactions: Interactions) -> tuple[str, ...]:
     """What a person should know of how a log was read; nothing where all is as was asked for."""
-    return interactions.reading.told if interactions.reading else ()
+    return interactions.reading.lines if interactions.reading else ()
 
 
 def read_later_log(view: ModelView, log: Path, changes: Mapping[str, Any] | None = None) -> Interactions:

@@ -33,27 +33,43 @@ __all__ = [
 ]
 
 
-def backbone_class(kind: str, own: Path | None = None) -> type[ItemModel]:
-    """The class of this kind; that of the user's `own` Python file for the kind "file".
+def backbone_class(kind: str, backbone_file: Path | None = None) -> type[ItemModel]:
+    """The class of a kind of backbone.
 
-    Raises: KeyError for a kind that is not there; ConfigError for a file without a backbone.
+    Args:
+        kind: one of BACKBONES.
+        backbone_file: the user's Python file, for the kind "file".
+
+    Returns:
+        A class whose instances are backbones.
+
+    Raises:
+        KeyError: for an unknown kind.
+        ConfigError: for a file without a backbone.
     """
     if kind == "causal_lm":
         from raie.engine.backbones.causal_lm import CausalLm  # transformers takes seconds to import
 
         return CausalLm
-    if kind == "file" and own is not None:
-        return class_in_file(own)
-    return {each.kind: each for each in (SasRec, Bert4Rec, TiSasRec)}[kind]
+    if kind == "file" and backbone_file is not None:
+        return class_in_file(backbone_file)
+    return {kind_class.kind: kind_class for kind_class in (SasRec, Bert4Rec, TiSasRec)}[kind]
 
 
-def load_backbone(config: bytes, weights: bytes, own: Path | None = None) -> Backbone:
+def load_backbone(config: bytes, weights: bytes, backbone_file: Path | None = None) -> Backbone:
     """The frozen backbone of these bytes, whichever kind its configuration names.
 
-    own: the user's Python file, for a model that was set up with a backbone of the user's own.
+    Args:
+        config: canonical JSON with its kind.
+        weights: safetensors.
+        backbone_file: the user's Python file, for a model that was set up with a backbone of the user's own.
 
-    Raises: DamagedArtifact for an unknown kind or bytes that do not fit together; WrongBackbone where `own` is not the
-    file that the model was set up with.
+    Returns:
+        The backbone, whose parameters require no gradient.
+
+    Raises:
+        DamagedArtifact: for an unknown kind or bytes that do not fit together.
+        WrongBackbone: where `backbone_file` is not the file that the model was set up with.
     """
     fields = parse_json(config, "the configuration of a backbone")
     try:
@@ -66,5 +82,5 @@ def load_backbone(config: bytes, weights: bytes, own: Path | None = None) -> Bac
             f"expected the configuration of a backbone ({known}), found: {config[:80]!r}"
         ) from error
     if kind == "file":
-        require_same_text(own, str(source))
-    return backbone_class(kind, own).from_bytes(config, weights)
+        require_same_text(backbone_file, str(source))
+    return backbone_class(kind, backbone_file).from_bytes(config, weights)

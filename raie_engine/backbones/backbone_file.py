@@ -25,7 +25,14 @@ CLASS = "Backbone"
 def class_in_file(path: Path) -> type[ItemModel]:
     """The class `Backbone` of a Python file, which runs.
 
-    Raises: ConfigError where there is no such file or class, or where the file fails.
+    Args:
+        path: the file.
+
+    Returns:
+        The class, with the text of the file.
+
+    Raises:
+        ConfigError: where there is no such file or class, or where the file fails.
     """
     text = _text(path)
     name = f"raie_backbone_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
@@ -34,18 +41,22 @@ def class_in_file(path: Path) -> type[ItemModel]:
     sys.modules[name] = module  # dataclasses and typing look a class's module up; the name is the text's own
     with foreign_code(str(path)):
         exec(compile(text, str(path), "exec"), module.__dict__)
-    found = getattr(module, CLASS, None)
-    if not (isinstance(found, type) and issubclass(found, ItemModel)):
+    loaded = getattr(module, CLASS, None)
+    if not (isinstance(loaded, type) and issubclass(loaded, ItemModel)):
         raise ConfigError(
             f"expected a class named {CLASS} in {path} that is an ItemModel, found "
-            f"{'no such name' if found is None else repr(found)}; see docs/backbones.md"
+            f"{'no such name' if loaded is None else repr(loaded)}; see docs/backbones.md"
         )
-    return type(CLASS, (found,), {"kind": "file", "source": text, "__module__": name})
+    return type(CLASS, (loaded,), {"kind": "file", "source": text, "__module__": name})
 
 
 @contextmanager
 def foreign_code(what: str) -> Iterator[None]:
-    """What fails in here is the fault of code that is not ours, so it is told as a ConfigError about `what`."""
+    """Errors of the user's code become a ConfigError about `what`.
+
+    Args:
+        what: the thing, for the message.
+    """
     try:
         yield
     except (
@@ -68,17 +79,25 @@ def foreign_code(what: str) -> Iterator[None]:
 
 
 def require_same_text(path: Path | None, stored: str) -> None:
-    """Raises: WrongBackbone unless the user's file is there and holds the text that the model was set up with."""
+    """Checks the user's file against the stored text.
+
+    Args:
+        path: the user's file; None for none.
+        stored: the text that the model was set up with.
+
+    Raises:
+        WrongBackbone: unless the file is there and holds that text.
+    """
     digest = hashlib.sha256(stored.encode()).hexdigest()[:12]
     wanted = f"expected the Python file of this model's backbone, with sha256 {digest}"
     if path is None:
         raise WrongBackbone(f"{wanted}, found none named; name yours in backbone.path or RAIE_BACKBONE_FILE")
     if not path.is_file():
         raise WrongBackbone(f"{wanted}, found nothing at {path}; put it there, or name it in RAIE_BACKBONE_FILE")
-    found = hashlib.sha256(_text(path).encode()).hexdigest()[:12]
-    if found != digest:
+    text_digest = hashlib.sha256(_text(path).encode()).hexdigest()[:12]
+    if text_digest != digest:
         raise WrongBackbone(
-            f"{wanted}, found {found} in {path}; stored code never runs, so bring the file as it was"
+            f"{wanted}, found {text_digest} in {path}; stored code never runs, so bring the file as it was"
         )
 
 

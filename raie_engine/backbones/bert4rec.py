@@ -45,7 +45,16 @@ class Block(BlockLayers):
     """Attention in both directions and feed-forward, each with a residual and then a norm."""
 
     def forward(self, x: Tensor, real: Tensor, places: Tensor | None = None) -> Tensor:
-        """real: [n, 1, 1, L], the places that may be read."""
+        """One block, at all positions or at some.
+
+        Args:
+            x: [n, L, d].
+            real: [n, 1, 1, L], the positions that may be read.
+            places: positions [n, p]; None for all.
+
+        Returns:
+            [n, L, d], or [n, p, d].
+        """
         query, key, value = self.queries_keys_values(x, places)
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=real)
         x = self.attention_norm(at_places(x, places) + self.joined(mixed))
@@ -86,7 +95,15 @@ class Bert4Rec(ItemModel):
         return states[chosen], at_places(items, places)[chosen]
 
     def filled_in(self, items: Tensor, places: Tensor) -> Tensor:
-        """What stands at places [n, p] of items [n, L + 1] with masks among them: [n, p, d]."""
+        """The states at some positions of items with masks among them.
+
+        Args:
+            items: item rows [n, L + 1], MASK for a mask.
+            places: positions [n, p].
+
+        Returns:
+            [n, p, d].
+        """
         rows = torch.where((items == MASK).unsqueeze(2), self.mask, self.embedded(items.clamp(min=0)))
         x = self.norm(rows + self.positions.weight[: items.shape[1]])
         x = F.dropout(x, self.rate, self.training)

@@ -89,13 +89,13 @@ class CausalLm(ItemModel):
         return {f"decoder.{name}": shape for name, shape in linear_shapes(self.decoder).items()}
 
     def states(self, contexts: Contexts) -> Tensor:
-        tokens, place = self._read(contexts.items)
+        tokens, item_slots = self._read(contexts.items)
         is_item = tokens >= len(self.words)
         words = F.embedding(tokens.masked_fill(is_item, 0), self.words)
         items = self.embedded((tokens - len(self.words)).clamp(min=0))
         inputs = torch.where(is_item.unsqueeze(2), items, words)  # [n, T, d]
         read: Tensor = self.decoder(inputs_embeds=inputs, use_cache=False).last_hidden_state
-        return read.gather(1, place.unsqueeze(2).expand(-1, -1, self.dim))
+        return read.gather(1, item_slots.unsqueeze(2).expand(-1, -1, self.dim))
 
     def _read(self, items: Tensor) -> tuple[Tensor, Tensor]:
         """Left-justified items [n, L] as tokens [n, T], items counting on from w, and where each item's own one stands.
@@ -105,13 +105,13 @@ class CausalLm(ItemModel):
         n, start, total = len(items), len(self.shape.prompt), self.shape.tokens
         titles = torch.cat([self.titles, self.appended_titles])[items]  # [n, L, t]
         count = (titles != NO_TOKEN).sum(dim=2)
-        place = start + (count + 1).cumsum(dim=1) - 1  # [n, L]
-        word = (place - count).unsqueeze(2) + torch.arange(titles.shape[2])  # [n, L, t]
+        item_slots = start + (count + 1).cumsum(dim=1) - 1  # [n, L]
+        title_slots = (item_slots - count).unsqueeze(2) + torch.arange(titles.shape[2])  # [n, L, t]
         tokens = torch.full((n, total + 1), len(self.words))  # one place more, for what a title does not fill
         tokens[:, :start] = torch.tensor(self.shape.prompt, dtype=torch.long)
-        tokens.scatter_(1, word.masked_fill(titles == NO_TOKEN, total).flatten(1), titles.flatten(1))
-        tokens.scatter_(1, place, items + len(self.words))
-        return tokens[:, :total], place
+        tokens.scatter_(1, title_slots.masked_fill(titles == NO_TOKEN, total).flatten(1), titles.flatten(1))
+        tokens.scatter_(1, item_slots, items + len(self.words))
+        return tokens[:, :total], item_slots
 
     def with_item_rows(self, rows: Tensor, titles: Sequence[str] = ()) -> Self:
         known = _title_tokens(self.shape.tokenizer, titles, len(rows), self.shape.title_tokens)
@@ -121,9 +121,21 @@ class CausalLm(ItemModel):
     def begin(
         cls, config: BackboneConfig, items: int, length: int, *, titles: Sequence[str] = (), seed: int = 0
     ) -> Self:
-        """The model of the folder `backbone.path`; its decoder trains too, unless `freeze_decoder` says that it does not.
+        """The model of the folder `backbone.path`; its decoder trains too, unless `freeze_decoder` says that it does
+        not.
 
-        Raises: ConfigError for a folder that holds no causal model, and for a window that is too long for it.
+        Args:
+            config: names the folder.
+            items: catalogue size.
+            length: context items.
+            titles: of the items.
+            seed: of everything random in it.
+
+        Returns:
+            The model; the parameters that train require a gradient.
+
+        Raises:
+            ConfigError: for a folder that holds no causal model, and for a window that is too long for it.
         """
         folder = Path(config.path)
         fields, decoder = read_decoder(folder)
@@ -164,15 +176,15 @@ class CausalLm(ItemModel):
 
 def _title_tokens(tokenizer: str | None, titles: Sequence[str], items: int, most: int) -> Tensor:
     """The first `most` tokens of each title, NO_TOKEN behind them, for as many items: [items, most]."""
-    found = torch.full((items, most), NO_TOKEN)
+    tokens = torch.full((items, most), NO_TOKEN)
     if tokenizer is None or not most:
-        return found
+        return tokens
     reader = Tokenizer.from_str(tokenizer)
     reader.no_padding()
     for row, read in enumerate(reader.encode_batch(list(titles[:items]), add_special_tokens=False)):
         ids = read.ids[:most]
-        found[row, : len(ids)] = torch.tensor(ids, dtype=torch.long)
-    return found
+        tokens[row, : len(ids)] = torch.tensor(ids, dtype=torch.long)
+    return tokens
 
 
 def _require_room(shape: CausalLmShape, decoder: nn.Module) -> None:

@@ -23,7 +23,14 @@ ROWS_READ = "the rows of the item table"
 
 
 def require_contract(model: ItemModel) -> None:
-    """Raises: ConfigError with the first thing that the model does not do as a backbone must."""
+    """Tries a backbone on a few windows before it trains.
+
+    Args:
+        model: the backbone.
+
+    Raises:
+        ConfigError: with the first thing that the model does not do as a backbone must.
+    """
     training = model.training
     model.eval()
     with foreign_code(f"backbone.kind {model.kind!r}"), torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -39,9 +46,9 @@ def _breaches(model: ItemModel) -> Iterator[str]:
     if states.shape != (ROWS, model.dim) or not bool(states.isfinite().all()):
         yield f"whose states are {tuple(states.shape)} or not finite; `encode` gives [n, d] = [{ROWS}, {model.dim}]"
         return
-    other = Contexts(contexts.items.flip(0), contexts.times)
-    other.items[0] = contexts.items[0]
-    if not torch.equal(model.encode(other)[0], states[0]):
+    flipped = Contexts(contexts.items.flip(0), contexts.times)
+    flipped.items[0] = contexts.items[0]
+    if not torch.equal(model.encode(flipped)[0], states[0]):
         yield "in which the state of a window depends on the other windows of its batch"
     if type(model).examples is ItemModel.examples and not _causal(model, contexts):
         yield "in which `states` at a position has read a later item; mask the future, or define `encode` and `examples`"
@@ -83,7 +90,7 @@ def _last_replaced(contexts: Contexts) -> Contexts:
 
 
 def _causal(model: ItemModel, contexts: Contexts) -> bool:
-    before, after = (model.states(each)[:, :-1] for each in (contexts, _last_replaced(contexts)))
+    before, after = (model.states(batch)[:, :-1] for batch in (contexts, _last_replaced(contexts)))
     return torch.equal(before, after)
 
 

@@ -29,8 +29,13 @@ def require_outline(
 ) -> None:
     """Compares a model's outline, which has shapes and no numbers, with the weights that it should be filled with.
 
-    make: the model of these fields of its configuration.
-    Raises: ValueError where they differ; whatever `make` raises.
+    Args:
+        make: makes the model of these fields.
+        fields: of its configuration.
+        tensors: the weights.
+
+    Raises:
+        ValueError: where they differ; whatever `make` raises.
     """
     for name, value in _whole_numbers(fields):
         if _LAYERS.fullmatch(name) and value > len(tensors):
@@ -42,11 +47,11 @@ def require_outline(
     ):
         outline = make()
     wanted = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in outline.state_dict().items()}
-    found = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in tensors.items()}
-    wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+    declared = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in tensors.items()}
+    wrong = sorted(name for name in wanted.keys() | declared.keys() if wanted.get(name) != declared.get(name))
     if wrong:
         name = wrong[0]
-        raise ValueError(f"{name} declared as {wanted.get(name, 'nothing')}, and {found.get(name, 'nothing')}")
+        raise ValueError(f"{name} declared as {wanted.get(name, 'nothing')}, and {declared.get(name, 'nothing')}")
     beside = sum(tensor.numel() * tensor.element_size() for tensor in outline.buffers())
     if beside > _ROOM_BYTES + sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()):
         raise ValueError(f"sizes for which the model would keep {beside:,} bytes beside its weights")

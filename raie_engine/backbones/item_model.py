@@ -73,21 +73,50 @@ class ItemModel(nn.Module):
         self.register_buffer("appended", torch.zeros(0, shape.dim), persistent=False)
 
     def states(self, contexts: Contexts) -> Tensor:
-        """[n, L, d] of left-justified contexts: state j has read the items 0..j and predicts the next one."""
+        """The state at every position of contexts: state j has read the items 0..j and predicts the next one.
+
+        Args:
+            contexts: left-justified.
+
+        Returns:
+            [n, L, d].
+        """
         raise NotImplementedError(f"expected {type(self).__name__} to define `states` or `encode` and `examples`")
 
     def states_at(self, contexts: Contexts, places: Tensor) -> Tensor:
-        """The states at `places` [n, p] alone: [n, p, d]. A subclass may leave out what only other places need."""
+        """The states at some positions alone. A subclass may leave out what only other positions need.
+
+        Args:
+            contexts: left-justified.
+            places: positions [n, p].
+
+        Returns:
+            [n, p, d].
+        """
         return at_places(self.states(contexts), places)
 
     def embedded(self, items: Tensor) -> Tensor:
-        """The rows of the item table, and what an adapter adds to them: [n, L] -> [n, L, d]."""
+        """The rows of the item table, and what an adapter adds to them.
+
+        Args:
+            items: item rows [n, L].
+
+        Returns:
+            [n, L, d].
+        """
         rows = F.embedding(items, self.item_table())
         added = None if self.delta is None else self.delta.read(items)
         return rows if added is None else rows + added
 
     def under(self, delta: Delta | None) -> Self:
-        """The model over the same weights with what an adapter changes in the rows it reads and its linear layers."""
+        """The model over the same weights with what an adapter changes in the rows it reads and its linear layers.
+
+        Args:
+            delta: what an adapter changes inside the model; None for nothing.
+
+        Returns:
+            A model that shares all weights.
+        """
         if delta is None:
             return self
         model = with_delta(self, delta.linear)
@@ -153,7 +182,16 @@ class ItemModel(nn.Module):
 
     @classmethod
     def fresh(cls, shape: Any, *, dropout: float = 0.0, seed: int = 0) -> Self:
-        """A model with random weights that depend on the seed alone; the process keeps its random state."""
+        """A model with random weights that depend on the seed alone; the process keeps its random state.
+
+        Args:
+            shape: the sizes of the model.
+            dropout: share of activations that training drops.
+            seed: of everything random in it.
+
+        Returns:
+            The model.
+        """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return cls(shape, dropout)
@@ -162,9 +200,17 @@ class ItemModel(nn.Module):
     def begin(
         cls, config: BackboneConfig, items: int, length: int, *, titles: Sequence[str] = (), seed: int = 0
     ) -> Self:
-        """The model that set-up trains: those of its parameters that require a gradient.
+        """The model that setup trains: those of its parameters that require a gradient.
 
-        items: catalogue size.  length: context items.  titles: of the items, [] where the log has none.
+        Args:
+            config: the options.
+            items: catalogue size.
+            length: context items.
+            titles: of the items, [] where the log has none.
+            seed: of everything random in it.
+
+        Returns:
+            The model that setup trains.
         """
         named = {field.name for field in dataclasses.fields(cls.shape_type)}
         chosen = {name: value for name, value in dataclasses.asdict(config).items() if name in named}
@@ -175,7 +221,16 @@ class ItemModel(nn.Module):
     def from_bytes(cls, config: bytes, weights: bytes) -> Self:
         """The frozen backbone that `to_bytes` wrote.
 
-        Raises: DamagedArtifact where the bytes are not such a configuration or do not hold its weights; NotFinite.
+        Args:
+            config: canonical JSON.
+            weights: safetensors.
+
+        Returns:
+            The backbone; no parameter requires a gradient.
+
+        Raises:
+            DamagedArtifact: where the bytes are not such a configuration or do not hold its weights.
+            NotFinite: for NaN or infinity.
         """
         fields = parse_json(config, "the configuration of a backbone")
         try:

@@ -25,13 +25,27 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def linear_shapes(module: nn.Module) -> dict[str, Shape]:
-    """Every linear layer by its name, in the order of the module."""
-    named = ((name, _shape(each)) for name, each in module.named_modules())
+    """Every linear layer by its name, in the order of the module.
+
+    Args:
+        module: any.
+
+    Returns:
+        Shapes by layer name.
+    """
+    named = ((name, _shape(layer)) for name, layer in module.named_modules())
     return {name: shape for name, shape in named if shape is not None}
 
 
 def last_layers(names: Iterable[str]) -> frozenset[str]:
-    """Of the names of linear layers, those in the last of numbered blocks and those outside of all blocks."""
+    """Of the names of linear layers, those in the last of numbered blocks and those outside of all blocks.
+
+    Args:
+        names: of linear layers.
+
+    Returns:
+        Some of the names.
+    """
     numbers = {name: re.search(r"(?:^|\.)(\d+)\.", name) for name in names}
     block = {name: None if number is None else int(number[1]) for name, number in numbers.items()}
     last = max((number for number in block.values() if number is not None), default=None)
@@ -48,7 +62,15 @@ def _shape(module: nn.Module) -> Shape | None:
 
 
 def with_delta(module: M, delta: LinearDelta) -> M:
-    """The module over the same weights whose linear layers are called through `delta`."""
+    """The module over the same weights whose linear layers are called through `delta`.
+
+    Args:
+        module: any.
+        delta: what an adapter changes inside the model; None for nothing.
+
+    Returns:
+        A module that shares all weights.
+    """
     return _copied(module, delta, "")
 
 

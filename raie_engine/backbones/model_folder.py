@@ -52,9 +52,14 @@ _RECOMPUTED = re.compile(r"(\.inv_freq|(attn|attention)\.(masked_)?bias)$")
 def read_decoder(folder: Path) -> tuple[dict[str, Any], Any]:
     """The config.json of a model folder, and the decoder with its weights in single precision.
 
-    Returns: the fields that go into the backbone's configuration, and transformers' module.
+    Args:
+        folder: the folder.
 
-    Raises: ConfigError for a folder that does not hold the whole of a causal language model, in one line.
+    Returns:
+        the fields that go into the backbone's configuration, and transformers' module.
+
+    Raises:
+        ConfigError: for a folder that does not hold the whole of a causal language model, in one line.
     """
     expected = f"expected the folder of a causal language model with config.json and safetensors in {folder}"
     if not folder.is_dir():
@@ -88,7 +93,14 @@ def read_decoder(folder: Path) -> tuple[dict[str, Any], Any]:
 def bare_decoder(fields: Mapping[str, Any]) -> Any:
     """transformers' module of these fields of config.json, with weights that are yet to be set.
 
-    Raises: ValueError where they make none, or would fetch something.
+    Args:
+        fields: of config.json.
+
+    Returns:
+        The module.
+
+    Raises:
+        ValueError: where they make none, or would fetch something.
     """
     with offline():
         return AutoModel.from_config(_decoder_config(fields), trust_remote_code=False, dtype=torch.float32)
@@ -97,7 +109,14 @@ def bare_decoder(fields: Mapping[str, Any]) -> Any:
 def read_tokenizer(folder: Path) -> str | None:
     """The text of tokenizer.json; None where the folder has none.
 
-    Raises: ConfigError for a file that is something else.
+    Args:
+        folder: the folder.
+
+    Returns:
+        The text.
+
+    Raises:
+        ConfigError: for a file that is something else.
     """
     file = folder / "tokenizer.json"
     if not file.is_file():
@@ -113,12 +132,20 @@ def read_tokenizer(folder: Path) -> str | None:
 
 
 def require_known_words(tokenizer: str, words: int) -> None:
-    """Raises: ConfigError for a tokenizer with a token that the decoder has no embedding of.
+    """Checks that the decoder has an embedding of every token.
 
     An item's token counts on from the last word, so a token beyond it would be read as an item.
-    words: rows of the decoder's embedding.
+
+    Args:
+        tokenizer: the text of tokenizer.json.
+        words: rows of the decoder's embedding.
+
+    Raises:
+        ConfigError: for a token without an embedding.
     """
-    token, largest = max(_tokenizer(tokenizer).get_vocab(with_added_tokens=True).items(), key=lambda one: one[1])
+    token, largest = max(
+        _tokenizer(tokenizer).get_vocab(with_added_tokens=True).items(), key=lambda entry: entry[1]
+    )
     if largest >= words:
         raise ConfigError(
             f"expected a tokenizer.json for the {words} words that the model in backbone.path has embeddings of, found "
@@ -186,9 +213,9 @@ def _require_plain(fields: Mapping[str, Any]) -> None:
         if value and name in _UNREADABLE:
             raise ValueError(f"{name} in config.json, which means {_UNREADABLE[name]}; save the model without")
         _require_built_in(name, value)
-        for each in value if isinstance(value, list) else [value]:
-            if isinstance(each, Mapping):
-                _require_plain(each)
+        for element in value if isinstance(value, list) else [value]:
+            if isinstance(element, Mapping):
+                _require_plain(element)
 
 
 def _require_built_in(name: str, value: object) -> None:

@@ -1,7 +1,7 @@
 """Which places of a context training and scoring read, and which item each of them should predict.
 
 For backbones whose state j has read the items 0..j alone.
-Legend: n windows, L positions, p places of each window.
+Legend: n windows, L positions, p places of each window, m real ones of all.
 """
 
 from __future__ import annotations
@@ -16,7 +16,15 @@ __all__ = ["at_places", "last_places", "successors", "where_real"]
 
 
 def at_places(values: Tensor, places: Tensor | None) -> Tensor:
-    """What stands at `places` [n, p] of values [n, L, ..]: [n, p, ..]; without places, all of them."""
+    """The values at some positions.
+
+    Args:
+        values: [n, L, ..].
+        places: positions [n, p]; None for all.
+
+    Returns:
+        [n, p, ..]; all of them without places.
+    """
     if places is None:
         return values
     first = int(places[0, 0]) if len(places) else 0
@@ -27,14 +35,29 @@ def at_places(values: Tensor, places: Tensor | None) -> Tensor:
 
 
 def where_real(values: Tensor, real: Tensor) -> Tensor:
-    """Of values [n, p, ..], those that are real [n, p]: [m, ..]."""
+    """The values that are real.
+
+    Args:
+        values: [n, p, ..].
+        real: mask [n, p].
+
+    Returns:
+        [m, ..].
+    """
     return values.flatten(0, 1) if bool(real.all()) else values[real]
 
 
 def last_places(lengths: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The last `count` places of left-justified sequences with `lengths` [n] items: [n, p], and which of them exist.
+    """The last positions of left-justified sequences.
 
     Of a shorter sequence the first ones do not: they stand for place 0.
+
+    Args:
+        lengths: int64 [n], items of each.
+        count: p, how many positions.
+
+    Returns:
+        Positions [n, p], and which of them exist [n, p]; those that do not stand for position 0.
     """
     places = lengths.unsqueeze(1) - count + torch.arange(count)
     return places.clamp(min=0), places >= 0
@@ -43,7 +66,12 @@ def last_places(lengths: Tensor, count: int) -> tuple[Tensor, Tensor]:
 def successors(contexts: Contexts, target: Tensor) -> Tensor:
     """What each position should predict: the next item of the window, then its target; 0 after that. [n, L].
 
-    contexts: left-justified, of at least one item each.
+    Args:
+        contexts: left-justified, of at least one item each.
+        target: int64 [n], the item row after each context.
+
+    Returns:
+        Item rows [n, L].
     """
     following = F.pad(contexts.items[:, 1:], (0, 1))
     following[torch.arange(len(target)), contexts.lengths - 1] = target

@@ -31,22 +31,47 @@ class Contexts:
 
     @staticmethod
     def of(windows: Windows) -> Contexts:
-        """The contexts of these windows, as tensors."""
+        """The contexts of these windows, as tensors.
+
+        Args:
+            windows: n of them.
+
+        Returns:
+            The contexts.
+        """
         times = None if windows.times is None else torch.from_numpy(windows.times).long()
         return Contexts(torch.from_numpy(windows.items).long(), times)
 
     def take(self, rows: Tensor) -> Contexts:
-        """The contexts of these rows."""
+        """The contexts of these rows.
+
+        Args:
+            rows: indices, mask or slice.
+
+        Returns:
+            The contexts.
+        """
         return Contexts(self.items[rows], None if self.times is None else self.times[rows])
 
     def left_justified(self) -> Contexts:
-        """All padding moved behind the real items, whose order stays."""
+        """All padding moved behind the real items, whose order stays.
+
+        Returns:
+            The contexts.
+        """
         order = (self.items == 0).to(torch.uint8).argsort(dim=1, stable=True)
         times = None if self.times is None else self.times.gather(1, order)
         return Contexts(self.items.gather(1, order), times)
 
     def filled_up(self, size: int) -> Contexts:
-        """These contexts and then empty ones, up to a multiple of `size` in all."""
+        """These contexts and then empty ones, up to a multiple of `size` in all.
+
+        Args:
+            size: of a block.
+
+        Returns:
+            The contexts.
+        """
         none = (0, 0, 0, -len(self) % size)
         return Contexts(F.pad(self.items, none), None if self.times is None else F.pad(self.times, none))
 
@@ -70,10 +95,26 @@ class Delta(Protocol):
     """What an adapter changes inside a backbone."""
 
     def linear(self, name: str, layer: nn.Module, inputs: Tensor) -> Tensor:
-        """What the linear layer `name` gives of its inputs [n, .., inputs] under the adapter: [n, .., outputs]."""
+        """The output of a linear layer under the adapter.
+
+        Args:
+            name: the name.
+            layer: the linear layer.
+            inputs: [n, .., inputs].
+
+        Returns:
+            [n, .., outputs].
+        """
 
     def read(self, items: Tensor) -> Tensor | None:
-        """What it adds to the rows that are read for items [n, L]: [n, L, d]; None where it adds nothing."""
+        """The adapter's update of the rows that are read for items.
+
+        Args:
+            items: item rows [n, L].
+
+        Returns:
+            [n, L, d]; None where it adds nothing.
+        """
 
 
 class Backbone(Protocol):
@@ -106,26 +147,55 @@ class Backbone(Protocol):
         """Whether `with_item_rows` makes anything of titles."""
 
     def item_table(self) -> Tensor:
-        """[v, d]: what a hidden state is multiplied with to score items."""
+        """The item table: a hidden state times its rows gives the scores.
+
+        Returns:
+            [v, d].
+        """
 
     def encode(self, contexts: Contexts, delta: Delta | None = None) -> Tensor:
-        """The hidden state that predicts the item after each context: [n, d]."""
+        """The hidden state that predicts the item after each context.
+
+        Args:
+            contexts: left-padded or left-justified, n of them.
+            delta: what an adapter changes inside the model; None for nothing.
+
+        Returns:
+            [n, d].
+        """
 
     def examples(
         self, contexts: Contexts, target: Tensor, positions: int, delta: Delta | None = None
     ) -> tuple[Tensor, Tensor]:
-        """What training on these windows reads: states [m, d], and the items [m] that each of them should predict.
+        """What training on these windows reads.
 
-        target: [n], the items after the contexts.  positions: only the last `positions` items of a context and its
-        target are predicted; with as many as the stride of the windows, an item is predicted once, with its longest
-        context.  Whatever is random is drawn from torch's generator, which the training loop seeds.
+        Randomness comes from torch's generator, which the training loop seeds.
+
+        Args:
+            contexts: left-padded or left-justified, n of them.
+            target: [n], the items after the contexts.
+            positions: only the last `positions` items of a context and its target are predicted; with as many as the
+                stride of the windows, an item is predicted once, with its longest context.
+            delta: what an adapter changes inside the model; None for nothing.
+
+        Returns:
+            States [m, d], and the items [m] that each of them should predict.
         """
 
     def with_item_rows(self, rows: Tensor, titles: Sequence[str] = ()) -> Backbone:
-        """The same frozen model whose item table is the known items' rows and then `rows` [new items, d].
+        """The same frozen model with other appended item rows.
 
-        titles: of the new items, for a backbone that reads them.
+        Args:
+            rows: [new items, d], behind the rows of the known items.
+            titles: of the new items, for a backbone that reads them.
+
+        Returns:
+            A model that shares all weights.
         """
 
     def to_bytes(self) -> tuple[bytes, bytes]:
-        """(canonical JSON configuration, safetensors weights); appended item rows are not among them."""
+        """The stored backbone; appended item rows are not part of it.
+
+        Returns:
+            Canonical JSON configuration, safetensors weights.
+        """

@@ -4,7 +4,7 @@ Source: Li, Wang and McAuley, "Time Interval Aware Self-Attention for Sequential
 doi 10.1145/3336191.3371786: every pair of positions has a key and a value for its interval, beside those of the absolute
 position, and heads and layers share them.
 Departs from the paper: intervals fall into classes of equal width on a logarithmic scale of seconds, not into multiples
-of a user's shortest interval. A logarithm tells minutes from months with few classes, and needs nothing that a window
+of a user's shortest interval. A logarithm separates minutes from months with few classes, and needs nothing that a window
 does not hold. The block around the attention is SASRec's.
 Legend: n windows, L positions, p places of each window, d hidden size, h heads, b interval classes.
 """
@@ -32,7 +32,7 @@ LONGEST_S = 2.0**28
 
 @dataclass(frozen=True)
 class TiSasRecShape(ModelShape):
-    """intervals: how many classes of time intervals are told apart."""
+    """intervals: number of classes of time intervals."""
 
     intervals: int = 64
 
@@ -43,7 +43,15 @@ class TiSasRecShape(ModelShape):
 
 
 def interval_classes(times: Tensor, classes: int) -> Tensor:
-    """The class of the interval between each two of times [n, L], in seconds: int64 [n, L, L]; no time at all is 0."""
+    """The class of the interval between each two times; no time at all is 0.
+
+    Args:
+        times: epoch seconds [n, L].
+        classes: how many.
+
+    Returns:
+        int64 [n, L, L].
+    """
     apart = (times.unsqueeze(2) - times.unsqueeze(1)).abs().double()
     share = torch.log1p(apart) / torch.log1p(torch.tensor(LONGEST_S, dtype=torch.double))
     return (share * (classes - 1)).ceil().long().clamp(max=classes - 1)
@@ -55,7 +63,18 @@ class Block(BlockLayers):
     def forward(
         self, x: Tensor, positions: Tensor, intervals: Tensor, classes: Tensor, places: Tensor | None = None
     ) -> Tensor:
-        """positions: keys and values of positions [2, L, d]. intervals: of intervals [2, b, d]. classes: [n, L, L]."""
+        """One block, at all positions or at some.
+
+        Args:
+            x: [n, L, d].
+            positions: keys and values of positions [2, L, d].
+            intervals: keys and values of intervals [2, b, d].
+            classes: of the intervals, [n, L, L].
+            places: positions [n, p]; None for all.
+
+        Returns:
+            [n, L, d], or [n, p, d].
+        """
         place_key, place_value = self._by_head(positions)  # [h, L, d/h]
         time_key, time_value = self._by_head(intervals)  # [h, b, d/h]
         query, key, value = self.queries_keys_values(self.attention_norm(x), places)

@@ -29,22 +29,48 @@ class BlockLayers(nn.Module):
         self.up, self.down = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
 
     def queries_keys_values(self, x: Tensor, places: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Of [n, L, d]: queries [n, h, p, d/h] at the places [n, p], keys and values [n, h, L, d/h]."""
+        """Queries at some positions, keys and values at all.
+
+        Args:
+            x: [n, L, d].
+            places: positions [n, p]; None for all.
+
+        Returns:
+            Queries [n, h, p, d/h], keys and values [n, h, L, d/h].
+        """
         pairs = (self.query, at_places(x, places)), (self.key, x), (self.value, x)
         query, key, value = (linear(read).unflatten(2, (self.heads, -1)).transpose(1, 2) for linear, read in pairs)
         return query, key, value
 
     def joined(self, mixed: Tensor) -> Tensor:
-        """What the heads mixed [n, h, p, d/h] as the attention's result [n, p, d]."""
+        """The attention's result from what the heads mixed.
+
+        Args:
+            mixed: [n, h, p, d/h].
+
+        Returns:
+            [n, p, d].
+        """
         return F.dropout(self.output(mixed.transpose(1, 2).flatten(2)), self.rate, self.training)
 
     def fed(self, x: Tensor) -> Tensor:
-        """The feed-forward's result [n, p, d]."""
+        """The feed-forward's result.
+
+        Args:
+            x: [n, p, d].
+
+        Returns:
+            [n, p, d].
+        """
         return F.dropout(self.down(F.gelu(self.up(x))), self.rate, self.training)
 
 
 def small_matrices_(model: nn.Module) -> None:
-    """Draw every matrix anew from N(0, 0.02), as BERT does, and leave row 0 of `model.items`, the padding, zero."""
+    """Draw every matrix anew from N(0, 0.02), as BERT does, and leave row 0 of `model.items`, the padding, zero.
+
+    Args:
+        model: the backbone.
+    """
     for parameter in model.parameters():
         if parameter.dim() > 1:
             nn.init.normal_(parameter, std=0.02)

@@ -27,7 +27,15 @@ NO_AXES: Axes = {}
 
 
 def pack(header: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
-    """The bytes of a JSON header, which names its `kind`, and of arrays."""
+    """The bytes of a JSON header, which names its `kind`, and of arrays.
+
+    Args:
+        header: JSON values, with a `kind`.
+        arrays: by name.
+
+    Returns:
+        Bytes that are equal in any process.
+    """
     text = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return bytes(save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, {"header": text}))
 
@@ -37,7 +45,17 @@ def unpack(
 ) -> tuple[dict[str, Any], Arrays]:
     """The header and the arrays that `pack` wrote.
 
-    Raises: DamagedArtifact for bytes that do not parse, are of another kind, or hold other arrays.
+    Args:
+        data: the stored bytes.
+        kind: the kind that the header names.
+        dtypes: by array name.
+        axes: by array name, see Axes.
+
+    Returns:
+        The header, and the arrays by name.
+
+    Raises:
+        DamagedArtifact: for bytes that do not parse, are of another kind, or hold other arrays.
     """
     arrays = load_arrays(data, f"the bytes of a {kind}", dtypes, axes)
     length = int.from_bytes(data[:8], "little")
@@ -62,8 +80,18 @@ def load_arrays(
 ) -> Arrays:
     """The arrays of a safetensors file; no more memory is taken than the bytes themselves hold.
 
-    what: what it should be, for the message.  optional: names that may be absent.
-    Raises: DamagedArtifact for bytes that do not parse, and for arrays of other names, types or axes.
+    Args:
+        data: the stored bytes.
+        what: what it should be, for the message.
+        dtypes: by array name.
+        axes: by array name, see Axes.
+        optional: names that may be absent.
+
+    Returns:
+        The arrays by name.
+
+    Raises:
+        DamagedArtifact: for bytes that do not parse, and for arrays of other names, types or axes.
     """
     try:
         arrays = load(data)

@@ -12,7 +12,15 @@ __all__ = ["require_finite"]
 
 
 def require_finite(tensors: Mapping[str, Tensor], what: str) -> None:
-    """Raises: NotFinite naming the first of these tensors of `what` that holds NaN or infinity."""
+    """Checks tensors that came from bytes.
+
+    Args:
+        tensors: by name.
+        what: the thing, for the message.
+
+    Raises:
+        NotFinite: naming the first that holds NaN or infinity.
+    """
     for name, tensor in tensors.items():
         if not bool(tensor.isfinite().all()):
             raise NotFinite(

@@ -12,9 +12,17 @@ __all__ = ["parse_json"]
 
 
 def parse_json(data: bytes | str, what: str) -> Any:
-    """The value of a JSON document.  what: what it should be, for the message.
+    """The value of a JSON document.
 
-    Raises: DamagedArtifact for other bytes, for NaN, infinity and numbers beyond a double, and for nesting without end.
+    Args:
+        data: anybody may have written it.
+        what: what it should be, for the message.
+
+    Returns:
+        Plain values.
+
+    Raises:
+        DamagedArtifact: for other bytes, for NaN, infinity and numbers beyond a double, and for nesting without end.
     """
     try:
         return json.loads(data, parse_constant=_refuse, parse_float=_finite)

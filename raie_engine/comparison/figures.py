@@ -10,12 +10,12 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from raie.engine.comparison.results import Outcome, Played
+from raie.engine.comparison.results import ComparisonResult, MethodResult
 from raie.engine.evaluation.metrics import METRICS, Difference
 
 __all__ = ["pictures"]
 
-_CHOSEN, _OTHER, _LIMIT, _TEXT = "#d1495b", "#7d8597", "#00798c", "#33415c"
+_CHOSEN, _PLAIN, _LIMIT, _TEXT = "#d1495b", "#7d8597", "#00798c", "#33415c"
 _STYLE: Any = {
     "font.size": 9.0,
     "font.family": "DejaVu Sans",
@@ -35,8 +35,16 @@ _STYLE: Any = {
 _FLOOR = ("popularity",)  # so far below that it would flatten everything else
 
 
-def pictures(outcome: Outcome, metric: str) -> Iterator[tuple[str, bytes]]:
-    """Every picture as PNG and SVG: the name of a file, and its bytes."""
+def pictures(outcome: ComparisonResult, metric: str) -> Iterator[tuple[str, bytes]]:
+    """Every picture as PNG and SVG: the name of a file, and its bytes.
+
+    Args:
+        outcome: the finished comparison.
+        metric: one of METRICS.
+
+    Yields:
+        Pairs of a file name and its bytes.
+    """
     with mpl.rc_context(_STYLE):
         for name, figure in _figures(outcome, metric):
             for kind in ("png", "svg"):
@@ -46,37 +54,37 @@ def pictures(outcome: Outcome, metric: str) -> Iterator[tuple[str, bytes]]:
                 yield f"{name}.{kind}", drawn.getvalue()
 
 
-def _figures(outcome: Outcome, metric: str) -> Iterator[tuple[str, Figure]]:
-    shown = [one for one in outcome.played if one.contestant.strategy not in _FLOOR]
+def _figures(outcome: ComparisonResult, metric: str) -> Iterator[tuple[str, Figure]]:
+    shown = [result for result in outcome.method_results if result.method.strategy not in _FLOOR]
     yield "retention-adaptation", _retention(outcome, shown, metric)
     yield "slices", _slices(outcome, shown, metric)
     yield "cost", _cost(outcome, shown)
-    for one in outcome.played:
-        if one.regions and one.contestant.name == outcome.reference:
-            yield "regions", _regions(one, outcome.seeds[0])
+    for result in outcome.method_results:
+        if result.regions and result.method.name == outcome.reference:
+            yield "regions", _regions(result, outcome.seeds[0])
 
 
-def _colour(outcome: Outcome, one: Played) -> str:
-    if one.contestant.name == outcome.reference:
+def _colour(outcome: ComparisonResult, result: MethodResult) -> str:
+    if result.method.name == outcome.reference:
         return _CHOSEN
-    return _LIMIT if one.contestant.strategy in ("joint", "never", "markov") else _OTHER
+    return _LIMIT if result.method.strategy in ("joint", "never", "markov") else _PLAIN
 
 
-def _retention(outcome: Outcome, shown: Sequence[Played], metric: str) -> Figure:
+def _retention(outcome: ComparisonResult, shown: Sequence[MethodResult], metric: str) -> Figure:
     """Adaptation to the right, retention upwards; crosses are 95 % intervals."""
     figure = Figure(figsize=(7.2, 5.0))
     axes = figure.subplots()
-    x, y = ([one.measured.value[metric][name] for one in shown] for name in ("prequential", "retention"))
-    heights = np.array([each.mean for each in y])
+    x, y = ([result.measured.value[metric][name] for result in shown] for name in ("prequential", "retention"))
+    heights = np.array([difference.mean for difference in y])
     named = _apart(heights, 0.05 * (float(np.ptp(heights)) or 0.01))
-    for one, across, up, height in zip(shown, x, y, named, strict=True):
-        colour, place = _colour(outcome, one), (across.mean, up.mean)
+    for result, across, up, height in zip(shown, x, y, named, strict=True):
+        colour, point = _colour(outcome, result), (across.mean, up.mean)
         axes.errorbar(
-            *place, xerr=_arms(across), yerr=_arms(up), fmt="none", color=colour, elinewidth=0.8, alpha=0.3
+            *point, xerr=_arms(across), yerr=_arms(up), fmt="none", color=colour, elinewidth=0.8, alpha=0.3
         )
-        axes.plot(*place, "o", ms=5, color=colour)
+        axes.plot(*point, "o", ms=5, color=colour)
         axes.annotate(
-            one.contestant.name,
+            result.method.name,
             (across.mean, height),
             xytext=(7, 0),
             textcoords="offset points",
@@ -90,72 +98,78 @@ def _retention(outcome: Outcome, shown: Sequence[Played], metric: str) -> Figure
     return figure
 
 
-def _slices(outcome: Outcome, shown: Sequence[Played], metric: str) -> Figure:
-    """Each slice before any edit has learnt from it, one line per contestant."""
+def _slices(outcome: ComparisonResult, shown: Sequence[MethodResult], metric: str) -> Figure:
+    """Each slice before any edit has learned from it, one line per method."""
     figure = Figure(figsize=(7.2, 4.6))
     axes = figure.subplots()
-    place, numbers = METRICS.index(metric), np.arange(1, outcome.course.edits + 2)
-    ends = np.array([one.measured.ahead[place][-1] for one in shown])
-    for one in shown:
-        chosen = one.contestant.name == outcome.reference
+    row, numbers = METRICS.index(metric), np.arange(1, outcome.protocol.edits + 2)
+    ends = np.array([result.measured.prequential[row][-1] for result in shown])
+    for result in shown:
+        chosen = result.method.name == outcome.reference
         axes.plot(
             numbers,
-            one.measured.ahead[place],
-            color=_colour(outcome, one),
+            result.measured.prequential[row],
+            color=_colour(outcome, result),
             lw=2.2 if chosen else 0.9,
             marker="o",
             ms=4 if chosen else 2.5,
             zorder=3 if chosen else 2,
         )
     low, high = axes.get_ylim()
-    for one, end, height in zip(shown, ends, _apart(ends, 0.04 * (high - low)), strict=True):
+    for result, end, height in zip(shown, ends, _apart(ends, 0.04 * (high - low)), strict=True):
         axes.annotate(
-            one.contestant.name,
+            result.method.name,
             (numbers[-1], end),
             xytext=(numbers[-1] + 0.12, height),
             va="center",
             fontsize=8,
-            color=_colour(outcome, one),
+            color=_colour(outcome, result),
         )
     axes.set_xticks(numbers)
-    axes.set_xlabel("slice, before any edit has learnt from it")
+    axes.set_xlabel("slice, before any edit has learned from it")
     axes.set_ylabel(metric)
     axes.set_title("What production feels, slice after slice")
     return figure
 
 
-def _cost(outcome: Outcome, shown: Sequence[Played]) -> Figure:
-    """Seconds and trained numbers of one edit, side by side."""
-    trained = sorted((one for one in shown if one.cost.parameters), key=lambda one: one.cost.seconds)
+def _cost(outcome: ComparisonResult, shown: Sequence[MethodResult]) -> Figure:
+    """Seconds and trainable parameters of one edit, side by side."""
+    trained = sorted(
+        (result for result in shown if result.cost.parameters), key=lambda result: result.cost.seconds
+    )
     figure = Figure(figsize=(8.4, 0.32 * len(trained) + 1.2))
     left, right = figure.subplots(1, 2, sharey=True)
-    places, colours = np.arange(len(trained)), [_colour(outcome, one) for one in trained]
+    places, colours = np.arange(len(trained)), [_colour(outcome, result) for result in trained]
     for axes, values, title in (
-        (left, [one.cost.seconds for one in trained], "seconds of one core per edit"),
-        (right, [one.cost.parameters for one in trained], "numbers trained per edit"),
+        (left, [result.cost.seconds for result in trained], "seconds of one core per edit"),
+        (right, [result.cost.parameters for result in trained], "numbers trained per edit"),
     ):
         axes.barh(places, values, color=colours, height=0.62)
-        for place, value in zip(places, values, strict=True):
-            axes.text(value, place, f" {value:,.1f}" if value < 100 else f" {value:,.0f}", va="center", fontsize=8)
+        for height, value in zip(places, values, strict=True):
+            axes.text(
+                value, height, f" {value:,.1f}" if value < 100 else f" {value:,.0f}", va="center", fontsize=8
+            )
         axes.set_title(title)
         axes.spines["bottom"].set_visible(False)
         axes.tick_params(bottom=False, labelbottom=False, left=False)
         axes.margins(x=0.2)
-    left.set_yticks(places, [one.contestant.name for one in trained])
+    left.set_yticks(places, [result.method.name for result in trained])
     return figure
 
 
-def _regions(one: Played, seed: int) -> Figure:
+def _regions(result: MethodResult, seed: int) -> Figure:
     """What each region gained over the backbone that is never edited, on slices still ahead; seed: the first."""
-    rows = sorted(one.regions, key=lambda each: each.gain.mean)
+    rows = sorted(result.regions, key=lambda region: region.gain.mean)
     figure = Figure(figsize=(6.4, 0.34 * len(rows) + 1.3))
     axes = figure.subplots()
-    for place, each in enumerate(rows):
-        axes.errorbar(each.gain.mean, place, xerr=_arms(each.gain), fmt="o", ms=5, color=_CHOSEN, elinewidth=1)
+    for height, region in enumerate(rows):
+        axes.errorbar(
+            region.gain.mean, height, xerr=_arms(region.gain), fmt="o", ms=5, color=_CHOSEN, elinewidth=1
+        )
     axes.axvline(0, color="#c9ced6", lw=1, zorder=0)
-    axes.set_yticks(range(len(rows)), [f"region {each.region}  ({each.windows:,} windows)" for each in rows])
+    axes.set_yticks(range(len(rows)), [f"region {region.region}  ({region.windows:,} windows)" for region in rows])
     axes.set_xlabel(f"{rows[0].metric}, gain over the backbone that is never edited")
-    axes.set_title(f"{one.contestant.name}, region by region, first seed ({seed})")
+    axes.set_title(f"{result.method.name}, region by region, first seed ({seed})")
     axes.tick_params(left=False)
     return figure
 

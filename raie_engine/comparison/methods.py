@@ -1,4 +1,4 @@
-"""Who takes part in a comparison: a strategy, and where its engine options differ from those of all others."""
+"""The methods of a comparison: each a strategy with the engine options in which it differs from the others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from raie.engine.config import EngineConfig, from_mapping, to_mapping
 from raie.engine.errors import ConfigError
 from raie.engine.strategies import STRATEGIES, Strategy, strategy_named
 
-__all__ = ["ABLATIONS", "Contestant", "contestants"]
+__all__ = ["ABLATIONS", "Method", "parse_methods"]
 
 _ALL_KEPT = "edit.max_replay=1000000"  # or each number of regions would count in as many more old windows
 
@@ -30,16 +30,16 @@ ABLATIONS: Mapping[str, str] = {
 }
 """RAIE with one part taken out, and with other numbers of regions, by the name that tables show.
 
-Each has as many passes: without replay the new windows pass twice, without regions or without the shared adapter all are
-at the shared adapter's rate. Other numbers of regions are to be held against RAIE that keeps all windows.
+Each sees as many training samples: without replay the new windows are seen twice, without regions or without the shared
+adapter all are at the shared adapter's rate. Compare other numbers of regions with RAIE that keeps all windows.
 """
 
 _SECTIONS = ("regions", "gate", "adapter", "edit")
-_SHARED = ("edit.holdout",)  # it decides which windows judge
+_SHARED = ("edit.holdout",)  # it decides which windows evaluate
 
 
 @dataclass(frozen=True)
-class Contestant:
+class Method:
     """name: as tables show it, once. strategy: its key. options: (dotted option, value) that differ from the others'."""
 
     name: str
@@ -47,27 +47,37 @@ class Contestant:
     options: tuple[tuple[str, Any], ...] = ()
 
     @property
-    def plays(self) -> Strategy:
+    def implementation(self) -> Strategy:
         """The strategy itself."""
         strategy = strategy_named(self.strategy)
-        assert strategy is not None, "no contestant is made of another name"
+        assert strategy is not None, "every method has a known strategy"
         return strategy
 
     @property
     def replays(self) -> bool:
         """Whether it trains on past windows too."""
-        return self.plays.replays and dict(self.options).get("edit.replay_ratio") != 0
+        return self.implementation.replays and dict(self.options).get("edit.replay_ratio") != 0
 
     @property
-    def place(self) -> str:
-        """A folder name that no other contestant has."""
+    def folder_name(self) -> str:
+        """A folder name that no other method has."""
         if not self.options:
             return self.strategy
         text = json.dumps(self.options, sort_keys=True, separators=(",", ":"))
         return f"{self.strategy}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
     def configured(self, config: EngineConfig) -> EngineConfig:
-        """The comparison's configuration with this contestant's options. Raises: ConfigError."""
+        """The comparison's configuration with this method's options.
+
+        Args:
+            config: the comparison's.
+
+        Returns:
+            The method's configuration.
+
+        Raises:
+            ConfigError: for options that are unknown or contradict each other.
+        """
         values = to_mapping(config)
         for name, value in self.options:
             section, _, option = name.partition(".")
@@ -76,25 +86,31 @@ class Contestant:
         return made
 
 
-def contestants(asked: Sequence[str], *, ablations: bool = False) -> tuple[Contestant, ...]:
-    """Those asked for, each once, in their order; "all" is every strategy.
+def parse_methods(asked: Sequence[str], *, ablations: bool = False) -> tuple[Method, ...]:
+    """The methods that were asked for, each once, in their order.
 
-    One is the name of a strategy, such a name and "+counts", or a name with engine options:
-    raie[gate.policy=paper,edit.replay_ratio=0.5].
+    Args:
+        asked: names, such as "raie", "replay+counts" or "raie[gate.policy=paper,edit.replay_ratio=0.5]"; "all" is
+            every strategy.
+        ablations: whether RAIE with one part taken out takes part too.
 
-    Raises: ConfigError for an unknown strategy, or an option that must be the same for all.
+    Returns:
+        The methods.
+
+    Raises:
+        ConfigError: for an unknown strategy, or an option that must be the same for all.
     """
-    texts = [text for each in asked for text in (STRATEGIES if each == "all" else [each])]
-    found = [_contestant(text) for text in texts]
+    texts = [text for name in asked for text in (STRATEGIES if name == "all" else [name])]
+    methods = [_parse_method(text) for text in texts]
     if ablations:
-        found += [_contestant(text, f"RAIE {name}") for name, text in ABLATIONS.items()]
-    once: dict[str, Contestant] = {}
-    for each in found:
-        once.setdefault(each.place, each)
-    return tuple(once.values())
+        methods += [_parse_method(text, f"RAIE {name}") for name, text in ABLATIONS.items()]
+    by_folder: dict[str, Method] = {}
+    for method in methods:
+        by_folder.setdefault(method.folder_name, method)
+    return tuple(by_folder.values())
 
 
-def _contestant(text: str, name: str | None = None) -> Contestant:
+def _parse_method(text: str, name: str | None = None) -> Method:
     match = re.fullmatch(r"\s*([\w+-]+)\s*(?:\[(.*)\])?\s*", text)
     strategy = strategy_named(match[1]) if match else None
     if not match or strategy is None:
@@ -110,8 +126,8 @@ def _contestant(text: str, name: str | None = None) -> Contestant:
         )
     listed = ", ".join(f"{option}={value}" for option, value in options)
     shown = f"{strategy.name} [{listed}]" if options else strategy.name
-    made = Contestant(name or shown, key, options)
-    made.configured(EngineConfig())  # an unknown option is told now, not in the middle of a night's run
+    made = Method(name or shown, key, options)
+    made.configured(EngineConfig())  # an unknown option fails now, not in the middle of a night's run
     return made
 
 

@@ -1,8 +1,8 @@
-"""A log cut for a comparison: a set-up, as many slices as there are edits, and one that nobody ever learns from.
+"""The protocol of a comparison: a log cut into a setup slice, one slice per edit, and a last slice for evaluation only.
 
-Some users only judge: after the set-up, no strategy trains on a row of theirs. So every slice can still be asked for
-later, which is how forgetting is measured.
-Legend: n windows, T edits. Slice 0 is the set-up, slices 1 to T are learnt from, slice T + 1 only judges.
+Some users are for evaluation only: after the setup no strategy trains on their rows. So every slice can be evaluated
+again after later edits, which is how forgetting is measured.
+Legend: n windows, T edits. Slice 0 is the setup's, slices 1 to T are trained on, slice T + 1 only evaluates.
 """
 
 from __future__ import annotations
@@ -16,33 +16,33 @@ import torch
 
 from raie.engine.config import EngineConfig
 from raie.engine.data.interactions import Interactions, between
+from raie.engine.data.sampling import split_setup
 from raie.engine.data.windows import Windows, concatenate, cut_windows
-from raie.engine.edit.setup import split_setup
 from raie.engine.errors import InputError
 from raie.engine.model import ModelView
-from raie.engine.strategies import Lesson
+from raie.engine.strategies import TaskData
 from raie.engine.training.train_backbone import cold_item_rows
 
-__all__ = ["JUDGING_USERS", "Course", "cut_course", "lessons"]
+__all__ = ["EVALUATION_USERS", "ComparisonProtocol", "cut_protocol", "task_data_of_edits"]
 
-JUDGING_USERS = 0.2
-"""Share of the users who only judge after the set-up."""
+EVALUATION_USERS = 0.2
+"""Share of the users who are for evaluation only after the setup."""
 
 
 @dataclass(frozen=True, eq=False)
-class Course:
+class ComparisonProtocol:
     """What all strategies and seeds of a comparison share.
 
-    interactions: rows that may be learnt from. ends: epoch seconds, the last of the set-up and of each later slice:
-    T + 2 of them. windows: n of them, by which is judged. slice: int64 [n]. judging [n]: of users who only judge, and
-    the held-out windows of the set-up; the others judge only as long as they are ahead of every edit.
+    interactions: rows that may be trained on. ends: epoch seconds, the last of the setup and of each later slice:
+    T + 2 of them. windows: n evaluation windows. slice: int64 [n]. held_out: bool [n], windows of users for evaluation
+    only, and the setup's held-out windows; the others evaluate only until the edit that trains on their slice.
     """
 
     interactions: Interactions
     ends: tuple[int, ...]
     windows: Windows
     slice: np.ndarray
-    judging: np.ndarray
+    held_out: np.ndarray
 
     @property
     def edits(self) -> int:
@@ -50,72 +50,105 @@ class Course:
         return len(self.ends) - 2
 
     def items_by(self, edit: int) -> int:
-        """Item rows that somebody may have learnt from by the end of this edit, 0 to T."""
+        """The last item row that training may have seen by the end of this edit, 0 to T.
+
+        Args:
+            edit: number of the edit, 0 is the setup.
+
+        Returns:
+            An item row.
+        """
         return int(between(self.interactions, None, self.ends[edit]).item.max())
 
-    def judges(self, edit: int) -> np.ndarray:
-        """Rows of the windows that judge the state after this edit, 0 to T: all that it has not learnt from."""
-        return np.flatnonzero(self.judging | (self.slice == edit + 1))
+    def scored_rows(self, edit: int) -> np.ndarray:
+        """Rows of the windows that evaluate the state after this edit, 0 to T: all that it was not trained on.
+
+        Args:
+            edit: number of the edit, 0 is the setup.
+
+        Returns:
+            Row numbers, int64.
+        """
+        return np.flatnonzero(self.held_out | (self.slice == edit + 1))
 
 
-def cut_course(
+def cut_protocol(
     interactions: Interactions, until: int, end: int | None, edits: int, config: EngineConfig
-) -> Course:
-    """Cut the rows after `until` (epoch seconds) and up to `end` into edits + 1 slices of as many rows each.
+) -> ComparisonProtocol:
+    """Cut the rows after the setup into edits + 1 slices of as many rows each.
 
-    Raises: InputError where a slice has no window to learn from or none to judge by.
+    Args:
+        interactions: the log, in time order.
+        until: end of the setup, epoch seconds.
+        end: last time that is used, epoch seconds; None for the whole log.
+        edits: T.
+        config: the options.
+
+    Returns:
+        The protocol.
+
+    Raises:
+        InputError: where a slice has no training window or no evaluation window.
     """
     rows = between(interactions, None, end)
     later = between(rows, until, None).timestamp
     if not len(later):
         raise InputError(
-            f"expected interactions after the set-up's end {until}, found none; choose an earlier --until"
+            f"expected interactions after the setup's end {until}, found none; choose an earlier --until"
         )
     quantiles = np.quantile(later, np.arange(1, edits + 2) / (edits + 1), method="higher")
     ends = (until, *(int(end) for end in quantiles))
-    only_judge = np.random.default_rng(0).random(len(interactions.catalogue.users)) < JUDGING_USERS
+    held_out_users = np.random.default_rng(0).random(len(interactions.catalogue.users)) < EVALUATION_USERS
     holdout = split_setup(cut_windows(between(rows, None, until), config.windows), config.edit.holdout).holdout
     parts = [holdout]
     for start, stop in pairwise(ends):
         parts.append(cut_windows(between(rows, None, stop), config.windows, after=start))
     slices = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
     windows = concatenate(parts)
-    judging = only_judge[windows.user] | (slices == 0)
+    held_out = held_out_users[windows.user] | (slices == 0)
     for number in range(1, edits + 2):
-        _require_windows(number, edits, slices == number, judging)
-    kept = (rows.timestamp <= until) | ~only_judge[rows.user]
-    return Course(_rows(rows, kept), ends, windows, slices, judging)
+        _require_windows(number, edits, slices == number, held_out)
+    kept = (rows.timestamp <= until) | ~held_out_users[rows.user]
+    return ComparisonProtocol(_rows(rows, kept), ends, windows, slices, held_out)
 
 
-def _require_windows(number: int, edits: int, here: np.ndarray, judging: np.ndarray) -> None:
-    learning, asking = int((here & ~judging).sum()), int((here & judging).sum())
-    if not asking or (number <= edits and not learning):
+def _require_windows(number: int, edits: int, here: np.ndarray, held_out: np.ndarray) -> None:
+    training, scored = int((here & ~held_out).sum()), int((here & held_out).sum())
+    if not scored or (number <= edits and not training):
         raise InputError(
-            f"expected windows to learn from and to judge by in slice {number} of {edits + 1}, found {learning} and "
-            f"{asking}; choose fewer --edits, an earlier --until or a smaller windows.min_length"
+            f"expected training and evaluation windows in slice {number} of {edits + 1}, found {training} and "
+            f"{scored}; choose fewer --edits, an earlier --until or a smaller windows.min_length"
         )
 
 
-def lessons(course: Course, base: ModelView) -> Iterator[Lesson]:
-    """The set-up as lesson 0, in which nothing is new, and then the lesson of each edit."""
-    config, everything = base.settings.engine, course.interactions
+def task_data_of_edits(protocol: ComparisonProtocol, base: ModelView) -> Iterator[TaskData]:
+    """The task data of the setup, number 0, in which nothing is new, and then of each edit.
+
+    Args:
+        protocol: of the comparison.
+        base: the setup's snapshot.
+
+    Yields:
+        T + 1 values.
+    """
+    config, everything = base.settings.engine, protocol.interactions
     past = split_setup(
-        cut_windows(between(everything, None, course.ends[0]), config.windows), config.edit.holdout
+        cut_windows(between(everything, None, protocol.ends[0]), config.windows), config.edit.holdout
     ).train
-    learnt = everything.timestamp <= past.timestamp.max()  # the newest rows of the set-up are held out
+    learned = everything.timestamp <= past.timestamp.max()  # the newest rows of the setup are held out
     frozen = base.backbone
     titles = everything.catalogue.titles[frozen.known_items :] if frozen.reads_titles else ()
     none, added = past.take(slice(0, 0)), torch.zeros(0, base.backbone.dim)
-    yield Lesson(base, 0, everything, course.ends[0], none, none, past, _rows(everything, learnt), added)
-    for number, (start, stop) in enumerate(pairwise(course.ends[:-1]), start=1):
+    yield TaskData(base, 0, everything, protocol.ends[0], none, none, past, _rows(everything, learned), added)
+    for number, (start, stop) in enumerate(pairwise(protocol.ends[:-1]), start=1):
         windows = cut_windows(between(everything, None, stop), config.windows, after=start)
         backbone = base.backbone.with_item_rows(added, titles[: len(added)]) if len(added) else base.backbone
-        added = torch.cat([added, cold_item_rows(backbone, windows, course.items_by(number), config.seed)])
-        judged_after = int(np.quantile(windows.timestamp, 1 - config.edit.holdout))
-        new = windows.timestamp <= judged_after
-        learnt |= (everything.timestamp > start) & (everything.timestamp <= judged_after)
-        rows = _rows(everything, learnt)
-        yield Lesson(base, number, everything, stop, windows.take(new), windows.take(~new), past, rows, added)
+        added = torch.cat([added, cold_item_rows(backbone, windows, protocol.items_by(number), config.seed)])
+        train_until = int(np.quantile(windows.timestamp, 1 - config.edit.holdout))
+        new = windows.timestamp <= train_until
+        learned |= (everything.timestamp > start) & (everything.timestamp <= train_until)
+        rows = _rows(everything, learned)
+        yield TaskData(base, number, everything, stop, windows.take(new), windows.take(~new), past, rows, added)
         past = concatenate([past, windows.take(new)])
 
 

@@ -1,4 +1,4 @@
-"""What came of a comparison, as one value: each contestant's scores with intervals, its cost, what it left untouched."""
+"""The result of a comparison as one value: each method's scores with intervals, its cost, what it left untouched."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from raie.engine.comparison.methods import Contestant
-from raie.engine.comparison.protocol import Course
+from raie.engine.bytes.stored_names import STORED, to_stored
+from raie.engine.comparison.methods import Method
+from raie.engine.comparison.protocol import ComparisonProtocol
 from raie.engine.comparison.scoring import DRAWS, Measured, measured, totals
-from raie.engine.comparison.step_results import Cell, CellPlace
+from raie.engine.comparison.step_results import StepFiles, StepResult
 from raie.engine.data.readers.timestamps import iso
 from raie.engine.evaluation.metrics import METRICS, Difference, paired_difference
 
-__all__ = ["Cost", "Origin", "Outcome", "Played", "RegionGain", "outcome"]
+__all__ = ["ComparisonResult", "Cost", "MethodResult", "Origin", "RegionGain", "comparison_result"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,17 +33,17 @@ class Origin:
 
 @dataclass(frozen=True)
 class Cost:
-    """Per edit, the mean over edits and seeds: seconds of one core, windows passed in training, numbers trained."""
+    """Per edit, the mean over edits and seeds: seconds of one core, training samples seen, trainable parameters."""
 
     seconds: float
-    passes: float
+    samples_seen: float
     parameters: float
 
 
 @dataclass(frozen=True)
 class RegionGain:
-    """One region of the last edit's map, or before: windows ahead that fell into it, and the gain there over the
-    backbone that is never edited, in one metric.
+    """One region of an edit's map: the windows of the next slice that fell into it, and the gain there over the backbone
+    that is never edited, in one metric.
     """
 
     region: int
@@ -52,13 +53,13 @@ class RegionGain:
 
 
 @dataclass(frozen=True, eq=False)
-class Played:
-    """One contestant. by_seed: the same measures of every seed alone. untouched: of judging windows in regions that an
-    edit did not touch, how many there were and how many of their ranks it changed; None without regions.
+class MethodResult:
+    """One method. by_seed: the same measures of every seed alone. untouched: of held-out windows in regions that an
+    edit did not touch, how many there were and how many of their ranks changed; None without regions.
     regions: of the first seed.
     """
 
-    contestant: Contestant
+    method: Method
     measured: Measured
     by_seed: tuple[Measured, ...]
     cost: Cost
@@ -67,14 +68,14 @@ class Played:
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
-    """All contestants in their order; reference: the name of the one that the others are compared with."""
+class ComparisonResult:
+    """All methods in their order; reference: the name of the one that the others are compared with."""
 
     origin: Origin
-    course: Course
+    protocol: ComparisonProtocol
     seeds: tuple[int, ...]
     reference: str
-    played: tuple[Played, ...]
+    method_results: tuple[MethodResult, ...]
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values; NaN where a measure does not exist."""
@@ -84,15 +85,15 @@ class Outcome:
             "engine": dict(self.origin.engine),
             "seeds": list(self.seeds),
             "reference": self.reference,
-            "slices": _slices(self.course),
-            "strategies": [_mapping(one) for one in self.played],
+            "slices": _slices(self.protocol),
+            "strategies": [_mapping(result) for result in self.method_results],
         }
 
 
-def outcome(
+def comparison_result(
     origin: Origin,
-    course: Course,
-    contestants: Sequence[Contestant],
+    protocol: ComparisonProtocol,
+    methods: Sequence[Method],
     seeds: Sequence[int],
     work: Path,
     *,
@@ -100,56 +101,81 @@ def outcome(
     joint: str | None,
     reference: str,
     metric: str,
-) -> Outcome:
-    """Read every cell and judge. never, joint, reference: names of contestants. metric: of the regions' gains."""
-    cells = {one.name: [_cells(course, work, one, seed) for seed in seeds] for one in contestants}
+) -> ComparisonResult:
+    """Read every step result and measure.
 
-    def judged(of_each: Mapping[str, Sequence[Sequence[Cell]]], draws: int) -> dict[str, Measured]:
-        sums = {name: totals(course, each) for name, each in of_each.items()}
+    Args:
+        origin: of the log.
+        protocol: of the comparison.
+        methods: in the order of the tables.
+        seeds: of the runs.
+        work: the work folder.
+        never: name of the method that is never edited.
+        joint: name of joint retraining, None where it takes no part.
+        reference: name of the method that others are compared with.
+        metric: of the regions' gains.
+
+    Returns:
+        The result.
+    """
+    step_results_of = {
+        method.name: [_step_results(protocol, work, method, seed) for seed in seeds] for method in methods
+    }
+
+    def measures_of(by_name: Mapping[str, Sequence[Sequence[StepResult]]], draws: int) -> dict[str, Measured]:
+        sums = {name: totals(protocol, step_results) for name, step_results in by_name.items()}
         return measured(sums, never=never, joint=joint, reference=reference, draws=draws)
 
-    together = judged(cells, DRAWS)
-    alone = [judged({name: [each[place]] for name, each in cells.items()}, 0) for place in range(len(seeds))]
-    played = tuple(
-        Played(
-            one,
-            together[one.name],
-            tuple(seed[one.name] for seed in alone),
-            _cost(cells[one.name]),
-            _untouched(course, cells[one.name]),
-            _gains(course, cells[one.name][0], cells[never][0], metric),
+    together = measures_of(step_results_of, DRAWS)
+    alone = [
+        measures_of({name: [step_results[index]] for name, step_results in step_results_of.items()}, 0)
+        for index in range(len(seeds))
+    ]
+    method_results = tuple(
+        MethodResult(
+            method,
+            together[method.name],
+            tuple(seed[method.name] for seed in alone),
+            _cost(step_results_of[method.name]),
+            _untouched(protocol, step_results_of[method.name]),
+            _gains(protocol, step_results_of[method.name][0], step_results_of[never][0], metric),
         )
-        for one in contestants
+        for method in methods
     )
-    return Outcome(origin, course, tuple(seeds), reference, played)
+    return ComparisonResult(origin, protocol, tuple(seeds), reference, method_results)
 
 
-def _cells(course: Course, work: Path, one: Contestant, seed: int) -> list[Cell]:
-    return [CellPlace.of(work, one, seed).read(edit) for edit in range(course.edits + 1)]
+def _step_results(protocol: ComparisonProtocol, work: Path, method: Method, seed: int) -> list[StepResult]:
+    return [StepFiles.of(work, method, seed).read(edit) for edit in range(protocol.edits + 1)]
 
 
-def _cost(cells: Sequence[Sequence[Cell]]) -> Cost:
-    each = [cell for of_seed in cells for cell in of_seed[1:]]
+def _cost(step_results: Sequence[Sequence[StepResult]]) -> Cost:
+    later = [step_result for of_seed in step_results for step_result in of_seed[1:]]
     return Cost(
-        *(float(np.mean([getattr(cell, name) for cell in each])) for name in ("seconds", "passes", "parameters"))
+        *(
+            float(np.mean([getattr(step_result, name) for step_result in later]))
+            for name in ("seconds", "samples_seen", "parameters")
+        )
     )
 
 
-def _untouched(course: Course, cells: Sequence[Sequence[Cell]]) -> tuple[int, int] | None:
+def _untouched(
+    protocol: ComparisonProtocol, step_results: Sequence[Sequence[StepResult]]
+) -> tuple[int, int] | None:
     """Windows whose region was the same before and after an edit that did not touch it, and those that rank anew.
 
     Only windows of items that were known before the edit: others did not read the same before. An item that a region
     never recommends stands behind all items, however many there are.
     """
-    if not len(cells[0][0].regions):
+    if not len(step_results[0][0].regions):
         return None
     count = changed = 0
-    judging = np.flatnonzero(course.judging)
-    highest = np.maximum(course.windows.items.max(axis=1), course.windows.target)[judging]
-    for edit in range(1, course.edits + 1):
-        known = course.items_by(edit - 1)
-        here = [np.isin(course.judges(each), judging) for each in (edit - 1, edit)]
-        for of_seed in cells:
+    held_out = np.flatnonzero(protocol.held_out)
+    highest = np.maximum(protocol.windows.items.max(axis=1), protocol.windows.target)[held_out]
+    for edit in range(1, protocol.edits + 1):
+        known = protocol.items_by(edit - 1)
+        here = [np.isin(protocol.scored_rows(step), held_out) for step in (edit - 1, edit)]
+        for of_seed in step_results:
             before, after = of_seed[edit - 1], of_seed[edit]
             region, rank = after.regions[here[1]], after.ranks[here[1]]
             left = (before.regions[here[0]] == region) & ~np.isin(region, after.touched) & (highest <= known)
@@ -159,61 +185,78 @@ def _untouched(course: Course, cells: Sequence[Sequence[Cell]]) -> tuple[int, in
     return count, changed
 
 
-def _gains(course: Course, cells: Sequence[Cell], never: Sequence[Cell], metric: str) -> tuple[RegionGain, ...]:
-    if not len(cells[0].regions):
+def _gains(
+    protocol: ComparisonProtocol, step_results: Sequence[StepResult], never: Sequence[StepResult], metric: str
+) -> tuple[RegionGain, ...]:
+    if not len(step_results[0].regions):
         return ()
     parts = []
-    for edit in range(1, course.edits + 1):
-        rows = course.judges(edit)
-        ahead = course.slice[rows] == edit + 1
-        users = course.windows.user[rows[ahead]]
-        parts.append((cells[edit].regions[ahead], never[edit].ranks[ahead], cells[edit].ranks[ahead], users))
+    for edit in range(1, protocol.edits + 1):
+        rows = protocol.scored_rows(edit)
+        next_slice = protocol.slice[rows] == edit + 1
+        users = protocol.windows.user[rows[next_slice]]
+        parts.append(
+            (
+                step_results[edit].regions[next_slice],
+                never[edit].ranks[next_slice],
+                step_results[edit].ranks[next_slice],
+                users,
+            )
+        )
     region, before, after, user = (np.concatenate(column) for column in zip(*parts, strict=True))
     return tuple(
-        RegionGain(int(each), int(here.sum()), metric, difference)
-        for each in np.unique(region)
-        for here in [region == each]
+        RegionGain(int(region_id), int(here.sum()), metric, difference)
+        for region_id in np.unique(region)
+        for here in [region == region_id]
         for difference in [paired_difference(before[here], after[here], user[here], metric=metric)]
     )
 
 
-def _slices(course: Course) -> list[dict[str, Any]]:
+def _slices(protocol: ComparisonProtocol) -> list[dict[str, Any]]:
     return [
         {
             "slice": number,
             "until": iso(end),
             "until_epoch": end,
-            "windows": int((course.slice == number).sum()),
-            "judging": int((course.judging & (course.slice == number)).sum()),
+            "windows": int((protocol.slice == number).sum()),
+            STORED["slice"]["held_out"]: int((protocol.held_out & (protocol.slice == number)).sum()),
         }
-        for number, end in enumerate(course.ends)
+        for number, end in enumerate(protocol.ends)
     ]
 
 
-def _mapping(one: Played) -> dict[str, Any]:
-    plays = one.contestant.plays
+def _mapping(result: MethodResult) -> dict[str, Any]:
+    strategy = result.method.implementation
     return {
-        "name": one.contestant.name,
-        "strategy": one.contestant.strategy,
-        "options": dict(one.contestant.options),
-        "source": plays.source,
-        "replays": plays.replays,
-        "differs": plays.differs,
-        "measures": _nested(one.measured.value),
-        "change": _nested(one.measured.change),
+        "name": result.method.name,
+        "strategy": result.method.strategy,
+        "options": dict(result.method.options),
+        "source": strategy.source,
+        "replays": strategy.replays,
+        "differs": strategy.differs,
+        "measures": _nested(result.measured.value),
+        "change": _nested(result.measured.change),
         "by_seed": [
-            {metric: {name: each.mean for name, each in values.items()} for metric, values in seed.value.items()}
-            for seed in one.by_seed
+            {
+                metric: {name: difference.mean for name, difference in values.items()}
+                for metric, values in seed.value.items()
+            }
+            for seed in result.by_seed
         ],
-        "matrix": {metric: one.measured.matrix[number].tolist() for number, metric in enumerate(METRICS)},
-        "ahead": {metric: one.measured.ahead[number].tolist() for number, metric in enumerate(METRICS)},
-        "cost": asdict(one.cost),
+        "matrix": {metric: result.measured.matrix[number].tolist() for number, metric in enumerate(METRICS)},
+        STORED["method result"]["prequential"]: {
+            metric: result.measured.prequential[number].tolist() for number, metric in enumerate(METRICS)
+        },
+        "cost": to_stored("cost", asdict(result.cost)),
         "untouched": None
-        if one.untouched is None
-        else dict(zip(("windows", "changed"), one.untouched, strict=True)),
-        "regions": [asdict(each) for each in one.regions],
+        if result.untouched is None
+        else dict(zip(("windows", "changed"), result.untouched, strict=True)),
+        "regions": [asdict(difference) for difference in result.regions],
     }
 
 
 def _nested(values: Any) -> dict[str, Any]:
-    return {metric: {name: asdict(each) for name, each in of.items()} for metric, of in values.items()}
+    return {
+        metric: {name: asdict(difference) for name, difference in by_measure.items()}
+        for metric, by_measure in values.items()
+    }

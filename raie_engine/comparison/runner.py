@@ -1,4 +1,4 @@
-"""Run a comparison: for every seed one set-up, for every contestant one edit after the other, some side by side.
+"""Run a comparison: for every seed one setup, for every method one edit after the other, some side by side.
 
 Whatever is finished lies in the work folder and is not done again.
 """
@@ -13,16 +13,16 @@ from pathlib import Path
 
 import numpy as np
 
-from raie.engine.comparison.methods import Contestant
-from raie.engine.comparison.protocol import Course, lessons
-from raie.engine.comparison.step_results import Cell, CellPlace, read_blobs, write_blobs
+from raie.engine.comparison.methods import Method
+from raie.engine.comparison.protocol import ComparisonProtocol, task_data_of_edits
+from raie.engine.comparison.step_results import StepFiles, StepResult, read_blobs, write_blobs
 from raie.engine.edit.named_blobs import view_of, with_parts
 from raie.engine.edit.setup import set_up
 from raie.engine.evaluation.metrics import ranks
 from raie.engine.model import Settings
-from raie.engine.strategies import Learnt, Lesson
+from raie.engine.strategies import LearnedState, TaskData
 from raie.engine.training.train_adapter import one_thread
-from raie.engine.training.train_backbone import own_file
+from raie.engine.training.train_backbone import configured_backbone_file
 from raie.engine.training.workers import side_by_side
 
 __all__ = ["Progress", "run"]
@@ -32,9 +32,9 @@ Progress = Callable[[str, int, int], None]
 
 
 def run(
-    course: Course,
+    protocol: ComparisonProtocol,
     settings: Settings,
-    contestants: Sequence[Contestant],
+    methods: Sequence[Method],
     seeds: Sequence[int],
     work: Path,
     *,
@@ -42,45 +42,57 @@ def run(
     progress: Progress,
     backbone: tuple[bytes, bytes] | None = None,
 ) -> None:
-    """Bring every cell of the comparison into the work folder. backbone: a trained one, instead of one per seed.
+    """Bring every step result of the comparison into the work folder.
 
-    Raises: EngineError for what a set-up or an edit refuses; WorkerLost.
+    Args:
+        protocol: of the comparison.
+        settings: the model's.
+        methods: in any order.
+        seeds: of the runs.
+        work: the work folder.
+        workers: methods side by side.
+        progress: called after every step.
+        backbone: (configuration, weights) of a trained one, instead of one per seed.
+
+    Raises:
+        EngineError: for what a setup or an edit refuses.
+        WorkerLost: when the system ends a worker.
     """
-    pairs = [(seed, contestant) for seed in seeds for contestant in contestants]
-    _set_up_all(course, settings, pairs, seeds, work, workers, progress, backbone)
-    own = own_file(settings.engine.backbone)
-    chains = [chain for seed in seeds for chain in _chains(course, contestants, work, seed, own)]
-    total = len(pairs) * (course.edits + 1)
-    done = total - sum(len(chain.waiting) for chain in chains)
-    progress("cells", done, total)
-    with closing(_cells(chains, workers)) as finished:
-        for chain, cells in finished:
-            done += cells
-            progress(f"cells, {chain}", done, total)
+    pairs = [(seed, method) for seed in seeds for method in methods]
+    _set_up_all(protocol, settings, pairs, seeds, work, workers, progress, backbone)
+    backbone_file = configured_backbone_file(settings.engine.backbone)
+    chains = [chain for seed in seeds for chain in _chains(protocol, methods, work, seed, backbone_file)]
+    total = len(pairs) * (protocol.edits + 1)
+    done = total - sum(len(chain.pending) for chain in chains)
+    progress("steps", done, total)
+    with closing(_finished_steps(chains, workers)) as finished:
+        for chain, steps in finished:
+            done += steps
+            progress(f"steps, {chain}", done, total)
 
 
-# --- Set-up
+# --- Setup
 
 
 @dataclass(frozen=True, eq=False)
 class _SetUpTask:
-    """path: where the set-up's blobs are to lie. trained: the file of a set-up whose backbone is used, or its bytes."""
+    """path: where the setup's blobs are to lie. trained: the file of a setup whose backbone is used, or its bytes."""
 
     path: Path
-    course: Course
+    protocol: ComparisonProtocol
     settings: Settings
     trained: Path | tuple[bytes, bytes] | None
 
 
-def _base(work: Path, seed: int, contestant: Contestant | None = None) -> Path:
-    place = contestant.place if contestant and contestant.options else ""
-    return work / f"seed-{seed}" / f"setup-{place}.blobs" if place else work / f"seed-{seed}" / "setup.blobs"
+def _base(work: Path, seed: int, method: Method | None = None) -> Path:
+    folder = method.folder_name if method and method.options else ""
+    return work / f"seed-{seed}" / f"setup-{folder}.blobs" if folder else work / f"seed-{seed}" / "setup.blobs"
 
 
 def _set_up_all(
-    course: Course,
+    protocol: ComparisonProtocol,
     settings: Settings,
-    pairs: Sequence[tuple[int, Contestant]],
+    pairs: Sequence[tuple[int, Method]],
     seeds: Sequence[int],
     work: Path,
     workers: int,
@@ -88,22 +100,22 @@ def _set_up_all(
     backbone: tuple[bytes, bytes] | None,
 ) -> None:
     """First each seed's own, which trains a backbone; then those with other options, which use it."""
-    first = [_SetUpTask(_base(work, seed), course, _seeded(settings, seed), backbone) for seed in seeds]
+    first = [_SetUpTask(_base(work, seed), protocol, _seeded(settings, seed), backbone) for seed in seeds]
     second = [
-        _SetUpTask(_base(work, seed, one), course, _seeded(settings, seed, one), _base(work, seed))
-        for seed, one in pairs
-        if one.options
+        _SetUpTask(_base(work, seed, method), protocol, _seeded(settings, seed, method), _base(work, seed))
+        for seed, method in pairs
+        if method.options
     ]
     epochs = settings.engine.backbone.epochs
     for stage, tasks in (("backbones", first), ("regions", second)):
-        waiting = [task for task in tasks if not task.path.exists()]
-        progress(stage, len(tasks) - len(waiting), len(tasks))
-        if workers > 1 and len(waiting) > 1:
-            with closing(side_by_side(_set_up, waiting, workers)) as results:
-                for done, _ in enumerate(results, start=len(tasks) - len(waiting) + 1):
+        pending = [task for task in tasks if not task.path.exists()]
+        progress(stage, len(tasks) - len(pending), len(tasks))
+        if workers > 1 and len(pending) > 1:
+            with closing(side_by_side(_set_up, pending, workers)) as results:
+                for done, _ in enumerate(results, start=len(tasks) - len(pending) + 1):
                     progress(stage, done, len(tasks))
             continue
-        for task in waiting:
+        for task in pending:
             _set_up(task, _each_epoch(progress, f"{stage} of seed {task.settings.engine.seed}", epochs))
         progress(stage, len(tasks), len(tasks))
 
@@ -112,9 +124,9 @@ def _each_epoch(progress: Progress, stage: str, epochs: int) -> Callable[[int, f
     return lambda epoch, score: progress(f"{stage}, validation NDCG@10 {score:.4f}", epoch, epochs)
 
 
-def _seeded(settings: Settings, seed: int, contestant: Contestant | None = None) -> Settings:
+def _seeded(settings: Settings, seed: int, method: Method | None = None) -> Settings:
     engine = replace(settings.engine, seed=seed)
-    return replace(settings, engine=contestant.configured(engine) if contestant else engine)
+    return replace(settings, engine=method.configured(engine) if method else engine)
 
 
 def _set_up(task: _SetUpTask, progress: Callable[[int, float], None] | None = None) -> None:
@@ -124,8 +136,8 @@ def _set_up(task: _SetUpTask, progress: Callable[[int, float], None] | None = No
     checkpoint = task.path.with_suffix(".checkpoint")
     with one_thread():
         made = set_up(
-            task.course.interactions,
-            task.course.ends[0],
+            task.protocol.interactions,
+            task.protocol.ends[0],
             task.settings,
             backbone=trained,
             checkpoint=checkpoint,
@@ -135,65 +147,69 @@ def _set_up(task: _SetUpTask, progress: Callable[[int, float], None] | None = No
     checkpoint.unlink(missing_ok=True)
 
 
-# --- Cells
+# --- Steps
 
 
 @dataclass(frozen=True, eq=False)
 class _Chain:
-    """One contestant with one seed. lessons: from the set-up on. waiting: edits without a cell, ascending."""
+    """One method with one seed. task_data: from the setup on. pending: edits without a step result, ascending."""
 
-    course: Course
-    contestant: Contestant
+    protocol: ComparisonProtocol
+    method: Method
     seed: int
-    place: CellPlace
-    lessons: tuple[Lesson, ...]
-    waiting: tuple[int, ...]
+    files: StepFiles
+    task_data: tuple[TaskData, ...]
+    pending: tuple[int, ...]
 
     @property
     def name(self) -> str:
-        return f"{self.contestant.name}, seed {self.seed}"
+        return f"{self.method.name}, seed {self.seed}"
 
 
 def _chains(
-    course: Course, contestants: Sequence[Contestant], work: Path, seed: int, own: Path | None
+    protocol: ComparisonProtocol, methods: Sequence[Method], work: Path, seed: int, backbone_file: Path | None
 ) -> Iterator[_Chain]:
-    """The chains of one seed in which something waits; they share all lessons but for what a set-up's options change."""
-    taught = list(lessons(course, view_of(read_blobs(_base(work, seed)), own)))
-    for one in contestants:
-        place = CellPlace.of(work, one, seed)
-        waiting = tuple(edit for edit in range(course.edits + 1) if not place.finished(edit))
-        if waiting:
-            base = view_of(read_blobs(_base(work, seed, one)), own)
-            yield _Chain(course, one, seed, place, tuple(replace(each, base=base) for each in taught), waiting)
+    """The chains of one seed with pending edits; they share all task data but for what a setup's options change."""
+    steps = list(task_data_of_edits(protocol, view_of(read_blobs(_base(work, seed)), backbone_file)))
+    for method in methods:
+        files = StepFiles.of(work, method, seed)
+        pending = tuple(edit for edit in range(protocol.edits + 1) if not files.finished(edit))
+        if pending:
+            base = view_of(read_blobs(_base(work, seed, method)), backbone_file)
+            yield _Chain(protocol, method, seed, files, tuple(replace(step, base=base) for step in steps), pending)
 
 
-def _cells(chains: Sequence[_Chain], workers: int) -> Generator[tuple[str, int]]:
-    """Finish all cells; yields what was finished and how many cells that were."""
+def _finished_steps(chains: Sequence[_Chain], workers: int) -> Generator[tuple[str, int]]:
+    """Finish all steps; yields what was finished and how many steps that were."""
     if workers > 1 and len(chains) > 1:
         yield from side_by_side(_finish, chains, workers)
         return
     for chain in chains:
-        for edit in chain.waiting:
-            _finish(replace(chain, waiting=(edit,)))
+        for edit in chain.pending:
+            _finish(replace(chain, pending=(edit,)))
             yield f"{chain.name}, edit {edit}", 1
 
 
 def _finish(chain: _Chain) -> tuple[str, int]:
-    """Play the waiting edits of a chain, each from the state that the one before it left."""
-    strategy = chain.contestant.plays
+    """Run the pending edits of a chain, each from the state after the one before it."""
+    strategy = chain.method.implementation
     with one_thread():
-        for edit in chain.waiting:
-            lesson, started = chain.lessons[edit], time.process_time()
-            learnt = strategy.learn(chain.place.state(edit - 1), lesson) if edit else strategy.begin({}, lesson)
+        for edit in chain.pending:
+            task_data, started = chain.task_data[edit], time.process_time()
+            learned = (
+                strategy.learn(chain.files.state(edit - 1), task_data) if edit else strategy.begin({}, task_data)
+            )
             seconds = time.process_time() - started
-            chain.place.write(edit, _judged(chain, lesson, learnt, seconds), learnt.state)
-    return chain.name, len(chain.waiting)
+            chain.files.write(edit, _step_result(chain, task_data, learned, seconds), learned.state)
+    return chain.name, len(chain.pending)
 
 
-def _judged(chain: _Chain, lesson: Lesson, learnt: Learnt, seconds: float) -> Cell:
-    strategy, course = chain.contestant.plays, chain.course
-    windows = course.windows.take(course.judges(lesson.number)).without_items_above(lesson.items)
-    found, regions = ranks(strategy.score(learnt.state, lesson), windows), np.zeros(0, np.int32)
+def _step_result(chain: _Chain, task_data: TaskData, learned: LearnedState, seconds: float) -> StepResult:
+    strategy, protocol = chain.method.implementation, chain.protocol
+    windows = protocol.windows.take(protocol.scored_rows(task_data.number)).without_items_above(task_data.items)
+    target_ranks, regions = ranks(strategy.score(learned.state, task_data), windows), np.zeros(0, np.int32)
     if strategy.regions:
-        regions = strategy.regions(learnt.state, lesson, windows).astype(np.int32)
-    return Cell(found.astype(np.int32), regions, learnt.touched, learnt.passes, learnt.parameters, seconds)
+        regions = strategy.regions(learned.state, task_data, windows).astype(np.int32)
+    return StepResult(
+        target_ranks.astype(np.int32), regions, learned.touched, learned.samples_seen, learned.parameters, seconds
+    )

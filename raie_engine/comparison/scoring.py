@@ -1,7 +1,7 @@
-"""From ranks to scores and their intervals: every measure of a contestant, resampled by user.
+"""From ranks to scores and their intervals: every measure of a method, resampled by user.
 
-All contestants are resampled with the same users, so a difference between two of them is paired. Seeds are averaged
-window by window before users are drawn: the interval is about users.
+All methods are resampled with the same users, so a difference between two of them is paired. Seeds are averaged
+window by window before users are resampled: the interval is about users.
 Legend: n windows, u users, q metrics, T edits, D draws.
 """
 
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raie.engine.comparison.protocol import Course
-from raie.engine.comparison.step_results import Cell
+from raie.engine.comparison.protocol import ComparisonProtocol
+from raie.engine.comparison.step_results import StepResult
 from raie.engine.evaluation.continual import (
     average_forgetting,
     backward_transfer,
@@ -45,73 +45,91 @@ MEASURES = (
 class Totals:
     """Sums over the windows of each user.
 
-    held [u, q, T + 1, T + 2]: by edit and slice. ahead [u, q, T + 1]: by slice, from slice 1 on.
-    held_count [u, T + 2], ahead_count [u, T + 1]: how many windows those were.
+    held [u, q, T + 1, T + 2]: by edit and slice. prequential [u, q, T + 1]: by slice, from slice 1 on.
+    held_count [u, T + 2], prequential_count [u, T + 1]: how many windows those were.
     """
 
     held: np.ndarray
-    ahead: np.ndarray
+    prequential: np.ndarray
     held_count: np.ndarray
-    ahead_count: np.ndarray
+    prequential_count: np.ndarray
 
 
-def totals(course: Course, cells: Sequence[Sequence[Cell]]) -> Totals:
-    """Of one contestant, the mean over its seeds; cells by seed and edit."""
-    _, user = np.unique(course.windows.user, return_inverse=True)
-    users, slices = int(user.max()) + 1, course.edits + 2
-    place = user * slices + course.slice
+def totals(protocol: ComparisonProtocol, step_results: Sequence[Sequence[StepResult]]) -> Totals:
+    """The sums of one method's metrics, the mean over its seeds.
+
+    Args:
+        protocol: of the comparison.
+        step_results: by seed and edit.
+
+    Returns:
+        The sums by user.
+    """
+    _, user = np.unique(protocol.windows.user, return_inverse=True)
+    users, slices = int(user.max()) + 1, protocol.edits + 2
+    slot = user * slices + protocol.slice
 
     def by_user(rows: np.ndarray, values: np.ndarray | None = None) -> np.ndarray:
-        return np.bincount(place[rows], values, minlength=users * slices).reshape(users, slices)
+        return np.bincount(slot[rows], values, minlength=users * slices).reshape(users, slices)
 
-    held = np.zeros((users, len(METRICS), course.edits + 1, slices))
-    ahead = np.zeros((users, len(METRICS), course.edits + 1))
-    for edit in range(course.edits + 1):
-        rows = course.judges(edit)
-        judging, next_slice = course.judging[rows], course.slice[rows] == edit + 1
-        gains = [per_window(of_seed[edit].ranks) for of_seed in cells]
+    held = np.zeros((users, len(METRICS), protocol.edits + 1, slices))
+    prequential_sums = np.zeros((users, len(METRICS), protocol.edits + 1))
+    for edit in range(protocol.edits + 1):
+        rows = protocol.scored_rows(edit)
+        held_out, next_slice = protocol.held_out[rows], protocol.slice[rows] == edit + 1
+        gains = [per_window(of_seed[edit].ranks) for of_seed in step_results]
         for number, metric in enumerate(METRICS):
-            gain = np.mean([each[metric] for each in gains], axis=0)
-            held[:, number, edit] = by_user(rows[judging], gain[judging])
-            ahead[:, number, edit] = by_user(rows[next_slice], gain[next_slice])[:, edit + 1]
-    return Totals(held, ahead, by_user(np.flatnonzero(course.judging)), by_user(np.arange(len(user)))[:, 1:])
+            gain = np.mean([gains_of_seed[metric] for gains_of_seed in gains], axis=0)
+            held[:, number, edit] = by_user(rows[held_out], gain[held_out])
+            prequential_sums[:, number, edit] = by_user(rows[next_slice], gain[next_slice])[:, edit + 1]
+    return Totals(
+        held, prequential_sums, by_user(np.flatnonzero(protocol.held_out)), by_user(np.arange(len(user)))[:, 1:]
+    )
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """One contestant: matrix a [q, T + 1, T + 2] and ahead [q, T + 1]; by metric and measure the value and its difference
-    to the reference, each with a 95 % interval.
+    """One method: matrix a [q, T + 1, T + 2] and prequential [q, T + 1]; by metric and measure the value and its
+    difference to the reference, each with a 95 % interval.
     """
 
     matrix: np.ndarray
-    ahead: np.ndarray
+    prequential: np.ndarray
     value: Mapping[str, Mapping[str, Difference]]
     change: Mapping[str, Mapping[str, Difference]]
 
 
 def measured(
-    each: Mapping[str, Totals], *, never: str, joint: str | None, reference: str, draws: int
+    by_name: Mapping[str, Totals], *, never: str, joint: str | None, reference: str, draws: int
 ) -> dict[str, Measured]:
-    """Every contestant by name. never, joint, reference: names among them; without joint intransigence is NaN.
+    """Every measure of every method.
 
-    draws: of the bootstrap; 0 leaves the intervals out.
+    Args:
+        by_name: the sums of each method.
+        never: name of the method that is never edited.
+        joint: name of joint retraining; without it intransigence is NaN.
+        reference: name of the method that others are compared with.
+        draws: of the bootstrap; 0 leaves the intervals out.
+
+    Returns:
+        The measures by name.
     """
-    drawn: dict[str, list[dict[str, np.ndarray]]] = {name: [] for name in each}
-    for weight in _weights(len(each[never].held), draws):
-        scores = {name: _resampled(one, weight) for name, one in each.items()}
+    drawn: dict[str, list[dict[str, np.ndarray]]] = {name: [] for name in by_name}
+    for weight in _weights(len(by_name[never].held), draws):
+        scores = {name: _resampled(sums, weight) for name, sums in by_name.items()}
         joint_a = None if joint is None else scores[joint][0]
-        for name, (a, ahead) in scores.items():
-            drawn[name].append(_measures(a, ahead, scores[never][1], joint_a))
+        for name, (a, next_slice) in scores.items():
+            drawn[name].append(_measures(a, next_slice, scores[never][1], joint_a))
     values = {
         name: {measure: np.concatenate([part[measure] for part in parts]) for measure in MEASURES}
         for name, parts in drawn.items()
     }
-    found = {}
-    for name, one in each.items():
-        a, ahead = _resampled(one, np.ones((1, len(one.held))))
+    measures = {}
+    for name, sums in by_name.items():
+        a, next_slice = _resampled(sums, np.ones((1, len(sums.held))))
         change = {measure: values[name][measure] - values[reference][measure] for measure in MEASURES}
-        found[name] = Measured(a[0], ahead[0], _intervals(values[name]), _intervals(change))
-    return found
+        measures[name] = Measured(a[0], next_slice[0], _intervals(values[name]), _intervals(change))
+    return measures
 
 
 def _weights(users: int, draws: int) -> Iterator[np.ndarray]:
@@ -123,25 +141,25 @@ def _weights(users: int, draws: int) -> Iterator[np.ndarray]:
         yield generator.multinomial(users, share, size=min(step, draws - start)).astype(np.float64)
 
 
-def _resampled(one: Totals, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(a [D, q, T + 1, T + 2], ahead [D, q, T + 1]); NaN where none of a slice's users was drawn."""
+def _resampled(sums: Totals, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(a [D, q, T + 1, T + 2], next_slice [D, q, T + 1]); NaN where none of a slice's users was drawn."""
     with np.errstate(invalid="ignore"):
-        a = np.tensordot(weight, one.held, axes=1) / (weight @ one.held_count)[:, None, None]
-        return a, np.tensordot(weight, one.ahead, axes=1) / (weight @ one.ahead_count)[:, None]
+        a = np.tensordot(weight, sums.held, axes=1) / (weight @ sums.held_count)[:, None, None]
+        return a, np.tensordot(weight, sums.prequential, axes=1) / (weight @ sums.prequential_count)[:, None]
 
 
 def _measures(
-    a: np.ndarray, ahead: np.ndarray, never: np.ndarray, joint: np.ndarray | None
+    a: np.ndarray, next_slice: np.ndarray, never: np.ndarray, joint: np.ndarray | None
 ) -> dict[str, np.ndarray]:
-    """Every one of MEASURES, [D, q]. never: ahead of the backbone that is never edited; joint: a of joint retraining."""
+    """Every one of MEASURES, [D, q]. never: next_slice of the never edited backbone; joint: a of joint retraining."""
     return {
-        "prequential": prequential(ahead),
-        "final": final(ahead),
+        "prequential": prequential(next_slice),
+        "final": final(next_slice),
         "plasticity": plasticity(a),
         "retention": retention(a),
         "BWT": backward_transfer(a),
         "forgetting": average_forgetting(a),
-        "FWT": forward_transfer(ahead, never),
+        "FWT": forward_transfer(next_slice, never),
         "intransigence": np.full(a.shape[:2], np.nan) if joint is None else intransigence(a, joint),
     }
 

@@ -1,6 +1,7 @@
-"""What a comparison has finished, in a folder: one file per contestant, seed and edit, so that it can be stopped.
+"""What a comparison has finished, in a folder: one file per method, seed and edit, so that it can be stopped.
 
 A file is whole or is not there. The state after an edit is kept until the next edit has one.
+Legend: m windows that evaluate after one edit.
 """
 
 from __future__ import annotations
@@ -14,95 +15,167 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from raie.engine.bytes.arrays import pack, unpack
-from raie.engine.comparison.methods import Contestant
+from raie.engine.bytes.stored_names import from_stored, to_stored
+from raie.engine.comparison.methods import Method
 from raie.engine.edit.named_blobs import Blobs
 from raie.engine.errors import DamagedArtifact
 
-__all__ = ["Cell", "CellPlace", "read_blobs", "write_blobs"]
+__all__ = ["StepFiles", "StepResult", "read_blobs", "write_blobs"]
 
 
 @dataclass(frozen=True, eq=False)
-class Cell:
-    """One contestant after one edit.
+class StepResult:
+    """One method after one edit.
 
-    ranks: int32 [m], of the targets of the course's windows that judge after this edit. regions: int32 [m], of the same
-    windows; empty where the strategy has none. touched: regions that the edit changed. passes, parameters: windows passed
-    in training, and numbers trained. seconds: of one processor core, for learning alone.
+    ranks: int32 [m], of the targets of the protocol's evaluation windows after this edit. regions: int32 [m], of the same
+    windows; empty where the strategy has none. touched: regions that the edit changed. samples_seen, parameters: training
+    samples seen, and trainable parameters. seconds: of one processor core, for learning alone.
     """
 
     ranks: np.ndarray
     regions: np.ndarray
     touched: tuple[int, ...]
-    passes: int
+    samples_seen: int
     parameters: int
     seconds: float
 
     def to_bytes(self) -> bytes:
         """Lossless bytes."""
-        header = {"kind": "cell", "touched": list(self.touched), "passes": self.passes}
-        header |= {"parameters": self.parameters, "seconds": self.seconds}
+        facts = {"touched": list(self.touched), "samples_seen": self.samples_seen}
+        facts |= {"parameters": self.parameters, "seconds": self.seconds}
+        header = {"kind": "cell", **to_stored("step result", facts)}
         return pack(header, {"ranks": self.ranks, "regions": self.regions})
 
     @staticmethod
-    def from_bytes(data: bytes) -> Cell:
-        """The inverse of `to_bytes`. Raises: DamagedArtifact."""
+    def from_bytes(data: bytes) -> StepResult:
+        """The inverse of `to_bytes`.
+
+        Args:
+            data: the stored bytes.
+
+        Returns:
+            The value that was stored.
+
+        Raises:
+            DamagedArtifact: for bytes that hold no such value.
+        """
         header, arrays = unpack(data, "cell", {"ranks": np.int32, "regions": np.int32})
+        header = from_stored("step result", header)
         try:
-            return Cell(
+            return StepResult(
                 ranks=arrays["ranks"],
                 regions=arrays["regions"],
                 touched=tuple(header["touched"]),
-                passes=int(header["passes"]),
+                samples_seen=int(header["samples_seen"]),
                 parameters=int(header["parameters"]),
                 seconds=float(header["seconds"]),
             )
         except (KeyError, TypeError) as error:
-            raise DamagedArtifact(f"expected a cell of a comparison, found another header ({error})") from error
+            raise DamagedArtifact(
+                f"expected a step result of a comparison, found another header ({error})"
+            ) from error
 
 
 @dataclass(frozen=True)
-class CellPlace:
-    """Where one contestant's cells of one seed lie."""
+class StepFiles:
+    """The files of one method's step results with one seed."""
 
     folder: Path
 
     @staticmethod
-    def of(work: Path, contestant: Contestant, seed: int) -> CellPlace:
-        """The place of a contestant with this seed in a work folder."""
-        return CellPlace(work / f"seed-{seed}" / contestant.place)
+    def of(work: Path, method: Method, seed: int) -> StepFiles:
+        """The files of a method with this seed in a work folder.
+
+        Args:
+            work: the work folder.
+            method: of the comparison.
+            seed: of the run.
+
+        Returns:
+            Their place.
+        """
+        return StepFiles(work / f"seed-{seed}" / method.folder_name)
 
     def finished(self, edit: int) -> bool:
-        """Whether the cell of this edit is there."""
-        return self._cell(edit).exists()
+        """Whether this edit has its result.
 
-    def read(self, edit: int) -> Cell:
-        """The cell of this edit. Raises: DamagedArtifact."""
-        return Cell.from_bytes(self._cell(edit).read_bytes())
+        Args:
+            edit: number of the edit, 0 is the setup.
+
+        Returns:
+            Whether it is there.
+        """
+        return self._result_path(edit).exists()
+
+    def read(self, edit: int) -> StepResult:
+        """The result of this edit.
+
+        Args:
+            edit: number of the edit, 0 is the setup.
+
+        Returns:
+            The result.
+
+        Raises:
+            DamagedArtifact: for bytes that hold no such value.
+        """
+        return StepResult.from_bytes(self._result_path(edit).read_bytes())
 
     def state(self, edit: int) -> Blobs:
-        """The state after this edit. Raises: DamagedArtifact."""
-        return read_blobs(self._state(edit))
+        """The state after this edit.
 
-    def write(self, edit: int, cell: Cell, state: Blobs) -> None:
-        """Record an edit; the state before the one before it is not needed any more."""
-        write_blobs(self._state(edit), state)
-        _write(self._cell(edit), cell.to_bytes())  # last: it says that the edit is finished
-        self._state(edit - 1).unlink(missing_ok=True)
+        Args:
+            edit: number of the edit, 0 is the setup.
 
-    def _cell(self, edit: int) -> Path:
+        Returns:
+            The state.
+
+        Raises:
+            DamagedArtifact: for bytes that hold no such value.
+        """
+        return read_blobs(self._state_path(edit))
+
+    def write(self, edit: int, result: StepResult, state: Blobs) -> None:
+        """Record an edit; the state before the one before it is not needed any more.
+
+        Args:
+            edit: number of the edit, 0 is the setup.
+            result: of the edit.
+            state: after it.
+        """
+        write_blobs(self._state_path(edit), state)
+        _write(self._result_path(edit), result.to_bytes())  # last: it says that the edit is finished
+        self._state_path(edit - 1).unlink(missing_ok=True)
+
+    def _result_path(self, edit: int) -> Path:
         return self.folder / f"edit-{edit}.cell"
 
-    def _state(self, edit: int) -> Path:
+    def _state_path(self, edit: int) -> Path:
         return self.folder / f"edit-{edit}.state"
 
 
 def write_blobs(path: Path, blobs: Blobs) -> None:
-    """All blobs in one file, whole or not at all."""
+    """All blobs in one file, whole or not at all.
+
+    Args:
+        path: the file.
+        blobs: bytes by name.
+    """
     _write(path, save({name: np.frombuffer(data, np.uint8) for name, data in blobs.items()}))
 
 
 def read_blobs(path: Path) -> Blobs:
-    """The inverse of `write_blobs`. Raises: DamagedArtifact."""
+    """The inverse of `write_blobs`.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Bytes by name.
+
+    Raises:
+        DamagedArtifact: for bytes that hold no such value.
+    """
     try:
         return {name: array.tobytes() for name, array in load(path.read_bytes()).items()}
     except SafetensorError as error:

@@ -12,16 +12,37 @@ __all__ = ["first_true", "rows_true", "to_numpy"]
 
 
 def to_numpy(values: Any) -> NDArray[Any]:
-    """A number array without nulls, as a read-only view."""
+    """A number array without nulls, as a read-only view.
+
+    Args:
+        values: an arrow array.
+
+    Returns:
+        A view.
+    """
     return np.from_dlpack(values)
 
 
 def rows_true(mask: Any) -> NDArray[np.uint64]:
-    """Rows where a boolean array is true; null counts as false."""
+    """Rows where a boolean array is true; null counts as false.
+
+    Args:
+        mask: an arrow array.
+
+    Returns:
+        Row numbers.
+    """
     return to_numpy(pc.indices_nonzero(mask))
 
 
 def first_true(mask: Any) -> int | None:
-    """The first row where a boolean array is true, None where no row is."""
+    """The first row where a boolean array is true, None where no row is.
+
+    Args:
+        mask: an arrow array.
+
+    Returns:
+        A row number.
+    """
     rows = rows_true(mask)
     return int(rows[0]) if len(rows) else None

@@ -2,6 +2,7 @@
 
 A catalogue only ever grows: a known id keeps its row, a new one is appended, and what an edit appended is a chunk
 that is stored with the snapshot.
+Legend: n ids.
 """
 
 from __future__ import annotations
@@ -47,7 +48,14 @@ class Catalogue:
     def user_rows(self, ids: Sequence[object]) -> NDArray[np.int32]:
         """Rows of external user ids.
 
-        Raises: InputError for an id that no log has held.
+        Args:
+            ids: external.
+
+        Returns:
+            int32 [n].
+
+        Raises:
+            InputError: for an id that no log has held.
         """
         missing = [user for user in map(str, ids) if user not in self._user_rows]
         if missing:
@@ -57,7 +65,14 @@ class Catalogue:
     def item_rows(self, ids: Sequence[object]) -> NDArray[np.int32]:
         """Rows of external item ids.
 
-        Raises: UnknownItem for an id that no log has held.
+        Args:
+            ids: external.
+
+        Returns:
+            int32 [n].
+
+        Raises:
+            UnknownItem: for an id that no log has held.
         """
         missing = [item for item in map(str, ids) if item not in self._item_rows]
         if missing:
@@ -65,11 +80,26 @@ class Catalogue:
         return np.array([self._item_rows[str(item)] for item in ids], dtype=np.int32)
 
     def item_ids(self, rows: Iterable[int]) -> list[str]:
-        """External ids of item rows; the inverse of `item_rows`."""
+        """External ids of item rows; the inverse of `item_rows`.
+
+        Args:
+            rows: item rows.
+
+        Returns:
+            External ids.
+        """
         return [self.items[row - 1] for row in rows]
 
     def extend(self, users: Iterable[str], items: Iterable[str]) -> Catalogue:
-        """This catalogue with the ids it did not know appended, in the order given."""
+        """This catalogue with the ids it did not know appended, in the order given.
+
+        Args:
+            users: external ids.
+            items: external ids.
+
+        Returns:
+            A catalogue that begins with this one.
+        """
         return Catalogue(
             self.users + tuple(dict.fromkeys(user for user in users if user not in self._user_rows)),
             self.items + tuple(dict.fromkeys(item for item in items if item not in self._item_rows)),
@@ -77,18 +107,41 @@ class Catalogue:
         )
 
     def with_titles(self, titles: Mapping[str, str], since: int) -> Catalogue:
-        """The catalogue with the titles of its items from number `since`, counted from 0, on; older ones stay."""
+        """The catalogue with the titles of its items from number `since`, counted from 0, on; older ones stay.
+
+        Args:
+            titles: by external id.
+            since: number of the first item that gets one.
+
+        Returns:
+            The catalogue.
+        """
         known = (*self.titles, *("" for _ in range(since - len(self.titles))))[:since]
         return replace(self, titles=_trimmed((*known, *(titles.get(item, "") for item in self.items[since:]))))
 
     def first(self, *, users: int, items: int) -> Catalogue:
-        """The catalogue as it was when it held this many users and items."""
+        """The catalogue as it was when it held this many users and items.
+
+        Args:
+            users: how many.
+            items: how many.
+
+        Returns:
+            The catalogue.
+        """
         return Catalogue(self.users[:users], self.items[:items], _trimmed(self.titles[:items]))
 
     def chunk_since(self, older: Catalogue) -> bytes:
         """What was appended to `older`, as canonical JSON.
 
-        Raises: InputError where `older` is not the beginning of this catalogue.
+        Args:
+            older: the beginning of this catalogue.
+
+        Returns:
+            Canonical JSON.
+
+        Raises:
+            InputError: where `older` is not the beginning of this catalogue.
         """
         users, items = len(older.users), len(older.items)
         if self.users[:users] != older.users or self.items[:items] != older.items:
@@ -111,7 +164,14 @@ class Catalogue:
     def from_chunks(chunks: Sequence[bytes]) -> Catalogue:
         """The catalogue that a list of chunks adds up to, oldest first.
 
-        Raises: DamagedArtifact for bytes that are no chunk, chunks out of order, or an id that comes twice.
+        Args:
+            chunks: oldest first.
+
+        Returns:
+            The catalogue.
+
+        Raises:
+            DamagedArtifact: for bytes that are no chunk, chunks out of order, or an id that comes twice.
         """
         users: list[str] = []
         items: list[str] = []
@@ -143,7 +203,7 @@ class Catalogue:
 
 def _trimmed(titles: tuple[str, ...]) -> tuple[str, ...]:
     """The titles up to the last that is not empty."""
-    named = max((place for place, title in enumerate(titles, start=1) if title), default=0)
+    named = max((number for number, title in enumerate(titles, start=1) if title), default=0)
     return titles[:named]
 
 
@@ -157,5 +217,5 @@ def _unknown(kind: str, missing: Sequence[str], known: int) -> str:
     more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
     return (
         f"{kind} {missing[0]!r:.80}{more} not in the catalogue of {known} {kind}s; ids are compared as text, "
-        f"and a new {kind} is learnt by an edit on a log that holds it"
+        f"and a new {kind} is learned by an edit on a log that holds it"
     )

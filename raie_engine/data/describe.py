@@ -80,7 +80,16 @@ class Description:
 
 
 def describe(interactions: Interactions, config: WindowConfig, cuts: Sequence[int] = ()) -> Description:
-    """Describe a log cut at these times (epoch seconds) and into windows of this configuration."""
+    """Describe a log cut at these times (epoch seconds) and into windows of this configuration.
+
+    Args:
+        interactions: the log, in time order.
+        config: how windows are cut.
+        cuts: epoch seconds.
+
+    Returns:
+        The description.
+    """
     history = _history(interactions)
     short = float((history <= config.length).mean()) if len(history) else 0.0
     ties = _tie_share(interactions)

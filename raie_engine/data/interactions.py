@@ -1,6 +1,7 @@
 """A log file becomes `Interactions`: one recorded order, external ids mapped to rows, cut by time and digested.
 
 n rows, sorted by (timestamp, row of the file): the recorded order of ties in time. Times are epoch seconds UTC.
+Legend: n interactions.
 """
 
 from __future__ import annotations
@@ -86,13 +87,22 @@ def read_log(
 ) -> Interactions:
     """Read a log of any known kind, as README's table lists them.
 
-    min_rating: keep rows rated at least this.  duplicates: what to do with rows of one user, item and second:
-    "error", "drop" (the first stays) or "keep".  titles: a file with the titles of the items; without one they are read
-    from the log's own column of titles, if one is named.  catalogue: an older one whose ids keep their rows and titles.
-    separator: of a file of text, None to look for it.  header: whether a file of text has one; without, columns are named
-    by their numbers.
+    Args:
+        path: the file.
+        columns: names of the columns by role.
+        min_rating: keep rows rated at least this.
+        duplicates: what to do with rows of one user, item and second: "error", "drop" (the first stays) or "keep".
+        titles: a file with the titles of the items; without one they are read from the log's own column of titles, if
+            one is named.
+        catalogue: an older one whose ids keep their rows and titles.
+        separator: of a file of text, None to look for it.
+        header: whether a file of text has one; without, columns are named by their numbers.
 
-    Raises: InputError for anything in the file that cannot be used, with the row and the way out.
+    Returns:
+        The interactions in time order; rows of one time keep the file's order.
+
+    Raises:
+        InputError: for anything in the file that cannot be used, with the row and the way out.
     """
     if duplicates not in ("error", "drop", "keep"):
         raise InputError(f"--duplicates: expected error, drop or keep, found {duplicates!r}")
@@ -117,8 +127,8 @@ def read_log(
     if beside is not None:
         reading = replace(reading, titles=beside, notes=(*reading.notes, f"titles are read from {beside.name}"))
     if titles is not None or columns.title is not None or beside is not None:
-        found = read_titles(titles or beside or path, reading.columns)
-        grown = grown.with_titles(found, since=len(known.items))
+        item_titles = read_titles(titles or beside or path, reading.columns)
+        grown = grown.with_titles(item_titles, since=len(known.items))
     return Interactions(user, item + np.int32(PAD + 1), timestamp, grown, reading)
 
 
@@ -191,14 +201,30 @@ def _to_rows(
 
 
 def end_time(interactions: Interactions, until: str | None) -> int | None:
-    """Up to when a log is used: as `cut_time`, or None, for all of it, where no time is named."""
+    """Up to when a log is used.
+
+    Args:
+        interactions: the log, in time order.
+        until: as `at` of `cut_time`; None for all of it.
+
+    Returns:
+        Epoch seconds; None for all of it.
+    """
     return None if until is None else cut_time(interactions, until)
 
 
 def cut_time(interactions: Interactions, at: str) -> int:
-    """A point in time as epoch seconds: a quantile of the timestamps ("0.5"), an ISO date or datetime, or seconds.
+    """A point in time.
 
-    Raises: InputError for text that is none of them, or a quantile of no rows.
+    Args:
+        interactions: the log, in time order.
+        at: a quantile of the timestamps ("0.5"), an ISO date or datetime, or seconds.
+
+    Returns:
+        Epoch seconds.
+
+    Raises:
+        InputError: for text that is none of them, or a quantile of no rows.
     """
     time = parse_time(at)
     if time is not None:
@@ -218,7 +244,16 @@ def cut_time(interactions: Interactions, at: str) -> int:
 
 
 def between(interactions: Interactions, after: int | None, until: int | None) -> Interactions:
-    """The rows with after < timestamp <= until, with the same catalogue."""
+    """The rows with after < timestamp <= until, with the same catalogue.
+
+    Args:
+        interactions: the log, in time order.
+        after: epoch seconds; None for the beginning.
+        until: epoch seconds; None for the end.
+
+    Returns:
+        The rows in the same order.
+    """
     times = interactions.timestamp
     start = 0 if after is None else int(np.searchsorted(times, after, side="right"))
     stop = len(times) if until is None else int(np.searchsorted(times, until, side="right"))
@@ -244,7 +279,14 @@ class Watermark:
     def from_bytes(data: bytes) -> Watermark:
         """The inverse of `to_bytes`.
 
-        Raises: DamagedArtifact for bytes that are no watermark.
+        Args:
+            data: the stored bytes.
+
+        Returns:
+            The value that was stored.
+
+        Raises:
+            DamagedArtifact: for bytes that are no watermark.
         """
         values = parse_json(data, "a watermark")
         try:
@@ -260,7 +302,15 @@ def watermark(interactions: Interactions, until: int | None = None) -> Watermark
 
     It never lies behind the last row: what comes between that and `until` has not been seen, and is for a later edit.
 
-    Raises: InputError where the log is empty.
+    Args:
+        interactions: the log, in time order.
+        until: epoch seconds; None for the whole log.
+
+    Returns:
+        The watermark.
+
+    Raises:
+        InputError: where the log is empty.
     """
     if not len(interactions):
         raise InputError("expected interactions to place a watermark after, found none")
@@ -270,8 +320,13 @@ def watermark(interactions: Interactions, until: int | None = None) -> Watermark
 
 
 def late_rows(interactions: Interactions, mark: Watermark) -> int:
-    """Rows that came in at or before the watermark after it was set; no edit will ever take them.
+    """Late-arriving rows: those at or before the watermark that came after it was set; no edit will ever take them.
 
-    A log that holds only newer rows has none.
+    Args:
+        interactions: the log, in time order.
+        mark: the watermark.
+
+    Returns:
+        How many; 0 for a log that holds only newer rows.
     """
     return max(0, len(between(interactions, None, mark.timestamp)) - mark.rows)

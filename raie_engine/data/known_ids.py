@@ -63,11 +63,18 @@ class Reference:
     users: tuple[float, float]
     items: tuple[float, float]
 
-    def lowered(self, found: Overlap) -> Reference:
-        """The same with one more slice."""
+    def lowered(self, measured: Overlap) -> Reference:
+        """The same with one more slice.
+
+        Args:
+            measured: of one more slice.
+
+        Returns:
+            The lower shares.
+        """
         return Reference(
-            (min(self.users[0], found.users.row_share), min(self.users[1], found.users.id_share)),
-            (min(self.items[0], found.items.row_share), min(self.items[1], found.items.id_share)),
+            (min(self.users[0], measured.users.row_share), min(self.users[1], measured.users.id_share)),
+            (min(self.items[0], measured.items.row_share), min(self.items[1], measured.items.id_share)),
         )
 
     def to_mapping(self) -> dict[str, Any]:
@@ -76,7 +83,14 @@ class Reference:
 
     @staticmethod
     def from_mapping(value: object) -> Reference | None:
-        """The inverse of `to_mapping`; None for anything else, as the report of another client may hold."""
+        """The inverse of `to_mapping`; None for anything else, as the report of another client may hold.
+
+        Args:
+            value: plain values.
+
+        Returns:
+            The reference.
+        """
         try:
             pairs = {name: (value[name]["rows"], value[name]["ids"]) for name in ("users", "items")}  # type: ignore[index]
             shares = {name: (float(rows), float(ids)) for name, (rows, ids) in pairs.items()}
@@ -87,9 +101,16 @@ class Reference:
 
 
 def overlap(interactions: Interactions, catalogue: Catalogue, after: int | None, until: int | None) -> Overlap:
-    """What this catalogue knows of the rows with after < timestamp <= until (epoch seconds).
+    """What a catalogue knows of the rows with after < timestamp <= until.
 
-    interactions: read with the catalogue, so that its ids have their rows.
+    Args:
+        interactions: read with the catalogue, so that its ids have their rows.
+        catalogue: the ids that the model knows.
+        after: epoch seconds; None for the beginning.
+        until: epoch seconds; None for the whole log.
+
+    Returns:
+        Known rows and ids of users and of items.
     """
     part = between(interactions, after, until)
     users, items = part.user < len(catalogue.users), part.item <= len(catalogue.items)
@@ -100,12 +121,18 @@ def reference(interactions: Interactions) -> Reference | None:
     """The least shares of known users and items in the later part of a log, of what its earlier part holds.
 
     None for a log that cannot be split in time.
+
+    Args:
+        interactions: the log, in time order.
+
+    Returns:
+        The shares.
     """
-    found = [_split(interactions, split) for split in _SPLITS] if len(interactions) else []
-    parts = [each for each in found if each.users.rows]
+    splits = [_split(interactions, split) for split in _SPLITS] if len(interactions) else []
+    parts = [split_overlap for split_overlap in splits if split_overlap.users.rows]
     whole = Reference((1.0, 1.0), (1.0, 1.0))
-    for each in parts:
-        whole = whole.lowered(each)
+    for split_overlap in parts:
+        whole = whole.lowered(split_overlap)
     return whole if parts else None
 
 

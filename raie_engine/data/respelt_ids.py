@@ -55,20 +55,26 @@ class _Role:
     name: str
     known: Sequence[str]
     unknown: Sequence[str]
-    found: Known
+    known_share: Known
 
 
-def cause_of(new: Interactions, catalogue: Catalogue, found: Overlap) -> str | None:
+def cause_of(new: Interactions, catalogue: Catalogue, known_share: Overlap) -> str | None:
     """In which way unknown ids of these rows are known ones spelt otherwise; None where no way explains many.
 
-    new: rows read with the catalogue.  found: what it knows of them.
+    Args:
+        new: rows read with the catalogue.
+        catalogue: the ids that the model knows.
+        known_share: what the catalogue knows of them.
+
+    Returns:
+        A phrase for a message.
     """
     users, items = np.unique(new.user), np.unique(new.item)
     strange_users = users[users >= len(catalogue.users)]
     strange_items = items[items > len(catalogue.items)]
     roles = (
-        _Role("user", catalogue.users, [new.catalogue.users[row] for row in strange_users], found.users),
-        _Role("item", catalogue.items, new.catalogue.item_ids(strange_items), found.items),
+        _Role("user", catalogue.users, [new.catalogue.users[row] for row in strange_users], known_share.users),
+        _Role("item", catalogue.items, new.catalogue.item_ids(strange_items), known_share.items),
     )
     causes = [cause for role in roles if (cause := _cause(role))]
     return " and ".join(causes) or None
@@ -80,9 +86,9 @@ def _cause(role: _Role) -> str | None:
     known, unknown = pa.array(role.known, pa.string()), pa.array(role.unknown, pa.string())
     explained = [(words, _explained(known, unknown, spell)) for words, spell in _SPELLINGS]
     explained.append(("differ in several ways from those known", _explained(known, unknown, _all_spellings)))
-    words, rows = max(explained, key=lambda each: len(each[1]))
+    words, rows = max(explained, key=lambda entry: len(entry[1]))
     enough = len(rows) >= min(_MANY, max(_FEW, len(unknown) / 2))
-    if not enough or not (len(rows) >= _PART * role.found.ids or len(rows) > role.found.known_ids):
+    if not enough or not (len(rows) >= _PART * role.known_share.ids or len(rows) > role.known_share.known_ids):
         return None
     example = unknown[int(rows[0])].as_py()
     would = f"{len(rows):,} of {len(unknown):,} unknown {role.name}s would be known"
@@ -90,7 +96,7 @@ def _cause(role: _Role) -> str | None:
 
 
 def _explained(known: Any, unknown: Any, spell: Callable[[Any], Any]) -> NDArray[np.uint64]:
-    """The unknown ids that are known ones but for this spelling; none where known ones are told apart by it alone."""
+    """The unknown ids that are known ones but for this spelling; none where known ones differ by it alone."""
     plain = spell(known)
     rows = to_numpy(pc.indices_nonzero(pc.is_in(spell(unknown), value_set=plain)))
     alike = len(plain) - pc.count_distinct(plain).as_py() if len(rows) else 0
@@ -101,7 +107,15 @@ def swapped(new: Interactions, catalogue: Catalogue, held_out: Sequence[Windows]
     """Whether the column of users looks more like the model's items than the column of items does.
 
     Names alone do not say it where both are numbers, so popularity decides: how often an item was met before and how
-    often it is met now go together. held_out: windows of the model's past.
+    often it is met now go together.
+
+    Args:
+        new: rows read with the catalogue.
+        catalogue: the ids that the model knows.
+        held_out: windows of the model's past.
+
+    Returns:
+        Whether it does.
     """
     row_of = {item: row for row, item in enumerate(catalogue.items)}
     users = np.bincount(new.user, minlength=len(new.catalogue.users))
@@ -111,10 +125,10 @@ def swapped(new: Interactions, catalogue: Catalogue, held_out: Sequence[Windows]
     if (as_items >= 0).sum() < max(_MANY, _MAY_BE_ITEMS * len(met)) or not _may_be_users(new, catalogue):
         return False
     before = _popularity(held_out, len(catalogue.items))
-    other = np.zeros(len(catalogue.items))
-    other[as_items[as_items >= 0]] = users[met[as_items >= 0]]
+    as_item_counts = np.zeros(len(catalogue.items))
+    as_item_counts[as_items[as_items >= 0]] = users[met[as_items >= 0]]
     given = items[: len(catalogue.items)]
-    return _alike(before, other, users) > _FITS_BETTER * _alike(before, given, items)
+    return _alike(before, as_item_counts, users) > _FITS_BETTER * _alike(before, given, items)
 
 
 def _may_be_users(new: Interactions, catalogue: Catalogue) -> bool:
@@ -138,7 +152,12 @@ def _popularity(windows: Sequence[Windows], items: int) -> NDArray[np.float64]:
 def forgotten_past(past: Interactions, held_out: Sequence[Windows]) -> bool:
     """Whether a log that reaches back to the time of these windows holds next to nothing of them.
 
-    past: rows up to the watermark.  held_out: windows whose targets the model has read from the rows of its past.
+    Args:
+        past: rows up to the watermark.
+        held_out: windows whose targets the model has read from the rows of its past.
+
+    Returns:
+        Whether it does.
     """
     if not len(past):
         return False
@@ -153,18 +172,26 @@ def forgotten_past(past: Interactions, held_out: Sequence[Windows]) -> bool:
     )
     same_time = between(past, first - 1, last)
     if len(same_time) < len(pairs):
-        return False  # some late rows, and not the log that the model has read
+        return False  # some late-arriving rows, and not the log that the model has read
     there = np.isin(pairs, same_time.user.astype(np.int64) * base + same_time.item)
     return bool(there.mean() < _REMEMBERED)
 
 
-def far_below(found: Overlap, least: Reference | None) -> tuple[str, ...]:
-    """Of which ids ("users", "items") the known share is far below that of earlier slices, too far for chance."""
+def far_below(known_share: Overlap, least: Reference | None) -> tuple[str, ...]:
+    """Of which ids ("users", "items") the known share is far below that of earlier slices, too far for chance.
+
+    Args:
+        known_share: of the new rows.
+        least: shares of earlier slices; None where they are unknown.
+
+    Returns:
+        "users", "items", both or none.
+    """
     if least is None:
         return ()
     shares: Mapping[str, tuple[Known, tuple[float, float]]] = {
-        "users": (found.users, least.users),
-        "items": (found.items, least.items),
+        "users": (known_share.users, least.users),
+        "items": (known_share.items, least.items),
     }
     return tuple(
         name

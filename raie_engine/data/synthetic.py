@@ -1,14 +1,15 @@
 """A drifting interaction log whose truth is known: which user's windows call for Update, Expand or Add, and when.
 
 Items belong to topics. A topic has core items, which its users take nearly always, and fringe items, which few
-take at first. Within core and within fringe a Markov chain says what tends to follow what. Time goes set-up,
+take at first. Within core and within fringe a Markov chain says what tends to follow what. Time goes setup,
 edit 1, edit 2, test (or a test slice after each edit). In an edit's slice some topics are active, and some users
 
 - go on, with core items whose chain has changed a little: Update;
 - broaden, and mostly take the fringe of their own topic: Expand;
-- turn to a new topic, of which the set-up holds no more than glimpses: Add.
+- turn to a new topic, of which the setup holds no more than glimpses: Add.
 
-The edits touch different topics unless told otherwise, so that the first can be rolled back under the second.
+The edits touch different topics unless the configuration says otherwise, so that the first can be rolled back under
+the second.
 """
 
 from __future__ import annotations
@@ -58,15 +59,15 @@ class Drift:
 class SyntheticConfig:
     """Size and strength of the drift.
 
-    core_items, fringe_items: per topic.  new_items: of the new topic, of which unseen_items no set-up holds at all.
+    core_items, fringe_items: per topic.  new_items: of the new topic, of which unseen_items no setup holds at all.
     setup_length, edit_length, test_length: fewest and most interactions of a user in such a slice.
-    chain: chance that the next item follows the chain; else it is drawn by popularity.
-    changed: share of core items whose successors differ after the set-up.
+    chain: chance that the next item follows the chain; else popularity chooses it.
+    changed: share of core items whose successors differ after the setup.
     noise: chance that an interaction is with any item at all.
-    glimpses, glimpse_length: chance at each step of the set-up that a user takes a few items of the new topic, and
+    glimpses, glimpse_length: chance at each step of the setup that a user takes a few items of the new topic, and
         how many: enough for the backbone to tell them from others, too few to be a region.
-    wanderers, wander: share of each topic's users whose set-up goes to its fringe, and the chance of a fringe item
-        at each step. A little under 1 - q they give the set-up far windows, between R_k and R_max of the radius
+    wanderers, wander: share of each topic's users whose setup goes to its fringe, and the chance of a fringe item
+        at each step. A little under 1 - q they give the setup far windows, between R_k and R_max of the radius
         gate.
     broadened: chance of a fringe item at each step of a user who broadens.
     test_after_each: a test slice after each edit instead of one at the end; a later edit takes its rows in too.
@@ -123,6 +124,12 @@ def one_topic_in_five(seed: int = 42) -> SyntheticConfig:
     """The log in which every topic is active in the first edit and exactly one of five drifts, by broadening.
 
     The others go on exactly as before: their items follow each other as they did.
+
+    Args:
+        seed: of everything random in it.
+
+    Returns:
+        The configuration.
     """
     everywhere_stable = Drift(stable=(0, 1, 2, 3, 4))
     return SyntheticConfig(
@@ -141,12 +148,24 @@ class SyntheticLog:
 
 
 def write_csv(log: SyntheticLog, path: str | Path) -> None:
-    """Write the log as CSV with the columns user_id, item_id and timestamp."""
+    """Write the log as CSV with the columns user_id, item_id and timestamp.
+
+    Args:
+        log: synthetic.
+        path: the file.
+    """
     Path(path).write_bytes(csv_bytes(log))
 
 
 def csv_bytes(log: SyntheticLog) -> bytes:
-    """The log as the UTF-8 text of a CSV file with the columns user_id, item_id and timestamp."""
+    """The log as the UTF-8 text of a CSV file with the columns user_id, item_id and timestamp.
+
+    Args:
+        log: synthetic.
+
+    Returns:
+        UTF-8 text.
+    """
     file = io.StringIO(newline="")
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(("user_id", "item_id", "timestamp"))
@@ -155,13 +174,20 @@ def csv_bytes(log: SyntheticLog) -> bytes:
 
 
 def drifting_log(config: SyntheticConfig = SyntheticConfig()) -> SyntheticLog:
-    """The log of a configuration; the same configuration gives the same log."""
+    """The log of a configuration; the same configuration gives the same log.
+
+    Args:
+        config: the options.
+
+    Returns:
+        The log and its truth.
+    """
     rng = np.random.default_rng(config.seed)
     world = _world(config, rng)
-    place = rng.permutation(config.users)
-    topic = place % config.topics
+    shuffled = rng.permutation(config.users)
+    topic = shuffled % config.topics
     # The same share of every topic: regions would else get radii from very different shares of far windows.
-    wanders = place < config.wanderers * config.users
+    wanders = shuffled < config.wanderers * config.users
     action = np.stack([_actions(topic, drift, rng) for drift in (config.first, config.second)], axis=1)
     ends = _START + _DAY * np.array(list(accumulate(days for _, days, _ in config.slices)), dtype=np.int64)
     parts = list(_slices(config, world, topic, wanders, action, ends, rng))
@@ -176,7 +202,7 @@ def drifting_log(config: SyntheticConfig = SyntheticConfig()) -> SyntheticLog:
 class _World:
     """The items, of all topics and styles.  A style is core (2 t) or fringe (2 t + 1) of topic t; the last is new.
 
-    start: [styles].  style: [items].  Two of each of the following, in the set-up and after it:
+    start: [styles].  style: [items].  Two of each of the following, in the setup and after it:
     sizes: [styles], each style's items are [start, start + size).  successors: [items, 3], in the same style.
     names: external ids [items].
     """
@@ -256,7 +282,7 @@ def _walk(
     steps: int,
     rng: np.random.Generator,
 ) -> NDArray[np.int64]:
-    """Every user's items: [users, steps].  home: core style of each.  era: 0 in the set-up, 1 after it."""
+    """Every user's items: [users, steps].  home: core style of each.  era: 0 in the setup, 1 after it."""
     items = np.empty((len(home), steps), dtype=np.int64)
     current = np.full(len(home), -1)
     left = np.zeros(len(home), dtype=np.int64)  # steps left of a glimpse

@@ -1,4 +1,7 @@
-"""What was meant to happen in a synthetic log: which user begins what in which edit, as labels of windows."""
+"""What was meant to happen in a synthetic log: which user begins what in which edit, as labels of windows.
+
+Legend: n windows.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,15 @@ class Truth:
     def rows(self, windows: Windows, catalogue: Catalogue) -> NDArray[np.int64]:
         """Row in `users` of each window's user, int64 [n].
 
-        Raises: InputError for a user of another log.
+        Args:
+            windows: n of them.
+            catalogue: the ids that the model knows.
+
+        Returns:
+            int64 [n].
+
+        Raises:
+            InputError: for a user of another log.
         """
         row_of = np.array([self._row.get(user, -1) for user in catalogue.users], dtype=np.int64)
         rows = row_of[windows.user]
@@ -59,7 +70,13 @@ class Truth:
     def labels(self, windows: Windows, catalogue: Catalogue, *, edits: int = 0) -> NDArray[np.str_]:
         """What the gate should say of each window, [n] of "update", "expand" and "add", by user and target's time.
 
-        edits: how many edits the region map has already seen; what began in one of them is an Update by now.
+        Args:
+            windows: n of them.
+            catalogue: the ids that the model knows.
+            edits: how many edits the region map has already seen; what began in one of them is an Update by now.
+
+        Returns:
+            Labels [n].
         """
         rows = self.rows(windows, catalogue)
         begun = np.array([_edit_of(name) for name in self.names])[np.searchsorted(self.ends, windows.timestamp)]

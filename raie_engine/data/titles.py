@@ -20,7 +20,15 @@ _ATOMIC_TITLES = ("title", "movie_title", "item_name", "name")
 
 
 def titles_beside(log: Path, columns: Columns) -> Path | None:
-    """RecBole's .item file with titles beside an .inter log; None for any other log, and where there is none."""
+    """RecBole's .item file with titles beside an .inter log; None for any other log, and where there is none.
+
+    Args:
+        log: the file.
+        columns: names of the columns by role.
+
+    Returns:
+        The file.
+    """
     beside = log.with_suffix(".item")
     if kind_of(log) != _ATOMIC[0] or not beside.is_file():
         return None
@@ -34,9 +42,15 @@ def titles_beside(log: Path, columns: Columns) -> Path | None:
 def read_titles(path: str | Path, columns: Columns) -> dict[str, str]:
     """External item id -> title. Of several rows of one item the first counts; an item without a title is left out.
 
-    path: CSV, Parquet or JSONL with the columns of items and titles, RecBole's .item, or MovieLens' movies.dat.
+    Args:
+        path: CSV, Parquet or JSONL with the columns of items and titles, RecBole's .item, or MovieLens' movies.dat.
+        columns: names of the columns by role.
 
-    Raises: InputError for a file that is missing, of an unknown kind or broken, or has no such columns.
+    Returns:
+        Titles by external id.
+
+    Raises:
+        InputError: for a file that is missing, of an unknown kind or broken, or has no such columns.
     """
     path = Path(path)
     if path.suffix.lower() == ".dat" and path.is_file():

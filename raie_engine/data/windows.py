@@ -1,6 +1,7 @@
 """`Interactions` become `Windows`: a context of up to L items of one user and the item that came next.
 
 n windows, L positions. Contexts are left-justified: items first, PAD after them.
+Legend: n windows, L positions.
 """
 
 from __future__ import annotations
@@ -52,11 +53,25 @@ class Windows:
         return np.asarray((self.items != PAD).sum(axis=1, dtype=np.int32))
 
     def take(self, rows: NDArray[np.integer] | NDArray[np.bool_] | slice) -> Windows:
-        """The windows of these rows (indices, mask or slice), in that order."""
+        """The windows of these rows (indices, mask or slice), in that order.
+
+        Args:
+            rows: indices, mask or slice.
+
+        Returns:
+            The windows.
+        """
         return Windows(**{name: array[rows] for name, array in self._arrays.items()})
 
     def without_items_above(self, row: int) -> Windows:
-        """Items of later rows than `row` are passed over in contexts; a target among them becomes PAD, a sure miss."""
+        """Items of later rows than `row` are passed over in contexts; a target among them becomes PAD, a sure miss.
+
+        Args:
+            row: the last item row that stays.
+
+        Returns:
+            The windows.
+        """
         items = np.where(self.items > row, PAD, self.items)
         order = np.argsort(items == PAD, axis=1, kind="stable")
         known = {"items": items} if self.times is None else {"items": items, "times": self.times * (items != PAD)}
@@ -76,7 +91,14 @@ class Windows:
     def from_bytes(data: bytes) -> Windows:
         """The inverse of `to_bytes`.
 
-        Raises: DamagedArtifact for bytes that hold no windows.
+        Args:
+            data: the stored bytes.
+
+        Returns:
+            The value that was stored.
+
+        Raises:
+            DamagedArtifact: for bytes that hold no windows.
         """
         return Windows(**load_arrays(data, "windows", _DTYPES, _AXES, optional=("times",)))
 
@@ -89,7 +111,14 @@ class Windows:
 def concatenate(parts: Sequence[Windows]) -> Windows:
     """The windows of all parts, in order.
 
-    Raises: InputError for no parts, or parts of different context lengths, or with and without times.
+    Args:
+        parts: one after the other.
+
+    Returns:
+        The windows.
+
+    Raises:
+        InputError: for no parts, or parts of different context lengths, or with and without times.
     """
     lengths = {part.items.shape[1] for part in parts}
     if len(lengths) != 1:
@@ -106,11 +135,18 @@ def cut_windows(interactions: Interactions, config: WindowConfig, *, after: int 
     """Slide over each user's items: a window starts every `stride` items and its target follows its context.
 
     Full windows hold `length` items. Where min_length is shorter, the end of a user's history that fills no full
-    window gives one more, so that its last item is a target too; no item is the target of two windows. Windows
-    come by user row, then in time order. With config.times the windows hold the times of their items too.
+    window gives one more, so that its last item is a target too; no item is the target of two windows. Windows come by
+    user row, then in time order. With config.times the windows hold the times of their items too.
 
-    after: epoch seconds; only targets later than it. With config.context "slice" the context is later too; with
-    "history" windows start where they start in the whole log, so edits one after the other cut each window once.
+    Args:
+        interactions: the log, in time order.
+        config: length, stride, min_length, context and times.
+        after: epoch seconds; only targets later than it. With config.context "slice" the context is later too; with
+            "history" windows start where they start in the whole log, so edits one after the other cut each window
+            once.
+
+    Returns:
+        The windows.
     """
     if after is not None and config.context == "slice":
         interactions, after = between(interactions, after, None), None
@@ -133,13 +169,19 @@ Values = Sequence[int] | NDArray[np.integer[Any]]
 def last_windows(histories: Sequence[Values], length: int, times: Sequence[Values] | None = None) -> Windows:
     """The last `length` items of each history of item rows, oldest first, as a context without a target.
 
-    times: epoch seconds of the items, for a backbone that reads them.
+    Args:
+        histories: item rows of each, oldest first.
+        length: context items.
+        times: epoch seconds of the items, for a backbone that reads them.
+
+    Returns:
+        Windows whose target is PAD.
     """
 
     def last(values: Sequence[Values], kind: type[np.integer[Any]]) -> NDArray[Any]:
         contexts = np.full((len(values), length), PAD, kind)
-        for row, each in enumerate(values):
-            contexts[row, : min(len(each), length)] = each[-length:]
+        for row, history in enumerate(values):
+            contexts[row, : min(len(history), length)] = history[-length:]
         return contexts
 
     none = np.zeros(len(histories), np.int32)

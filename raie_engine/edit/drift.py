@@ -2,6 +2,7 @@
 
 Where preferences change while contexts look the same, no routing vector shows it; the loss of the served model
 does.
+Legend: n older windows, m new ones.
 """
 
 from __future__ import annotations
@@ -13,20 +14,20 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from raie.engine.arrays import Ints
 from raie.engine.errors import InputError, NotFinite
-from raie.engine.regions.kmeans import Ints
 
-__all__ = ["UNTOLD", "LossDrift", "loss_drift"]
+__all__ = ["UNDETERMINED", "LossDrift", "loss_drift"]
 
-UNTOLD = -math.inf
-"""Standard errors of a rise where nothing can be told: below every number, so that no such region ranks first."""
+UNDETERMINED = -math.inf
+"""Standard errors of a rise that cannot be determined: below every number, so that no such region ranks first."""
 
 
 @dataclass(frozen=True)
 class LossDrift:
     """One region's mean loss before and now (nats per target; NaN without windows), and the rise in standard errors.
 
-    errors: UNTOLD with fewer than two windows on either side.
+    errors: UNDETERMINED with fewer than two windows on either side.
     """
 
     region: int
@@ -47,11 +48,24 @@ def loss_drift(
 ) -> tuple[LossDrift, ...]:
     """Compare the loss of held-out older windows with that of new ones, region by region.
 
-    regions: the ids to compare; without them those with new windows. A region drifted when its mean loss rose by more
-    than `least_errors` standard errors (Welch's). With fewer than two windows on either side nothing
-    can be told, and it counts as drifted; not so a region without new windows, which lost nothing.
+    With fewer than two windows on either side the rise is undetermined, and the region counts as drifted; not so a
+    region without new windows, which lost nothing.
 
-    Raises: InputError for arrays of different lengths, NotFinite for losses that are not finite.
+    Args:
+        before_region: region ids [n] of the older windows.
+        before_loss: their losses [n], nats per target.
+        now_region: region ids [m] of the new windows.
+        now_loss: their losses [m], nats per target.
+        regions: the ids to compare; None for those with new windows.
+        least_errors: a region drifted when its mean loss rose by more than so many standard errors (Welch's).
+
+    Returns:
+        One value per region.
+
+    Raises:
+        InputError: for arrays of different lengths.
+        NotFinite: for losses that are not finite.
+
     Departs from the paper: arXiv 2603.00638 edits every region that receives a window.
     """
     if len(before_region) != len(before_loss) or len(now_region) != len(now_loss):
@@ -77,7 +91,7 @@ def _compare(
 ) -> LossDrift:
     mean_before, mean_now = _mean(before), _mean(now)
     if min(len(before), len(now)) < 2:
-        return LossDrift(region, mean_before, mean_now, UNTOLD, drifted=len(now) > 0)
+        return LossDrift(region, mean_before, mean_now, UNDETERMINED, drifted=len(now) > 0)
     variance = before.var(ddof=1, dtype=np.float64) / len(before) + now.var(ddof=1, dtype=np.float64) / len(now)
     rise = mean_now - mean_before
     errors = rise / max(float(np.sqrt(variance)), 1e-12)

@@ -2,18 +2,20 @@
 
 A region's loss on new windows is compared with its loss on older ones that nobody trained on. One user counts once per
 region and period, because windows of one user are not independent. The same comparison on windows whose periods were
-shuffled says how often it would raise an alarm about nothing.
+shuffled gives the false positive rate.
 Legend: n windows, m users of a region in a period, d dimensions.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
+from raie.engine.bytes.stored_names import to_stored
 from raie.engine.data.windows import Windows, concatenate
 from raie.engine.edit.drift import LossDrift, loss_drift
 from raie.engine.model import ModelView
@@ -47,21 +49,25 @@ class RegionDrift:
 
 @dataclass(frozen=True)
 class DriftReport:
-    """before, now: windows compared. nowhere: new windows that the gate would add. false_alarms: the share of regions
-    that count as drifted on shuffled periods; NaN where no region has two users in each. regions: every one of the map,
-    those that no new window reached among them.
+    """before, now: windows compared. nowhere: new windows that the gate would add. false_positive_rate: the share of
+    regions that count as drifted on shuffled periods; NaN where no region has two users in each. regions: every region
+    of the map, also one that no new window reached.
     """
 
     before: int
     now: int
     nowhere: int
-    false_alarms: float
+    false_positive_rate: float
     regions: tuple[RegionDrift, ...]
 
     @property
     def drifted(self) -> tuple[int, ...]:
         """Regions for which an edit is recommended."""
-        return tuple(each.region for each in self.regions if each.edit)
+        return tuple(region.region for region in self.regions if region.edit)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Plain values under the keys that readers of the report know; NaN where a number does not exist."""
+        return to_stored("drift report", asdict(self))
 
 
 def drift_report(
@@ -71,10 +77,16 @@ def drift_report(
     *,
     least_errors: float = LEAST_ERRORS,
 ) -> DriftReport:
-    """Compare the new `windows` with the set-up's held-out ones, under the snapshot's own adapters.
+    """Compare the new `windows` with the setup's held-out ones, under the snapshot's own adapters.
 
-    vectors: routing vectors [n, d] of the new windows, where they are known already. least_errors: standard errors by
-    which a region's mean loss must rise to count as drift.
+    Args:
+        view: the snapshot.
+        windows: new ones.
+        vectors: routing vectors [n, d] of the new windows, where they are known already.
+        least_errors: standard errors by which a region's mean loss must rise to count as drift.
+
+    Returns:
+        The report.
     """
     config = view.settings.engine
     older = concatenate([view.validation, view.holdout])
@@ -85,7 +97,7 @@ def drift_report(
     region = assign(view.region_map, vectors)
     owner, period, loss = _by_user(region, both.user, now, target_losses(view.router, both, region))
 
-    found = loss_drift(
+    losses = loss_drift(
         owner[~period],
         loss[~period],
         owner[period],
@@ -98,16 +110,26 @@ def drift_report(
         before=len(older),
         now=len(windows),
         nowhere=int((decided == Action.ADD).sum()),
-        false_alarms=_false_alarms(owner, period, loss, least_errors, config.seed),
-        regions=tuple(_region(one, region, now, vectors, config.gate.min_windows) for one in found),
+        false_positive_rate=_false_positive_rate(owner, period, loss, least_errors, config.seed),
+        regions=tuple(
+            _region(loss_of_region, region, now, vectors, config.gate.min_windows) for loss_of_region in losses
+        ),
     )
 
 
 def target_losses(router: Router, windows: Windows, regions: np.ndarray) -> np.ndarray:
-    """Cross-entropy float64 [n] of each window's target, in nats; regions: [n].
+    """The loss of each window's target under its region's adapter.
 
     An item that its region cannot recommend costs as much as a blind guess among all items. Windows of one region pass
     together: with adapters that takes half to three quarters of the time of the router's mixed blocks.
+
+    Args:
+        router: of the snapshot.
+        windows: n of them.
+        regions: [n].
+
+    Returns:
+        Cross-entropy float64 [n], in nats.
     """
     blind, losses = math.log(len(router.backbone.item_table()) - 1), np.zeros(len(windows))
     for region in np.unique(regions).tolist():
@@ -126,24 +148,27 @@ def _by_user(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Region, period and mean loss of every user in a region and period: three arrays [m], by region."""
     key = np.stack([region, user, now.astype(np.int32)])
-    (owner, _, period), place = np.unique(key, axis=1, return_inverse=True)
-    place = place.ravel()
-    return owner, period.astype(bool), np.bincount(place, loss) / np.bincount(place)
+    (owner, _, period), slot = np.unique(key, axis=1, return_inverse=True)
+    slot = slot.ravel()
+    return owner, period.astype(bool), np.bincount(slot, loss) / np.bincount(slot)
 
 
-def _false_alarms(
+def _false_positive_rate(
     owner: np.ndarray, period: np.ndarray, loss: np.ndarray, least_errors: float, seed: int
 ) -> float:
-    """The share of regions that count as drifted when their users' periods are shuffled; NaN where none can be told."""
+    """The share of regions that count as drifted when their users' periods are shuffled.
+
+    NaN where no region has two users in each period.
+    """
     size = int(owner.max()) + 1
     rare = np.minimum(np.bincount(owner[period], minlength=size), np.bincount(owner[~period], minlength=size)) < 2
-    told = ~rare[owner]  # of the others nothing can be told, shuffled or not
-    owner, period, loss = owner[told], period[told], loss[told]
+    comparable = ~rare[owner]  # the others are undetermined, shuffled or not
+    owner, period, loss = owner[comparable], period[comparable], loss[comparable]
     generator, alarms = np.random.default_rng(seed), []
     for _ in range(SHUFFLES if len(owner) else 0):
         later = _shuffled(owner, period, generator)
-        each = loss_drift(owner[~later], loss[~later], owner[later], loss[later], least_errors=least_errors)
-        alarms += [one.drifted for one in each]
+        drifts = loss_drift(owner[~later], loss[~later], owner[later], loss[later], least_errors=least_errors)
+        alarms += [drift.drifted for drift in drifts]
     return float(np.mean(alarms)) if alarms else math.nan
 
 

@@ -1,48 +1,160 @@
-"""What an edit changed for whom: the candidate against its parent, on windows that neither was trained on.
+"""The impact of an edit: the candidate against its parent, on windows that neither was trained on.
 
-Retention: set-up windows of the holdout, by which no adapter was chosen. Adaptation: the newest windows of the edit; its
-adapters were chosen by them, so it flatters the candidate a little; a second figure is of those windows whose target the
-parent knows, because the parent cannot recommend any other. All with the interval of the difference by user.
+Retention: the setup's holdout, by which no adapter was chosen. Adaptation: the newest windows of the edit; its adapters
+were chosen by them, so it flatters the candidate a little; a second part has only those windows whose target the parent
+knows, because the parent cannot recommend any other. Every change has its 95 % interval, by user.
+Legend: n windows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from raie.engine.bytes.stored_names import to_stored
 from raie.engine.data.windows import Windows
 from raie.engine.edit.pipeline import FinishedEdit, PreparedEdit
-from raie.engine.evaluation.metrics import mean_metrics, paired_difference, ranks
+from raie.engine.evaluation.metrics import Difference, mean_metrics, paired_differences, ranks
 from raie.engine.model import ModelView
 from raie.engine.router import Router
 from raie.engine.training.train_adapter import TrainedRegion
 
-__all__ = ["compared", "compared_ranks", "impact", "knowing_rows_of"]
+__all__ = ["ImpactReport", "Part", "RegionImpact", "compared", "compared_ranks", "impact", "knowing_rows_of"]
+
+VERSION = 2
+"""Of the mapping. Version 1 had no "version" and of every part only the change in Recall@10."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Both models on the same windows; metrics and changes are empty without windows.
+
+    windows: how many. before, after: mean of every metric under the parent and under the candidate. changes: by metric
+    the mean of after - before, with its 95 % interval by user.
+    """
+
+    windows: int
+    before: Mapping[str, float]
+    after: Mapping[str, float]
+    changes: Mapping[str, Difference]
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Plain values of version 2.
+
+        Returns:
+            "windows", "changes" and, where there are windows, "before", "after" and the key of version 1, "Recall@10
+            change".
+        """
+        values: dict[str, Any] = {
+            "windows": self.windows,
+            "changes": {metric: asdict(change) for metric, change in self.changes.items()},
+        }
+        if not self.windows:
+            return values
+        recall = asdict(self.changes["Recall@10"])
+        return values | {"before": dict(self.before), "after": dict(self.after), "Recall@10 change": recall}
+
+
+@dataclass(frozen=True)
+class RegionImpact:
+    """One touched region.
+
+    accepted: whether the edit changes it. adapter: "current", "shared" or "trained", the one it has now. before, after:
+    metrics on its validation windows. samples_seen: training samples seen. seconds: wall time of its training.
+    """
+
+    region: int
+    accepted: bool
+    adapter: str
+    before: Mapping[str, float]
+    after: Mapping[str, float]
+    samples_seen: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ImpactReport:
+    """What an edit changed, for whom.
+
+    gate: new windows by what the gate decided ("update", "expand", "add"). parts: "retention", "adaptation" and
+    "adaptation_known". regions: the touched ones. untouched: ids of the others. untouched_identical: whether each of
+    them names the same blobs as before. rejected: ids of additions that were not accepted. pending: windows in the Add
+    buffer. late: rows older than the watermark. samples_seen, seconds: of all trainings.
+    """
+
+    gate: Mapping[str, int]
+    parts: Mapping[str, Part]
+    regions: tuple[RegionImpact, ...]
+    untouched: tuple[int, ...]
+    untouched_identical: bool
+    rejected: tuple[int, ...]
+    pending: int
+    late: int
+    samples_seen: int
+    seconds: float
+
+    def to_mapping(self) -> dict[str, Any]:
+        """The report that is stored with the edit, as plain values of version 2.
+
+        Returns:
+            Every key of version 1, "version", and in each part "changes" with all metrics. NaN where a metric has no
+            value.
+        """
+        values = {name: value for name, value in vars(self).items() if name != "parts"}
+        values |= {
+            "version": VERSION,
+            "gate": dict(self.gate),
+            "regions": [to_stored("impact report", asdict(region)) for region in self.regions],
+            "untouched": list(self.untouched),
+            "rejected": list(self.rejected),
+        }
+        return to_stored("impact report", values) | {name: part.to_mapping() for name, part in self.parts.items()}
 
 
 def knowing_rows_of(older: Router, newer: Router) -> Router:
-    """The older router over the newer one's item table: it can read new items, and still recommends none of them."""
+    """The older router over the newer one's item table.
+
+    Args:
+        older: of the parent.
+        newer: of the candidate, whose item table begins with the parent's.
+
+    Returns:
+        A router that can read new items, and recommends none of them.
+    """
     return replace(older, backbone=newer.backbone, item_chunks=newer.item_chunks)
 
 
-def compared(before: Router, after: Router, windows: Windows) -> dict[str, Any]:
-    """Metrics of both routers on the same windows, and the difference in Recall@10 with its 95 % interval by user."""
+def compared(before: Router, after: Router, windows: Windows) -> Part:
+    """Both routers on the same windows.
+
+    Args:
+        before: of the parent, over the candidate's item table.
+        after: of the candidate.
+        windows: n of them, that neither was trained on.
+
+    Returns:
+        Every metric of both, and its change with the 95 % interval by user.
+    """
     return compared_ranks(ranks(before.scores, windows), ranks(after.scores, windows), windows)
 
 
-def compared_ranks(old: np.ndarray, new: np.ndarray, windows: Windows) -> dict[str, Any]:
-    """The same from the ranks [n] of the windows' targets under both."""
+def compared_ranks(old: np.ndarray, new: np.ndarray, windows: Windows) -> Part:
+    """The same as `compared`, from ranks.
+
+    Args:
+        old: int64 [n], ranks of the windows' targets before.
+        new: int64 [n], after.
+        windows: n of them.
+
+    Returns:
+        Every metric of both, and its change with the 95 % interval by user.
+    """
     if not len(windows):
-        return {"windows": 0}
-    return {
-        "windows": len(windows),
-        "before": mean_metrics(old),
-        "after": mean_metrics(new),
-        "Recall@10 change": asdict(paired_difference(old, new, windows.user)),
-    }
+        return Part(0, {}, {}, {})
+    return Part(len(windows), mean_metrics(old), mean_metrics(new), paired_differences(old, new, windows.user))
 
 
 def impact(
@@ -51,39 +163,52 @@ def impact(
     prepared: PreparedEdit,
     finished: FinishedEdit,
     trained: Mapping[int, TrainedRegion],
-) -> dict[str, Any]:
-    """The impact report that is kept with the edit, as plain values."""
+) -> ImpactReport:
+    """Compare an edit's candidate with its parent.
+
+    Args:
+        parent: what the edit was made from.
+        candidate: the snapshot that the edit would commit.
+        prepared: the edit's plan and windows.
+        finished: the edit's result.
+        trained: by region id, that of the shared adapter among them.
+
+    Returns:
+        The report that is stored with the edit.
+    """
     after = candidate.router
     before = knowing_rows_of(parent.router, after)
-    newest = prepared.windows.take(prepared.windows.timestamp > prepared.judged_after)
+    newest = prepared.windows.take(prepared.windows.timestamp > prepared.train_until)
     old, new = ranks(before.scores, newest), ranks(after.scores, newest)
     known = newest.target <= len(parent.catalogue.items)
     touched = [fact.region for fact in finished.facts]
-    untouched = sorted(set(parent.content.regions) - set(touched))
+    untouched = tuple(sorted(set(parent.content.regions) - set(touched)))
     decided = np.bincount(prepared.plan.decided_action, minlength=3)
-    return {
-        "gate": dict(zip(("update", "expand", "add"), decided.tolist(), strict=True)),
-        "retention": compared(before, after, parent.holdout),
-        "adaptation": compared_ranks(old, new, newest),
-        "adaptation_known": compared_ranks(old[known], new[known], newest.take(known)),
-        "regions": [_region(trained[region], region in touched) for region in sorted(trained) if region >= 0],
-        "untouched": untouched,
-        "untouched_identical": all(parent.content.regions[r] == candidate.content.regions[r] for r in untouched),
-        "rejected": list(finished.rejected),
-        "waiting": len(candidate.buffer),
-        "late": prepared.late,
-        "passes": sum(one.passes for one in trained.values()),
-        "seconds": sum(one.seconds for one in trained.values()),
-    }
+    return ImpactReport(
+        gate=dict(zip(("update", "expand", "add"), decided.tolist(), strict=True)),
+        parts={
+            "retention": compared(before, after, parent.holdout),
+            "adaptation": compared_ranks(old, new, newest),
+            "adaptation_known": compared_ranks(old[known], new[known], newest.take(known)),
+        },
+        regions=tuple(_region(trained[region], region in touched) for region in sorted(trained) if region >= 0),
+        untouched=untouched,
+        untouched_identical=all(parent.content.regions[r] == candidate.content.regions[r] for r in untouched),
+        rejected=tuple(finished.rejected),
+        pending=len(candidate.buffer),
+        late=prepared.late,
+        samples_seen=sum(result.samples_seen for result in trained.values()),
+        seconds=sum(result.seconds for result in trained.values()),
+    )
 
 
-def _region(trained: TrainedRegion, accepted: bool) -> dict[str, Any]:
-    return {
-        "region": trained.region,
-        "accepted": accepted,
-        "adapter": trained.chosen,
-        "before": dict(trained.before),
-        "after": dict(trained.after),
-        "passes": trained.passes,
-        "seconds": trained.seconds,
-    }
+def _region(trained: TrainedRegion, accepted: bool) -> RegionImpact:
+    return RegionImpact(
+        region=trained.region,
+        accepted=accepted,
+        adapter=trained.chosen,
+        before=dict(trained.before),
+        after=dict(trained.after),
+        samples_seen=trained.samples_seen,
+        seconds=trained.seconds,
+    )

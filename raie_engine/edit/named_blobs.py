@@ -29,8 +29,16 @@ class _Names:
     regions: Mapping[int, Mapping[str, str]]
 
 
-def view_of(blobs: Blobs, own: Path | None = None) -> ModelView:
-    """The snapshot that these blobs are. own: the Python file of a backbone of the user's own."""
+def view_of(blobs: Blobs, backbone_file: Path | None = None) -> ModelView:
+    """The snapshot that named blobs are.
+
+    Args:
+        blobs: bytes by name.
+        backbone_file: the Python file of a backbone of the user's own.
+
+    Returns:
+        The snapshot.
+    """
     backbone: dict[str, str] = {}
     chunks: dict[str, int] = {}
     regions: dict[int, dict[str, str]] = {}
@@ -44,11 +52,18 @@ def view_of(blobs: Blobs, own: Path | None = None) -> ModelView:
                 regions.setdefault(int(region), {})[role] = name
     shared = {role: tuple(f"shared/{role}/{i}" for i in range(n)) for role, n in chunks.items()}
     names = _Names(backbone, "space", shared, regions)
-    return ModelView(names, blobs.__getitem__, own)
+    return ModelView(names, blobs.__getitem__, backbone_file)
 
 
 def named_blobs(view: ModelView) -> Blobs:
-    """The blobs of any snapshot, whatever names or digests its own content knows them by."""
+    """The blobs of any snapshot, whatever names or digests its own content knows them by.
+
+    Args:
+        view: the snapshot.
+
+    Returns:
+        Bytes by name.
+    """
     content = view.content
     places: dict[str, Any] = {f"backbone/{role}": digest for role, digest in content.backbone.items()}
     places["space"] = content.space
@@ -60,7 +75,15 @@ def named_blobs(view: ModelView) -> Blobs:
 
 
 def with_parts(blobs: Blobs, parts: ContentParts) -> Blobs:
-    """The blobs after a set-up or an edit; what its parts do not name stays."""
+    """The blobs after a setup or an edit; what its parts do not name stays.
+
+    Args:
+        blobs: bytes by name.
+        parts: what the setup or the edit made.
+
+    Returns:
+        Bytes by name.
+    """
     gone = tuple(f"region/{region}/" for region in parts.regions)
     after = {name: data for name, data in blobs.items() if not name.startswith(gone)}
     after |= {f"backbone/{role}": data for role, data in parts.backbone.items()}

@@ -2,7 +2,7 @@
 
 prepare reads, routes and decides; `edit_tasks.py` says what is to be trained; finish puts the results together.
 Nothing here writes anywhere, so every step can be repeated, resumed elsewhere or thrown away.
-Legend: n new windows, m windows that waited in the Add buffer, d hidden size.
+Legend: n new windows, m pending windows of the Add buffer, d hidden size.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raie.engine.backbones import Backbone
 from raie.engine.bytes.arrays import pack, unpack
+from raie.engine.bytes.stored_names import from_stored, to_stored
 from raie.engine.content import ContentParts, RegionFacts
 from raie.engine.data.catalogue import Catalogue
 from raie.engine.data.interactions import Interactions, Watermark, between, late_rows, watermark
 from raie.engine.data.readers.timestamps import iso
+from raie.engine.data.sampling import keep_sample
 from raie.engine.data.windows import Windows, concatenate, cut_windows
 from raie.engine.edit.plan import EditPlan
 from raie.engine.edit.planner import apply_plan, make_plan, next_buffer, without
-from raie.engine.edit.setup import keep_sample
 from raie.engine.errors import DamagedArtifact, NothingToEdit
 from raie.engine.model import ADAPTER_ROLES, SHARED_PREFIX, ModelView, pack_item_rows
 from raie.engine.regions.gate import Action, gate_from
@@ -38,7 +38,6 @@ __all__ = [
     "PreparedEdit",
     "appended_rows",
     "appended_titles",
-    "edited_backbone",
     "finish_edit",
     "new_windows",
     "prepare_edit",
@@ -50,8 +49,8 @@ class PreparedEdit:
     """Everything decided before training; with the parent snapshot it fixes the result.
 
     windows: n; vectors float32 [n, d] of them. item_rows: [new items, d]. catalogue_chunk: ids that are new. late: rows
-    older than the watermark that came too late to be read. judged_after: adapters train on windows up to this time (epoch
-    seconds) and are judged on later ones.
+    older than the watermark that came too late to be read. train_until: adapters train on windows up to this time (epoch
+    seconds) and are validated on later ones.
     """
 
     plan: EditPlan
@@ -61,12 +60,12 @@ class PreparedEdit:
     catalogue_chunk: bytes | None
     watermark: Watermark
     late: int
-    judged_after: int
+    train_until: int
 
     def to_bytes(self) -> bytes:
         """One blob from which another process resumes the edit without its log."""
         header = {"kind": "prepared_edit", "watermark": vars(self.watermark), "late": self.late}
-        header["judged_after"] = self.judged_after
+        header |= to_stored("prepared edit", {"train_until": self.train_until})
         inner = {"plan": self.plan.to_bytes(), "windows": self.windows.to_bytes()}
         inner["catalogue"] = self.catalogue_chunk or b""
         arrays = {name: np.frombuffer(data, np.uint8) for name, data in inner.items()}
@@ -74,14 +73,25 @@ class PreparedEdit:
 
     @staticmethod
     def from_bytes(data: bytes) -> PreparedEdit:
-        """The inverse of `to_bytes`. Raises: DamagedArtifact."""
+        """The inverse of `to_bytes`.
+
+        Args:
+            data: the stored bytes.
+
+        Returns:
+            The value that was stored.
+
+        Raises:
+            DamagedArtifact: for bytes that hold no such value.
+        """
         kinds = dict.fromkeys(("plan", "windows", "catalogue"), np.uint8)
         dtypes = {**kinds, "vectors": np.float32, "item_rows": np.float32}
         axes = {"plan": "p", "windows": "w", "catalogue": "c", "vectors": "nd", "item_rows": "ie"}
         header, arrays = unpack(data, "prepared_edit", dtypes, axes)
         try:
+            header = from_stored("prepared edit", header)
             mark, late = Watermark(**header["watermark"]), int(header["late"])
-            judged_after = int(header["judged_after"])
+            train_until = int(header["train_until"])
         except (KeyError, TypeError, ValueError) as error:
             raise DamagedArtifact(
                 f"expected a prepared edit, found another header ({error}); plan again"
@@ -94,7 +104,7 @@ class PreparedEdit:
             catalogue_chunk=arrays["catalogue"].tobytes() or None,
             watermark=mark,
             late=late,
-            judged_after=judged_after,
+            train_until=train_until,
         )
 
 
@@ -111,11 +121,22 @@ def prepare_edit(
 ) -> PreparedEdit:
     """Cut the new windows, route them, let the gate decide, and plan; pure, so equal arguments plan equally.
 
-    interactions: read with the snapshot's catalogue, so that known ids keep their rows. until: epoch seconds. vectors:
-    routing vectors [n, d] of the new windows, where they are known already.
+    Args:
+        view: the snapshot.
+        parent: id of the snapshot that the edit is made from.
+        interactions: read with the snapshot's catalogue, so that known ids keep their rows.
+        until: epoch seconds.
+        seed: of everything random in it.
+        next_region_id: id of the first added region; ids are never used twice.
+        only: region ids that may be touched; None for all.
+        vectors: routing vectors [n, d] of the new windows, where they are known already.
 
-    Raises: NothingToEdit when no window lies between the watermark and `until`; WrongBackbone for a snapshot whose
-    routing space belongs to another backbone.
+    Returns:
+        Everything decided before training.
+
+    Raises:
+        NothingToEdit: when no window lies between the watermark and `until`.
+        WrongBackbone: for a snapshot whose routing space belongs to another backbone.
     """
     view.space.require_backbone(view.backbone.digest)
     config, mark, windows = view.settings.engine, view.watermark, new_windows(view, interactions, until)
@@ -137,7 +158,7 @@ def prepare_edit(
         next_region_id=next_region_id,
         only=only,
     )
-    judged_after = int(np.quantile(windows.timestamp, 1 - config.edit.holdout))
+    train_until = int(np.quantile(windows.timestamp, 1 - config.edit.holdout))
     return PreparedEdit(
         plan,
         windows,
@@ -146,31 +167,40 @@ def prepare_edit(
         chunk,
         watermark(interactions, until),
         late_rows(interactions, mark),
-        judged_after,
+        train_until,
     )
 
 
 def new_windows(view: ModelView, interactions: Interactions, until: int | None) -> Windows:
-    """The windows after the snapshot's watermark and up to `until` (epoch seconds).
+    """The windows after the snapshot's watermark.
 
-    Raises: NothingToEdit when there is none.
+    Args:
+        view: the snapshot.
+        interactions: the log, in time order.
+        until: epoch seconds, the last time that counts; None for the whole log.
+
+    Returns:
+        At least one window.
+
+    Raises:
+        NothingToEdit: when there is none.
     """
     config, mark = view.settings.engine.windows, view.watermark
     windows = cut_windows(between(interactions, None, until), config, after=mark.timestamp)
     if not len(windows):
-        raise NothingToEdit(_nothing(interactions, mark.timestamp, until, config.min_length))
+        raise NothingToEdit(_why_nothing(interactions, mark.timestamp, until, config.min_length))
     return windows
 
 
-def _nothing(interactions: Interactions, mark: int, until: int | None, least: int) -> str:
+def _why_nothing(interactions: Interactions, mark: int, until: int | None, least: int) -> str:
     """Why there is no window after the watermark."""
     expected, new = f"expected rows after the watermark {iso(mark)}", len(between(interactions, mark, until))
     if until is not None and until <= mark:
         return f"{expected}, found --until {iso(until)}: name a later time, or none"
     if not new:
         last = int(interactions.timestamp[-1]) if len(interactions) else None
-        found = "an empty log" if last is None else f"none, the last is of {iso(last)}"
-        return f"{expected}, found {found}: wait for more"
+        last_row = "an empty log" if last is None else f"none, the last is of {iso(last)}"
+        return f"{expected}, found {last_row}: wait for more"
     return (
         f"expected windows of at least {least} items and a target after the watermark {iso(mark)}, found none in "
         f"{new:,} new interactions: wait for more"
@@ -188,21 +218,32 @@ def _grown(known: Catalogue, interactions: Interactions, until: int | None) -> t
 
 
 def appended_rows(view: ModelView, more: Tensor) -> Tensor:
-    """All appended item rows, those of this edit last."""
+    """All appended item rows, those of this edit last.
+
+    Args:
+        view: the snapshot.
+        more: [new items, d], of this edit.
+
+    Returns:
+        [appended items, d].
+    """
     return torch.cat([*view.item_chunks, more])
 
 
 def appended_titles(view: ModelView, prepared: PreparedEdit) -> tuple[str, ...]:
-    """The titles of all appended items, for a backbone that reads them."""
+    """The titles of all appended items, for a backbone that reads them.
+
+    Args:
+        view: the snapshot.
+        prepared: the edit, prepared.
+
+    Returns:
+        One per appended item; () for a backbone that reads none.
+    """
     if not view.backbone.reads_titles:
         return ()
     more = () if prepared.catalogue_chunk is None else (prepared.catalogue_chunk,)
     return Catalogue.from_chunks((*view.catalogue_chunks, *more)).titles[view.backbone.known_items :]
-
-
-def edited_backbone(view: ModelView, prepared: PreparedEdit) -> Backbone:
-    """The frozen backbone with the item rows that this edit appends."""
-    return view.backbone.with_item_rows(appended_rows(view, prepared.item_rows), appended_titles(view, prepared))
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,10 +260,18 @@ def finish_edit(view: ModelView, prepared: PreparedEdit, trained: Sequence[Train
     """Put the trained regions together.
 
     An added region is accepted only if another adapter recommends its held-out windows better than the adapter of the
-    nearest region does; without held-out windows that is not known. The windows of a rejected one go back to
-    waiting. An existing region moves as planned and keeps its adapter where training found no better one.
+    nearest region does; without held-out windows that is not known. The windows of a rejected one go back to the Add
+    buffer. An existing region moves as planned and keeps its adapter where training found no better one.
+
+    Args:
+        view: the snapshot.
+        prepared: the edit, prepared.
+        trained: every touched region's, and the shared adapter's.
+
+    Returns:
+        The parts of the next snapshot.
     """
-    by_region = {one.region: one for one in trained}
+    by_region = {result.region: result for result in trained}
     rejected = tuple(region for region in prepared.plan.added if not _gained(by_region[region]))
     plan = without(prepared.plan, rejected)
     region_map = apply_plan(view.region_map, plan)
@@ -256,11 +305,11 @@ def _entry(
     shared: TrainedRegion | None,
 ) -> dict[str, bytes]:
     region, edit = trained.region, view.settings.engine.edit
-    rows, waited = plan.rows(region)
-    learnt = concatenate([view.buffer.windows.take(waited), prepared.windows.take(rows)])
-    learnt = learnt.take(learnt.timestamp <= prepared.judged_after)
+    rows, buffered = plan.rows(region)
+    learned = concatenate([view.buffer.windows.take(buffered), prepared.windows.take(rows)])
+    learned = learned.take(learned.timestamp <= prepared.train_until)
     past = [view.replay(region)] if region in view.content.regions else []
-    replay = keep_sample(concatenate([*past, learnt]), edit.max_replay, [plan.seed, region, 1])
+    replay = keep_sample(concatenate([*past, learned]), edit.max_replay, [plan.seed, region, 1])
     adapter = {role: trained.blobs[role] for role in ADAPTER_ROLES if role in trained.blobs}
     pinned = {SHARED_PREFIX + role: data for role, data in (shared.blobs if shared else {}).items()}
     return {"state": region_state(region_map, region), "replay": replay.to_bytes(), **adapter, **pinned}
@@ -279,5 +328,6 @@ def _facts(plan: EditPlan, region: int, trained: TrainedRegion) -> RegionFacts:
         concentration=operation.concentration,
         count=operation.count,
         centre=operation.centre,
-        metrics={name: value for name, value in metrics.items() if value == value} | {"passes": trained.passes},
+        metrics={name: value for name, value in metrics.items() if value == value}
+        | to_stored("region facts", {"samples_seen": trained.samples_seen}),
     )

@@ -1,6 +1,6 @@
 """The edit plan as a value: what an edit will do to each region, and where each window goes.
 
-It prints, hashes and travels as bytes. Legend: n new windows, m windows that waited in the Add buffer, d
+It prints, hashes and travels as bytes. Legend: n new windows, m pending windows of the Add buffer, d
 dimensions. Angles in radians.
 """
 
@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from raie.engine.arrays import Ints
 from raie.engine.bytes.arrays import pack, unpack
 from raie.engine.errors import DamagedArtifact, InputError
 from raie.engine.regions.gate import Action
-from raie.engine.regions.kmeans import Ints
 from raie.engine.regions.region_map import RegionMap
 
-__all__ = ["WAITS", "EditPlan", "Operation", "region_summary"]
+__all__ = ["PENDING", "EditPlan", "Operation", "region_summary"]
 
-WAITS = -1
+PENDING = -1
 """In place of a region id: the window is in the Add buffer after the edit."""
 
 
@@ -60,13 +60,14 @@ class Operation:
 
 _ARRAYS = {
     "decided_action": np.int8,
-    "decided_region": np.int32,
     "action": np.int8,
     "region": np.int32,
     "buffer_action": np.int8,
     "buffer_region": np.int32,
 }
-_AXES = {name: "m" if name.startswith("buffer") else "n" for name in _ARRAYS}
+DECIDED_REGION = "decided_region"
+"""An array of stored plans that follows from the others."""
+_AXES = {name: "m" if name.startswith("buffer") else "n" for name in (*_ARRAYS, DECIDED_REGION)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,10 +78,9 @@ class EditPlan:
     parameters: the gate's name and every number the plan depends on. operations: one per touched region, by
     region id.
 
-    decided_action int8 [n], decided_region int32 [n] (-1 for Add): what the gate said. action [n], region [n]:
-    after the buffer was looked at; -1 waits. buffer_action int8 [m], buffer_region int32 [m]: the same for
-    waiting windows. Windows of a region without an operation are left out: too few came, or the caller excluded
-    the region.
+    decided_action int8 [n]: what the gate said. action int8 [n], region int32 [n]: after the Add buffer was read; -1 is
+    pending. buffer_action int8 [m], buffer_region int32 [m]: the same for pending windows. Windows of a region without
+    an operation are left out: too few came, or the caller excluded the region.
     """
 
     parent: str
@@ -93,7 +93,6 @@ class EditPlan:
     parameters: Mapping[str, Any]
     operations: tuple[Operation, ...]
     decided_action: npt.NDArray[np.int8]
-    decided_region: Ints
     action: npt.NDArray[np.int8]
     region: Ints
     buffer_action: npt.NDArray[np.int8]
@@ -116,24 +115,41 @@ class EditPlan:
         return tuple(o.region for o in self.operations if o.action is Action.ADD)
 
     @property
-    def waiting(self) -> int:
+    def pending(self) -> int:
         """Windows in the Add buffer after the edit."""
-        return int((self.region == WAITS).sum() + (self.buffer_region == WAITS).sum())
+        return int((self.region == PENDING).sum() + (self.buffer_region == PENDING).sum())
 
     @property
     def left(self) -> npt.NDArray[np.int64]:
         """Rows of the new windows that belong to a region the edit does not touch."""
-        return np.flatnonzero((self.region != WAITS) & ~np.isin(self.region, self.touched))
+        return np.flatnonzero((self.region != PENDING) & ~np.isin(self.region, self.touched))
 
     def operation(self, region: int) -> Operation:
-        """The operation on a region. Raises: InputError when the plan does not touch it."""
+        """The operation on a region.
+
+        Args:
+            region: its id.
+
+        Returns:
+            The operation.
+
+        Raises:
+            InputError: when the plan does not touch it.
+        """
         for operation in self.operations:
             if operation.region == region:
                 return operation
         raise InputError(f"expected one of the touched regions {list(self.touched)}, found {region}")
 
     def rows(self, region: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """The rows a touched region trains on: of the new windows, and of the buffer the plan was made from."""
+        """The rows a touched region trains on: of the new windows, and of the buffer the plan was made from.
+
+        Args:
+            region: its id.
+
+        Returns:
+            Row numbers, int64, of the new windows and of the buffer.
+        """
         self.operation(region)
         return np.flatnonzero(self.region == region), np.flatnonzero(self.buffer_region == region)
 
@@ -141,17 +157,33 @@ class EditPlan:
         """Lossless bytes, equal in any process."""
         header = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in _ARRAYS}
         header["operations"] = [dataclasses.asdict(operation) for operation in self.operations]
-        return pack({"kind": "edit_plan", **header}, {name: getattr(self, name) for name in _ARRAYS})
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        return pack({"kind": "edit_plan", **header}, arrays | {DECIDED_REGION: self._decided_region})
+
+    @property
+    def _decided_region(self) -> Ints:
+        """The region int32 [n] that the gate named for each new window, -1 for Add: only Add windows are moved later."""
+        return np.where(self.decided_action == Action.ADD, PENDING, self.region).astype(np.int32)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> EditPlan:
-        """The plan that `to_bytes` wrote. Raises: DamagedArtifact."""
-        header, arrays = unpack(data, "edit_plan", _ARRAYS, _AXES)
-        del header["kind"]
+        """The plan that `to_bytes` wrote.
+
+        Args:
+            data: the stored bytes.
+
+        Returns:
+            The value that was stored.
+
+        Raises:
+            DamagedArtifact: for bytes that hold no such value.
+        """
+        header, arrays = unpack(data, "edit_plan", {**_ARRAYS, DECIDED_REGION: np.int32}, _AXES)
+        del header["kind"], arrays[DECIDED_REGION]
         try:
             operations = tuple(
-                Operation(**{**each, "action": Action(each["action"]), "centre": tuple(each["centre"])})
-                for each in header.pop("operations")
+                Operation(**{**fields, "action": Action(fields["action"]), "centre": tuple(fields["centre"])})
+                for fields in header.pop("operations")
             )
             values: dict[str, Any] = {**header, **arrays}
             plan = cls(operations=operations, **values)
@@ -189,9 +221,14 @@ _NUMBER_FIELDS = [field for field in dataclasses.fields(Operation) if field.type
 def region_summary(region_map: RegionMap, plan: EditPlan) -> list[dict[str, Any]]:
     """One row of plain values per region, existing ones first, for showing a plan.
 
-    action: "update", "expand", "add" or "untouched". update, expand, add: windows by decision; of an untouched
-    region those it leaves out. centre_shift, radius_before, radius_after: radians; radius_before is None for an
-    added region.
+    Args:
+        region_map: of the snapshot.
+        plan: of the edit.
+
+    Returns:
+        By region "region", "action" ("update", "expand", "add" or "untouched"), windows by decision ("update",
+        "expand", "add"; of an untouched region those it leaves out), "centre_shift", "radius_before", "radius_after"
+        (radians; radius_before is None for an added region), "count_after" and "starts_from".
     """
     touched = {operation.region: operation for operation in plan.operations}
     rows = []

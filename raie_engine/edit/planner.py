@@ -1,6 +1,6 @@
 """From decisions to an edit plan, and from a plan to the next region map: pure functions.
 
-Legend: n new windows, m windows that waited in the Add buffer, d dimensions. Angles in radians.
+Legend: n new windows, m pending windows of the Add buffer, d dimensions. Angles in radians.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from raie.engine.arrays import Floats, Ints
 from raie.engine.config import GateConfig, RegionConfig
 from raie.engine.data.windows import Windows
-from raie.engine.edit.plan import WAITS, EditPlan, Operation
+from raie.engine.edit.plan import PENDING, EditPlan, Operation
 from raie.engine.errors import InputError
 from raie.engine.regions.buffer import AddBuffer
 from raie.engine.regions.gate import Action, GateDecisions, gate_from, gate_parameters
-from raie.engine.regions.kmeans import Floats, Ints
 from raie.engine.regions.movement import Neighbours, RegionShape, move_region
 from raie.engine.regions.new_regions import NewRegion, propose_regions
 from raie.engine.regions.region_map import RegionMap, angles
@@ -32,14 +32,13 @@ __all__ = [
     "without",
 ]
 
-_ERRORS = 2.0  # standard errors of a share: a region as it was at set-up expands by mistake in one edit of forty
+_ERRORS = 2.0  # standard errors of a share: a region as it was at setup expands by mistake in one edit of forty
 
 
 @dataclass(frozen=True, eq=False)
 class _Pool:
-    """Every window of the edit, those that waited first: vectors [m + n, d], action and region so far, and which
-    are
-    or were for Add."""
+    """Every window of the edit, pending ones first: vectors [m + n, d], action and region so far, and which
+    are or were for Add."""
 
     vectors: Floats
     action: npt.NDArray[np.int8]
@@ -64,12 +63,31 @@ def make_plan(
 ) -> EditPlan:
     """Turn the gate's decisions on the new windows into a plan; pure, so equal arguments give an equal digest.
 
-    A region is touched when at least gate.min_windows windows reach it and `only`, if given, names it; `only` is
-    how a caller leaves regions alone that still predict well (see `drift`). Waiting windows form new regions,
-    whose ids start at next_region_id, once the buffer holds gate.buffer of them.
+    A region is touched when at least gate.min_windows windows reach it and `only`, if given, names it; `only` is how a
+    caller leaves regions alone that still predict well (see `drift`). Pending windows form new regions, whose ids
+    start at next_region_id, once the buffer holds gate.buffer of them.
 
-    Raises: WrongBackbone for vectors or a buffer of another routing space; InputError for arrays of different
-    lengths or a region id that was used before.
+    Args:
+        region_map: of the snapshot.
+        decisions: of the gate, n of them.
+        vectors: float32 [n, d], routing vectors of norm 1.
+        windows: n new ones.
+        space: digest of the routing space.
+        buffer: the Add buffer.
+        gate: options of the gate.
+        regions: options of the regions.
+        seed: of everything random in it.
+        parent: id of the snapshot that the edit is made from.
+        next_region_id: id of the first added region; ids are never used twice.
+        only: region ids that may be touched; None for all.
+
+    Returns:
+        The plan.
+
+    Raises:
+        WrongBackbone: for vectors or a buffer of another routing space.
+        InputError: for arrays of different lengths or a region id that was used before.
+
     Source: arXiv 2603.00638, equations 5, 6 and 8.
     """
     region_map.require_space(space)
@@ -94,11 +112,10 @@ def make_plan(
             "thresholds": gate_parameters(policy),
             "gate": dataclasses.asdict(gate),
             "regions": dataclasses.asdict(regions),
-            "only": None if only is None else sorted(int(each) for each in only),
+            "only": None if only is None else sorted(int(region) for region in only),
         },
         operations=tuple(operations),
         decided_action=decisions.action,
-        decided_region=decisions.region,
         action=pool.action[m:],
         region=pool.region[m:],
         buffer_action=pool.action[:m],
@@ -109,7 +126,15 @@ def make_plan(
 def apply_plan(region_map: RegionMap, plan: EditPlan) -> RegionMap:
     """The map after the plan; regions without an operation keep their state byte for byte.
 
-    Raises: InputError when the plan was made from another map.
+    Args:
+        region_map: of the snapshot.
+        plan: of the edit.
+
+    Returns:
+        The next map.
+
+    Raises:
+        InputError: when the plan was made from another map.
     """
     if region_map.digest != plan.region_map:
         raise InputError(
@@ -136,25 +161,43 @@ def apply_plan(region_map: RegionMap, plan: EditPlan) -> RegionMap:
 
 
 def next_buffer(plan: EditPlan, buffer: AddBuffer, windows: Windows, vectors: Floats) -> AddBuffer:
-    """The Add buffer after the plan: what went on waiting, then what began to wait.
+    """The Add buffer after the plan: what stays pending, then what becomes pending.
 
-    Raises: InputError when the buffer or the windows are not those the plan was made from.
+    Args:
+        plan: of the edit.
+        buffer: the Add buffer.
+        windows: n of them.
+        vectors: float32 [n, d], routing vectors of norm 1.
+
+    Returns:
+        The next buffer.
+
+    Raises:
+        InputError: when the buffer or the windows are not those the plan was made from.
     """
     if (buffer.digest, windows.digest) != (plan.buffer, plan.windows):
         raise InputError(
             "expected the Add buffer and the windows the plan was made from, found others; plan again"
         )
-    new = AddBuffer(windows, vectors, plan.space).take(plan.region == WAITS)
-    return buffer.take(plan.buffer_region == WAITS).extended(new)
+    new = AddBuffer(windows, vectors, plan.space).take(plan.region == PENDING)
+    return buffer.take(plan.buffer_region == PENDING).extended(new)
 
 
 def without(plan: EditPlan, region_ids: Collection[int]) -> EditPlan:
     """The plan without the operations on these regions, for instance those that held-out windows did not confirm.
 
-    The windows of an addition go back to waiting. Another region then stays as it was, and its new windows are
-    left out; of its windows those that waited wait on.
+    The windows of an addition go back to the Add buffer. Another region then stays as it was, and its new windows are
+    left out; of its windows those that were pending stay so.
 
-    Raises: InputError for a region that the plan does not touch.
+    Args:
+        plan: of the edit.
+        region_ids: ids of touched regions.
+
+    Returns:
+        The plan.
+
+    Raises:
+        InputError: for a region that the plan does not touch.
     """
     for region in region_ids:
         plan.operation(region)
@@ -165,9 +208,9 @@ def without(plan: EditPlan, region_ids: Collection[int]) -> EditPlan:
         plan,
         operations=tuple(o for o in plan.operations if o.region not in set(region_ids)),
         action=np.where(back, np.int8(Action.ADD), plan.action),
-        region=np.where(back, np.int32(WAITS), plan.region),
+        region=np.where(back, np.int32(PENDING), plan.region),
         buffer_action=np.where(buffer_back, np.int8(Action.ADD), plan.buffer_action),
-        buffer_region=np.where(buffer_back, np.int32(WAITS), plan.buffer_region),
+        buffer_region=np.where(buffer_back, np.int32(PENDING), plan.buffer_region),
     )
 
 
@@ -186,46 +229,46 @@ def _check(
 def _pooled(buffer: AddBuffer, decisions: GateDecisions, vectors: Floats) -> _Pool:
     m = len(buffer)
     action = np.concatenate([np.full(m, Action.ADD, np.int8), decisions.action])
-    region = np.concatenate([np.full(m, WAITS, np.int32), decisions.region])
+    region = np.concatenate([np.full(m, PENDING, np.int32), decisions.region])
     return _Pool(np.concatenate([buffer.vectors, vectors]), action, region, action == Action.ADD)
 
 
 def _with_added(
     region_map: RegionMap, pool: _Pool, gate: GateConfig, regions: RegionConfig, seed: int, next_region_id: int
 ) -> tuple[_Pool, tuple[NewRegion, ...]]:
-    """The pool with the windows of new regions and of the fringe of old ones assigned, once enough wait."""
-    waiting = np.flatnonzero(pool.adding)
-    if len(waiting) < gate.buffer:
+    """The pool with the windows of new regions and of the fringe of old ones assigned, once enough are pending."""
+    pending = np.flatnonzero(pool.adding)
+    if len(pending) < gate.buffer:
         return pool, ()
     added, fringe = propose_regions(
         region_map,
-        pool.vectors[waiting],
+        pool.vectors[pending],
         regions,
         min_region=gate.min_region,
         max_added=gate.max_added,
         seed=seed,
     )
     region = pool.region.copy()
-    region[waiting] = fringe
+    region[pending] = fringe
     for number, new in enumerate(added):
-        region[waiting[new.rows]] = next_region_id + number
+        region[pending[new.rows]] = next_region_id + number
     return dataclasses.replace(pool, region=region), added
 
 
 def _with_fringe(region_map: RegionMap, pool: _Pool, touched: list[int]) -> _Pool:
-    """Windows for Add that an existing region takes are its Expand; those of a region left alone go on waiting."""
+    """Windows for Add that an existing region takes are its Expand; those of a region left alone stay pending."""
     taken = pool.adding & np.isin(pool.region, region_map.ids)
     refused = taken & ~np.isin(pool.region, touched)
     return dataclasses.replace(
         pool,
-        region=np.where(refused, np.int32(WAITS), pool.region),
+        region=np.where(refused, np.int32(PENDING), pool.region),
         action=np.where(taken & ~refused, np.int8(Action.EXPAND), pool.action),
     )
 
 
 def _touched(region_map: RegionMap, region: Ints, min_windows: int, only: Collection[int] | None) -> list[int]:
     allowed = region_map.ids.tolist() if only is None else sorted(set(only) & set(region_map.ids.tolist()))
-    return [each for each in allowed if int((region == each).sum()) >= min_windows]
+    return [candidate for candidate in allowed if int((region == candidate).sum()) >= min_windows]
 
 
 def _moved(
@@ -266,13 +309,13 @@ def _moved(
     return operations
 
 
-def _clearly_more(found: int, windows: int, share: float, members: int) -> bool:
+def _clearly_more(expanding: int, windows: int, share: float, members: int) -> bool:
     """Whether `found` of the windows are more than `share` of them, by more than chance makes of it.
 
-    The radius was itself drawn from the region's `members`, so chance works on both sides.
+    The radius is itself a sample of the region's `members`, so chance works on both sides.
     """
     error = math.sqrt(share * (1 - share) * (1 / windows + 1 / max(members, 1)))
-    return found / windows > share + _ERRORS * error
+    return expanding / windows > share + _ERRORS * error
 
 
 def _added(new: NewRegion, region: int) -> Operation:

@@ -1,4 +1,4 @@
-"""How long an edit will take: its sample passes times what one pass takes here and now."""
+"""How long an edit will take: the training samples it will see times the time of one, measured here."""
 
 from __future__ import annotations
 
@@ -17,17 +17,26 @@ BATCHES = 4  # the first of an epoch passes its parts one after the other
 
 
 def estimated_seconds(view: ModelView, prepared: PreparedEdit, workers: int) -> float:
-    """Seconds the training will take at most, measured on a few batches; validation and upload come on top."""
+    """Seconds the training will take at most, measured on a few batches; validation and upload come on top.
+
+    Args:
+        view: the snapshot.
+        prepared: the edit, prepared.
+        workers: processes.
+
+    Returns:
+        Seconds.
+    """
     if not prepared.plan.touched:
         return 0.0
     edit, task = view.settings.engine.edit, trial_task(view, prepared)
-    passes = len(task.new) + len(task.replay)
+    samples_seen = len(task.new) + len(task.replay)
     side_by_side = min(workers, len(prepared.plan.touched))
     # Only whether there is a shared adapter matters here: on top of one, less is trained.
     alone = replace(task, shared={} if edit.shared_epochs else None, schedule=replace(task.schedule, part=0))
     together = _seconds_per_window(task, edit.shared_epochs, workers)
     by_itself = _seconds_per_window(alone, own_epochs(edit, len(prepared.plan.touched)), 1)
-    return passes * (together + by_itself / side_by_side)
+    return samples_seen * (together + by_itself / side_by_side)
 
 
 def _seconds_per_window(task: TrainTask, epochs: int, threads: int) -> float:

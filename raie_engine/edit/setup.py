@@ -1,4 +1,4 @@
-"""Set-up: the first slice of a log becomes a frozen backbone, its regions and everything later edits lean on.
+"""Setup: the first slice of a log becomes a frozen backbone, its regions and everything later edits lean on.
 
 Legend: n windows, d hidden size, k regions.
 """
@@ -18,6 +18,7 @@ from raie.engine.content import ContentParts, RegionFacts
 from raie.engine.data.catalogue import Catalogue
 from raie.engine.data.interactions import Interactions, Watermark, between, watermark
 from raie.engine.data.known_ids import reference
+from raie.engine.data.sampling import SplitWindows, keep_sample, split_setup
 from raie.engine.data.windows import Windows, cut_windows
 from raie.engine.errors import NothingToEdit, WrongBackbone
 from raie.engine.evaluation.metrics import mean_metrics, ranks
@@ -30,22 +31,9 @@ from raie.engine.regions.space import fit_space
 from raie.engine.router import encode_windows
 from raie.engine.training.loop import Progress
 from raie.engine.training.train_adapter import adapter_scores
-from raie.engine.training.train_backbone import configured_class, own_file, train_backbone
+from raie.engine.training.train_backbone import configured_backbone_file, configured_class, train_backbone
 
-__all__ = ["SetUp", "SplitWindows", "keep_sample", "newest", "set_up", "split_setup", "with_times"]
-
-
-@dataclass(frozen=True)
-class SplitWindows:
-    """The windows of the set-up slice: `train`, and of its newest ones `validation` and `holdout`, by user.
-
-    validation stops training and judges adapters; by holdout nothing is trained or chosen: retention is measured there.
-    Drift is measured against both.
-    """
-
-    train: Windows
-    validation: Windows
-    holdout: Windows
+__all__ = ["SetUp", "set_up", "with_times"]
 
 
 @dataclass(frozen=True)
@@ -57,37 +45,15 @@ class SetUp:
     report: Mapping[str, Any]
 
 
-def newest(windows: Windows, share: float) -> np.ndarray:
-    """Mask [n] of the windows whose target lies in the newest `share` of time; ties at the cut are older."""
-    if not len(windows):
-        return np.zeros(0, bool)
-    return np.asarray(windows.timestamp > np.quantile(windows.timestamp, 1 - share))
-
-
-def split_setup(windows: Windows, share: float) -> SplitWindows:
-    """Hold out the newest `share` of the windows; users of even rows validate, users of odd rows are the holdout."""
-    tail = newest(windows, share)
-    even = windows.user % 2 == 0
-    return SplitWindows(windows.take(~tail), windows.take(tail & even), windows.take(tail & ~even))
-
-
 def _require_enough(split: SplitWindows, past: Interactions, config: EngineConfig) -> None:
     """Raises NothingToEdit for too few windows to train on: a region is a part of them, and needs a direction."""
-    least, found = max(2, config.regions.regions), len(split.train)
-    if found < least:
+    least, trainable = max(2, config.regions.regions), len(split.train)
+    if trainable < least:
         raise NothingToEdit(
             f"expected windows of {config.windows.min_length} items and a target in the setup slice, {least} or more to "
-            f"train on, found {found or 'none'} in {len(past):,} interactions; a later --until or a smaller "
+            f"train on, found {trainable or 'none'} in {len(past):,} interactions; a later --until or a smaller "
             "windows.min_length gives more"
         )
-
-
-def keep_sample(windows: Windows, most: int, seed: list[int]) -> Windows:
-    """At most `most` of the windows, drawn without order of preference, in their old order."""
-    if len(windows) <= most:
-        return windows
-    drawn = np.random.default_rng(seed).permutation(len(windows))[:most]
-    return windows.take(np.sort(drawn))
 
 
 def set_up(
@@ -99,13 +65,24 @@ def set_up(
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> SetUp:
-    """Train the backbone on the rows up to `until` (epoch seconds), fit the routing space and the regions.
+    """Train the backbone on the first slice of a log, fit the routing space and the regions.
 
-    backbone: (configuration, weights) of one that was trained on these rows already, to be used instead.
+    Args:
+        interactions: the log, in time order.
+        until: end of the slice, epoch seconds; None for the whole log.
+        settings: the model's.
+        backbone: (configuration, weights) of one that was trained on these rows already, to be used instead.
+        checkpoint: file of the training's checkpoint; None for none.
+        progress: called after every epoch.
 
-    Raises: NothingToEdit when the slice holds no window; InputError when there are fewer windows than regions;
-    ConfigError for a gate that could never choose one of its operations with these regions; WrongBackbone for a backbone
-    that knows other items.
+    Returns:
+        The parts of the first snapshot.
+
+    Raises:
+        NothingToEdit: when the slice holds no window.
+        InputError: when there are fewer windows than regions.
+        ConfigError: for a gate that could never choose one of its operations with these regions.
+        WrongBackbone: for a backbone that knows other items.
     """
     settings = with_times(settings)
     config = settings.engine
@@ -146,7 +123,14 @@ def set_up(
 
 
 def with_times(settings: Settings) -> Settings:
-    """The settings under which windows hold times where the backbone reads them; later edits read these."""
+    """The settings under which windows hold times where the backbone reads them; later edits read these.
+
+    Args:
+        settings: the model's.
+
+    Returns:
+        The settings.
+    """
     engine = settings.engine
     times = engine.windows.times or configured_class(engine.backbone).reads_times
     return replace(settings, engine=replace(engine, windows=replace(engine.windows, times=times)))
@@ -175,17 +159,17 @@ def _frozen(
             progress=progress,
         )
         return model, trained.scores
-    backbone = load_backbone(*given, own_file(config.backbone))
+    backbone = load_backbone(*given, configured_backbone_file(config.backbone))
     if backbone.known_items != items:
         raise WrongBackbone(
-            f"expected a backbone that knows the {items} items of the set-up slice, found one that knows "
+            f"expected a backbone that knows the {items} items of the setup slice, found one that knows "
             f"{backbone.known_items}; give the log and the --until that it was trained with"
         )
     return backbone, (mean_metrics(ranks(adapter_scores(backbone, None), split.validation))["NDCG@10"],)
 
 
 def _catalogue_chunk(past: Interactions) -> bytes:
-    """The ids of the set-up slice alone: those that only later rows hold are for later edits to append."""
+    """The ids of the setup slice alone: those that only later rows hold are for later edits to append."""
     known = past.catalogue.first(users=int(past.user.max()) + 1, items=int(past.item.max()))
     return known.chunk_since(Catalogue())
 
@@ -215,7 +199,7 @@ def _entries(
 
 
 def _choice(choice: KChoice | None, region_map: RegionMap) -> dict[str, Any]:
-    measured = [] if choice is None else [asdict(each) for each in choice.measured]
+    measured = [] if choice is None else [asdict(measurement) for measurement in choice.measured]
     return {
         "k": len(region_map.ids),
         "chosen_by": "option" if choice is None else "mean simplified silhouette",

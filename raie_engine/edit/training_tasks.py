@@ -1,6 +1,6 @@
 """What an edit trains: one task for the adapter of all touched regions together, and then one for each region.
 
-Legend: n windows.
+Legend: n windows, d hidden size.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy as np
 from torch import Tensor
 
 from raie.engine.config import EditConfig
+from raie.engine.data.sampling import keep_sample
 from raie.engine.data.windows import Windows, concatenate
 from raie.engine.edit.pipeline import PreparedEdit, appended_rows, appended_titles
 from raie.engine.edit.plan import EditPlan
-from raie.engine.edit.setup import keep_sample
 from raie.engine.model import SHARED_PREFIX, ModelView
 from raie.engine.regions.region_map import assign
 from raie.engine.training.loop import Schedule
@@ -41,7 +41,7 @@ PART = 128  # windows: at d = 64 smaller parts lose more on one thread than they
 
 @dataclass(frozen=True)
 class RegionWindows:
-    """What one region trains on and is judged on; replay: the part of its past that it trains on."""
+    """What one region trains on and is validated on; replay: the part of its past that it trains on."""
 
     new: Windows
     past: Windows
@@ -52,9 +52,9 @@ class RegionWindows:
 
 def _region_windows(view: ModelView, prepared: PreparedEdit, region: int, owner: np.ndarray) -> RegionWindows:
     """owner: regions [.] of the view's validation windows."""
-    rows, waited = prepared.plan.rows(region)
-    windows = concatenate([view.buffer.windows.take(waited), prepared.windows.take(rows)])
-    judged = windows.timestamp > prepared.judged_after
+    rows, buffered = prepared.plan.rows(region)
+    windows = concatenate([view.buffer.windows.take(buffered), prepared.windows.take(rows)])
+    judged = windows.timestamp > prepared.train_until
     new = windows.take(~judged)
     edit = view.settings.engine.edit
     past = view.replay(region) if region in view.content.regions else new.take(slice(0, 0))
@@ -67,20 +67,41 @@ def _all_region_windows(view: ModelView, prepared: PreparedEdit) -> dict[int, Re
     return {region: _region_windows(view, prepared, region, owner) for region in prepared.plan.touched}
 
 
-def pooled(each: Sequence[RegionWindows]) -> RegionWindows:
-    """The windows of several regions together.  Raises: InputError for none."""
+def pooled(parts: Sequence[RegionWindows]) -> RegionWindows:
+    """The windows of several regions together.
+
+    Args:
+        parts: of each region.
+
+    Returns:
+        The windows.
+
+    Raises:
+        InputError: for none.
+    """
     names = [field.name for field in fields(RegionWindows)]
-    return RegionWindows(*(concatenate([getattr(one, name) for one in each]) for name in names))
+    return RegionWindows(*(concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
-def _transitions(view: ModelView, prepared: PreparedEdit, each: Iterable[RegionWindows]) -> bytes | None:
-    """What followed what in the new and in all past windows of the touched regions."""
+def _transitions(view: ModelView, prepared: PreparedEdit, parts: Iterable[RegionWindows]) -> bytes | None:
+    """Item transition counts of the new and of all past windows of the touched regions."""
     rows = len(view.backbone.item_table()) + len(prepared.item_rows)
-    return transitions_of([part for one in each for part in (one.new, one.past)], view.settings.engine, rows)
+    return transitions_of(
+        [windows for part in parts for windows in (part.new, part.past)], view.settings.engine, rows
+    )
 
 
 def shared_task(view: ModelView, prepared: PreparedEdit, checkpoint: Path | None = None) -> TrainTask:
-    """The task of the adapter that trains on all touched regions together; the regions continue from it."""
+    """The task of the adapter that trains on all touched regions together; the regions continue from it.
+
+    Args:
+        view: the snapshot.
+        prepared: the edit, prepared.
+        checkpoint: file of the training's checkpoint; None for none.
+
+    Returns:
+        The task.
+    """
     windows = touched_windows(view, prepared)
     return replace(
         _task(view, prepared, SHARED, windows),
@@ -91,12 +112,31 @@ def shared_task(view: ModelView, prepared: PreparedEdit, checkpoint: Path | None
 
 
 def trial_task(view: ModelView, prepared: PreparedEdit) -> TrainTask:
-    """The shared task for an adapter that begins anew and counts nothing, which takes as long and reads no adapter."""
+    """The shared task for an adapter that begins anew and counts nothing, which takes as long and reads no adapter.
+
+    Args:
+        view: the snapshot.
+        prepared: the edit, prepared.
+
+    Returns:
+        The task.
+    """
     return _task(view, prepared, SHARED, touched_windows(view, prepared))
 
 
 def touched_windows(view: ModelView, prepared: PreparedEdit) -> RegionWindows:
-    """What the shared adapter of an edit trains on and is judged on. Raises: InputError where no region is touched."""
+    """What the shared adapter of an edit trains on and is validated on.
+
+    Args:
+        view: the snapshot.
+        prepared: the edit, prepared.
+
+    Returns:
+        The windows.
+
+    Raises:
+        InputError: where no region is touched.
+    """
     return pooled(list(_all_region_windows(view, prepared).values()))
 
 
@@ -115,9 +155,19 @@ def _last_shared(view: ModelView, plan: EditPlan) -> dict[str, bytes] | None:
 def region_tasks(
     view: ModelView, prepared: PreparedEdit, shared: Mapping[str, bytes] | None, folder: Path | None = None
 ) -> list[TrainTask]:
-    """One task per touched region; a new region begins with the adapter of its nearest one. folder: checkpoints."""
-    each = _all_region_windows(view, prepared)
-    counted = _transitions(view, prepared, each.values())
+    """One task per touched region; a new region begins with the adapter of its nearest one.
+
+    Args:
+        view: the snapshot.
+        prepared: the edit, prepared.
+        shared: blobs of the shared adapter; None where there is none.
+        folder: for checkpoints; None for none.
+
+    Returns:
+        The tasks, by region id.
+    """
+    by_region = _all_region_windows(view, prepared)
+    counted = _transitions(view, prepared, by_region.values())
     return [
         replace(
             _task(view, prepared, region, windows),
@@ -126,22 +176,38 @@ def region_tasks(
             transitions=counted,
             checkpoint=None if folder is None else folder / f"region-{region}.safetensors",
         )
-        for region, windows in each.items()
+        for region, windows in by_region.items()
     ]
 
 
 def own_epochs(edit: EditConfig, touched: int) -> int:
     """For how many epochs each of so many touched regions trains by itself.
 
-    None where one is touched alone: the shared adapter has then trained on the same windows, and is the region's own.
+    0 where one is touched alone: the shared adapter has then trained on the same windows, and is the region's own.
+
+    Args:
+        edit: options of the edit.
+        touched: how many regions the edit touches.
+
+    Returns:
+        Epochs.
     """
     return 0 if touched == 1 and edit.shared_epochs else edit.epochs
 
 
 def adapter_schedule(edit: EditConfig, region: int, seed: int, touched: int) -> Schedule:
-    """How long and how fast a region's adapter trains, or the shared one. seed: of the edit. touched: regions it touches.
+    """How long and how fast a region's adapter trains, or the shared one.
 
     Batches of the shared one pass in parts, because nothing else trains meanwhile.
+
+    Args:
+        edit: options of the edit.
+        region: its id, or SHARED.
+        seed: of the edit.
+        touched: regions it touches.
+
+    Returns:
+        The schedule.
     """
     seed = seed * 10_007 + region + 1
     if region == SHARED:
@@ -176,8 +242,17 @@ def task_of(
 ) -> TrainTask:
     """The task of an adapter that begins anew and counts nothing, of one region or of all together.
 
-    item_rows: [new items, d] of all items that came since the set-up, titles: theirs. seed: of the edit. touched: regions
-    that it touches.
+    Args:
+        view: the snapshot.
+        region: its id, or SHARED.
+        windows: of the region.
+        item_rows: [new items, d] of all items that came since the setup.
+        titles: of these items.
+        seed: of the edit.
+        touched: regions that the edit touches.
+
+    Returns:
+        The task.
     """
     config = view.settings.engine
     return TrainTask(
@@ -194,5 +269,5 @@ def task_of(
         adapter=config.adapter,
         schedule=adapter_schedule(config.edit, region, seed, touched),
         titles=titles,
-        own=view.own,
+        backbone_file=view.backbone_file,
     )

@@ -5,7 +5,7 @@ Legend: n windows, L positions, v item rows (row 0 is padding).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,16 @@ from torch import Tensor
 
 from raie.engine.data.windows import Windows
 
-__all__ = ["METRICS", "Difference", "mean_metrics", "paired_difference", "per_window", "ranks", "target_ranks"]
+__all__ = [
+    "METRICS",
+    "Difference",
+    "mean_metrics",
+    "paired_difference",
+    "paired_differences",
+    "per_window",
+    "ranks",
+    "target_ranks",
+]
 
 CUTOFFS = (5, 10, 20)
 METRICS = tuple(f"{name}@{k}" for name in ("Recall", "NDCG") for k in CUTOFFS)
@@ -22,11 +31,19 @@ DRAWN_COUNTS = 4_000_000  # bootstrap counts in memory at a time
 
 
 def target_ranks(scores: Tensor, targets: Tensor, context: Tensor) -> Tensor:
-    """Rank (1 is best) of each target among all items but those of its context: [n, v] -> [n].
+    """Rank (1 is best) of each target among all items but those of its context.
 
     The rank is counted, not sorted: items that score higher, plus items of equal score with a lower row. The target
     itself is never excluded. NaN never helps: an item that scores NaN counts as better than the target, and a target
     that scores NaN or minus infinity cannot be recommended, so its rank is v, worse than that of any other.
+
+    Args:
+        scores: [n, v], logits.
+        targets: int64 [n], item rows.
+        context: int64 [n, L], item rows.
+
+    Returns:
+        int64 [n].
     """
     rows = torch.arange(len(targets))
     own = scores[rows, targets].unsqueeze(1)
@@ -39,7 +56,16 @@ def target_ranks(scores: Tensor, targets: Tensor, context: Tensor) -> Tensor:
 
 
 def ranks(score: Callable[[Windows], Tensor], windows: Windows, batch: int = 256) -> np.ndarray:
-    """Ranks int64 [n] of the windows' targets under `score`: Windows -> scores [rows, v]."""
+    """Ranks of the windows' targets.
+
+    Args:
+        score: function of windows to scores.
+        windows: n of them.
+        batch: windows that are scored at a time.
+
+    Returns:
+        int64 [n].
+    """
     parts = []
     for start in range(0, len(windows.target), batch):
         part = windows.take(np.arange(start, min(start + batch, len(windows.target))))
@@ -49,7 +75,14 @@ def ranks(score: Callable[[Windows], Tensor], windows: Windows, batch: int = 256
 
 
 def per_window(rank: np.ndarray) -> dict[str, np.ndarray]:
-    """Recall@K and NDCG@K of each window, float64 [n], from its rank; with one target NDCG is 1 / log2(1 + rank)."""
+    """Recall@K and NDCG@K of each window; with one target NDCG is 1 / log2(1 + rank).
+
+    Args:
+        rank: int64 [n], 1 is best.
+
+    Returns:
+        float64 [n] by metric.
+    """
     gain = 1 / np.log2(1.0 + rank)
     return {
         **{f"Recall@{k}": (rank <= k).astype(np.float64) for k in CUTOFFS},
@@ -58,7 +91,14 @@ def per_window(rank: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def mean_metrics(rank: np.ndarray) -> dict[str, float]:
-    """Mean Recall@K and NDCG@K over windows; empty input gives NaN for each."""
+    """Mean Recall@K and NDCG@K over windows; empty input gives NaN for each.
+
+    Args:
+        rank: int64 [n], 1 is best.
+
+    Returns:
+        By metric.
+    """
     return {
         name: float(values.mean()) if len(values) else float("nan") for name, values in per_window(rank).items()
     }
@@ -82,19 +122,66 @@ def paired_difference(
     seed: int = 0,
     draws: int = 1000,
 ) -> Difference:
-    """Mean of after - before in `metric`, with a 95 % interval from a paired bootstrap by user, not by window.
+    """The mean change of one metric between two models on the same windows.
 
-    before, after: ranks [n] of the same windows. users: [n], whose they are. Without windows everything is NaN.
+    Args:
+        before: int64 [n], ranks of the windows' targets under the first model.
+        after: int64 [n], under the second.
+        users: [n], whose the windows are.
+        metric: one of METRICS.
+        seed: of the bootstrap.
+        draws: bootstrap samples.
+
+    Returns:
+        The mean of after - before, with a 95 % interval from a paired bootstrap by user, not by window; NaN without
+        windows.
     """
-    change = per_window(after)[metric] - per_window(before)[metric]
-    if not len(change):
-        return Difference(float("nan"), float("nan"), float("nan"))
+    return paired_differences(before, after, users, metrics=(metric,), seed=seed, draws=draws)[metric]
+
+
+def paired_differences(
+    before: np.ndarray,
+    after: np.ndarray,
+    users: np.ndarray,
+    *,
+    metrics: Sequence[str] = METRICS,
+    seed: int = 0,
+    draws: int = 1000,
+) -> dict[str, Difference]:
+    """The mean change of each metric; all metrics share the bootstrap samples, so each is as `paired_difference` has it.
+
+    Args:
+        before: int64 [n], ranks of the windows' targets under the first model.
+        after: int64 [n], under the second.
+        users: [n], whose the windows are.
+        metrics: some of METRICS.
+        seed: of the bootstrap.
+        draws: bootstrap samples.
+
+    Returns:
+        By metric the mean of after - before with its 95 % interval by user; NaN without windows.
+    """
+    if not len(before):
+        return {metric: Difference(float("nan"), float("nan"), float("nan")) for metric in metrics}
+    old, new = per_window(before), per_window(after)
+    changes = {metric: new[metric] - old[metric] for metric in metrics}
     _, owner = np.unique(users, return_inverse=True)
-    total, count = np.bincount(owner, change), np.bincount(owner)
-    generator = np.random.default_rng(seed)
-    share, means, step = np.full(len(count), 1 / len(count)), [], max(1, DRAWN_COUNTS // len(count))
+    totals, count = {metric: np.bincount(owner, change) for metric, change in changes.items()}, np.bincount(owner)
+    means: dict[str, list[np.ndarray]] = {metric: [] for metric in metrics}
+    for weight in _user_weights(len(count), draws, seed):
+        for metric, total in totals.items():
+            means[metric].append((weight @ total) / (weight @ count))
+    return {metric: _difference(changes[metric], np.concatenate(means[metric])) for metric in metrics}
+
+
+def _user_weights(users: int, draws: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each user counts in each bootstrap sample, int64 [., users], a part of the samples at a time."""
+    generator, share = np.random.default_rng(seed), np.full(users, 1 / users)
+    step = max(1, DRAWN_COUNTS // users)
     for start in range(0, draws, step):
-        weight = generator.multinomial(len(count), share, size=min(step, draws - start))  # [., users]
-        means.append((weight @ total) / (weight @ count))
-    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
+        yield generator.multinomial(users, share, size=min(step, draws - start))
+
+
+def _difference(change: np.ndarray, means: np.ndarray) -> Difference:
+    low, high = np.quantile(means, [0.025, 0.975])
     return Difference(float(change.mean()), float(low), float(high))

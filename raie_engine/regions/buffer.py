@@ -1,4 +1,7 @@
-"""The Add buffer: windows that belonged nowhere wait here, from edit to edit, until they can form a region."""
+"""The Add buffer: pending windows, which belong to no region, stay here from edit to edit until they can form one.
+
+Legend: m pending windows, d dimensions.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from raie.engine.arrays import Floats
 from raie.engine.bytes.arrays import pack, unpack
 from raie.engine.data.windows import Windows, concatenate, last_windows
 from raie.engine.errors import DamagedArtifact, InputError, WrongBackbone
-from raie.engine.regions.kmeans import Floats
 
 __all__ = ["AddBuffer"]
 
@@ -40,22 +43,49 @@ class AddBuffer:
 
     @classmethod
     def empty(cls, length: int, dimensions: int, space: str, *, times: bool = False) -> AddBuffer:
-        """A buffer that holds nothing, for windows of `length` items, with times or not, and vectors of `dimensions`."""
+        """A buffer that holds nothing.
+
+        Args:
+            length: context items of its windows.
+            dimensions: d of its vectors.
+            space: digest of the routing space.
+            times: whether its windows hold times.
+
+        Returns:
+            The buffer.
+        """
         windows = last_windows((), length, () if times else None)
         return cls(windows, np.zeros((0, dimensions), np.float32), space)
 
     def take(self, rows: npt.NDArray[Any]) -> AddBuffer:
-        """The windows of these rows (indices or mask)."""
+        """The windows of these rows (indices or mask).
+
+        Args:
+            rows: indices, mask or slice.
+
+        Returns:
+            The buffer.
+        """
         return AddBuffer(self.windows.take(rows), self.vectors[rows], self.space)
 
-    def extended(self, other: AddBuffer) -> AddBuffer:
-        """These windows, then the other's. Raises: WrongBackbone when the spaces differ."""
-        if other.space != self.space:
+    def extended(self, later: AddBuffer) -> AddBuffer:
+        """These windows, then the later ones.
+
+        Args:
+            later: a buffer of the same space.
+
+        Returns:
+            The buffer.
+
+        Raises:
+            WrongBackbone: when the spaces differ.
+        """
+        if later.space != self.space:
             raise WrongBackbone(
-                f"expected waiting windows of routing space {self.space[:12]}, found {other.space[:12]}"
+                f"expected pending windows of routing space {self.space[:12]}, found {later.space[:12]}"
             )
-        windows = concatenate([self.windows, other.windows])
-        return AddBuffer(windows, np.concatenate([self.vectors, other.vectors]), self.space)
+        windows = concatenate([self.windows, later.windows])
+        return AddBuffer(windows, np.concatenate([self.vectors, later.vectors]), self.space)
 
     def to_bytes(self) -> bytes:
         """Lossless bytes, equal in any process."""
@@ -64,12 +94,22 @@ class AddBuffer:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> AddBuffer:
-        """The buffer that `to_bytes` wrote. Raises: DamagedArtifact."""
+        """The buffer that `to_bytes` wrote.
+
+        Args:
+            data: the stored bytes.
+
+        Returns:
+            The value that was stored.
+
+        Raises:
+            DamagedArtifact: for bytes that hold no such value.
+        """
         dtypes = {"vectors": np.float32, "windows": np.uint8}
         header, arrays = unpack(data, "add_buffer", dtypes, {"vectors": "md", "windows": "b"})
         windows = Windows.from_bytes(arrays["windows"].tobytes())
         if len(windows) != len(arrays["vectors"]):
-            raise DamagedArtifact("expected one vector per waiting window; restore the blob")
+            raise DamagedArtifact("expected one vector per pending window; restore the blob")
         return cls(windows, arrays["vectors"], str(header.get("space")))
 
     @cached_property

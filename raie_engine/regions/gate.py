@@ -14,9 +14,10 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from raie.engine.arrays import Floats, Ints
 from raie.engine.config import GateConfig
 from raie.engine.errors import ConfigError
-from raie.engine.regions.kmeans import CHUNK, Floats, Ints, nearest_centre
+from raie.engine.regions.kmeans import CHUNK, nearest_centre
 from raie.engine.regions.region_map import RegionMap, angles, check_vectors
 from raie.engine.regions.von_mises_fisher import log_normaliser
 
@@ -64,7 +65,15 @@ class GatePolicy(Protocol):
     name: ClassVar[str]
 
     def decide(self, region_map: RegionMap, vectors: Floats) -> GateDecisions:
-        """The decision for every unit vector [n, d] of the map's routing space."""
+        """The decision for every unit vector [n, d] of the map's routing space.
+
+        Args:
+            region_map: of the snapshot.
+            vectors: float32 [n, d], routing vectors of norm 1.
+
+        Returns:
+            One action per window.
+        """
         ...
 
 
@@ -75,7 +84,15 @@ class RadiusGate:
     name: ClassVar[str] = "radius"
 
     def decide(self, region_map: RegionMap, vectors: Floats) -> GateDecisions:
-        """As `GatePolicy.decide`; an angle equal to R_k is an Update, one equal to R_max an Expand."""
+        """As `GatePolicy.decide`; an angle equal to R_k is an Update, one equal to R_max an Expand.
+
+        Args:
+            region_map: of the snapshot.
+            vectors: float32 [n, d], routing vectors of norm 1.
+
+        Returns:
+            One action per window.
+        """
         check_vectors(vectors, region_map)
         rows, cosines = nearest_centre(vectors, region_map.centres)
         angle = angles(cosines)
@@ -94,7 +111,15 @@ class NearestGate:
     name: ClassVar[str] = "nearest"
 
     def decide(self, region_map: RegionMap, vectors: Floats) -> GateDecisions:
-        """As `GatePolicy.decide`."""
+        """As `GatePolicy.decide`.
+
+        Args:
+            region_map: of the snapshot.
+            vectors: float32 [n, d], routing vectors of norm 1.
+
+        Returns:
+            One action per window.
+        """
         check_vectors(vectors, region_map)
         rows, cosines = nearest_centre(vectors, region_map.centres)
         nearest = region_map.ids[rows]
@@ -123,7 +148,15 @@ class PaperGate:
             )
 
     def decide(self, region_map: RegionMap, vectors: Floats) -> GateDecisions:
-        """As `GatePolicy.decide`. p* equal to `high` is not Add, a margin equal to `margin` is Update."""
+        """As `GatePolicy.decide`. p* equal to `high` is not Add, a margin equal to `margin` is Update.
+
+        Args:
+            region_map: of the snapshot.
+            vectors: float32 [n, d], routing vectors of norm 1.
+
+        Returns:
+            One action per window.
+        """
         check_vectors(vectors, region_map)
         k = len(region_map.ids)
         reach = 1 / (1 + (k - 1) * np.exp(-2 / self.temperature))  # cosines lie in [-1, 1]
@@ -147,7 +180,7 @@ class PosteriorGate:
     Beyond that region's R_max: Add. Inside its R_k and ahead of the runner-up by `margin`: Update. Else: Expand.
 
     A posterior is relative: a window far from everything still has a region with probability near 1. So Add asks
-    an absolute question, whether the window lies in the calibrated tail of its region's own set-up windows;
+    an absolute question, whether the window lies in the calibrated tail of its region's own setup windows;
     within one region the log-likelihood falls with the angle, so that tail is the angle beyond R_max. A window
     inside R_k that two regions claim about equally is an Expand, as in equation 4.
 
@@ -164,7 +197,15 @@ class PosteriorGate:
             raise ConfigError(f"gate.margin must lie in [0, 1], found {self.margin}; above 1 Update never happens")
 
     def decide(self, region_map: RegionMap, vectors: Floats) -> GateDecisions:
-        """As `GatePolicy.decide`; an angle equal to R_k or R_max is inside; equal posteriors: the lower id."""
+        """As `GatePolicy.decide`; an angle equal to R_k or R_max is inside; equal posteriors: the lower id.
+
+        Args:
+            region_map: of the snapshot.
+            vectors: float32 [n, d], routing vectors of norm 1.
+
+        Returns:
+            One action per window.
+        """
         check_vectors(vectors, region_map)
         d = region_map.centres.shape[1]
         offsets = np.array([log_normaliser(float(kappa), d) for kappa in region_map.concentration])
@@ -179,7 +220,17 @@ class PosteriorGate:
 
 
 def gate_from(config: GateConfig) -> GatePolicy:
-    """The gate that a configuration names. Raises: ConfigError when an operation can never happen."""
+    """The gate that a configuration names.
+
+    Args:
+        config: options of the gate.
+
+    Returns:
+        The gate.
+
+    Raises:
+        ConfigError: when an operation can never happen.
+    """
     if config.policy == "paper":
         return PaperGate(config.temperature, config.high, config.margin)
     if config.policy == "posterior":
@@ -188,7 +239,14 @@ def gate_from(config: GateConfig) -> GatePolicy:
 
 
 def gate_parameters(gate: GatePolicy) -> dict[str, Any]:
-    """A gate's own thresholds, to be recorded beside its name."""
+    """A gate's own thresholds, to be recorded beside its name.
+
+    Args:
+        gate: the routing gate.
+
+    Returns:
+        Numbers by name.
+    """
     return dataclasses.asdict(gate) if dataclasses.is_dataclass(gate) and not isinstance(gate, type) else {}
 
 

@@ -11,17 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from raie.engine.arrays import Floats, Ints
 from raie.engine.errors import InputError
 
 __all__ = ["KChoice", "KMeasurement", "choose_k", "nearest_centre", "nearest_two", "spherical_kmeans"]
-
-Floats: TypeAlias = npt.NDArray[np.float32]
-Ints: TypeAlias = npt.NDArray[np.int32]
 
 CHUNK = 4096
 """Windows per matrix product: a chunk's cosines to 64 centres (1 MB) stay in the processor's cache."""
@@ -47,15 +44,22 @@ class KMeasurement:
 
 @dataclass(frozen=True)
 class KChoice:
-    """The chosen K, the measurement of every K tried, and whether the chosen one is balanced."""
+    """The chosen K, and the measurement of every K tried."""
 
     k: int
     measured: tuple[KMeasurement, ...]
-    balanced: bool
 
 
 def nearest_centre(vectors: Floats, centres: Floats) -> tuple[Ints, Floats]:
-    """The position [n] of each vector's nearest centre and their cosine [n]; of equally near ones the first."""
+    """Each vector's nearest centre; of equally near ones the first.
+
+    Args:
+        vectors: float32 [n, d], routing vectors of norm 1.
+        centres: float32 [k, d], of norm 1.
+
+    Returns:
+        Its position int32 [n], and its cosine float32 [n].
+    """
     n, k = len(vectors), len(centres)
     labels = np.empty(n, np.int32)
     cosines = np.empty(n, np.float32)
@@ -71,7 +75,15 @@ def nearest_centre(vectors: Floats, centres: Floats) -> tuple[Ints, Floats]:
 
 
 def nearest_two(vectors: Floats, centres: Floats) -> tuple[Ints, Floats, Floats]:
-    """As `nearest_centre`, and the cosine [n] to the second nearest; k >= 2."""
+    """As `nearest_centre`, and the second nearest; k >= 2.
+
+    Args:
+        vectors: float32 [n, d], routing vectors of norm 1.
+        centres: float32 [k, d], of norm 1.
+
+    Returns:
+        The position [n] of the nearest, its cosine [n], and the cosine [n] of the second.
+    """
     labels, first = nearest_centre(vectors, centres)
     second = np.empty_like(first)
     for start in range(0, len(vectors), CHUNK):
@@ -84,13 +96,25 @@ def nearest_two(vectors: Floats, centres: Floats) -> tuple[Ints, Floats, Floats]
 def spherical_kmeans(
     vectors: Floats, k: int, seed: int, restarts: int = 5, points_per_centre: int = 1600
 ) -> tuple[Floats, Ints]:
-    """Unit centres [k, d] and the assignment [n] of every unit vector to its nearest one.
+    """Cluster unit vectors.
 
     A zero vector has no direction: it is assigned, but no centre comes from it.
 
-    Raises: InputError when the vectors hold fewer than k different directions.
-    Source: Dhillon and Modha, Machine Learning 42 (2001); seeding by Arthur and Vassilvitskii (k-means++, 2007)
-    with 1 - cos as the squared distance.
+    Args:
+        vectors: float32 [n, d], routing vectors of norm 1.
+        k: how many clusters.
+        seed: of everything random in it.
+        restarts: how many first centres are tried.
+        points_per_centre: vectors per centre that the fit reads.
+
+    Returns:
+        Unit centres [k, d], and the position [n] of every vector's nearest one.
+
+    Raises:
+        InputError: when the vectors hold fewer than k different directions.
+
+    Source: Dhillon and Modha, Machine Learning 42 (2001); seeding by Arthur and Vassilvitskii (k-means++, 2007) with 1
+    - cos as the squared distance.
     """
     generator = np.random.default_rng([seed, k])
     sample = _subsample(vectors, k * points_per_centre, generator)
@@ -123,12 +147,24 @@ def choose_k(
 ) -> KChoice:
     """The K with the highest silhouette on held-out windows, among those whose regions are balanced.
 
-    Centres are fitted on one random half of the windows and measured on the other. The silhouette of a window is
-    1 - a/b, with a and b its distances 1 - cos to the nearest and the second nearest centre. A K with a region
-    above 90 % or below `min_share` of the held-out windows is taken only when every K has one. Ties go to the
-    smaller K.
+    Centres are fitted on one random half of the windows and measured on the other. The silhouette of a window is 1 -
+    a/b, with a and b its distances 1 - cos to the nearest and the second nearest centre. A K with a region above 90 %
+    or below `min_share` of the held-out windows is taken only when every K has one. Ties go to the smaller K.
 
-    Raises: InputError when no candidate lies between 2 and half the number of windows.
+    Args:
+        vectors: float32 [n, d], routing vectors of norm 1.
+        candidates: values of K.
+        seed: of everything random in it.
+        min_share: smallest share of the windows that a region may hold.
+        restarts: of each fit.
+        points_per_centre: of each fit.
+
+    Returns:
+        The K and what every K measured.
+
+    Raises:
+        InputError: when no candidate lies between 2 and half the number of windows.
+
     Source: the simplified silhouette of Hruschka et al. (2004).
     """
     order = np.random.default_rng([seed, 0]).permutation(len(vectors))
@@ -143,7 +179,7 @@ def choose_k(
     )
     balanced = [m for m in measured if m.largest_share <= _LARGEST_SHARE and m.smallest_share >= min_share]
     best = max(balanced or measured, key=lambda m: (m.silhouette, -m.k))
-    return KChoice(best.k, measured, bool(balanced))
+    return KChoice(best.k, measured)
 
 
 def _measure(held: Floats, centres: Floats) -> KMeasurement:

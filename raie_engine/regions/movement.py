@@ -2,6 +2,7 @@
 
 Angles in radians. Every function takes and gives values; the rate is movement * n / (n + n0) for n windows, so few
 windows move a region little.
+Legend: n windows of a region, d dimensions.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from raie.engine.regions.kmeans import Floats
+from raie.engine.arrays import Floats
 from raie.engine.regions.region_map import LEAST_RADIUS, angles
 from raie.engine.regions.von_mises_fisher import concentration
 
@@ -54,13 +55,27 @@ def move_region(
     prior_strength: float,
     level: float,
 ) -> RegionShape:
-    """The region after its windows [n, d] of this edit; `expanding` [n] marks those that the gate called Expand.
+    """The region after the windows of an edit.
 
     The centre moves towards their mean direction, R towards the `level` quantile of their angles to the new centre
     (`grow`: never down), kappa towards their estimate. R never passes R_max, which stays.
 
+    Args:
+        shape: before it.
+        vectors: [n, d], of its windows.
+        expanding: mask [n] of those that the gate called Expand.
+        others: the other regions.
+        grow: whether R never shrinks.
+        movement: rate of the moving averages.
+        prior_strength: n0, windows by which a region resists.
+        level: quantile of the angles that R follows.
+
+    Returns:
+        The shape after it.
+
     Source: arXiv 2603.00638, equations 5 and 6; equation 8 as a limit, see `_kept_apart` and `_room`.
-    Departs from the paper: R follows a quantile as at set-up, instead of growing by a constant gap.
+
+    Departs from the paper: R follows a quantile as at setup, instead of growing by a constant gap.
     """
     rate = movement * len(vectors) / (len(vectors) + prior_strength)
     pull = np.where(expanding, _EXPAND_PULL, 1.0)
@@ -98,7 +113,7 @@ def _room(centre: Floats, others: Neighbours) -> float:
     """The radius at which the region would touch one that was apart from it.
 
     Balls that overlap already, as they do in many dimensions, are divided by which centre is nearest; for them
-    R_max, beyond which none of the region's own set-up windows lay, is the limit.
+    R_max, beyond which none of the region's own setup windows lay, is the limit.
     """
     room = (angles(others.centres @ centre) - others.radius)[others.apart]
     return float(room.min()) if len(room) else float(np.pi)

@@ -1,8 +1,9 @@
 """New regions from the windows that belong nowhere: cluster them, and keep what looks like a region.
 
-Legend: m waiting windows, d dimensions. Angles in radians. A cluster becomes a region when it is large enough, not
+Legend: m pending windows, d dimensions. Angles in radians. A cluster becomes a region when it is large enough, not
 much looser than the loosest region there is, and its centre lies outside the region whose centre is nearest. A cluster
-whose centre lies inside that region is its fringe: its windows go to the nearest region as Expand. All else waits on.
+whose centre lies inside that region is its fringe: its windows go to the nearest region as Expand. All else
+stays pending.
 """
 
 from __future__ import annotations
@@ -12,15 +13,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from raie.engine.arrays import Floats, Ints
 from raie.engine.config import RegionConfig
 from raie.engine.errors import InputError
-from raie.engine.regions.kmeans import Floats, Ints, nearest_centre, spherical_kmeans
+from raie.engine.regions.kmeans import nearest_centre, spherical_kmeans
 from raie.engine.regions.region_map import RegionMap, angles, region_shape
 
 __all__ = ["NewRegion", "propose_regions"]
 
 _LOOSENESS = 1.25
-"""A new region's radius may be this many times the largest R_max: the new is not yet learnt and lies wider."""
+"""A new region's radius may be this many times the largest R_max: the new is not yet learned and lies wider."""
 
 _TRIM = 3.0 * 1.4826  # median absolute deviations; the factor makes them standard deviations of a normal spread
 
@@ -42,9 +44,21 @@ class NewRegion:
 def propose_regions(
     region_map: RegionMap, vectors: Floats, config: RegionConfig, *, min_region: int, max_added: int, seed: int
 ) -> tuple[tuple[NewRegion, ...], Ints]:
-    """The new regions, largest first, and for each waiting vector [m] the existing region it goes to, -1 for none.
+    """The new regions, largest first.
+
+    Args:
+        region_map: of the snapshot.
+        vectors: [m, d], of the pending windows.
+        config: the options.
+        min_region: smallest new region, in windows.
+        max_added: most new regions.
+        seed: of everything random in it.
+
+    Returns:
+        The regions, and for each pending vector int32 [m] the existing region it goes to, -1 for none.
 
     Source: arXiv 2603.00638, equation 6.
+
     Departs from the paper: clusters too close to each other are merged and outliers trimmed, so that K of the
     clustering need not be known; a cluster must pass the tests above before it is a region.
     """
@@ -69,7 +83,7 @@ def propose_regions(
 
 
 def _clusters(vectors: Floats, min_region: int, max_added: int, seed: int) -> list[npt.NDArray[np.int64]]:
-    """Rows of each cluster: twice as many as may be added, so that strays need not share one with a region."""
+    """Rows of each cluster: twice as many as may be added, so that outliers need not share one with a region."""
     directed = np.flatnonzero(vectors.any(axis=1))
     for k in range(min(2 * max_added, 2 * len(directed) // min_region), 0, -1):
         try:
@@ -98,7 +112,7 @@ def _merged(
 
 
 def _trimmed(vectors: Floats, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The rows without those much farther from the centre than most: k-means hands every stray to some cluster."""
+    """The rows without those much farther from the centre than most: k-means hands every outlier to some cluster."""
     spread = angles(vectors[rows] @ _direction(vectors[rows]))
     middle = np.median(spread)
     deviation = np.median(np.abs(spread - middle))

@@ -14,10 +14,11 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from raie.engine.arrays import Floats, Ints
 from raie.engine.bytes.arrays import pack, unpack
 from raie.engine.config import RegionConfig
 from raie.engine.errors import DamagedArtifact, InputError, NotFinite, WrongBackbone
-from raie.engine.regions.kmeans import Floats, Ints, KChoice, choose_k, nearest_centre, spherical_kmeans
+from raie.engine.regions.kmeans import KChoice, choose_k, nearest_centre, spherical_kmeans
 from raie.engine.regions.von_mises_fisher import concentration
 
 __all__ = [
@@ -96,14 +97,31 @@ class RegionMap:
         return whole.hexdigest()
 
     def position(self, region: int) -> int:
-        """The row of a region id. Raises: InputError for an id that the map does not hold."""
+        """The row of a region id.
+
+        Args:
+            region: its id.
+
+        Returns:
+            The row.
+
+        Raises:
+            InputError: for an id that the map does not hold.
+        """
         row = int(np.searchsorted(self.ids, region))
         if row == len(self.ids) or self.ids[row] != region:
             raise InputError(f"expected one of the regions {self.ids.tolist()}, found {region}")
         return row
 
     def require_space(self, space: str) -> None:
-        """Raises: WrongBackbone when vectors of another routing space would be compared with these centres."""
+        """Checks that vectors and centres are of one routing space.
+
+        Args:
+            space: digest of the routing space.
+
+        Raises:
+            WrongBackbone: for another space.
+        """
         if space != self.space:
             raise WrongBackbone(
                 f"expected vectors of routing space {self.space[:12]}, found {space[:12]}; "
@@ -112,7 +130,19 @@ class RegionMap:
 
     @classmethod
     def from_states(cls, states: Mapping[int, bytes], space: str) -> RegionMap:
-        """The map whose regions have these states. Raises: DamagedArtifact, WrongBackbone (another space)."""
+        """The map whose regions have these states.
+
+        Args:
+            states: bytes by region id.
+            space: digest of the routing space.
+
+        Returns:
+            The map.
+
+        Raises:
+            DamagedArtifact: for bytes that hold no such value.
+            WrongBackbone: for another space.
+        """
         read = [_read_state(states[region], region, space) for region in sorted(states)]
         if not read:
             raise DamagedArtifact("expected at least one region's state, found none")
@@ -133,7 +163,15 @@ _STATE_AXES = {name: "1d" if name == "centres" else "1" for name in _STATE_ARRAY
 
 
 def region_state(region_map: RegionMap, region: int) -> bytes:
-    """One region's state, lossless and equal in any process; it depends on no other region."""
+    """One region's state, lossless and equal in any process; it depends on no other region.
+
+    Args:
+        region_map: of the snapshot.
+        region: its id.
+
+    Returns:
+        Bytes that depend on no other region.
+    """
     row = region_map.position(region)
     arrays = {
         name: np.asarray(getattr(region_map, name)[row : row + 1], kind) for name, kind in _STATE_ARRAYS.items()
@@ -153,18 +191,42 @@ def _read_state(data: bytes, region: int, space: str) -> dict[str, npt.NDArray[n
 
 
 def assign(region_map: RegionMap, vectors: Floats) -> Ints:
-    """The id [n] of the region whose centre is nearest; of equally near ones the lower id."""
+    """The id [n] of the region whose centre is nearest; of equally near ones the lower id.
+
+    Args:
+        region_map: of the snapshot.
+        vectors: float32 [n, d], routing vectors of norm 1.
+
+    Returns:
+        int32 [n].
+    """
     check_vectors(vectors, region_map)
     return region_map.ids[nearest_centre(vectors, region_map.centres)[0]]
 
 
 def angles(cosines: npt.NDArray[np.floating]) -> Floats:
-    """Angles in radians of cosines that rounding may have pushed past 1."""
+    """Angles in radians of cosines that rounding may have pushed past 1.
+
+    Args:
+        cosines: any shape.
+
+    Returns:
+        float32 of the same shape.
+    """
     return np.asarray(np.arccos(np.clip(cosines, -1.0, 1.0)), np.float32)
 
 
 def check_vectors(vectors: Floats, region_map: RegionMap) -> None:
-    """Raises: WrongBackbone for another number of dimensions, NotFinite with the number of bad rows."""
+    """Checks vectors before a decision.
+
+    Args:
+        vectors: [n, d].
+        region_map: of the snapshot.
+
+    Raises:
+        WrongBackbone: for another number of dimensions.
+        NotFinite: with the number of bad rows.
+    """
     d = region_map.centres.shape[1]
     if vectors.ndim != 2 or vectors.shape[1] != d:
         raise WrongBackbone(f"expected vectors [n, {d}] of the map's routing space, found shape {vectors.shape}")
@@ -177,7 +239,16 @@ def check_vectors(vectors: Floats, region_map: RegionMap) -> None:
 
 
 def choose_regions(vectors: Floats, config: RegionConfig, seed: int) -> KChoice:
-    """What every K from 2 to config.max_regions measures on these windows, and which one is taken."""
+    """What every K from 2 to config.max_regions measures on these windows, and which one is taken.
+
+    Args:
+        vectors: float32 [n, d], routing vectors of norm 1.
+        config: the options.
+        seed: of everything random in it.
+
+    Returns:
+        The K and what every K measured.
+    """
     return choose_k(
         vectors,
         range(2, config.max_regions + 1),
@@ -191,16 +262,27 @@ def choose_regions(vectors: Floats, config: RegionConfig, seed: int) -> KChoice:
 def fit_regions(
     vectors: Floats, config: RegionConfig, seed: int, space: str, regions: int = 0
 ) -> tuple[RegionMap, Ints]:
-    """Cluster the set-up windows' unit vectors [n, d] into regions 0 to K-1: the map, and each window's region
-    [n].
+    """Cluster the setup windows into regions 0 to K-1.
 
-    K is `regions`, else config.regions, else what `choose_regions` takes. R_k is the q-quantile of the members'
-    angles to c_k, and kappa_k follows from their mean cosine. R_max is the max_quantile of the angles, or slack
-    times R_k if that is larger and does not pass the midpoint to the nearest other centre: data may lie beyond
-    the midpoint (in many dimensions it does), invented room may not.
+    R_k is the q-quantile of the members' angles to c_k, and kappa_k follows from their mean cosine. R_max is the
+    max_quantile of the angles, or slack times R_k if that is larger and does not pass the midpoint to the nearest
+    other centre: data may lie beyond the midpoint (in many dimensions it does), invented room may not.
 
-    Raises: InputError for too few different windows.
+    Args:
+        vectors: float32 [n, d], routing vectors of norm 1.
+        config: the options.
+        seed: of everything random in it.
+        space: digest of the routing space.
+        regions: K; 0 for config.regions, or else what `choose_regions` takes.
+
+    Returns:
+        The map, and each window's region int32 [n].
+
+    Raises:
+        InputError: for too few different windows.
+
     Source: arXiv 2603.00638, phase 1; Banerjee et al. (2005) for kappa.
+
     Departs from the paper: R_max is calibrated per region instead of being one constant.
     """
     k = regions or config.regions or choose_regions(vectors, config, seed).k
@@ -223,7 +305,19 @@ def fit_regions(
 def region_shape(
     members: Floats, centre: Floats, quantile: float, max_quantile: float, slack: float, midpoint: float
 ) -> tuple[float, float, float]:
-    """R_k, R_max (radians) and kappa of a centre's windows; midpoint: half the way to the nearest other."""
+    """The shape of a region from its windows.
+
+    Args:
+        members: float32 [n, d], their vectors.
+        centre: float32 [d].
+        quantile: q of R_k.
+        max_quantile: of R_max.
+        slack: R_max is at least slack times R_k on this side of the midpoint.
+        midpoint: radians, half the way to the nearest other centre.
+
+    Returns:
+        R_k and R_max in radians, and kappa.
+    """
     cosines = (members @ centre).astype(np.float64)
     spread = angles(cosines)
     radius = max(float(np.quantile(spread, quantile)), LEAST_RADIUS)

@@ -1,8 +1,9 @@
 """The routing space: where windows are compared, after what all encodings share has been taken out.
 
-z = normalise(P (e - m)), with e a window's encoding by the bare frozen backbone, m the mean set-up encoding and
+z = normalise(P (e - m)), with e a window's encoding by the frozen backbone, m the mean setup encoding and
 P the projection off the top principal components. Without the mean taken out all windows look alike and the
 decisions are noise. A space belongs to one backbone, and vectors of two spaces are never compared.
+Legend: n windows, d dimensions, c removed components.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from functools import cached_property
 
 import numpy as np
 
+from raie.engine.arrays import Floats
 from raie.engine.bytes.arrays import pack, unpack
 from raie.engine.errors import InputError, NotFinite, WrongBackbone
-from raie.engine.regions.kmeans import CHUNK, Floats
+from raie.engine.regions.kmeans import CHUNK
 
 __all__ = ["RoutingSpace", "fit_space"]
 
@@ -29,9 +31,17 @@ class RoutingSpace:
     backbone_digest: str
 
     def project(self, encodings: Floats) -> Floats:
-        """Unit vectors [n, d] of encodings [n, d]; an encoding equal to the mean has no direction and stays zero.
+        """Encodings as unit vectors; an encoding equal to the mean has no direction and stays zero.
 
-        Raises: WrongBackbone for another number of dimensions, NotFinite with the number of bad rows.
+        Args:
+            encodings: float32 [n, d].
+
+        Returns:
+            float32 [n, d].
+
+        Raises:
+            WrongBackbone: for another number of dimensions.
+            NotFinite: with the number of bad rows.
         """
         d = len(self.mean)
         if encodings.ndim != 2 or encodings.shape[1] != d:
@@ -48,7 +58,14 @@ class RoutingSpace:
         return vectors
 
     def require_backbone(self, digest: str) -> None:
-        """Raises: WrongBackbone when encodings come from another backbone than the one the space was fitted on."""
+        """Checks that encodings come from the backbone that the space was fitted on.
+
+        Args:
+            digest: of the backbone.
+
+        Raises:
+            WrongBackbone: for another one.
+        """
         if digest != self.backbone_digest:
             raise WrongBackbone(
                 f"expected encodings of backbone {self.backbone_digest[:12]}, found backbone {digest[:12]}; "
@@ -62,7 +79,17 @@ class RoutingSpace:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> RoutingSpace:
-        """The space that `to_bytes` wrote. Raises: DamagedArtifact."""
+        """The space that `to_bytes` wrote.
+
+        Args:
+            data: the stored bytes.
+
+        Returns:
+            The value that was stored.
+
+        Raises:
+            DamagedArtifact: for bytes that hold no such value.
+        """
         dtypes = {"mean": np.float32, "components": np.float32}
         header, arrays = unpack(data, "routing_space", dtypes, {"mean": "d", "components": "cd"})
         return cls(arrays["mean"], arrays["components"], str(header.get("backbone")))
@@ -74,10 +101,22 @@ class RoutingSpace:
 
 
 def fit_space(encodings: Floats, remove_components: int, backbone_digest: str) -> RoutingSpace:
-    """The routing space of set-up encodings [n, d].
+    """The routing space of setup encodings.
 
-    Raises: NotFinite with the number of bad rows; InputError for no window or too many components.
+    Args:
+        encodings: float32 [n, d].
+        remove_components: principal components to take out.
+        backbone_digest: whose encodings these are.
+
+    Returns:
+        The space.
+
+    Raises:
+        NotFinite: with the number of bad rows.
+        InputError: for no window or too many components.
+
     Source: Mu and Viswanath, "All-but-the-Top" (ICLR 2018), for taking out the mean and the top components.
+
     Departs from the paper: arXiv 2603.00638 clusters raw normalised encodings.
     """
     n, d = encodings.shape

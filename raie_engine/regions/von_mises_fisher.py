@@ -24,6 +24,13 @@ _EXPANSION_ORDER = 40.0
 def concentration(mean_cosine: float, dimensions: int) -> float:
     """kappa of windows whose mean cosine to their centre is `mean_cosine`, within CONCENTRATION_RANGE.
 
+    Args:
+        mean_cosine: of windows to their centre.
+        dimensions: d.
+
+    Returns:
+        kappa.
+
     Source: Banerjee et al., JMLR 6 (2005), equation 4.4: kappa = r (d - r^2) / (1 - r^2).
     """
     low, high = CONCENTRATION_RANGE
@@ -36,7 +43,16 @@ def concentration(mean_cosine: float, dimensions: int) -> float:
 def log_normaliser(kappa: float, dimensions: int) -> float:
     """log C_d(kappa) = (d/2 - 1) log kappa - (d/2) log 2 pi - log I_{d/2-1}(kappa).
 
-    Raises: InputError for fewer than 2 dimensions or kappa <= 0.
+    Args:
+        kappa: concentration.
+        dimensions: d.
+
+    Returns:
+        The logarithm.
+
+    Raises:
+        InputError: for fewer than 2 dimensions or kappa <= 0.
+
     Source: Banerjee et al. (2005), equation 2.2.
     """
     if dimensions < 2 or not kappa > 0:
@@ -49,6 +65,13 @@ def log_bessel(order: float, x: float) -> float:
     """log I_order(x), the modified Bessel function of the first kind, for order >= 0 and x > 0.
 
     Small orders are reached from two high ones by I_{v-1} = I_{v+1} + (2v/x) I_v, stable in that direction.
+
+    Args:
+        order: at least 0.
+        x: above 0.
+
+    Returns:
+        The logarithm.
     """
     steps = max(0, math.ceil(_EXPANSION_ORDER - order))
     top = order + steps

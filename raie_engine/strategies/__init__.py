@@ -15,10 +15,19 @@ from raie.engine.strategies.never import NEVER
 from raie.engine.strategies.peso import PESO
 from raie.engine.strategies.random_regions import RANDOM_REGIONS
 from raie.engine.strategies.region_edits import RAIE
-from raie.engine.strategies.task_data import Learnt, Lesson, Score, State, Strategy, lesson_of
+from raie.engine.strategies.task_data import LearnedState, Score, State, Strategy, TaskData, task_data_of
 from raie.engine.strategies.with_counts import with_counts
 
-__all__ = ["STRATEGIES", "Learnt", "Lesson", "Score", "State", "Strategy", "lesson_of", "strategy_named"]
+__all__ = [
+    "STRATEGIES",
+    "LearnedState",
+    "Score",
+    "State",
+    "Strategy",
+    "TaskData",
+    "strategy_named",
+    "task_data_of",
+]
 
 _COUNTED = "+counts"
 
@@ -43,7 +52,14 @@ STRATEGIES: Mapping[str, Strategy] = {
 
 
 def strategy_named(name: str) -> Strategy | None:
-    """One of STRATEGIES, or one that does not count by itself with the counts that RAIE has: "replay+counts"."""
+    """A strategy by its key, or one that trains with item transition counts beside it: "replay+counts".
+
+    Args:
+        name: the key.
+
+    Returns:
+        The strategy; None for an unknown key.
+    """
     plain = STRATEGIES.get(name.removesuffix(_COUNTED))
     if plain is None or not name.endswith(_COUNTED):
         return plain

@@ -5,35 +5,40 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from torch import Tensor
-
-from raie.engine.backbones import Contexts
 from raie.engine.config import AdapterConfig
 from raie.engine.data.windows import Windows
-from raie.engine.strategies.task_data import Learnt, Lesson, Score, State, Strategy
+from raie.engine.strategies.task_data import LearnedState, Score, State, Strategy, TaskData
 from raie.engine.strategies.tuning import adapter_of, count, seen, tune
 from raie.engine.training.adapter import Adapter, fresh_adapter
+from raie.engine.training.loop import Loss
 from raie.engine.training.train_adapter import adapter_scores, next_item_loss, touched_items, trainable
 
 __all__ = ["GLOBAL_LORA", "REPLAY", "WIDE_LORA", "evolved", "score", "train_one"]
 
-Loss = Callable[[Contexts, Tensor], Tensor]
-
 
 def evolved(
-    state: State, lesson: Lesson, *, loss: Callable[[Adapter], Loss] | None = None, replays: bool = False
-) -> Learnt:
-    """The state's adapter, or a fresh one, after training on the lesson.
+    state: State, task_data: TaskData, *, loss: Callable[[Adapter], Loss] | None = None, replays: bool = False
+) -> LearnedState:
+    """The state's adapter, or a fresh one, after training on the task data.
 
-    loss: of the live adapter, where it is not the loss that all share.
+    Args:
+        state: what the strategy has learned so far.
+        task_data: the edit's.
+        loss: of the live adapter, where it is not the loss that all share.
+        replays: whether past windows are trained on too.
+
+    Returns:
+        The adapter and its cost.
     """
-    start = adapter_of(state, lesson.backbone)
-    adapter, passes = train_one(lesson, start, seen(lesson, replays=replays), loss=loss, retained=replays)
-    return Learnt(adapter.to_blobs(), passes, count(adapter.parameters()))
+    start = adapter_of(state, task_data.backbone)
+    adapter, samples_seen = train_one(
+        task_data, start, seen(task_data, replays=replays), loss=loss, retained=replays
+    )
+    return LearnedState(adapter.to_blobs(), samples_seen, count(adapter.parameters()))
 
 
 def train_one(
-    lesson: Lesson,
+    task_data: TaskData,
     start: Adapter | None,
     windows: Windows,
     *,
@@ -43,30 +48,51 @@ def train_one(
     share: float = 1.0,
     config: AdapterConfig | None = None,
 ) -> tuple[Adapter, int]:
-    """One adapter, fresh or continuing `start`, trained on the windows, and how many were passed.
+    """One adapter, fresh or continuing another, trained on the windows.
 
-    rows: the windows whose items get rows of their own; the new ones unless others are given. share: of the passes.
+    Args:
+        task_data: the edit's.
+        start: the adapter to continue; None for a fresh one.
+        windows: to train on.
+        rows: windows whose items get rows of their own; the new ones unless others are given.
+        loss: of the live adapter, where it is not the loss that all share.
+        retained: whether past windows validate too.
+        share: of the training samples that an edit may see.
+        config: size of the adapter, where it is not the one that all share.
+
+    Returns:
+        The adapter, and training samples seen.
     """
-    backbone, touched = lesson.backbone, touched_items(lesson.new if rows is None else rows)
-    live = trainable(fresh_adapter(backbone, config or lesson.config.adapter, touched, lesson.seed, start))
-    made = loss(live) if loss else next_item_loss(backbone, live, lesson.config.windows.stride)
+    backbone, item_ids = task_data.backbone, touched_items(task_data.new if rows is None else rows)
+    live = trainable(fresh_adapter(backbone, config or task_data.config.adapter, item_ids, task_data.seed, start))
+    made = loss(live) if loss else next_item_loss(backbone, live, task_data.config.windows.stride)
     score = adapter_scores(backbone, live)
-    passes = tune(live.parameters(), made, score, lesson, windows, retained=retained, share=share)
-    return live.with_parameters({name: value.detach() for name, value in live.parameters().items()}), passes
+    samples_seen = tune(live.parameters(), made, score, task_data, windows, retained=retained, share=share)
+    return live.with_parameters({name: value.detach() for name, value in live.parameters().items()}), samples_seen
 
 
-def score(state: State, lesson: Lesson) -> Score:
-    """Scores under the state's adapter, or under the bare backbone before the first lesson."""
-    return adapter_scores(lesson.backbone, adapter_of(state, lesson.backbone))
+def score(state: State, task_data: TaskData) -> Score:
+    """Scores under the state's adapter, or under the frozen backbone before the first edit.
+
+    Args:
+        state: what the strategy has learned so far.
+        task_data: the edit's.
+
+    Returns:
+        Function of windows to scores.
+    """
+    return adapter_scores(task_data.backbone, adapter_of(state, task_data.backbone))
 
 
-def _wide(state: State, lesson: Lesson) -> Learnt:
-    """An adapter with as much rank as all regions of the set-up have together."""
-    regions, one = len(lesson.base.content.regions), lesson.config.adapter
-    config = replace(one, rank=one.rank * regions, alpha=one.alpha * regions, item_rank=one.item_rank * regions)
-    start = adapter_of(state, lesson.backbone)
-    adapter, passes = train_one(lesson, start, lesson.new, config=config)
-    return Learnt(adapter.to_blobs(), passes, count(adapter.parameters()))
+def _wide(state: State, task_data: TaskData) -> LearnedState:
+    """An adapter with as much rank as all regions of the setup have together."""
+    regions, size = len(task_data.base.content.regions), task_data.config.adapter
+    config = replace(
+        size, rank=size.rank * regions, alpha=size.alpha * regions, item_rank=size.item_rank * regions
+    )
+    start = adapter_of(state, task_data.backbone)
+    adapter, samples_seen = train_one(task_data, start, task_data.new, config=config)
+    return LearnedState(adapter.to_blobs(), samples_seen, count(adapter.parameters()))
 
 
 GLOBAL_LORA = Strategy("global LoRA", "arXiv 2106.09685", evolved, score)
@@ -74,7 +100,7 @@ WIDE_LORA = Strategy("global LoRA, total rank", "a LoRA as large as all regions 
 REPLAY = Strategy(
     "Replay",
     "global LoRA and a sample of the past",
-    lambda state, lesson: evolved(state, lesson, replays=True),
+    lambda state, task_data: evolved(state, task_data, replays=True),
     score,
     replays=True,
 )

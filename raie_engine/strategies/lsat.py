@@ -14,7 +14,7 @@ import torch
 
 from raie.engine.evaluation.metrics import mean_metrics, ranks
 from raie.engine.strategies.global_adapter import train_one
-from raie.engine.strategies.task_data import Learnt, Lesson, Score, State, Strategy
+from raie.engine.strategies.task_data import LearnedState, Score, State, Strategy, TaskData
 from raie.engine.strategies.tuning import adapter_of, count
 from raie.engine.training.adapter import Adapter
 from raie.engine.training.train_adapter import adapter_scores
@@ -25,54 +25,65 @@ WEIGHTS = (0.5, 0.25, 0.75)
 
 
 def merged(long: Adapter, short: Adapter, weight: float) -> Adapter:
-    """weight x long + (1 - weight) x short: an adapter of both ranks together, whose item rows speak of both's items."""
+    """weight x long + (1 - weight) x short, as one adapter of both ranks together.
+
+    Args:
+        long: the long-term adapter.
+        short: the short-term adapter.
+        weight: of the long-term one, in [0, 1].
+
+    Returns:
+        The adapter; its item updates are of both's items.
+    """
     parts = ((long, weight), (short, 1 - weight))
-    touched = torch.unique(torch.cat([long.touched, short.touched]))
-    places = [torch.searchsorted(touched, one.touched) for one, _ in parts]
+    item_ids = torch.unique(torch.cat([long.item_ids, short.item_ids]))
+    item_slots = [torch.searchsorted(item_ids, adapter.item_ids) for adapter, _ in parts]
     lora = {}
     for name in long.lora:
         down = name.endswith("lora_A.weight")
-        each = [one.lora[name] * (1.0 if down else share) for one, share in parts]
-        lora[name] = torch.cat(each, dim=0 if down else 1)
-    a = [torch.zeros(len(touched), one.a.shape[1]) for one, _ in parts]
-    bias = torch.zeros(len(touched))
-    for (one, share), place, rows in zip(parts, places, a, strict=True):
-        rows[place] = one.a * share
-        bias[place] += one.bias * share
+        blocks = [adapter.lora[name] * (1.0 if down else share) for adapter, share in parts]
+        lora[name] = torch.cat(blocks, dim=0 if down else 1)
+    item_lora_a = [torch.zeros(len(item_ids), adapter.item_lora_a.shape[1]) for adapter, _ in parts]
+    bias = torch.zeros(len(item_ids))
+    for (adapter, share), slots, rows in zip(parts, item_slots, item_lora_a, strict=True):
+        rows[slots] = adapter.item_lora_a * share
+        bias[slots] += adapter.bias * share
     return replace(
         long,
         rank=long.rank + short.rank,
         alpha=long.alpha + short.alpha,  # of two equally shaped adapters: the scaling stays
         lora=lora,
-        touched=touched,
-        a=torch.cat(a, dim=1),
-        b=torch.cat([long.b, short.b]),
+        item_ids=item_ids,
+        item_lora_a=torch.cat(item_lora_a, dim=1),
+        item_lora_b=torch.cat([long.item_lora_b, short.item_lora_b]),
         bias=bias,
-        visible=short.visible,
+        vocab_size=short.vocab_size,
     )
 
 
-def _learn(state: State, lesson: Lesson) -> Learnt:
-    start = adapter_of(_part(state, "long"), lesson.backbone)
-    share = len(lesson.new) / (len(lesson.new) + len(lesson.replay))
-    long, first = train_one(lesson, start, lesson.replay, rows=lesson.replay, retained=True, share=1 - share)
-    short, second = train_one(lesson, None, lesson.new, share=share)
+def _learn(state: State, task_data: TaskData) -> LearnedState:
+    start = adapter_of(_part(state, "long"), task_data.backbone)
+    share = len(task_data.new) / (len(task_data.new) + len(task_data.replay))
+    long, first = train_one(
+        task_data, start, task_data.replay, rows=task_data.replay, retained=True, share=1 - share
+    )
+    short, second = train_one(task_data, None, task_data.new, share=share)
 
-    def found(adapter: Adapter) -> float:
-        return mean_metrics(ranks(adapter_scores(lesson.backbone, adapter), lesson.validation))["NDCG@10"]
+    def validation_score(adapter: Adapter) -> float:
+        return mean_metrics(ranks(adapter_scores(task_data.backbone, adapter), task_data.validation))["NDCG@10"]
 
-    best = max((merged(long, short, weight) for weight in WEIGHTS), key=found)
+    best = max((merged(long, short, weight) for weight in WEIGHTS), key=validation_score)
     blobs = {f"long/{role}": data for role, data in long.to_blobs().items()}
     blobs |= {f"merged/{role}": data for role, data in best.to_blobs().items()}
-    return Learnt(blobs, first + second, count(long.parameters()) + count(short.parameters()))
+    return LearnedState(blobs, first + second, count(long.parameters()) + count(short.parameters()))
 
 
 def _part(state: State, name: str) -> State:
     return {role.removeprefix(f"{name}/"): data for role, data in state.items() if role.startswith(f"{name}/")}
 
 
-def _score(state: State, lesson: Lesson) -> Score:
-    return adapter_scores(lesson.backbone, adapter_of(_part(state, "merged"), lesson.backbone))
+def _score(state: State, task_data: TaskData) -> Score:
+    return adapter_scores(task_data.backbone, adapter_of(_part(state, "merged"), task_data.backbone))
 
 
 LSAT = Strategy(

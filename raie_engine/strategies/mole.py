@@ -1,4 +1,4 @@
-"""MoLE: LoRA experts side by side in every layer, mixed by a gate that is learnt with them.
+"""MoLE: LoRA experts side by side in every layer, mixed by a gate that is learned with them.
 
     delta(x) = sum over experts e of g_e(x) B_e A_e x,   g = softmax(W x)
 
@@ -6,7 +6,7 @@ Source: Wu et al., Mixture of LoRA Experts, arXiv 2404.13628: a gate per layer, 
 expert alone.
 Departs from it: the experts are trained here, together with the gate, instead of being taken from other tasks; the gate
 reads the layer's input at each position. (RAIE's published code trains neither.)
-Legend: n windows, L positions, e experts, r rank of each.
+Legend: n windows, L positions, d hidden size, e experts, r rank of each.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from raie.engine.backbones import Backbone, Contexts
-from raie.engine.strategies.task_data import Learnt, Lesson, Score, State, Strategy
+from raie.engine.strategies.task_data import LearnedState, Score, State, Strategy, TaskData
 from raie.engine.strategies.tuning import adapter_of, count, tune
 from raie.engine.training.adapter import Adapter, fresh_adapter, rows_read
 from raie.engine.training.train_adapter import adapter_scores, next_item_loss, touched_items, trainable
@@ -54,14 +54,23 @@ class MixedDelta:
         return out
 
     def read(self, items: Tensor) -> Tensor:
-        """Of items [n, L]: [n, L, d]. The experts share their item rows."""
+        """The update of the rows that are read for items; the experts share it.
+
+        Args:
+            items: item rows [n, L].
+
+        Returns:
+            [n, L, d].
+        """
         return rows_read(self.adapter, items)
 
 
-def _learn(state: State, lesson: Lesson) -> Learnt:
-    live, gates = _begun(state, lesson)
+def _learn(state: State, task_data: TaskData) -> LearnedState:
+    live, gates = _begun(state, task_data)
     shares: list[Tensor] = []
-    plain = next_item_loss(lesson.backbone, live, lesson.config.windows.stride, MixedDelta(live, gates, shares))
+    plain = next_item_loss(
+        task_data.backbone, live, task_data.config.windows.stride, MixedDelta(live, gates, shares)
+    )
 
     def loss(contexts: Contexts, target: Tensor) -> Tensor:
         shares.clear()
@@ -70,25 +79,25 @@ def _learn(state: State, lesson: Lesson) -> Learnt:
         return value + BALANCE * (len(use[0]) * (use**2).sum(dim=1) - 1).mean()
 
     parameters = {**live.parameters(), **{f"gate {name}": gate for name, gate in gates.items()}}
-    score = adapter_scores(lesson.backbone, live, delta=MixedDelta(live, gates))
-    passes = tune(parameters, loss, score, lesson, lesson.new, retained=False)
-    learnt = live.with_parameters({name: value.detach() for name, value in live.parameters().items()})
+    score = adapter_scores(task_data.backbone, live, delta=MixedDelta(live, gates))
+    samples_seen = tune(parameters, loss, score, task_data, task_data.new, retained=False)
+    learned = live.with_parameters({name: value.detach() for name, value in live.parameters().items()})
     kept = {"gates": save_tensors({name: gate.detach() for name, gate in gates.items()})}
-    return Learnt({**learnt.to_blobs(), **kept}, passes, count(parameters))
+    return LearnedState({**learned.to_blobs(), **kept}, samples_seen, count(parameters))
 
 
-def _begun(state: State, lesson: Lesson) -> tuple[Adapter, dict[str, Tensor]]:
-    """Live experts and gates: those of the state, or as many fresh experts as the set-up has regions."""
-    experts, one = len(lesson.base.content.regions), lesson.config.adapter
-    config = replace(one, rank=one.rank * experts, alpha=one.alpha * experts)
-    start, gates = _read(state, lesson.backbone)
+def _begun(state: State, task_data: TaskData) -> tuple[Adapter, dict[str, Tensor]]:
+    """Live experts and gates: those of the state, or as many fresh experts as the setup has regions."""
+    experts, size = len(task_data.base.content.regions), task_data.config.adapter
+    config = replace(size, rank=size.rank * experts, alpha=size.alpha * experts)
+    start, gates = _read(state, task_data.backbone)
     if not gates:
-        generator = torch.Generator().manual_seed(lesson.seed)
+        generator = torch.Generator().manual_seed(task_data.seed)
         gates = {
             name: 0.02 * torch.randn(experts, shape.inputs, generator=generator)
-            for name, shape in lesson.backbone.lora_targets.items()
+            for name, shape in task_data.backbone.lora_targets.items()
         }
-    adapter = fresh_adapter(lesson.backbone, config, touched_items(lesson.new), lesson.seed, start)
+    adapter = fresh_adapter(task_data.backbone, config, touched_items(task_data.new), task_data.seed, start)
     return trainable(adapter), {name: gate.clone().requires_grad_() for name, gate in gates.items()}
 
 
@@ -96,9 +105,9 @@ def _read(state: State, backbone: Backbone) -> tuple[Adapter | None, dict[str, T
     return adapter_of(state, backbone), load_tensors(state["gates"]) if state else {}
 
 
-def _score(state: State, lesson: Lesson) -> Score:
-    adapter, gates = _read(state, lesson.backbone)
-    return adapter_scores(lesson.backbone, adapter, delta=MixedDelta(adapter, gates) if adapter else None)
+def _score(state: State, task_data: TaskData) -> Score:
+    adapter, gates = _read(state, task_data.backbone)
+    return adapter_scores(task_data.backbone, adapter, delta=MixedDelta(adapter, gates) if adapter else None)
 
 
 MOLE = Strategy("MoLE", "arXiv 2404.13628", _learn, _score)

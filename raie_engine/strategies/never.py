@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from raie.engine.strategies.task_data import Learnt, Lesson, Score, State, Strategy
+from raie.engine.strategies.task_data import LearnedState, Score, State, Strategy, TaskData
 from raie.engine.training.train_adapter import adapter_scores
 
 __all__ = ["NEVER"]
 
 
-def _learn(state: State, lesson: Lesson) -> Learnt:
-    return Learnt(state)
+def _learn(state: State, task_data: TaskData) -> LearnedState:
+    return LearnedState(state)
 
 
-def _score(state: State, lesson: Lesson) -> Score:
-    return adapter_scores(lesson.backbone, None)
+def _score(state: State, task_data: TaskData) -> Score:
+    return adapter_scores(task_data.backbone, None)
 
 
 NEVER = Strategy("never edit", "the first thing to beat", _learn, _score, differs="trains nothing")

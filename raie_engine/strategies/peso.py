@@ -11,9 +11,10 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from raie.engine.strategies.global_adapter import Loss, evolved, score
-from raie.engine.strategies.task_data import Learnt, Lesson, State, Strategy
+from raie.engine.strategies.global_adapter import evolved, score
+from raie.engine.strategies.task_data import LearnedState, State, Strategy, TaskData
 from raie.engine.training.adapter import Adapter
+from raie.engine.training.loop import Loss
 from raie.engine.training.train_adapter import next_item_loss
 
 __all__ = ["PESO", "proximal"]
@@ -22,7 +23,15 @@ WEIGHT = 2.0
 
 
 def proximal(live: dict[str, Tensor], before: dict[str, Tensor]) -> Tensor:
-    """Sum over modules of KL(softmax(now) || softmax(before)), each module's numbers as one distribution."""
+    """Sum over modules of KL(softmax(now) || softmax(before)), each module's numbers as one distribution.
+
+    Args:
+        live: parameters by name.
+        before: the same before the edit.
+
+    Returns:
+        The loss.
+    """
     terms = [
         F.kl_div(
             before[name].flatten().log_softmax(0), value.flatten().log_softmax(0), reduction="sum", log_target=True
@@ -33,13 +42,13 @@ def proximal(live: dict[str, Tensor], before: dict[str, Tensor]) -> Tensor:
     return sum(terms, start=next(iter(live.values())).new_zeros(()))
 
 
-def _learn(state: State, lesson: Lesson) -> Learnt:
+def _learn(state: State, task_data: TaskData) -> LearnedState:
     def loss(live: Adapter) -> Loss:
         before = {name: value.detach().clone() for name, value in live.parameters().items()}
-        plain = next_item_loss(lesson.backbone, live, lesson.config.windows.stride)
+        plain = next_item_loss(task_data.backbone, live, task_data.config.windows.stride)
         return lambda contexts, target: plain(contexts, target) + WEIGHT * proximal(live.parameters(), before)
 
-    return evolved(state, lesson, loss=loss)
+    return evolved(state, task_data, loss=loss)
 
 
 PESO = Strategy("PESO", "arXiv 2510.25093", _learn, score)

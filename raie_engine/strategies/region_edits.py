@@ -9,7 +9,7 @@ from raie.engine.edit.named_blobs import named_blobs, view_of, with_parts
 from raie.engine.edit.pipeline import PreparedEdit, finish_edit, prepare_edit
 from raie.engine.edit.training_tasks import region_tasks, shared_task
 from raie.engine.model import ModelView
-from raie.engine.strategies.task_data import Learnt, Lesson, Score, State, Strategy
+from raie.engine.strategies.task_data import LearnedState, Score, State, Strategy, TaskData
 from raie.engine.strategies.tuning import task_size
 from raie.engine.training.train_adapter import TrainedRegion, train_regions
 
@@ -18,25 +18,25 @@ __all__ = ["RAIE"]
 _NO_PARENT = "0" * 64
 
 
-def _view(state: State, lesson: Lesson) -> ModelView:
-    return view_of(state, lesson.base.own) if state else lesson.base
+def _view(state: State, task_data: TaskData) -> ModelView:
+    return view_of(state, task_data.base.backbone_file) if state else task_data.base
 
 
-def _learn(state: State, lesson: Lesson) -> Learnt:
-    view = _view(state, lesson)
+def _learn(state: State, task_data: TaskData) -> LearnedState:
+    view = _view(state, task_data)
     prepared = prepare_edit(
         view,
         _NO_PARENT,
-        lesson.interactions,
-        lesson.until,
-        seed=lesson.config.seed,
+        task_data.interactions,
+        task_data.until,
+        seed=task_data.config.seed,
         next_region_id=max(view.content.regions) + 1,
     )
     results, parameters = _trained(view, prepared)
     finished = finish_edit(view, prepared, results)
     after = with_parts(state or named_blobs(view), finished.parts)
     touched = tuple(fact.region for fact in finished.facts)
-    return Learnt(after, sum(one.passes for one in results), parameters, touched)
+    return LearnedState(after, sum(result.samples_seen for result in results), parameters, touched)
 
 
 def _trained(view: ModelView, prepared: PreparedEdit) -> tuple[list[TrainedRegion], int]:
@@ -49,12 +49,12 @@ def _trained(view: ModelView, prepared: PreparedEdit) -> tuple[list[TrainedRegio
     return results + list(train_regions(tasks, 1)), sum(map(task_size, together + tasks))
 
 
-def _score(state: State, lesson: Lesson) -> Score:
-    return _view(state, lesson).router.scores
+def _score(state: State, task_data: TaskData) -> Score:
+    return _view(state, task_data).router.scores
 
 
-def _regions(state: State, lesson: Lesson, windows: Windows) -> np.ndarray:
-    return _view(state, lesson).router.assign(windows)
+def _regions(state: State, task_data: TaskData, windows: Windows) -> np.ndarray:
+    return _view(state, task_data).router.assign(windows)
 
 
 RAIE = Strategy(
@@ -63,6 +63,6 @@ RAIE = Strategy(
     _learn,
     _score,
     replays=True,
-    differs="trains what its plan touches; windows that belong nowhere wait; counts what followed what",
+    differs="trains what its plan touches; pending windows; item transition counts",
     regions=_regions,
 )

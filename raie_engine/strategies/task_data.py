@@ -1,6 +1,7 @@
 """What a strategy is: a pure function from a state and what is new to the next state, and one from a state to scores.
 
-Every strategy is given the same lesson. So whatever differs between two of them differs in their functions.
+Every strategy gets the same task data. So whatever differs between two of them differs in their functions.
+Legend: n windows, d hidden size, v item rows (row 0 is padding).
 """
 
 from __future__ import annotations
@@ -17,30 +18,30 @@ from torch import Tensor
 from raie.engine.backbones import Backbone
 from raie.engine.config import EngineConfig
 from raie.engine.data.interactions import Interactions, between
+from raie.engine.data.sampling import keep_sample
 from raie.engine.data.windows import Windows
 from raie.engine.edit.named_blobs import Blobs
 from raie.engine.edit.pipeline import PreparedEdit
-from raie.engine.edit.setup import keep_sample
 from raie.engine.edit.training_tasks import touched_windows
 from raie.engine.model import ModelView
 
-__all__ = ["Learnt", "Lesson", "Score", "State", "Strategy", "lesson_of"]
+__all__ = ["LearnedState", "Score", "State", "Strategy", "TaskData", "task_data_of"]
 
 State = Blobs
-"""Bytes by name: what a strategy has learnt so far. Empty: the frozen backbone as it was set up."""
+"""Bytes by name: what a strategy has learned so far. Empty: the frozen backbone as it was set up."""
 
 Score = Callable[[Windows], Tensor]
 """Windows to scores [n, v]."""
 
 
 @dataclass(frozen=True, eq=False)
-class Lesson:
+class TaskData:
     """One edit, as every strategy gets it.
 
-    base: the set-up, the same for all. number: of the edit, from 1. interactions: what an edit cuts its windows from, up
+    base: the setup, the same for all. number: of the edit, from 1. interactions: what an edit cuts its windows from, up
     to `until` (epoch seconds). new: windows to train on. validation: later ones, by which an epoch is chosen. past: new
-    windows of earlier edits and of the set-up. rows: the interactions that new and past windows are made of. item_rows:
-    [new items, d], of all items that have come since the set-up.
+    windows of earlier edits and of the setup. rows: the interactions that new and past windows are made of. item_rows:
+    [new items, d], of all items that have come since the setup.
     """
 
     base: ModelView
@@ -69,7 +70,7 @@ class Lesson:
 
     @property
     def titles(self) -> tuple[str, ...]:
-        """Of the items that have come since the set-up, for a backbone that reads them."""
+        """Of the items that have come since the setup, for a backbone that reads them."""
         frozen = self.base.backbone
         last = frozen.known_items + len(self.item_rows)
         return self.interactions.catalogue.titles[frozen.known_items : last] if frozen.reads_titles else ()
@@ -90,13 +91,23 @@ class Lesson:
         return self.base.validation
 
 
-def lesson_of(base: ModelView, prepared: PreparedEdit, interactions: Interactions, number: int = 1) -> Lesson:
-    """The lesson of one edit that a registry holds, for strategies to stand beside it: the windows that it trained on.
+def task_data_of(base: ModelView, prepared: PreparedEdit, interactions: Interactions, number: int = 1) -> TaskData:
+    """The task data of one edit that a registry holds, for strategies to be compared with it.
 
-    base: what it was made from. number: of the edit since the set-up. Raises: InputError for an edit that trained none.
+    Args:
+        base: what it was made from.
+        prepared: the edit, prepared.
+        interactions: the log, in time order.
+        number: of the edit since the setup.
+
+    Returns:
+        The task data.
+
+    Raises:
+        InputError: for an edit that trained none.
     """
     windows = touched_windows(base, prepared)
-    return Lesson(
+    return TaskData(
         base=base,
         number=number,
         interactions=interactions,
@@ -104,26 +115,26 @@ def lesson_of(base: ModelView, prepared: PreparedEdit, interactions: Interaction
         new=windows.new,
         validation=windows.validation,
         past=windows.past,
-        rows=between(interactions, None, prepared.judged_after),
+        rows=between(interactions, None, prepared.train_until),
         item_rows=torch.cat([*base.item_chunks, prepared.item_rows]),
     )
 
 
-class Learnt(NamedTuple):
-    """The state after a lesson and what it took.
+class LearnedState(NamedTuple):
+    """The state after an edit and its cost.
 
-    passes: windows passed in training. parameters: how many numbers were trained. touched: regions that changed, for a
+    samples_seen: training samples seen. parameters: trainable parameters. touched: regions that changed, for a
     strategy that has regions.
     """
 
     state: State
-    passes: int = 0
+    samples_seen: int = 0
     parameters: int = 0
     touched: tuple[int, ...] = ()
 
 
-def _nothing(state: State, lesson: Lesson) -> Learnt:
-    return Learnt(state)
+def _nothing(state: State, task_data: TaskData) -> LearnedState:
+    return LearnedState(state)
 
 
 @dataclass(frozen=True)
@@ -132,14 +143,14 @@ class Strategy:
 
     name: as tables show it. source: who proposed it. learn, score: what it does; both pure. replays: trains on past
     windows too. differs: where, by its nature, it does not get what all others get. begin: what it takes from the
-    set-up besides the backbone. regions: the region [n] of each window, for a strategy that has regions.
+    setup besides the backbone. regions: the region [n] of each window, for a strategy that has regions.
     """
 
     name: str
     source: str
-    learn: Callable[[State, Lesson], Learnt]
-    score: Callable[[State, Lesson], Score]
+    learn: Callable[[State, TaskData], LearnedState]
+    score: Callable[[State, TaskData], Score]
     replays: bool = False
     differs: str = ""
-    begin: Callable[[State, Lesson], Learnt] = _nothing
-    regions: Callable[[State, Lesson, Windows], np.ndarray] | None = None
+    begin: Callable[[State, TaskData], LearnedState] = _nothing
+    regions: Callable[[State, TaskData, Windows], np.ndarray] | None = None

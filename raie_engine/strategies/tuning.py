@@ -1,4 +1,7 @@
-"""The training that all strategies share: same loss, same stages, same stopping rule, over the one training loop."""
+"""The training that all strategies share: same loss, same stages, same stopping rule, over the one training loop.
+
+Legend: n windows, v item rows (row 0 is padding).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from torch import Tensor
 from raie.engine.backbones import Backbone, Contexts
 from raie.engine.data.windows import Windows, concatenate
 from raie.engine.evaluation.metrics import mean_metrics, ranks
-from raie.engine.strategies.task_data import Lesson, Score, State
+from raie.engine.strategies.task_data import Score, State, TaskData
 from raie.engine.training.adapter import Adapter, fresh_adapter
 from raie.engine.training.loop import Schedule, fit
 from raie.engine.training.train_adapter import (
@@ -29,29 +32,40 @@ def tune(
     parameters: Mapping[str, Tensor],
     loss: Callable[[Contexts, Tensor], Tensor],
     score: Score,
-    lesson: Lesson,
+    task_data: TaskData,
     windows: Windows,
     *,
     retained: bool,
     share: float = 1.0,
 ) -> int:
-    """Train `parameters` in place on the windows and leave the best epoch's values; returns the windows passed.
+    """Train `parameters` in place on the windows and leave the best epoch's values.
 
-    Two stages, as an edit has them: of all regions together, then of each alone. An epoch is judged as an edit judges an
-    adapter, and the values before training stay unless another epoch is better. retained: whether past windows judge too.
-    share: of the sample passes that an edit may take; who replays nothing passes the new windows more often instead, and
-    has as many windows' patience.
+    Two stages, as an edit has them: of all regions together, then of each alone. An epoch is validated as an edit
+    validates an adapter, and the values before training stay unless another epoch is better. Without replay the new
+    windows are seen more often instead, with as many windows' patience.
+
+    Args:
+        parameters: by name; they require gradients.
+        loss: the mean loss of contexts and the items [n] after them.
+        score: of windows, under the parameters as they are.
+        task_data: the edit's.
+        windows: to train on.
+        retained: whether past windows validate too.
+        share: of the training samples that an edit may see.
+
+    Returns:
+        Training samples seen.
     """
     if not len(windows):
         return 0
-    edit, passes = lesson.config.edit, 0
-    # So many epochs are as many passes as one epoch of an edit.
-    rounds = (len(lesson.new) + len(lesson.replay)) / len(windows)
+    edit, samples_seen = task_data.config.edit, 0
+    # So many epochs see as many samples as one epoch of an edit.
+    rounds = (len(task_data.new) + len(task_data.replay)) / len(windows)
 
     def validate() -> float:
-        found = mean_metrics(ranks(score, lesson.validation))
-        old = mean_metrics(ranks(score, lesson.retained if retained else lesson.retained.take(slice(0, 0))))
-        return quality(found | {f"retained {name}": value for name, value in old.items()})
+        metrics = mean_metrics(ranks(score, task_data.validation))
+        old = mean_metrics(ranks(score, task_data.retained if retained else task_data.retained.take(slice(0, 0))))
+        return quality(metrics | {f"retained {name}": value for name, value in old.items()})
 
     stages = (edit.shared_epochs, edit.shared_learning_rate), (edit.epochs, edit.learning_rate)
     for stage, (epochs, learning_rate) in enumerate(stages):
@@ -60,20 +74,36 @@ def tune(
             batch=edit.batch,
             learning_rate=learning_rate,
             patience=round(edit.patience * rounds),
-            seed=2 * lesson.seed + stage,
+            seed=2 * task_data.seed + stage,
         )
-        judge = validate if len(lesson.validation) else None
-        passes += fit(parameters, loss, windows, schedule, validate=judge).passes
-    return passes
+        validation = validate if len(task_data.validation) else None
+        samples_seen += fit(parameters, loss, windows, schedule, validate=validation).samples_seen
+    return samples_seen
 
 
-def seen(lesson: Lesson, *, replays: bool) -> Windows:
-    """The windows a strategy trains on: the new ones, and its share of the past where it replays."""
-    return concatenate([lesson.new, lesson.replay]) if replays else lesson.new
+def seen(task_data: TaskData, *, replays: bool) -> Windows:
+    """The windows a strategy trains on: the new ones, and its share of the past where it replays.
+
+    Args:
+        task_data: the edit's.
+        replays: whether the strategy replays.
+
+    Returns:
+        The windows.
+    """
+    return concatenate([task_data.new, task_data.replay]) if replays else task_data.new
 
 
 def adapter_of(state: State, backbone: Backbone) -> Adapter | None:
-    """The adapter that a state holds; None for the state before the first lesson."""
+    """The adapter that a state holds; None for the state before the first edit.
+
+    Args:
+        state: what the strategy has learned so far.
+        backbone: the frozen backbone.
+
+    Returns:
+        The adapter.
+    """
     if not state:
         return None
     adapter = Adapter.from_blobs(state)
@@ -82,12 +112,28 @@ def adapter_of(state: State, backbone: Backbone) -> Adapter | None:
 
 
 def count(parameters: Mapping[str, Tensor]) -> int:
-    """How many numbers these are."""
+    """How many numbers the parameters hold.
+
+    Args:
+        parameters: by name.
+
+    Returns:
+        The number.
+    """
     return sum(value.numel() for value in parameters.values())
 
 
 def item_scores(backbone: Backbone, adapter: Adapter | None, contexts: Contexts) -> Tensor:
-    """Scores of items 1..v-1 after each context, with gradients: [n, v - 1]."""
+    """Scores of items 1..v-1 after each context, with gradients.
+
+    Args:
+        backbone: the frozen backbone.
+        adapter: None for the frozen backbone.
+        contexts: left-padded or left-justified, n of them.
+
+    Returns:
+        [n, v - 1].
+    """
     if adapter is None:
         return backbone.encode(contexts) @ backbone.item_table()[1:].T
     delta, table, bias = scoring_parts(backbone, adapter, merged=True)
@@ -95,7 +141,14 @@ def item_scores(backbone: Backbone, adapter: Adapter | None, contexts: Contexts)
 
 
 def task_size(task: TrainTask) -> int:
-    """How many numbers a region's task trains, begun from what serves its windows now."""
+    """Trainable parameters of a region's task, begun from what serves its windows now.
+
+    Args:
+        task: the training of one adapter.
+
+    Returns:
+        The number.
+    """
     backbone = task_backbone(task)
     start = adapter_of(task.current or {}, backbone)
     adapter = fresh_adapter(backbone, task.adapter, touched_items(task.new), 0, start)

@@ -1,4 +1,4 @@
-"""Any strategy, with what followed what counted beside what it learnt, as RAIE counts it.
+"""Any strategy with item transition counts beside it, as RAIE has them.
 
 What RAIE gains over this is what it gains by more than counting.
 """
@@ -9,38 +9,45 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from raie.engine.bytes.stored_names import STORED
 from raie.engine.data.windows import Windows
-from raie.engine.strategies.task_data import Learnt, Lesson, Score, State, Strategy
-from raie.engine.training.transition_counts import Transitions, transitions_of
+from raie.engine.strategies.task_data import LearnedState, Score, State, Strategy, TaskData
+from raie.engine.training.transition_counts import TransitionCounts, transitions_of
 
 __all__ = ["with_counts"]
 
-COUNTS = "what followed what"
+COUNTS = STORED["strategy state"]["item transition counts"]
 
 
 def with_counts(strategy: Strategy) -> Strategy:
     """The strategy, whose scores are multiplied by counts over all new and past windows (`transitions.py`).
 
     RAIE counts in the past windows that its regions keep; this counts in every one, which costs it nothing.
+
+    Args:
+        strategy: any.
+
+    Returns:
+        The strategy, named with "+ counts".
     """
 
-    def learn(state: State, lesson: Lesson) -> Learnt:
-        learnt = strategy.learn(_without(state), lesson)
-        counted = transitions_of([lesson.new, lesson.past], lesson.config, lesson.items + 1)
-        return learnt if counted is None else learnt._replace(state={**learnt.state, COUNTS: counted})
+    def learn(state: State, task_data: TaskData) -> LearnedState:
+        learned = strategy.learn(_without(state), task_data)
+        counted = transitions_of([task_data.new, task_data.past], task_data.config, task_data.items + 1)
+        return learned if counted is None else learned._replace(state={**learned.state, COUNTS: counted})
 
-    def score(state: State, lesson: Lesson) -> Score:
-        plain = strategy.score(_without(state), lesson)
+    def score(state: State, task_data: TaskData) -> Score:
+        plain = strategy.score(_without(state), task_data)
         if COUNTS not in state:
             return plain
-        counted = Transitions.from_bytes(state[COUNTS])
+        counted = TransitionCounts.from_bytes(state[COUNTS])
 
         def joined(windows: Windows) -> Tensor:
             return counted.joined(plain(windows), windows.items)
 
         return joined
 
-    differs = "; ".join(filter(None, [strategy.differs, "counts what followed what"]))
+    differs = "; ".join(filter(None, [strategy.differs, "item transition counts"]))
     return replace(strategy, name=f"{strategy.name} + counts", learn=learn, score=score, differs=differs)
 
 

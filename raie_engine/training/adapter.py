@@ -1,4 +1,4 @@
-"""A region's adapter: LoRA on every linear layer of the backbone, and what the region learnt about items.
+"""A region's adapter: LoRA on every linear layer of the backbone, and what the region learned about items.
 
     E_k = E + a_k B_k    score = h E_k^T + b_k    E: the frozen item table, h: hidden state under the region's LoRA
 
@@ -7,7 +7,7 @@ items of windows that it, or the shared adapter it began from, was trained on, a
 was trained with. So nothing that an edit learns can reach a region that the edit does not touch (method, section
 "isolation").
 The LoRA part is the format `peft` reads: `adapter_model.safetensors` and `adapter_config.json`.
-Legend: n windows, L positions, d hidden size, r rank, t touched items, v item rows (row 0 is padding).
+Legend: n windows, L positions, d hidden size, r rank, t updated items, v item rows (row 0 is padding), m states.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ from raie.engine.backbones.linear_layers import last_layers
 from raie.engine.bytes.arrays import pack, unpack
 from raie.engine.bytes.finite import require_finite
 from raie.engine.bytes.json import parse_json
+from raie.engine.bytes.stored_names import from_stored, to_stored
 from raie.engine.config import AdapterConfig
 from raie.engine.errors import DamagedArtifact, WrongBackbone
 from raie.engine.training.lora_linear import lora_linear
-from raie.engine.training.transition_counts import Transitions
+from raie.engine.training.transition_counts import TransitionCounts
 
 __all__ = ["Adapter", "AdapterDelta", "fresh_adapter", "item_parts", "rows_read"]
 
@@ -45,94 +46,133 @@ ITEM_ROWS = "item_rows 2"
 
 @dataclass(frozen=True, eq=False)
 class Adapter:
-    """Everything one region learnt.
+    """Everything one region learned.
 
     lora: tensors `<layer>.lora_A.weight` [r, inputs] and `<layer>.lora_B.weight` [outputs, r].
-    touched: int64 [t], the item rows a_k and b_k speak of, ascending. a: [t, r_i]. b: B_k [r_i, d]. bias: [t].
-    visible: item rows 1..visible are scored; rows appended later do not exist for this region. transitions: what followed
-    what, where the adapter counts it beside what it learnt.
+    item_ids: int64 [t], the item rows that a_k and b_k update, ascending. item_lora_a: a_k [t, r_i]. item_lora_b: B_k
+    [r_i, d]. bias: b_k [t]. vocab_size: item rows 1..vocab_size are scored; rows appended later do not exist for this
+    region. transitions: item transition counts, where the adapter has them.
     """
 
     backbone_digest: str
     rank: int
     alpha: int
     lora: Mapping[str, Tensor]
-    touched: Tensor
-    a: Tensor
-    b: Tensor
+    item_ids: Tensor
+    item_lora_a: Tensor
+    item_lora_b: Tensor
     bias: Tensor
-    visible: int
-    transitions: Transitions | None = None
+    vocab_size: int
+    transitions: TransitionCounts | None = None
 
     @property
     def scaling(self) -> float:
         return self.alpha / self.rank
 
-    def beside_transitions(self, scores: Tensor, items: np.ndarray) -> Tensor:
-        """The scores [n, v] of contexts [n, L], joined with what followed what where the adapter counts that.
+    def with_transition_counts(self, scores: Tensor, items: np.ndarray) -> Tensor:
+        """Scores joined with the item transition counts, where the adapter has them.
 
         Only the items that the adapter sees take part: rows appended later change no bit of theirs.
+
+        Args:
+            scores: [n, v], logits.
+            items: item rows [n, L] of the contexts.
+
+        Returns:
+            [n, v].
         """
         if self.transitions is None:
             return scores
-        seen = self.transitions.joined(scores[:, : self.visible + 1], items)
-        return torch.cat([seen, scores[:, self.visible + 1 :]], dim=1)
+        seen = self.transitions.joined(scores[:, : self.vocab_size + 1], items)
+        return torch.cat([seen, scores[:, self.vocab_size + 1 :]], dim=1)
 
     def item_rows(self, items: int) -> Tensor:
-        """a_k B_k of all items, 0 for those not touched: [items + 1, d]."""
-        rows = self.a.new_zeros(items + 1, self.b.shape[1])
-        return rows.index_copy(0, self.touched, self.a @ self.b)
+        """The low-rank item embedding update a_k B_k of all items, 0 for those without one.
+
+        Args:
+            items: how many there are.
+
+        Returns:
+            [items + 1, d].
+        """
+        rows = self.item_lora_a.new_zeros(items + 1, self.item_lora_b.shape[1])
+        return rows.index_copy(0, self.item_ids, self.item_lora_a @ self.item_lora_b)
 
     def parameters(self) -> dict[str, Tensor]:
-        """What training moves, by name."""
-        return {**self.lora, "item.a": self.a, "item.b": self.b, "item.bias": self.bias}
+        """What training moves, by name.
+
+        Returns:
+            Tensors by name.
+        """
+        items = {name: getattr(self, name) for name in ("item_lora_a", "item_lora_b", "bias")}
+        return {**self.lora, **to_stored("adapter parameters", items)}
 
     def last_parameters(self) -> dict[str, Tensor]:
-        """Those nearest to the scores: of the last block and of layers outside of blocks, and the bias of each item."""
+        """Those nearest to the scores: of the last block and of layers outside of blocks, and the bias of each item.
+
+        Returns:
+            Tensors by name.
+        """
         last = last_layers(map(_layer, self.lora))
-        return {name: value for name, value in self.lora.items() if _layer(name) in last} | {
-            "item.bias": self.bias
-        }
+        lora = {name: value for name, value in self.lora.items() if _layer(name) in last}
+        return lora | to_stored("adapter parameters", {"bias": self.bias})
 
     def with_parameters(self, values: Mapping[str, Tensor]) -> Adapter:
-        """The same adapter with other values for some of `parameters`."""
+        """The same adapter with other values for some of `parameters`.
+
+        Args:
+            values: by the names of `parameters`.
+
+        Returns:
+            The adapter.
+        """
         all_values = {**self.parameters(), **values}
-        lora = {name: all_values[name] for name in self.lora}
-        return replace(
-            self, lora=lora, a=all_values["item.a"], b=all_values["item.b"], bias=all_values["item.bias"]
-        )
+        lora = {name: all_values.pop(name) for name in self.lora}
+        return replace(self, lora=lora, **from_stored("adapter parameters", all_values))
 
     def require(self, backbone: Backbone) -> None:
-        """Raises: WrongBackbone unless the adapter was trained on exactly this backbone; DamagedArtifact where it says
-        so and its tensors do not fit.
+        """Checks that the adapter was trained on exactly this backbone.
+
+        Args:
+            backbone: with a row for every item.
+
+        Raises:
+            WrongBackbone: for another backbone.
+            DamagedArtifact: where it names this backbone and its tensors do not fit.
         """
         if self.backbone_digest != backbone.digest:
             raise WrongBackbone(
                 f"expected an adapter of backbone {backbone.digest[:12]}, found one of {self.backbone_digest[:12]}; "
                 "load the backbone it was trained with"
             )
-        expected = {"b": (self.a.shape[1], backbone.dim)}
+        expected = {"item_lora_b": (self.item_lora_a.shape[1], backbone.dim)}
         for name, shape in backbone.lora_targets.items():
             expected[f"{name}.lora_A.weight"] = (self.rank, shape.inputs)
             expected[f"{name}.lora_B.weight"] = (shape.outputs, self.rank)
-        found = {name: tuple(tensor.shape) for name, tensor in {**self.lora, "b": self.b}.items()}
+        shapes = {
+            name: tuple(tensor.shape) for name, tensor in {**self.lora, "item_lora_b": self.item_lora_b}.items()
+        }
         items = len(backbone.item_table()) - 1
-        if found != expected or self.visible > items:
-            wrong = sorted(name for name in {**found, **expected} if found.get(name) != expected.get(name))
+        if shapes != expected or self.vocab_size > items:
+            wrong = sorted(name for name in {**shapes, **expected} if shapes.get(name) != expected.get(name))
             raise DamagedArtifact(
-                f"expected an adapter whose tensors fit its backbone of {items} items, found one for {self.visible} "
+                f"expected an adapter whose tensors fit its backbone of {items} items, found one for {self.vocab_size} "
                 f"items with {', '.join(wrong[:3]) or 'no tensor'} of another shape; restore the blob"
             )
 
     def to_blobs(self) -> dict[str, bytes]:
-        """Blobs by role: "lora" and "lora_config" as peft reads them, "item_rows" and, if any, "transitions"."""
+        """The stored adapter.
+
+        Returns:
+            Bytes by role: "lora" and "lora_config" as peft reads them, "item_rows" and, if any, "transitions".
+        """
         lora = {PEFT_PREFIX + name: value.contiguous() for name, value in self.lora.items()}
-        rows = {"touched": self.touched, "a": self.a, "b": self.b, "bias": self.bias}
-        facts = {"kind": ITEM_ROWS, "backbone": self.backbone_digest, "visible": self.visible}
+        rows = to_stored("adapter", {name: getattr(self, name).numpy() for name in _ITEM_TENSORS})
+        facts = to_stored("adapter", {"backbone": self.backbone_digest, "vocab_size": self.vocab_size})
         return {
             "lora": save_tensors(lora, metadata={"format": "pt"}),
             "lora_config": _peft_config(self),
-            "item_rows": pack(facts, {name: value.numpy() for name, value in rows.items()}),
+            "item_rows": pack({"kind": ITEM_ROWS, **facts}, rows),
             **({} if self.transitions is None else {"transitions": self.transitions.to_bytes()}),
         }
 
@@ -140,26 +180,34 @@ class Adapter:
     def from_blobs(blobs: Mapping[str, bytes]) -> Adapter:
         """The inverse of `to_blobs`.
 
-        Raises: DamagedArtifact for bytes that are not such an adapter; NotFinite.
+        Args:
+            blobs: bytes by role.
+
+        Returns:
+            The adapter.
+
+        Raises:
+            DamagedArtifact: for bytes that are not such an adapter.
+            NotFinite: for NaN or infinity.
         """
         try:
             config = parse_json(blobs["lora_config"], "an adapter's configuration")
             facts, rows = unpack(blobs["item_rows"], ITEM_ROWS, _ROW_TYPES, _ROW_AXES)
             lora = {k.removeprefix(PEFT_PREFIX): v.clone() for k, v in load_tensors(blobs["lora"]).items()}
             # Cloned, because a product's last bits depend on how its inputs lie in memory.
-            own = {name: torch.from_numpy(value).clone() for name, value in rows.items()}
-            counted = Transitions.from_bytes(blobs["transitions"]) if "transitions" in blobs else None
+            tensors = {
+                name: torch.from_numpy(value).clone() for name, value in from_stored("adapter", rows).items()
+            }
+            facts = from_stored("adapter", facts)
+            counted = TransitionCounts.from_bytes(blobs["transitions"]) if "transitions" in blobs else None
             adapter = Adapter(
                 backbone_digest=str(facts["backbone"]),
                 rank=int(config["r"]),
                 alpha=int(config["lora_alpha"]),
                 lora=lora,
-                visible=int(facts["visible"]),
+                vocab_size=int(facts["vocab_size"]),
                 transitions=counted,
-                touched=own["touched"],
-                a=own["a"],
-                b=own["b"],
-                bias=own["bias"],
+                **tensors,
             )
         except (SafetensorError, KeyError, ValueError, TypeError) as error:
             raise DamagedArtifact(
@@ -172,26 +220,29 @@ class Adapter:
 
 def _require_whole(adapter: Adapter) -> None:
     """Raises: DamagedArtifact where the item rows contradict each other, before one is scored as another item's."""
-    touched = adapter.touched
-    t = touched.numel()
-    ascending = bool((touched.diff() > 0).all())
-    inside = t == 0 or (int(touched[0]) >= 1 and int(touched[-1]) <= adapter.visible)
+    item_ids = adapter.item_ids
+    t = item_ids.numel()
+    ascending = bool((item_ids.diff() > 0).all())
+    inside = t == 0 or (int(item_ids[0]) >= 1 and int(item_ids[-1]) <= adapter.vocab_size)
     single = all(value.dtype == torch.float32 for value in adapter.lora.values())
-    if adapter.transitions is not None and adapter.transitions.rows != adapter.visible + 1:
+    if adapter.transitions is not None and adapter.transitions.rows != adapter.vocab_size + 1:
         raise DamagedArtifact(
-            f"expected transitions of {adapter.visible} items beside the adapter, found {adapter.transitions.rows - 1}; "
-            "restore the blob"
+            f"expected transition counts of {adapter.vocab_size} items beside the adapter, found "
+            f"{adapter.transitions.rows - 1}; restore the blob"
         )
     if not (ascending and inside and single and adapter.rank > 0):
         raise DamagedArtifact(
-            f"expected rows of {t} ascending items up to {adapter.visible} and tensors of 32-bit floats, found "
-            f"items {touched.tolist()!s:.40}, {sorted({str(v.dtype) for v in adapter.lora.values()})} and rank "
+            f"expected rows of {t} ascending items up to {adapter.vocab_size} and tensors of 32-bit floats, found "
+            f"items {item_ids.tolist()!s:.40}, {sorted({str(v.dtype) for v in adapter.lora.values()})} and rank "
             f"{adapter.rank}; restore the blob"
         )
 
 
-_ROW_TYPES = {"touched": np.int64, "a": np.float32, "b": np.float32, "bias": np.float32}
-_ROW_AXES = {"touched": "t", "a": "tr", "b": "rd", "bias": "t"}
+_ITEM_TENSORS = ("item_ids", "item_lora_a", "item_lora_b", "bias")
+_ROW_TYPES = to_stored(
+    "adapter", dict(zip(_ITEM_TENSORS, (np.int64, np.float32, np.float32, np.float32), strict=True))
+)
+_ROW_AXES = to_stored("adapter", dict(zip(_ITEM_TENSORS, ("t", "tr", "rd", "t"), strict=True)))
 
 
 def _layer(name: str) -> str:
@@ -216,18 +267,28 @@ def _peft_config(adapter: Adapter) -> bytes:
 
 
 def fresh_adapter(
-    backbone: Backbone, config: AdapterConfig, touched: Tensor, seed: int, start: Adapter | None = None
+    backbone: Backbone, config: AdapterConfig, item_ids: Tensor, seed: int, start: Adapter | None = None
 ) -> Adapter:
-    """An adapter that changes nothing yet, or continues `start`, with rows for the items `touched` [t] as well.
+    """An adapter that changes nothing yet, or continues another one.
 
     An item rank of 0 means an adapter without item rows, and it stays without them.
 
+    Args:
+        backbone: the frozen backbone.
+        config: size of the adapter.
+        item_ids: int64 [t], the items that get rows as well.
+        seed: of everything random in it.
+        start: the adapter to continue; None for a fresh one.
+
+    Returns:
+        The adapter.
+
     Source: LoRA, arXiv 2106.09685: A random, B zero. The item rows are the other way round: a zero, B random.
     """
-    if not (config.item_rank if start is None else start.a.shape[1]):
-        touched = touched[:0]
+    if not (config.item_rank if start is None else start.item_lora_a.shape[1]):
+        item_ids = item_ids[:0]
     if start is not None:
-        return _widened(start, touched, backbone)
+        return _widened(start, item_ids, backbone)
     generator = torch.Generator().manual_seed(seed)
     lora: dict[str, Tensor] = {}
     for name, shape in backbone.lora_targets.items():
@@ -240,24 +301,24 @@ def fresh_adapter(
         rank=config.rank,
         alpha=config.alpha,
         lora=lora,
-        touched=touched,
-        a=torch.zeros(len(touched), config.item_rank),
-        b=torch.randn(config.item_rank, backbone.dim, generator=generator) / math.sqrt(backbone.dim),
-        bias=torch.zeros(len(touched)),
-        visible=len(backbone.item_table()) - 1,
+        item_ids=item_ids,
+        item_lora_a=torch.zeros(len(item_ids), config.item_rank),
+        item_lora_b=torch.randn(config.item_rank, backbone.dim, generator=generator) / math.sqrt(backbone.dim),
+        bias=torch.zeros(len(item_ids)),
+        vocab_size=len(backbone.item_table()) - 1,
     )
 
 
-def _widened(start: Adapter, touched: Tensor, backbone: Backbone) -> Adapter:
+def _widened(start: Adapter, item_ids: Tensor, backbone: Backbone) -> Adapter:
     """`start` with zero rows for items it had not touched; it counts nothing yet."""
-    union = torch.unique(torch.cat([start.touched, touched]))
-    kept = torch.searchsorted(union, start.touched)
+    union = torch.unique(torch.cat([start.item_ids, item_ids]))
+    kept = torch.searchsorted(union, start.item_ids)
     return replace(
         start,
-        touched=union,
-        a=torch.zeros(len(union), start.a.shape[1]).index_copy(0, kept, start.a),
+        item_ids=union,
+        item_lora_a=torch.zeros(len(union), start.item_lora_a.shape[1]).index_copy(0, kept, start.item_lora_a),
         bias=torch.zeros(len(union)).index_copy(0, kept, start.bias),
-        visible=len(backbone.item_table()) - 1,
+        vocab_size=len(backbone.item_table()) - 1,
         transitions=None,
     )
 
@@ -283,25 +344,47 @@ class AdapterDelta:
         return out
 
     def read(self, items: Tensor) -> Tensor | None:
-        """Of items [n, L]: [n, L, d]."""
+        """The update of the rows that are read for items.
+
+        Args:
+            items: item rows [n, L].
+
+        Returns:
+            [n, L, d]; None without rows.
+        """
         return None if self.item_rows is None else F.embedding(items, self.item_rows)
 
 
 def rows_read(adapter: Adapter, items: Tensor) -> Tensor:
-    """What is added to the rows that are read for items [n, L], without a table of all items: [n, L, d]."""
-    if not len(adapter.touched):
-        return adapter.b.new_zeros(*items.shape, adapter.b.shape[1])
-    place = torch.searchsorted(adapter.touched, items).clamp(max=len(adapter.touched) - 1)
-    own = adapter.a[place] * (adapter.touched[place] == items).unsqueeze(-1)  # [n, L, r_i]
-    return own @ adapter.b
+    """The update of the rows that are read for items, without a table of all items.
+
+    Args:
+        adapter: one region's adapter.
+        items: item rows [n, L].
+
+    Returns:
+        [n, L, d].
+    """
+    if not len(adapter.item_ids):
+        return adapter.item_lora_b.new_zeros(*items.shape, adapter.item_lora_b.shape[1])
+    slots = torch.searchsorted(adapter.item_ids, items).clamp(max=len(adapter.item_ids) - 1)
+    own = adapter.item_lora_a[slots] * (adapter.item_ids[slots] == items).unsqueeze(-1)  # [n, L, r_i]
+    return own @ adapter.item_lora_b
 
 
 def item_parts(adapter: Adapter, states: Tensor) -> tuple[Tensor, Tensor]:
-    """low [m, r_i + 1] and rows [v - 1, r_i + 1] whose product is what the item rows add to scores of items 1..v-1.
+    """Two factors whose product is what the item updates add to the scores of items 1..v-1.
 
     For rows of a batch that belong to different adapters, where E_k cannot be made for each.
+
+    Args:
+        adapter: one region's adapter.
+        states: [m, d].
+
+    Returns:
+        low [m, r_i + 1] and rows [v - 1, r_i + 1].
     """
-    low = torch.cat([states @ adapter.b.T, states.new_ones(len(states), 1)], dim=1)
-    own = torch.cat([adapter.a, adapter.bias.unsqueeze(1)], dim=1)  # [t, r_i + 1]
-    rows = own.new_zeros(adapter.visible, own.shape[1]).index_copy(0, adapter.touched - 1, own)
+    low = torch.cat([states @ adapter.item_lora_b.T, states.new_ones(len(states), 1)], dim=1)
+    own = torch.cat([adapter.item_lora_a, adapter.bias.unsqueeze(1)], dim=1)  # [t, r_i + 1]
+    rows = own.new_zeros(adapter.vocab_size, own.shape[1]).index_copy(0, adapter.item_ids - 1, own)
     return low, rows

@@ -3,7 +3,7 @@
 Scores are made, turned into probabilities and into gradients one slice of positions at a time, in one reused
 buffer: at 3,500 items, 2,560 positions and d = 64 this is 2.4 times as fast as the plain form on one core, and
 memory stays at one slice.
-Legend: m positions, d hidden size, v items, r rank of the item rows.
+Legend: m positions, d hidden size, v items, r rank of the item updates, p positions of a slice.
 """
 
 from __future__ import annotations
@@ -77,9 +77,19 @@ def _accumulate(
 def linear_cross_entropy(
     states: Tensor, table: Tensor, target: Tensor, low: Tensor | None = None, rows: Tensor | None = None
 ) -> Tensor:
-    """Mean cross-entropy of `target` [m] under the scores states [m, d] @ table [v, d]^T + low [m, r] @ rows [v, r]^T.
+    """Mean cross-entropy under the scores states table^T + low rows^T.
 
     The second product is what an adapter's item rows add. Gradients are computed only for inputs that need them.
+
+    Args:
+        states: [m, d].
+        table: [v, d].
+        target: int64 [m].
+        low: [m, r]; None for no second product.
+        rows: [v, r].
+
+    Returns:
+        The loss.
     """
     loss: Tensor = _LinearCrossEntropy.apply(states, table, low, rows, target)
     return loss

@@ -3,7 +3,8 @@
 The loop knows parameters, a loss over a batch and a validation score. An epoch's shuffle and dropout depend on the
 seed and the epoch alone, so a run resumed from its checkpoint ends with the same bytes as one never stopped. Parts of a
 batch may pass side by side on several threads; the sum of their gradients is the same on any number of them.
-Legend: n windows, L positions, d hidden size, v item rows (row 0 is padding), m real positions of a batch.
+Legend: n windows, L positions, d hidden size, v item rows (row 0 is padding), m real positions of a batch,
+s negatives.
 """
 
 from __future__ import annotations
@@ -51,14 +52,14 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Trained:
-    """Best parameters, the validation score of every epoch and the windows passed.
+    """Best parameters, the validation score of every epoch and the training samples seen.
 
     scores: epoch 0 is before training; all are 0 where nothing validates.
     """
 
     parameters: Mapping[str, Tensor]
     scores: tuple[float, ...]
-    passes: int
+    samples_seen: int
 
 
 Progress = Callable[[int, float], None]
@@ -69,9 +70,20 @@ Loss = Callable[[Contexts, Tensor], Tensor]
 
 
 def sampled_cross_entropy(states: Tensor, table: Tensor, target: Tensor, negatives: Tensor) -> Tensor:
-    """Mean cross-entropy of `target` [m] among itself and the shared `negatives` [s], all item rows of table [v, d].
+    """Mean cross-entropy of the targets among themselves and shared negatives.
 
-    Source: arXiv 2309.07602. Departs from it: the positions of one step share their negatives.
+    Args:
+        states: [m, d].
+        table: [v, d].
+        target: int64 [m], item rows.
+        negatives: int64 [s], item rows.
+
+    Returns:
+        The loss.
+
+    Source: arXiv 2309.07602.
+
+    Departs from it: the positions of one step share their negatives.
     """
     own = (states * table[target]).sum(dim=1, keepdim=True)  # [m, 1]
     others = states @ table[negatives].T  # [m, s]
@@ -91,14 +103,26 @@ def fit(
     progress: Progress | None = None,
     threads: int = 1,
 ) -> Trained:
-    """Train `parameters` in place on `loss` and return the best of them.
+    """Train parameters in place and keep the best of them. Without windows nothing is trained.
 
-    validate: higher is better; None keeps the last epoch. checkpoint: written after every epoch and left to whoever
-    named it, so that a finished training is not done again; one of another training, or an unreadable one, is not
-    used. identity: what the loss and the score depend on besides the parameters, so that another training's checkpoint
-    is known as such. threads: how many parts of a batch pass side by side. Without windows nothing is trained.
+    Args:
+        parameters: by name; they require gradients.
+        loss: the mean loss of a batch.
+        windows: n of them.
+        schedule: how long and how fast.
+        validate: the validation score, higher is better; None keeps the last epoch.
+        checkpoint: written after every epoch and left to whoever named it, so that a finished training is not done
+            again; one of another training, or an unreadable one, is not used.
+        identity: what the loss and the score depend on besides the parameters, so that another training's checkpoint
+            is known as such.
+        progress: called after every epoch.
+        threads: how many parts of a batch pass side by side.
 
-    Raises: NotFinite when the loss or a parameter stops being a number; the parameters are then worthless.
+    Returns:
+        The best parameters, the scores and the training samples seen.
+
+    Raises:
+        NotFinite: when the loss or a parameter stops being a number; the parameters are then worthless.
     """
     schedule = schedule if len(windows) else replace(schedule, epochs=0)
     optimiser = _AdamW(parameters, schedule.learning_rate, schedule.weight_decay)
@@ -106,7 +130,7 @@ def fit(
     state = None if checkpoint is None else _load(parameters, optimiser, checkpoint, run)
     if state is None:
         state = _State([validate() if validate else 0.0], _copy(parameters))
-    while not state.finished(schedule, judged=validate is not None):
+    while not state.finished(schedule, validated=validate is not None):
         epoch = len(state.scores)
         _train_epoch(loss, optimiser, windows, schedule, epoch, threads)
         state.advance(parameters, validate)
@@ -149,10 +173,10 @@ class _AdamW:
         adamw(
             self.parameters,
             gradients,
-            [each["exp_avg"] for each in remembered],
-            [each["exp_avg_sq"] for each in remembered],
+            [moment["exp_avg"] for moment in remembered],
+            [moment["exp_avg_sq"] for moment in remembered],
             [],
-            [each["step"] for each in remembered],
+            [moment["step"] for moment in remembered],
             foreach=True,
             amsgrad=False,
             beta1=0.9,
@@ -189,9 +213,9 @@ def _train_epoch(
         side_by_side = False
         for rows in order.split(schedule.batch):
             before, parts = torch.get_rng_state(), rows.split(schedule.part or len(rows))
-            each = pool.map if side_by_side else map
-            found = each(gradients, parts, [len(part) / len(rows) for part in parts])
-            optimiser.step([sum(rest, first) for first, *rest in zip(*found, strict=True)])
+            apply = pool.map if side_by_side else map
+            part_gradients = apply(gradients, parts, [len(part) / len(rows) for part in parts])
+            optimiser.step([sum(rest, first) for first, *rest in zip(*part_gradients, strict=True)])
             # Parts that draw from torch's generator do so one after the other; the first batch shows whether they do.
             side_by_side = threads > 1 and torch.equal(before, torch.get_rng_state())
 
@@ -203,9 +227,9 @@ class _State:
     scores: list[float]
     best: dict[str, Tensor]
 
-    def finished(self, schedule: Schedule, *, judged: bool) -> bool:
+    def finished(self, schedule: Schedule, *, validated: bool) -> bool:
         done = len(self.scores) - 1
-        stale = done - int(np.argmax(self.scores)) if judged else 0
+        stale = done - int(np.argmax(self.scores)) if validated else 0
         return done >= schedule.epochs or (schedule.patience > 0 and stale >= schedule.patience)
 
     def advance(self, parameters: Mapping[str, Tensor], validate: Callable[[], float] | None) -> None:

@@ -46,9 +46,18 @@ class _LoraLinear(torch.autograd.Function):
 def lora_linear(
     inputs: Tensor, weight: Tensor, bias: Tensor | None, down: Tensor, up: Tensor, scaling: float
 ) -> Tensor:
-    """x (W + s B A)^T + c of inputs [.., inputs]: [.., outputs], with gradients for inputs, A and B, not for W and c.
+    """x (W + s B A)^T + c, with gradients for x, A and B, not for W and c.
 
-    weight W: [outputs, inputs], frozen. down A: [r, inputs]. up B: [outputs, r].
+    Args:
+        inputs: x [.., inputs].
+        weight: W [outputs, inputs], frozen.
+        bias: c [outputs]; None for none.
+        down: A [r, inputs].
+        up: B [outputs, r].
+        scaling: alpha / rank.
+
+    Returns:
+        [.., outputs].
     """
     out: Tensor = _LoraLinear.apply(inputs, weight, bias, down, up, scaling)
     return out

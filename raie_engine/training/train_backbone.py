@@ -24,16 +24,33 @@ from raie.engine.training.cross_entropy import linear_cross_entropy
 from raie.engine.training.loop import Progress, Schedule, Trained, fit, sampled_cross_entropy
 from raie.engine.training.train_adapter import adapter_scores
 
-__all__ = ["cold_item_rows", "configured_class", "own_file", "train_backbone"]
+__all__ = ["cold_item_rows", "configured_backbone_file", "configured_class", "train_backbone"]
 
 
 def configured_class(config: BackboneConfig) -> type[ItemModel]:
-    """The class of the backbone that is to be trained. Raises: ConfigError for a file that holds none."""
-    return backbone_class(config.kind, own_file(config))
+    """The class of the backbone that is to be trained.
+
+    Args:
+        config: the options.
+
+    Returns:
+        The class.
+
+    Raises:
+        ConfigError: for a file that holds none.
+    """
+    return backbone_class(config.kind, configured_backbone_file(config))
 
 
-def own_file(config: BackboneConfig) -> Path | None:
-    """The Python file of a backbone of the user's own; None for every other kind."""
+def configured_backbone_file(config: BackboneConfig) -> Path | None:
+    """The Python file of a backbone of the user's own; None for every other kind.
+
+    Args:
+        config: the options.
+
+    Returns:
+        The file.
+    """
     return Path(config.path) if config.kind == "file" else None
 
 
@@ -51,14 +68,28 @@ def train_backbone(
 ) -> tuple[ItemModel, Trained]:
     """A frozen backbone trained on `windows` until NDCG@10 on the later `validation` windows stops rising.
 
-    items: catalogue size.  positions: last positions of a window the loss reads (the stride of the windows).  titles: of
-    the items, for a backbone that reads them.
+    Args:
+        windows: to train on.
+        validation: later windows.
+        items: catalogue size.
+        config: the options.
+        positions: last positions of a window the loss reads (the stride of the windows).
+        seed: of everything random in it.
+        titles: of the items, for a backbone that reads them.
+        checkpoint: file of the training's checkpoint; None for none.
+        progress: called after every epoch.
 
-    Raises: NothingToEdit without windows; ConfigError for a model folder or a file of one's own that holds no backbone.
+    Returns:
+        The frozen backbone, and its training.
+
+    Raises:
+        NothingToEdit: without windows.
+        ConfigError: for a model folder or a file of one's own that holds no backbone.
+
     Source: arXiv 2309.07602 (full cross-entropy at all positions, temporal early stopping).
     """
     if not len(windows):
-        raise NothingToEdit("expected set-up windows to train a backbone, found none; see `raie data describe`")
+        raise NothingToEdit("expected setup windows to train a backbone, found none; see `raie data describe`")
     chosen = configured_class(config)
     with foreign_code(f"backbone.kind {config.kind!r}"):
         model = chosen.begin(config, items, windows.items.shape[1], titles=titles, seed=seed)
@@ -92,10 +123,20 @@ def train_backbone(
 
 
 def cold_item_rows(backbone: Backbone, windows: Windows, items: int, seed: int) -> Tensor:
-    """Rows [new items, d] for items the backbone's table does not reach yet: the mean of their neighbours' rows.
+    """Rows for items the backbone's table does not reach yet: the mean of their neighbours' rows.
 
     A neighbour is an item of the same window. Items without known neighbours get small random rows. Rows have the
     median norm of the table, so that no new item wins by its length.
+
+    Args:
+        backbone: the frozen backbone.
+        windows: n of them.
+        items: how many there are now.
+        seed: of everything random in it.
+
+    Returns:
+        [new items, d].
+
     Source: idea 9 of the method (cold item rows from the mean of co-occurring neighbours).
     """
     table = backbone.item_table().detach().numpy()
@@ -104,9 +145,9 @@ def cold_item_rows(backbone: Backbone, windows: Windows, items: int, seed: int) 
     is_known = (members > 0) & (members <= known)
     mean = (table[np.where(is_known, members, 0)] * is_known[..., None]).sum(axis=1)  # [n, d]
     mean /= np.maximum(is_known.sum(axis=1), 1)[:, None]
-    window, place = np.nonzero(members > known)
+    window, slot = np.nonzero(members > known)
     total = np.zeros((items - known, table.shape[1]))
-    np.add.at(total, members[window, place] - known - 1, mean[window])
+    np.add.at(total, members[window, slot] - known - 1, mean[window])
     noise = np.random.default_rng(seed).normal(size=total.shape)
     total = np.where(np.abs(total).sum(axis=1, keepdims=True) > 0, total, noise)
     norm = np.median(np.linalg.norm(table[1:], axis=1))

@@ -1,11 +1,11 @@
-"""What followed what in the windows of an edit, and how that joins what an adapter says.
+"""Item transition counts of the windows of an edit, and how they join the scores of an adapter.
 
     p(i) is proportional to exp(score_i) (1 + w v q(i))
     q(i) = sum over d of FADE^(d - 1) C[x_d, i] / (C[x_d] + PRIOR), divided by the sum of FADE^(d - 1)
 
 x_d: the item d places before the end of the context; C[x, i]: how often i came after x, one step more between them
 counting FADE as much, and the other way round BACK as much; C[x]: its sum over all i. v q(i): how many times as likely
-as by chance the counts hold i to be. Counts know at once what training needs many passes for.
+as by chance the counts hold i to be. Counts know at once what training needs many samples for.
 Source: a cache beside a neural model, as arXiv 1612.04426 has it; the counts are those of a decayed Markov chain. Departs
 from it: probabilities are multiplied, not mixed, which ranks better (docs/research.md).
 Legend: n windows, L positions, v item rows (row 0 is padding), p pairs of items.
@@ -27,7 +27,15 @@ from raie.engine.config import EngineConfig
 from raie.engine.data.windows import Windows, concatenate
 from raie.engine.errors import DamagedArtifact
 
-__all__ = ["FADE", "REACH", "Transitions", "count_transitions", "transitions_of"]
+__all__ = [
+    "FADE",
+    "REACH",
+    "TransitionCounts",
+    "count_transitions",
+    "faded_sums",
+    "sums_by_pair",
+    "transitions_of",
+]
 
 REACH = 4
 """How many places apart two items may be to count as a pair."""
@@ -43,7 +51,7 @@ _AXES = {"start": "s", "following": "p", "share": "p"}
 
 
 @dataclass(frozen=True, eq=False)
-class Transitions:
+class TransitionCounts:
     """weight: w. start: int64 [v + 1]. following: int32 [p], the items that came after x at start[x]:start[x + 1]; share:
     float32 [p], C[x, i] / (C[x] + PRIOR) of them.
     """
@@ -59,19 +67,27 @@ class Transitions:
         return len(self.start) - 1
 
     def after(self, items: NDArray[np.int32]) -> Tensor:
-        """q of contexts [n, L], as float32 [n, v]; items that the counts do not know say nothing."""
-        n, v = len(items), self.rows
-        back = (items != 0).sum(axis=1, keepdims=True) - 1 - np.arange(items.shape[1])  # places before the end
-        row, place = np.nonzero((items > 0) & (items < v) & (back < REACH))
-        first, fade = items[row, place], FADE ** back[row, place]
-        size = self.start[first + 1] - self.start[first]
-        entry = np.arange(size.sum()) + np.repeat(self.start[first] - np.cumsum(size) + size, size)
-        cell = np.repeat(row * v, size) + self.following[entry]
-        total = np.bincount(cell, np.repeat(fade, size) * self.share[entry], minlength=n * v) / _FADES
-        return torch.from_numpy(total.astype(np.float32)).view(n, v)
+        """q of contexts; items that the counts do not know say nothing.
+
+        Args:
+            items: item rows [n, L].
+
+        Returns:
+            float32 [n, v].
+        """
+        total = faded_sums(items, self.start, self.following, self.share, REACH) / _FADES
+        return torch.from_numpy(total.astype(np.float32))
 
     def joined(self, scores: Tensor, items: NDArray[np.int32]) -> Tensor:
-        """The scores [n, v] of contexts [n, L], which are logits of p then; a score of minus infinity stays that."""
+        """Scores multiplied, as probabilities, by the counts; a score of minus infinity stays that.
+
+        Args:
+            scores: [n, v], logits.
+            items: item rows [n, L].
+
+        Returns:
+            [n, v].
+        """
         return scores + torch.log1p(self.weight * self.rows * self.after(items))
 
     def to_bytes(self) -> bytes:
@@ -80,8 +96,18 @@ class Transitions:
         return pack({"kind": "transitions", "weight": self.weight}, arrays)
 
     @staticmethod
-    def from_bytes(data: bytes) -> Transitions:
-        """The inverse of `to_bytes`. Raises: DamagedArtifact."""
+    def from_bytes(data: bytes) -> TransitionCounts:
+        """The inverse of `to_bytes`.
+
+        Args:
+            data: the stored bytes.
+
+        Returns:
+            The value that was stored.
+
+        Raises:
+            DamagedArtifact: for bytes that hold no such value.
+        """
         header, arrays = unpack(data, "transitions", _TYPES, _AXES)
         weight, start, following, share = header.get("weight"), *(arrays[name] for name in _TYPES)
         whole = (
@@ -94,13 +120,20 @@ class Transitions:
                 f"expected counts of {max(len(start) - 1, 0)} items that refer to one another and a weight above 0, "
                 f"found others with weight {weight!r:.20}; restore the blob"
             )
-        return Transitions(weight, start, following, share)
+        return TransitionCounts(weight, start, following, share)
 
 
-def count_transitions(windows: Windows, positions: int, weight: float, v: int) -> Transitions:
+def count_transitions(windows: Windows, positions: int, weight: float, v: int) -> TransitionCounts:
     """The pairs of which the later item is one of the last `positions` of a window, its target included.
 
-    positions: the windows' stride, so that of windows which overlap each item is read once. weight: w. v: item rows.
+    Args:
+        windows: n of them.
+        positions: the windows' stride, so that of windows which overlap each item is read once.
+        weight: w.
+        v: item rows.
+
+    Returns:
+        The counts.
     """
     length = windows.length
     whole = np.pad(windows.items, ((0, 0), (0, 1)))
@@ -114,17 +147,72 @@ def count_transitions(windows: Windows, positions: int, weight: float, v: int) -
         fade = np.full(len(row), FADE ** (apart - 1))
         keys += [earlier * v + later, later * v + earlier]
         values += [fade, BACK * fade]
-    pairs, place = np.unique(np.concatenate(keys), return_inverse=True)
-    count = np.bincount(place, np.concatenate(values), minlength=len(pairs))
+    pairs, count = sums_by_pair(keys, values)
     first, following = pairs // v, (pairs % v).astype(np.int32)
     share = count / (np.bincount(first, count, minlength=v) + PRIOR)[first]
     real = (first > 0) & (following > 0)  # a target that no model knows is PAD
     start = np.searchsorted(first[real], np.arange(v + 1))
-    return Transitions(weight, start.astype(np.int64), following[real], share[real].astype(np.float32))
+    return TransitionCounts(weight, start.astype(np.int64), following[real], share[real].astype(np.float32))
+
+
+def sums_by_pair(
+    keys: Sequence[NDArray[np.int64]], weights: Sequence[NDArray[np.float64]]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The distinct pairs of items and the sum of the weights of each.
+
+    Args:
+        keys: of each group of pairs `first x v + second`, int64.
+        weights: of each group what its pairs count, float64.
+
+    Returns:
+        The pairs, ascending int64 [p], and their sums, float64 [p].
+    """
+    pairs, slot = np.unique(np.concatenate(keys), return_inverse=True)
+    sums = np.bincount(slot, np.concatenate(weights), minlength=len(pairs))
+    return pairs, np.asarray(sums, np.float64)
+
+
+def faded_sums(
+    items: NDArray[np.int32],
+    start: NDArray[np.int64],
+    following: NDArray[np.int32],
+    share: NDArray[np.floating],
+    reach: int,
+) -> NDArray[np.float64]:
+    """What the items of contexts say of the next item: their shares, each position further back fading by FADE.
+
+    Args:
+        items: [n, L], left-justified, 0 behind the last.
+        start: int64 [v + 1]. The items that came after x stand at start[x]:start[x + 1].
+        following: int32 [p], those items.
+        share: [p], of x's count.
+        reach: how many positions from the end are read.
+
+    Returns:
+        Sums [n, v].
+    """
+    n, v = len(items), len(start) - 1
+    back = (items != 0).sum(axis=1, keepdims=True) - 1 - np.arange(items.shape[1])  # positions before the end
+    row, slot = np.nonzero((items > 0) & (items < v) & (back < reach))
+    first, fade = items[row, slot], FADE ** back[row, slot]
+    size = start[first + 1] - start[first]
+    entry = np.arange(size.sum()) + np.repeat(start[first] - np.cumsum(size) + size, size)
+    target = np.repeat(row * v, size) + following[entry]
+    sums = np.bincount(target, np.repeat(fade, size) * share[entry], minlength=n * v)
+    return np.asarray(sums, np.float64).reshape(n, v)
 
 
 def transitions_of(parts: Sequence[Windows], config: EngineConfig, v: int) -> bytes | None:
-    """The bytes of what followed what in all these windows; None where the configuration counts nothing."""
+    """The bytes of the item transition counts of all these windows; None where the configuration counts nothing.
+
+    Args:
+        parts: one after the other.
+        config: of the engine.
+        v: item rows.
+
+    Returns:
+        The bytes.
+    """
     weight = config.adapter.transition_weight
     if not weight or not parts:
         return None

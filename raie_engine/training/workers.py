@@ -45,7 +45,16 @@ def side_by_side(function: Callable[[Any], T], tasks: Sequence[Any], workers: in
 
     Closed early, or left by an error, it stops the workers in the middle of their tasks.
 
-    Raises: WorkerLost when the system ends a worker, for instance because memory is short.
+    Args:
+        function: picklable.
+        tasks: picklable.
+        workers: processes.
+
+    Yields:
+        Each result as it is ready.
+
+    Raises:
+        WorkerLost: when the system ends a worker, for instance because memory is short.
     """
     foreseen()
     context = get_context("forkserver" if _FORKED else "spawn")
@@ -84,7 +93,7 @@ def uninterrupted() -> Iterator[None]:
     """Processes begun in here never see Ctrl-C, which a terminal sends to all: the parent alone decides.
 
     A process half begun would complain of its parent, so what arrives meanwhile is heard afterwards. To block a signal
-    is not enough for that: another thread takes it, and Python tells the main one.
+    is not enough for that: another thread takes it, and Python notifies the main one.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield

@@ -150,7 +150,7 @@ class _Rows:
         self.event, self.hash = self.event + 1, audit._link(fields)
         self.add(tables.audit_events, **fields, hash=self.hash)
 
-    def tell(self, planned: Planned, kind: str, payload: dict[str, Any]) -> None:
+    def on_event(self, planned: Planned, kind: str, payload: dict[str, Any]) -> None:
         text = canonical_json(payload).decode()
         row = {"kind": kind, "payload": text, "created_at": planned.at, "published_at": None, "attempts": 0}
         free = {"last_error": None, "progress": "{}", "lease_owner": None, "lease_expires_at": None}
@@ -252,7 +252,7 @@ def _edit_rows(
     landing = RunningEdit(
         manifest=manifest, number=edit.number, changes=planned.changes, proposal=manifest.content.digest
     )
-    rows.tell(
+    rows.on_event(
         planned,
         SNAPSHOT_COMMITTED,
         landings._payload(edit, landing, known) | {"audit_head": f"{rows.event}:{rows.hash}"},
@@ -321,7 +321,7 @@ def _promotion_rows(rows: _Rows, planned: Planned, target: str, source: str | No
     rows.add(tables.alias_moves, id=rows.move, **move)
     logged: Rows = {"alias_moves": [move | {"id": rows.move}]}
     rows.audit(planned, "promote", f"alias:{ALIAS}", source, target, logged)
-    rows.tell(planned, ALIAS_MOVED, {"alias": ALIAS, "from": source, "to": target, **said})
+    rows.on_event(planned, ALIAS_MOVED, {"alias": ALIAS, "from": source, "to": target, **said})
 
 
 def _copy(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:

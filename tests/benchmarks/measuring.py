@@ -34,18 +34,18 @@ class Spread:
 
 def spread(calls: Iterable[Callable[[], object]], warm_up: int) -> Spread:
     """How long each call takes; what makes the next call, and the first few of them, do not count."""
-    found = []
+    seconds = []
     for number, call in enumerate(calls):
         gc.collect(0)
         begun = time.perf_counter()
         call()
         ended = time.perf_counter()
         if number >= warm_up:
-            found.append(1000 * (ended - begun))
-    return Spread(tuple(sorted(found)))
+            seconds.append(1000 * (ended - begun))
+    return Spread(tuple(sorted(seconds)))
 
 
 def columns(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A table in Markdown."""
-    lines = [head, ["---"] * len(head), *([str(cell) for cell in row] for row in rows)]
+    lines = [head, ["---"] * len(head), *([str(value) for value in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

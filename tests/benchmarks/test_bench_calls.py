@@ -83,7 +83,7 @@ def test_a_command_against_its_imports(disk: Path) -> None:
     for name, words in commands.items():
         pairs = []
         for number in range(1, 16):
-            said = [word.format(10 + number) for word in words]
+            said = [template.format(10 + number) for template in words]
             ours = run("-m", "raie.cli.main", *said)
             pairs.append((ours, run("-c", "import sqlalchemy, click")))
         ratio = statistics.median(ours / peer for ours, peer in pairs)

@@ -26,7 +26,7 @@ from raie.engine.edit.setup import set_up
 from raie.engine.edit.training_tasks import region_tasks, shared_task
 from raie.engine.model import ModelView, Settings
 from raie.engine.strategies.full import FULL
-from raie.engine.strategies.task_data import lesson_of
+from raie.engine.strategies.task_data import task_data_of
 from raie.engine.training.train_adapter import train_regions
 from raie.engine.training.workers import foreseen
 from tests.benchmarks.measuring import columns
@@ -40,7 +40,7 @@ CORES = 2
 @dataclass(frozen=True)
 class _Took:
     seconds: float
-    passes: int
+    samples_seen: int
 
 
 @pytest.fixture(autouse=True)
@@ -61,11 +61,11 @@ def test_an_edit_against_a_full_fine_tune(users: int, tmp_path: Path) -> None:
     vectors = view.vectors(windows)
     report = drift_report(view, windows, vectors)
     # The one of five that drifts; whether its rise is past three standard errors is not what is measured here.
-    drifting = max(report.regions, key=lambda each: each.loss.errors)
+    drifting = max(report.regions, key=lambda region: region.loss.errors)
     few = _edit(view, interactions, until, only=[drifting.region], vectors=vectors)
     few = replace(few, seconds=time.perf_counter() - started)
     rows = [
-        (name, f"{took.seconds:.1f}", f"{took.passes:,}", f"{took.seconds / full.seconds:.2f}", goal)
+        (name, f"{took.seconds:.1f}", f"{took.samples_seen:,}", f"{took.seconds / full.seconds:.2f}", goal)
         for name, took, goal in (
             ("full fine-tune", full, ""),
             ("edit", edit, "0.5"),
@@ -95,12 +95,12 @@ def _edit(view: ModelView, interactions: Interactions, until: int, **drift: Any)
     trained = list(train_regions([shared_task(view, prepared)], CORES))
     trained += train_regions(region_tasks(view, prepared, trained[0].blobs), CORES)
     finish_edit(view, prepared, trained)
-    return _Took(time.perf_counter() - started, sum(one.passes for one in trained))
+    return _Took(time.perf_counter() - started, sum(result.samples_seen for result in trained))
 
 
 def _fine_tune(view: ModelView, interactions: Interactions, until: int) -> _Took:
     prepared = prepare_edit(view, "0" * 64, interactions, until, seed=1, next_region_id=100)
-    lesson = lesson_of(view, prepared, interactions)
+    task_data = task_data_of(view, prepared, interactions)
     started = time.perf_counter()
-    passes = FULL.learn({}, lesson).passes
-    return _Took(time.perf_counter() - started, passes)
+    samples_seen = FULL.learn({}, task_data).samples_seen
+    return _Took(time.perf_counter() - started, samples_seen)

@@ -62,17 +62,17 @@ def test_a_million_windows_through_a_gate(gate: GatePolicy, vectors: np.ndarray,
 
 def test_a_million_windows_into_64_regions(vectors: np.ndarray) -> None:
     cluster = pytest.importorskip("sklearn.cluster")
-    found: dict[str, float] = {}
+    cosine: dict[str, float] = {}
 
     def ours() -> None:
         centres, labels = spherical_kmeans(vectors, K, seed=0)
-        found["ours"] = float(np.einsum("nd,nd->n", vectors, centres[labels]).mean())
+        cosine["ours"] = float(np.einsum("nd,nd->n", vectors, centres[labels]).mean())
 
     def theirs() -> None:
         model = cluster.KMeans(K, n_init=1, random_state=0).fit(vectors)
         centres = model.cluster_centers_ / np.linalg.norm(model.cluster_centers_, axis=1, keepdims=True)
-        found["sklearn"] = float(np.einsum("nd,nd->n", vectors, centres[model.labels_]).mean())
+        cosine["sklearn"] = float(np.einsum("nd,nd->n", vectors, centres[model.labels_]).mean())
 
     mine, peer = seconds(ours), seconds(theirs)
     print(f"\nclustering: {mine / peer:.2f} of scikit-learn's time (goal 0.2), {mine:.2f} s against {peer:.2f} s")
-    print(f"mean cosine {found['ours']:.4f} against {found['sklearn']:.4f}")
+    print(f"mean cosine {cosine['ours']:.4f} against {cosine['sklearn']:.4f}")

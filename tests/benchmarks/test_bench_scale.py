@@ -48,13 +48,13 @@ def test_a_million_adapter_versions(durable: Registry) -> None:
     tenth = replace(WHOLE, models=max(1, MODELS // 10))
     kind = durable.engine.dialect.name
     print(f"\n{kind}\ntenth: {tenth}\nwhole: {WHOLE}")
-    found = []
+    measured = []
     for layout, models in ((tenth, range(tenth.models)), (WHOLE, range(tenth.models, WHOLE.models))):
         _filled(durable, layout, models)
-        found.append(_measured(durable, layout))
+        measured.append(_measured(durable, layout))
     rows = [
         (name, small, large, f"{large.p50 / small.p50:.2f}")
-        for name, small, large in ((name, found[0][name], found[1][name]) for name in found[0])
+        for name, small, large in ((name, measured[0][name], measured[1][name]) for name in measured[0])
     ]
     print(columns((f"{kind}: ms, p50 / p99", "tenth", "whole", "growth of p50"), rows))
 
@@ -136,11 +136,13 @@ def _measured(registry: Registry, layout: Layout, few: int | None = None) -> Map
         "rollback EDIT": lambda i: _rollback_edit(registry, _model(layout, i), layout, i),
         "rollback EDIT, refused": lambda i: _refused(registry, _model(layout, i), layout),
     }
-    found = {}
+    measured = {}
     for name, made in looking.items():
-        found[f"{name}, first reads"] = spread(map(made, range(min(FIRST, reads))), 0)
-        found[name] = spread(map(made, range(reads)), 0)
-    return found | {name: spread(map(made, range(writes + WARM_UP)), WARM_UP) for name, made in changing.items()}
+        measured[f"{name}, first reads"] = spread(map(made, range(min(FIRST, reads))), 0)
+        measured[name] = spread(map(made, range(reads)), 0)
+    return measured | {
+        name: spread(map(made, range(writes + WARM_UP)), WARM_UP) for name, made in changing.items()
+    }
 
 
 def _model(layout: Layout, sample: int) -> str:
@@ -179,9 +181,9 @@ def _committing(registry: Registry, layout: Layout, touched: int) -> Callable[[i
 
 
 def _head(registry: Registry, model: str) -> Content:
-    found = registry.head(model)
-    assert found is not None
-    return found.content
+    measured = registry.head(model)
+    assert measured is not None
+    return measured.content
 
 
 def _promotion(registry: Registry, model: str, layout: Layout, generator: random.Random) -> Callable[[], object]:

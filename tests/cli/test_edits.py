@@ -273,7 +273,7 @@ def test_two_edits_planned_on_one_head_do_not_both_land(made: Ground) -> None:
     head = made.edit(1)
     arguments: dict[str, Any] = {"actor": "ada", "reason": "", "work": made.work, "workers": 1}
     # With the same windows its content would be the head's, which is no conflict.
-    changed = replace(plan, prepared=replace(plan.prepared, judged_after=plan.prepared.judged_after - 86_400))
+    changed = replace(plan, prepared=replace(plan.prepared, train_until=plan.prepared.train_until - 86_400))
     with pytest.raises(CommitConflict):
         apply_edit(registry, MODEL, changed, progress=no_progress, **arguments)
     assert registry.head(MODEL) == head

@@ -14,7 +14,7 @@ import pytest
 
 from raie import evaluate
 from raie.cli import main
-from raie.engine.strategies import Learnt, Lesson, State
+from raie.engine.strategies import LearnedState, State, TaskData
 from raie.engine.strategies.global_adapter import GLOBAL_LORA
 from tests.cli import trained
 from tests.cli.conftest import Raie
@@ -59,6 +59,7 @@ PLANNED_REGION = {
     "starts_from",
 }
 IMPACT = {
+    "version",
     "gate",
     "retention",
     "adaptation",
@@ -228,17 +229,17 @@ def test_the_strategies_to_compare_with_learn_from_every_edit_since_the_set_up(
     raie: Raie, edited: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert raie("edit", "apply", LOG, "--until", SECOND, "--workers", "1").code == 0
-    lessons: list[int] = []
+    edits_seen: list[int] = []
     learn = GLOBAL_LORA.learn
 
-    def counted(state: State, lesson: Lesson) -> Learnt:
-        lessons.append(lesson.number)
-        assert bool(state) == (lesson.number > 1), "each continues from what it learned in the edit before"
-        return learn(state, lesson)
+    def counted(state: State, task_data: TaskData) -> LearnedState:
+        edits_seen.append(task_data.number)
+        assert bool(state) == (task_data.number > 1), "each continues from what it learned in the edit before"
+        return learn(state, task_data)
 
     monkeypatch.setattr(evaluate, "GLOBAL_LORA", replace(GLOBAL_LORA, learn=counted))
     assert raie("evaluate", LOG, "--ref", "edit:3", "--strategies", "--json").code == 0
-    assert lessons == [1, 2]
+    assert edits_seen == [1, 2]
     assert raie("rollback", "3", "--yes").code == 0
     refused(raie("evaluate", LOG, "--strategies"), 2, ["--ref", "edit 4, a rollback"])
 

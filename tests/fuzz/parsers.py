@@ -36,7 +36,7 @@ from raie.engine.regions.gate import Action
 from raie.engine.regions.region_map import RegionMap, region_state
 from raie.engine.regions.space import RoutingSpace
 from raie.engine.training.adapter import Adapter, fresh_adapter
-from raie.engine.training.transition_counts import Transitions, count_transitions
+from raie.engine.training.transition_counts import TransitionCounts, count_transitions
 from raie.registry.errors import RegistryError
 from raie.registry.values import Content, Manifest, digest_of
 
@@ -92,9 +92,11 @@ def join(*parts: bytes) -> bytes:
 
 
 def _manifest() -> bytes:
-    one, two = digest_of(b"1"), digest_of(b"2")
-    content = Content({"weights": one}, two, {"catalogue": (one, two)}, {0: {"state": one}, 12: {"lora": two}})
-    return Manifest("recsys", one, content).to_bytes()
+    first, second = digest_of(b"1"), digest_of(b"2")
+    content = Content(
+        {"weights": first}, second, {"catalogue": (first, second)}, {0: {"state": first}, 12: {"lora": second}}
+    )
+    return Manifest("recsys", first, content).to_bytes()
 
 
 def _windows() -> Windows:
@@ -105,9 +107,10 @@ def _plan() -> EditPlan:
     operation = Operation(0, Action.UPDATE, 3, 0, 0, (1.0, 0.0), 0.5, 0.6, 20.0, 9, 0.1, None, 0)
     marks: dict[str, Any] = {
         f"{name}{part}": np.zeros(3, kind)
-        for name in ("", "decided_", "buffer_")
+        for name in ("", "buffer_")
         for part, kind in (("action", np.int8), ("region", np.int32))
     }
+    marks["decided_action"] = np.zeros(3, np.int8)
     return EditPlan("p", 1, "s", "m", "w", "b", "radius", {"movement": 0.2}, (operation,), **marks)
 
 
@@ -122,8 +125,8 @@ def _chunk() -> bytes:
 
 
 def _map() -> RegionMap:
-    one = np.full(1, 0.5, np.float32)
-    return RegionMap(FEW[:1], np.array([[1, 0]], np.float32), one, one, one, np.ones(1, np.int64), "space")
+    half = np.full(1, 0.5, np.float32)
+    return RegionMap(FEW[:1], np.array([[1, 0]], np.float32), half, half, half, np.ones(1, np.int64), "space")
 
 
 def _adapter() -> dict[str, bytes]:
@@ -132,7 +135,7 @@ def _adapter() -> dict[str, bytes]:
 
 
 def _read_transitions(data: bytes) -> None:
-    Transitions.from_bytes(data).after(_windows().items)
+    TransitionCounts.from_bytes(data).after(_windows().items)
 
 
 def _read_adapter(lora_config: bytes, item_rows: bytes, lora: bytes) -> None:

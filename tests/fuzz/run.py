@@ -20,9 +20,9 @@ def main(arguments: list[str]) -> int:
         return fuzz(arguments[1], arguments[2:])
     seconds = int(arguments[0]) if arguments else 60
     wanted = arguments[1:] or parser_names()
-    found = [name for name in wanted if not survives(name, seconds)]
-    print(f"{len(wanted)} parsers, {len(found)} with a fault{': ' if found else ''}{', '.join(found)}")
-    return 1 if found else 0
+    crashed = [name for name in wanted if not survives(name, seconds)]
+    print(f"{len(wanted)} parsers, {len(crashed)} with a fault{': ' if crashed else ''}{', '.join(crashed)}")
+    return 1 if crashed else 0
 
 
 def parser_names() -> list[str]:

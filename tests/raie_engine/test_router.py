@@ -68,10 +68,10 @@ def test_a_row_scores_the_same_bits_whatever_the_other_rows_of_its_block_are(see
     for region in range(REGIONS):
         row = generator.choice(np.flatnonzero(region == OWNER))
         others = generator.integers(0, len(WINDOWS), BLOCK_ROWS + 5)
-        place = generator.integers(0, len(others))
-        others[place] = row
+        position = generator.integers(0, len(others))
+        others[position] = row
         among = ROUTER.scores(WINDOWS.take(others))
-        assert torch.equal(among[place], scores[row])
+        assert torch.equal(among[position], scores[row])
 
 
 def test_a_window_alone_scores_the_bits_it_scores_among_others() -> None:
@@ -84,8 +84,8 @@ def test_a_row_scores_the_same_bits_whatever_regions_the_other_rows_are_said_to_
     scores = ROUTER.scores(WINDOWS)
     for region in range(REGIONS):
         mine = region == OWNER
-        for other in range(REGIONS):
-            again = ROUTER.scores(WINDOWS, np.where(mine, region, other).astype(np.int32))
+        for neighbour in range(REGIONS):
+            again = ROUTER.scores(WINDOWS, np.where(mine, region, neighbour).astype(np.int32))
             assert torch.equal(again[mine], scores[mine])
 
 
@@ -142,8 +142,8 @@ def test_the_best_items_are_those_of_the_scores() -> None:
     scores, best = ROUTER.scores(WINDOWS), ROUTER.top_k(WINDOWS, 3, exclude_seen=False)
     assert best.rows.shape == (len(WINDOWS), 3)
     assert best.rows[:, 0].tolist() == scores.argmax(dim=1).tolist()
-    found = scores.gather(1, torch.from_numpy(best.rows))
-    assert torch.equal(found, torch.from_numpy(best.scores))
+    top_scores = scores.gather(1, torch.from_numpy(best.rows))
+    assert torch.equal(top_scores, torch.from_numpy(best.scores))
 
 
 def test_more_windows_than_pass_at_a_time_are_all_answered(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,8 +107,8 @@ class Memory:
         backbone = {role: self.put(data) for role, data in parts.backbone.items()}
         return StoredContent(backbone, self.put(parts.space), shared, regions)
 
-    def view(self, content: StoredContent, own: Path | None = None) -> ModelView:
-        return ModelView(content, self.blobs.__getitem__, own)
+    def view(self, content: StoredContent, backbone_file: Path | None = None) -> ModelView:
+        return ModelView(content, self.blobs.__getitem__, backbone_file)
 
     def write(self, content: StoredContent, folder: Path) -> None:
         """The content and all blobs as files, for another process."""
@@ -135,16 +135,18 @@ class Edited:
     view: ModelView
 
 
-def as_if_judged(plan: EditPlan, trained: Mapping[int, TrainedRegion]) -> dict[int, TrainedRegion]:
+def as_if_evaluated(plan: EditPlan, trained: Mapping[int, TrainedRegion]) -> dict[int, TrainedRegion]:
     """The results as if the first addition had been found useless and the others useful.
 
-    A handful of held-out windows judges such small regions, so what they say differs from processor to processor.
+    Such small regions have a handful of held-out windows, so what these say differs from processor to processor.
     """
     judged = dict(trained)
     for region in plan.added:
-        one = trained[region]
-        measured = {name: 0.0 if math.isnan(value) else value for name, value in one.before.items()}
-        judged[region] = replace(one, before=measured, chosen="current" if region == plan.added[0] else "trained")
+        result = trained[region]
+        measured = {name: 0.0 if math.isnan(value) else value for name, value in result.before.items()}
+        judged[region] = replace(
+            result, before=measured, chosen="current" if region == plan.added[0] else "trained"
+        )
     return judged
 
 
@@ -156,8 +158,10 @@ def edited(
         view, "0" * 64, interactions, until, seed=seed, next_region_id=max(view.content.regions) + 1
     )
     (shared,) = train_regions([shared_task(view, prepared)], workers)
-    trained = {one.region: one for one in train_regions(region_tasks(view, prepared, shared.blobs), workers)}
-    trained = as_if_judged(prepared.plan, trained)
+    trained = {
+        result.region: result for result in train_regions(region_tasks(view, prepared, shared.blobs), workers)
+    }
+    trained = as_if_evaluated(prepared.plan, trained)
     finished = finish_edit(view, prepared, [shared, *trained.values()])
     content = view.content
     assert isinstance(content, StoredContent)
@@ -165,7 +169,7 @@ def edited(
         prepared,
         {shared.region: shared, **trained},
         finished,
-        memory.view(memory.content(finished.parts, content), view.own),
+        memory.view(memory.content(finished.parts, content), view.backbone_file),
     )
 
 
@@ -183,7 +187,7 @@ class World:
 
     @property
     def ends(self) -> list[int]:
-        """The last second of the set-up, of both edits and of the test slice."""
+        """The last second of the setup, of both edits and of the test slice."""
         return [int(end) for end in self.log.truth.ends]
 
 
@@ -212,10 +216,10 @@ def random_backbone(
     return model.eval().requires_grad_(False)
 
 
-def random_adapter(backbone: Backbone, touched: list[int], *, seed: int = 0, rank: int = 4) -> Adapter:
+def random_adapter(backbone: Backbone, item_ids: list[int], *, seed: int = 0, rank: int = 4) -> Adapter:
     """An adapter that changes every layer and the given items."""
     config = AdapterConfig(rank=rank, alpha=2 * rank, item_rank=3)
-    adapter = fresh_adapter(backbone, config, torch.tensor(touched, dtype=torch.long), seed)
+    adapter = fresh_adapter(backbone, config, torch.tensor(item_ids, dtype=torch.long), seed)
     generator = torch.Generator().manual_seed(seed + 1)
     return adapter.with_parameters(
         {
@@ -227,8 +231,8 @@ def random_adapter(backbone: Backbone, touched: list[int], *, seed: int = 0, ran
 
 def with_transitions(adapter: Adapter, *, seed: int = 0) -> Adapter:
     """The adapter with counts of random windows beside it."""
-    windows = random_windows(200, LENGTH, adapter.visible, seed=seed)
-    return replace(adapter, transitions=count_transitions(windows, 3, 0.3, adapter.visible + 1))
+    windows = random_windows(200, LENGTH, adapter.vocab_size, seed=seed)
+    return replace(adapter, transitions=count_transitions(windows, 3, 0.3, adapter.vocab_size + 1))
 
 
 def random_windows(n: int, length: int, items: int, *, seed: int = 0, users: int = 5) -> Windows:

@@ -1,4 +1,7 @@
-"""Numbers that are dates in disguise: 20240131, 20240131235959, days since 1970, days of a spreadsheet. n rows."""
+"""Numbers that are dates in disguise: 20240131, 20240131235959, days since 1970, days of a spreadsheet. n rows.
+
+Legend: n numbers.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,15 @@ _SHEET_DAYS = (32_874, 62_093)  # the same years in a spreadsheet's days, which 
 
 
 def calendar_seconds(numbers: NDArray[np.int64]) -> NDArray[np.int64] | None:
-    """Epoch seconds UTC int64 [n] of numbers that are all dates written without separators; None where one is not.
+    """Dates written as numbers without separators, such as 20240131.
 
     As epoch seconds, dates of eight digits would lie in 1970; those of twelve and fourteen are no seconds at all.
+
+    Args:
+        numbers: int64 [n].
+
+    Returns:
+        Epoch seconds UTC int64 [n]; None where one is no date.
     """
     if not len(numbers):
         return None
@@ -29,15 +38,29 @@ def calendar_seconds(numbers: NDArray[np.int64]) -> NDArray[np.int64] | None:
 
 
 def calendar_date(text: str) -> int | None:
-    """Epoch seconds of one such number as text; None for any other text."""
+    """Epoch seconds of one such number as text; None for any other text.
+
+    Args:
+        text: as written.
+
+    Returns:
+        Epoch seconds.
+    """
     if not (text.isascii() and text.isdigit() and len(text) in _DIGITS):
         return None
-    found = calendar_seconds(np.array([int(text)]))
-    return None if found is None else int(found[0])
+    seconds = calendar_seconds(np.array([int(text)]))
+    return None if seconds is None else int(seconds[0])
 
 
 def looks_like_days(times: NDArray[np.int64]) -> str | None:
-    """What these whole numbers are, if they are days of our time: the words for it; None for others."""
+    """What these whole numbers are, if they are days of our time: the words for it; None for others.
+
+    Args:
+        times: int64 [n].
+
+    Returns:
+        The words.
+    """
     low, high = int(times.min()), int(times.max())
     for (first, last), words in ((_SHEET_DAYS, "days of a spreadsheet"), (_DAYS, "days since 1970")):
         if first <= low and high <= last:
@@ -53,7 +76,7 @@ def _instants(numbers: NDArray[np.int64], digits: int) -> NDArray[np.int64] | No
     if not ((month >= 1) & (month <= 12) & (day >= 1) & (hour < 24) & (minute < 60) & (second < 60)).all():
         return None
     months = (year - 1970) * 12 + month - 1
-    first, after = (each.astype("datetime64[M]").astype("datetime64[D]") for each in (months, months + 1))
+    first, after = (start.astype("datetime64[M]").astype("datetime64[D]") for start in (months, months + 1))
     if not (day <= (after - first).astype(np.int64)).all():
         return None
     days = first.astype(np.int64) + day - 1

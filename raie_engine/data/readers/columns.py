@@ -70,25 +70,32 @@ class Matched:
 def match(where: str, present: Sequence[str], wanted: Mapping[str, str]) -> Matched | None:
     """The columns for these roles; None where one is not there.
 
-    where: the file, for messages.  present: the names in the file.  wanted: a name for each role.
+    Args:
+        where: the file, for messages.
+        present: the names in the file.
+        wanted: a name for each role.
 
-    Raises: InputError for a column of a role that is there twice.
+    Returns:
+        The columns by role.
+
+    Raises:
+        InputError: for a column of a role that is there twice.
     """
     if set(wanted.values()) <= set(present):
         milliseconds = any(layout.milliseconds and _asks_for(layout, wanted) for layout in _LAYOUTS)
         return _unique(where, present, _matched(dict(wanted), None, milliseconds))
     plain = {name: _plain(name, present) for name in present}
-    found = _by_plain_name(plain, wanted)
-    if found is not None:
-        typed = any(_TYPED.match(name) for name in found.values())
+    names = _by_plain_name(plain, wanted)
+    if names is not None:
+        typed = any(_TYPED.match(name) for name in names.values())
         kind = "RecBole's atomic file" if typed else "column names of other case or with blanks"
-        return _unique(where, present, _matched(found, kind))
+        return _unique(where, present, _matched(names, kind))
     if not all(name in _KNOWN.get(role, {name}) for role, name in wanted.items()):
         return None
     for layout in _LAYOUTS:
-        found = _by_plain_name(plain, {role: layout.columns.get(role, name) for role, name in wanted.items()})
-        if found is not None:
-            return _unique(where, present, _matched(found, layout.name, layout.milliseconds))
+        names = _by_plain_name(plain, {role: layout.columns.get(role, name) for role, name in wanted.items()})
+        if names is not None:
+            return _unique(where, present, _matched(names, layout.name, layout.milliseconds))
     return None
 
 
@@ -96,30 +103,30 @@ def _asks_for(layout: _Layout, wanted: Mapping[str, str]) -> bool:
     return all(wanted.get(role) == layout.columns[role] for role in ("user", "item", "time"))
 
 
-def _matched(found: Mapping[str, str], kind: str | None, milliseconds: bool = False) -> Matched:
-    blanks = any(name != name.strip() for name in found.values())
-    return Matched(found, kind, blanks, milliseconds)
+def _matched(names: Mapping[str, str], kind: str | None, milliseconds: bool = False) -> Matched:
+    blanks = any(name != name.strip() for name in names.values())
+    return Matched(names, kind, blanks, milliseconds)
 
 
 def _plain(name: str, present: Sequence[str]) -> str:
     """A name without blanks around it, in small letters; without its type where every name has one."""
-    typed = _TYPED.match(name.strip()) if all(_TYPED.match(each.strip()) for each in present) else None
+    typed = _TYPED.match(name.strip()) if all(_TYPED.match(candidate.strip()) for candidate in present) else None
     return (typed[1] if typed else name).strip().casefold()
 
 
 def _by_plain_name(plain: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, str] | None:
     """The columns whose plain names are those wanted; a name that is written as it was asked for goes before others."""
-    found = {}
+    by_role = {}
     for role, name in wanted.items():
         typed = _TYPED.match(name.strip())
         asked = (typed[1] if typed else name).strip().casefold()
-        alike = [each for each, text in plain.items() if text == asked]
+        alike = [candidate for candidate, text in plain.items() if text == asked]
         if name in plain:
             alike = [name]
         if len(alike) != 1:
             return None
-        found[role] = alike[0]
-    return found
+        by_role[role] = alike[0]
+    return by_role
 
 
 def _unique(where: str, present: Sequence[str], matched: Matched) -> Matched:
@@ -134,7 +141,17 @@ def _unique(where: str, present: Sequence[str], matched: Matched) -> Matched:
 def missing_column(
     where: str, present: Sequence[str], wanted: Mapping[str, str], found_in: str = ""
 ) -> InputError:
-    """The error for the first role whose column is not there. found_in: how the header was cut, for the message."""
+    """The error for the first role whose column is not there.
+
+    Args:
+        where: the file, for messages.
+        present: the names in the file.
+        wanted: a name for each role.
+        found_in: how the header was cut, for the message.
+
+    Returns:
+        The error.
+    """
     role, name = next(((r, n) for r, n in wanted.items() if n not in present), next(iter(wanted.items())))
     return InputError(
         f"{where}: expected a column {name!r} for the {role}, found {', '.join(present):.300}{found_in}; "

@@ -41,7 +41,14 @@ class Delimited:
 
 
 def is_movielens_100k(path: Path) -> bool:
-    """Whether the name is one of MovieLens-100K's files of ratings: u.data, u1.base, ua.test."""
+    """Whether the name is one of MovieLens-100K's files of ratings: u.data, u1.base, ua.test.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Whether it is.
+    """
     return _MOVIELENS_100K.match(unpacked_name(path).lower()) is not None
 
 
@@ -50,7 +57,17 @@ def read_delimited(
 ) -> tuple[pa.Table, Matched, str]:
     """The wanted columns by role, how they were found, and the separator.
 
-    Raises: InputError for a column that is missing or there twice, and a first row that is no header.
+    Args:
+        source: the file that may be compressed.
+        cut: how a file of text is cut.
+        wanted: a name for each role.
+        named: further columns that must be there.
+
+    Returns:
+        The columns by role, how they were found, and the separator.
+
+    Raises:
+        InputError: for a column that is missing or there twice, and a first row that is no header.
     """
     source.require_text()
     if kind_of(source.path) == ".dat":
@@ -90,7 +107,7 @@ def _read_numbered(
     source: Source, cut: Delimited, line: str, wanted: Mapping[str, str], named: Mapping[str, str]
 ) -> tuple[pa.Table, Matched, str]:
     """A file without a header, whose columns are named by their numbers, from 1."""
-    separator = cut.separator or max(SEPARATORS.values(), key=lambda each: len(_fields(line, each)))
+    separator = cut.separator or max(SEPARATORS.values(), key=lambda candidate: len(_fields(line, candidate)))
     fields = _fields(line, separator)
     numbers = [str(number) for number in range(1, len(fields) + 1)]
     matched = match(str(source.path), numbers, {**named, **wanted})
@@ -108,7 +125,7 @@ def _candidates(path: Path, cut: Delimited) -> tuple[str, ...]:
     if cut.separator is not None:
         return (cut.separator,)
     likely = "," if kind_of(path) == ".csv" else "\t"
-    return (likely, *(each for each in SEPARATORS.values() if each != likely))
+    return (likely, *(separator for separator in SEPARATORS.values() if separator != likely))
 
 
 def _first_line(source: Source) -> str:
@@ -128,7 +145,7 @@ def _no_header(
     path: Path, line: str, cut: Delimited, wanted: Mapping[str, str], named: Mapping[str, str]
 ) -> InputError:
     """Why the first row names no columns: they are others, or it is data."""
-    separator = max(_candidates(path, cut), key=lambda each: len(_fields(line, each)))
+    separator = max(_candidates(path, cut), key=lambda candidate: len(_fields(line, candidate)))
     fields = _fields(line, separator)
     cut_by = "" if separator == "," or len(fields) < 2 else f" (separated by {_WORDS.get(separator, separator)})"
     if len(fields) >= 3 and any(_NUMBER.match(field) for field in fields):
@@ -165,9 +182,17 @@ def _table(source: Source, columns: Mapping[str, str], naming: Mapping[str, Any]
 
 
 def parser_reason(reason: str, *, headers: int) -> str:
-    """The CSV parser's "Row #4", which counts the header, as "row 3", like every other row in a message."""
+    """The CSV parser's "Row #4", which counts the header, as "row 3", like every other row in a message.
+
+    Args:
+        reason: of the CSV parser.
+        headers: lines of the header, 0 or 1.
+
+    Returns:
+        The text.
+    """
     return re.sub(
         r"^(CSV parse error: |In CSV column #\d+: )Row #(\d+)",
-        lambda found: f"{found[1]}row {int(found[2]) - headers}",
+        lambda match: f"{match[1]}row {int(match[2]) - headers}",
         reason,
     )

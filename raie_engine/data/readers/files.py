@@ -2,6 +2,7 @@
 
 Ids leave here as text, dictionary-encoded: a code per row and the distinct texts, never a string per row.
 n rows. Rows in messages count from 1 and leave out a header.
+Legend: n rows of the log.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Reading:
     titles: Path | None = None
 
     @property
-    def told(self) -> tuple[str, ...]:
+    def lines(self) -> tuple[str, ...]:
         """Every line that a person should see."""
         return (*([self.line] if self.line else ()), *self.notes)
 
@@ -85,10 +86,20 @@ def read_raw(
     with_rating: bool,
     cut: Delimited = Delimited(),  # noqa: B008 (frozen)
 ) -> RawLog:
-    """Read the needed columns of a log file. cut: how a file of text is cut.
+    """Read the needed columns of a log file.
 
-    Raises: InputError for a file that is missing, empty, of an unknown kind or broken; for missing or doubled columns,
-        ids, timestamps or ratings; and for values of the wrong type, each with the row it was found in.
+    Args:
+        path: the file.
+        columns: names of the columns by role.
+        with_rating: whether ratings are read.
+        cut: how a file of text is cut.
+
+    Returns:
+        The columns in file order.
+
+    Raises:
+        InputError: for a file that is missing, empty, of an unknown kind or broken; for missing or doubled columns,
+            ids, timestamps or ratings; and for values of the wrong type, each with the row it was found in.
     """
     path = Path(path)
     wanted = {"user": columns.user, "item": columns.item, "time": columns.timestamp}
@@ -101,16 +112,16 @@ def read_raw(
             id_codes(table[role], f"{path}: {names[role]}", role, blanks=read.matched.blanks)
             for role in ("user", "item")
         )
-        timestamp, told = read_times(
+        timestamp, time_notes = read_times(
             table["time"], f"{path}: {names['time']}", milliseconds=read.matched.milliseconds
         )
         rating = _ratings(table["rating"], f"{path}: {names['rating']}") if with_rating else None
     spelt = {"user": names["user"], "item": names["item"], "timestamp": names["time"]}
     if columns.rating is not None:
         spelt["rating"] = names["rating"]
-    found = Columns(**{**vars(columns), **spelt})
-    notes = (*told, *_spelling_notes(names["user"], user), *_spelling_notes(names["item"], item))
-    return RawLog(user, item, timestamp, rating, Reading(found, _line(read, with_rating), notes))
+    as_spelt = Columns(**{**vars(columns), **spelt})
+    notes = (*time_notes, *_spelling_notes(names["user"], user), *_spelling_notes(names["item"], item))
+    return RawLog(user, item, timestamp, rating, Reading(as_spelt, _line(read, with_rating), notes))
 
 
 def _line(read: Read, with_rating: bool) -> str | None:
@@ -136,9 +147,19 @@ def read_table(
     named: Mapping[str, str] | None = None,
     cut: Delimited = Delimited(),  # noqa: B008 (frozen)
 ) -> Read:
-    """The columns of a file by role. wanted: their names by role, as in `Columns`; named: others that must be there.
+    """The columns of a file by role.
 
-    Raises: InputError for a file that is missing, empty, of an unknown kind or broken, and for a missing column.
+    Args:
+        path: the file.
+        wanted: their names by role, as in `Columns`.
+        named: others that must be there.
+        cut: how a file of text is cut.
+
+    Returns:
+        The columns by role.
+
+    Raises:
+        InputError: for a file that is missing, empty, of an unknown kind or broken, and for a missing column.
     """
     kind = kind_of(path)
     with _broken_as_input_error(path):

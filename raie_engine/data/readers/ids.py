@@ -1,4 +1,7 @@
-"""A column of external ids becomes codes and distinct texts; ids that floats have damaged are refused. n rows."""
+"""A column of external ids becomes codes and distinct texts; ids that floats have damaged are refused. n rows.
+
+Legend: n rows of the log.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +32,19 @@ class Codes:
 def id_codes(column: pa.ChunkedArray, where: str, role: str, *, blanks: bool = False) -> Codes:
     """The ids of one column as codes.
 
-    where, role: for messages.  blanks: leave out those around an id.
+    where,
 
-    Raises: InputError for a row without an id, with a NUL byte in it, or with a float too large to be an id.
+    Args:
+        column: of ids.
+        where: the file, for messages.
+        role: for messages.
+        blanks: leave out those around an id.
+
+    Returns:
+        The distinct ids, and a code per row.
+
+    Raises:
+        InputError: for a row without an id, with a NUL byte in it, or with a float too large to be an id.
     """
     if pa.types.is_nested(column.type):
         raise InputError(f"{where}: expected one id per row, found {column.type}; flatten the column")
@@ -57,7 +70,14 @@ def id_codes(column: pa.ChunkedArray, where: str, role: str, *, blanks: bool = F
 
 
 def spelt_twice(texts: list[str]) -> tuple[str, str] | None:
-    """The first whole number that is there with and without ".0", both ways; None where none is."""
+    """The first whole number that is there with and without ".0", both ways; None where none is.
+
+    Args:
+        texts: ids.
+
+    Returns:
+        Both spellings.
+    """
     known = set(texts)
     return next(((text[:-2], text) for text in texts if text.endswith(".0") and text[:-2] in known), None)
 
@@ -90,8 +110,8 @@ def _id_texts(values: pa.Array) -> list[str]:
 
 def _without_blanks(codes: NDArray[np.int32], texts: list[str]) -> tuple[NDArray[np.int32], list[str]]:
     code_of: dict[str, int] = {}
-    place = np.array([code_of.setdefault(text.strip(), len(code_of)) for text in texts], dtype=np.int32)
-    return place[codes] if len(codes) else codes, list(code_of)
+    new_code = np.array([code_of.setdefault(text.strip(), len(code_of)) for text in texts], dtype=np.int32)
+    return new_code[codes] if len(codes) else codes, list(code_of)
 
 
 def _missing_id(where: str, role: str, index: int) -> InputError:

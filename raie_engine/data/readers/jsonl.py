@@ -20,7 +20,16 @@ __all__ = ["read_jsonl"]
 def read_jsonl(source: Source, wanted: Mapping[str, str], named: Mapping[str, str]) -> tuple[pa.Table, Matched]:
     """The wanted columns by role.
 
-    Raises: InputError for a line that is no object, a missing or doubled column, and values of several types.
+    Args:
+        source: the file that may be compressed.
+        wanted: a name for each role.
+        named: further columns that must be there.
+
+    Returns:
+        The columns by role, and how they were found.
+
+    Raises:
+        InputError: for a line that is no object, a missing or doubled column, and values of several types.
     """
     path = source.path
     first = _object(path, 1, next((line for line in source.lines() if line.strip()), ""))

@@ -20,13 +20,29 @@ _FREE_ROWS = 1_000_000  # what any file may unpack to, however small it is
 
 
 def parts_of(folder: Path) -> list[Path]:
-    """The Parquet files below a folder, by path; those whose name begins with a dot or an underscore are not data."""
-    found = (path for path in folder.rglob("*.parquet") if path.is_file())
-    return sorted(p for p in found if not any(n[0] in "._" for n in p.relative_to(folder).parts))
+    """The Parquet files below a folder, by path; those whose name begins with a dot or an underscore are not data.
+
+    Args:
+        folder: the folder.
+
+    Returns:
+        Paths.
+    """
+    files = (path for path in folder.rglob("*.parquet") if path.is_file())
+    return sorted(p for p in files if not any(n[0] in "._" for n in p.relative_to(folder).parts))
 
 
 def read_parquet(path: Path, wanted: Mapping[str, str], named: Mapping[str, str]) -> tuple[pa.Table, Matched]:
-    """The wanted columns by role, of a file or of the parts below a folder in the order of their paths."""
+    """The wanted columns by role, of a file or of the parts below a folder in the order of their paths.
+
+    Args:
+        path: the file.
+        wanted: a name for each role.
+        named: further columns that must be there.
+
+    Returns:
+        The columns by role, and how they were found.
+    """
     if not path.is_dir():
         return _read_file(path, _partition(path, path), wanted, named)
     read = [_read_file(part, _partition(part, path), wanted, named) for part in parts_of(path)]

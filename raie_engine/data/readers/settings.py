@@ -1,4 +1,4 @@
-"""How a model's logs are read; decided at its set-up and stored with it."""
+"""How a model's logs are read; decided at its setup and stored with it."""
 
 from __future__ import annotations
 
@@ -33,13 +33,24 @@ class LogSettings:
         return {name: value for name, value in values.items() if name not in unsaid or value != unsaid[name]}
 
     def changed(self, **changes: Any) -> LogSettings:
-        """The same with these fields changed; those of `Columns` may stand beside them. What is None stays as it is."""
+        """The same with these fields changed; those of `Columns` may stand beside them. What is None stays as it is.
+
+        Returns:
+            The settings.
+        """
         given = {name: value for name, value in changes.items() if value is not None}
         columns = {name: given.pop(name) for name in list(given) if name in vars(self.columns)}
         return dataclasses.replace(self, columns=dataclasses.replace(self.columns, **columns), **given)
 
     def as_read(self, reading: Reading | None) -> LogSettings:
-        """The same with what was found in a log, for the logs that follow it."""
+        """The same with what was found in a log, for the logs that follow it.
+
+        Args:
+            reading: of the first log; None for none.
+
+        Returns:
+            The settings.
+        """
         if reading is None:
             return self
         titles = self.titles if reading.titles is None else str(reading.titles.resolve())

@@ -1,4 +1,4 @@
-"""A log's bytes: plain or compressed, told apart by their first bytes, whatever the file's name says.
+"""A log's bytes: plain or compressed, recognised by their first bytes, whatever the file's name says.
 
 What a small file may unpack to has a limit, so that it cannot fill the memory.
 """
@@ -35,12 +35,26 @@ _STRANGERS = {
 
 
 def kind_of(path: Path) -> str:
-    """The ending that says how a file is read, in small letters; that of its compression left out."""
+    """The ending that says how a file is read, in small letters; that of its compression left out.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The ending, such as ".csv".
+    """
     return Path(unpacked_name(path)).suffix.lower()
 
 
 def unpacked_name(path: Path) -> str:
-    """The name without the ending of a compression."""
+    """The name without the ending of a compression.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The name.
+    """
     return path.stem if path.suffix.lower() in _SUFFIXES else path.name
 
 
@@ -61,7 +75,11 @@ class Source:
         return next((name for magic, name in _CODECS.items() if self._head.startswith(magic)), None)
 
     def require_text(self) -> None:
-        """Raises: InputError for a file whose first bytes are those of something else than UTF-8 text."""
+        """Checks the first bytes.
+
+        Raises:
+            InputError: for a file whose first bytes are those of something else than UTF-8 text.
+        """
         for magic, words in _STRANGERS.items():
             if self._head.startswith(magic):
                 raise InputError(f"{self.path}: expected text in UTF-8, found {words}")
@@ -79,7 +97,14 @@ class Source:
             yield pa.PythonFile(stream, mode="r")
 
     def lines(self) -> Iterator[str]:
-        """The lines of text, without a byte order mark. Raises: UnicodeError where it is no UTF-8."""
+        """The lines of text, without a byte order mark.
+
+        Yields:
+            Lines.
+
+        Raises:
+            UnicodeError: where it is no UTF-8.
+        """
         opened = self.path.open("rb") if self.codec is None else io.BufferedReader(self._unpacked())
         with io.TextIOWrapper(opened, encoding="utf-8-sig", newline="") as text:
             yield from text

@@ -2,6 +2,7 @@
 
 Integers and floats are epoch seconds, unless all are dates such as 20240131; ISO dates and datetimes, as text or as a
 column type, are converted, and one without a time zone is UTC.
+Legend: n rows of the log.
 """
 
 from __future__ import annotations
@@ -35,11 +36,18 @@ _ZONE = r"[ T].*(Z|[+-]\d\d(:?\d\d)?)$"
 def read_times(
     column: pa.ChunkedArray, where: str, *, milliseconds: bool = False
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """A column as int64 [n], epoch seconds UTC, fractions cut off; and what a person should know of it.
+    """A column of times as epoch seconds UTC, fractions cut off.
 
-    where: file and column, for messages.  milliseconds: whether this kind of log has those.
+    Args:
+        column: of any type.
+        where: file and column, for messages.
+        milliseconds: whether this kind of log has those.
 
-    Raises: InputError for a missing, non-numeric, negative or implausibly large timestamp, naming its row.
+    Returns:
+        int64 [n], and notes for a person.
+
+    Raises:
+        InputError: for a missing, non-numeric, negative or implausibly large timestamp, naming its row.
     """
     values = column.combine_chunks()
     missing = first_true(pc.is_null(values))
@@ -76,9 +84,9 @@ def _require_plausible(times: NDArray[np.int64], where: str) -> None:
 def _early(name: str, times: NDArray[np.int64]) -> str:
     """The note for times that all lie before any log's: in silence, a date given with --until would take every row."""
     days = looks_like_days(times)
-    found = f"they look like {days}, which" if days else "days and row numbers"
+    meaning = f"they look like {days}, which" if days else "days and row numbers"
     return (
-        f"{name} is read as epoch seconds, of {iso(int(times.min()))} to {iso(int(times.max()))}: {found} have to be "
+        f"{name} is read as epoch seconds, of {iso(int(times.min()))} to {iso(int(times.max()))}: {meaning} have to be "
         "converted first"
     )
 
@@ -108,8 +116,8 @@ def _from_text(texts: Any, where: str) -> NDArray[np.int64]:
     number, date = pc.match_substring_regex(texts, _NUMBER), pc.match_substring_regex(texts, _DATE)
     bad = first_true(pc.invert(pc.or_(number, date)))
     if bad is not None:
-        found = "none" if texts[bad].as_py() == "" else repr(texts[bad].as_py())
-        raise _bad(where, found, bad)
+        shown = "none" if texts[bad].as_py() == "" else repr(texts[bad].as_py())
+        raise _bad(where, shown, bad)
     zoned = pc.and_(date, pc.match_substring_regex(texts, _ZONE))
     plain = pc.and_(date, pc.invert(zoned))
     times = np.zeros(len(texts), dtype=np.int64)
@@ -128,15 +136,22 @@ def _finer_unit(value: int) -> str:
     return "milliseconds" if value < 10**14 else "microseconds" if value < 10**17 else "nanoseconds"
 
 
-def _bad(where: str, found: str, index: int) -> InputError:
+def _bad(where: str, shown: str, index: int) -> InputError:
     return InputError(
-        f"{where}: expected epoch seconds UTC (or an ISO date and time), found {found} in row {index + 1}; "
+        f"{where}: expected epoch seconds UTC (or an ISO date and time), found {shown} in row {index + 1}; "
         "convert the column or remove the row"
     )
 
 
 def parse_time(text: str) -> int | None:
-    """An ISO date or datetime (UTC where it names no zone), 20240131, or a whole number as epoch seconds; else None."""
+    """An ISO date or datetime (UTC where it names no zone), 20240131, or a whole number as epoch seconds.
+
+    Args:
+        text: as written.
+
+    Returns:
+        Epoch seconds; None for any other text.
+    """
     text = text.strip()
     date = calendar_date(text)
     if date is not None:
@@ -151,5 +166,12 @@ def parse_time(text: str) -> int | None:
 
 
 def iso(timestamp: int) -> str:
-    """Epoch seconds as ISO text in UTC, as 2000-10-27T00:00:00Z."""
+    """Epoch seconds as ISO text in UTC, as 2000-10-27T00:00:00Z.
+
+    Args:
+        timestamp: epoch seconds.
+
+    Returns:
+        Text, as 2000-10-27T00:00:00Z.
+    """
     return datetime.fromtimestamp(timestamp, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

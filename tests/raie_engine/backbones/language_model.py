@@ -43,7 +43,7 @@ def language_model(folder: Path, *, kind: str = "llama", seed: int = 0, **option
         torch.manual_seed(seed)
         AutoModelForCausalLM.from_config(CONFIG_MAPPING[kind](**sizes | options)).save_pretrained(folder)
     logging.enable_progress_bar()
-    tokenizer = Tokenizer(models.WordLevel({word: row for row, word in enumerate(WORDS)}, unk_token="<unk>"))
+    tokenizer = Tokenizer(models.WordLevel({token: row for row, token in enumerate(WORDS)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
     tokenizer.save(str(folder / "tokenizer.json"))

@@ -62,15 +62,15 @@ class Kind:
     titles: tuple[str, ...] = ()
 
     @property
-    def own(self) -> Path | None:
+    def backbone_file(self) -> Path | None:
         return Path(self.config.path) if self.config.kind == "file" else None
 
     def begun(self, items: int = ITEMS, seed: int = 0) -> ItemModel:
-        kind = backbone_class(self.config.kind, self.own)
+        kind = backbone_class(self.config.kind, self.backbone_file)
         return kind.begin(self.config, items, LENGTH, titles=self.titles[:items], seed=seed)
 
     def loaded(self, config: bytes, weights: bytes) -> ItemModel:
-        model = load_backbone(config, weights, self.own)
+        model = load_backbone(config, weights, self.backbone_file)
         assert isinstance(model, ItemModel)
         return model
 
@@ -103,7 +103,7 @@ CONTEXTS = Contexts.of(WINDOWS)
 
 
 @pytest.fixture(scope="session")
-def own_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def configured_backbone_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example of docs/backbones.md, as a user saves it."""
     (example,) = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs" / "backbones.md").read_text(), re.M | re.S)
     path = tmp_path_factory.mktemp("own") / "gru4rec.py"
@@ -112,7 +112,7 @@ def own_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def kinds(own_file: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Kind]:
+def kinds(configured_backbone_file: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Kind]:
     path = str(language_model(tmp_path_factory.mktemp("language_model")))
     slow_to_learn = replace(SMALL, kind="bert4rec", mask_share=0.5, epochs=30)
     reading = replace(SMALL, kind="causal_lm", path=path, prompt="a user has seen", learning_rate=0.003)
@@ -122,7 +122,7 @@ def kinds(own_file: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
         "tisasrec": Kind(replace(SMALL, kind="tisasrec")),
         "causal_lm": Kind(reading),
         "causal_lm with titles": Kind(reading, tuple(TITLES)),
-        "file": Kind(replace(SMALL, kind="file", path=str(own_file))),
+        "file": Kind(replace(SMALL, kind="file", path=str(configured_backbone_file))),
     }
 
 
@@ -152,18 +152,18 @@ def test_where_padding_stands_changes_no_bit(backbone: ItemModel) -> None:
 
 def _scattered(real: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     """An order of each row's positions in which padding lies between the real ones, whose order stays."""
-    place = torch.where(real, places.sort(dim=1).values, places)
-    return place.argsort(dim=1)
+    slots = torch.where(real, places.sort(dim=1).values, places)
+    return slots.argsort(dim=1)
 
 
 def test_another_item_anywhere_in_a_context_is_another_state(backbone: ItemModel) -> None:
     items = torch.randint(1, ITEMS + 1, (4, LENGTH), generator=torch.Generator().manual_seed(3))
     times = torch.arange(LENGTH).expand(4, LENGTH) * 1000
     wanted = backbone.encode(Contexts(items, times))
-    for place in range(LENGTH):
-        other = items.clone()
-        other[:, place] = items[:, place] % ITEMS + 1
-        assert (backbone.encode(Contexts(other, times)) - wanted).abs().amax(dim=1).min() > 1e-4
+    for position in range(LENGTH):
+        changed = items.clone()
+        changed[:, position] = items[:, position] % ITEMS + 1
+        assert (backbone.encode(Contexts(changed, times)) - wanted).abs().amax(dim=1).min() > 1e-4
 
 
 def test_a_shorter_window_is_encoded_as_it_is_among_longer_ones(backbone: ItemModel) -> None:
@@ -181,7 +181,7 @@ def test_states_at_some_places_are_those_among_all_places(backbone: ItemModel) -
     )
     if isinstance(backbone, Bert4Rec):
         every = torch.arange(LENGTH).expand(len(WINDOWS), LENGTH)
-        states, chosen = (backbone.filled_in(contexts.items, each) for each in (every, places))
+        states, chosen = (backbone.filled_in(contexts.items, slots) for slots in (every, places))
     else:
         states, chosen = backbone.states(contexts), backbone.states_at(contexts, places)
     # 1e-5: products of another shape may sum in another order.
@@ -254,9 +254,9 @@ def test_a_window_scores_the_same_bits_alone_and_whatever_the_other_rows_are(rou
     for region in range(4):
         row = generator.choice(np.flatnonzero(region == owner))
         others = generator.integers(0, len(WINDOWS), BLOCK_ROWS + 5)
-        place = generator.integers(0, len(others))
-        others[place] = row
-        assert torch.equal(router.scores(WINDOWS.take(others))[place], scores[row])
+        position = generator.integers(0, len(others))
+        others[position] = row
+        assert torch.equal(router.scores(WINDOWS.take(others))[position], scores[row])
         assert torch.equal(router.scores(WINDOWS.take(slice(row, row + 1)))[0], scores[row])
 
 
@@ -284,7 +284,7 @@ def test_bytes_give_back_the_same_frozen_model(kind: Kind, backbone: ItemModel) 
 
 
 def test_digests_and_states_are_the_same_in_another_process(
-    kinds: dict[str, Kind], own_file: Path, tmp_path: Path
+    kinds: dict[str, Kind], configured_backbone_file: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "windows").write_bytes(WINDOWS.to_bytes())
     mine = []
@@ -305,7 +305,7 @@ for number in range(count):
     model = load_backbone(*((folder / f"{number} {name}").read_bytes() for name in ("config", "weights")), own)
     print(model.digest, hashlib.sha256(encode_windows(model, windows).tobytes()).hexdigest())
 """
-    assert in_another_process(code, tmp_path, own_file, len(kinds)).splitlines() == mine
+    assert in_another_process(code, tmp_path, configured_backbone_file, len(kinds)).splitlines() == mine
 
 
 def test_another_weight_is_another_digest(kind: Kind) -> None:
@@ -376,7 +376,7 @@ def test_appended_items_change_neither_the_digest_nor_the_states_of_known_items(
 def test_appending_again_replaces_what_was_appended_and_leaves_the_older_model_alone(backbone: ItemModel) -> None:
     once = backbone.with_item_rows(torch.ones(2, backbone.dim))
     twice = once.with_item_rows(torch.full((3, backbone.dim), 2.0))
-    assert [len(each.item_table()) for each in (backbone, once, twice)] == [ITEMS + 1, ITEMS + 3, ITEMS + 4]
+    assert [len(model.item_table()) for model in (backbone, once, twice)] == [ITEMS + 1, ITEMS + 3, ITEMS + 4]
     assert torch.equal(once.item_table()[-2:], torch.ones(2, backbone.dim))
     assert torch.equal(twice.item_table()[-3:], torch.full((3, backbone.dim), 2.0))
 
@@ -426,7 +426,7 @@ def test_a_region_trains_its_adapter_and_leaves_the_backbone_as_it_was(kind: Kin
         positions=3,
         adapter=AdapterConfig(rank=4, alpha=8, item_rank=3),
         schedule=Schedule(epochs=4, batch=16, learning_rate=0.02, seed=1),
-        own=kind.own,
+        backbone_file=kind.backbone_file,
     )
     result, again = train_region(task), train_region(task)
     assert result.blobs == again.blobs
@@ -481,7 +481,7 @@ def way(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Way:
     quick = replace(settings.engine.edit, shared_epochs=1, epochs=1)
     settings = replace(settings, engine=replace(settings.engine, backbone=config, edit=quick))
     memory = Memory()
-    view = memory.view(memory.content(set_up(interactions, ends[0], settings).parts), kind.own)
+    view = memory.view(memory.content(set_up(interactions, ends[0], settings).parts), kind.backbone_file)
     return Way(memory, view, edited(memory, view, interactions, ends[1]))
 
 
@@ -502,7 +502,7 @@ def test_an_edit_changes_the_regions_it_touches_and_nothing_else(way: Way) -> No
 def test_what_an_edit_made_is_read_back_and_recommends_new_items(way: Way) -> None:
     content = way.edit.view.content
     assert isinstance(content, StoredContent)
-    view = way.memory.view(content, way.view.own)
+    view = way.memory.view(content, way.view.backbone_file)
     new = len(view.backbone.item_table()) - 1 - view.backbone.known_items
     assert new == len(view.item_chunks[0]) > 0
     windows = way.edit.prepared.windows
@@ -520,6 +520,6 @@ def test_windows_hold_times_and_new_items_hold_titles_where_the_backbone_reads_t
     assert {windows.times is not None for windows in timed_windows} == {reads_times}
     assert view.backbone.reads_titles == (kind.config.kind == "causal_lm")
     if view.backbone.reads_titles:
-        found = view.backbone.appended_titles  # type: ignore[attr-defined]
-        assert found.shape[0] == len(view.item_chunks[0])
-        assert (found >= 0).any() == bool(kind.titles)
+        titles = view.backbone.appended_titles  # type: ignore[attr-defined]
+        assert titles.shape[0] == len(view.item_chunks[0])
+        assert (titles >= 0).any() == bool(kind.titles)

@@ -52,16 +52,16 @@ def transformers_states(folder: Path, model: ItemModel, tokens: list[int]) -> to
 @pytest.mark.parametrize("titled", [False, True], ids=["items alone", "titles"])
 def test_states_are_those_of_transformers_with_items_as_added_tokens(folder: Path, titled: bool) -> None:
     model = begun(folder, TITLES if titled else None, prompt="a user has seen", title_tokens=3).eval()
-    word = {each: row for row, each in enumerate(WORDS)}
-    tokens = [word[each] for each in ("<s>", "a", "user", "has", "seen")]
+    token_of = {name: row for row, name in enumerate(WORDS)}
+    tokens = [token_of[name] for name in ("<s>", "a", "user", "has", "seen")]
     titles = {1: ["first", "film"], 3: ["the", "second", "film"]} if titled else {}
     places = []
     for item in (3, 1, 2, 30):
-        tokens += [*(word[each] for each in titles.get(item, [])), len(WORDS) + item]
+        tokens += [*(token_of[name] for name in titles.get(item, [])), len(WORDS) + item]
         places.append(len(tokens) - 1)
     expected = transformers_states(folder, model, tokens)[places]
-    found = model.states(Contexts(torch.tensor([[3, 1, 2, 30, 0, 0]])))[0, :4]
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    states = model.states(Contexts(torch.tensor([[3, 1, 2, 30, 0, 0]])))[0, :4]
+    torch.testing.assert_close(states, expected, rtol=0, atol=1e-5)
 
 
 def test_an_item_row_begins_at_the_mean_of_the_words_of_its_title(folder: Path) -> None:
@@ -75,9 +75,9 @@ def test_an_item_row_begins_at_the_mean_of_the_words_of_its_title(folder: Path) 
 def test_an_appended_item_is_read_with_its_title(folder: Path) -> None:
     model = begun(folder, TITLES).eval().requires_grad_(False)
     row = torch.zeros(1, model.dim)
-    named, other, bare = (model.with_item_rows(row, titles) for titles in (["one film"], ["two film"], []))
+    named, renamed, bare = (model.with_item_rows(row, titles) for titles in (["one film"], ["two film"], []))
     items = Contexts(torch.tensor([[1, ITEMS + 1, 2]]))
-    assert not torch.equal(named.encode(items), other.encode(items))
+    assert not torch.equal(named.encode(items), renamed.encode(items))
     assert not torch.equal(named.encode(items), bare.encode(items))
     assert named.digest == bare.digest == model.digest
 
@@ -104,10 +104,10 @@ def test_configuration_tokenizer_and_weights_are_all_in_the_digest(folder: Path,
     digests = {begun(folder).digest, begun(folder, prompt="a user").digest, begun(folder, TITLES).digest}
     digests.add(begun(language_model(tmp_path / "seed", seed=1)).digest)
     digests.add(begun(language_model(tmp_path / "norm", rms_norm_eps=1e-5)).digest)
-    other = language_model(tmp_path / "words")
-    text = (other / "tokenizer.json").read_text()
-    (other / "tokenizer.json").write_text(text.replace("third", "fourth"))
-    digests.add(begun(other).digest)
+    second = language_model(tmp_path / "words")
+    text = (second / "tokenizer.json").read_text()
+    (second / "tokenizer.json").write_text(text.replace("third", "fourth"))
+    digests.add(begun(second).digest)
     assert len(digests) == 6
 
 
@@ -240,9 +240,9 @@ Q_PROJ = "model.layers.0.self_attn.q_proj"
         ),
         (configured(transformers_weights="adapter_model.bin"), "weights under another name"),
     ],
-    ids=lambda each: each[:40] if isinstance(each, str) else "",
+    ids=lambda text: text[:40] if isinstance(text, str) else "",
 )
-def test_what_would_be_fetched_or_dropped_is_told_with_the_way_out_and_no_socket_is_opened(
+def test_what_would_be_fetched_or_dropped_is_refused_with_the_way_out_and_no_socket_is_opened(
     change: Any, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = language_model(tmp_path / "model")

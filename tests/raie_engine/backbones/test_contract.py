@@ -146,7 +146,7 @@ def test_a_backbone_that_keeps_to_the_contract_passes_and_stays_as_it_was() -> N
 
 
 @pytest.mark.parametrize("kind", list(BROKEN), ids=lambda kind: kind.__name__)
-def test_a_backbone_that_breaks_it_is_told_how_before_it_trains(kind: type[ItemModel]) -> None:
+def test_a_backbone_that_breaks_it_is_refused_with_the_reason_before_it_trains(kind: type[ItemModel]) -> None:
     with pytest.raises(ConfigError, match=BROKEN[kind]) as refused:
         require_contract(kind.fresh(SHAPE))
     assert "\n" not in str(refused.value)
@@ -194,58 +194,60 @@ class Backbone(ItemModel):
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> Path:
+def backbone_file(tmp_path: Path) -> Path:
     path = tmp_path / "mine.py"
     path.write_text(FILE)
     return path
 
 
-def begun(own: Path) -> ItemModel:
-    config = BackboneConfig(kind="file", path=str(own), dim=16, layers=1)
-    return backbone_class("file", own).begin(config, 30, 6)
+def begun(backbone_file: Path) -> ItemModel:
+    config = BackboneConfig(kind="file", path=str(backbone_file), dim=16, layers=1)
+    return backbone_class("file", backbone_file).begin(config, 30, 6)
 
 
-def test_the_text_of_a_file_is_part_of_the_configuration_and_of_the_digest(own: Path) -> None:
-    model = begun(own)
+def test_the_text_of_a_file_is_part_of_the_configuration_and_of_the_digest(backbone_file: Path) -> None:
+    model = begun(backbone_file)
     require_contract(model)
     config, weights = model.to_bytes()
     assert json.loads(config)["source"] == FILE
-    assert load_backbone(config, weights, own).digest == model.digest
-    own.write_text(FILE + "# a remark\n")
-    assert begun(own).to_bytes()[1] == weights
-    assert begun(own).digest != model.digest
+    assert load_backbone(config, weights, backbone_file).digest == model.digest
+    backbone_file.write_text(FILE + "# a remark\n")
+    assert begun(backbone_file).to_bytes()[1] == weights
+    assert begun(backbone_file).digest != model.digest
 
 
-def test_the_stored_text_never_runs(own: Path, tmp_path: Path) -> None:
-    config, weights = begun(own).to_bytes()
+def test_the_stored_text_never_runs(backbone_file: Path, tmp_path: Path) -> None:
+    config, weights = begun(backbone_file).to_bytes()
     trap = tmp_path / "trap"
     evil = json.dumps(json.loads(config) | {"source": f"open({str(trap)!r}, 'w')\n{FILE}"}).encode()
-    for given in (own, None):
+    for given in (backbone_file, None):
         with pytest.raises(WrongBackbone):
             load_backbone(evil, weights, given)
     assert not trap.exists()
 
 
 @pytest.mark.parametrize("change", ["edited", "gone", "not named", "not text"])
-def test_another_file_than_the_one_of_the_set_up_is_refused_before_it_runs(own: Path, change: str) -> None:
-    config, weights = begun(own).to_bytes()
-    given: Path | None = own
+def test_another_file_than_the_one_of_the_setup_is_refused_before_it_runs(
+    backbone_file: Path, change: str
+) -> None:
+    config, weights = begun(backbone_file).to_bytes()
+    given: Path | None = backbone_file
     match change:
         case "edited":
-            own.write_text(f"raise SystemExit('it ran')\n{FILE}")
+            backbone_file.write_text(f"raise SystemExit('it ran')\n{FILE}")
         case "gone":
-            own.unlink()
+            backbone_file.unlink()
         case "not named":
             given = None
         case "not text":
-            own.write_bytes(b"\xff\xfe")
+            backbone_file.write_bytes(b"\xff\xfe")
     with pytest.raises((WrongBackbone, ConfigError), match=r"expected (the )?Python") as refused:
         load_backbone(config, weights, given)
     assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("", "found no such name"),
         ("class Backbone: pass", "that is an ItemModel"),
@@ -255,10 +257,10 @@ def test_another_file_than_the_one_of_the_set_up_is_refused_before_it_runs(own: 
         (FILE.replace("shape, dropout=0.0", "shape"), "found TypeError"),
     ],
 )
-def test_a_file_without_a_backbone_is_refused(own: Path, text: str, told: str) -> None:
-    own.write_text(text)
-    config = BackboneConfig(kind="file", path=str(own), dim=16, layers=1)
-    with pytest.raises(ConfigError, match=told) as refused:
+def test_a_file_without_a_backbone_is_refused(backbone_file: Path, text: str, message: str) -> None:
+    backbone_file.write_text(text)
+    config = BackboneConfig(kind="file", path=str(backbone_file), dim=16, layers=1)
+    with pytest.raises(ConfigError, match=message) as refused:
         train_backbone(WINDOWS, WINDOWS, 30, config, positions=3, seed=0)
     assert "\n" not in str(refused.value)
 

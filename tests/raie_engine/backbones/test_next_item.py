@@ -38,13 +38,13 @@ def test_the_state_that_predicts_the_next_item_is_that_of_the_last_real_one() ->
 def test_windows_of_one_length_are_read_as_those_of_several_are(lengths: list[int], count: int) -> None:
     values = torch.arange(float(len(lengths) * 6 * 2)).reshape(len(lengths), 6, 2)
     places, real = last_places(torch.tensor(lengths), count)
-    found = at_places(values, places)
-    assert found.is_contiguous()
+    taken = at_places(values, places)
+    assert taken.is_contiguous()
     for row, length in enumerate(lengths):
-        expected = [values[row, max(length - count + place, 0)].tolist() for place in range(count)]
-        assert found[row].tolist() == expected
-        assert real[row].tolist() == [length - count + place >= 0 for place in range(count)]
-    assert where_real(found, real).tolist() == found[real].tolist()
+        expected = [values[row, max(length - count + position, 0)].tolist() for position in range(count)]
+        assert taken[row].tolist() == expected
+        assert real[row].tolist() == [length - count + position >= 0 for position in range(count)]
+    assert where_real(taken, real).tolist() == taken[real].tolist()
 
 
 def test_the_loss_reads_the_last_positions_of_each_window() -> None:

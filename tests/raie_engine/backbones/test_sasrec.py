@@ -20,14 +20,14 @@ def window(*items: int) -> Contexts:
     return Contexts(torch.tensor([items]))
 
 
-@pytest.mark.parametrize("place", range(1, LENGTH))
-def test_a_later_item_changes_no_earlier_state(place: int) -> None:
-    items = torch.randint(1, ITEMS + 1, (8, LENGTH), generator=torch.Generator().manual_seed(place))
-    other = items.clone()
-    other[:, place] = items[:, place] % ITEMS + 1
-    before, after = BACKBONE.states(Contexts(items)), BACKBONE.states(Contexts(other))
-    assert torch.equal(before[:, :place], after[:, :place])
-    assert not torch.allclose(before[:, place], after[:, place])
+@pytest.mark.parametrize("position", range(1, LENGTH))
+def test_a_later_item_changes_no_earlier_state(position: int) -> None:
+    items = torch.randint(1, ITEMS + 1, (8, LENGTH), generator=torch.Generator().manual_seed(position))
+    changed = items.clone()
+    changed[:, position] = items[:, position] % ITEMS + 1
+    before, after = BACKBONE.states(Contexts(items)), BACKBONE.states(Contexts(changed))
+    assert torch.equal(before[:, :position], after[:, :position])
+    assert not torch.allclose(before[:, position], after[:, position])
 
 
 @settings(deadline=None)
@@ -35,8 +35,8 @@ def test_a_later_item_changes_no_earlier_state(place: int) -> None:
 def test_where_padding_stands_changes_no_state(items: list[int], random: Random) -> None:
     places = sorted(random.sample(range(LENGTH), len(items)))
     scattered = [0] * LENGTH
-    for place, item in zip(places, items, strict=True):
-        scattered[place] = item
+    for position, item in zip(places, items, strict=True):
+        scattered[position] = item
     right = items + [0] * (LENGTH - len(items))
     left = [0] * (LENGTH - len(items)) + items
     wanted = BACKBONE.encode(window(*right))

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from raie.engine.comparison.figures import pictures
-from raie.engine.comparison.methods import ABLATIONS, contestants
-from raie.engine.comparison.protocol import Course, cut_course, lessons
-from raie.engine.comparison.results import Origin, Outcome, outcome
+from raie.engine.comparison.methods import ABLATIONS, parse_methods
+from raie.engine.comparison.protocol import ComparisonProtocol, cut_protocol, task_data_of_edits
+from raie.engine.comparison.results import ComparisonResult, Origin, comparison_result
 from raie.engine.comparison.runner import run
 from raie.engine.comparison.scoring import measured, totals
-from raie.engine.comparison.step_results import Cell, CellPlace, read_blobs
+from raie.engine.comparison.step_results import StepFiles, StepResult, read_blobs
 from raie.engine.comparison.tables import adapting_table, csv_text, headed_tables, keeping_table, legend, markdown
 from raie.engine.config import EngineConfig
 from raie.engine.errors import ConfigError, DamagedArtifact, InputError
@@ -27,7 +27,7 @@ from raie.engine.evaluation.metrics import METRICS, per_window
 from raie.engine.strategies import STRATEGIES
 from tests.raie_engine.world import World, small_settings
 
-WHO = contestants(["raie", "never", "markov", "global-lora", "global-lora[adapter.rank=2]"])
+WHO = parse_methods(["raie", "never", "markov", "global-lora", "global-lora[adapter.rank=2]"])
 SEEDS = (1, 2)
 
 
@@ -36,101 +36,101 @@ def quiet(stage: str, done: int, total: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def course(world: World) -> Course:
-    return cut_course(world.interactions, world.ends[0], None, 2, small_settings().engine)
+def protocol(world: World) -> ComparisonProtocol:
+    return cut_protocol(world.interactions, world.ends[0], None, 2, small_settings().engine)
 
 
 @pytest.fixture(scope="module")
-def work(course: Course, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def work(protocol: ComparisonProtocol, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The work folder of a finished comparison."""
     folder = tmp_path_factory.mktemp("work")
-    run(course, small_settings(3), WHO, SEEDS, folder, workers=1, progress=quiet)
+    run(protocol, small_settings(3), WHO, SEEDS, folder, workers=1, progress=quiet)
     return folder
 
 
 @pytest.fixture(scope="module")
-def found(course: Course, work: Path) -> Outcome:
-    return judged(course, work, "NDCG@10")
+def result(protocol: ComparisonProtocol, work: Path) -> ComparisonResult:
+    return result_in(protocol, work, "NDCG@10")
 
 
-def judged(course: Course, work: Path, metric: str) -> Outcome:
+def result_in(protocol: ComparisonProtocol, work: Path, metric: str) -> ComparisonResult:
     origin = Origin("log.csv", "a1b2", {"windows": {"length": 10}})
     names = {"never": "never edit", "reference": "RAIE", "metric": metric}
-    return outcome(origin, course, WHO, SEEDS, work, joint=None, **names)
+    return comparison_result(origin, protocol, WHO, SEEDS, work, joint=None, **names)
 
 
 # --- What is cut
 
 
-def test_nobody_learns_from_a_user_or_a_row_that_judges(world: World, course: Course) -> None:
-    judging = course.windows.take(course.judging)
-    later = set(judging.user[course.slice[course.judging] > 0].tolist())
-    asked = set(zip(judging.user.tolist(), judging.timestamp.tolist(), strict=True))
+def test_nobody_learns_from_a_user_or_a_row_for_evaluation(world: World, protocol: ComparisonProtocol) -> None:
+    held_out = protocol.windows.take(protocol.held_out)
+    later = set(held_out.user[protocol.slice[protocol.held_out] > 0].tolist())
+    asked = set(zip(held_out.user.tolist(), held_out.timestamp.tolist(), strict=True))
     assert later
-    for lesson in lessons(course, world.view):
-        for windows in (lesson.new, lesson.validation):
+    for task_data in task_data_of_edits(protocol, world.view):
+        for windows in (task_data.new, task_data.validation):
             assert later.isdisjoint(windows.user.tolist())
-        for windows in (lesson.new, lesson.validation, lesson.past):
+        for windows in (task_data.new, task_data.validation, task_data.past):
             assert asked.isdisjoint(zip(windows.user.tolist(), windows.timestamp.tolist(), strict=True))
-        rows = zip(lesson.rows.user.tolist(), lesson.rows.timestamp.tolist(), strict=True)
+        rows = zip(task_data.rows.user.tolist(), task_data.rows.timestamp.tolist(), strict=True)
         assert asked.isdisjoint(rows)
-        assert (lesson.rows.timestamp <= lesson.until).all()
+        assert (task_data.rows.timestamp <= task_data.until).all()
 
 
-def test_slices_follow_each_other_and_hold_as_many_rows_each(world: World, course: Course) -> None:
+def test_slices_follow_each_other_and_hold_as_many_rows_each(world: World, protocol: ComparisonProtocol) -> None:
     times = world.interactions.timestamp
-    rows = np.diff([np.searchsorted(times, end, side="right") for end in course.ends])
+    rows = np.diff([np.searchsorted(times, end, side="right") for end in protocol.ends])
     assert rows.max() - rows.min() <= 2
-    for number, (start, stop) in enumerate(zip(course.ends, course.ends[1:], strict=False), start=1):
-        here = course.windows.timestamp[course.slice == number]
+    for number, (start, stop) in enumerate(zip(protocol.ends, protocol.ends[1:], strict=False), start=1):
+        here = protocol.windows.timestamp[protocol.slice == number]
         assert ((here > start) & (here <= stop)).all()
-    assert course.judges(1).tolist() == np.flatnonzero(course.judging | (course.slice == 2)).tolist()
+    assert protocol.scored_rows(1).tolist() == np.flatnonzero(protocol.held_out | (protocol.slice == 2)).tolist()
 
 
 def test_later_rows_can_be_left_alone(world: World) -> None:
     end = world.ends[2]
-    course = cut_course(world.interactions, world.ends[0], end, 1, small_settings().engine)
-    assert course.ends[-1] <= end
-    assert course.windows.timestamp.max() <= end
+    protocol = cut_protocol(world.interactions, world.ends[0], end, 1, small_settings().engine)
+    assert protocol.ends[-1] <= end
+    assert protocol.windows.timestamp.max() <= end
 
 
 def test_a_log_that_cannot_be_cut_so_often_is_refused(world: World) -> None:
     engine = small_settings().engine
     with pytest.raises(InputError, match="fewer --edits"):
-        cut_course(world.interactions, world.ends[0], None, 60, engine)
+        cut_protocol(world.interactions, world.ends[0], None, 60, engine)
     with pytest.raises(InputError, match="earlier --until"):
-        cut_course(world.interactions, world.ends[-1] + 10**6, None, 2, engine)
+        cut_protocol(world.interactions, world.ends[-1] + 10**6, None, 2, engine)
 
 
 # --- Who takes part
 
 
-def test_contestants_are_named_once_and_carry_their_options() -> None:
-    one, other = contestants(["raie", "raie[gate.policy=paper, edit.replay_ratio=0.5]", "raie"])
-    assert (one.name, one.options) == ("RAIE", ())
-    assert other.options == (("edit.replay_ratio", 0.5), ("gate.policy", "paper"))
-    configured = other.configured(EngineConfig(seed=9))
+def test_methods_are_named_once_and_carry_their_options() -> None:
+    plain, changed = parse_methods(["raie", "raie[gate.policy=paper, edit.replay_ratio=0.5]", "raie"])
+    assert (plain.name, plain.options) == ("RAIE", ())
+    assert changed.options == (("edit.replay_ratio", 0.5), ("gate.policy", "paper"))
+    configured = changed.configured(EngineConfig(seed=9))
     assert (configured.gate.policy, configured.edit.replay_ratio, configured.seed) == ("paper", 0.5, 9)
-    assert one.configured(EngineConfig()) == EngineConfig()
-    assert one.place != other.place
+    assert plain.configured(EngineConfig()) == EngineConfig()
+    assert plain.folder_name != changed.folder_name
 
 
 def test_a_strategy_with_counts_takes_options_too() -> None:
-    (one,) = contestants(["replay+counts[adapter.transition_weight=0.3]"])
-    assert one.name == "Replay + counts [adapter.transition_weight=0.3]"
-    assert one.plays.differs == "counts what followed what"
+    (method,) = parse_methods(["replay+counts[adapter.transition_weight=0.3]"])
+    assert method.name == "Replay + counts [adapter.transition_weight=0.3]"
+    assert method.implementation.differs == "item transition counts"
 
 
-def test_a_contestant_says_whether_it_replays() -> None:
-    every = contestants(["raie", "full", "replay", "replay[edit.replay_ratio=0]", "raie[edit.replay_ratio=0.5]"])
-    assert [one.replays for one in every] == [True, False, True, False, True]
+def test_a_method_says_whether_it_replays() -> None:
+    every = parse_methods(["raie", "full", "replay", "replay[edit.replay_ratio=0]", "raie[edit.replay_ratio=0.5]"])
+    assert [method.replays for method in every] == [True, False, True, False, True]
 
 
 def test_all_means_every_strategy_and_every_ablation_is_a_configuration() -> None:
-    every = contestants(["all"], ablations=True)
-    assert [one.strategy for one in every][: len(STRATEGIES)] == list(STRATEGIES)
-    assert [one.name for one in every][len(STRATEGIES) :] == [f"RAIE {name}" for name in ABLATIONS]
-    assert len({one.place for one in every}) == len(every)
+    every = parse_methods(["all"], ablations=True)
+    assert [method.strategy for method in every][: len(STRATEGIES)] == list(STRATEGIES)
+    assert [method.name for method in every][len(STRATEGIES) :] == [f"RAIE {name}" for name in ABLATIONS]
+    assert len({method.folder_name for method in every}) == len(every)
 
 
 @pytest.mark.parametrize(
@@ -149,14 +149,14 @@ def test_all_means_every_strategy_and_every_ablation_is_a_configuration() -> Non
 )
 def test_what_cannot_take_part_is_refused_before_anything_runs(text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        contestants([text])
+        parse_methods([text])
 
 
 # --- Running
 
 
 def test_an_interrupted_comparison_ends_as_one_that_was_never_stopped(
-    course: Course, work: Path, tmp_path: Path
+    protocol: ComparisonProtocol, work: Path, tmp_path: Path
 ) -> None:
     class Stopped(Exception):
         """The user's Ctrl-C."""
@@ -164,14 +164,14 @@ def test_an_interrupted_comparison_ends_as_one_that_was_never_stopped(
     cells = len(WHO) * len(SEEDS) * 3
 
     def until_half(stage: str, done: int, total: int) -> None:
-        if stage.startswith("cells,") and done == cells // 2:
+        if stage.startswith("steps,") and done == cells // 2:
             raise Stopped
 
     with pytest.raises(Stopped):
-        run(course, small_settings(3), WHO, SEEDS, tmp_path, workers=1, progress=until_half)
+        run(protocol, small_settings(3), WHO, SEEDS, tmp_path, workers=1, progress=until_half)
     seen: list[tuple[str, int]] = []
     run(
-        course,
+        protocol,
         small_settings(3),
         WHO,
         SEEDS,
@@ -179,26 +179,28 @@ def test_an_interrupted_comparison_ends_as_one_that_was_never_stopped(
         workers=1,
         progress=lambda stage, done, total: seen.append((stage.split(",")[0], done)),
     )
-    assert [done for stage, done in seen if stage == "cells"] == list(range(cells // 2, cells + 1))
+    assert [done for stage, done in seen if stage == "steps"] == list(range(cells // 2, cells + 1))
     assert ("backbones", len(SEEDS)) in seen
     assert [done for stage, done in seen if stage == "backbones"] == [len(SEEDS)] * 2, (
         "no backbone is trained again"
     )
-    for one in WHO:
+    for method in WHO:
         for seed in SEEDS:
-            assert_same(CellPlace.of(tmp_path, one, seed), CellPlace.of(work, one, seed))
+            assert_same(StepFiles.of(tmp_path, method, seed), StepFiles.of(work, method, seed))
 
 
-def test_cells_are_the_same_however_many_run_side_by_side(course: Course, work: Path, tmp_path: Path) -> None:
+def test_step_results_are_the_same_however_many_run_side_by_side(
+    protocol: ComparisonProtocol, work: Path, tmp_path: Path
+) -> None:
     for seed in SEEDS:
         (tmp_path / f"seed-{seed}").mkdir()
         shutil.copy(work / f"seed-{seed}" / "setup.blobs", tmp_path / f"seed-{seed}")
-    run(course, small_settings(3), WHO[:1], SEEDS, tmp_path, workers=2, progress=quiet)
+    run(protocol, small_settings(3), WHO[:1], SEEDS, tmp_path, workers=2, progress=quiet)
     for seed in SEEDS:
-        assert_same(CellPlace.of(tmp_path, WHO[0], seed), CellPlace.of(work, WHO[0], seed))
+        assert_same(StepFiles.of(tmp_path, WHO[0], seed), StepFiles.of(work, WHO[0], seed))
 
 
-def assert_same(here: CellPlace, there: CellPlace) -> None:
+def assert_same(here: StepFiles, there: StepFiles) -> None:
     assert here.state(2) == there.state(2)
     assert all((here.read(edit).ranks == there.read(edit).ranks).all() for edit in range(3))
     assert not (here.folder / "edit-1.state").exists(), "older states are not kept"
@@ -207,142 +209,150 @@ def assert_same(here: CellPlace, there: CellPlace) -> None:
 def test_every_seed_has_a_backbone_and_options_change_none(work: Path) -> None:
     read = {
         name: read_blobs(work / name)["backbone/weights"]
-        for name in ("seed-1/setup.blobs", "seed-2/setup.blobs", f"seed-1/setup-{WHO[-1].place}.blobs")
+        for name in ("seed-1/setup.blobs", "seed-2/setup.blobs", f"seed-1/setup-{WHO[-1].folder_name}.blobs")
     }
-    first, second, other = read.values()
+    first, second, optioned = read.values()
     assert first != second
-    assert first == other
+    assert first == optioned
 
 
-def test_a_given_backbone_is_used_by_every_seed(course: Course, world: World, tmp_path: Path) -> None:
+def test_a_given_backbone_is_used_by_every_seed(
+    protocol: ComparisonProtocol, world: World, tmp_path: Path
+) -> None:
     given = world.view.backbone_bytes
-    run(course, small_settings(), WHO[1:2], [5], tmp_path, workers=1, progress=quiet, backbone=given)
+    run(protocol, small_settings(), WHO[1:2], [5], tmp_path, workers=1, progress=quiet, backbone=given)
     assert read_blobs(tmp_path / "seed-5" / "setup.blobs")["backbone/weights"] == given[1]
 
 
-def test_a_damaged_cell_is_told(work: Path, tmp_path: Path) -> None:
-    whole = CellPlace.of(work, WHO[0], 1).read(1)
-    assert Cell.from_bytes(whole.to_bytes()).touched == whole.touched
+def test_a_damaged_step_result_is_refused(work: Path, tmp_path: Path) -> None:
+    whole = StepFiles.of(work, WHO[0], 1).read(1)
+    assert StepResult.from_bytes(whole.to_bytes()).touched == whole.touched
     with pytest.raises(DamagedArtifact):
-        Cell.from_bytes(whole.to_bytes()[:-10])
+        StepResult.from_bytes(whole.to_bytes()[:-10])
     (tmp_path / "state").write_bytes(b"no blobs")
     with pytest.raises(DamagedArtifact, match="--fresh"):
         read_blobs(tmp_path / "state")
 
 
-# --- Judging
+# --- Scoring
 
 
-def test_the_matrix_holds_the_mean_of_each_slice_and_seed(course: Course, work: Path, found: Outcome) -> None:
-    played = found.played[0]
+def test_the_matrix_holds_the_mean_of_each_slice_and_seed(
+    protocol: ComparisonProtocol, work: Path, result: ComparisonResult
+) -> None:
+    method_result = result.method_results[0]
     for edit in range(3):
-        rows = course.judges(edit)
+        rows = protocol.scored_rows(edit)
         gain = np.mean(
-            [per_window(CellPlace.of(work, WHO[0], seed).read(edit).ranks)["NDCG@10"] for seed in SEEDS], axis=0
+            [per_window(StepFiles.of(work, WHO[0], seed).read(edit).ranks)["NDCG@10"] for seed in SEEDS], axis=0
         )
-        here, metric = course.slice[rows], METRICS.index("NDCG@10")
+        here, metric = protocol.slice[rows], METRICS.index("NDCG@10")
         for number in range(4):
-            held = (here == number) & course.judging[rows]
-            assert played.measured.matrix[metric][edit, number] == pytest.approx(gain[held].mean())
-        ahead = here == edit + 1
-        assert played.measured.ahead[metric][edit] == pytest.approx(gain[ahead].mean())
-    value = played.measured.value["NDCG@10"]
-    assert value["BWT"].mean == pytest.approx(backward_transfer(played.measured.matrix[metric]))
-    assert value["prequential"].mean == pytest.approx(prequential(played.measured.ahead[metric]))
+            held = (here == number) & protocol.held_out[rows]
+            assert method_result.measured.matrix[metric][edit, number] == pytest.approx(gain[held].mean())
+        next_slice = here == edit + 1
+        assert method_result.measured.prequential[metric][edit] == pytest.approx(gain[next_slice].mean())
+    value = method_result.measured.value["NDCG@10"]
+    assert value["BWT"].mean == pytest.approx(backward_transfer(method_result.measured.matrix[metric]))
+    assert value["prequential"].mean == pytest.approx(prequential(method_result.measured.prequential[metric]))
 
 
-def test_a_difference_to_itself_is_nothing_and_an_interval_holds_its_value(found: Outcome) -> None:
-    for one in found.played:
+def test_a_difference_to_itself_is_nothing_and_an_interval_holds_its_value(result: ComparisonResult) -> None:
+    for method_result in result.method_results:
         for metric in METRICS:
-            for measure, value in one.measured.value[metric].items():
-                change = one.measured.change[metric][measure]
-                if one.contestant.name == found.reference and not np.isnan(value.mean):
+            for measure, value in method_result.measured.value[metric].items():
+                change = method_result.measured.change[metric][measure]
+                if method_result.method.name == result.reference and not np.isnan(value.mean):
                     assert (change.mean, change.low, change.high) == (0, 0, 0)
                 assert np.isnan(value.mean) or value.low - 1e-9 <= value.mean <= value.high + 1e-9
 
 
-def test_users_are_drawn_and_not_windows(course: Course, work: Path) -> None:
+def test_users_are_drawn_and_not_windows(protocol: ComparisonProtocol, work: Path) -> None:
     """With one user in all there is nothing to draw, however many windows that user has."""
-    cells = [[CellPlace.of(work, WHO[0], 1).read(edit) for edit in range(3)]]
-    lonely = replace(course, windows=replace(course.windows, user=np.zeros_like(course.windows.user)))
-    (one,) = measured({"it": totals(lonely, cells)}, never="it", joint="it", reference="it", draws=50).values()
-    for difference in one.value["Recall@10"].values():
+    cells = [[StepFiles.of(work, WHO[0], 1).read(edit) for edit in range(3)]]
+    lonely = replace(protocol, windows=replace(protocol.windows, user=np.zeros_like(protocol.windows.user)))
+    (measures,) = measured(
+        {"it": totals(lonely, cells)}, never="it", joint="it", reference="it", draws=50
+    ).values()
+    for difference in measures.value["Recall@10"].values():
         assert difference.low == difference.high == pytest.approx(difference.mean)
-    assert one.value["Recall@10"]["intransigence"].mean == 0
+    assert measures.value["Recall@10"]["intransigence"].mean == 0
 
 
-def test_regions_that_an_edit_left_alone_changed_no_rank(found: Outcome) -> None:
-    by_name = {one.contestant.name: one for one in found.played}
+def test_regions_that_an_edit_left_alone_changed_no_rank(result: ComparisonResult) -> None:
+    by_name = {method_result.method.name: method_result for method_result in result.method_results}
     untouched = by_name["RAIE"].untouched
     assert untouched is not None
     assert untouched[1] == 0
     assert by_name["never edit"].untouched is None
-    assert sum(gain.windows for gain in by_name["RAIE"].regions) == (found.course.slice > 1).sum()
+    assert sum(gain.windows for gain in by_name["RAIE"].regions) == (result.protocol.slice > 1).sum()
 
 
 @pytest.mark.parametrize("metric", ["NDCG@10", "Recall@20"])
-def test_regions_gain_in_the_metric_that_was_asked_for(course: Course, work: Path, metric: str) -> None:
-    gains = judged(course, work, metric).played[0].regions
+def test_regions_gain_in_the_metric_that_was_asked_for(
+    protocol: ComparisonProtocol, work: Path, metric: str
+) -> None:
+    gains = result_in(protocol, work, metric).method_results[0].regions
     total = 0.0
     for edit in (1, 2):
-        ahead = course.slice[course.judges(edit)] == edit + 1
-        after, before = (CellPlace.of(work, one, SEEDS[0]).read(edit).ranks[ahead] for one in WHO[:2])
+        next_slice = protocol.slice[protocol.scored_rows(edit)] == edit + 1
+        after, before = (StepFiles.of(work, method, SEEDS[0]).read(edit).ranks[next_slice] for method in WHO[:2])
         total += (per_window(after)[metric] - per_window(before)[metric]).sum()
-    assert {each.metric for each in gains} == {metric}
-    assert sum(each.windows * each.gain.mean for each in gains) == pytest.approx(total)
+    assert {gain.metric for gain in gains} == {metric}
+    assert sum(gain.windows * gain.gain.mean for gain in gains) == pytest.approx(total)
     assert total != 0
 
 
 # --- Telling
 
 
-def test_tables_name_every_contestant_and_csv_holds_every_number(found: Outcome) -> None:
-    page = markdown(found, "Recall@10")
-    for one in found.played:
-        assert f"| {one.contestant.name} |" in page
-    for shown in (adapting_table(found, "Recall@10"), keeping_table(found, "NDCG@10")):
+def test_tables_name_every_method_and_csv_holds_every_number(result: ComparisonResult) -> None:
+    page = markdown(result, "Recall@10")
+    for method_result in result.method_results:
+        assert f"| {method_result.method.name} |" in page
+    for shown in (adapting_table(result, "Recall@10"), keeping_table(result, "NDCG@10")):
         headers, rows = shown
         assert {len(row) for row in rows} == {len(headers)}
-    best = adapting_table(found, "Recall@10")[1]
+    best = adapting_table(result, "Recall@10")[1]
     assert [row[1] for row in best] == sorted((row[1] for row in best), reverse=True)
-    read = list(csv.DictReader(io.StringIO(csv_text(found))))
+    read = list(csv.DictReader(io.StringIO(csv_text(result))))
     raie = {(row["metric"], row["measure"]): row["value"] for row in read if row["strategy"] == "RAIE"}
-    value = found.played[0].measured
+    value = result.method_results[0].measured
     assert float(raie["Recall@10", "prequential"]) == value.value["Recall@10"]["prequential"].mean
     assert float(raie["NDCG@20", "a[2][1]"]) == value.matrix[METRICS.index("NDCG@20")][2, 1]
     assert raie["Recall@10", "intransigence"] == ""
-    cost, gain = found.played[0].cost, found.played[0].regions[0]
+    cost, gain = result.method_results[0].cost, result.method_results[0].regions[0]
     assert [float(raie["", name]) for name in ("seconds", "passes", "parameters")] == list(vars(cost).values())
-    for seed, alone in zip(SEEDS, found.played[0].by_seed, strict=True):
+    for seed, alone in zip(SEEDS, result.method_results[0].by_seed, strict=True):
         assert float(raie["NDCG@10", f"BWT[seed {seed}]"]) == alone.value["NDCG@10"]["BWT"].mean
     assert int(raie["", f"windows[seed 1][region {gain.region}]"]) == gain.windows
     assert float(raie["NDCG@10", f"gain[seed 1][region {gain.region}]"]) == gain.gain.mean
     assert len({(row["strategy"], row["metric"], row["measure"]) for row in read}) == len(read)
 
 
-def test_tables_have_headings_and_a_legend_for_every_column(found: Outcome) -> None:
-    page, said = markdown(found, "Recall@10"), legend(found)
+def test_tables_have_headings_and_a_legend_for_every_column(result: ComparisonResult) -> None:
+    page, said = markdown(result, "Recall@10"), legend(result)
     assert said in page
-    for heading, (headers, _) in headed_tables(found, "Recall@10"):
+    for heading, (headers, _) in headed_tables(result, "Recall@10"):
         assert f"\n## {heading}\n" in page
         for header in set(headers) - {"strategy", "where it differs"}:
             assert header in said.lower() or f"{header}:" in said
     assert "difference to RAIE" in said
 
 
-def test_the_whole_outcome_is_plain_values(found: Outcome) -> None:
-    values = json.loads(json.dumps(found.to_mapping()))
-    assert [one["name"] for one in values["strategies"]] == [one.name for one in WHO]
+def test_the_whole_result_is_plain_values(result: ComparisonResult) -> None:
+    values = json.loads(json.dumps(result.to_mapping()))
+    assert [entry["name"] for entry in values["strategies"]] == [entry.name for entry in WHO]
     assert len(values["strategies"][0]["by_seed"]) == len(SEEDS)
     assert values["strategies"][0]["cost"]["passes"] > 0
     assert values["slices"][0]["slice"] == 0
     assert (values["log"], values["log_digest"]) == ("log.csv", "a1b2")
     assert values["engine"] == {"windows": {"length": 10}}
-    assert {each["metric"] for each in values["strategies"][0]["regions"]} == {"NDCG@10"}
+    assert {gain["metric"] for gain in values["strategies"][0]["regions"]} == {"NDCG@10"}
 
 
-def test_pictures_name_everybody_and_are_the_same_every_time(found: Outcome) -> None:
-    drawn = dict(pictures(found, "Recall@10"))
+def test_pictures_name_everybody_and_are_the_same_every_time(result: ComparisonResult) -> None:
+    drawn = dict(pictures(result, "Recall@10"))
     assert set(drawn) == {
         f"{name}.{kind}"
         for name in ("retention-adaptation", "slices", "cost", "regions")
@@ -350,8 +360,12 @@ def test_pictures_name_everybody_and_are_the_same_every_time(found: Outcome) -> 
     }
     assert all(data.startswith(b"\x89PNG") for name, data in drawn.items() if name.endswith(".png"))
     picture = drawn["retention-adaptation.svg"].decode()
-    assert [one.contestant.name for one in found.played if one.contestant.name not in picture] == []
+    assert [
+        method_result.method.name
+        for method_result in result.method_results
+        if method_result.method.name not in picture
+    ] == []
     regions = drawn["regions.svg"].decode()
     assert "NDCG@10, gain over" in regions, "the metric of the gains, whatever the other pictures show"
     assert f"first seed ({SEEDS[0]})" in regions
-    assert dict(pictures(found, "Recall@10")) == drawn
+    assert dict(pictures(result, "Recall@10")) == drawn

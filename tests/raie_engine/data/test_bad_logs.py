@@ -78,7 +78,7 @@ def test_a_log_that_cannot_be_used_is_refused_in_one_clear_line(tmp_path, case):
     assert "duplicates" in options or str(path) in str(caught.value)
 
 
-def test_a_missing_file_and_a_folder_are_told_apart(tmp_path):
+def test_a_missing_file_and_a_folder_are_different_errors(tmp_path):
     with pytest.raises(InputError, match="found nothing; check the path"):
         read_log(tmp_path / "absent.csv")
     (tmp_path / "folder.csv").mkdir()
@@ -112,14 +112,14 @@ def test_a_rating_column_that_is_not_asked_for_may_hold_anything(tmp_path):
 
 def test_the_row_of_a_parsers_message_is_counted_like_any_other_row(tmp_path):
     path = tmp_path / "log.csv"
-    found = []
+    rows = []
     for bad in ("1,2\n", "3,12,4,soon\n", "CSV parse error: Row #9\n"):
         path.write_text(GOOD + "\n" + bad)
         with pytest.raises(InputError) as caught:
             read_log(path)
-        found.append(str(caught.value))
-    assert all("row 3" in message for message in found), found
-    assert found[2].count("Row #9") == 1, "what the file itself says stays as it is"
+        rows.append(str(caught.value))
+    assert all("row 3" in message for message in rows), rows
+    assert rows[2].count("Row #9") == 1, "what the file itself says stays as it is"
 
 
 def test_a_parquet_log_without_the_named_ratings_is_refused(tmp_path):

@@ -60,7 +60,7 @@ def test_a_cut_may_be_a_date_without_separators(tmp_path):
     assert cut_time(log_of(tmp_path, ["20240131"]), "20240131") == 1_706_659_200
 
 
-def test_days_of_two_calendars_are_told_apart():
+def test_days_of_two_calendars_are_recognised():
     assert looks_like_days(np.array([19_000, 19_900])) == "days since 1970"
     assert looks_like_days(np.array([44_000, 45_900])) == "days of a spreadsheet"
     assert looks_like_days(np.array([0, 19_900])) is None

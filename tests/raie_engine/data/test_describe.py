@@ -24,17 +24,23 @@ def log_of(user, item, time) -> Interactions:
 
 def test_counts_of_a_small_log_by_slice():
     log = log_of([0, 1, 0, 0, 2, 2], [1, 1, 2, 3, 3, 4], [T, T, T + 10, T + 10, T + 20, T + 30])
-    found = describe(log, WindowConfig(length=2, stride=1, min_length=2), [T + 10])
-    assert (found.rows, found.users, found.items, found.first, found.last) == (6, 3, 4, T, T + 30)
-    assert found.history["0"] == 1
-    assert found.history["0.5"] == 2
-    assert found.history["1"] == 3
-    assert found.ties == pytest.approx(1 / 3)  # of three adjacent pairs of one user, one shares a second
-    assert found.short_users == pytest.approx(2 / 3)
-    first, second = found.slices
+    described = describe(log, WindowConfig(length=2, stride=1, min_length=2), [T + 10])
+    assert (described.rows, described.users, described.items, described.first, described.last) == (
+        6,
+        3,
+        4,
+        T,
+        T + 30,
+    )
+    assert described.history["0"] == 1
+    assert described.history["0.5"] == 2
+    assert described.history["1"] == 3
+    assert described.ties == pytest.approx(1 / 3)  # of three adjacent pairs of one user, one shares a second
+    assert described.short_users == pytest.approx(2 / 3)
+    first, second = described.slices
     assert (first.rows, first.users, first.items, first.windows) == (4, 2, 3, 1)
     assert (second.rows, second.new_users, second.new_items, second.new_item_share) == (2, 1, 1, 0.5)
-    assert json.loads(json.dumps(found.to_mapping()))["slices"][1]["first"] == T + 20
+    assert json.loads(json.dumps(described.to_mapping()))["slices"][1]["first"] == T + 20
 
 
 def healthy() -> Interactions:

@@ -181,7 +181,7 @@ def test_an_integer_and_the_same_float_are_one_user_in_jsonl_and_a_note_in_csv(t
 
 
 def test_a_column_twice_in_parquet_is_named_where_it_is_needed(tmp_path):
-    columns = [pa.array(each) for each in zip(*ROWS, strict=True)]
+    columns = [pa.array(values) for values in zip(*ROWS, strict=True)]
     for extra, words in (
         ("x", None),
         ("item_id", "one column 'item_id', found 2"),

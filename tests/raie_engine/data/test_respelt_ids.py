@@ -22,11 +22,11 @@ Rows = list[tuple[str, str, int]]
 @cache
 def shop(seed: int = 1, *, digits: bool = True) -> Rows:
     """10,000 rows of 300 users and 150 items; users and items come in over time, and low items are popular."""
-    draw = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     rows = []
     for at in range(10_000):
-        user = int(draw.integers(30 + at // 40))
-        item = min(int(draw.geometric(0.03)), 60 + at // 100)
+        user = int(rng.integers(30 + at // 40))
+        item = min(int(rng.geometric(0.03)), 60 + at // 100)
         rows.append((f"{user:04}" if digits else f"u{user}", f"{item:05}" if digits else f"Item{item}", at))
     return rows
 
@@ -52,14 +52,14 @@ def model(rows: Rows) -> tuple[Catalogue, list[Windows], Reference]:
 
 def doubts(log: Interactions, catalogue: Catalogue, held: list[Windows], least: Reference) -> list[object]:
     past, new = between(log, None, MARK), between(log, MARK, None)
-    found = overlap(log, catalogue, MARK, None)
+    known = overlap(log, catalogue, MARK, None)
     return [
         doubt
         for doubt in (
-            cause_of(new, catalogue, found),
+            cause_of(new, catalogue, known),
             swapped(new, catalogue, held),
             forgotten_past(past, held),
-            far_below(found, least),
+            far_below(known, least),
         )
         if doubt
     ]
@@ -85,10 +85,10 @@ def test_ids_spelt_otherwise_are_named_with_the_way_back(how: str, role: str, wh
     rows = shop()
     catalogue, held, least = model(rows)
     spell, words = SPELLINGS[how]
-    of_user, of_item = (spell if role == each else plain for each in ("user", "item"))
+    of_user, of_item = (spell if role == kind else plain for kind in ("user", "item"))
     later = [(of_user(user), of_item(item), at) for user, item, at in rows if whole or at > MARK]
-    found = doubts(read(later, catalogue), catalogue, held, least)
-    assert f"{role} ids {words}" in str(found[0])
+    doubt = doubts(read(later, catalogue), catalogue, held, least)
+    assert f"{role} ids {words}" in str(doubt[0])
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["with the past", "new rows alone"])
@@ -109,7 +109,7 @@ def test_swapped_columns_are_found_although_both_are_numbers(digits: bool) -> No
     log = read(new, catalogue)
     assert cause_of(log, catalogue, overlap(log, catalogue, MARK, None)) is None
     assert swapped(log, catalogue, held)
-    assert swapped(log, catalogue, []) is not digits, "popularity is what tells two ranges of numbers apart"
+    assert swapped(log, catalogue, []) is not digits, "popularity separates two ranges of numbers"
 
 
 def test_ids_that_no_rule_brings_back_are_found_by_what_earlier_slices_knew() -> None:
@@ -134,7 +134,7 @@ def test_honest_slices_are_let_through(seed: int, digits: bool) -> None:
             assert doubts(read(later, catalogue), catalogue, held, least) == []
 
 
-def test_a_catalogue_that_tells_ids_apart_by_zeros_takes_more_of_them() -> None:
+def test_a_catalogue_whose_ids_differ_by_zeros_takes_more_of_them() -> None:
     known = [f"{n}" for n in range(50)] + [f"0{n}" for n in range(50)]
     new = read([("u", f"00{n}", 10 + n) for n in range(40)], Catalogue(("u",), tuple(known)))
     catalogue = Catalogue(("u",), tuple(known))
@@ -163,13 +163,13 @@ def test_a_reference_reads_back_and_falls_with_every_slice() -> None:
     assert least is not None
     assert 0 < least.users[0] < 1
     assert Reference.from_mapping(least.to_mapping()) == least
-    for other in (
+    for damaged in (
         None,
         {},
         {"users": 1, "items": 2},
         {"users": {"rows": 2, "ids": 0}, "items": {"rows": 0, "ids": 0}},
     ):
-        assert Reference.from_mapping(other) is None
+        assert Reference.from_mapping(damaged) is None
     lower = least.lowered(Overlap(Known(10, 0, 10, 0), Known(10, 10, 10, 10)))
     assert lower == Reference((0.0, 0.0), least.items)
     assert reference(read([], Catalogue())) is None

@@ -41,10 +41,10 @@ def kinds(interactions, windows) -> np.ndarray:
 
 
 def test_the_same_configuration_gives_the_same_log_and_another_seed_another(log):
-    again, other = drifting_log(SMALL), drifting_log(dataclasses.replace(SMALL, seed=1))
+    again, another = drifting_log(SMALL), drifting_log(dataclasses.replace(SMALL, seed=1))
     for name in ("users", "items", "timestamps"):
         assert (getattr(log, name) == getattr(again, name)).all()
-    assert len(other.items) != len(log.items) or (other.items != log.items).any()
+    assert len(another.items) != len(log.items) or (another.items != log.items).any()
 
 
 def test_the_file_gives_the_log_back_without_duplicates_or_ties_of_one_user(log, interactions):
@@ -59,7 +59,7 @@ def test_the_cuts_are_dates_that_a_reader_of_the_log_understands(log, interactio
     assert interactions.timestamp[-1] <= log.truth.ends[-1]
 
 
-def test_windows_labelled_add_hold_items_that_the_set_up_hardly_knows(log, interactions):
+def test_windows_labelled_add_hold_items_that_the_setup_hardly_knows(log, interactions):
     windows = windows_of(interactions, log.truth, "edit_1")
     labels = log.truth.labels(windows, interactions.catalogue)
     new = (kinds(interactions, windows) == "new").mean(axis=1)
@@ -139,6 +139,6 @@ def test_a_topic_that_does_not_exist_or_drifts_two_ways_is_refused():
 def test_windows_of_another_log_have_no_truth(log, tmp_path):
     path = tmp_path / "other.csv"
     path.write_text("user_id,item_id,timestamp\n" + "".join(f"stranger,i{k},{k}\n" for k in range(12)))
-    other = read_log(path)
+    another = read_log(path)
     with pytest.raises(InputError, match="stranger"):
-        log.truth.labels(cut_windows(other, WindowConfig()), other.catalogue)
+        log.truth.labels(cut_windows(another, WindowConfig()), another.catalogue)

@@ -88,7 +88,7 @@ def test_a_log_read_with_titles_is_the_same_log(tmp_path):
     assert titled.catalogue.titles == ("Toy Story (1995)", "", "Star Wars: Episode IV")
 
 
-def test_a_known_item_keeps_the_title_it_was_learnt_with(tmp_path):
+def test_a_known_item_keeps_the_title_it_was_learned_with(tmp_path):
     (tmp_path / "log.csv").write_text(LOG)
     known = Catalogue(("ann",), ("7", "30"), ("Another film",))
     grown = read_log(tmp_path / "log.csv", titles=as_csv(tmp_path), catalogue=known).catalogue
@@ -102,7 +102,7 @@ def test_a_known_item_keeps_the_title_it_was_learnt_with(tmp_path):
 def test_titles_survive_the_chunks_of_a_catalogue(steps):
     states, chunks = [Catalogue()], []
     for number, titles in enumerate(steps):
-        names = [f"{number}-{place}" for place in range(len(titles))]
+        names = [f"{number}-{position}" for position in range(len(titles))]
         old = states[-1]
         new = old.extend((), names).with_titles(dict(zip(names, titles, strict=True)), since=len(old.items))
         chunks.append(new.chunk_since(old))
@@ -122,7 +122,7 @@ def test_more_titles_than_items_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "told"),
+    ("name", "text", "message"),
     [
         ("items.csv", "item_id,name\n7,x\n", "--title-column"),
         ("items.csv", "item,title\n7,x\n", "--item-column"),
@@ -131,8 +131,8 @@ def test_more_titles_than_items_are_refused():
         ("items.csv", "", "0 bytes"),
     ],
 )
-def test_a_file_without_titles_is_refused_in_one_line(name, text, told, tmp_path):
+def test_a_file_without_titles_is_refused_in_one_line(name, text, message, tmp_path):
     (tmp_path / name).write_text(text)
-    with pytest.raises(InputError, match=told) as refused:
+    with pytest.raises(InputError, match=message) as refused:
         read_titles(tmp_path / name, Columns())
     assert "\n" not in str(refused.value)

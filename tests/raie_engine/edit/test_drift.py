@@ -1,11 +1,11 @@
-"""Loss drift tells the regions that predict worse from those that only vary."""
+"""Loss drift separates the regions that predict worse from those that only vary."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from raie.engine.edit.drift import UNTOLD, loss_drift
+from raie.engine.edit.drift import UNDETERMINED, loss_drift
 from raie.engine.errors import InputError, NotFinite
 
 
@@ -34,18 +34,18 @@ def test_a_region_without_older_windows_counts_as_drifted() -> None:
     (only,) = loss_drift(np.zeros(0, int), np.zeros(0), np.zeros(3, int), np.ones(3))
     assert only.drifted
     assert np.isnan(only.before)
-    assert (only.now, only.errors) == (1.0, UNTOLD)
+    assert (only.now, only.errors) == (1.0, UNDETERMINED)
 
 
-def test_a_region_without_new_windows_is_told_where_it_is_asked_for_and_never_ranks_first() -> None:
+def test_a_region_without_new_windows_is_reported_where_it_is_asked_for_and_never_ranks_first() -> None:
     before, now = (np.repeat([3, 7], 200), np.ones(400)), (np.repeat(7, 200), losses(0.5, 200, 0))
-    assert [each.region for each in loss_drift(*before, *now)] == [7]
+    assert [region.region for region in loss_drift(*before, *now)] == [7]
     for regions in ([3, 7], [7, 3]):
-        left, fell = sorted(loss_drift(*before, *now, regions=regions), key=lambda each: each.region)
+        left, fell = sorted(loss_drift(*before, *now, regions=regions), key=lambda region: region.region)
         assert (left.region, left.before, left.drifted) == (3, 1.0, False)
         assert np.isnan(left.now)
         assert fell.errors < 0
-        assert max(loss_drift(*before, *now, regions=regions), key=lambda each: each.errors) == fell
+        assert max(loss_drift(*before, *now, regions=regions), key=lambda region: region.errors) == fell
 
 
 def test_losses_that_cannot_be_compared_are_refused() -> None:

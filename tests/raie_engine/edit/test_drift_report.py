@@ -31,14 +31,14 @@ def test_a_target_costs_its_cross_entropy_and_an_unknown_one_a_blind_guess(world
 
 def test_the_report_compares_every_new_window_with_the_held_out_ones(world: World) -> None:
     windows = new_windows(world.view, world.interactions, world.ends[1])
-    found = drift_report(world.view, windows)
-    assert (found.before, found.now) == (len(world.view.validation) + len(world.view.holdout), len(windows))
-    assert sum(each.windows for each in found.regions) == len(windows)
-    assert sum(each.share_now for each in found.regions) == pytest.approx(1)
-    assert found.false_alarms < 0.05
-    assert set(found.drifted) <= set(world.view.region_map.ids.tolist())
-    assert found == drift_report(world.view, windows)
-    assert found == drift_report(world.view, windows, world.view.router.vectors(windows))
+    report = drift_report(world.view, windows)
+    assert (report.before, report.now) == (len(world.view.validation) + len(world.view.holdout), len(windows))
+    assert sum(region.windows for region in report.regions) == len(windows)
+    assert sum(region.share_now for region in report.regions) == pytest.approx(1)
+    assert report.false_positive_rate < 0.05
+    assert set(report.drifted) <= set(world.view.region_map.ids.tolist())
+    assert report == drift_report(world.view, windows)
+    assert report == drift_report(world.view, windows, world.view.router.vectors(windows))
 
 
 def test_windows_that_predict_as_they_did_are_no_drift_and_worse_ones_are(world: World) -> None:
@@ -48,9 +48,9 @@ def test_windows_that_predict_as_they_did_are_no_drift_and_worse_ones_are(world:
     generator = np.random.default_rng(0)
     strange = replace(held, target=generator.integers(1, world.view.backbone.known_items + 1, len(held)))
     drifted = drift_report(world.view, replace(strange, target=strange.target.astype(np.int32)), least_errors=2.0)
-    rises = [each.loss.now - each.loss.before for each in drifted.regions]
+    rises = [region.loss.now - region.loss.before for region in drifted.regions]
     assert np.mean(rises) > 1
-    assert any(each.loss.drifted for each in drifted.regions)
+    assert any(region.loss.drifted for region in drifted.regions)
 
 
 def test_a_region_that_few_new_windows_reach_is_left_alone_whatever_it_lost(world: World) -> None:
@@ -65,16 +65,16 @@ def test_a_region_that_no_new_window_reached_is_listed_with_its_share_gone(world
     )
     reached = assign(world.view.region_map, world.view.vectors(windows))
     left = windows.take(np.flatnonzero(reached != regions[0]))
-    found = drift_report(world.view, left)
-    assert [each.region for each in found.regions] == regions
-    gone = found.regions[0]
+    report = drift_report(world.view, left)
+    assert [region.region for region in report.regions] == regions
+    gone = report.regions[0]
     assert (gone.windows, gone.share_now, gone.edit) == (0, 0.0, False)
     assert gone.share_before > 0
     assert gone.loss.before > 0
     assert math.isnan(gone.loss.now)
     assert math.isnan(gone.centre_shift)
-    assert max(found.regions, key=lambda each: each.loss.errors).windows > 0
-    assert found == drift_report(world.view, left)
+    assert max(report.regions, key=lambda region: region.loss.errors).windows > 0
+    assert report == drift_report(world.view, left)
 
 
 def test_without_new_windows_there_is_nothing_to_compare(world: World) -> None:

@@ -9,7 +9,7 @@ import torch
 from raie.engine.data.interactions import between
 from raie.engine.data.windows import cut_windows
 from raie.engine.edit.impact import compared, impact, knowing_rows_of
-from raie.engine.evaluation.metrics import mean_metrics, ranks
+from raie.engine.evaluation.metrics import METRICS, Difference, mean_metrics, ranks
 from raie.engine.model import ModelView
 from raie.engine.training.train_adapter import SHARED
 from tests.raie_engine.world import World, small_settings
@@ -17,14 +17,14 @@ from tests.raie_engine.world import World, small_settings
 
 def test_the_impact_of_an_edit_is_measured_on_what_nobody_trained_on(world: World) -> None:
     first = world.first
-    report = impact(world.view, first.view, first.prepared, first.finished, first.trained)
+    report = impact(world.view, first.view, first.prepared, first.finished, first.trained).to_mapping()
     plan = first.prepared.plan
     assert report["gate"]["update"] + report["gate"]["expand"] + report["gate"]["add"] == len(
         first.prepared.windows
     )
     assert report["retention"]["windows"] == len(world.view.holdout)
     assert report["retention"]["before"] == pytest.approx(world.made.report["holdout"])
-    newest = first.prepared.windows.take(first.prepared.windows.timestamp > first.prepared.judged_after)
+    newest = first.prepared.windows.take(first.prepared.windows.timestamp > first.prepared.train_until)
     assert report["adaptation"]["after"] == mean_metrics(ranks(first.view.router.scores, newest))
     assert report["adaptation"]["before"] == mean_metrics(
         ranks(knowing_rows_of(world.view.router, first.view.router).scores, newest)
@@ -35,7 +35,7 @@ def test_the_impact_of_an_edit_is_measured_on_what_nobody_trained_on(world: Worl
     assert {row["region"]: row["accepted"] for row in report["regions"]} == {
         region: region not in first.finished.rejected for region in plan.touched
     }
-    assert report["passes"] == sum(one.passes for one in first.trained.values())
+    assert report["passes"] == sum(result.samples_seen for result in first.trained.values())
     assert SHARED in first.trained
     assert report["waiting"] == len(first.view.buffer)
 
@@ -48,11 +48,11 @@ def test_windows_of_items_that_the_parent_does_not_know_do_not_count_as_a_gain_o
     items = int(np.median(windows.target))
     vars(parent)["catalogue"] = world.view.catalogue.first(users=len(world.view.catalogue.users), items=items)
     report = impact(parent, first.view, first.prepared, first.finished, first.trained)
-    newest = windows.take(windows.timestamp > first.prepared.judged_after)
+    newest = windows.take(windows.timestamp > first.prepared.train_until)
     known = newest.take(newest.target <= items)
-    assert 0 < len(known) < len(newest) == report["adaptation"]["windows"]
+    assert 0 < len(known) < len(newest) == report.parts["adaptation"].windows
     before = knowing_rows_of(parent.router, first.view.router)
-    assert report["adaptation_known"] == compared(before, first.view.router, known)
+    assert report.parts["adaptation_known"] == compared(before, first.view.router, known)
 
 
 def test_an_older_router_reads_new_items_and_recommends_none(world: World) -> None:
@@ -72,7 +72,25 @@ def test_routers_are_compared_on_the_same_windows(world: World) -> None:
         settings.windows,
         after=world.second.view.watermark.timestamp,
     )
-    found = compared(world.view.router, world.view.router, world.view.holdout)
-    assert found["before"] == found["after"]
-    assert found["Recall@10 change"] == {"mean": 0, "low": 0, "high": 0}
-    assert compared(world.view.router, world.view.router, test.take(slice(0, 0))) == {"windows": 0}
+    same = compared(world.view.router, world.view.router, world.view.holdout)
+    assert same.before == same.after
+    assert set(same.changes) == set(METRICS)
+    assert set(same.changes.values()) == {Difference(0, 0, 0)}
+    nothing = compared(world.view.router, world.view.router, test.take(slice(0, 0)))
+    assert nothing.to_mapping() == {"windows": 0, "changes": {}}
+
+
+def test_a_report_has_the_change_of_every_metric_and_the_keys_of_the_first_version(world: World) -> None:
+    first = world.first
+    report = impact(world.view, first.view, first.prepared, first.finished, first.trained)
+    values = report.to_mapping()
+    assert values["version"] == 2
+    assert {"waiting", "passes"} <= set(values)
+    assert {"passes"} <= set(values["regions"][0])
+    for name, part in report.parts.items():
+        stored = values[name]
+        assert set(stored["changes"]) == set(METRICS)
+        assert stored["Recall@10 change"] == stored["changes"]["Recall@10"]
+        for metric, change in stored["changes"].items():
+            assert change["mean"] == pytest.approx(part.after[metric] - part.before[metric], abs=1e-12)
+            assert change["low"] <= change["mean"] <= change["high"]

@@ -15,17 +15,18 @@ from raie.engine.backbones import load_backbone
 from raie.engine.bytes.arrays import pack
 from raie.engine.data.catalogue import Catalogue
 from raie.engine.data.interactions import Interactions
+from raie.engine.data.sampling import keep_sample, newest, split_setup
 from raie.engine.data.windows import Windows, concatenate
 from raie.engine.edit.pipeline import PreparedEdit, finish_edit, new_windows, prepare_edit
 from raie.engine.edit.planner import without
-from raie.engine.edit.setup import keep_sample, newest, set_up, split_setup
+from raie.engine.edit.setup import set_up
 from raie.engine.edit.training_tasks import own_epochs, region_tasks, shared_task
 from raie.engine.errors import ConfigError, DamagedArtifact, NothingToEdit
 from raie.engine.model import ModelView, Settings
 from raie.engine.regions.gate import Action
 from raie.engine.regions.region_map import region_state
 from raie.engine.training.train_adapter import SHARED, TrainedRegion, train_regions
-from raie.engine.training.transition_counts import Transitions, count_transitions
+from raie.engine.training.transition_counts import TransitionCounts, count_transitions
 from tests.raie_engine.world import (
     SEED,
     Edited,
@@ -90,7 +91,7 @@ def test_everything_decided_before_training_survives_as_bytes(world: World) -> N
         assert again.windows.digest == edit.prepared.windows.digest
         assert (again.vectors == edit.prepared.vectors).all()
         assert torch.equal(again.item_rows, edit.prepared.item_rows)
-        for name in ("catalogue_chunk", "watermark", "late", "judged_after"):
+        for name in ("catalogue_chunk", "watermark", "late", "train_until"):
             assert getattr(again, name) == getattr(edit.prepared, name)
         assert again.to_bytes() == edit.prepared.to_bytes()
 
@@ -101,7 +102,7 @@ def test_damaged_preparations_are_refused(world: World) -> None:
     arrays |= {name: np.zeros((0, 16), np.float32) for name in ("vectors", "item_rows")}
     headless = pack({"kind": "prepared_edit", "late": 0}, arrays)
     hollow = pack(
-        {"kind": "prepared_edit", "late": 0, "judged_after": 0, "watermark": {"timestamp": 0, "rows": 0}}, arrays
+        {"kind": "prepared_edit", "late": 0, "train_until": 0, "watermark": {"timestamp": 0, "rows": 0}}, arrays
     )
     for damaged in (data[:-1], b"", headless, hollow):
         with pytest.raises(DamagedArtifact):
@@ -178,9 +179,9 @@ def test_the_same_edit_gives_the_same_bytes_however_many_processes_train_it(worl
 
 
 def test_another_seed_is_another_edit(world: World) -> None:
-    other = edited(world.memory, world.view, world.interactions, world.ends[1], seed=7)
-    assert other.view.content != world.first.view.content
-    assert other.view.content.backbone == world.first.view.content.backbone
+    reseeded = edited(world.memory, world.view, world.interactions, world.ends[1], seed=7)
+    assert reseeded.view.content != world.first.view.content
+    assert reseeded.view.content.backbone == world.first.view.content.backbone
 
 
 def test_new_items_and_users_are_appended_and_old_rows_stay(world: World) -> None:
@@ -235,18 +236,18 @@ def test_rows_that_come_too_late_are_counted_and_change_no_window(world: World) 
 
 def test_the_windows_of_a_rejected_addition_wait_in_the_buffer(world: World) -> None:
     plan, rejected = world.first.prepared.plan, world.first.finished.rejected
-    waiting = int((plan.region == -1).sum()) + sum(plan.operation(region).windows for region in rejected)
-    assert len(world.first.view.buffer) == waiting
+    pending = int((plan.region == -1).sum()) + sum(plan.operation(region).windows for region in rejected)
+    assert len(world.first.view.buffer) == pending
     assert not set(rejected) & set(world.first.view.content.regions)
     for region in rejected:
         rows, _ = plan.rows(region)
-        waits = {row.tobytes() for row in world.first.view.buffer.windows.items}
-        assert all(row.tobytes() in waits for row in world.first.prepared.windows.items[rows])
+        buffered = {row.tobytes() for row in world.first.view.buffer.windows.items}
+        assert all(row.tobytes() in buffered for row in world.first.prepared.windows.items[rows])
 
 
 def as_if(trained: Mapping[int, TrainedRegion], **by_region: TrainedRegion) -> list[TrainedRegion]:
-    changed = dict(trained) | {int(name.removeprefix("region_")): one for name, one in by_region.items()}
-    return [one for region, one in sorted(changed.items()) if region != SHARED]
+    changed = dict(trained) | {int(name.removeprefix("region_")): result for name, result in by_region.items()}
+    return [result for region, result in sorted(changed.items()) if region != SHARED]
 
 
 def test_an_addition_is_accepted_only_on_evidence(world: World) -> None:
@@ -277,14 +278,14 @@ def test_an_existing_region_moves_as_planned_and_keeps_its_adapter_where_trainin
     assert world.memory.put(entry["state"]) != world.first.view.content.regions[region]["state"]
 
 
-def test_no_region_trains_on_a_window_that_judges_it(world: World) -> None:
+def test_no_region_trains_on_a_window_that_validates_it(world: World) -> None:
     for edit, view in ((world.first, world.view), (world.second, world.first.view)):
         for task in (shared_task(view, edit.prepared), *region_tasks(view, edit.prepared, None)):
-            assert (task.new.timestamp <= edit.prepared.judged_after).all()
-            assert (task.validation.timestamp > edit.prepared.judged_after).all()
+            assert (task.new.timestamp <= edit.prepared.train_until).all()
+            assert (task.validation.timestamp > edit.prepared.train_until).all()
             trained_on = {(u, t) for u, t in zip(task.replay.user, task.replay.timestamp, strict=True)}
-            for judge in (view.holdout, task.retained):
-                assert not trained_on & set(zip(judge.user, judge.timestamp, strict=True))
+            for held_out in (view.holdout, task.retained):
+                assert not trained_on & set(zip(held_out.user, held_out.timestamp, strict=True))
 
 
 def test_a_region_replays_its_own_past_in_the_stated_ratio(world: World) -> None:
@@ -314,29 +315,29 @@ def test_of_several_shared_adapters_the_one_that_most_windows_know_goes_on(world
     known = [region for region in plan.touched if "shared_lora" in content.regions.get(region, {})]
     few, *many = sorted(known, key=lambda region: plan.operation(region).windows)
     assert many
-    mine, other = (each.trained[SHARED].blobs for each in (world.first, world.second))
-    digests = {f"shared_{role}": world.memory.put(data) for role, data in other.items()}
-    for changed, expected in (([few], mine), (many, other)):
+    mine, theirs = (edit.trained[SHARED].blobs for edit in (world.first, world.second))
+    digests = {f"shared_{role}": world.memory.put(data) for role, data in theirs.items()}
+    for changed, expected in (([few], mine), (many, theirs)):
         regions = {region: {**content.regions[region], **digests} for region in changed}
         view = world.memory.view(replace(content, regions={**content.regions, **regions}))
         assert shared_task(view, world.first.prepared).current == expected
 
 
-def test_an_edit_counts_what_followed_what_in_its_new_and_past_windows(world: World) -> None:
+def test_an_edit_counts_item_transitions_in_its_new_and_past_windows(world: World) -> None:
     view, edited = world.first.view, world.second
     touched = edited.prepared.plan.touched
     tasks = region_tasks(view, edited.prepared, None)
     past = [view.replay(region) for region in touched if region in view.content.regions]
     windows = concatenate([*(task.new for task in tasks), *past])
     rows, engine = len(view.backbone.item_table()) + len(edited.prepared.item_rows), view.settings.engine
-    counted = count_transitions(windows, engine.windows.stride, engine.adapter.transition_weight, rows)
+    expected = count_transitions(windows, engine.windows.stride, engine.adapter.transition_weight, rows)
     for task in [shared_task(view, edited.prepared), *tasks]:
         assert task.transitions is not None
-        found = Transitions.from_bytes(task.transitions)
-        assert found.following.tolist() == counted.following.tolist()
-        assert found.weight == counted.weight
-        np.testing.assert_allclose(found.share, counted.share, rtol=1e-6)
-    changed = [region for region, one in edited.trained.items() if region >= 0 and one.chosen != "current"]
+        counted = TransitionCounts.from_bytes(task.transitions)
+        assert counted.following.tolist() == expected.following.tolist()
+        assert counted.weight == expected.weight
+        np.testing.assert_allclose(counted.share, expected.share, rtol=1e-6)
+    changed = [region for region, result in edited.trained.items() if region >= 0 and result.chosen != "current"]
     assert changed
     for region in set(changed) - set(edited.finished.rejected):
         blobs = edited.view.adapter_blobs(region)
@@ -360,13 +361,13 @@ def test_a_new_region_starts_from_its_nearest_regions_adapter(world: World) -> N
         assert tasks[region].current == world.first.view.adapter_blobs(plan.operation(region).nearest)
 
 
-def test_after_an_edit_a_region_replays_what_it_learnt_too(world: World) -> None:
+def test_after_an_edit_a_region_replays_its_windows_too(world: World) -> None:
     region = next(r for r in world.first.prepared.plan.touched if r in world.view.content.regions)
     before, after = world.view.replay(region), world.first.view.replay(region)
     rows, _ = world.first.prepared.plan.rows(region)
     new = world.first.prepared.windows.take(rows)
-    learnt = int((new.timestamp <= world.first.prepared.judged_after).sum())
-    assert len(after) == len(before) + learnt
+    learned = int((new.timestamp <= world.first.prepared.train_until).sum())
+    assert len(after) == len(before) + learned
 
 
 def test_an_edit_may_leave_regions_alone_that_still_predict_well(world: World) -> None:
@@ -375,15 +376,15 @@ def test_an_edit_may_leave_regions_alone_that_still_predict_well(world: World) -
     assert set(prepared.plan.touched) - set(prepared.plan.added) == set(only)
 
 
-def test_a_region_that_is_edited_alone_keeps_what_the_shared_adapter_learnt_for_it(world: World) -> None:
+def test_a_region_that_is_edited_alone_keeps_what_the_shared_adapter_learned_for_it(world: World) -> None:
     region = world.first.prepared.plan.touched[0]
     prepared = prepare(world.view, world.interactions, world.ends[1], only=[region])
     prepared = replace(prepared, plan=without(prepared.plan, prepared.plan.added))
     assert prepared.plan.touched == (region,)
     (shared,) = train_regions([shared_task(world.view, prepared)], 1)
     (alone,) = train_regions(region_tasks(world.view, prepared, shared.blobs), 1)
-    assert shared.passes
-    assert not alone.passes
+    assert shared.samples_seen
+    assert not alone.samples_seen
     assert alone.chosen == "current" or alone.blobs == shared.blobs
     edit = world.view.settings.engine.edit
     assert own_epochs(edit, 2) == own_epochs(replace(edit, shared_epochs=0), 1) == edit.epochs
@@ -412,24 +413,24 @@ def test_an_edit_that_touches_nothing_still_moves_the_watermark(world: World) ->
     assert after.content.regions == content.regions
 
 
-def test_a_set_up_is_the_same_again(world: World) -> None:
+def test_a_setup_is_the_same_again(world: World) -> None:
     again = set_up(world.interactions, world.ends[0], small_settings())
     assert Memory().content(again.parts) == world.view.content
 
 
-def test_a_set_up_consumes_its_log_up_to_the_time_it_is_told_and_never_beyond_the_last_row(world: World) -> None:
+def test_a_setup_consumes_its_log_up_to_its_end_and_never_beyond_the_last_row(world: World) -> None:
     assert world.view.watermark.timestamp == world.ends[0]
     last = int(world.interactions.timestamp[-1])
     made, memory = set_up(world.interactions, last + 10**6, small_settings(epochs=1)), Memory()
     assert memory.view(memory.content(made.parts)).watermark.timestamp == last
 
 
-def test_a_set_up_that_holds_no_window_says_how_to_get_one(world: World) -> None:
+def test_a_setup_that_holds_no_window_says_how_to_get_one(world: World) -> None:
     with pytest.raises(NothingToEdit, match=r"windows\.min_length"):
         set_up(world.interactions, int(world.interactions.timestamp[3]), small_settings())
 
 
-def test_a_set_up_is_refused_whose_gate_could_never_add(world: World) -> None:
+def test_a_setup_is_refused_whose_gate_could_never_add(world: World) -> None:
     settings = small_settings()
     gate = replace(settings.engine.gate, policy="paper", high=0.2, margin=0.05)
     settings = replace(settings, engine=replace(settings.engine, gate=gate))
@@ -437,18 +438,18 @@ def test_a_set_up_is_refused_whose_gate_could_never_add(world: World) -> None:
         set_up(world.interactions, world.ends[0], settings, backbone=world.view.backbone_bytes)
 
 
-def test_nobody_trains_on_the_windows_that_judge_a_set_up(world: World) -> None:
+def test_nobody_trains_on_the_held_out_windows_of_a_setup(world: World) -> None:
     replayed = {
         (user, time)
         for region in world.view.content.regions
         for user, time in zip(world.view.replay(region).user, world.view.replay(region).timestamp, strict=True)
     }
-    for judge in (world.view.holdout, world.view.validation):
-        assert len(judge)
-        assert not replayed & set(zip(judge.user, judge.timestamp, strict=True))
+    for held_out in (world.view.holdout, world.view.validation):
+        assert len(held_out)
+        assert not replayed & set(zip(held_out.user, held_out.timestamp, strict=True))
 
 
-def test_the_newest_windows_judge_and_users_are_either_validated_or_held_out() -> None:
+def test_the_newest_windows_are_held_out_and_a_user_is_either_for_validation_or_for_the_holdout() -> None:
     windows = random_windows(100, 4, 9, users=10)
     split = split_setup(windows, 0.2)
     assert [len(part) for part in (split.train, split.validation, split.holdout)] == [
@@ -463,10 +464,10 @@ def test_the_newest_windows_judge_and_users_are_either_validated_or_held_out() -
 
 def test_a_sample_is_drawn_once_per_seed_and_keeps_the_old_order() -> None:
     windows = random_windows(100, 4, 9)
-    one, again, other = (keep_sample(windows, 10, [seed, 1]) for seed in (1, 1, 2))
-    assert one.digest == again.digest != other.digest
-    assert len(one) == 10
-    assert (np.diff(one.timestamp) > 0).all()
+    first, again, reseeded = (keep_sample(windows, 10, [seed, 1]) for seed in (1, 1, 2))
+    assert first.digest == again.digest != reseeded.digest
+    assert len(first) == 10
+    assert (np.diff(first.timestamp) > 0).all()
     assert keep_sample(windows, 100, [1]) is windows
 
 

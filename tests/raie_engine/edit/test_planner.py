@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import load
 
 from raie.engine.config import GateConfig, RegionConfig
 from raie.engine.data.windows import Windows
@@ -198,30 +199,30 @@ def test_a_centre_never_moves_into_another_region() -> None:
 def test_windows_that_belong_nowhere_wait_until_enough_have_come_and_then_become_a_region() -> None:
     region_map, first, second = three_regions(), around(5, 50, seed=1), around(5, 50, seed=2)
     plan = planned(region_map, first)
-    assert (plan.added, plan.waiting, plan.operations) == ((), 50, ())
-    waiting = next_buffer(plan, empty(), windows_for(first), first)
-    again = planned(region_map, second, buffer=AddBuffer.from_bytes(waiting.to_bytes()))
+    assert (plan.added, plan.pending, plan.operations) == ((), 50, ())
+    pending = next_buffer(plan, empty(), windows_for(first), first)
+    again = planned(region_map, second, buffer=AddBuffer.from_bytes(pending.to_bytes()))
     assert again.added == (10,)
     operation = again.operation(10)
-    assert operation.add == operation.count == 100 - again.waiting
+    assert operation.add == operation.count == 100 - again.pending
     assert operation.add >= 95
     assert np.array(operation.centre) @ np.eye(D)[5] > 0.99
     after = apply_plan(region_map, again)
     assert after.ids.tolist() == [0, 1, 2, 10]
     rows, buffer_rows = again.rows(10)
     assert len(rows) + len(buffer_rows) == operation.add
-    left = next_buffer(again, waiting, windows_for(second), second)
-    assert len(left) == again.waiting
+    left = next_buffer(again, pending, windows_for(second), second)
+    assert len(left) == again.pending
 
 
-def test_two_new_preferences_at_once_become_two_regions_and_strays_wait_on() -> None:
+def test_two_new_preferences_at_once_become_two_regions_and_outliers_stay_pending() -> None:
     region_map = three_regions()
-    strays = around(9, 30, spread=3.0, seed=3)
-    plan = planned(region_map, np.concatenate([around(5, 150, seed=1), around(6, 80, seed=1), strays]))
+    outliers = around(9, 30, spread=3.0, seed=3)
+    plan = planned(region_map, np.concatenate([around(5, 150, seed=1), around(6, 80, seed=1), outliers]))
     assert plan.added == (10, 11)
     for region, axis in ((10, 5), (11, 6)):
         assert plan.operation(region).centre[axis] > 0.95
-    assert plan.waiting >= 15
+    assert plan.pending >= 15
 
 
 def test_one_broad_new_preference_is_not_split_into_several_regions() -> None:
@@ -233,7 +234,7 @@ def test_at_most_so_many_regions_are_added_and_the_rest_wait() -> None:
     vectors = np.concatenate([around(5, 150, seed=1), around(6, 100, seed=1), around(7, 60, seed=1)])
     plan = planned(three_regions(), vectors, gate=dataclasses.replace(GATE, max_added=2))
     assert [plan.operation(r).add > 90 for r in plan.added] == [True, True]
-    assert 55 <= plan.waiting <= 75
+    assert 55 <= plan.pending <= 75
 
 
 def test_too_few_or_too_scattered_windows_do_not_make_a_region() -> None:
@@ -245,7 +246,7 @@ def test_too_few_or_too_scattered_windows_do_not_make_a_region() -> None:
     scattered /= np.linalg.norm(scattered, axis=1, keepdims=True)
     plan = planned(region_map, scattered)
     assert (plan.added, plan.operations) == ((), ())
-    assert plan.waiting == 300
+    assert plan.pending == 300
 
 
 def test_the_fringe_of_a_region_goes_to_it_as_expand_and_makes_no_new_region() -> None:
@@ -266,10 +267,10 @@ def test_the_fringe_of_a_region_goes_to_it_as_expand_and_makes_no_new_region() -
     assert operation.add >= 200
     assert (plan.action[plan.region == 0] == Action.EXPAND).all()
     refused = planned(region_map, ring, only=())
-    assert (refused.operations, refused.waiting) == ((), 400)
+    assert (refused.operations, refused.pending) == ((), 400)
 
 
-def test_waiting_windows_that_are_all_alike_still_make_one_region() -> None:
+def test_pending_windows_that_are_all_alike_still_make_one_region() -> None:
     alike = np.repeat(np.eye(D, dtype=np.float32)[5:6], 80, axis=0)
     assert planned(three_regions(), alike).added == (10,)
 
@@ -280,7 +281,7 @@ def test_windows_without_a_direction_wait_and_disturb_nothing() -> None:
     assert plan.added == (10,)
     assert (plan.region[:30] == -1).all()
     only_zero = planned(three_regions(), np.zeros((100, D), np.float32))
-    assert (only_zero.operations, only_zero.waiting) == ((), 100)
+    assert (only_zero.operations, only_zero.pending) == ((), 100)
 
 
 def test_a_new_region_starts_from_its_nearest_neighbour() -> None:
@@ -289,17 +290,17 @@ def test_a_new_region_starts_from_its_nearest_neighbour() -> None:
     assert planned(three_regions(), near_two).operation(10).nearest == 2
 
 
-def test_an_addition_that_held_out_windows_do_not_confirm_goes_back_to_waiting() -> None:
+def test_the_windows_of_an_addition_that_held_out_windows_do_not_confirm_are_pending_again() -> None:
     region_map = three_regions()
     vectors = np.concatenate([around(0, 100, seed=1), around(5, 150, seed=1), around(6, 80, seed=1)])
     plan = planned(region_map, vectors)
     rejected = without(plan, [11])
     assert (plan.added, rejected.added) == ((10, 11), (10,))
-    assert rejected.waiting == plan.waiting + plan.operation(11).add
+    assert rejected.pending == plan.pending + plan.operation(11).add
     assert [rejected.operation(r) for r in (0, 10)] == [plan.operation(r) for r in (0, 10)]
     assert (rejected.action[rejected.region == -1] == Action.ADD).all()
     windows = windows_for(vectors)
-    assert len(next_buffer(rejected, empty(), windows, vectors)) == rejected.waiting
+    assert len(next_buffer(rejected, empty(), windows, vectors)) == rejected.pending
     assert apply_plan(region_map, rejected).ids.tolist() == [0, 1, 2, 10]
     with pytest.raises(InputError, match="touched regions"):
         without(rejected, [11])
@@ -331,12 +332,13 @@ def test_what_is_always_true_of_a_plan(
     old = around(8, waited, seed=seed)
     buffer = AddBuffer(windows_for(old, first=10_000), old, SPACE)
     plan = planned(region_map, vectors, buffer=buffer, gate=dataclasses.replace(GATE, policy=policy))
-    np.testing.assert_array_equal(plan.decided_region == -1, plan.decided_action == Action.ADD)
     for operation in plan.operations:
         rows, buffer_rows = plan.rows(operation.region)
         assert operation.windows == len(rows) + len(buffer_rows) > 0
+    decided = gate_from(dataclasses.replace(GATE, policy=policy)).decide(region_map, vectors)
+    np.testing.assert_array_equal(load(plan.to_bytes())["decided_region"], decided.region)
     trained = sum(operation.windows for operation in plan.operations)
-    assert trained + plan.waiting + len(plan.left) == len(vectors) + waited
+    assert trained + plan.pending + len(plan.left) == len(vectors) + waited
     after = apply_plan(region_map, plan)
     assert set(after.ids.tolist()) == {0, 1, 2, *plan.added}
     assert after.weights.sum() == pytest.approx(1.0)
@@ -346,7 +348,7 @@ def test_what_is_always_true_of_a_plan(
         row = after.position(operation.region)
         assert after.centres[row].tolist() == list(operation.centre)
         assert float(after.radius[row]) == operation.radius <= operation.max_radius
-    assert len(next_buffer(plan, buffer, windows_for(vectors), vectors)) == plan.waiting
+    assert len(next_buffer(plan, buffer, windows_for(vectors), vectors)) == plan.pending
     assert EditPlan.from_bytes(plan.to_bytes()) == plan
     assert EditPlan.from_bytes(plan.to_bytes()).to_bytes() == plan.to_bytes()
 
@@ -394,7 +396,7 @@ def test_a_plan_records_the_gate_and_every_number_it_depends_on() -> None:
     assert plan.parameters["regions"]["quantile"] == REGIONS.quantile
 
 
-def test_the_summary_tells_every_region_and_what_happens_to_it() -> None:
+def test_the_summary_lists_every_region_and_what_happens_to_it() -> None:
     region_map = three_regions()
     vectors = np.concatenate([around(0, 300, spread=0.19, seed=1), around(1, 300, seed=1), around(5, 150, seed=1)])
     rows = region_summary(region_map, planned(region_map, vectors))

@@ -19,10 +19,10 @@ from raie.engine.evaluation.continual import (
     retention,
 )
 
-# Two edits: rows are states, columns are the set-up, slices 1 and 2, and the last one.
+# Two edits: rows are states, columns are the setup, slices 1 and 2, and the last one.
 A = np.array([[0.50, 0.20, 0.10, 0.05], [0.40, 0.60, 0.20, 0.10], [0.45, 0.30, 0.70, 0.15]])
 JOINT = np.array([[0.50, 0.20, 0.10, 0.05], [0.50, 0.65, 0.20, 0.10], [0.50, 0.60, 0.80, 0.15]])
-AHEAD = np.array([0.20, 0.20, 0.15])
+NEXT_SLICE = np.array([0.20, 0.20, 0.15])
 NEVER = np.array([0.20, 0.10, 0.05])
 
 
@@ -32,9 +32,9 @@ def test_every_measure_is_what_its_formula_says() -> None:
     assert retention(A) == pytest.approx((0.45 + 0.30) / 2)
     assert plasticity(A) == pytest.approx((0.60 + 0.70) / 2)
     assert intransigence(A, JOINT) == pytest.approx(((0.65 - 0.60) + (0.80 - 0.70)) / 2)
-    assert forward_transfer(AHEAD, NEVER) == pytest.approx(((0.20 - 0.10) + (0.15 - 0.05)) / 2)
-    assert prequential(AHEAD) == pytest.approx((0.20 + 0.20 + 0.15) / 3)
-    assert final(AHEAD) == pytest.approx(0.15)
+    assert forward_transfer(NEXT_SLICE, NEVER) == pytest.approx(((0.20 - 0.10) + (0.15 - 0.05)) / 2)
+    assert prequential(NEXT_SLICE) == pytest.approx((0.20 + 0.20 + 0.15) / 3)
+    assert final(NEXT_SLICE) == pytest.approx(0.15)
 
 
 def test_the_best_that_forgetting_looks_back_to_may_come_from_any_earlier_edit() -> None:
@@ -46,11 +46,11 @@ def test_the_best_that_forgetting_looks_back_to_may_come_from_any_earlier_edit()
 
 
 def test_without_an_edit_there_is_nothing_to_forget() -> None:
-    a, ahead = A[:1, :2], AHEAD[:1]
+    a, next_slice = A[:1, :2], NEXT_SLICE[:1]
     for measure in (backward_transfer(a), average_forgetting(a), retention(a), plasticity(a)):
         assert np.isnan(measure)
-    assert np.isnan(forward_transfer(ahead, ahead))
-    assert prequential(ahead) == final(ahead) == ahead[0]
+    assert np.isnan(forward_transfer(next_slice, next_slice))
+    assert prequential(next_slice) == final(next_slice) == next_slice[0]
 
 
 scores = arrays(np.float64, (3, 4), elements=st.floats(0, 1, width=32))
@@ -79,5 +79,5 @@ def test_a_model_that_never_changes_forgets_nothing(a: np.ndarray) -> None:
 @given(arrays(np.float64, (5, 2, 3, 4), elements=st.floats(0, 1, width=32)))
 def test_many_draws_at_once_give_what_each_gives_alone(a: np.ndarray) -> None:
     for measure in (backward_transfer, average_forgetting, retention, plasticity):
-        alone = [[measure(matrix) for matrix in draw] for draw in a]
+        alone = [[measure(matrix) for matrix in matrices] for matrices in a]
         assert measure(a) == pytest.approx(np.array(alone))

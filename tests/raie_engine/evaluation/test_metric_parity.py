@@ -18,7 +18,7 @@ def test_recall_and_ndcg_are_those_of_scikit_learn(seed: int) -> None:
     windows = random_windows(200, 8, ITEMS, seed=seed)
     scores = torch.randn(200, ITEMS + 1, generator=torch.Generator().manual_seed(seed))
     scores[:, 0] = float("-inf")
-    found = ranks(lambda part: scores[: len(part)], windows, batch=200)
+    target_ranks = ranks(lambda part: scores[: len(part)], windows, batch=200)
 
     # Items of the context are left out and the target never: scikit-learn is handed the scores that remain.
     left = scores.scatter(1, torch.from_numpy(windows.items).long(), -1e9).numpy()
@@ -27,9 +27,9 @@ def test_recall_and_ndcg_are_those_of_scikit_learn(seed: int) -> None:
     left[rows, windows.target] = scores.numpy()[rows, windows.target]
     relevant = np.zeros_like(left)
     relevant[rows, windows.target] = 1
-    means, each = mean_metrics(found), per_window(found)
+    means, by_window = mean_metrics(target_ranks), per_window(target_ranks)
     for k in CUTOFFS:
         accuracy = top_k_accuracy_score(windows.target, left, k=k, labels=np.arange(ITEMS + 1))
         assert means[f"Recall@{k}"] == pytest.approx(accuracy)
         assert means[f"NDCG@{k}"] == pytest.approx(ndcg_score(relevant, left, k=k))
-        assert each[f"NDCG@{k}"][7] == pytest.approx(ndcg_score(relevant[7:8], left[7:8], k=k))
+        assert by_window[f"NDCG@{k}"][7] == pytest.approx(ndcg_score(relevant[7:8], left[7:8], k=k))

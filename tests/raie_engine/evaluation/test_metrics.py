@@ -8,7 +8,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raie.engine.evaluation.metrics import mean_metrics, paired_difference, ranks, target_ranks
+from raie.engine.evaluation.metrics import (
+    METRICS,
+    mean_metrics,
+    paired_difference,
+    paired_differences,
+    ranks,
+    target_ranks,
+)
 from tests.raie_engine.world import random_windows
 
 ITEMS = 12
@@ -90,7 +97,7 @@ def test_ranks_do_not_depend_on_how_many_windows_pass_at_a_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "expected"),
+    ("ranks_", "expected"),
     [
         ([1], {"Recall@5": 1, "NDCG@5": 1, "Recall@10": 1, "NDCG@10": 1, "Recall@20": 1, "NDCG@20": 1}),
         ([2], {"Recall@5": 1, "NDCG@5": 1 / math.log2(3), "NDCG@20": 1 / math.log2(3)}),
@@ -106,8 +113,8 @@ def test_ranks_do_not_depend_on_how_many_windows_pass_at_a_time() -> None:
         ([7, 7, 7], {"NDCG@10": 1 / 3}),
     ],
 )
-def test_metrics_that_can_be_checked_by_hand(found: list[int], expected: dict[str, float]) -> None:
-    metrics = mean_metrics(np.array(found))
+def test_metrics_that_can_be_checked_by_hand(ranks_: list[int], expected: dict[str, float]) -> None:
+    metrics = mean_metrics(np.array(ranks_))
     assert {name: metrics[name] for name in expected} == pytest.approx(expected, rel=1e-12)
 
 
@@ -146,13 +153,20 @@ def test_users_with_many_windows_weigh_as_much_as_they_have() -> None:
 def test_an_interval_is_the_same_again_and_with_fewer_draws_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = np.random.default_rng(0)
     before, after, users = (generator.integers(1, 30, 400) for _ in range(3))
-    one = paired_difference(before, after, users, seed=3)
+    first = paired_difference(before, after, users, seed=3)
     monkeypatch.setattr("raie.engine.evaluation.metrics.DRAWN_COUNTS", 1000)
-    assert paired_difference(before, after, users, seed=3) == one
-    assert paired_difference(before, after, users, seed=4) != one
-    assert one.low < one.mean < one.high
+    assert paired_difference(before, after, users, seed=3) == first
+    assert paired_difference(before, after, users, seed=4) != first
+    assert first.low < first.mean < first.high
 
 
 def test_no_window_has_no_difference() -> None:
     nothing = np.zeros(0, np.int64)
     assert math.isnan(paired_difference(nothing, nothing, nothing).mean)
+
+
+def test_all_metrics_at_once_are_what_each_is_alone() -> None:
+    generator = np.random.default_rng(0)
+    before, after, users = (generator.integers(1, 30, 400) for _ in range(3))
+    together = paired_differences(before, after, users)
+    assert together == {metric: paired_difference(before, after, users, metric=metric) for metric in METRICS}

@@ -80,8 +80,8 @@ def posterior_loop(region_map: RegionMap, z: np.ndarray, margin: float) -> tuple
             region_map.centres, region_map.concentration, region_map.weights, strict=True
         )
     ]
-    p = [math.exp(each - max(logs)) for each in logs]
-    p = [each / sum(p) for each in p]
+    p = [math.exp(value - max(logs)) for value in logs]
+    p = [value / sum(p) for value in p]
     k = p.index(max(p))
     angle = np.float32(math.acos(max(-1.0, min(1.0, float(z @ region_map.centres[k])))))
     if angle > region_map.max_radius[k]:
@@ -92,8 +92,8 @@ def posterior_loop(region_map: RegionMap, z: np.ndarray, margin: float) -> tuple
 
 
 def agreement(decisions: GateDecisions, expected: list[tuple[Action, int]]) -> float:
-    found = zip(decisions.action.tolist(), decisions.region.tolist(), strict=True)
-    return float(np.mean([f == e for f, e in zip(found, expected, strict=True)]))
+    decided = zip(decisions.action.tolist(), decisions.region.tolist(), strict=True)
+    return float(np.mean([f == e for f, e in zip(decided, expected, strict=True)]))
 
 
 def test_the_radius_gate_decides_as_a_loop_over_windows_does() -> None:
@@ -222,13 +222,13 @@ def test_without_the_normaliser_the_most_concentrated_region_would_take_its_neig
 def test_the_nearest_gate_updates_what_the_radius_gate_finds_nearest() -> None:
     region_map = some_map(4, 8, 5)
     vectors = some_vectors(region_map, 300, 6)
-    found, radius = (
+    nearest, radius = (
         gate_from(GateConfig(policy="nearest")).decide(region_map, vectors),
         RadiusGate().decide(region_map, vectors),
     )
-    assert (found.action == Action.UPDATE).all()
-    assert (found.region == radius.nearest).all()
-    assert (found.angle == radius.angle).all()
+    assert (nearest.action == Action.UPDATE).all()
+    assert (nearest.region == radius.nearest).all()
+    assert (nearest.angle == radius.angle).all()
     assert (radius.action == Action.ADD).any()
 
 

@@ -105,7 +105,6 @@ def test_the_criterion_finds_the_number_of_clear_groups_and_records_every_k(k: i
     vectors, _ = groups([200] * k, spread=0.15)
     choice = choose_k(vectors, range(2, 8), seed=0)
     assert choice.k == k
-    assert choice.balanced
     assert [m.k for m in choice.measured] == [2, 3, 4, 5, 6, 7]
 
 
@@ -118,7 +117,7 @@ def test_a_k_whose_largest_region_holds_nearly_everything_is_avoided() -> None:
     choice = choose_k(near, range(2, 4), seed=0, min_share=0.005)
     assert choice.measured[0].largest_share > 0.9
     assert choice.measured[0].silhouette > choice.measured[1].silhouette
-    assert (choice.k, choice.balanced) == (3, True)
+    assert choice.k == 3
 
 
 def test_a_region_below_the_minimum_share_is_avoided_and_admitted_only_if_every_k_has_one() -> None:
@@ -126,7 +125,7 @@ def test_a_region_below_the_minimum_share_is_avoided_and_admitted_only_if_every_
     assert choose_k(vectors, range(2, 4), seed=0, min_share=0.0).k == 3
     assert choose_k(vectors, range(2, 4), seed=0, min_share=0.05).k == 2
     only = choose_k(vectors, [3], seed=0, min_share=0.05)
-    assert (only.k, only.balanced) == (3, False)
+    assert only.k == 3
 
 
 def test_too_few_windows_to_choose_from_are_refused() -> None:

@@ -123,8 +123,8 @@ def test_a_regions_state_does_not_change_when_another_region_does() -> None:
     region_map = random_map(4, 6, 0)
     count = region_map.count.copy()
     count[1] += 999
-    other = dataclasses.replace(region_map, count=count)
-    changed = [region_state(region_map, r) != region_state(other, r) for r in region_map.ids.tolist()]
+    recounted = dataclasses.replace(region_map, count=count)
+    changed = [region_state(region_map, r) != region_state(recounted, r) for r in region_map.ids.tolist()]
     assert changed == [False, True, False, False]
 
 

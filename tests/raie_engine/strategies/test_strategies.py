@@ -1,4 +1,4 @@
-"""Every strategy is a pure function of its state and the lesson, and learns what it claims to learn."""
+"""Every strategy is a pure function of its state and the task data, and learns what it claims to learn."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load
 from torch import nn
 
-from raie.engine.comparison.protocol import Course, cut_course, lessons
+from raie.engine.comparison.protocol import ComparisonProtocol, cut_protocol, task_data_of_edits
 from raie.engine.comparison.step_results import read_blobs, write_blobs
 from raie.engine.data.catalogue import Catalogue
 from raie.engine.data.interactions import Interactions
@@ -21,8 +21,8 @@ from raie.engine.data.windows import Windows, concatenate
 from raie.engine.edit.named_blobs import named_blobs, view_of
 from raie.engine.edit.pipeline import prepare_edit
 from raie.engine.evaluation.metrics import mean_metrics, ranks
-from raie.engine.strategies import STRATEGIES, Lesson, State, Strategy, strategy_named
-from raie.engine.strategies.counting import FADE, transitions
+from raie.engine.strategies import STRATEGIES, State, Strategy, TaskData, strategy_named
+from raie.engine.strategies.counting import pair_counts
 from raie.engine.strategies.e_bpr import editing_loss
 from raie.engine.strategies.lsat import merged
 from raie.engine.strategies.lwf import TEMPERATURE, distilled
@@ -31,7 +31,7 @@ from raie.engine.strategies.random_regions import hashed_regions
 from raie.engine.strategies.tuning import tune
 from raie.engine.training.adapter import Adapter, AdapterDelta
 from raie.engine.training.train_adapter import SHARED
-from raie.engine.training.transition_counts import Transitions, transitions_of
+from raie.engine.training.transition_counts import FADE, TransitionCounts, transitions_of
 from tests.raie_engine.world import World, random_adapter, random_backbone, random_windows
 
 NAMED = [*STRATEGIES, "replay+counts", "full+counts"]
@@ -44,27 +44,29 @@ def named(key: str) -> Strategy:
     return strategy
 
 
-def lesson_with(lesson: Lesson, **options: Any) -> Lesson:
-    """The same lesson under other options of an edit."""
-    engine = replace(lesson.config, edit=replace(lesson.config.edit, **options))
-    settings = replace(lesson.base.settings, engine=engine).to_bytes()
-    return replace(lesson, base=view_of({**named_blobs(lesson.base), "shared/settings/0": settings}))
+def task_data_with(task_data: TaskData, **options: Any) -> TaskData:
+    """The same task data under other options of an edit."""
+    engine = replace(task_data.config, edit=replace(task_data.config.edit, **options))
+    settings = replace(task_data.base.settings, engine=engine).to_bytes()
+    return replace(task_data, base=view_of({**named_blobs(task_data.base), "shared/settings/0": settings}))
 
 
 @pytest.fixture(scope="module")
-def course(world: World) -> Course:
-    return cut_course(world.interactions, world.ends[0], None, 2, world.view.settings.engine)
+def protocol(world: World) -> ComparisonProtocol:
+    return cut_protocol(world.interactions, world.ends[0], None, 2, world.view.settings.engine)
 
 
 @pytest.fixture(scope="module")
-def taught(world: World, course: Course) -> list[Lesson]:
-    """The set-up and two lessons."""
-    return list(lessons(course, world.view))
+def taught(world: World, protocol: ComparisonProtocol) -> list[TaskData]:
+    """The task data of the setup and of two edits."""
+    return list(task_data_of_edits(protocol, world.view))
 
 
 @cache
-def _states(key: str, course: Course, first: Lesson, second: Lesson) -> tuple[State, State, State]:
-    """Before anything, after one lesson and after two."""
+def _states(
+    key: str, protocol: ComparisonProtocol, first: TaskData, second: TaskData
+) -> tuple[State, State, State]:
+    """Before anything, after one edit and after two."""
     strategy = named(key)
     begun = strategy.begin({}, first).state
     once = strategy.learn(begun, first).state
@@ -73,18 +75,18 @@ def _states(key: str, course: Course, first: Lesson, second: Lesson) -> tuple[St
 
 @pytest.mark.parametrize("key", NAMED)
 def test_a_strategy_is_a_pure_function_and_scores_every_item_that_has_come(
-    key: str, course: Course, taught: list[Lesson], tmp_path: Path
+    key: str, protocol: ComparisonProtocol, taught: list[TaskData], tmp_path: Path
 ) -> None:
     strategy, (first, second) = named(key), taught[1:]
     digest = first.base.backbone.digest
-    _, once, twice = _states(key, course, first, second)
+    _, once, twice = _states(key, protocol, first, second)
     kept = dict(once)
     again = strategy.learn(once, replace(second))
     assert dict(again.state) == dict(twice)
     assert dict(once) == kept
     assert view_of(named_blobs(first.base)).backbone.digest == digest
     write_blobs(tmp_path / "state", twice)
-    windows = course.windows.take(course.judges(2)).without_items_above(second.items)
+    windows = protocol.windows.take(protocol.scored_rows(2)).without_items_above(second.items)
     scores = strategy.score(read_blobs(tmp_path / "state"), second)(windows)
     assert torch.equal(scores, strategy.score(twice, second)(windows))
     assert scores.shape == (len(windows), second.items + 1)
@@ -94,85 +96,87 @@ def test_a_strategy_is_a_pure_function_and_scores_every_item_that_has_come(
 
 @pytest.mark.parametrize("key", TRAINED)
 def test_what_trains_predicts_its_new_windows_better_and_can_recommend_a_new_item(
-    key: str, course: Course, taught: list[Lesson]
+    key: str, protocol: ComparisonProtocol, taught: list[TaskData]
 ) -> None:
     strategy, (first, second) = named(key), taught[1:]
-    _, once, _ = _states(key, course, first, second)
+    _, once, _ = _states(key, protocol, first, second)
     before = mean_metrics(ranks(STRATEGIES["never"].score({}, first), first.new))["NDCG@10"]
     after = mean_metrics(ranks(strategy.score(once, first), first.new))["NDCG@10"]
     assert after > before
     assert first.items > first.base.backbone.known_items
     scores = strategy.score(once, first)(first.new)
     assert scores[:, first.base.backbone.known_items + 1 :].isfinite().any()
-    learnt = strategy.learn({}, first)
-    assert learnt.passes > 0
-    assert learnt.parameters > 0
+    learned = strategy.learn({}, first)
+    assert learned.samples_seen > 0
+    assert learned.parameters > 0
 
 
 @pytest.mark.parametrize("key", ["global-lora", "replay", "lwf", "lsat", "mole", "peso", "full", "random-regions"])
 def test_nobody_passes_more_windows_than_an_edit_of_all_regions_may(
-    key: str, course: Course, taught: list[Lesson]
+    key: str, protocol: ComparisonProtocol, taught: list[TaskData]
 ) -> None:
-    lesson, edit = taught[1], taught[1].config.edit
-    allowed = (edit.shared_epochs + edit.epochs) * (len(lesson.new) + len(lesson.replay))
+    task_data, edit = taught[1], taught[1].config.edit
+    allowed = (edit.shared_epochs + edit.epochs) * (len(task_data.new) + len(task_data.replay))
     # The replay of each region is rounded down, and so are the rounds of those who replay nothing.
-    assert STRATEGIES[key].learn({}, lesson).passes <= allowed + len(lesson.new)
+    assert STRATEGIES[key].learn({}, task_data).samples_seen <= allowed + len(task_data.new)
 
 
-def test_raie_gets_the_windows_and_the_item_rows_that_all_others_get(world: World, taught: list[Lesson]) -> None:
+def test_raie_gets_the_windows_and_the_item_rows_that_all_others_get(world: World, taught: list[TaskData]) -> None:
     first, second = taught[1:]
     raie = STRATEGIES["raie"]
     view, shown = first.base, torch.zeros(0, first.base.backbone.dim)
-    for lesson in (first, second):
+    for task_data in (first, second):
         prepared = prepare_edit(
-            view, "0" * 64, lesson.interactions, lesson.until, seed=lesson.config.seed, next_region_id=90
+            view, "0" * 64, task_data.interactions, task_data.until, seed=task_data.config.seed, next_region_id=90
         )
-        new = prepared.windows.timestamp <= prepared.judged_after
-        assert prepared.windows.take(new).digest == lesson.new.digest
-        assert prepared.windows.take(~new).digest == lesson.validation.digest
+        new = prepared.windows.timestamp <= prepared.train_until
+        assert prepared.windows.take(new).digest == task_data.new.digest
+        assert prepared.windows.take(~new).digest == task_data.validation.digest
         shown = torch.cat([shown, prepared.item_rows])
-        assert torch.equal(shown, lesson.item_rows)
-        view = view_of(raie.learn(named_blobs(view), lesson).state)
+        assert torch.equal(shown, task_data.item_rows)
+        view = view_of(raie.learn(named_blobs(view), task_data).state)
 
 
 def test_regions_that_an_edit_does_not_touch_keep_every_byte_and_their_ranks(
-    course: Course, taught: list[Lesson]
+    protocol: ComparisonProtocol, taught: list[TaskData]
 ) -> None:
     raie, first = STRATEGIES["raie"], taught[1]
-    lesson = replace(first, base=view_of(_only(first, touched=1)))
-    learnt = raie.learn({}, lesson)
-    left = set(lesson.base.content.regions) - set(learnt.touched)
+    task_data = replace(first, base=view_of(_only(first, touched=1)))
+    learned = raie.learn({}, task_data)
+    left = set(task_data.base.content.regions) - set(learned.touched)
     assert left
-    assert learnt.touched
-    before, after = named_blobs(lesson.base), learnt.state
+    assert learned.touched
+    before, after = named_blobs(task_data.base), learned.state
     own = [name for name in before if name.split("/")[0] == "region" and int(name.split("/")[1]) in left]
     assert own
     assert [name for name in own if before[name] != after[name]] == []
 
 
-def _only(lesson: Lesson, touched: int) -> State:
-    """The set-up's blobs with a gate that so many windows must reach that only the busiest regions are touched."""
-    view = lesson.base
+def _only(task_data: TaskData, touched: int) -> State:
+    """The setup's blobs with a gate that so many windows must reach that only the busiest regions are touched."""
+    view = task_data.base
     settings = view.settings
-    windows = concatenate([lesson.new, lesson.validation])
+    windows = concatenate([task_data.new, task_data.validation])
     busy = np.sort(np.unique(view.router.assign(windows), return_counts=True)[1])[-touched]
     gate = replace(settings.engine.gate, min_windows=int(busy), policy="nearest")
     made = replace(settings, engine=replace(settings.engine, gate=gate))
     return {**named_blobs(view), "shared/settings/0": made.to_bytes()}
 
 
-def test_the_backbone_that_is_never_edited_reads_new_items_and_recommends_none(taught: list[Lesson]) -> None:
-    lesson = taught[2]
-    known = lesson.base.backbone.known_items
-    scores = STRATEGIES["never"].score({}, lesson)(lesson.base.holdout)
-    before = STRATEGIES["never"].score({}, taught[0])(lesson.base.holdout)
+def test_the_backbone_that_is_never_edited_reads_new_items_and_recommends_none(taught: list[TaskData]) -> None:
+    task_data = taught[2]
+    known = task_data.base.backbone.known_items
+    scores = STRATEGIES["never"].score({}, task_data)(task_data.base.holdout)
+    before = STRATEGIES["never"].score({}, taught[0])(task_data.base.holdout)
     assert torch.equal(scores[:, : known + 1], before)
     assert scores[:, known + 1 :].isneginf().all()
 
 
-def test_every_expert_of_the_mixture_trains_and_so_does_its_gate(course: Course, taught: list[Lesson]) -> None:
+def test_every_expert_of_the_mixture_trains_and_so_does_its_gate(
+    protocol: ComparisonProtocol, taught: list[TaskData]
+) -> None:
     mole, (first, second) = STRATEGIES["mole"], taught[1:]
-    _, once, twice = _states("mole", course, first, second)
+    _, once, twice = _states("mole", protocol, first, second)
     gates = [load(state["gates"]) for state in (once, twice)]
     experts, rank = len(first.base.content.regions), first.config.adapter.rank
     lora = Adapter.from_blobs(once).lora
@@ -192,33 +196,39 @@ def test_two_adapters_merge_into_their_weighted_sum() -> None:
     name, shape = next(iter(backbone.lora_targets.items()))
     inputs = torch.randn(3, 4, shape.inputs, generator=torch.Generator().manual_seed(0))
     layer = nn.Linear(*shape)
-    parts = [AdapterDelta(one.lora, one.scaling).linear(name, layer, inputs) for one in (long, short)]
-    found = AdapterDelta(both.lora, both.scaling).linear(name, layer, inputs)
-    assert torch.allclose(found, 0.25 * parts[0] + 0.75 * parts[1], atol=1e-5)
-    assert both.touched.tolist() == [2, 5, 7, 9]
+    parts = [AdapterDelta(adapter.lora, adapter.scaling).linear(name, layer, inputs) for adapter in (long, short)]
+    product = AdapterDelta(both.lora, both.scaling).linear(name, layer, inputs)
+    assert torch.allclose(product, 0.25 * parts[0] + 0.75 * parts[1], atol=1e-5)
+    assert both.item_ids.tolist() == [2, 5, 7, 9]
     assert torch.allclose(both.bias, torch.stack([0.25 * long.bias[0], 0.25 * long.bias[1] + 0.75 * short.bias[0],
                                                   0.75 * short.bias[1], 0.25 * long.bias[2]]))  # fmt: skip
-    assert torch.allclose((both.a @ both.b)[0], 0.25 * (long.a @ long.b)[0], atol=1e-6)
+    assert torch.allclose(
+        (both.item_lora_a @ both.item_lora_b)[0], 0.25 * (long.item_lora_a @ long.item_lora_b)[0], atol=1e-6
+    )
     both.require(backbone)
 
 
-def test_who_replays_nothing_has_as_many_windows_patience(taught: list[Lesson]) -> None:
-    lesson = taught[1]
-    lesson = lesson_with(lesson, patience=1, shared_epochs=3, epochs=3)
-    assert len(lesson.replay) == len(lesson.new)
+def test_who_replays_nothing_has_as_many_windows_patience(taught: list[TaskData]) -> None:
+    task_data = taught[1]
+    task_data = task_data_with(task_data, patience=1, shared_epochs=3, epochs=3)
+    assert len(task_data.replay) == len(task_data.new)
 
-    def passes(windows: Windows) -> int:
-        still = {"still": torch.zeros(1, requires_grad=True)}  # nothing that is learnt changes a score
+    def samples_seen(windows: Windows) -> int:
+        still = {"still": torch.zeros(1, requires_grad=True)}  # nothing that is learned changes a score
         return tune(
             still,
             lambda contexts, target: still["still"].sum(),
-            lambda these: torch.zeros(len(these), lesson.items + 1),
-            lesson,
+            lambda these: torch.zeros(len(these), task_data.items + 1),
+            task_data,
             windows,
             retained=False,
         )
 
-    assert passes(lesson.new) == passes(concatenate([lesson.new, lesson.replay])) == 4 * len(lesson.new)
+    assert (
+        samples_seen(task_data.new)
+        == samples_seen(concatenate([task_data.new, task_data.replay]))
+        == 4 * len(task_data.new)
+    )
 
 
 def test_the_proximal_term_is_the_divergence_of_each_module_from_its_last_state() -> None:
@@ -239,7 +249,7 @@ def test_distillation_costs_nothing_where_the_models_agree_and_else_the_divergen
 
 def test_the_editing_loss_compares_the_target_with_the_list_and_never_with_itself() -> None:
     scores = torch.tensor([[9.0, 1.0, 3.0, 2.0]])  # that of the padding is no item's
-    expected = np.mean([np.log1p(np.exp(-(3.0 - each))) for each in (1.0, 2.0)])
+    expected = np.mean([np.log1p(np.exp(-(3.0 - score))) for score in (1.0, 2.0)])
     assert editing_loss(scores, torch.tensor([[0, 0]]), torch.tensor([2])).item() == pytest.approx(
         expected, rel=1e-6
     )
@@ -265,21 +275,23 @@ def test_random_regions_have_the_shares_they_should_and_know_a_context_again() -
     assert (owner != hashed_regions(windows, shares, 2)).mean() > 0.3
 
 
-def test_random_regions_keep_old_windows_as_an_edit_does(course: Course, taught: list[Lesson]) -> None:
+def test_random_regions_keep_old_windows_as_an_edit_does(
+    protocol: ComparisonProtocol, taught: list[TaskData]
+) -> None:
     random, most = STRATEGIES["random-regions"], 30
-    first, second = (lesson_with(each, max_replay=most) for each in taught[1:])
+    first, second = (task_data_with(step, max_replay=most) for step in taught[1:])
     state = random.learn({}, first).state
     kept = {name: Windows.from_bytes(data) for name, data in state.items() if name.startswith("kept/")}
     assert kept
     for windows in kept.values():
         assert len(windows) == most
-        recent = windows.timestamp > course.ends[0]
-        assert 0 < recent.sum() < most, "of the set-up's windows and of new ones"
+        recent = windows.timestamp > protocol.ends[0]
+        assert 0 < recent.sum() < most, "of the setup's windows and of new ones"
     others = {**state, **{name: windows.take(slice(0, 5)).to_bytes() for name, windows in kept.items()}}
     assert dict(random.learn(state, second).state) != dict(random.learn(others, second).state)
 
 
-def test_the_shared_adapter_of_random_regions_goes_on_from_the_last_one(taught: list[Lesson]) -> None:
+def test_the_shared_adapter_of_random_regions_goes_on_from_the_last_one(taught: list[TaskData]) -> None:
     first, second = taught[1:]
     random = STRATEGIES["random-regions"]
     once = random.learn({}, first).state
@@ -289,21 +301,23 @@ def test_the_shared_adapter_of_random_regions_goes_on_from_the_last_one(taught: 
 
 
 def test_counts_beside_a_strategy_multiply_what_it_says_and_are_those_of_all_its_windows(
-    course: Course, taught: list[Lesson]
+    protocol: ComparisonProtocol, taught: list[TaskData]
 ) -> None:
-    lesson = taught[1]
+    task_data = taught[1]
     plain, counted = named("replay"), named("replay+counts")
-    learnt, beside = plain.learn({}, lesson), counted.learn({}, lesson)
-    assert (beside.passes, beside.parameters) == (learnt.passes, learnt.parameters)
-    windows = course.windows.take(course.judges(1)).without_items_above(lesson.items)
-    every = transitions_of([lesson.new, lesson.past], lesson.config, lesson.items + 1)
+    learned, beside = plain.learn({}, task_data), counted.learn({}, task_data)
+    assert (beside.samples_seen, beside.parameters) == (learned.samples_seen, learned.parameters)
+    windows = protocol.windows.take(protocol.scored_rows(1)).without_items_above(task_data.items)
+    every = transitions_of([task_data.new, task_data.past], task_data.config, task_data.items + 1)
     assert every is not None
-    expected = Transitions.from_bytes(every).joined(plain.score(learnt.state, lesson)(windows), windows.items)
-    assert torch.equal(counted.score(beside.state, lesson)(windows), expected)
-    uncounted = replace(lesson.config, adapter=replace(lesson.config.adapter, transition_weight=0.0))
-    settings = replace(lesson.base.settings, engine=uncounted)
-    base = view_of({**named_blobs(lesson.base), "shared/settings/0": settings.to_bytes()})
-    assert dict(counted.learn({}, replace(lesson, base=base)).state) == dict(learnt.state)
+    expected = TransitionCounts.from_bytes(every).joined(
+        plain.score(learned.state, task_data)(windows), windows.items
+    )
+    assert torch.equal(counted.score(beside.state, task_data)(windows), expected)
+    uncounted = replace(task_data.config, adapter=replace(task_data.config.adapter, transition_weight=0.0))
+    settings = replace(task_data.base.settings, engine=uncounted)
+    base = view_of({**named_blobs(task_data.base), "shared/settings/0": settings.to_bytes()})
+    assert dict(counted.learn({}, replace(task_data, base=base)).state) == dict(learned.state)
 
 
 @pytest.mark.parametrize(
@@ -324,9 +338,9 @@ _BY_HAND = Interactions(
 
 
 def test_transitions_count_what_follows_what_less_the_farther_it_is() -> None:
-    pairs, weight = transitions(_BY_HAND, 4)
-    found = {(int(pair) // 4, int(pair) % 4): float(count) for pair, count in zip(pairs, weight, strict=True)}
-    assert found == pytest.approx(
+    pairs, weight = pair_counts(_BY_HAND, 4)
+    counted = {(int(pair) // 4, int(pair) % 4): float(count) for pair, count in zip(pairs, weight, strict=True)}
+    assert counted == pytest.approx(
         {
             (1, 2): 2 + FADE**3,
             (2, 3): 2,
@@ -341,14 +355,14 @@ def test_transitions_count_what_follows_what_less_the_farther_it_is() -> None:
     )
 
 
-def test_counting_recommends_what_is_taken_most_and_what_follows_the_last_items(taught: list[Lesson]) -> None:
-    lesson = replace(taught[1], rows=_BY_HAND)
+def test_counting_recommends_what_is_taken_most_and_what_follows_the_last_items(taught: list[TaskData]) -> None:
+    task_data = replace(taught[1], rows=_BY_HAND)
     popular, markov = (STRATEGIES[key] for key in ("popularity", "markov"))
     windows = random_windows(1, 3, 3)
     windows = replace(windows, items=np.array([[3, 2, 0]], np.int32))
-    scores = popular.score(popular.learn({}, lesson).state, lesson)(windows)
+    scores = popular.score(popular.learn({}, task_data).state, task_data)(windows)
     assert scores[0, 1:4].tolist() == [2, 4, 2]
-    scores = markov.score(markov.learn({}, lesson).state, lesson)(windows)[0, 1:4]
+    scores = markov.score(markov.learn({}, task_data).state, task_data)(windows)[0, 1:4]
     after_two, after_three = np.array([FADE, FADE + FADE**2, 2]), np.array([1, 1 + FADE, 0])
     expected = after_two / after_two.sum() + FADE * after_three / after_three.sum()
     assert scores.tolist() == pytest.approx(expected.tolist(), abs=1e-5)

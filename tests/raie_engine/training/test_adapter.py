@@ -33,8 +33,8 @@ STATES = torch.randn(4, 16, generator=torch.Generator().manual_seed(1))
 def test_blobs_give_back_every_bit() -> None:
     adapter = random_adapter(BACKBONE, [2, 5, 30])
     again = Adapter.from_blobs(adapter.to_blobs())
-    assert (again.backbone_digest, again.rank, again.alpha, again.visible) == (BACKBONE.digest, 4, 8, ITEMS)
-    assert again.touched.tolist() == [2, 5, 30]
+    assert (again.backbone_digest, again.rank, again.alpha, again.vocab_size) == (BACKBONE.digest, 4, 8, ITEMS)
+    assert again.item_ids.tolist() == [2, 5, 30]
     assert again.parameters().keys() == adapter.parameters().keys()
     assert all(torch.equal(again.parameters()[name], value) for name, value in adapter.parameters().items())
     assert again.to_blobs() == adapter.to_blobs()
@@ -52,13 +52,13 @@ print(json.dumps({role: hashlib.sha256(data).hexdigest() for role, data in sorte
     assert json.loads(in_another_process(code)) == mine
 
 
-def test_what_followed_what_comes_back_and_is_part_of_every_score() -> None:
+def test_transition_counts_come_back_and_are_part_of_every_score() -> None:
     bare = random_adapter(BACKBONE, [2, 5, 30])
     adapter = with_transitions(bare)
     again = Adapter.from_blobs(adapter.to_blobs())
     assert again.to_blobs() == adapter.to_blobs()
     assert adapter.to_blobs().keys() - bare.to_blobs().keys() == {"transitions"}
-    scores, alone = (adapter_scores(BACKBONE, each)(WINDOWS) for each in (again, bare))
+    scores, alone = (adapter_scores(BACKBONE, scored)(WINDOWS) for scored in (again, bare))
     assert adapter.transitions is not None
     torch.testing.assert_close(scores, adapter.transitions.joined(alone, WINDOWS.items))
     assert not torch.equal(scores.argsort(), alone.argsort())
@@ -68,11 +68,11 @@ def test_counts_of_other_items_than_the_adapter_sees_are_refused() -> None:
     blobs = random_adapter(BACKBONE, [2]).to_blobs()
     longer = BACKBONE.with_item_rows(torch.ones(2, 16))
     others = with_transitions(random_adapter(longer, [2])).to_blobs()
-    with pytest.raises(DamagedArtifact, match="transitions of 30 items beside the adapter, found 32"):
+    with pytest.raises(DamagedArtifact, match="transition counts of 30 items beside the adapter, found 32"):
         Adapter.from_blobs(blobs | {"transitions": others["transitions"]})
 
 
-def test_an_adapter_that_trains_on_counts_nothing_until_it_is_told_what_to() -> None:
+def test_an_adapter_that_trains_on_has_no_transition_counts_until_it_gets_them() -> None:
     start = with_transitions(random_adapter(BACKBONE, [5]))
     assert fresh_adapter(BACKBONE, AdapterConfig(), torch.tensor([7]), 0, start).transitions is None
 
@@ -83,29 +83,29 @@ def test_a_fresh_adapter_changes_no_score() -> None:
 
 
 def test_a_seed_gives_one_fresh_adapter() -> None:
-    one, again, other = (
+    first, again, reseeded = (
         fresh_adapter(BACKBONE, AdapterConfig(), torch.tensor([1]), seed).to_blobs() for seed in (4, 4, 5)
     )
-    assert one == again
-    assert one["lora"] != other["lora"]
+    assert first == again
+    assert first["lora"] != reseeded["lora"]
 
 
 def test_the_score_is_what_the_formula_says() -> None:
     """E_k = E + a B, read and scored with; score = h E_k^T + b, item by item."""
     adapter = random_adapter(BACKBONE, [2, 5, 30])
     table = BACKBONE.item_table().clone()
-    for place, item in enumerate([2, 5, 30]):
-        table[item] += adapter.a[place] @ adapter.b
+    for slot, item in enumerate([2, 5, 30]):
+        table[item] += adapter.item_lora_a[slot] @ adapter.item_lora_b
     edited = type(BACKBONE).from_bytes(*BACKBONE.to_bytes())
     edited.items.weight.copy_(table)
     states = edited.encode(Contexts.of(WINDOWS), AdapterDelta(adapter.lora, adapter.scaling))
     expected = states @ table.T
-    for place, item in enumerate([2, 5, 30]):
-        expected[:, item] += adapter.bias[place]
-    found = adapter_scores(BACKBONE, adapter)(WINDOWS)
-    assert found[:, 0].isneginf().all()
+    for slot, item in enumerate([2, 5, 30]):
+        expected[:, item] += adapter.bias[slot]
+    scored = adapter_scores(BACKBONE, adapter)(WINDOWS)
+    assert scored[:, 0].isneginf().all()
     # 1e-4: single precision, scores of order ten.
-    torch.testing.assert_close(found[:, 1:], expected[:, 1:], rtol=0, atol=1e-4)
+    torch.testing.assert_close(scored[:, 1:], expected[:, 1:], rtol=0, atol=1e-4)
 
 
 def test_an_item_that_was_not_touched_gets_nothing() -> None:
@@ -143,11 +143,11 @@ def test_an_adapter_without_touched_items_still_scores() -> None:
 
 
 def test_an_adapter_of_another_backbone_is_refused() -> None:
-    other = random_backbone(seed=1)
+    foreign = random_backbone(seed=1)
     with pytest.raises(WrongBackbone) as refused:
-        random_adapter(BACKBONE, [1]).require(other)
+        random_adapter(BACKBONE, [1]).require(foreign)
     assert BACKBONE.digest[:12] in str(refused.value)
-    assert other.digest[:12] in str(refused.value)
+    assert foreign.digest[:12] in str(refused.value)
     random_adapter(BACKBONE, [1]).require(BACKBONE.with_item_rows(torch.ones(2, 16)))
 
 
@@ -155,11 +155,11 @@ def test_an_adapter_that_goes_on_keeps_its_old_rows_and_sees_the_new_items() -> 
     start = random_adapter(BACKBONE, [5, 9])
     longer = BACKBONE.with_item_rows(torch.ones(2, 16))
     wider = fresh_adapter(longer, AdapterConfig(), torch.tensor([2, 9, 32]), 0, start)
-    assert wider.touched.tolist() == [2, 5, 9, 32]
-    assert (start.visible, wider.visible) == (ITEMS, ITEMS + 2)
-    assert torch.equal(wider.a[[1, 2]], start.a)
+    assert wider.item_ids.tolist() == [2, 5, 9, 32]
+    assert (start.vocab_size, wider.vocab_size) == (ITEMS, ITEMS + 2)
+    assert torch.equal(wider.item_lora_a[[1, 2]], start.item_lora_a)
     assert torch.equal(wider.bias[[1, 2]], start.bias)
-    assert wider.a[[0, 3]].abs().max() == 0
+    assert wider.item_lora_a[[0, 3]].abs().max() == 0
     assert wider.lora is start.lora
     before, after = adapter_scores(longer, start)(WINDOWS), adapter_scores(longer, wider)(WINDOWS)
     # 1e-5: the item rows are one product of another shape.

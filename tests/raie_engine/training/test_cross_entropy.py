@@ -31,7 +31,9 @@ def plain(states: Tensor, table: Tensor, target: Tensor, low: Tensor | None, row
 
 
 def gradients(loss: Tensor, of: Inputs) -> list[Tensor]:
-    return list(torch.autograd.grad(loss, [each for each in of if each is not None and each.requires_grad]))
+    return list(
+        torch.autograd.grad(loss, [tensor for tensor in of if tensor is not None and tensor.requires_grad])
+    )
 
 
 @settings(deadline=None, max_examples=60)
@@ -69,16 +71,16 @@ def test_what_is_frozen_gets_no_gradient_and_changes_no_other(frozen: int) -> No
     parts[frozen].requires_grad_(False)
     linear_cross_entropy(parts[0], parts[1], target, parts[2], parts[3]).backward()
     assert parts[frozen].grad is None
-    for place, part in enumerate(parts):
-        if place != frozen:
-            torch.testing.assert_close(part.grad, wanted[place], rtol=1e-11, atol=1e-11)
+    for slot, part in enumerate(parts):
+        if slot != frozen:
+            torch.testing.assert_close(part.grad, wanted[slot], rtol=1e-11, atol=1e-11)
 
 
 def test_the_gradient_follows_what_is_done_with_the_loss() -> None:
     given_inputs = inputs(10, 7, 3, 2)
     once, thrice = (gradients(factor * linear_cross_entropy(*given_inputs), given_inputs) for factor in (1, 3))
-    for one, three in zip(once, thrice, strict=True):
-        torch.testing.assert_close(3 * one, three)
+    for single, three in zip(once, thrice, strict=True):
+        torch.testing.assert_close(3 * single, three)
 
 
 def test_large_scores_overflow_nothing() -> None:
@@ -97,7 +99,7 @@ def test_nan_in_a_state_shows_in_the_loss_and_is_not_averaged_away() -> None:
 
 def test_the_inputs_are_left_as_they_were() -> None:
     given_inputs = inputs(300, 9, 4, 2)
-    before = [None if each is None else each.detach().clone() for each in given_inputs]
+    before = [None if tensor is None else tensor.detach().clone() for tensor in given_inputs]
     linear_cross_entropy(*given_inputs).backward()
     for now, then in zip(given_inputs, before, strict=True):
         assert now is None or (then is not None and torch.equal(now, then))

@@ -63,10 +63,10 @@ def killer(at: int) -> Callable[[int, float], None]:
     return progress
 
 
-def assert_same(one: Trained, other: Trained) -> None:
-    assert one.scores == other.scores
-    assert one.passes == other.passes
-    assert all(torch.equal(one.parameters[name], other.parameters[name]) for name in one.parameters)
+def assert_same(first: Trained, second: Trained) -> None:
+    assert first.scores == second.scores
+    assert first.samples_seen == second.samples_seen
+    assert all(torch.equal(first.parameters[name], second.parameters[name]) for name in first.parameters)
 
 
 @pytest.mark.parametrize("validated", [True, False])
@@ -117,23 +117,23 @@ def test_a_checkpoint_that_cannot_be_read_is_trained_again_from_the_start(
 
 
 @pytest.mark.parametrize(
-    "other",
+    "changed",
     [replace(SCHEDULE, seed=4), replace(SCHEDULE, learning_rate=0.1), replace(SCHEDULE, batch=9)],
     ids=["seed", "learning rate", "batch"],
 )
-def test_the_checkpoint_of_another_training_is_never_taken_for_ones_own(other: Schedule, tmp_path: Path) -> None:
+def test_the_checkpoint_of_another_training_is_never_taken_for_ones_own(changed: Schedule, tmp_path: Path) -> None:
     path = tmp_path / "checkpoint"
     with pytest.raises(Killed):
-        Toy().fit(other, path=path, progress=killer(3))
+        Toy().fit(changed, path=path, progress=killer(3))
     assert_same(Toy().fit(path=path), Toy().fit())
 
 
 def test_the_checkpoint_of_other_starting_values_is_not_used(tmp_path: Path) -> None:
-    path, other = tmp_path / "checkpoint", Toy()
+    path, moved = tmp_path / "checkpoint", Toy()
     with torch.no_grad():
-        other.table.add_(1)
+        moved.table.add_(1)
     with pytest.raises(Killed):
-        other.fit(path=path, progress=killer(3))
+        moved.fit(path=path, progress=killer(3))
     assert_same(Toy().fit(path=path), Toy().fit())
 
 
@@ -149,7 +149,7 @@ def test_without_windows_nothing_is_trained() -> None:
     before = model.table.detach().clone()
     result = fit(model.parameters, model.loss, WINDOWS.take(slice(0, 0)), SCHEDULE, validate=model.score)
     assert torch.equal(result.parameters["table"], before)
-    assert (result.passes, len(result.scores)) == (0, 1)
+    assert (result.samples_seen, len(result.scores)) == (0, 1)
 
 
 def test_the_best_epoch_is_kept_and_not_the_last() -> None:
@@ -188,7 +188,7 @@ def test_training_stops_after_as_many_epochs_without_gain_as_it_has_patience(pat
     schedule = replace(SCHEDULE, epochs=6, patience=patience)
     result = fit(model.parameters, model.loss, WINDOWS, schedule, validate=lambda: next(scores))
     assert len(result.scores) - 1 == epochs
-    assert result.passes == epochs * len(WINDOWS)
+    assert result.samples_seen == epochs * len(WINDOWS)
 
 
 def test_patience_stops_nothing_where_nothing_validates() -> None:
@@ -201,7 +201,7 @@ def test_no_epoch_trains_nothing() -> None:
     before = model.table.detach().clone()
     result = model.fit(replace(SCHEDULE, epochs=0))
     assert torch.equal(result.parameters["table"], before)
-    assert result.passes == 0
+    assert result.samples_seen == 0
 
 
 def test_a_loss_that_is_no_number_stops_the_training() -> None:
@@ -235,11 +235,11 @@ def test_the_process_keeps_its_random_state() -> None:
 
 def test_a_seed_decides_everything_and_another_seed_changes_it() -> None:
     torch.manual_seed(1)
-    one = Toy().fit(validated=False)
+    first = Toy().fit(validated=False)
     torch.manual_seed(2)
-    assert_same(Toy().fit(validated=False), one)
-    other = Toy().fit(replace(SCHEDULE, seed=4), validated=False)
-    assert not torch.equal(one.parameters["table"], other.parameters["table"])
+    assert_same(Toy().fit(validated=False), first)
+    reseeded = Toy().fit(replace(SCHEDULE, seed=4), validated=False)
+    assert not torch.equal(first.parameters["table"], reseeded.parameters["table"])
 
 
 def test_a_region_of_the_largest_seed_can_train() -> None:
@@ -271,9 +271,9 @@ def test_a_sampled_negative_that_is_the_target_is_no_negative() -> None:
 @pytest.mark.parametrize("part", [1, 3, 8, 100])
 def test_parts_of_a_batch_give_the_same_bits_on_any_number_of_threads(part: int, dropout: float) -> None:
     schedule = replace(SCHEDULE, part=part)
-    one = Toy(dropout).fit(schedule)
+    single = Toy(dropout).fit(schedule)
     for threads in (2, 3):
-        assert_same(one, Toy(dropout).fit(schedule, threads=threads))
+        assert_same(single, Toy(dropout).fit(schedule, threads=threads))
 
 
 @pytest.mark.parametrize("part", [1, 3, 5])
@@ -299,7 +299,7 @@ def test_parts_pass_side_by_side_unless_they_draw_at_random() -> None:
     assert len(threads_of(0.0)) == 3  # this one with the first batch, and then two
 
 
-def test_a_loss_that_is_no_number_is_told_from_any_thread() -> None:
+def test_a_loss_that_is_no_number_is_an_error_from_any_thread() -> None:
     def loss(contexts: Contexts, target: Tensor) -> Tensor:
         return contexts.items.sum() * model.scale.sum() * (float("nan") if next(calls) > 6 else 1.0)
 

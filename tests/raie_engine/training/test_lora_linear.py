@@ -27,7 +27,7 @@ def test_it_is_the_plain_form_and_so_are_its_gradients(
 
     inputs, weight, bias = drawn(*shape), drawn(outputs, shape[-1]), drawn(outputs) if biased else None
     down, up, into = drawn(rank, shape[-1]), drawn(outputs, rank), drawn(*shape[:-1], outputs)
-    moved = [each.requires_grad_() for each in ([inputs] if reads_gradient else []) + [down, up]]
+    moved = [tensor.requires_grad_() for tensor in ([inputs] if reads_gradient else []) + [down, up]]
     plain = F.linear(inputs, weight, bias) + 1.5 * F.linear(F.linear(inputs, down), up)
     ours = lora_linear(inputs, weight, bias, down, up, 1.5)
     torch.testing.assert_close(ours, plain)

@@ -77,30 +77,30 @@ def test_the_touched_items_are_those_of_the_windows_once_and_never_padding() -> 
 
 
 def test_without_item_rows_an_adapter_learns_by_its_layers_alone_and_stays_without() -> None:
-    one = task(adapter=AdapterConfig(rank=4, alpha=8, item_rank=0))
-    result = train_region(one)
+    bare = task(adapter=AdapterConfig(rank=4, alpha=8, item_rank=0))
+    result = train_region(bare)
     assert result.chosen == "trained"
     assert result.after["NDCG@10"] > result.before["NDCG@10"]
     adapter = Adapter.from_blobs(result.blobs)
-    assert adapter.touched.tolist() == []
+    assert adapter.item_ids.tolist() == []
     again = train_region(task(current=result.blobs, adapter=AdapterConfig(rank=4, alpha=8, item_rank=3)))
-    assert Adapter.from_blobs(again.blobs).touched.tolist() == []
+    assert Adapter.from_blobs(again.blobs).item_ids.tolist() == []
 
 
 def test_training_helps_and_leaves_the_backbone_as_it_was() -> None:
     backbone = load_backbone(*BACKBONE.to_bytes())
-    one = task()
-    begun = fresh_adapter(backbone, one.adapter, touched_items(one.new), 0)
+    train_task = task()
+    begun = fresh_adapter(backbone, train_task.adapter, touched_items(train_task.new), 0)
     begun_blobs = begun.to_blobs()
-    _, passes = fit_adapter(backbone, begun, one)
+    _, samples_seen = fit_adapter(backbone, begun, train_task)
     # The digest is kept once it was asked for, so it is computed from the weights again.
     assert load_backbone(*backbone.to_bytes()).digest == BACKBONE.digest
     assert begun.to_blobs() == begun_blobs
-    assert passes == 3 * 80
-    result = train_region(one)
+    assert samples_seen == 3 * 80
+    result = train_region(train_task)
     assert result.chosen == "trained"
     assert result.after["NDCG@10"] > result.before["NDCG@10"] + 0.1
-    assert result.passes == passes
+    assert result.samples_seen == samples_seen
     assert Adapter.from_blobs(result.blobs).backbone_digest == BACKBONE.digest
 
 
@@ -108,14 +108,14 @@ def test_training_moves_item_rows_of_its_own_new_windows_alone() -> None:
     new = successor_windows(60, 0)
     narrow = Windows(new.items % 10 + 1, new.target % 10 + 1, new.user, new.timestamp)
     adapter = Adapter.from_blobs(train_region(task(new=narrow, validation=NONE)).blobs)
-    assert adapter.touched.tolist() == list(range(1, 11))
+    assert adapter.item_ids.tolist() == list(range(1, 11))
 
 
 def test_the_same_task_gives_the_same_bytes_whatever_the_process_drew_before() -> None:
     torch.manual_seed(1)
-    one = train_region(task())
+    first = train_region(task())
     torch.manual_seed(2)
-    assert without_time(train_region(task())) == without_time(one)
+    assert without_time(train_region(task())) == without_time(first)
 
 
 def test_a_region_killed_while_it_trains_ends_with_the_same_bytes(tmp_path: Path) -> None:
@@ -176,17 +176,17 @@ def test_one_adapter_is_the_same_on_any_number_of_threads(kind: str) -> None:
     assert without_time(train_region(alone, threads=3)) == without_time(train_region(alone))
 
 
-def test_a_region_whose_windows_all_judge_takes_what_the_shared_adapter_learnt() -> None:
+def test_a_region_whose_windows_all_validate_takes_the_shared_adapter() -> None:
     shared = train_region(task()).blobs
     result = train_region(task(new=NONE, replay=NONE, shared=shared))
-    assert (result.passes, result.chosen) == (0, "shared")
+    assert (result.samples_seen, result.chosen) == (0, "shared")
     assert dict(result.blobs) == dict(shared)
 
 
 def test_without_held_out_windows_the_trained_adapter_is_taken() -> None:
     result = train_region(task(validation=NONE, retained=NONE))
     assert result.chosen == "trained"
-    assert result.passes == 3 * 80
+    assert result.samples_seen == 3 * 80
     assert math.isnan(result.after["NDCG@10"])
 
 
@@ -194,13 +194,15 @@ def test_the_trained_adapter_counts_what_the_task_says_and_the_kept_one_what_it_
     counted = count_transitions(successor_windows(60, 0), 2, 0.3, ITEMS + 1).to_bytes()
     first = train_region(task(transitions=counted))
     assert (first.chosen, first.blobs["transitions"]) == ("trained", counted)
-    other = count_transitions(random_windows(20, LENGTH, ITEMS, seed=1), 2, 0.9, ITEMS + 1).to_bytes()
-    kept = train_region(task(current=first.blobs, transitions=other, schedule=replace(task().schedule, epochs=0)))
+    reweighted = count_transitions(random_windows(20, LENGTH, ITEMS, seed=1), 2, 0.9, ITEMS + 1).to_bytes()
+    kept = train_region(
+        task(current=first.blobs, transitions=reweighted, schedule=replace(task().schedule, epochs=0))
+    )
     assert (kept.chosen, kept.blobs["transitions"]) == ("current", counted)
 
 
 def test_forgetting_counts_against_an_adapter() -> None:
-    """Retained windows that only the bare backbone recommends keep a region bare."""
+    """Retained windows that only the frozen backbone recommends keep a region bare."""
     retained = random_windows(60, LENGTH, ITEMS, seed=3)
     best = adapter_scores(BACKBONE, None)(retained).argmax(dim=1).numpy().astype(np.int32)
     retained = replace(retained, target=best)
@@ -215,10 +217,10 @@ def test_the_current_adapter_stays_only_where_it_is_better_by_more_than_a_standa
     current = train_region(task()).blobs
     short = replace(task().schedule, epochs=0)
     judged = {"validation": random_windows(200, LENGTH, ITEMS, seed=8), "retained": NONE}
-    other = train_region(
+    better = train_region(
         task(current=current, schedule=replace(task().schedule, seed=5, epochs=1), validation=NONE)
     ).blobs
-    by_chance = train_region(task(current=current, shared=other, schedule=short, **judged))
+    by_chance = train_region(task(current=current, shared=better, schedule=short, **judged))
     assert by_chance.chosen == "shared"
     worse = random_adapter(BACKBONE, range(1, ITEMS + 1), seed=3).to_blobs()
     kept = train_region(task(current=current, shared=worse, schedule=short, validation=successor_windows(200, 7)))
@@ -232,7 +234,7 @@ def test_an_adapter_of_another_backbone_is_refused_before_it_trains() -> None:
         train_region(task(current=random_adapter(stranger, [1]).to_blobs()))
 
 
-def test_the_bare_backbone_is_judged_without_items_it_never_saw() -> None:
+def test_the_frozen_backbone_is_evaluated_without_items_it_never_saw() -> None:
     """The router hides them from a bare region, so a good cold row must not count as the region's merit."""
     longer = BACKBONE.with_item_rows(torch.ones(2, 16))
     scores = adapter_scores(longer, None)(successor_windows(5, 0))
@@ -247,9 +249,9 @@ def test_the_bare_backbone_is_judged_without_items_it_never_saw() -> None:
 def test_results_do_not_depend_on_the_number_of_workers() -> None:
     tasks = [task(region=region, schedule=replace(task().schedule, seed=region)) for region in (1, 2, 3)]
     threads = torch.get_num_threads()
-    alone = {one.region: without_time(one) for one in train_regions(tasks, 1)}
+    alone = {result.region: without_time(result) for result in train_regions(tasks, 1)}
     assert torch.get_num_threads() == threads
-    together = {one.region: without_time(one) for one in train_regions(tasks, 2)}
+    together = {result.region: without_time(result) for result in train_regions(tasks, 2)}
     assert together == alone
     assert list(alone) == [1, 2, 3]
 

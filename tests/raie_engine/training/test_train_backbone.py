@@ -38,11 +38,11 @@ def test_training_learns_what_follows_what_and_freezes_the_model(negatives: int)
 
 def test_one_seed_gives_one_backbone() -> None:
     config = replace(CONFIG, epochs=2)
-    one, _ = trained(config)
+    first, _ = trained(config)
     torch.manual_seed(99)
     again, _ = trained(config)
-    other, _ = trained(config, seed=6)
-    assert one.digest == again.digest != other.digest
+    reseeded, _ = trained(config, seed=6)
+    assert first.digest == again.digest != reseeded.digest
 
 
 def test_a_backbone_killed_while_it_trains_ends_with_the_same_digest(tmp_path: Path) -> None:
@@ -105,9 +105,9 @@ def test_sizes_that_make_no_backbone_are_refused_when_they_are_read(wrong: dict[
 def windows(*members: list[int]) -> Windows:
     """One window per list, whose last member is the target."""
     items = np.zeros((len(members), LENGTH), np.int32)
-    for row, each in enumerate(members):
-        items[row, : len(each) - 1] = each[:-1]
-    target = np.array([each[-1] for each in members], np.int32)
+    for row, members_of_row in enumerate(members):
+        items[row, : len(members_of_row) - 1] = members_of_row[:-1]
+    target = np.array([members_of_row[-1] for members_of_row in members], np.int32)
     return Windows(items, target, np.zeros(len(members), np.int32), np.zeros(len(members), np.int64))
 
 

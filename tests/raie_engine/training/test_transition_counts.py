@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from raie.engine.bytes.arrays import pack
 from raie.engine.data.windows import Windows
 from raie.engine.errors import DamagedArtifact
-from raie.engine.training.transition_counts import BACK, FADE, PRIOR, REACH, Transitions, count_transitions
+from raie.engine.training.transition_counts import BACK, FADE, PRIOR, REACH, TransitionCounts, count_transitions
 from tests.raie_engine.world import random_windows
 
 ITEMS, LENGTH = 8, 6
@@ -54,15 +54,15 @@ def said_one_by_one(counts: dict[tuple[int, int], float], items: list[int]) -> n
 def test_counting_all_at_once_says_what_counting_one_by_one_says(
     windows: Windows, positions: int, items: list[int]
 ) -> None:
-    found = count_transitions(windows, positions, WEIGHT, V).after(windows_of((items, 1)).items)
+    predicted = count_transitions(windows, positions, WEIGHT, V).after(windows_of((items, 1)).items)
     expected = said_one_by_one(counted_one_by_one(windows, positions), items)
-    np.testing.assert_allclose(found[0].numpy(), expected, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(predicted[0].numpy(), expected, rtol=1e-5, atol=1e-7)
 
 
 @given(some_windows, st.permutations(range(12)))
 def test_the_order_of_windows_changes_nothing(windows: Windows, order: list[int]) -> None:
-    other = windows.take(np.array([row for row in order if row < len(windows)], np.int64))
-    again = count_transitions(other, 3, WEIGHT, V)
+    reordered = windows.take(np.array([row for row in order if row < len(windows)], np.int64))
+    again = count_transitions(reordered, 3, WEIGHT, V)
     np.testing.assert_allclose(again.share, count_transitions(windows, 3, WEIGHT, V).share, rtol=1e-6)
     assert again.following.tolist() == count_transitions(windows, 3, WEIGHT, V).following.tolist()
 
@@ -123,7 +123,7 @@ def test_a_row_says_the_same_bits_alone_and_among_others() -> None:
 def test_bytes_bring_the_counts_back_and_equal_counts_give_equal_bytes() -> None:
     windows = random_windows(50, LENGTH, ITEMS, seed=1)
     counts = count_transitions(windows, 3, WEIGHT, V)
-    again = Transitions.from_bytes(counts.to_bytes())
+    again = TransitionCounts.from_bytes(counts.to_bytes())
     assert again.to_bytes() == counts.to_bytes() == count_transitions(windows, 3, WEIGHT, V).to_bytes()
     assert torch.equal(again.after(windows.items), counts.after(windows.items))
 
@@ -144,10 +144,12 @@ def test_bytes_bring_the_counts_back_and_equal_counts_give_equal_bytes() -> None
     ],
 )
 def test_counts_that_contradict_themselves_are_damage(change: dict[str, np.ndarray | float]) -> None:
-    good = Transitions(0.3, np.array([0, 0, 1, 2]), np.array([1, 2], np.int32), np.array([0.5, 0.5], np.float32))
-    assert Transitions.from_bytes(good.to_bytes()).rows == 3
+    good = TransitionCounts(
+        0.3, np.array([0, 0, 1, 2]), np.array([1, 2], np.int32), np.array([0.5, 0.5], np.float32)
+    )
+    assert TransitionCounts.from_bytes(good.to_bytes()).rows == 3
     with pytest.raises(DamagedArtifact, match="counts of"):
-        Transitions.from_bytes(replace(good, **change).to_bytes())  # type: ignore[arg-type]
+        TransitionCounts.from_bytes(replace(good, **change).to_bytes())  # type: ignore[arg-type]
 
 
 def test_counts_without_a_weight_are_damage() -> None:
@@ -157,4 +159,4 @@ def test_counts_without_a_weight_are_damage() -> None:
         "share": np.zeros(0, np.float32),
     }
     with pytest.raises(DamagedArtifact):
-        Transitions.from_bytes(pack({"kind": "transitions"}, arrays))
+        TransitionCounts.from_bytes(pack({"kind": "transitions"}, arrays))

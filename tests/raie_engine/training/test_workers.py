@@ -10,13 +10,13 @@ CODE = """
 import os, signal, threading, time
 from raie.engine.training.workers import uninterrupted
 
-class Told(BaseException):
+class Notified(BaseException):
     pass
 
-def tell(number, frame):
-    raise Told(number)
+def notify(number, frame):
+    raise Notified(number)
 
-signal.signal({number}, tell)
+signal.signal({number}, notify)
 threading.Thread(target=time.sleep, args=(5,), daemon=True).start()  # has not blocked the signal and so may take it
 begun = []
 try:
@@ -24,8 +24,8 @@ try:
         os.kill(os.getpid(), {number})
         time.sleep(0.2)
         begun.append("workers")
-except Told as told:
-    print(begun, int(told.args[0]), signal.getsignal({number}) is tell)
+except Notified as notified:
+    print(begun, int(notified.args[0]), signal.getsignal({number}) is notify)
 """
 
 
