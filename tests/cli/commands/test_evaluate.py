@@ -68,7 +68,7 @@ def test_a_user_whose_rows_a_threshold_leaves_out_is_told_of_it(
 
 def changes(text: str) -> dict[tuple[str, str], str]:
     """Windows and other model -> what changed, of every line that tells a change."""
-    lines = re.findall(r"^Recall@10 on (new|set-up) windows, \w+ against (.+?): (.*)$", text, re.MULTILINE)
+    lines = re.findall(r"^Recall@10 on (new|setup) windows, \w+ against (.+?): (.*)$", text, re.MULTILINE)
     return {(windows, other): change for windows, other, change in lines}
 
 
@@ -81,8 +81,8 @@ def test_evaluate_says_in_text_too_what_changed_against_the_snapshot_that_was_as
     text = raie(*asked).out
     assert f"Recall@10 on new windows, {head_of(edited)[:12]} against {other}: " in text
     told = changes(text)
-    assert set(told) == {("new", "never edited"), ("new", other), ("set-up", other)}
-    for windows, part in (("new", "adaptation"), ("set-up", "retention")):
+    assert set(told) == {("new", "never edited"), ("new", other), ("setup", other)}
+    for windows, part in (("new", "adaptation"), ("setup", "retention")):
         change = comparison[part]["Recall@10 change"]
         interval = f"95 % {change['low']:+.4f} to {change['high']:+.4f}, by user"
         assert told[windows, other] == f"{change['mean']:+.4f} ({interval})"
@@ -96,4 +96,4 @@ def test_evaluate_says_where_no_set_up_window_was_there_to_compare(
     assert raie("setup", LOG, "--until", SETUP).code == 0
     ran = raie("evaluate", LOG, "--against", "head", "--until", FIRST)
     assert ran.code == 0, ran.err
-    assert [change for (windows, _), change in changes(ran.out).items() if windows == "set-up"] == ["none"]
+    assert [change for (windows, _), change in changes(ran.out).items() if windows == "setup"] == ["none"]
