@@ -65,7 +65,7 @@ def _head(registry: Registry, head: Snapshot) -> dict[str, Any]:
 
 def _learnt_until(registry: Registry, snapshot: Snapshot) -> str | None:
     """The time up to which a snapshot has taken the rows of its logs; None where it holds no watermark."""
-    from raie.engine.data.interactions import Watermark
+    from raie.engine.data.watermark import Watermark
 
     digests = snapshot.content.shared.get("watermark", ())
     return iso(Watermark.from_bytes(registry.get(digests[0])).timestamp) if digests else None
