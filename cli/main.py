@@ -15,6 +15,7 @@ from typing import NoReturn
 import click
 from click.shell_completion import shell_complete
 
+from raie import extras
 from raie.cli import errors
 from raie.cli.lazy import LazyGroup, Section
 from raie.cli.ui.output import harmless, one_line
@@ -275,6 +276,8 @@ def _report(error: Exception) -> int:
     """Say what went wrong in one line; more only where RAIE_DEBUG asks for it."""
     if os.environ.get("RAIE_DEBUG") == "1":
         traceback.print_exc()
+    if isinstance(error, ImportError):
+        error = extras.explain(error) or error
     code = errors.exit_code(error)
     words = one_line(" ".join(_words(error).split()))
     if code is None:

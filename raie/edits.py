@@ -26,6 +26,7 @@ from raie.engine.model import ModelView, Settings
 from raie.engine.training.train_adapter import SHARED, TrainedRegion, train_regions
 from raie.engine.training.workers import foreseen
 from raie.errors import UsageError
+from raie.extras import require
 from raie.heartbeat import kept_alive
 from raie.known_ids import KnownIds, known_ids, require_known
 from raie.later_log import read_new, require_past, told
@@ -65,6 +66,8 @@ def run_setup(
     Raises: EngineError for a log that cannot be used, and the set-up is then closed; RegistryError when the model has
     a snapshot already, and StoreUnreachable before any training where the store does not keep what it is given.
     """
+    if settings.engine.backbone.kind == "causal_lm":
+        require("llm")
     interactions = read_log(log, **vars(settings.log))
     for line in told(interactions):
         tell(line)

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from raie.errors import UsageError, WorkspaceError
+from raie.extras import require
 from raie.folder_owner import is_own, require_trusted
 
 if TYPE_CHECKING:
@@ -70,6 +71,16 @@ class Workspace:
     def work(self) -> Path:
         """The folder for what an edit computes before it is committed; it may be deleted when no edit runs."""
         return self.folder / ".raie" / "work"
+
+    def require_drivers(self) -> None:
+        """Check that what the database and the store are reached with is installed, before anything is made there.
+
+        Raises: MissingExtra.
+        """
+        if self.database.startswith(("postgres://", "postgresql")):
+            require("postgres")
+        if self.store.startswith("s3://"):
+            require("s3")
 
     def registry(self) -> Registry:
         """Open the registry of this workspace.

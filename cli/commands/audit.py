@@ -14,6 +14,7 @@ from raie.cli.ui.chain_head import publish_end
 from raie.cli.ui.limits import limit_option, newest, older_follow
 from raie.cli.ui.output import Output, accent, faint, json_option, one_line, say, short, table, times, when
 from raie.cli.ui.workspace_option import in_workspace
+from raie.extras import require
 from raie.output_files import whole_file
 from raie.workspace import Workspace
 
@@ -75,6 +76,7 @@ def verify(workspace: Workspace, anchor: str | None, mlflow: bool, output: Outpu
 def _shown_in_mlflow(workspace: Workspace) -> list[Any]:
     from raie.registry.mlflow.checkpoints import published_in_mlflow
 
+    require("mlflow")
     return published_in_mlflow(workspace.tracking_uri, workspace.registry().models())
 
 

@@ -12,6 +12,7 @@ from raie.cli.errors import REFUSED, UNREACHABLE
 from raie.cli.ui.chain_head import publish_end
 from raie.cli.ui.output import Output, faint, json_option, one_line, say, short, times, when
 from raie.cli.ui.workspace_option import in_workspace
+from raie.extras import require
 from raie.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def sync(workspace: Workspace, again: bool, output: Output) -> None:
     from raie.registry.db.shown_url import shown
     from raie.registry.mlflow import publisher
 
+    require("mlflow")
     report = publisher.sync(workspace.registry(), workspace.tracking_uri, again=again)
     value = asdict(report) | {"tracking_uri": shown(workspace.tracking_uri)}
     output.show(value, lambda: _draw_sync(report))
@@ -144,6 +146,7 @@ def ui(workspace: Workspace, port: int) -> None:
     """
     from raie.registry.mlflow.client import make_file, ui_command
 
+    require("mlflow")
     arguments, environment = ui_command(workspace.tracking_uri, port)
     # The server would make the file in place, and leave half of one where it is interrupted.
     make_file(workspace.tracking_uri)
