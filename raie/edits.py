@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from raie.command_blobs import CommandBlobs
 from raie.engine.content import ContentParts, RegionFacts
 from raie.engine.data.interactions import Interactions, end_time, read_log
 from raie.engine.edit.drift_report import DriftReport, drift_report
@@ -112,7 +113,7 @@ def _finish_setup(
             # The same log and settings would fail again, so there is nothing to resume.
             registry.abort(model, number, str(error))
             raise
-        content = _uploaded(registry, result.parts, None)
+        content = _uploaded(CommandBlobs(registry), result.parts, None)
     snapshot = registry.commit(model, number, content, _changes(result.facts), plain(result.report))
     shutil.rmtree(folder, ignore_errors=True)
     return snapshot
@@ -123,10 +124,11 @@ class Planned:
     """A plan for one edit and what it was made from.
 
     drift: what it was confined to, if it was.  known: what the base knows of the new rows.  facts: for the edit's
-    parameters, of how the log was read and what was accepted.
+    parameters, of how the log was read and what was accepted.  blobs: those of the base that were read.
     """
 
     base: Snapshot
+    blobs: CommandBlobs
     view: ModelView
     interactions: Interactions
     prepared: PreparedEdit
@@ -163,7 +165,8 @@ def planned(
     base = registry.head(model)
     if base is None:
         raise UsageError(f"model {model!r} has no snapshot to edit: run `raie setup` first")
-    view = open_view(registry, base, own)
+    blobs = CommandBlobs(registry)
+    view = ModelView(base.content, blobs.get, own)
     interactions = read_new(view, log, reading)
     end = end_time(interactions, until)
     require_past(interactions, end, log)
@@ -188,7 +191,7 @@ def planned(
     facts |= {"known": known.kept(accepted=accept_new_ids)}
     if accept_new_ids:
         facts |= {"accepted_new_ids": True}
-    return Planned(base, view, interactions, prepared, drift, known, facts)
+    return Planned(base, blobs, view, interactions, prepared, drift, known, facts)
 
 
 def apply_edit(
@@ -205,7 +208,8 @@ def apply_edit(
     progress: Progress,
 ) -> tuple[int, Snapshot]:
     """Train what the plan touches and commit the next snapshot; returns the edit's number and the snapshot."""
-    digest = registry.put(plan.prepared.to_bytes())
+    blobs = plan.blobs.of_an_edit()
+    (digest,) = blobs.put_all([plan.prepared.to_bytes()])
     edit = registry.begin(
         model,
         "edit",
@@ -218,7 +222,8 @@ def apply_edit(
         base=plan.base.id,
     )
     registry.record_part(model, edit.number, "prepared", {"blob": digest})
-    return edit.number, _train_and_commit(registry, model, edit, plan.view, plan.prepared, work, workers, progress)
+    snapshot = _train_and_commit(blobs, model, edit, plan.view, plan.prepared, work, workers, progress)
+    return edit.number, snapshot
 
 
 def resume_edit(
@@ -249,9 +254,10 @@ def resume_edit(
             )
         end = end_time(interactions, edit.parameters["until"])
         return _finish_setup(registry, model, number, interactions, end, settings, work, progress)
-    view = open_view(registry, registry.resolve(model, str(edit.base)), own)
-    prepared = PreparedEdit.from_bytes(registry.get(Digest(str(edit.plan_digest))))
-    return _train_and_commit(registry, model, edit, view, prepared, work, workers, progress)
+    blobs = CommandBlobs(registry)
+    view = ModelView(registry.resolve(model, str(edit.base)).content, blobs.get, own)
+    prepared = PreparedEdit.from_bytes(blobs.get(Digest(str(edit.plan_digest))))
+    return _train_and_commit(blobs, model, edit, view, prepared, work, workers, progress)
 
 
 def _require_own(settings: Settings, own: Path | None) -> None:
@@ -265,7 +271,7 @@ def _require_own(settings: Settings, own: Path | None) -> None:
 
 
 def _train_and_commit(
-    registry: Registry,
+    blobs: CommandBlobs,
     model: str,
     edit: Edit,
     view: ModelView,
@@ -274,12 +280,12 @@ def _train_and_commit(
     workers: int,
     progress: Progress,
 ) -> Snapshot:
-    number, folder = edit.number, _folder(work, model, edit.number)
+    registry, number, folder = blobs.registry, edit.number, _folder(work, model, edit.number)
     with kept_alive(registry, model, number):
-        trained = _trained(registry, model, number, view, prepared, folder, workers, progress)
+        trained = _trained(blobs, model, number, view, prepared, folder, workers, progress)
         finished = finish_edit(view, prepared, list(trained.values()))
-        content = _uploaded(registry, finished.parts, view.content)  # type: ignore[arg-type]
-        candidate = ModelView(content, registry.get, view.own)
+        content = _uploaded(blobs, finished.parts, view.content)  # type: ignore[arg-type]
+        candidate = ModelView(content, blobs.get, view.own)
         progress("judging the candidate", 0, 1)
         report = impact(view, candidate, prepared, finished, trained)
         if "known" in edit.parameters:  # of an edit that an older raie began it is not known
@@ -291,7 +297,7 @@ def _train_and_commit(
 
 
 def _trained(
-    registry: Registry,
+    blobs: CommandBlobs,
     model: str,
     number: int,
     view: ModelView,
@@ -304,8 +310,8 @@ def _trained(
     if not prepared.plan.touched:
         return {}
     done = {
-        int(key.removeprefix("region ")): _recalled(registry, value)
-        for key, value in registry.parts(model, number).items()
+        int(key.removeprefix("region ")): _recalled(blobs, value)
+        for key, value in blobs.registry.parts(model, number).items()
         if key.startswith("region ")
     }
     together = view.settings.engine.edit.shared_epochs > 0
@@ -315,7 +321,7 @@ def _trained(
         progress(what, len(done), total)
         with closing(results):  # an interrupt in here stops the workers at once
             for result in results:
-                registry.record_part(model, number, f"region {result.region}", _remembered(registry, result))
+                blobs.registry.record_part(model, number, f"region {result.region}", _remembered(blobs, result))
                 done[result.region] = result
                 progress(what, len(done), total)
 
@@ -331,36 +337,40 @@ def _trained(
     return done
 
 
-def _remembered(registry: Registry, result: TrainedRegion) -> dict[str, Any]:
+def _remembered(blobs: CommandBlobs, result: TrainedRegion) -> dict[str, Any]:
     values = {name: value for name, value in asdict(result).items() if name != "blobs"}
     kept: dict[str, Any] = plain(values)
-    return kept | {"blobs": {role: registry.put(data) for role, data in result.blobs.items()}}
+    digests = blobs.put_all(list(result.blobs.values()))
+    return kept | {"blobs": dict(zip(result.blobs, digests, strict=True))}
 
 
-def _recalled(registry: Registry, value: Mapping[str, Any]) -> TrainedRegion:
-    blobs = {role: registry.get(Digest(digest)) for role, digest in value["blobs"].items()}
+def _recalled(blobs: CommandBlobs, value: Mapping[str, Any]) -> TrainedRegion:
+    read = {role: blobs.get(Digest(digest)) for role, digest in value["blobs"].items()}
     measured = {
         when: {name: math.nan if number is None else number for name, number in value[when].items()}
         for when in ("before", "after")
     }
-    return TrainedRegion(**{**value, **measured, "blobs": blobs})
+    return TrainedRegion(**{**value, **measured, "blobs": read})
 
 
-def _uploaded(registry: Registry, parts: ContentParts, base: Content | None) -> Content:
-    """The content that the parts make of the base, every new blob in the store."""
-    put = registry.put
+def _uploaded(blobs: CommandBlobs, parts: ContentParts, base: Content | None) -> Content:
+    """The content that the parts make of the base, every new blob in the store, in one go."""
+    new = [*parts.backbone.values(), *parts.appended.values(), *parts.replaced.values()]
+    new += [data for entry in parts.regions.values() for data in entry.values()]
+    new += [] if parts.space is None else [parts.space]
+    digests = dict(zip(new, blobs.put_all(new), strict=True))
     shared = {} if base is None else dict(base.shared)
-    shared |= {role: (*shared.get(role, ()), put(data)) for role, data in parts.appended.items()}
-    shared |= {role: (put(data),) for role, data in parts.replaced.items()}
+    shared |= {role: (*shared.get(role, ()), digests[data]) for role, data in parts.appended.items()}
+    shared |= {role: (digests[data],) for role, data in parts.replaced.items()}
     regions = {} if base is None else dict(base.regions)
     regions |= {
-        region: {role: put(data) for role, data in entry.items()} for region, entry in parts.regions.items()
+        region: {role: digests[data] for role, data in entry.items()} for region, entry in parts.regions.items()
     }
     if base is not None:
         return Content(base.backbone, base.space, shared, regions)
     assert parts.space is not None, "a set-up brings its routing space"
-    backbone = {role: put(data) for role, data in parts.backbone.items()}
-    return Content(backbone, put(parts.space), shared, regions)
+    backbone = {role: digests[data] for role, data in parts.backbone.items()}
+    return Content(backbone, digests[parts.space], shared, regions)
 
 
 def _changes(facts: Sequence[RegionFacts]) -> list[RegionChange]:
