@@ -88,7 +88,7 @@ def _put_all(
         sizes = [(digest, len(waiting[digest])) for digest in sorted(waiting)]
         live = write(database, partial(_claim, sizes=sizes))
         reach("upload.claimed")
-        damaged = store.check_all(live)
+        damaged = store.check_all(live) if live else {}
         for digest in live:
             if digest not in damaged:
                 del waiting[digest]

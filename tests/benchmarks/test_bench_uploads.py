@@ -47,7 +47,7 @@ class BlobByBlob(CommandBlobs):
 
 
 class Counted:
-    """A store whose calls are counted; one that its registry asks in bulk is asked so where `bulk`."""
+    """A store whose calls are counted."""
 
     def __init__(self, store: ArtifactStore, calls: Counter[str]) -> None:
         self._store, self._calls = store, calls
