@@ -22,9 +22,12 @@ class CommandBlobs:
     _read: dict[Digest, bytes] = field(default_factory=dict, repr=False, compare=False)
     _put: dict[Digest, bytes] = field(default_factory=dict, repr=False, compare=False)
 
-    def of_an_edit(self) -> CommandBlobs:
-        """The same, where nothing was put yet: what an earlier edit has put may be gone if it was aborted."""
-        return replace(self, _put={})
+    def of_an_edit(self, registry: Registry) -> CommandBlobs:
+        """The same bytes read, nothing put yet: what an earlier edit has put may be gone if it was aborted.
+
+        Args: registry: the one that takes the edit's lease, of the same database and store.
+        """
+        return replace(self, registry=registry, _put={})
 
     def get(self, digest: Digest) -> bytes:
         """The bytes, read and verified once; raises what `Registry.get` raises."""

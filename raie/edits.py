@@ -208,7 +208,7 @@ def apply_edit(
     progress: Progress,
 ) -> tuple[int, Snapshot]:
     """Train what the plan touches and commit the next snapshot; returns the edit's number and the snapshot."""
-    blobs = plan.blobs.of_an_edit()
+    blobs = plan.blobs.of_an_edit(registry)
     (digest,) = blobs.put_all([plan.prepared.to_bytes()])
     edit = registry.begin(
         model,

@@ -27,7 +27,7 @@ import mlflow, pandas, sys
 assert "raie" not in sys.modules
 mlflow.set_tracking_uri("sqlite:///.raie/mlflow.db")
 model = mlflow.pyfunc.load_model("models:/recsys@production")
-print(model.predict(pandas.DataFrame({"items": [[]]}), params={"k": 3})["items"].tolist())
+print(model.predict(pandas.DataFrame({"items": [["t2-core-23", "t2-core-14"]]}), params={"k": 3})["items"].tolist())
 """
 
 

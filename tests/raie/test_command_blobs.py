@@ -68,7 +68,9 @@ def test_an_edit_puts_and_reads_no_blob_twice_and_records_each_region_once_its_b
     monkeypatch.setattr(Registry, "record_part", recording)
     spy = Spy(monkeypatch)
     plan = planned(registry, MODEL, log, "0.8", None)
-    apply_edit(registry, MODEL, plan, log, "0.8", workers=1, **names)
+    # As the command line does: the registry that applies the plan is not the object that made it.
+    another = Registry.open(str(registry.engine.url), str(registry.store.top))  # type: ignore[attr-defined]
+    apply_edit(another, MODEL, plan, log, "0.8", workers=1, **names)
     assert set(recorded) == {
         "prepared",
         "region -1",
@@ -96,7 +98,7 @@ def test_what_was_read_or_put_is_not_put_again(local_registry: Registry, spy: Sp
 
 def test_an_edit_puts_again_what_an_earlier_one_put_and_a_gc_may_have_taken(local_registry: Registry) -> None:
     blobs = CommandBlobs(local_registry)
-    (digest,) = blobs.of_an_edit().put_all([b"plan"])
+    (digest,) = blobs.of_an_edit(local_registry).put_all([b"plan"])
     local_registry.store.delete(digest)
-    assert blobs.of_an_edit().put_all([b"plan"]) == [digest]
+    assert blobs.of_an_edit(local_registry).put_all([b"plan"]) == [digest]
     assert local_registry.get(digest) == b"plan"
