@@ -18,6 +18,7 @@ from click.shell_completion import shell_complete
 from raie import extras
 from raie.cli import errors
 from raie.cli.lazy import LazyGroup, Section
+from raie.cli.ui.log_records import log_records_shown
 from raie.cli.ui.output import harmless, one_line
 
 __all__ = ["main", "raie", "run"]
@@ -222,9 +223,12 @@ Completion: eval "$(_RAIE_COMPLETE=bash_source raie)" in ~/.bashrc
     envvar="RAIE_WORKSPACE",
     help="Folder of raie.toml. Without it: the nearest at or above the current folder.",
 )
+@click.option(
+    "-v", "--verbose", count=True, help="Log to standard error what is retried or slow; twice: every step."
+)
 @click.version_option(package_name="raie", message="raie %(version)s")
 @click.pass_context
-def raie(ctx: click.Context, workspace: Path | None) -> None:
+def raie(ctx: click.Context, workspace: Path | None, verbose: int) -> None:
     """Edit a recommender region by region, and keep every state of it.
 
     A snapshot is one state of the model. An edit makes the next one from new interactions; an alias
@@ -238,6 +242,7 @@ def raie(ctx: click.Context, workspace: Path | None) -> None:
       raie log
     """
     ctx.obj = workspace
+    ctx.with_resource(log_records_shown(verbose))
     if os.environ.get("NO_COLOR"):
         ctx.color = False
 
