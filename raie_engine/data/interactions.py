@@ -83,7 +83,7 @@ def read_log(
     separator: str | None = None,
     header: bool = True,
 ) -> Interactions:
-    """Read a log of any known kind, as README's table lists them.
+    """Read a log of any known kind, as docs/configuration.md lists them.
 
     min_rating: keep rows rated at least this.  duplicates: what to do with rows of one user, item and second:
     "error", "drop" (the first stays) or "keep".  titles: a file with the titles of the items; without one they are read
