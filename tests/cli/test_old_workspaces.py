@@ -56,6 +56,7 @@ def test_a_workspace_of_an_earlier_version_serves_the_same_bits_once_upgraded(ol
         assert scores(ran.json) == (scores(before) if exact else pytest.approx(scores(before), rel=1e-4))
 
 
+@pytest.mark.slow
 def test_a_workspace_of_an_earlier_version_takes_another_edit_a_promotion_and_a_rollback(
     old: Path, raie: Raie
 ) -> None:

@@ -194,6 +194,15 @@ def imported() -> dict[str, set[str]]:
     return modules
 
 
+_installed = cache(packages_distributions)
+
+
+def distributions(module: str) -> set[str]:
+    """The distributions that bring a module; MLflow's comes in three, of which the first installs the others."""
+    names = {name.lower().replace("_", "-") for name in _installed()[module]}
+    return {name for name in names if not name.startswith("mlflow-")}
+
+
 def declared(requirements: list[str]) -> set[str]:
     """The names of distributions, as an index spells them."""
     names = (re.split(r"[\[<>=!~; ]", text)[0] for text in requirements)
@@ -205,18 +214,15 @@ def test_what_the_packages_import_is_what_the_project_declares() -> None:
     promised = declared(PROJECT["dependencies"]).union(
         *(declared(requirements) for extra, requirements in optional.items() if extra != "dev")
     )
-    distributions = packages_distributions()
-    needed = {name.lower().replace("_", "-") for module in imported() for name in distributions[module]}
-    # MLflow comes in three distributions that share a module.
-    assert {name for name in needed if not name.startswith("mlflow-")} == promised
+    needed = {name for module in imported() for name in distributions(module)}
+    assert needed == promised
 
 
 @pytest.mark.parametrize("extra", extras.EXTRAS)
 def test_the_modules_of_an_extra_are_those_that_it_installs(extra: str) -> None:
-    distributions = packages_distributions()
-    named = {name.lower().replace("_", "-") for module in extras.EXTRAS[extra] for name in distributions[module]}
+    named = {name for module in extras.EXTRAS[extra] for name in distributions(module)}
     promised = declared(PROJECT["optional-dependencies"][extra])
-    assert {name for name in named if not name.startswith("mlflow-")} == promised
+    assert named == promised
 
 
 def test_all_is_every_extra_but_that_of_the_developers() -> None:
