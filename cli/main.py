@@ -15,8 +15,10 @@ from typing import NoReturn
 import click
 from click.shell_completion import shell_complete
 
+from raie import extras
 from raie.cli import errors
 from raie.cli.lazy import LazyGroup, Section
+from raie.cli.ui.log_records import log_records_shown
 from raie.cli.ui.output import harmless, one_line
 
 __all__ = ["main", "raie", "run"]
@@ -226,9 +228,12 @@ Completion: eval "$(_RAIE_COMPLETE=bash_source raie)" in ~/.bashrc
     help="Folder of raie.toml.  [the nearest at or above the current folder]",
 )
 @click.option("--no-color", is_flag=True, expose_value=False, help="Print without colors.")
+@click.option(
+    "-v", "--verbose", count=True, help="Log to standard error what is retried or slow; twice: every step."
+)
 @click.version_option(package_name="raie", message="raie %(version)s")
 @click.pass_context
-def raie(ctx: click.Context, workspace: Path | None) -> None:
+def raie(ctx: click.Context, workspace: Path | None, verbose: int) -> None:
     """Edit a recommender region by region, and keep every state of it.
 
     A snapshot is one state of the model. An edit makes the next snapshot from new interactions. An
@@ -242,6 +247,7 @@ def raie(ctx: click.Context, workspace: Path | None) -> None:
       raie log
     """
     ctx.obj = workspace
+    ctx.with_resource(log_records_shown(verbose))
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -298,6 +304,8 @@ def _report(error: Exception, color: bool | None) -> int:
     """Say what went wrong in one line; more only where RAIE_DEBUG asks for it."""
     if os.environ.get("RAIE_DEBUG") == "1":
         traceback.print_exc()
+    if isinstance(error, ImportError):
+        error = extras.explain(error) or error
     code = errors.exit_code(error)
     words = one_line(" ".join(_words(error).split()))
     if code is None:

@@ -1,6 +1,7 @@
 """Every error that `raie` itself raises on purpose; those of the registry and of the engine pass through it.
 
 RaieError
+├── MissingExtra          a library that an extra brings is not installed
 ├── WorkspaceError        no raie.toml where one is needed, or one that cannot be read
 └── UsageError            arguments that contradict each other or the workspace
 
@@ -9,11 +10,15 @@ A message is one line: what was expected, what was found and what to do.
 
 from __future__ import annotations
 
-__all__ = ["RaieError", "UsageError", "WorkspaceError"]
+__all__ = ["MissingExtra", "RaieError", "UsageError", "WorkspaceError"]
 
 
 class RaieError(Exception):
     """The root of the errors of this package; its text is meant to be shown to a user as it is."""
+
+
+class MissingExtra(RaieError):
+    """A library that comes with an extra is not installed; the text says which extra to install."""
 
 
 class WorkspaceError(RaieError):

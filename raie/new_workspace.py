@@ -107,6 +107,7 @@ def _refuse_password(database: str | None) -> None:
 
 def _make(workspace: Workspace, on_warning: Callable[[str], None]) -> str | None:
     """Make the database and the store; return the database's revision."""
+    workspace.require_drivers()
     own = workspace.folder / ".raie"
     if not own.exists():
         own.mkdir(parents=True)

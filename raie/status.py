@@ -84,7 +84,7 @@ def _learned_until(registry: Registry, snapshot: Snapshot) -> float | None:
     digests = snapshot.content.shared.get("watermark", ())
     if not digests:
         return None
-    from raie.engine.data.interactions import Watermark
+    from raie.engine.data.watermark import Watermark
 
     return Watermark.from_bytes(registry.get(digests[0])).timestamp
 

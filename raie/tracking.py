@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from raie.chain_head import publishes_chain_head
+from raie.extras import require
 from raie.registry.db.shown_url import shown
 from raie.registry.mlflow import publisher
 from raie.registry.outbox_records import OutboxStatus, SyncReport
@@ -70,6 +71,7 @@ def sync(workspace: Workspace, *, again: bool = False) -> Sync:
         InvalidValue: The tracking URI is none.
         NotOwner: The database is a copy of a registry, which publishes the same.
     """
+    require("mlflow")
     report = publisher.sync(workspace.registry(), workspace.tracking_uri, MODEL_CODE, again=again)
     return Sync(shown(workspace.tracking_uri), report)
 
@@ -106,6 +108,7 @@ def pages_server(workspace: Workspace, port: int) -> PagesServer:
     """
     from raie.registry.mlflow.client import make_file, ui_command
 
+    require("mlflow")
     arguments, environment = ui_command(workspace.tracking_uri, port)
     # The server would make the file in place, and leave half of one where it is interrupted.
     make_file(workspace.tracking_uri)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from raie.actor import actor
 from raie.chain_head import publish_chain_head, publishes_chain_head
+from raie.extras import require
 from raie.key_files import Ask, new_passphrase, public_path, read_file, read_signer, write_pair
 from raie.output_files import whole_file
 from raie.registry import AuditEvent, Author, Registry, audit, trust
@@ -216,6 +217,7 @@ def verify_audit(workspace: Workspace, *, checkpoint: str | None = None, mlflow:
 def _shown_in_mlflow(workspace: Workspace, registry: Registry) -> list[audit.Checkpoint]:
     from raie.registry.mlflow.checkpoints import published_in_mlflow
 
+    require("mlflow")
     return published_in_mlflow(workspace.tracking_uri, registry.models())
 
 

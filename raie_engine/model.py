@@ -24,9 +24,9 @@ from raie.engine.bytes.finite import require_finite
 from raie.engine.bytes.json import parse_json
 from raie.engine.config import EngineConfig, from_mapping, to_mapping
 from raie.engine.data.catalogue import Catalogue
-from raie.engine.data.interactions import Watermark
 from raie.engine.data.readers.columns import Columns
 from raie.engine.data.readers.settings import LogSettings
+from raie.engine.data.watermark import Watermark
 from raie.engine.data.windows import Windows
 from raie.engine.errors import DamagedArtifact
 from raie.engine.regions.buffer import AddBuffer

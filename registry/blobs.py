@@ -9,7 +9,7 @@ transaction that lands its snapshot makes its row live.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import count
 
@@ -17,7 +17,7 @@ from sqlalchemy import Connection, case, select, update
 
 from raie.registry.db.engine import Database, chunked, upsert, write
 from raie.registry.db.tables import blobs, snapshot_blobs
-from raie.registry.errors import BlobCorrupt, BlobMissing
+from raie.registry.errors import BlobMissing
 from raie.registry.failpoints import failpoint
 from raie.registry.ownership.identity import require_scope
 from raie.registry.ownership.reachable import require_store
@@ -89,13 +89,14 @@ def _put_all(
         sizes = [(digest, len(pending[digest])) for digest in sorted(pending)]
         live = write(database, partial(_claim, sizes=sizes))
         failpoint("upload.claimed")
+        damaged = store.check_all(live) if live else {}
         for digest in live:
-            if _readable(store, digest):
+            if digest not in damaged:
                 del pending[digest]
         if not pending:
             break
         last = next(attempts) == _ATTEMPTS
-        there = sorted(digest for digest, blob in pending.items() if _store(store, blob, last=last))
+        there = _store(store, pending, last=last)
         failpoint("upload.verified")
         done = record(there)
         pending = {digest: blob for digest, blob in pending.items() if digest not in done}
@@ -131,20 +132,20 @@ def _claim(connection: Connection, sizes: Sequence[tuple[Digest, int]]) -> list[
     return live
 
 
-def _store(store: ArtifactStore, data: bytes, *, last: bool) -> bool:
-    """Puts bytes and reads them back; False where a gc without a period of grace took them in between.
+def _store(store: ArtifactStore, data: Mapping[Digest, bytes], *, last: bool) -> list[Digest]:
+    """Puts blobs and reads them back; the digests, sorted, of those that no gc without a period of grace took since.
 
     last: whether it is not to be believed any more that a gc did. Raises BlobMissing then.
     """
-    digest = store.put(data)
-    failpoint("upload.stored")
-    try:
-        store.check(digest)
-    except BlobMissing:
-        if last:
-            raise
-        return False
-    return True
+    digests = sorted(data)
+    store.put_all([data[digest] for digest in digests])
+    for _ in digests:
+        failpoint("upload.stored")
+    faults = store.check_all(digests)
+    for fault in faults.values():
+        if last or not isinstance(fault, BlobMissing):
+            raise fault
+    return [digest for digest in digests if digest not in faults]
 
 
 def _mark_live(connection: Connection, digests: list[Digest]) -> set[Digest]:
@@ -156,11 +157,3 @@ def _mark_live(connection: Connection, digests: list[Digest]) -> set[Digest]:
         )
         live |= set(connection.execute(row.returning(_b.digest)).scalars())
     return live
-
-
-def _readable(store: ArtifactStore, digest: Digest) -> bool:
-    try:
-        store.check(digest)
-    except (BlobMissing, BlobCorrupt):
-        return False
-    return True

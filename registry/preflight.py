@@ -7,13 +7,13 @@ No gc removes what a kept snapshot names, so what is there now is there at the m
 from __future__ import annotations
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from raie.registry.db.engine import reading
 from raie.registry.db.queries import kept_snapshot, require_kept, resolve_id, snapshot_by_id, version_row
 from raie.registry.errors import BlobMissing
 from raie.registry.ownership.reachable import require_store
+from raie.registry.store.at_once import at_once
 from raie.registry.store.base import ArtifactStore
 from raie.registry.values import Digest
 
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from raie.registry.registry import Registry
 
 __all__ = ["require_snapshot", "require_version"]
-
-_AT_ONCE = 8
-"""Questions at a time: fewer than the connections that boto3 keeps."""
 
 
 def require_snapshot(registry: Registry, model: str, ref: str) -> str:
@@ -81,11 +78,5 @@ def _require(registry: Registry, digests: Iterable[Digest], what: str) -> None:
 
 def _missing(store: ArtifactStore, digests: list[Digest]) -> list[Digest]:
     """Those that the store has not got."""
-    # The first one alone: a store that does not answer at all is given up after one question.
-    there = [store.exists(digest) for digest in digests[:1]]
-    pool = ThreadPoolExecutor(_AT_ONCE)
-    try:
-        there += pool.map(store.exists, digests[1:])
-    finally:
-        pool.shutdown(cancel_futures=True)
+    there = at_once(store.exists, digests)
     return [digest for digest, is_there in zip(digests, there, strict=True) if not is_there]

@@ -25,9 +25,15 @@ from raie.workspace import FILE_NAME
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
+COMMANDS, CONFIGURATION, GUARANTEES = (
+    ROOT / "docs" / f"{name}.md" for name in ("commands", "configuration", "guarantees")
+)
 # In the order in which a reader meets them: the later pages go on in the README's workspace.
 TOLD = [
     README,
+    COMMANDS,
+    CONFIGURATION,
+    GUARANTEES,
     *(
         ROOT / "docs" / f"{name}.md"
         for name in ("method", "compare", "registry", "operating", "trust", "backbones")
@@ -210,8 +216,8 @@ def test_every_command_and_option_that_a_page_names_exists(page: Path) -> None:
     assert wrong == []
 
 
-def test_the_readme_names_every_command_once() -> None:
-    told = [f"raie {name}" for name in re.findall(r"`raie ([a-z ]+)`", _section(README, "Commands"))]
+def test_the_page_of_commands_names_each_once() -> None:
+    told = [f"raie {name}" for name in re.findall(r"`raie ([a-z ]+)`", _section(COMMANDS, "Commands"))]
     assert sorted(told) == sorted(set(TREE) - GROUPS)
 
 
@@ -225,8 +231,8 @@ def _section(page: Path, title: str) -> str:
     return found[1]
 
 
-def test_the_configuration_in_the_readme_is_every_option_with_its_value() -> None:
-    (block,) = (block for block in blocks(README, "toml") if "[engine]" in block.text)
+def test_the_page_of_the_configuration_has_every_option_with_its_value() -> None:
+    (block,) = (block for block in blocks(CONFIGURATION, "toml") if "[engine]" in block.text)
     assert tomllib.loads(block.text) == {"engine": to_mapping(EngineConfig())}
     types = re.findall(r"^(\w+) = (\d+)$", block.text, re.MULTILINE)
     assert types, "whole numbers stay whole numbers"
@@ -239,11 +245,11 @@ def test_every_piece_of_a_raie_toml_can_be_read(page: Path, tmp_path: Path) -> N
 
 
 def test_the_exit_codes_are_those_of_the_program() -> None:
-    told = {int(code) for code in re.findall(r"^\| (\d+) \|", _section(README, "Commands"), re.MULTILINE)}
+    told = {int(code) for code in re.findall(r"^\| (\d+) \|", _section(COMMANDS, "Exit codes"), re.MULTILINE)}
     codes = {value for name, value in vars(errors).items() if name.isupper() and isinstance(value, int)}
     assert told == codes - {errors.TERMINATED}
     for line in re.findall(r"^ +\d+  (.+)$", main.raie.get_help(click.Context(main.raie)), re.MULTILINE):
-        assert line in README.read_text(encoding="utf-8"), line
+        assert line in COMMANDS.read_text(encoding="utf-8"), line
 
 
 def test_every_error_of_the_registry_is_told_with_its_code() -> None:
@@ -263,13 +269,17 @@ def test_every_variable_of_the_help_is_told_and_no_other() -> None:
 
 
 def test_every_guarantee_names_a_test_that_is_there() -> None:
-    named = re.findall(r"`(test_\w+)`", _section(README, "What is guaranteed"))
+    named = re.findall(r"`(test_\w+)`", _section(GUARANTEES, "What is guaranteed"))
     sources = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
     assert named
     assert [name for name in named if f"def {name}(" not in sources] == []
 
 
 # --- Links and manners
+
+
+def test_the_readme_is_read_in_five_minutes() -> None:
+    assert len(README.read_text(encoding="utf-8").splitlines()) < 200
 
 
 def anchors(page: Path) -> set[str]:

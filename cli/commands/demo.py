@@ -14,6 +14,7 @@ from raie.cli import errors
 from raie.cli.ui.log_options import column_options, option_words
 from raie.cli.ui.output import accent, faint, say
 from raie.errors import RaieError
+from raie.extras import require
 
 __all__ = ["demo"]
 
@@ -41,6 +42,7 @@ def demo(log: Path | None, folder: Path | None, **reading: str | bool | None) ->
       raie demo ratings.dat --folder movies
       raie demo games.csv --no-header --user-column 1 --item-column 2 --time-column 4
     """
+    require("engine")
     path = _fresh(folder)
     path.mkdir(parents=True, exist_ok=True)
     steps = _Steps(path)

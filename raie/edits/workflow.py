@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from raie.callbacks import OnNote, Progress, ignore_notes
+from raie.command_blobs import CommandBlobs
 from raie.edits.heartbeat import kept_alive
 from raie.edits.plan_summary import PlanSummary, summarize
 from raie.engine.bytes.stored_names import from_stored, to_stored
@@ -32,6 +33,7 @@ from raie.engine.model import ModelView, Settings
 from raie.engine.training.train_adapter import SHARED, TrainedRegion, train_regions
 from raie.engine.training.workers import foreseen
 from raie.errors import UsageError
+from raie.extras import require
 from raie.logs.known_ids import KnownIds, known_ids, require_known
 from raie.logs.log_reading import notes_of, read_later_log, require_past
 from raie.registry import Author, Content, Digest, Edit, RegionChange, Registry, Snapshot
@@ -67,6 +69,8 @@ def run_setup(
     Raises: EngineError for a log that cannot be used, and the setup is then closed; RegistryError when the model has
     a snapshot already, and StoreUnreachable before any training where the store does not keep what it is given.
     """
+    if settings.engine.backbone.kind == "causal_lm":
+        require("llm")
     interactions = read_log(log, **vars(settings.log))
     for line in notes_of(interactions):
         on_note(line)
@@ -110,7 +114,7 @@ def _finish_setup(
             # The same log and settings would fail again, so there is nothing to resume.
             registry.abort(model, number, Author(registry.edit(model, number).actor, str(error)))
             raise
-        content = _uploaded(registry, result.parts, None)
+        content = _uploaded(CommandBlobs(registry), result.parts, None)
     snapshot = registry.commit(model, number, content, _changes(result.facts), plain(result.report))
     shutil.rmtree(folder, ignore_errors=True)
     return snapshot
@@ -122,6 +126,7 @@ class PlannedEdit:
 
     Attributes:
         base: The snapshot that the edit would start from.
+        blobs: Those of the base that were read.
         log, until: The rows that it takes.
         drift: What it is confined to; None for all regions.
         known: What the base knows of the users and items of the new rows.
@@ -129,6 +134,7 @@ class PlannedEdit:
     """
 
     base: Snapshot
+    blobs: CommandBlobs
     log: Path
     until: str | None
     view: ModelView
@@ -185,7 +191,8 @@ def plan_edit(
     base = registry.head(model)
     if base is None:
         raise UsageError(f"model {model!r} has no snapshot to edit: run `raie setup` first")
-    view = open_view(registry, base, backbone_file)
+    blobs = CommandBlobs(registry)
+    view = ModelView(base.content, blobs.get, backbone_file)
     interactions = read_later_log(view, log, reading)
     end = end_time(interactions, until)
     require_past(interactions, end, log)
@@ -210,7 +217,7 @@ def plan_edit(
     facts |= {"known": known.kept(accepted=accept_new_ids)}
     if accept_new_ids:
         facts |= {"accepted_new_ids": True}
-    return PlannedEdit(base, log, until, view, interactions, prepared, drift, known, facts)
+    return PlannedEdit(base, blobs, log, until, view, interactions, prepared, drift, known, facts)
 
 
 def apply_edit(
@@ -225,7 +232,8 @@ def apply_edit(
     progress: Progress,
 ) -> tuple[int, Snapshot]:
     """Train what the plan touches and commit the next snapshot; returns the edit's number and the snapshot."""
-    digest = registry.put(plan.prepared.to_bytes())
+    blobs = plan.blobs.of_an_edit(registry)
+    (digest,) = blobs.put_all([plan.prepared.to_bytes()])
     edit = registry.begin(
         model,
         "edit",
@@ -242,7 +250,8 @@ def apply_edit(
         base=plan.base.id,
     )
     registry.record_checkpoint(model, edit.number, "prepared", {"blob": digest})
-    return edit.number, _train_and_commit(registry, model, edit, plan.view, plan.prepared, work, workers, progress)
+    snapshot = _train_and_commit(blobs, model, edit, plan.view, plan.prepared, work, workers, progress)
+    return edit.number, snapshot
 
 
 def resume_edit(
@@ -273,9 +282,10 @@ def resume_edit(
             )
         end = end_time(interactions, edit.parameters["until"])
         return _finish_setup(registry, model, number, interactions, end, settings, work, progress)
-    view = open_view(registry, registry.resolve(model, str(edit.base)), backbone_file)
-    prepared = PreparedEdit.from_bytes(registry.get(Digest(str(edit.plan_digest))))
-    return _train_and_commit(registry, model, edit, view, prepared, work, workers, progress)
+    blobs = CommandBlobs(registry)
+    view = ModelView(registry.resolve(model, str(edit.base)).content, blobs.get, backbone_file)
+    prepared = PreparedEdit.from_bytes(blobs.get(Digest(str(edit.plan_digest))))
+    return _train_and_commit(blobs, model, edit, view, prepared, work, workers, progress)
 
 
 def _require_backbone_file(settings: Settings, backbone_file: Path | None) -> None:
@@ -291,7 +301,7 @@ def _require_backbone_file(settings: Settings, backbone_file: Path | None) -> No
 
 
 def _train_and_commit(
-    registry: Registry,
+    blobs: CommandBlobs,
     model: str,
     edit: Edit,
     view: ModelView,
@@ -300,12 +310,12 @@ def _train_and_commit(
     workers: int,
     progress: Progress,
 ) -> Snapshot:
-    number, folder = edit.number, _folder(work, model, edit.number)
+    registry, number, folder = blobs.registry, edit.number, _folder(work, model, edit.number)
     with kept_alive(registry, model, number):
-        trained = _trained(registry, model, number, view, prepared, folder, workers, progress)
+        trained = _trained(blobs, model, number, view, prepared, folder, workers, progress)
         finished = finish_edit(view, prepared, list(trained.values()))
-        content = _uploaded(registry, finished.parts, view.content)  # type: ignore[arg-type]
-        candidate = ModelView(content, registry.get, view.backbone_file)
+        content = _uploaded(blobs, finished.parts, view.content)  # type: ignore[arg-type]
+        candidate = ModelView(content, blobs.get, view.backbone_file)
         progress("evaluating the candidate", 0, 1)
         report = impact(view, candidate, prepared, finished, trained).to_mapping()
         if "known" in edit.parameters:  # of an edit that an older raie began it is not known
@@ -317,7 +327,7 @@ def _train_and_commit(
 
 
 def _trained(
-    registry: Registry,
+    blobs: CommandBlobs,
     model: str,
     number: int,
     view: ModelView,
@@ -330,8 +340,8 @@ def _trained(
     if not prepared.plan.touched:
         return {}
     done = {
-        int(key.removeprefix("region ")): _recalled(registry, value)
-        for key, value in registry.checkpoints(model, number).items()
+        int(key.removeprefix("region ")): _recalled(blobs, value)
+        for key, value in blobs.registry.checkpoints(model, number).items()
         if key.startswith("region ")
     }
     together = view.settings.engine.edit.shared_epochs > 0
@@ -341,7 +351,9 @@ def _trained(
         progress(what, len(done), total)
         with closing(results):  # an interrupt in here stops the workers at once
             for result in results:
-                registry.record_checkpoint(model, number, f"region {result.region}", _remembered(registry, result))
+                blobs.registry.record_checkpoint(
+                    model, number, f"region {result.region}", _remembered(blobs, result)
+                )
                 done[result.region] = result
                 progress(what, len(done), total)
 
@@ -357,36 +369,40 @@ def _trained(
     return done
 
 
-def _remembered(registry: Registry, result: TrainedRegion) -> dict[str, Any]:
+def _remembered(blobs: CommandBlobs, result: TrainedRegion) -> dict[str, Any]:
     values = {name: value for name, value in asdict(result).items() if name != "blobs"}
     kept: dict[str, Any] = plain(to_stored("trained region", values))
-    return kept | {"blobs": {role: registry.put(data) for role, data in result.blobs.items()}}
+    digests = blobs.put_all(list(result.blobs.values()))
+    return kept | {"blobs": dict(zip(result.blobs, digests, strict=True))}
 
 
-def _recalled(registry: Registry, value: Mapping[str, Any]) -> TrainedRegion:
-    blobs = {role: registry.get(Digest(digest)) for role, digest in value["blobs"].items()}
+def _recalled(blobs: CommandBlobs, value: Mapping[str, Any]) -> TrainedRegion:
+    read = {role: blobs.get(Digest(digest)) for role, digest in value["blobs"].items()}
     measured = {
         when: {name: math.nan if number is None else number for name, number in value[when].items()}
         for when in ("before", "after")
     }
-    return TrainedRegion(**from_stored("trained region", {**value, **measured, "blobs": blobs}))
+    return TrainedRegion(**from_stored("trained region", {**value, **measured, "blobs": read}))
 
 
-def _uploaded(registry: Registry, parts: ContentParts, base: Content | None) -> Content:
-    """The content that the parts make of the base, every new blob in the store."""
-    put = registry.put
+def _uploaded(blobs: CommandBlobs, parts: ContentParts, base: Content | None) -> Content:
+    """The content that the parts make of the base, every new blob in the store, in one go."""
+    new = [*parts.backbone.values(), *parts.appended.values(), *parts.replaced.values()]
+    new += [data for entry in parts.regions.values() for data in entry.values()]
+    new += [] if parts.space is None else [parts.space]
+    digests = dict(zip(new, blobs.put_all(new), strict=True))
     shared = {} if base is None else dict(base.shared)
-    shared |= {role: (*shared.get(role, ()), put(data)) for role, data in parts.appended.items()}
-    shared |= {role: (put(data),) for role, data in parts.replaced.items()}
+    shared |= {role: (*shared.get(role, ()), digests[data]) for role, data in parts.appended.items()}
+    shared |= {role: (digests[data],) for role, data in parts.replaced.items()}
     regions = {} if base is None else dict(base.regions)
     regions |= {
-        region: {role: put(data) for role, data in entry.items()} for region, entry in parts.regions.items()
+        region: {role: digests[data] for role, data in entry.items()} for region, entry in parts.regions.items()
     }
     if base is not None:
         return Content(base.backbone, base.space, shared, regions)
     assert parts.space is not None, "a setup brings its routing space"
-    backbone = {role: put(data) for role, data in parts.backbone.items()}
-    return Content(backbone, put(parts.space), shared, regions)
+    backbone = {role: digests[data] for role, data in parts.backbone.items()}
+    return Content(backbone, digests[parts.space], shared, regions)
 
 
 def _changes(facts: Sequence[RegionFacts]) -> list[RegionChange]:

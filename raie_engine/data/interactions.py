@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raie.engine.arrays import first_appearance, stable_order
-from raie.engine.bytes.json import parse_json
 from raie.engine.data.catalogue import PAD, Catalogue
 from raie.engine.data.readers.columns import Columns
 from raie.engine.data.readers.delimited import Delimited
@@ -24,11 +23,11 @@ from raie.engine.data.readers.files import RawLog, Reading, read_raw
 from raie.engine.data.readers.ids import Codes
 from raie.engine.data.readers.timestamps import iso, parse_time
 from raie.engine.data.titles import read_titles, titles_beside
-from raie.engine.errors import DamagedArtifact, InputError
+from raie.engine.data.watermark import Watermark
+from raie.engine.errors import InputError
 
 __all__ = [
     "Interactions",
-    "Watermark",
     "between",
     "cut_time",
     "end_time",
@@ -85,7 +84,7 @@ def read_log(
     separator: str | None = None,
     header: bool = True,
 ) -> Interactions:
-    """Read a log of any known kind, as README's table lists them.
+    """Read a log of any known kind, as docs/configuration.md lists them.
 
     Args:
         path: the file.
@@ -259,42 +258,6 @@ def between(interactions: Interactions, after: int | None, until: int | None) ->
     stop = len(times) if until is None else int(np.searchsorted(times, until, side="right"))
     rows = slice(start, max(start, stop))
     return Interactions(interactions.user[rows], interactions.item[rows], times[rows], interactions.catalogue)
-
-
-@dataclass(frozen=True)
-class Watermark:
-    """How far a log has been consumed.
-
-    timestamp: everything up to and including it (epoch seconds UTC).  rows: how many rows that was at the time.
-    """
-
-    timestamp: int
-    rows: int
-
-    def to_bytes(self) -> bytes:
-        """Canonical JSON."""
-        return json.dumps({"rows": self.rows, "timestamp": self.timestamp}, separators=(",", ":")).encode()
-
-    @staticmethod
-    def from_bytes(data: bytes) -> Watermark:
-        """The inverse of `to_bytes`.
-
-        Args:
-            data: the stored bytes.
-
-        Returns:
-            The value that was stored.
-
-        Raises:
-            DamagedArtifact: for bytes that are no watermark.
-        """
-        values = parse_json(data, "a watermark")
-        try:
-            return Watermark(timestamp=int(values["timestamp"]), rows=int(values["rows"]))
-        except (ValueError, KeyError, TypeError) as error:
-            raise DamagedArtifact(
-                f"expected a watermark as JSON, found bytes that are not one: {error!r}"
-            ) from error
 
 
 def watermark(interactions: Interactions, until: int | None = None) -> Watermark:

@@ -20,9 +20,10 @@ from raie.engine.bytes.arrays import pack, unpack
 from raie.engine.bytes.stored_names import from_stored, to_stored
 from raie.engine.content import ContentParts, RegionFacts
 from raie.engine.data.catalogue import Catalogue
-from raie.engine.data.interactions import Interactions, Watermark, between, late_rows, watermark
+from raie.engine.data.interactions import Interactions, between, late_rows, watermark
 from raie.engine.data.readers.timestamps import iso
 from raie.engine.data.sampling import keep_sample
+from raie.engine.data.watermark import Watermark
 from raie.engine.data.windows import Windows, concatenate, cut_windows
 from raie.engine.edit.plan import EditPlan
 from raie.engine.edit.planner import apply_plan, make_plan, next_buffer, without

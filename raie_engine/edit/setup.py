@@ -16,9 +16,10 @@ from raie.engine.backbones import Backbone, load_backbone
 from raie.engine.config import EngineConfig
 from raie.engine.content import ContentParts, RegionFacts
 from raie.engine.data.catalogue import Catalogue
-from raie.engine.data.interactions import Interactions, Watermark, between, watermark
+from raie.engine.data.interactions import Interactions, between, watermark
 from raie.engine.data.known_ids import reference
 from raie.engine.data.sampling import SplitWindows, keep_sample, split_setup
+from raie.engine.data.watermark import Watermark
 from raie.engine.data.windows import Windows, cut_windows
 from raie.engine.errors import NothingToEdit, WrongBackbone
 from raie.engine.evaluation.metrics import mean_metrics, ranks

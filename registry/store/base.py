@@ -7,11 +7,11 @@ harmless and heals a damaged object. A store knows nothing of snapshots: what ma
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from raie.registry.errors import InvalidValue
+from raie.registry.errors import BlobCorrupt, BlobMissing, InvalidValue
 from raie.registry.values import Digest, check_digest
 
 __all__ = ["PROBE", "ArtifactStore", "StoredBlob", "blob_key", "digest_in", "record_folder", "record_name"]
@@ -41,12 +41,20 @@ class ArtifactStore(Protocol):
         """Stores the bytes durably and returns their digest; raises StoreFull."""
         ...
 
+    def put_all(self, data: Sequence[bytes]) -> list[Digest]:
+        """Stores many blobs, each as `put` does; their digests in the same order. Some may be there after an error."""
+        ...
+
     def get(self, digest: Digest) -> bytes:
         """The bytes, which have this digest; raises BlobMissing and BlobCorrupt."""
         ...
 
     def check(self, digest: Digest) -> int:
         """Reads the blob piece by piece; its size in bytes. Raises BlobMissing and BlobCorrupt, as `get` does."""
+        ...
+
+    def check_all(self, digests: Sequence[Digest]) -> dict[Digest, BlobMissing | BlobCorrupt]:
+        """Reads many blobs as `check` does; what is wrong with each that is not whole."""
         ...
 
     def exists(self, digest: Digest) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 from raie.registry.errors import BlobCorrupt, BlobMissing
 from raie.registry.values import Digest
 
-__all__ = ["Hashed", "corrupt", "missing", "verified"]
+__all__ = ["Hashed", "corrupt", "fault_of", "missing", "verified"]
 
 
 def verified(digest: Digest, data: bytes, where: str) -> bytes:
@@ -46,3 +47,12 @@ def missing(digest: Digest, where: str) -> BlobMissing:
     """The error for a blob that is not there."""
     message = f"Expected blob {digest} in {where}, found none; restore it from a backup or put it again"
     return BlobMissing(message, digest)
+
+
+def fault_of(check: Callable[[Digest], int], digest: Digest) -> BlobMissing | BlobCorrupt | None:
+    """What a store's check finds wrong with a blob; None for one that is whole."""
+    try:
+        check(digest)
+    except (BlobMissing, BlobCorrupt) as fault:
+        return fault
+    return None

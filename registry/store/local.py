@@ -6,17 +6,17 @@ import errno
 import os
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 from raie.registry.durable import sync_folder
-from raie.registry.errors import StoreFull, StoreUnreachable
+from raie.registry.errors import BlobCorrupt, BlobMissing, StoreFull, StoreUnreachable
 from raie.registry.failpoints import failpoint
 from raie.registry.store.base import PROBE, StoredBlob, blob_key, digest_in, record_folder, record_name
-from raie.registry.store.blob_bytes import Hashed, corrupt, missing, verified
+from raie.registry.store.blob_bytes import Hashed, corrupt, fault_of, missing, verified
 from raie.registry.values import Digest, digest_of
 
 __all__ = ["LocalStore"]
@@ -69,6 +69,10 @@ class LocalStore:
                         raise
         return digest
 
+    def put_all(self, data: Sequence[bytes]) -> list[Digest]:
+        """Stores many blobs, one after the other; raises StoreFull and StoreUnreachable."""
+        return [self.put(blob) for blob in data]
+
     def get(self, digest: Digest) -> bytes:
         """The bytes, which have this digest; raises BlobMissing, BlobCorrupt and StoreUnreachable."""
         with self._opened(digest) as file:
@@ -81,6 +85,11 @@ class LocalStore:
             while piece := file.read(_PIECE):
                 hashed.take(piece)
             return hashed.require(digest, str(self.root))
+
+    def check_all(self, digests: Sequence[Digest]) -> dict[Digest, BlobMissing | BlobCorrupt]:
+        """What is wrong with each blob that is not whole; raises StoreUnreachable."""
+        wrong = {digest: fault_of(self.check, digest) for digest in digests}
+        return {digest: fault for digest, fault in wrong.items() if fault is not None}
 
     def exists(self, digest: Digest) -> bool:
         """Whether a file has this digest's key."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
-from raie.registry.errors import StoreUnreachable
+from raie.registry.errors import BlobCorrupt, BlobMissing, StoreUnreachable
+from raie.registry.store.at_once import at_once
 from raie.registry.store.base import StoredBlob, blob_key, digest_in, record_folder, record_name
-from raie.registry.store.blob_bytes import Hashed, missing, verified
+from raie.registry.store.blob_bytes import Hashed, fault_of, missing, verified
 from raie.registry.store.s3_listing import relative_key
 from raie.registry.store.s3_objects import TIMEOUT_S, BytesSink, NoSuchObject, S3Objects, Sink
 from raie.registry.store.s3_probe import probe
@@ -73,6 +74,10 @@ class S3Store:
         self._objects.send(self._key(digest), data)
         return digest
 
+    def put_all(self, data: Sequence[bytes]) -> list[Digest]:
+        """Stores many blobs, several at once; raises StoreFull and StoreUnreachable."""
+        return at_once(self.put, data)
+
     def get(self, digest: Digest) -> bytes:
         """The bytes, which have this digest; raises BlobMissing, BlobCorrupt and StoreUnreachable."""
         return self._read(digest, partial(_Verified, digest, self._where))
@@ -80,6 +85,11 @@ class S3Store:
     def check(self, digest: Digest) -> int:
         """Reads the blob piece by piece; its size in bytes. Raises BlobMissing, BlobCorrupt and StoreUnreachable."""
         return self._read(digest, partial(_Checked, digest, self._where))
+
+    def check_all(self, digests: Sequence[Digest]) -> dict[Digest, BlobMissing | BlobCorrupt]:
+        """What is wrong with each blob that is not whole, several read at once; raises StoreUnreachable."""
+        wrong = at_once(partial(fault_of, self.check), digests)
+        return {digest: fault for digest, fault in zip(digests, wrong, strict=True) if fault is not None}
 
     def exists(self, digest: Digest) -> bool:
         """Whether an object has this digest's key."""

@@ -24,8 +24,9 @@ import torch
 from raie.engine.backbones import Contexts, ModelShape, SasRec, load_backbone
 from raie.engine.config import AdapterConfig, EngineConfig
 from raie.engine.data.catalogue import Catalogue
-from raie.engine.data.interactions import Watermark, cut_time, read_log
+from raie.engine.data.interactions import cut_time, read_log
 from raie.engine.data.readers.settings import LogSettings
+from raie.engine.data.watermark import Watermark
 from raie.engine.data.windows import Windows
 from raie.engine.edit.pipeline import PreparedEdit
 from raie.engine.edit.plan import EditPlan, Operation, region_summary

@@ -17,16 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raie.engine.data.catalogue import Catalogue
-from raie.engine.data.interactions import (
-    Interactions,
-    Watermark,
-    between,
-    cut_time,
-    late_rows,
-    read_log,
-    watermark,
-)
+from raie.engine.data.interactions import Interactions, between, cut_time, late_rows, read_log, watermark
 from raie.engine.data.readers.columns import Columns
+from raie.engine.data.watermark import Watermark
 from raie.engine.errors import DamagedArtifact, InputError, UnknownItem
 
 # user, item, rating, timestamp; not in time order, with one tie (rows 2 and 4) and a repeat visit.

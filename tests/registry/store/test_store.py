@@ -44,6 +44,22 @@ def test_what_was_put_comes_back_bit_for_bit(store: ArtifactStore, data: bytes) 
     assert store.get(digest) == data
 
 
+def test_many_blobs_are_put_and_checked_at_once_and_each_that_is_not_whole_is_named(store: ArtifactStore) -> None:
+    data = [f"blob {number}".encode() for number in range(20)]
+    digests = store.put_all(data)
+    assert digests == [digest_of(blob) for blob in data]
+    assert [store.get(digest) for digest in digests] == data
+    assert store.check_all(digests) == {}
+    absent = Digest("0" * 64)
+    store.delete(digests[3])
+    faults = store.check_all([*digests, absent])
+    assert {digest: type(fault) for digest, fault in faults.items()} == {
+        digests[3]: BlobMissing,
+        absent: BlobMissing,
+    }
+    assert store.put_all([]) == []
+
+
 def test_a_record_lies_beside_the_blobs_and_is_none_of_them(store: ArtifactStore) -> None:
     store.put(HELLO)
     for name in ("audit/0a/1-b.json", "audit/0a/2-c.json", "audit/0b/1-b.json", "audit/0a/1-b.json"):
