@@ -20,6 +20,7 @@ FOLDERS = ("raie", "registry", "raie_engine", "migrations", "cli", "tests", "doc
 FILES = ("README.md", "CHANGELOG.md", "Makefile", "pyproject.toml")
 
 WHOLE = dict.fromkeys(("found", "one", "each", "other", "word"), "the name of the thing") | {
+    "- `--anchor` is `--checkpoint` and `gc --strays` is `--orphans`; the old names work for one version, with a note. Help, messages, tables and documents use": "the old names, where the new ones are announced",
     "place": "path, index, slot or target",
     "told": "the name of the thing",
     "waits": "the name of the thing",
