@@ -2,7 +2,7 @@
 
     raie log | python docs/terminal_picture.py 'raie log' > docs/images/log.svg
 
-with colours kept, as `script -qec 'raie log' /dev/null` keeps them. Every run of one colour stands at its own place,
+with colours kept, as `script -qec 'raie log' /dev/null` keeps them. Every run of one colour stands at its own index,
 so columns stay aligned in any fixed-width font.
 """
 
@@ -53,14 +53,14 @@ def picture(command: str, shown: str) -> str:
 
 def _runs(line: str) -> list[tuple[str, str]]:
     """(classes, text) of one line."""
-    found, style = [], ""
-    for place, part in enumerate(_ESCAPE.split(line.replace("\r", ""))):
-        if place % 2 == 0:
-            found.append((style, part))
+    runs, style = [], ""
+    for index, part in enumerate(_ESCAPE.split(line.replace("\r", ""))):
+        if index % 2 == 0:
+            runs.append((style, part))
         else:
             codes = [_NAMES[code] for code in part.split(";") if code in _NAMES]
             style = " ".join([style, *codes]).strip() if codes else ""
-    return [(style, text) for style, text in found if text]
+    return [(style, text) for style, text in runs if text]
 
 
 def _folded(line: list[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
@@ -87,11 +87,11 @@ def _part(line: list[tuple[str, str]], start: int, stop: int) -> Iterator[tuple[
 def _text(line: list[tuple[str, str]], y: int) -> str:
     spans, at = [], 0
     for style, text in line:
-        for word in re.finditer(r"\S+(?: \S+)*", text):
-            x = _EDGE + (at + word.start()) * _ADVANCE
-            stretch = f'x="{x:.1f}" textLength="{len(word[0]) * _ADVANCE:.1f}"'
+        for phrase in re.finditer(r"\S+(?: \S+)*", text):
+            x = _EDGE + (at + phrase.start()) * _ADVANCE
+            stretch = f'x="{x:.1f}" textLength="{len(phrase[0]) * _ADVANCE:.1f}"'
             about = f' class="{style}"' if style else ""
-            spans.append(f"<tspan {stretch}{about}>{escape(word[0], quote=False)}</tspan>")
+            spans.append(f"<tspan {stretch}{about}>{escape(phrase[0], quote=False)}</tspan>")
         at += len(text)
     return f'  <text y="{y}">{"".join(spans)}</text>'
 

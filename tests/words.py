@@ -20,7 +20,6 @@ FOLDERS = ("raie", "registry", "raie_engine", "migrations", "cli", "tests", "doc
 FILES = ("README.md", "CHANGELOG.md", "Makefile", "pyproject.toml")
 
 WHOLE = dict.fromkeys(("found", "one", "each", "other", "word"), "the name of the thing") | {
-    "- `--anchor` is `--checkpoint` and `gc --strays` is `--orphans`; the old names work for one version, with a note. Help, messages, tables and documents use": "the old names, where the new ones are announced",
     "place": "path, index, slot or target",
     "told": "the name of the thing",
     "waits": "the name of the thing",
@@ -87,6 +86,7 @@ KEPT: dict[str, str] = dict.fromkeys(
     ),
     _STORED,
 ) | {
+    "- `--anchor` is `--checkpoint`, `gc --strays` is `--orphans`; old names work for one version.": "names old options",
     "def __eq__(self, other: object) -> bool:": "the name in Python's data model",
     '"strategy state": {"item transition counts": "what followed what"},': "a key in the work folders of comparisons",
     '"slice": {"held_out": "judging"},': "a key in the JSON of comparisons",
