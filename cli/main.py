@@ -34,8 +34,8 @@ _DATA = _group(
     "Inspect interaction logs, or generate one.",
     ("raie data describe ratings.dat", "raie data synth log.csv"),
     {
-        "describe": ("data:describe", "Describe a log, and warn of what will go wrong with it."),
-        "synth": ("data:synth", "Generate a drifting log whose ground truth is known."),
+        "describe": ("start.data:describe", "Describe a log, and warn of what will go wrong with it."),
+        "synth": ("start.data:synth", "Generate a drifting log whose ground truth is known."),
     },
 )
 _EDIT = _group(
@@ -43,13 +43,13 @@ _EDIT = _group(
     "Plan, apply and inspect edits.",
     ("raie edit plan new.csv", "raie edit apply new.csv", "raie edit show 3"),
     {
-        "plan": ("edit_apply:plan", "Show what an edit would do, region by region."),
-        "apply": ("edit_apply:apply", "Train the touched regions and commit a new snapshot."),
-        "resume": ("edit_apply:resume", "Finish an edit or a setup that was interrupted."),
-        "list": ("edit_list:list_edits", "List the edits, newest first."),
-        "show": ("edit_list:show", "Show one edit: who, why, and what it did to each region."),
-        "diff": ("edit_list:diff", "Compare two snapshots, or an edit with its base."),
-        "abort": ("edit_list:abort", "Close a running or abandoned edit without a result."),
+        "plan": ("change.edit_apply:plan", "Show what an edit would do, region by region."),
+        "apply": ("change.edit_apply:apply", "Train the touched regions and commit a new snapshot."),
+        "resume": ("change.edit_apply:resume", "Finish an edit or a setup that was interrupted."),
+        "list": ("change.edit_list:list_edits", "List the edits, newest first."),
+        "show": ("change.edit_list:show", "Show one edit: who, why, and what it did to each region."),
+        "diff": ("change.edit_list:diff", "Compare two snapshots, or an edit with its base."),
+        "abort": ("change.edit_list:abort", "Close a running or abandoned edit without a result."),
     },
 )
 _ALIAS = _group(
@@ -139,10 +139,10 @@ _MLFLOW = _group(
 
 _SECTIONS: Mapping[str, Section] = {
     "Start": {
-        "demo": ("demo:demo", "Run every step, from a log to a rollback, in a new workspace."),
+        "demo": ("start.demo:demo", "Run every step, from a log to a rollback, in a new workspace."),
         "init": ("start.init:init", "Make a workspace: raie.toml, a database and a blob store."),
         "data": _DATA,
-        "setup": ("setup:setup", "Train the backbone, fit the regions, commit the first snapshot."),
+        "setup": ("start.setup:setup", "Train the backbone, fit the regions, commit the first snapshot."),
     },
     "Change": {
         "edit": _EDIT,
@@ -155,10 +155,10 @@ _SECTIONS: Mapping[str, Section] = {
         "lineage": ("look.lineage:lineage", "Show what a snapshot consists of, and where each part came from."),
         "regions": _REGIONS,
         "alias": _ALIAS,
-        "evaluate": ("evaluate:evaluate", "Evaluate a snapshot on a log."),
-        "drift": ("drift:drift", "Show which regions drift, and whether an edit is worth it."),
-        "compare": ("compare:compare", "Compare strategies over several edits of a log."),
-        "recommend": ("evaluate:recommend", "Recommend items to users of a log."),
+        "evaluate": ("look.evaluate:evaluate", "Evaluate a snapshot on a log."),
+        "drift": ("look.drift:drift", "Show which regions drift, and whether an edit is worth it."),
+        "compare": ("look.compare:compare", "Compare strategies over several edits of a log."),
+        "recommend": ("look.evaluate:recommend", "Recommend items to users of a log."),
     },
     "Trust": {
         "policy": _POLICY,

@@ -10,6 +10,7 @@ from pathlib import Path
 from raie.chain_head import publish_chain_head
 from raie.configuration.database_url import without_password
 from raie.errors import UsageError
+from raie.extras import require
 from raie.output_files import require_free, whole_file
 from raie.registry.db.shown_url import shown
 from raie.upkeep import claim, upgrade_schema
@@ -105,9 +106,17 @@ def _refuse_password(database: str | None) -> None:
         )
 
 
+def _require_drivers(workspace: Workspace) -> None:
+    """Check that what the database and the store are reached with is installed; raises MissingExtra."""
+    if workspace.database.startswith(("postgres://", "postgresql")):
+        require("postgres")
+    if workspace.store.startswith("s3://"):
+        require("s3")
+
+
 def _make(workspace: Workspace, on_warning: Callable[[str], None]) -> str | None:
     """Make the database and the store; return the database's revision."""
-    workspace.require_drivers()
+    _require_drivers(workspace)
     own = workspace.folder / ".raie"
     if not own.exists():
         own.mkdir(parents=True)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from raie.callbacks import OnNote, Progress, ignore_notes, ignore_progress
 from raie.configuration.settings import Setting
 from raie.errors import UsageError, WorkspaceError
-from raie.extras import require
 
 if TYPE_CHECKING:
     from raie.compare import ComparisonOptions
@@ -72,16 +71,6 @@ class Workspace:
     def work(self) -> Path:
         """The folder for what an edit computes before it is committed; it may be deleted when no edit runs."""
         return self.folder / ".raie" / "work"
-
-    def require_drivers(self) -> None:
-        """Check that what the database and the store are reached with is installed, before anything is made there.
-
-        Raises: MissingExtra.
-        """
-        if self.database.startswith(("postgres://", "postgresql")):
-            require("postgres")
-        if self.store.startswith("s3://"):
-            require("s3")
 
     def registry(self) -> Registry:
         """Open the registry of this workspace.

@@ -10,12 +10,13 @@ import math
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Any
-
-from jinja2 import Environment, StrictUndefined, Template
+from typing import TYPE_CHECKING, Any
 
 from raie.registry.states import RegionAction
 from raie.registry.times import iso
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 __all__ = ["lineage_page"]
 
@@ -59,6 +60,9 @@ def lineage_page(model: str, payload: Payload) -> str:
 @cache
 def _template() -> Template:
     """The page with its holes, compiled once in a process; a name that it has and nobody gives is an error."""
+    # Whoever only asks how far MLflow is behind renders nothing.
+    from jinja2 import Environment, StrictUndefined
+
     pages = Environment(autoescape=True, trim_blocks=True, undefined=StrictUndefined)
     pages.filters |= {"degrees": _degrees, "hue": _hue, "iso": iso}
     return pages.from_string(files(__package__).joinpath("lineage_page.html").read_text(encoding="utf-8"))

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from raie import edits, migrations
+from raie import migrations
 from raie.command_blobs import CommandBlobs
-from raie.edits import apply_edit, planned, run_setup
+from raie.edits import workflow
+from raie.edits.workflow import apply_edit, plan_edit, run_setup
 from raie.engine.config import BackboneConfig, EditConfig, EngineConfig, RegionConfig
 from raie.engine.data.readers.settings import LogSettings
 from raie.engine.data.synthetic import SyntheticConfig, drifting_log, write_csv
@@ -79,19 +80,19 @@ def test_an_edit_blob_by_blob_and_in_one_go(store_url: str, disk: Path, monkeypa
     ids = set[str]()
     for round_number in range(ROUNDS):
         for how, blobs in (("blob by blob", BlobByBlob), ("in one go", CommandBlobs)):
-            place = disk / f"{how}-{round_number}".replace(" ", "-")
-            place.mkdir()
-            migrations.upgrade(f"sqlite:///{place}/registry.db")
-            url = f"{store_url}/{place.name}" if store_url.startswith("s3:") else str(place / "store")
-            registry = Registry.open(f"sqlite:///{place}/registry.db", url)
-            run_setup(registry, MODEL, log, "0.5", Settings(ENGINE, LogSettings()), work=place, **names)
+            folder = disk / f"{how}-{round_number}".replace(" ", "-")
+            folder.mkdir()
+            migrations.upgrade(f"sqlite:///{folder}/registry.db")
+            url = f"{store_url}/{folder.name}" if store_url.startswith("s3:") else str(folder / "store")
+            registry = Registry.open(f"sqlite:///{folder}/registry.db", url)
+            run_setup(registry, MODEL, log, "0.5", Settings(ENGINE, LogSettings()), work=folder, **names)
             calls, requests = Counter[str](), Counter[str]()
             counting_requests(registry.store, requests)
-            monkeypatch.setattr(edits, "CommandBlobs", blobs)
+            monkeypatch.setattr(workflow, "CommandBlobs", blobs)
             counted = replace(registry, store=Counted(registry.store, calls))  # type: ignore[arg-type]
             begun = time.perf_counter()
-            plan = planned(counted, MODEL, log, "0.8", None)
-            _, snapshot = apply_edit(counted, MODEL, plan, log, "0.8", work=place, workers=1, **names)
+            plan = plan_edit(counted, MODEL, log, "0.8", None)
+            _, snapshot = apply_edit(counted, MODEL, plan, work=folder, workers=1, **names)
             made.setdefault(how, []).append((calls.total(), requests.total(), time.perf_counter() - begun))
             ids.add(snapshot.id)
             print(f"\n{how}: {dict(calls)} {dict(requests)}", end="")

@@ -11,7 +11,7 @@ import time
 import pytest
 from sqlalchemy import text
 
-from raie import heartbeat
+from raie.edits import heartbeat
 from raie.registry import Author, Registry
 from raie.registry.leases import EDIT_LEASE_S
 from raie.workspace import Workspace

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from raie.migrations import upgrade
-from raie.workspace import draft, find
+from raie.workspace_file import draft, find
 from tests.cli import history
 from tests.packaging.conftest import ROOT, Installed
 

@@ -22,7 +22,8 @@ from raie import extras
 from raie.cli.reference import commands
 from raie.errors import MissingExtra
 from raie.migrations import upgrade
-from raie.workspace import draft, find
+from raie.registry import Author
+from raie.workspace_file import draft, find
 from tests.cli import history
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,7 +103,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     opened = find(folder)
     upgrade(opened.database)
     history.make(opened.registry())
-    opened.registry().begin(history.MODEL, "edit", seed=1, actor="ada")
+    opened.registry().begin(history.MODEL, "edit", seed=1, author=Author("ada"))
     (folder / "log.csv").write_text("user_id,item_id,timestamp\n1,2,3\n", encoding="utf-8")
     return top
 

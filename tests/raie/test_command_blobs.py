@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from raie.command_blobs import CommandBlobs
-from raie.edits import apply_edit, planned, run_setup
+from raie.edits.workflow import apply_edit, plan_edit, run_setup
 from raie.engine.config import BackboneConfig, EditConfig, EngineConfig, RegionConfig
 from raie.engine.data.readers.settings import LogSettings
 from raie.engine.data.synthetic import SyntheticConfig, drifting_log, write_csv
@@ -57,20 +57,20 @@ def test_an_edit_puts_and_reads_no_blob_twice_and_records_each_region_once_its_b
     run_setup(registry, MODEL, log, "0.5", Settings(engine, LogSettings()), **names)
     stored = {blob.digest for blob in registry.store.iterate()}
     recorded: list[str] = []
-    record_part = Registry.record_part
+    record_checkpoint = Registry.record_checkpoint
 
     def recording(self: Registry, model: str, number: int, key: str, value: Any) -> None:
         there = {blob.digest for blob in registry.store.iterate()}
         assert set(value.get("blobs", {}).values()) <= there
         recorded.append(key)
-        record_part(self, model, number, key, value)
+        record_checkpoint(self, model, number, key, value)
 
-    monkeypatch.setattr(Registry, "record_part", recording)
+    monkeypatch.setattr(Registry, "record_checkpoint", recording)
     spy = Spy(monkeypatch)
-    plan = planned(registry, MODEL, log, "0.8", None)
+    plan = plan_edit(registry, MODEL, log, "0.8", None)
     # As the command line does: the registry that applies the plan is not the object that made it.
     another = Registry.open(str(registry.engine.url), str(registry.store.top))  # type: ignore[attr-defined]
-    apply_edit(another, MODEL, plan, log, "0.8", workers=1, **names)
+    apply_edit(another, MODEL, plan, workers=1, **names)
     assert set(recorded) == {
         "prepared",
         "region -1",

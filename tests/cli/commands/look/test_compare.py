@@ -142,7 +142,7 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kept:
     monkeypatch.setattr(
         "raie.compare.run", lambda course, settings, chosen, seeds, work, **options: ran.append((work, course))
     )
-    monkeypatch.setattr("raie.compare.outcome", lambda *values, **names: None)
+    monkeypatch.setattr("raie.compare.comparison_result", lambda *values, **names: None)
 
     def place(backbone: str, title: str | None = None) -> tuple[Path, Any]:
         text = f"{draft(None, None, None)}[engine.backbone]\n{backbone}"
