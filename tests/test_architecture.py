@@ -113,13 +113,13 @@ def test_planning_an_edit_needs_numbers_and_tables_only() -> None:
 def _with_what_they_import(modules: set[str]) -> set[str]:
     """The modules and, step by step, every module of this project that one of them imports."""
     trees = {_dotted(path.as_posix()): tree for path, tree in TREES.items()}
-    found, new = set(modules), set(modules)
+    seen, new = set(modules), set(modules)
     while new:
         new = {
             name for module in new if module in trees for name, _ in imports(trees[module]) if name in trees
-        } - found
-        found |= new
-    return found
+        } - seen
+        seen |= new
+    return seen
 
 
 def _dotted(path: str) -> str:
@@ -130,8 +130,8 @@ def _dotted(path: str) -> str:
 
 def test_importing_a_command_imports_no_heavy_library() -> None:
     heavy = {"torch", "mlflow", "transformers", "peft", "boto3", "alembic"}
-    found = [f"{p}: {n}" for p, t in TREES.items() if p.parts[0] == "cli" for n in at_import(t) if top(n) in heavy]
-    assert found == []
+    seen = [f"{p}: {n}" for p, t in TREES.items() if p.parts[0] == "cli" for n in at_import(t) if top(n) in heavy]
+    assert seen == []
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
@@ -166,9 +166,9 @@ def _defined(node: ast.stmt) -> set[str]:
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
 def test_no_name_is_one_that_says_nothing(path: Path) -> None:
-    words = [(word, where) for name, where in _names(TREES[path]) for word in _words(name)]
-    words += [(word, 0) for word in _words(path.stem)]
-    assert [f"{path}:{where} {word}" for word, where in words if word in FORBIDDEN_WORDS] == []
+    words = [(term, where) for name, where in _names(TREES[path]) for term in _words(name)]
+    words += [(term, 0) for term in _words(path.stem)]
+    assert [f"{path}:{where} {term}" for term, where in words if term in FORBIDDEN_WORDS] == []
 
 
 def _names(tree: ast.AST) -> Iterator[tuple[str, int]]:

@@ -29,7 +29,7 @@ COMMANDS, CONFIGURATION, GUARANTEES = (
     ROOT / "docs" / f"{name}.md" for name in ("commands", "configuration", "guarantees")
 )
 # In the order in which a reader meets them: the later pages go on in the README's workspace.
-TOLD = [
+PRINTED = [
     README,
     COMMANDS,
     CONFIGURATION,
@@ -39,7 +39,7 @@ TOLD = [
         for name in ("method", "compare", "registry", "operating", "trust", "backbones")
     ),
 ]
-PAGES = sorted({*TOLD, *ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")})
+PAGES = sorted({*PRINTED, *ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")})
 PICTURES = sorted((ROOT / "docs").rglob("*.svg"))
 TREE = {context.command_path: command for command, context in commands()}
 GROUPS = {path for path, command in TREE.items() if isinstance(command, click.Group)}
@@ -83,8 +83,8 @@ class Block:
 
 
 def blocks(page: Path, *languages: str) -> list[Block]:
-    found = _BLOCK.findall(page.read_text(encoding="utf-8"))
-    return [Block(page, language, text) for language, text in found if language in languages]
+    seen = _BLOCK.findall(page.read_text(encoding="utf-8"))
+    return [Block(page, language, text) for language, text in seen if language in languages]
 
 
 def prose(page: Path) -> str:
@@ -133,7 +133,7 @@ class Reader:
                 return _known_to_mlflow(rest)
             case ["raie", *rest]:
                 return self.raie(rest)
-        raise AssertionError(f"nobody told this test how to check {shlex.join(words)!r}")
+        raise AssertionError(f"this test does not know how to check {shlex.join(words)!r}")
 
     def raie(self, words: list[str]) -> int:
         """Run a raie command: in this process, with a small log, a small model and one worker."""
@@ -143,8 +143,8 @@ class Reader:
             return subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=120).returncode
         code = main.run([*words, "--workers", "1"] if "apply" in words else words)
         if "init" in words:
-            place = Path(words[1] if words[0] == "--workspace" else ".") / FILE_NAME
-            place.write_text(place.read_text(encoding="utf-8") + ENGINE, encoding="utf-8")
+            spot = Path(words[1] if words[0] == "--workspace" else ".") / FILE_NAME
+            spot.write_text(spot.read_text(encoding="utf-8") + ENGINE, encoding="utf-8")
         if words[:2] == ["data", "synth"]:
             write_csv(drifting_log(LOG), Path(words[2]))
         return code
@@ -152,11 +152,11 @@ class Reader:
 
 def _known_to_mlflow(words: list[str]) -> int:
     """Check a command of MLflow's own against its help; a server would run for ever."""
-    path = words[: next(place for place, word in enumerate(words) if word.startswith("--"))]
+    path = words[: next(spot for spot, term in enumerate(words) if term.startswith("--"))]
     environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
     command = [sys.executable, "-m", "mlflow", *path, "--help"]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
-    unknown = [word for word in words if word.startswith("--") and word not in ran.stdout]
+    unknown = [term for term in words if term.startswith("--") and term not in ran.stdout]
     assert unknown == [], f"mlflow {' '.join(path)} does not know {unknown}"
     return ran.returncode
 
@@ -174,7 +174,7 @@ def test_whoever_types_what_the_pages_say_meets_no_error(
         "https://s3.example.org": os.environ["AWS_ENDPOINT_URL"],
     }
     reader = Reader(monkeypatch, stand_ins)
-    for page in TOLD:
+    for page in PRINTED:
         for block in blocks(page, "console", "sh"):
             reader.follow(block)
         for block in blocks(page, "python"):
@@ -190,23 +190,23 @@ def command_lines(page: Path) -> Iterator[list[str]]:
 
 def known_options(path: str) -> set[str]:
     """The options of a command and of the groups above it."""
-    found = {"-h", "--help"}
+    seen = {"-h", "--help"}
     while path:
-        found |= {name for option in TREE[path].params for name in (*option.opts, *option.secondary_opts)}
+        seen |= {name for option in TREE[path].params for name in (*option.opts, *option.secondary_opts)}
         path = path.rpartition(" ")[0]
-    return found
+    return seen
 
 
-@pytest.mark.parametrize("page", TOLD, ids=relative)
+@pytest.mark.parametrize("page", PRINTED, ids=relative)
 def test_every_command_and_option_that_a_page_names_exists(page: Path) -> None:
     wrong = []
     for words in command_lines(page):
         path = "raie"
-        for word in words:
-            if path in GROUPS and f"{path} {word}" in TREE:
-                path = f"{path} {word}"
+        for term in words:
+            if path in GROUPS and f"{path} {term}" in TREE:
+                path = f"{path} {term}"
         known = known_options(path)
-        options = [word for word in words if word.startswith("-") and not re.fullmatch(r"-[0-9.]+", word)]
+        options = [term for term in words if term.startswith("-") and not re.fullmatch(r"-[0-9.]+", term)]
         wrong += [f"{path} {option}" for option in options if option not in known]
         if path in GROUPS and path != "raie":
             wrong.append(f"{' '.join(words)}: no such command")
@@ -217,8 +217,8 @@ def test_every_command_and_option_that_a_page_names_exists(page: Path) -> None:
 
 
 def test_the_page_of_commands_names_each_once() -> None:
-    told = [f"raie {name}" for name in re.findall(r"`raie ([a-z ]+)`", _section(COMMANDS, "Commands"))]
-    assert sorted(told) == sorted(set(TREE) - GROUPS)
+    message = [f"raie {name}" for name in re.findall(r"`raie ([a-z ]+)`", _section(COMMANDS, "Commands"))]
+    assert sorted(message) == sorted(set(TREE) - GROUPS)
 
 
 # --- Tables
@@ -226,9 +226,9 @@ def test_the_page_of_commands_names_each_once() -> None:
 
 def _section(page: Path, title: str) -> str:
     text = page.read_text(encoding="utf-8")
-    found = re.search(rf"^#+ {re.escape(title)}$(.*?)(?=^#+ |\Z)", text, re.MULTILINE | re.DOTALL)
-    assert found, f"{relative(page)} has no section {title!r}"
-    return found[1]
+    seen = re.search(rf"^#+ {re.escape(title)}$(.*?)(?=^#+ |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert seen, f"{relative(page)} has no section {title!r}"
+    return seen[1]
 
 
 def test_the_page_of_the_configuration_has_every_option_with_its_value() -> None:
@@ -238,16 +238,16 @@ def test_the_page_of_the_configuration_has_every_option_with_its_value() -> None
     assert types, "whole numbers stay whole numbers"
 
 
-@pytest.mark.parametrize("page", TOLD, ids=relative)
+@pytest.mark.parametrize("page", PRINTED, ids=relative)
 def test_every_piece_of_a_raie_toml_can_be_read(page: Path, tmp_path: Path) -> None:
     for block in blocks(page, "toml"):
         workspace_file.parse(block.text, tmp_path / FILE_NAME)
 
 
 def test_the_exit_codes_are_those_of_the_program() -> None:
-    told = {int(code) for code in re.findall(r"^\| (\d+) \|", _section(COMMANDS, "Exit codes"), re.MULTILINE)}
+    message = {int(code) for code in re.findall(r"^\| (\d+) \|", _section(COMMANDS, "Exit codes"), re.MULTILINE)}
     codes = {value for name, value in vars(errors).items() if name.isupper() and isinstance(value, int)}
-    assert told == codes - {errors.TERMINATED}
+    assert message == codes - {errors.TERMINATED}
     for line in re.findall(r"^ +\d+  (.+)$", main.raie.get_help(click.Context(main.raie)), re.MULTILINE):
         assert line in COMMANDS.read_text(encoding="utf-8"), line
 
@@ -256,16 +256,18 @@ def test_every_error_of_the_registry_is_told_with_its_code() -> None:
     rows = re.findall(
         r"^\| (\d) \| (.+?) \|", _section(ROOT / "docs" / "registry.md", "Errors, and what to do"), re.M
     )
-    told = {name: int(code) for code, cell in rows for name in re.findall(r"`(\w+)`", cell)}
+    message = {name: int(code) for code, names in rows for name in re.findall(r"`(\w+)`", names)}
     kinds = (getattr(registry_errors, name) for name in registry_errors.__all__)
     inner = {registry_errors.RegistryError, registry_errors.StoreError, registry_errors.Conflict}
-    assert told == {kind.__name__: errors.exit_code(kind.__new__(kind)) for kind in kinds if kind not in inner}
+    assert message == {kind.__name__: errors.exit_code(kind.__new__(kind)) for kind in kinds if kind not in inner}
 
 
 def test_every_variable_of_the_help_is_told_and_no_other() -> None:
     page = _section(ROOT / "docs" / "operating.md", "Environment")
-    told = set(re.findall(r"`(RAIE_\w+|NO_COLOR)", page))
-    assert told == set(re.findall(r"^ +(RAIE_\w+|NO_COLOR)", main.raie.get_help(click.Context(main.raie)), re.M))
+    message = set(re.findall(r"`(RAIE_\w+|NO_COLOR)", page))
+    assert message == set(
+        re.findall(r"^ +(RAIE_\w+|NO_COLOR)", main.raie.get_help(click.Context(main.raie)), re.M)
+    )
 
 
 def test_every_guarantee_names_a_test_that_is_there() -> None:
@@ -294,9 +296,9 @@ def test_every_link_leads_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
         if target.startswith("https://"):
             continue
-        name, _, anchor = target.partition("#")
+        name, _, fragment = target.partition("#")
         file = (page.parent / name).resolve() if name else page
-        if not file.is_file() or (anchor and anchor not in anchors(file)):
+        if not file.is_file() or (fragment and fragment not in anchors(file)):
             broken.append(target)
     assert broken == []
 
@@ -310,9 +312,9 @@ def test_no_page_names_somebodys_machine_or_a_package_registry(page: Path) -> No
 
 
 def test_every_picture_is_shown_and_says_what_it_shows() -> None:
-    shown = {(page.parent / target).resolve() for page in TOLD for _, target in _pictures(page)}
+    shown = {(page.parent / target).resolve() for page in PRINTED for _, target in _pictures(page)}
     assert shown == set(PICTURES)
-    assert all(words for page in TOLD for words, _ in _pictures(page))
+    assert all(words for page in PRINTED for words, _ in _pictures(page))
 
 
 def _pictures(page: Path) -> list[tuple[str, str]]:

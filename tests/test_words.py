@@ -6,13 +6,8 @@ import pytest
 
 from tests.words import FILES, FOLDERS, KEPT, ROOT, hits_in
 
-CLEAN = ("tests/cli/ui",)
-"""Parts of folders that are not clean as a whole yet."""
-NOT_YET = ("raie_engine", "tests", "docs", "README.md", "CHANGELOG.md")
-"""Folders and files that still hold some. A name leaves this list when it is clean, and never comes back."""
 
-
-@pytest.mark.parametrize("name", [*CLEAN, *(name for name in (*FOLDERS, *FILES) if name not in NOT_YET)])
+@pytest.mark.parametrize("name", [*FOLDERS, *FILES])
 def test_no_word_stands_here_that_has_a_better_one(name: str) -> None:
     assert hits_in(name) == []
 

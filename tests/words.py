@@ -86,6 +86,10 @@ KEPT: dict[str, str] = dict.fromkeys(
     ),
     _STORED,
 ) | {
+    'assert set(ran.json["models"]["never edited"]["set-up"].values()) == {None}': "a stored word or a key of JSON",
+    "assert re.search(rf\"^{name} .*{model['set-up']['Recall@10']:.4f}\", text, re.MULTILINE)": "a stored word or a key of JSON",  # noqa: E501
+    '"judged",': "a stored word or a key of JSON",
+    'assert kinds == ["rollback", "rollback", "compose", "rollback", "edit", "compose", "edit", "edit", "setup"]': "a stored word or a key of JSON",  # noqa: E501
     "- `--anchor` is `--checkpoint`, `gc --strays` is `--orphans`; old names work for one version.": "names old options",
     "def __eq__(self, other: object) -> bool:": "the name in Python's data model",
     '"strategy state": {"item transition counts": "what followed what"},': "a key in the work folders of comparisons",

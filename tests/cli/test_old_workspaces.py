@@ -49,7 +49,7 @@ def test_a_workspace_of_an_earlier_version_serves_the_same_bits_once_upgraded(ol
     exact = same_machine(expected.pop("made_on"))
     assert sorted(expected) == ["edit:1", "production"]
     for ref, before in expected.items():
-        users = [word for entry in before["recommendations"] for word in ("--user", entry["user"])]
+        users = [term for entry in before["recommendations"] for term in ("--user", entry["user"])]
         ran = raie("recommend", "log.csv", *users, "--top", "10", "--ref", ref, "--json")
         assert ran.code == 0, ran.err
         assert items(ran.json) == items(before)

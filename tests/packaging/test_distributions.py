@@ -21,12 +21,12 @@ PACKAGING = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 def packages() -> dict[str, str]:
     """Every folder with Python in it that is to be installed -> the name under which it is."""
-    found = {}
+    seen = {}
     for name, top in PACKAGING["package-dir"].items():
         for file in (ROOT / top).rglob("*.py"):
             parts = file.parent.relative_to(ROOT / top).parts
-            found[file.parent.relative_to(ROOT).as_posix()] = ".".join((name, *parts))
-    return found
+            seen[file.parent.relative_to(ROOT).as_posix()] = ".".join((name, *parts))
+    return seen
 
 
 def test_every_folder_of_modules_is_packaged() -> None:

@@ -38,8 +38,8 @@ def test_a_comparison_is_shown_and_written_and_goes_on_without_training_again(co
     for name in ("RAIE", "global LoRA [adapter.rank=2]", "popularity", "never edit"):
         assert name in ran.out
         assert f"| {name} |" in (out / "comparison.md").read_text()
-    for word in ("Adapting: ", "Keeping: ", "Cost of an edit", "BWT: what later edits did", "seconds of one core"):
-        assert word in ran.out, "every table has a heading, and every column is explained"
+    for term in ("Adapting: ", "Keeping: ", "Cost of an edit", "BWT: what later edits did", "seconds of one core"):
+        assert term in ran.out, "every table has a heading, and every column is explained"
     assert "0 of " in ran.out, "no window of an untouched region changed its rank"
     assert sorted(path.name for path in out.iterdir() if path.stem == "comparison") == FILES
     assert {path.suffix for path in out.iterdir()} >= {".png", ".svg"}
@@ -52,11 +52,11 @@ def test_a_comparison_is_shown_and_written_and_goes_on_without_training_again(co
     assert again.json["log_digest"] == read_log(compared / LOG).digest
     assert again.json["engine"]["regions"]["regions"] == 3
     assert "seed" not in again.json["engine"]
-    other = raie(*command, "--metric", "NDCG@5", "--json")
-    assert {each["metric"] for each in other.json["strategies"][0]["regions"]} == {"NDCG@5"}
+    another_one = raie(*command, "--metric", "NDCG@5", "--json")
+    assert {entry["metric"] for entry in another_one.json["strategies"][0]["regions"]} == {"NDCG@5"}
     assert {path: path.stat().st_mtime_ns for path in cells} == cells
     more = raie(*command[:-2], "--out", str(out), "--strategies", "markov", "--against", "markov", "--json")
-    assert [one["name"] for one in more.json["strategies"]] == ["decayed Markov", "never edit"]
+    assert [single["name"] for single in more.json["strategies"]] == ["decayed Markov", "never edit"]
     assert more.json["reference"] == "decayed Markov"
     assert {path: path.stat().st_mtime_ns for path in cells} == cells
     fresh = raie(*command, "--strategies", "never", "--fresh", "--json")
@@ -140,35 +140,35 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kept:
     ids = sorted({line.split(",")[1] for line in (tmp_path / LOG).read_text().splitlines()[1:]})
     ran: list[tuple[Path, Any]] = []
     monkeypatch.setattr(
-        "raie.compare.run", lambda course, settings, chosen, seeds, work, **options: ran.append((work, course))
+        "raie.compare.run", lambda protocol, settings, chosen, seeds, work, **options: ran.append((work, protocol))
     )
     monkeypatch.setattr("raie.compare.comparison_result", lambda *values, **names: None)
 
-    def place(backbone: str, title: str | None = None) -> tuple[Path, Any]:
+    def folder(backbone: str, title: str | None = None) -> tuple[Path, Any]:
         text = f"{draft(None, None, None)}[engine.backbone]\n{backbone}"
         (tmp_path / "raie.toml").write_text(text, encoding="utf-8")
         titles = None
         if title is not None:
             titles = str(tmp_path / "items.csv")
-            Path(titles).write_text("\n".join(["item_id,title", *(f"{each},{title}" for each in ids)]))
+            Path(titles).write_text("\n".join(["item_id,title", *(f"{entry},{title}" for entry in ids)]))
         reading = LogSettings(titles=titles)
         options = ComparisonOptions(strategies="never", edits=1, until=SETUP, reading=reading)
         compare(find(tmp_path), tmp_path / LOG, options)
         return ran[-1]
 
-    return place
+    return folder
 
 
 @pytest.mark.parametrize("kind", ["sasrec", "bert4rec", "tisasrec"])
 def test_results_of_a_backbone_that_reads_rows_alone_are_found_as_ever_whatever_titles_there_are(
     kept: Kept, kind: str
 ) -> None:
-    (place, course), (titled, _) = kept(f'kind = "{kind}"'), kept(f'kind = "{kind}"', "the first film")
+    (folder, protocol), (titled, _) = kept(f'kind = "{kind}"'), kept(f'kind = "{kind}"', "the first film")
     engine = to_mapping(from_mapping({"windows": {"times": kind == "tisasrec"}, "backbone": {"kind": kind}}))
     del engine["seed"]
-    log = read_log(place.parents[3] / LOG).digest
-    values = json.dumps({"log": log, "ends": course.ends, "engine": engine}, sort_keys=True)
-    assert place.name == titled.name == hashlib.sha256(values.encode()).hexdigest()[:16]
+    log = read_log(folder.parents[3] / LOG).digest
+    values = json.dumps({"log": log, "ends": protocol.ends, "engine": engine}, sort_keys=True)
+    assert folder.name == titled.name == hashlib.sha256(values.encode()).hexdigest()[:16]
 
 
 FILE = """
@@ -188,8 +188,8 @@ def test_another_text_in_a_file_of_ones_own_is_another_comparison(kept: Kept, tm
     (tmp_path / "mine.py").write_text(FILE.format(reads=False) + "    scale = 2\n")
     assert kept(options)[0] != first
     (tmp_path / "mine.py").write_text(FILE.format(reads=True))
-    found = [kept(options)[0], kept(options, "the first film")[0], kept(options, "the second film")[0]]
-    assert len({first, *found}) == 4
+    seen = [kept(options)[0], kept(options, "the first film")[0], kept(options, "the second film")[0]]
+    assert len({first, *seen}) == 4
     (tmp_path / "mine.py").write_text(FILE.format(reads=False))
     assert kept(options)[0] == first
 

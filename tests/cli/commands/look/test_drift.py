@@ -59,7 +59,7 @@ def truth(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Truth]:
 def test_where_nothing_drifts_nothing_is_edited(truth: tuple[Path, Truth], raie: Raie, tmp_path: Path) -> None:
     folder, known = truth
     calm = drifting_log(replace(one_topic_in_five(), users=600, first=Drift(stable=(0, 1, 2, 3, 4))))
-    write_csv(calm, tmp_path / "calm.csv")  # its set-up slice is the same
+    write_csv(calm, tmp_path / "calm.csv")  # its setup slice is the same
     arguments = ("apply", str(tmp_path / "calm.csv"), "--until", known.cuts["edit_1"], "--only-drifted")
     before = state(folder)
     ran = raie("--workspace", str(folder), "edit", *arguments)
@@ -80,10 +80,10 @@ class _Aloof:
     name: ClassVar[str] = "radius"
 
     def decide(self, region_map: RegionMap, vectors: np.ndarray) -> GateDecisions:
-        found = self.gate.decide(region_map, vectors)
-        here = found.region == self.region
-        action = np.where(here, np.int8(Action.ADD), found.action)
-        return replace(found, action=action, region=np.where(here, np.int32(-1), found.region))
+        seen = self.gate.decide(region_map, vectors)
+        here = seen.region == self.region
+        action = np.where(here, np.int8(Action.ADD), seen.action)
+        return replace(seen, action=action, region=np.where(here, np.int32(-1), seen.region))
 
 
 def test_where_the_gate_adds_the_windows_of_a_drifted_region_nothing_is_edited_and_the_drift_is_told(
@@ -157,10 +157,10 @@ def test_exactly_the_region_that_drifts_is_edited(truth: tuple[Path, Truth], rai
 
 
 def _regions_of_topic(view: ModelView, truth: Truth, topic: int) -> set[int]:
-    """Regions most of whose set-up windows are of users of this topic."""
-    found = set()
+    """Regions most of whose setup windows are of users of this topic."""
+    seen = set()
     for region in view.content.regions:
         windows = view.replay(region)
         if (truth.topic[truth.rows(windows, view.catalogue)] == topic).mean() > 0.5:
-            found.add(region)
-    return found
+            seen.add(region)
+    return seen

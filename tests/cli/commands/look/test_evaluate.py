@@ -20,7 +20,7 @@ def appended(folder: Path, *rows: str) -> None:
 
 @pytest.fixture
 def rare(ready: Path) -> Path:
-    """A log in which newcomers have known and unknown items, and one user of the set-up has no row."""
+    """A log in which newcomers have known and unknown items, and one user of the setup has no row."""
     text = (ready / LOG).read_text(encoding="utf-8")
     (ready / LOG).write_text(re.sub(r"^u00003,.*\n", "", text, flags=re.MULTILINE), encoding="utf-8")
     strange = [f"strange-{number}" for number in range(12)]
@@ -31,7 +31,7 @@ def rare(ready: Path) -> Path:
 
 def test_a_user_without_a_row_in_the_log_is_named_and_nobody_is_answered(raie: Raie, rare: Path) -> None:
     refused(raie("recommend", LOG, "--user", "nosuch"), 3, ["have a row", LOG, "'nosuch'"])
-    everybody = [word for user in ("u00007", "nosuch", "u00003", "nosuch") for word in ("--user", user)]
+    everybody = [term for user in ("u00007", "nosuch", "u00003", "nosuch") for term in ("--user", user)]
     ran = raie("recommend", LOG, *everybody)
     refused(ran, 3, ["found none of 'nosuch', 'u00003':", LOG])
     assert "edit" not in ran.err, "a user needs rows in the log, and no edit"
@@ -44,9 +44,9 @@ def test_a_user_of_nothing_but_unknown_items_is_refused(raie: Raie, rare: Path) 
 
 def test_unknown_items_are_left_out_and_said(raie: Raie, rare: Path) -> None:
     users = ("--user", "mixed", "--user", "one")
-    mixed, one = raie("recommend", LOG, *users, "--json").json["recommendations"]
+    mixed, single = raie("recommend", LOG, *users, "--json").json["recommendations"]
     assert (mixed["context"], mixed["ignored"]) == (["t0-core-00", "t0-core-01"], 12)
-    assert (one["context"], one["ignored"]) == (["t0-core-00"], 1)
+    assert (single["context"], single["ignored"]) == (["t0-core-00"], 1)
     text = raie("recommend", LOG, *users).out
     assert ", after t0-core-00, t0-core-01; 12 items unknown, left out\n" in text
     assert ", after t0-core-00; 1 item unknown, left out\n" in text
@@ -67,9 +67,9 @@ def test_a_user_whose_rows_a_threshold_leaves_out_is_told_of_it(
 
 
 def changes(text: str) -> dict[tuple[str, str], str]:
-    """Windows and other model -> what changed, of every line that tells a change."""
+    """Windows and other model -> what changed, of every line that shows a change."""
     lines = re.findall(r"^Recall@10 on (new|setup) windows, \w+ against (.+?): (.*)$", text, re.MULTILINE)
-    return {(windows, other): change for windows, other, change in lines}
+    return {(windows, second): change for windows, second, change in lines}
 
 
 def test_evaluate_says_in_text_too_what_changed_against_the_snapshot_that_was_asked_for(
@@ -77,15 +77,15 @@ def test_evaluate_says_in_text_too_what_changed_against_the_snapshot_that_was_as
 ) -> None:
     asked = ("evaluate", LOG, "--ref", "edit:2", "--against", "edit:1", "--until", SECOND)
     comparison = raie(*asked, "--json").json["comparison"]
-    other = opened(edited).resolve(MODEL, "edit:1").id[:12]
+    second = opened(edited).resolve(MODEL, "edit:1").id[:12]
     text = raie(*asked).out
-    assert f"Recall@10 on new windows, {head_of(edited)[:12]} against {other}: " in text
-    told = changes(text)
-    assert set(told) == {("new", "never edited"), ("new", other), ("setup", other)}
+    assert f"Recall@10 on new windows, {head_of(edited)[:12]} against {second}: " in text
+    message = changes(text)
+    assert set(message) == {("new", "never edited"), ("new", second), ("setup", second)}
     for windows, part in (("new", "adaptation"), ("setup", "retention")):
         change = comparison[part]["Recall@10 change"]
         interval = f"95 % {change['low']:+.4f} to {change['high']:+.4f}, by user"
-        assert told[windows, other] == f"{change['mean']:+.4f} ({interval})"
+        assert message[windows, second] == f"{change['mean']:+.4f} ({interval})"
     assert set(changes(raie(*asked[:4]).out)) == {("new", "never edited")}
 
 
