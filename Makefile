@@ -82,7 +82,7 @@ layers: $(STAMP) links  ## Check who may import whom
 	@cd typed && ../$(BIN)/lint-imports --no-cache --no-logo ../pyproject.toml
 
 .PHONY: structure
-structure: $(STAMP)  ## Sizes of folders, files and functions
+structure: $(STAMP) links  ## Sizes of folders, files and functions, and what imports what
 	$(BIN)/python -m tests.structure
 
 .PHONY: format
