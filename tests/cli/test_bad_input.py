@@ -318,9 +318,9 @@ def locked(folder: Path) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("part", "code", "words"),
     [
-        (".", 6, "a file that may be written"),
+        pytest.param(".", 6, "a file that may be written", marks=pytest.mark.slow),
         (".raie/blobs", 6, "permissions"),
-        (".raie/work", 1, "Permission denied"),
+        pytest.param(".raie/work", 1, "Permission denied", marks=pytest.mark.slow),
     ],
 )
 def test_a_folder_that_is_read_only_is_one_line_and_the_edit_goes_on_when_it_is_not(

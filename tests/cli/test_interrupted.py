@@ -106,6 +106,7 @@ def test_control_c_is_one_line_and_code_130_and_the_edit_can_be_resumed(
     assert_resumable(raie, ready, base, whole)
 
 
+@pytest.mark.slow
 def test_control_c_reaches_workers_that_just_start_and_is_still_one_line(ready: Path) -> None:
     base = trained.head_of(ready)
     with applying(ready, "--workers", "2") as process:

@@ -58,7 +58,10 @@ def in_s3(registry: Registry, url: str) -> Registry:
     return replace(registry, store=open_store(url).within(registry.store.scope), checked={})
 
 
-@pytest.mark.parametrize("habits", TOGETHER)
+# One in the suite: the habits of the others are each tried alone below.
+@pytest.mark.parametrize(
+    "habits", [pytest.param(name, marks=[pytest.mark.slow] * (name != next(iter(TOGETHER)))) for name in TOGETHER]
+)
 def test_a_whole_history_on_servers_with_habits(
     habits: str, local_registry: Registry, s3_url: str, s3_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
