@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from raie.errors import UsageError
+from raie.newest import NEWEST, newest
 from raie.registry import AdapterVersion, Edit, Expiry, NotFound, Operation, Registry, Snapshot
 from raie.registry import lineage as reads
 
@@ -29,9 +30,6 @@ __all__ = [
     "region_versions",
     "regions",
 ]
-
-NEWEST = 20
-"""About a screen."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +157,7 @@ def log(workspace: Workspace, *, limit: int = NEWEST) -> Log:
     # One more than is returned shows whether there is more. No entry keeps its content.
     entries = [_entry(entry) for entry in reads.walk(registry, model, limit + 1)]
     open_edits = tuple(registry.edits(model, only_open=True))
-    return Log(model, None if head is None else head.id, open_edits, tuple(entries[:limit]), len(entries) > limit)
+    return Log(model, None if head is None else head.id, open_edits, *newest(entries, limit))
 
 
 def _entry(entry: reads.Entry) -> LogEntry:
@@ -251,8 +249,8 @@ def _chains(
 def _region_lineage(
     region: int, chain: Sequence[AdapterVersion], edits: Mapping[int, Edit], limit: int
 ) -> RegionLineage:
-    links = tuple(Link(version, edits[version.edit]) for version in chain[:limit])
-    return RegionLineage(region, links, len(chain) > limit)
+    versions, more = newest(chain, limit)
+    return RegionLineage(region, tuple(Link(version, edits[version.edit]) for version in versions), more)
 
 
 def regions(workspace: Workspace, ref: str = "head") -> Regions:
@@ -295,8 +293,8 @@ def region_versions(workspace: Workspace, region: int, *, limit: int = NEWEST) -
         raise NotFound(
             f"Expected a region of model {model!r}, found none numbered {region}; see `raie regions list`"
         )
-    shown = tuple(versions[:limit])
-    return RegionVersions(model, region, shown, _held_by(registry, model, shown), len(versions) > limit)
+    shown, more = newest(versions, limit)
+    return RegionVersions(model, region, shown, _held_by(registry, model, shown), more)
 
 
 def _held_by(registry: Registry, model: str, versions: Sequence[AdapterVersion]) -> dict[int, tuple[str, ...]]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from raie.actor import actor
 from raie.chain_head import publishes_chain_head
+from raie.newest import NEWEST, newest
 from raie.registry import (
     Alias,
     AliasMove,
@@ -302,7 +303,7 @@ def aliases(workspace: Workspace) -> tuple[AliasTarget, ...]:
     return tuple(AliasTarget(alias, registry.resolve(model, alias.snapshot).edit) for alias in known)
 
 
-def alias_history(workspace: Workspace, alias: str = PRODUCTION, *, limit: int = 20) -> AliasTimeline:
+def alias_history(workspace: Workspace, alias: str = PRODUCTION, *, limit: int = NEWEST) -> AliasTimeline:
     """The moves of an alias, newest first.
 
     Args:
@@ -317,7 +318,7 @@ def alias_history(workspace: Workspace, alias: str = PRODUCTION, *, limit: int =
         NotFound: There never was such an alias.
     """
     moves = workspace.registry().alias_history(workspace.model, alias, limit + 1)
-    return AliasTimeline(alias, tuple(moves[:limit]), len(moves) > limit)
+    return AliasTimeline(alias, *newest(moves, limit))
 
 
 @publishes_chain_head

@@ -14,6 +14,7 @@ from raie.actor import actor
 from raie.chain_head import publish_chain_head, publishes_chain_head
 from raie.extras import require
 from raie.key_files import Ask, new_passphrase, public_path, read_file, read_signer, write_pair
+from raie.newest import NEWEST, newest
 from raie.output_files import whole_file
 from raie.registry import AuditEvent, Author, Registry, audit, trust
 from raie.registry.db.engine import reading
@@ -221,7 +222,7 @@ def _shown_in_mlflow(workspace: Workspace, registry: Registry) -> list[audit.Che
     return published_in_mlflow(workspace.tracking_uri, registry.models())
 
 
-def audit_log(workspace: Workspace, *, limit: int = 20) -> AuditLog:
+def audit_log(workspace: Workspace, *, limit: int = NEWEST) -> AuditLog:
     """The audit events of every model, newest first.
 
     Args:
@@ -233,7 +234,7 @@ def audit_log(workspace: Workspace, *, limit: int = 20) -> AuditLog:
     """
     with reading(workspace.registry().engine) as connection:
         events = audit.newest(connection, limit + 1)
-    return AuditLog(tuple(events[:limit]), len(events) > limit)
+    return AuditLog(*newest(events, limit))
 
 
 def export_audit(workspace: Workspace, file: Path | BinaryIO, *, since: int = 0, replace: bool = False) -> int:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from raie.callbacks import OnNote, Progress, ignore_notes, ignore_progress
 from raie.configuration.settings import Setting
 from raie.errors import UsageError, WorkspaceError
+from raie.newest import NEWEST
 
 if TYPE_CHECKING:
     from raie.compare import ComparisonOptions
@@ -333,7 +334,7 @@ class Workspace:
 
     # Looking
 
-    def history(self, *, limit: int = 20) -> Log:
+    def history(self, *, limit: int = NEWEST) -> Log:
         """The newest snapshots, newest first, each with the edit that made it and the aliases that point at it."""
         from raie import history
 
@@ -358,7 +359,7 @@ class Workspace:
         return promotion.aliases(self)
 
     def status(self) -> Status:
-        """Where the model stands: its head, its aliases, what is unfinished, and what MLflow does not show yet."""
+        """Where the model stands: its head, its aliases, and what is unfinished."""
         from raie import status
 
         return status.status(self)

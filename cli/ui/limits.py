@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
 import click
 
 from raie.cli.ui.output import faint
+from raie.newest import NEWEST
 
-__all__ = ["NEWEST", "limit_option", "newest", "older_follow"]
-
-T = TypeVar("T")
-
-NEWEST = 20
-"""About a screen."""
+__all__ = ["limit_option", "older_follow"]
 
 
 def limit_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -28,16 +24,6 @@ def limit_option(command: Callable[..., Any]) -> Callable[..., Any]:
         show_default=True,
         help="Show the newest N.",
     )(command)
-
-
-def newest(records: Sequence[T], limit: int) -> tuple[Sequence[T], bool]:
-    """The first `limit` records, and whether there are more.
-
-    Args:
-        records: Newest first; one more than `limit` is asked for to know this.
-        limit: The most to show.
-    """
-    return records[:limit], len(records) > limit
 
 
 def older_follow(what: str, *, more: bool) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from raie.cli.ui.confirm import ask, yes_option
-from raie.cli.ui.limits import limit_option, newest, older_follow
+from raie.cli.ui.limits import limit_option, older_follow
 from raie.cli.ui.output import Output, faint, json_option, one_line, say, short, table, when
 from raie.cli.ui.records import (
     degrees,
@@ -23,6 +23,7 @@ from raie.cli.ui.records import (
 )
 from raie.cli.ui.reports import report_lines
 from raie.cli.ui.workspace_option import in_workspace
+from raie.newest import newest
 from raie.workspace import Workspace
 
 if TYPE_CHECKING:
