@@ -43,10 +43,8 @@ class CommandBlobs:
         Raises: what `Registry.put_all` raises.
         """
         digests = [digest_of(blob) for blob in data]
-        new = dict(zip(digests, data, strict=True))
-        new = {
-            digest: blob for digest, blob in new.items() if digest not in self._put and digest not in self._read
-        }
+        known = self._put.keys() | self._read.keys()
+        new = {digest: blob for digest, blob in zip(digests, data, strict=True) if digest not in known}
         if new:
             self.registry.put_all(list(new.values()))
             self._put.update(new)

@@ -41,12 +41,12 @@ from raie.registry import Author, Content, Digest, Edit, RegionChange, Registry,
 __all__ = ["PlannedEdit", "apply_edit", "open_view", "plain", "plan_edit", "resume_edit", "run_setup"]
 
 
-def open_view(registry: Registry, snapshot: Snapshot, backbone_file: Path | None = None) -> ModelView:
+def open_view(blobs: Registry | CommandBlobs, snapshot: Snapshot, backbone_file: Path | None = None) -> ModelView:
     """The snapshot as engine values; every blob is fetched once asked for, and verified.
 
-    own: the Python file of a backbone of the user's own.
+    blobs: where they are read.  backbone_file: the Python file of a backbone of the user's own.
     """
-    return ModelView(snapshot.content, registry.get, backbone_file)
+    return ModelView(snapshot.content, blobs.get, backbone_file)
 
 
 def run_setup(
@@ -192,7 +192,7 @@ def plan_edit(
     if base is None:
         raise UsageError(f"model {model!r} has no snapshot to edit: run `raie setup` first")
     blobs = CommandBlobs(registry)
-    view = ModelView(base.content, blobs.get, backbone_file)
+    view = open_view(blobs, base, backbone_file)
     interactions = read_later_log(view, log, reading)
     end = end_time(interactions, until)
     require_past(interactions, end, log)
@@ -283,7 +283,7 @@ def resume_edit(
         end = end_time(interactions, edit.parameters["until"])
         return _finish_setup(registry, model, number, interactions, end, settings, work, progress)
     blobs = CommandBlobs(registry)
-    view = ModelView(registry.resolve(model, str(edit.base)).content, blobs.get, backbone_file)
+    view = open_view(blobs, registry.resolve(model, str(edit.base)), backbone_file)
     prepared = PreparedEdit.from_bytes(blobs.get(Digest(str(edit.plan_digest))))
     return _train_and_commit(blobs, model, edit, view, prepared, work, workers, progress)
 
