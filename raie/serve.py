@@ -23,14 +23,14 @@ def open_described(described: Mapping[str, Any]) -> ModelView:
     """
     database, store = (os.environ.get(ENVIRONMENT[key]) for key in ("database", "store"))
     if database and store:
-        registry, own = Registry.open(database, store), backbone_file(Path.cwd())
+        registry, file = Registry.open(database, store), backbone_file(Path.cwd())
     else:
         workspace = find()
-        registry, own = workspace.registry(), workspace.backbone_file
+        registry, file = workspace.registry(), workspace.backbone_file
     snapshot = trust.servable(registry, described["model"], described["id"])
     if snapshot.content.digest != described["digest"]:
         raise WorkspaceError(
             f"expected snapshot {snapshot.id[:12]} with content {described['digest'][:12]}, found "
             f"{snapshot.content.digest[:12]} in the registry: this MLflow model was changed after it was published"
         )
-    return ModelView(snapshot.content, registry.get, own)
+    return ModelView(snapshot.content, registry.get, file)

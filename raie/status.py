@@ -1,7 +1,4 @@
-"""Where a model stands: its head and what that has learned from, what aliases serve, and what is unfinished.
-
-The watermark is read with numpy, which is imported only where a head holds one.
-"""
+"""Where a model stands: its head and what that has learned from, what aliases serve, and what is unfinished."""
 
 from __future__ import annotations
 
@@ -9,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from raie.configuration.database_url import without_password
+from raie.engine.data.watermark import Watermark
 from raie.registry import Alias, Edit, Registry, Snapshot
 from raie.registry.db.shown_url import shown
 
@@ -82,11 +80,7 @@ def _head(registry: Registry, head: Snapshot) -> HeadStatus:
 def _learned_until(registry: Registry, snapshot: Snapshot) -> float | None:
     """The time up to which a snapshot has taken the rows of its logs; None where it holds no watermark."""
     digests = snapshot.content.shared.get("watermark", ())
-    if not digests:
-        return None
-    from raie.engine.data.watermark import Watermark
-
-    return Watermark.from_bytes(registry.get(digests[0])).timestamp
+    return Watermark.from_bytes(registry.get(digests[0])).timestamp if digests else None
 
 
 def _alias(registry: Registry, alias: Alias, head: Snapshot | None) -> AliasStatus:

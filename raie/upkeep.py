@@ -5,13 +5,13 @@ Calls that write do so under the name of `actor`. What Alembic does is imported 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raie.actor import actor
+from raie.callbacks import Progress
 from raie.chain_head import publish_chain_head, publishes_chain_head
 from raie.errors import UsageError
 from raie.registry import Author, NotOwner, RegistryError, StoreError, audit
@@ -54,9 +54,6 @@ __all__ = [
 
 GRACE_S = checking.GRACE_S
 """How long gc keeps a blob that nothing refers to, in seconds."""
-
-Report = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is finished, and how much there is."""
 
 
 @dataclass(frozen=True)
@@ -355,7 +352,7 @@ def ownership(workspace: Workspace) -> standing.Ownership:
     return standing.look(workspace.registry())
 
 
-def fork(workspace: Workspace, reason: str, *, report: Report | None = None) -> takeover.Moved:
+def fork(workspace: Workspace, reason: str, *, report: Progress | None = None) -> takeover.Moved:
     """Make this copy of a database a registry of its own, with its own part of the same store.
 
     Args:
@@ -390,7 +387,7 @@ def move(workspace: Workspace, reason: str) -> takeover.Moved | None:
     return takeover.move(workspace.registry(), author=Author(actor(), reason))
 
 
-def separate(workspace: Workspace, reason: str, *, report: Report | None = None) -> takeover.Moved | None:
+def separate(workspace: Workspace, reason: str, *, report: Progress | None = None) -> takeover.Moved | None:
     """Give a registry that shares the store's root a part of the store of its own.
 
     Args:

@@ -23,7 +23,7 @@ __all__ = [
     "log_argument",
     "log_options",
     "option_words",
-    "say_told",
+    "say_notes",
     "until_option",
 ]
 
@@ -191,7 +191,7 @@ def option_words(options: Mapping[str, str | bool | None]) -> list[str]:
     return words
 
 
-def say_told(lines: Iterable[str]) -> None:
+def say_notes(lines: Iterable[str]) -> None:
     """Print on stderr how a log was read, and what a person should know of it."""
     for line in lines:
         say(f"note: {one_line(line)}", err=True)

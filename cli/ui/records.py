@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from raie.cli.ui.output import accent, faint, one_line, short, times, when
 
 if TYPE_CHECKING:
-    from raie.registry import AdapterVersion, AliasMove, Edit, Operation, Snapshot
+    from raie.registry import AdapterVersion, AliasMove, Edit, Expiry, Operation, Snapshot
 
 __all__ = [
     "change_json",
@@ -71,13 +71,12 @@ def snapshot_json(snapshot: Snapshot) -> dict[str, Any]:
         "edit": snapshot.edit,
         "content_digest": snapshot.content.digest,
         **times(created_at=snapshot.created_at),
-        "expired": expiry_json(snapshot),
+        "expired": expiry_json(snapshot.expired),
     }
 
 
-def expiry_json(snapshot: Snapshot) -> dict[str, Any] | None:
+def expiry_json(expired: Expiry | None) -> dict[str, Any] | None:
     """Since when a snapshot's blobs may be gone, by whom and why; null while they are kept."""
-    expired = snapshot.expired
     return None if expired is None else {**times(at=expired.at), "actor": expired.actor, "reason": expired.reason}
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from raie.cli.ui.log_options import accept_new_ids_option, later_log_options, log_argument, say_told, until_option
+from raie.cli.ui.log_options import accept_new_ids_option, later_log_options, log_argument, say_notes, until_option
 from raie.cli.ui.output import Output, accent, faint, iso, json_option, say, short, table
 from raie.cli.ui.progress import progress_bars
 from raie.cli.ui.records import degrees, snapshot_json
@@ -101,7 +101,7 @@ def _planned(
     from raie.cli.ui.pinned_options import contradictions
 
     planned = workspace.plan(log, until=until, seed=seed, **options)
-    say_told(planned.notes)
+    say_notes(planned.notes)
     for line in contradictions(workspace.engine, planned.view.settings.engine):
         say(f"note: {line}", err=True)
     return planned

@@ -216,7 +216,9 @@ def diff(workspace: Workspace, older: str, newer: str | None, output: Output) ->
         "older": before.id,
         "newer": after.id,
         "expired": {
-            snapshot.id: expiry_json(snapshot) for snapshot in (before, after) if snapshot.expired is not None
+            snapshot.id: expiry_json(snapshot.expired)
+            for snapshot in (before, after)
+            if snapshot.expired is not None
         },
         "same_content": result.same_content,
         "regions": [asdict(region) | {"roles": list(region.roles)} for region in result.regions],

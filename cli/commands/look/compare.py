@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from raie.cli.ui.log_options import READING, given_options, log_argument, log_options, say_told
+from raie.cli.ui.log_options import READING, given_options, log_argument, log_options, say_notes
 from raie.cli.ui.output import Output, accent, faint, json_option, table
 from raie.cli.ui.progress import progress_bars
 from raie.cli.ui.workspace_option import in_workspace
@@ -132,7 +132,7 @@ def compare(
             workers=workers,
             fresh=fresh,
             progress=progress,
-            on_note=lambda line: say_told([line]),
+            on_note=lambda line: say_notes([line]),
         )
     files = write_files(result, metric, out)
     output.show(result_json(result), lambda: _result_lines(result, metric, files))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from raie.cli.ui.log_options import later_log_options, log_argument, say_told, until_option
+from raie.cli.ui.log_options import later_log_options, log_argument, say_notes, until_option
 from raie.cli.ui.output import Output, accent, faint, json_option, short, table
 from raie.cli.ui.records import degrees
 from raie.cli.ui.workspace_option import in_workspace
@@ -48,7 +48,7 @@ def drift(
     from raie.edits.workflow import plain
 
     result = workspace.drift(log, ref=ref, until=until, reading=reading)
-    say_told(result.notes)
+    say_notes(result.notes)
     value = {"snapshot": result.snapshot, **plain(result.report.to_mapping()), "drifted": list(result.drifted)}
     value["known"] = result.known
     output.show(value, lambda: [*_drift_lines(result), known_line(result.known)])

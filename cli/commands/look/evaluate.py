@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from raie.cli.ui.log_options import later_log_options, log_argument, say_told, until_option
+from raie.cli.ui.log_options import later_log_options, log_argument, say_notes, until_option
 from raie.cli.ui.output import Output, accent, json_option, one_line, short, table
 from raie.cli.ui.workspace_option import in_workspace
 from raie.errors import UsageError
@@ -70,7 +70,7 @@ def evaluate(
     measured = workspace.evaluate(
         log, ref=ref, against=against, until=until, strategies=strategies, reading=reading
     )
-    say_told(measured.notes)
+    say_notes(measured.notes)
     number = workspace.record_evaluation(measured, reason=reason) if record else None
     recorded = [] if number is None else [f"recorded as evaluation {number}, against {short(measured.against)}"]
     value = measured.to_mapping() | {"evaluation": number}

@@ -9,7 +9,7 @@ import click
 
 from raie.cli.ui.limits import limit_option, older_follow
 from raie.cli.ui.output import Output, accent, faint, json_option, one_line, short, times, when
-from raie.cli.ui.records import change_json, changes_line, names, state_word
+from raie.cli.ui.records import change_json, changes_line, expiry_json, names, state_word
 from raie.cli.ui.tree import Row, graph
 from raie.cli.ui.workspace_option import in_workspace
 from raie.workspace import Workspace
@@ -64,14 +64,13 @@ def _open_line(edit: Edit) -> str:
 
 
 def _entry_json(entry: LogEntry) -> dict[str, Any]:
-    expired = entry.expired
     return {
         "id": entry.id,
         "parent": entry.parent,
         "edit": entry.edit,
         "content_digest": entry.content_digest,
         **times(created_at=entry.created_at),
-        "expired": expired and {**times(at=expired.at), "actor": expired.actor, "reason": expired.reason},
+        "expired": expiry_json(entry.expired),
         "kind": entry.kind,
         "actor": entry.actor,
         "reason": entry.reason,

@@ -41,7 +41,7 @@ def list_regions(workspace: Workspace, ref: str, output: Output) -> None:
     value = {
         "model": shown.snapshot.model,
         "snapshot": shown.snapshot.id,
-        "expired": expiry_json(shown.snapshot),
+        "expired": expiry_json(shown.snapshot.expired),
         "regions": [version_json(version) | {"weight": shown.weight(version)} for version in shown.versions],
     }
     output.show(value, lambda: _regions(shown))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from raie.cli.ui.log_options import log_argument, log_options, say_told, until_option
+from raie.cli.ui.log_options import log_argument, log_options, say_notes, until_option
 from raie.cli.ui.output import Output, accent, json_option, short
 from raie.cli.ui.progress import progress_bars
 from raie.cli.ui.records import snapshot_json
@@ -70,7 +70,7 @@ def setup(
             engine=engine,
             reading=reading,
             progress=progress,
-            on_note=lambda line: say_told([line]),
+            on_note=lambda line: say_notes([line]),
         )
     value = snapshot_json(result.snapshot) | {"report": dict(result.report)}
     made = f"set up {accent(short(result.id))}"
