@@ -26,6 +26,9 @@ __all__ = [
     "to_mapping",
 ]
 
+LENGTHS = (10, 20, 50)
+"""What setup chooses windows.length from."""
+PAPER_LENGTH = 10
 BACKBONES = ("sasrec", "bert4rec", "tisasrec", "causal_lm", "file")
 
 
@@ -33,27 +36,43 @@ BACKBONES = ("sasrec", "bert4rec", "tisasrec", "causal_lm", "file")
 class WindowConfig:
     """How a user's history is cut into windows.
 
-    length: context items per window.
-    stride: items between the starts of two windows of one user.
-    min_length: shortest context that still makes a window; equal to length, only full windows count.
-    context: "slice" cuts windows inside the new rows alone (as the paper); "history" lets the context reach
-        back before the watermark while every target stays new.
+    length: context items per window; 0 lets setup choose it by the lengths of the histories (`window_length.py`).
+    stride: the most targets of a training window; with "slice", items between the starts of two windows of one user. 0 is
+        half of the length, rounded up.
+    min_length: fewest items before a target. With "slice" it is the shortest context that still makes a window; equal
+        to length, only full windows count.
+    context: "history": every interaction is a target once, and its context reaches back before the watermark. "slice"
+        slides windows inside the new rows alone (as the paper). Settings stored before "history" had this meaning hold
+        "overlap": windows slide over the whole log.
     times: windows hold the times of their items; setup switches it on for a backbone that reads them.
     """
 
-    length: int = 10
-    stride: int = 5
-    min_length: int = 10
-    context: str = "slice"
+    length: int = 0
+    stride: int = 0
+    min_length: int = 1
+    context: str = "history"
     times: bool = False
 
     def __post_init__(self) -> None:
-        if not 1 <= self.min_length <= self.length:
-            raise ConfigError(f"windows.min_length must lie in [1, length={self.length}], found {self.min_length}")
-        if self.stride < 1:
-            raise ConfigError(f"windows.stride must be at least 1, found {self.stride}")
-        if self.context not in ("slice", "history"):
-            raise ConfigError(f'windows.context must be "slice" or "history", found {self.context!r}')
+        if self.context not in ("history", "slice", "overlap"):
+            raise ConfigError(f'windows.context must be "history" or "slice", found {self.context!r}')
+        if min(self.length, self.stride) < 0:
+            raise ConfigError(
+                "windows.length and windows.stride must be at least 1, or 0 to let setup choose, "
+                f"found {self.length} and {self.stride}"
+            )
+        if not self.length and self.context != "history":
+            object.__setattr__(self, "length", PAPER_LENGTH)
+        if self.length and not self.stride:
+            object.__setattr__(self, "stride", (self.length + 1) // 2)
+        longest = self.length or max(LENGTHS)
+        if not 1 <= self.min_length <= longest:
+            raise ConfigError(f"windows.min_length must lie in [1, length={longest}], found {self.min_length}")
+        if self.context == "history" and self.stride > longest:
+            raise ConfigError(
+                f"windows.stride must be at most windows.length = {longest}, found {self.stride}: an item without an "
+                "item before it is no target"
+            )
 
 
 @dataclass(frozen=True)
@@ -269,6 +288,8 @@ class EditConfig:
     replay_ratio: replayed windows per new window (the paper: 0.7).
     max_replay: windows a region keeps, to replay and to count in.
     holdout: share of the newest windows, of the setup and of every edit, that are kept for validation.
+    max_validation: the most of them that validate, and at setup the most that are held out; a random sample of more. 0
+        takes all.
     """
 
     shared_epochs: int = 3
@@ -280,15 +301,19 @@ class EditConfig:
     replay_ratio: float = 1.0
     max_replay: int = 50_000
     holdout: float = 0.1
+    max_validation: int = 5_000
 
     def __post_init__(self) -> None:
         if not 0 < self.holdout < 1:
             raise ConfigError(f"edit.holdout must lie in (0, 1), found {self.holdout}")
-        if min(self.shared_learning_rate, self.learning_rate) <= 0 or min(self.patience, self.max_replay) < 0:
+        if (
+            min(self.shared_learning_rate, self.learning_rate) <= 0
+            or min(self.patience, self.max_replay, self.max_validation) < 0
+        ):
             raise ConfigError(
-                "edit.shared_learning_rate and edit.learning_rate must be above 0, edit.patience and edit.max_replay "
-                f"at least 0, found {self.shared_learning_rate}, {self.learning_rate}, {self.patience} and "
-                f"{self.max_replay}"
+                "edit.shared_learning_rate and edit.learning_rate must be above 0, edit.patience, edit.max_replay and "
+                f"edit.max_validation at least 0, found {self.shared_learning_rate}, {self.learning_rate}, "
+                f"{self.patience}, {self.max_replay} and {self.max_validation}"
             )
         if min(self.shared_epochs, self.epochs) < 0 or self.batch < 1 or self.replay_ratio < 0:
             raise ConfigError(

@@ -39,6 +39,7 @@ __all__ = ["ADAPTER_ROLES", "SHARED_PREFIX", "ContentDigests", "ModelView", "Set
 
 ADAPTER_ROLES = ("lora", "lora_config", "item_rows", "transitions")
 OPTIONAL_ROLES = frozenset({"transitions"})
+SETTINGS_VERSION = 2
 SHARED_PREFIX = "shared_"
 """Before the roles of the shared adapter that a region's own began from; the next shared one goes on from it."""
 
@@ -52,7 +53,7 @@ class Settings:
 
     def to_bytes(self) -> bytes:
         """Canonical JSON."""
-        values = {"engine": to_mapping(self.engine), "log": self.log.to_mapping()}
+        values = {"engine": to_mapping(self.engine), "log": self.log.to_mapping(), "version": SETTINGS_VERSION}
         return json.dumps(values, sort_keys=True, separators=(",", ":")).encode()
 
     @staticmethod
@@ -72,9 +73,29 @@ class Settings:
         values = parse_json(data, "the settings of a model")
         try:
             log = dict(values["log"])
-            return Settings(from_mapping(values["engine"]), LogSettings(Columns(**log.pop("columns")), **log))
+            return Settings(
+                from_mapping(_current_engine(values)), LogSettings(Columns(**log.pop("columns")), **log)
+            )
         except (ValueError, KeyError, TypeError) as error:
             raise DamagedArtifact(f"expected the settings of a model, found: {data[:80]!r}") from error
+
+
+def _current_engine(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The engine's options of stored settings under their names of today, so that old snapshots keep their windows.
+
+    Version 1 has no `version`: what it calls "history" are windows that slide over the whole log, and everything that was
+    held out validates.
+    """
+    version = values.get("version", 1)
+    if version not in (1, SETTINGS_VERSION):
+        raise ValueError(f"version {version!r}")
+    engine = values["engine"]
+    if version == SETTINGS_VERSION:
+        return dict(engine)
+    windows = {"length": 10, "stride": 5, "min_length": 10, "context": "slice", **engine.get("windows", {})}
+    if windows["context"] == "history":
+        windows["context"] = "overlap"
+    return {**engine, "windows": windows, "edit": {"max_validation": 0, **engine.get("edit", {})}}
 
 
 class ContentDigests(Protocol):

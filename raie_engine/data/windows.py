@@ -1,7 +1,8 @@
 """`Interactions` become `Windows`: a context of up to L items of one user and the item that came next.
 
-n windows, L positions. Contexts are left-justified: items first, PAD after them.
-Legend: n windows, L positions.
+Contexts are left-justified: items first, PAD after them. Training reads windows with up to `stride` targets each, so that
+an item is encoded few times; evaluation reads one window per interaction, with the whole history before it.
+Legend: n windows, L positions, p items of all histories, h items of all histories, each as often as it is read.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,12 +23,25 @@ from raie.engine.bytes.arrays import load_arrays
 from raie.engine.config import WindowConfig
 from raie.engine.data.catalogue import PAD
 from raie.engine.data.interactions import Interactions, between
-from raie.engine.errors import InputError
+from raie.engine.data.past import Past, compacted, span_rows, without_above
+from raie.engine.errors import ConfigError, DamagedArtifact, InputError
 
-__all__ = ["Windows", "concatenate", "cut_windows", "last_windows"]
+__all__ = ["Windows", "concatenate", "cut_windows", "evaluation_windows", "histories_of", "last_windows"]
 
-_DTYPES = {"items": np.int32, "target": np.int32, "user": np.int32, "timestamp": np.int64, "times": np.int64}
-_AXES = {"items": "nL", "target": "n", "user": "n", "timestamp": "n", "times": "nL"}
+_DTYPES = {
+    "items": np.int32,
+    "target": np.int32,
+    "user": np.int32,
+    "timestamp": np.int64,
+    "times": np.int64,
+    "targets": np.int32,
+    "past": np.int32,
+    "past_start": np.int64,
+    "past_stop": np.int64,
+}
+_PAST = ("past", "past_start", "past_stop")
+_OPTIONAL = ("times", "targets", *_PAST)
+_AXES = dict.fromkeys(_DTYPES, "n") | {"items": "nL", "times": "nL", "past": "p"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +51,10 @@ class Windows:
     items: int32 [n, L], oldest first, then PAD.  target: int32 [n], the item after the context.
     user: int32 [n], catalogue rows.  timestamp: int64 [n], epoch seconds UTC of the target.
     times: int64 [n, L], epoch seconds UTC of the items, 0 at PAD; None unless they were cut with `windows.times`.
+    targets: int32 [n], how many of the last items of context and target are targets of this window; None where whoever
+    trains says it for all. past: int32 [p], item rows that all windows share, user by user in time order; the whole
+    history before window i is past[past_start[i]:past_stop[i]], int64 [n] both. An empty span says nothing: the context
+    is then the history, as it is of every window without past.
     """
 
     items: NDArray[np.int32]
@@ -43,6 +62,10 @@ class Windows:
     user: NDArray[np.int32]
     timestamp: NDArray[np.int64]
     times: NDArray[np.int64] | None = None
+    targets: NDArray[np.int32] | None = None
+    past: NDArray[np.int32] | None = None
+    past_start: NDArray[np.int64] | None = None
+    past_stop: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.target)
@@ -61,7 +84,7 @@ class Windows:
         Returns:
             The windows.
         """
-        return Windows(**{name: array[rows] for name, array in self._arrays.items()})
+        return Windows(**{name: array if name == "past" else array[rows] for name, array in self._arrays.items()})
 
     def without_items_above(self, row: int) -> Windows:
         """Items of later rows than `row` are passed over in contexts; a target among them becomes PAD, a sure miss.
@@ -76,15 +99,46 @@ class Windows:
         order = np.argsort(items == PAD, axis=1, kind="stable")
         known = {"items": items} if self.times is None else {"items": items, "times": self.times * (items != PAD)}
         contexts = {name: np.take_along_axis(array, order, axis=1) for name, array in known.items()}
-        return replace(self, target=np.where(self.target > row, PAD, self.target), **contexts)
+        past = self.histories and without_above(self.histories, row)
+        lost = self._targets_above(row)
+        return replace(
+            self._with_past(past), target=np.where(self.target > row, PAD, self.target), targets=lost, **contexts
+        )
+
+    def _targets_above(self, row: int) -> NDArray[np.int32] | None:
+        """`targets` without those in the context that are passed over."""
+        if self.targets is None:
+            return None
+        last = self.length[:, None] + 1 - self.targets[:, None]  # the place of the first target
+        lost = (self.items > row) & (np.arange(self.items.shape[1]) >= last)
+        return np.asarray(self.targets - lost.sum(axis=1), np.int32)
+
+    @property
+    def histories(self) -> Past | None:
+        """The attached histories; None where there are none."""
+        if self.past is None or self.past_start is None or self.past_stop is None:
+            return None
+        return Past(self.past, self.past_start, self.past_stop)
+
+    def _with_past(self, past: Past | None) -> Windows:
+        items, start, stop = past or (None, None, None)
+        return replace(self, past=items, past_start=start, past_stop=stop)
 
     @property
     def _arrays(self) -> dict[str, NDArray[Any]]:
         return {name: array for name in _DTYPES if (array := getattr(self, name)) is not None}
 
+    def compacted(self) -> Windows:
+        """The same windows with no more of the histories than they need.
+
+        Returns:
+            The windows; without `past` where no history is attached.
+        """
+        return self._with_past(self.histories and compacted(self.histories))
+
     def to_bytes(self) -> bytes:
-        """safetensors; equal windows give equal bytes."""
-        arrays = {name: np.ascontiguousarray(array) for name, array in self._arrays.items()}
+        """safetensors; equal windows give equal bytes, wherever their histories lie."""
+        arrays = {name: np.ascontiguousarray(array) for name, array in self.compacted()._arrays.items()}
         return bytes(safetensors.numpy.save(arrays))
 
     @staticmethod
@@ -100,7 +154,23 @@ class Windows:
         Raises:
             DamagedArtifact: for bytes that hold no windows.
         """
-        return Windows(**load_arrays(data, "windows", _DTYPES, _AXES, optional=("times",)))
+        windows = Windows(**load_arrays(data, "windows", _DTYPES, _AXES, optional=_OPTIONAL))
+        windows._require_whole()
+        return windows
+
+    def _require_whole(self) -> None:
+        """Raises DamagedArtifact for targets or histories that do not lie inside what is there."""
+        past = self.histories
+        whole = past is not None or not set(_PAST) & self._arrays.keys()
+        if past is not None:
+            spans = [np.zeros(1, np.int64), past.start, past.stop, np.full(1, len(past.items))]
+            whole = all(bool((earlier <= later).all()) for earlier, later in pairwise(spans))
+        if self.targets is not None:
+            whole &= bool(((self.targets >= 1) & (self.targets <= self.items.shape[1])).all())
+        if not whole:
+            raise DamagedArtifact(
+                "expected windows whose targets and histories lie inside them, found others; restore the blob"
+            )
 
     @cached_property
     def digest(self) -> str:
@@ -118,7 +188,7 @@ def concatenate(parts: Sequence[Windows]) -> Windows:
         The windows.
 
     Raises:
-        InputError: for no parts, or parts of different context lengths, or with and without times.
+        InputError: for no parts, or parts of different context lengths, or with and without times or targets.
     """
     lengths = {part.items.shape[1] for part in parts}
     if len(lengths) != 1:
@@ -127,40 +197,175 @@ def concatenate(parts: Sequence[Windows]) -> Windows:
         raise InputError(
             "expected windows that all hold times, or none, found both; cut them with one configuration"
         )
-    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in parts[0]._arrays}
-    return Windows(**arrays)
+    alike = [name for name in parts[0]._arrays if name not in ("targets", *_PAST)]
+    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in alike}
+    return Windows(**arrays, targets=_joined_targets(parts))._with_past(_joined_past(parts))
+
+
+def _joined_targets(parts: Sequence[Windows]) -> NDArray[np.int32] | None:
+    """The targets of all parts; an empty part has them or not."""
+    present = [part.targets for part in parts if part.targets is not None]
+    if any(part.targets is None and len(part) for part in parts) and any(map(len, present)):
+        raise InputError(
+            "expected windows that all hold the number of their targets, or none, found both; cut them with one "
+            "configuration"
+        )
+    return np.concatenate(present) if present and sum(map(len, present)) == sum(map(len, parts)) else None
+
+
+def _joined_past(parts: Sequence[Windows]) -> Past | None:
+    """The histories of all parts, with empty ones for those that have none; None where no part has any."""
+    attached = {id(part.past): part.past for part in parts if part.past is not None}
+    if not attached:
+        return None
+    sizes = np.array([len(items) for items in attached.values()])
+    offsets = dict(zip(attached, (np.cumsum(sizes) - sizes).tolist(), strict=True))
+    spans = []
+    for part in parts:
+        past, none = part.histories, np.zeros(len(part), np.int64)
+        offset = 0 if past is None else offsets[id(past.items)]
+        spans.append((none, none) if past is None else (past.start + offset, past.stop + offset))
+    start, stop = (np.concatenate(arrays) for arrays in zip(*spans, strict=True))
+    return Past(np.concatenate(list(attached.values())), start, stop)
 
 
 def cut_windows(interactions: Interactions, config: WindowConfig, *, after: int | None = None) -> Windows:
-    """Slide over each user's items: a window starts every `stride` items and its target follows its context.
+    """The windows to train on: by user row, then in time order. With config.times they hold the times of their items.
 
-    Full windows hold `length` items. Where min_length is shorter, the end of a user's history that fills no full
-    window gives one more, so that its last item is a target too; no item is the target of two windows. Windows come by
-    user row, then in time order. With config.times the windows hold the times of their items too.
+    With config.context "history" every interaction with min_length items before it is a target of one window: the
+    targets of a user are counted in blocks of `stride` from the last one back, and a window is a block and up to `length`
+    items before its last target. With "slice" a window starts every `stride` items and its target follows its context:
+    full windows hold `length` items; where min_length is shorter, the end of a user's history that fills no full window
+    gives one more, so that its last item is a target too. "overlap" does the same over the whole log.
 
     Args:
         interactions: the log, in time order.
         config: length, stride, min_length, context and times.
-        after: epoch seconds; only targets later than it. With config.context "slice" the context is later too; with
-            "history" windows start where they start in the whole log, so edits one after the other cut each window
-            once.
+        after: epoch seconds; only targets later than it. With config.context "slice" the context is later too. With
+            "history" edits one after the other have each target once; with "overlap" each window.
 
     Returns:
         The windows.
+
+    Raises:
+        ConfigError: for a length that is not chosen yet.
     """
+    _require_length(config)
     if after is not None and config.context == "slice":
         interactions, after = between(interactions, after, None), None
-    order = stable_order(interactions.user)  # by user, then in the recorded order
-    user, item = interactions.user[order], interactions.item[order]
-    begin, end = _user_spans(user)
-    start, stop = _window_spans(begin, end, config)
-    time = interactions.timestamp[order]
+    rows = _by_user(interactions)
+    if config.context == "history":
+        start, stop, targets = _blocks(rows, config, after)
+        return replace(_windows(rows, start, stop, config), targets=targets)
+    start, stop = _window_spans(rows.begin, rows.end, config)
     if after is not None:
-        new = time[stop] > after
+        new = rows.time[stop] > after
         start, stop = start[new], stop[new]
-    items = _contexts(item, start, stop, config.length)
-    times = _contexts(time, start, stop, config.length) if config.times else None
-    return Windows(items, item[stop], user[start], time[stop], times)
+    return _windows(rows, start, stop, config)
+
+
+def evaluation_windows(interactions: Interactions, config: WindowConfig, *, after: int | None = None) -> Windows:
+    """One window per interaction that has one before it, with its user's whole history attached, by user row, then in
+    time order; with config.context "slice" or "overlap" what `cut_windows` gives.
+
+    Args:
+        interactions: the log, in time order.
+        config: length, context and times.
+        after: epoch seconds; only targets later than it.
+
+    Returns:
+        The windows.
+
+    Raises:
+        ConfigError: for a length that is not chosen yet.
+    """
+    if config.context != "history":
+        return cut_windows(interactions, config, after=after)
+    _require_length(config)
+    rows = _by_user(interactions)
+    stop = np.flatnonzero((rows.earlier > 0) & _later(rows.time, after))
+    first = stop - rows.earlier[stop]
+    windows = _windows(rows, np.maximum(first, stop - config.length), stop, config)
+    return replace(windows, targets=np.ones(len(stop), np.int32))._with_past(Past(rows.item, first, stop))
+
+
+def _require_length(config: WindowConfig) -> None:
+    if not config.length:
+        raise ConfigError("expected a windows.length to cut windows of, found 0: let setup choose it first")
+
+
+@dataclass(frozen=True, eq=False)
+class _ByUser:
+    """Interactions by user, then in the recorded order; users are [begin, end).
+
+    earlier: items of its user before each.
+    """
+
+    user: NDArray[np.int32]
+    item: NDArray[np.int32]
+    time: NDArray[np.int64]
+    begin: NDArray[np.int64]
+    end: NDArray[np.int64]
+
+    @property
+    def earlier(self) -> NDArray[np.int64]:
+        return np.asarray(np.arange(len(self.user)) - np.repeat(self.begin, self.end - self.begin))
+
+
+def _by_user(interactions: Interactions) -> _ByUser:
+    order = stable_order(interactions.user)
+    user = interactions.user[order]
+    return _ByUser(user, interactions.item[order], interactions.timestamp[order], *_user_spans(user))
+
+
+def _later(time: NDArray[np.int64], after: int | None) -> NDArray[np.bool_]:
+    return np.ones(len(time), bool) if after is None else time > after
+
+
+def _windows(rows: _ByUser, start: NDArray[np.int64], stop: NDArray[np.int64], config: WindowConfig) -> Windows:
+    """The windows whose contexts are the rows [start, stop), and whose targets are the rows `stop`."""
+    items = _contexts(rows.item, start, stop, config.length)
+    times = _contexts(rows.time, start, stop, config.length) if config.times else None
+    return Windows(items, rows.item[stop], rows.user[stop], rows.time[stop], times)
+
+
+def _blocks(
+    rows: _ByUser, config: WindowConfig, after: int | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
+    """Start, target row and number of targets of the window of every block."""
+    eligible = (rows.earlier >= config.min_length) & _later(rows.time, after)  # the end of each user's rows
+    seen = np.append(0, np.cumsum(eligible))
+    count = seen[rows.end] - seen[rows.begin]
+    blocks = -(-count // config.stride)
+    back = np.repeat(np.cumsum(blocks), blocks) - 1 - np.arange(blocks.sum())  # .., 1, 0 within each user
+    stop = np.repeat(rows.end, blocks) - 1 - back * config.stride
+    targets = np.minimum(config.stride, np.repeat(count, blocks) - back * config.stride)
+    start = np.maximum(np.repeat(rows.begin, blocks), stop - config.length)
+    return start, stop, targets.astype(np.int32)
+
+
+def histories_of(
+    windows: Windows,
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
+    """Every item of every history, window by window, the oldest first.
+
+    Args:
+        windows: n of them; the context is the history of one without an attached one.
+
+    Returns:
+        The window int64 [h], the item row int32 [h], and how many items of the history come after it, int32 [h].
+    """
+    n, length = len(windows), windows.length.astype(np.int64)
+    past = windows.histories or Past(np.zeros(0, np.int32), np.zeros(n, np.int64), np.zeros(n, np.int64))
+    attached = past.stop > past.start
+    # Contexts stand behind the attached histories, so that both are spans of one array.
+    values = np.concatenate([past.items, windows.items.ravel()])
+    context = len(past.items) + np.arange(n) * windows.items.shape[1]
+    start = np.where(attached, past.start, context)
+    stop = np.where(attached, past.stop, context + length)
+    place = span_rows(start, stop)
+    row = np.repeat(np.arange(n), stop - start)
+    return row, values[place], (stop[row] - 1 - place).astype(np.int32)
 
 
 Values = Sequence[int] | NDArray[np.integer[Any]]
@@ -168,6 +373,8 @@ Values = Sequence[int] | NDArray[np.integer[Any]]
 
 def last_windows(histories: Sequence[Values], length: int, times: Sequence[Values] | None = None) -> Windows:
     """The last `length` items of each history of item rows, oldest first, as a context without a target.
+
+    The whole history is attached.
 
     Args:
         histories: item rows of each, oldest first.
@@ -178,15 +385,19 @@ def last_windows(histories: Sequence[Values], length: int, times: Sequence[Value
         Windows whose target is PAD.
     """
 
-    def last(values: Sequence[Values], kind: type[np.integer[Any]]) -> NDArray[Any]:
-        contexts = np.full((len(values), length), PAD, kind)
-        for row, history in enumerate(values):
-            contexts[row, : min(len(history), length)] = history[-length:]
-        return contexts
+    size = np.array([len(history) for history in histories], np.int64)
+    stop = np.cumsum(size)
+    first = stop - size
+    start = np.maximum(first, stop - length)
+
+    def joined(values: Sequence[Values], kind: type[np.integer[Any]]) -> NDArray[Any]:
+        return np.concatenate([np.zeros(0, kind), *(np.asarray(history, kind) for history in values)])
 
     none = np.zeros(len(histories), np.int32)
-    when = None if times is None else last(times, np.int64)
-    return Windows(last(histories, np.int32), none, none, none.astype(np.int64), when)
+    items = joined(histories, np.int32)
+    when = None if times is None else _contexts(joined(times, np.int64), start, stop, length)
+    contexts = _contexts(items, start, stop, length)
+    return Windows(contexts, none, none, none.astype(np.int64), when)._with_past(Past(items, first, stop))
 
 
 def _user_spans(user: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -86,7 +86,7 @@ def main() -> None:
     given = parser.parse_args()
     config = CONFIGS[given.kind]
     config = replace(config, epochs=given.epochs or config.epochs)
-    window = WindowConfig(LENGTH, STRIDE, 1, times=given.kind == "tisasrec")
+    window = WindowConfig(LENGTH, STRIDE, 1, "slice", times=given.kind == "tisasrec")
     log = frequent(read_log(given.log, duplicates="drop"), 5)
     parts = leave_one_out(log, window)
     print(f"{len(log):,} interactions, {len(parts.train):,} windows, {len(parts.test):,} users", flush=True)

@@ -11,7 +11,7 @@ def test_the_last_item_of_each_user_tests_the_one_before_validates_and_neither_t
     log = log_of(
         [(0, i, 10 * i) for i in range(1, 7)] + [(1, 2, 5), (1, 3, 15), (1, 4, 25)] + [(2, 1, 1), (2, 2, 2)]
     )
-    parts = leave_one_out(log, WindowConfig(length=3, stride=2, min_length=1, times=True))
+    parts = leave_one_out(log, WindowConfig(length=3, stride=2, min_length=1, context="slice", times=True))
     assert listed(parts.test) == [([3, 4, 5], 6, 0, 60), ([2, 3, 0], 4, 1, 25)]
     assert listed(parts.validation) == [([2, 3, 4], 5, 0, 50), ([2, 0, 0], 3, 1, 15)]
     assert listed(parts.train) == [([1, 2, 3], 4, 0, 40), ([1, 0, 0], 2, 2, 2)]

@@ -16,7 +16,15 @@ import numpy as np
 import torch
 
 from raie.engine.backbones import Backbone, ModelShape, SasRec
-from raie.engine.config import AdapterConfig, BackboneConfig, EditConfig, EngineConfig, GateConfig, RegionConfig
+from raie.engine.config import (
+    AdapterConfig,
+    BackboneConfig,
+    EditConfig,
+    EngineConfig,
+    GateConfig,
+    RegionConfig,
+    WindowConfig,
+)
 from raie.engine.content import ContentParts
 from raie.engine.data.interactions import Interactions, read_log
 from raie.engine.data.readers.settings import LogSettings
@@ -47,6 +55,7 @@ __all__ = [
     "random_adapter",
     "random_backbone",
     "random_windows",
+    "sliding",
     "small_settings",
     "successor_windows",
     "with_transitions",
@@ -56,6 +65,13 @@ ROOT = Path(__file__).resolve().parents[2]
 SEED = 42
 ITEMS, LENGTH = 30, 6  # of the random backbone
 SMALL_LOG = SyntheticConfig(users=300, core_items=20, fringe_items=12, new_items=20, unseen_items=4, seed=7)
+
+
+def sliding(
+    length: int = 10, stride: int = 5, min_length: int = 10, context: str = "slice", times: bool = False
+) -> WindowConfig:
+    """Windows as the paper cuts them, with its numbers."""
+    return WindowConfig(length, stride, min_length, context, times)
 
 
 def small_settings(epochs: int = 40) -> Settings:

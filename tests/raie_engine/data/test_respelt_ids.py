@@ -8,12 +8,12 @@ from functools import cache
 import numpy as np
 import pytest
 
-from raie.engine.config import WindowConfig
 from raie.engine.data.catalogue import Catalogue
 from raie.engine.data.interactions import Interactions, between
 from raie.engine.data.known_ids import Known, Overlap, Reference, overlap, reference
 from raie.engine.data.respelt_ids import cause_of, far_below, forgotten_past, swapped
 from raie.engine.data.windows import Windows, cut_windows
+from tests.raie_engine.world import sliding
 
 MARK = 6_000
 Rows = list[tuple[str, str, int]]
@@ -44,7 +44,7 @@ def read(rows: Rows, known: Catalogue) -> Interactions:
 def model(rows: Rows) -> tuple[Catalogue, list[Windows], Reference]:
     """What a model keeps of the rows up to the mark: ids, windows of the newest tenth, shares of earlier slices."""
     past = read([row for row in rows if row[2] <= MARK], Catalogue())
-    held = cut_windows(past, WindowConfig(length=5, min_length=2), after=MARK * 9 // 10)
+    held = cut_windows(past, sliding(length=5, min_length=2), after=MARK * 9 // 10)
     least = reference(past)
     assert least is not None
     return past.catalogue, [held], least

@@ -7,11 +7,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from raie.engine.config import WindowConfig
 from raie.engine.data.interactions import between, cut_time, read_log
 from raie.engine.data.synthetic import Drift, SyntheticConfig, drifting_log, one_topic_in_five, write_csv
 from raie.engine.data.windows import cut_windows
 from raie.engine.errors import ConfigError, InputError
+from tests.raie_engine.world import sliding
 
 SMALL = SyntheticConfig(users=300)
 
@@ -31,7 +31,7 @@ def interactions(log, tmp_path_factory):
 def windows_of(interactions, truth, name):
     number = truth.names.index(name)
     after = int(truth.ends[number - 1]) if number else None
-    return cut_windows(between(interactions, after, int(truth.ends[number])), WindowConfig())
+    return cut_windows(between(interactions, after, int(truth.ends[number])), sliding())
 
 
 def kinds(interactions, windows) -> np.ndarray:
@@ -141,4 +141,4 @@ def test_windows_of_another_log_have_no_truth(log, tmp_path):
     path.write_text("user_id,item_id,timestamp\n" + "".join(f"stranger,i{k},{k}\n" for k in range(12)))
     another = read_log(path)
     with pytest.raises(InputError, match="stranger"):
-        log.truth.labels(cut_windows(another, WindowConfig()), another.catalogue)
+        log.truth.labels(cut_windows(another, sliding()), another.catalogue)

@@ -16,6 +16,7 @@ from raie.engine.data.catalogue import Catalogue
 from raie.engine.data.interactions import Interactions, between, cut_time, read_log
 from raie.engine.data.windows import Windows, concatenate, cut_windows, last_windows
 from raie.engine.errors import DamagedArtifact, InputError
+from tests.raie_engine.world import sliding
 
 ML_1M = Path(__file__).resolve().parents[4] / "shared" / "data" / "ml-1m" / "ratings.dat"
 
@@ -44,14 +45,14 @@ def listed(windows: Windows) -> list[tuple[list[int], int, int, int]]:
 
 
 def test_full_windows_start_every_stride_items_and_never_cross_users():
-    assert listed(cut_windows(TWELVE, WindowConfig(length=3, stride=2, min_length=3))) == [
+    assert listed(cut_windows(TWELVE, sliding(length=3, stride=2, min_length=3))) == [
         ([1, 2, 3], 4, 0, 40),
         ([3, 4, 5], 6, 0, 60),
     ]
 
 
 def test_the_end_of_a_history_gives_one_shorter_window_padded_on_the_right():
-    windows = cut_windows(TWELVE, WindowConfig(length=3, stride=2, min_length=1))
+    windows = cut_windows(TWELVE, sliding(length=3, stride=2, min_length=1))
     assert listed(windows) == [
         ([1, 2, 3], 4, 0, 40),
         ([3, 4, 5], 6, 0, 60),
@@ -61,11 +62,11 @@ def test_the_end_of_a_history_gives_one_shorter_window_padded_on_the_right():
     assert windows.length.tolist() == [3, 3, 2, 2]
 
 
-def test_slice_context_is_cut_inside_the_new_rows_and_history_context_reaches_back():
-    config = WindowConfig(length=3, stride=1, min_length=3)
+def test_slice_context_is_cut_inside_the_new_rows_and_overlap_context_reaches_back():
+    config = sliding(length=3, stride=1, min_length=3)
     after = 40
     assert listed(cut_windows(TWELVE, config, after=after)) == []
-    reaching = WindowConfig(length=3, stride=1, min_length=3, context="history")
+    reaching = sliding(length=3, stride=1, min_length=3, context="overlap")
     assert listed(cut_windows(TWELVE, reaching, after=after)) == [
         ([2, 3, 4], 5, 0, 50),
         ([3, 4, 5], 6, 0, 60),
@@ -75,11 +76,11 @@ def test_slice_context_is_cut_inside_the_new_rows_and_history_context_reaches_ba
 
 def test_ties_in_time_keep_the_order_of_the_file():
     log = log_of([(0, 5, 1), (0, 2, 1), (0, 9, 1), (0, 4, 1)])
-    assert listed(cut_windows(log, WindowConfig(length=3, stride=1, min_length=3))) == [([5, 2, 9], 4, 0, 1)]
+    assert listed(cut_windows(log, sliding(length=3, stride=1, min_length=3))) == [([5, 2, 9], 4, 0, 1)]
 
 
 def test_a_log_without_rows_gives_no_windows_of_the_right_shape():
-    windows = cut_windows(between(TWELVE, 100, None), WindowConfig())
+    windows = cut_windows(between(TWELVE, 100, None), sliding())
     assert windows.items.shape == (0, 10)
     assert windows.timestamp.dtype == np.int64
 
@@ -88,8 +89,8 @@ LOGS = st.lists(
     st.tuples(st.integers(0, 4), st.integers(1, 9), st.integers(0, 40)), min_size=1, max_size=80
 ).map(log_of)  # fmt: skip
 CONFIGS = st.builds(
-    lambda length, stride, short, *more: WindowConfig(length, stride, max(1, length - short), *more),
-    st.integers(1, 6), st.integers(1, 7), st.integers(0, 6), st.sampled_from(["slice", "history"]), st.booleans(),
+    lambda length, stride, short, *more: sliding(length, stride, max(1, length - short), *more),
+    st.integers(1, 6), st.integers(1, 7), st.integers(0, 6), st.sampled_from(["slice", "overlap"]), st.booleans(),
 )  # fmt: skip
 
 
@@ -147,7 +148,7 @@ def test_windows_survive_bytes_and_being_split(log, config):
 
 
 def test_windows_cut_with_times_hold_the_time_of_each_item_and_are_otherwise_the_same():
-    config = WindowConfig(length=3, stride=2, min_length=1)
+    config = sliding(length=3, stride=2, min_length=1)
     bare, timed = cut_windows(TWELVE, config), cut_windows(TWELVE, replace(config, times=True))
     assert listed(timed) == listed(bare)
     assert bare.times is None
@@ -157,13 +158,13 @@ def test_windows_cut_with_times_hold_the_time_of_each_item_and_are_otherwise_the
 
 def test_windows_without_times_keep_the_bytes_of_earlier_versions():
     """Snapshots of the first version hold such windows, and edit plans their digests."""
-    windows = cut_windows(TWELVE, WindowConfig(length=3, stride=2, min_length=1))
+    windows = cut_windows(TWELVE, sliding(length=3, stride=2, min_length=1))
     assert windows.digest == "e199467be52482e4c2603d7ca764122c29a4edb892e8814663c94516d125c3ad"
     assert Windows.from_bytes(windows.to_bytes()).times is None
 
 
 def test_items_that_nobody_knows_are_passed_over_with_their_times():
-    windows = cut_windows(TWELVE, WindowConfig(length=4, stride=3, min_length=1, times=True))
+    windows = cut_windows(TWELVE, sliding(length=4, stride=3, min_length=1, times=True))
     assert listed(windows)[:2] == [([1, 2, 3, 4], 5, 0, 50), ([4, 5, 6, 0], 7, 0, 70)]
     known = windows.without_items_above(5)
     assert listed(known)[:2] == [([1, 2, 3, 4], 5, 0, 50), ([4, 5, 0, 0], 0, 0, 70)]
@@ -187,10 +188,10 @@ def test_the_last_items_of_a_history_are_a_context_without_a_target():
 def test_bytes_that_hold_no_windows_and_parts_that_do_not_fit_are_refused():
     with pytest.raises(DamagedArtifact, match="expected windows"):
         Windows.from_bytes(b"not safetensors")
-    parts = [cut_windows(TWELVE, WindowConfig(length, 1, 1)) for length in (2, 3)]
+    parts = [cut_windows(TWELVE, sliding(length, 1, 1)) for length in (2, 3)]
     with pytest.raises(InputError, match=r"lengths \[2, 3\]"):
         concatenate(parts)
-    mixed = [cut_windows(TWELVE, WindowConfig(2, 1, 1, times=times)) for times in (False, True)]
+    mixed = [cut_windows(TWELVE, sliding(2, 1, 1, times=times)) for times in (False, True)]
     with pytest.raises(InputError, match="all hold times, or none"):
         concatenate(mixed)
     arrays = safetensors.numpy.load(mixed[1].to_bytes())
@@ -204,5 +205,5 @@ def test_movielens_1m_gives_the_windows_of_the_reference():
     log = read_log(ML_1M, min_rating=4)
     first, second = cut_time(log, "0.5"), cut_time(log, "0.8")
     slices = [(None, first), (first, second), (second, None)]
-    assert [len(cut_windows(between(log, *edges), WindowConfig())) for edges in slices] == [52437, 30842, 20366]
+    assert [len(cut_windows(between(log, *edges), sliding())) for edges in slices] == [52437, 30842, 20366]
     assert [len(np.unique(between(log, *edges).user)) for edges in slices] == [3218, 2404, 1785]
