@@ -22,7 +22,7 @@ from raie.engine.comparison.tables import csv_text, headed_tables, legend, markd
 from raie.engine.config import BackboneConfig, EngineConfig, from_mapping, to_mapping
 from raie.engine.data.interactions import Interactions, cut_time, end_time, read_log
 from raie.engine.data.readers.settings import LogSettings
-from raie.engine.edit.setup import with_times
+from raie.engine.edit.setup import with_length, with_times
 from raie.engine.errors import ConfigError
 from raie.engine.model import Settings
 from raie.engine.training.train_backbone import configured_class
@@ -151,10 +151,11 @@ def _start(
     if options.ref is None:
         workspace.require_code()
         reading = log_settings(options.reading)
-        settings = with_times(Settings(from_mapping(workspace.engine), reading))
         interactions = read_log(log, **vars(reading))
         notes += notes_of(interactions)
-        return interactions, settings, cut_time(interactions, options.until), None
+        until = cut_time(interactions, options.until)
+        settings = with_times(Settings(from_mapping(workspace.engine), reading))
+        return interactions, with_length(settings, interactions, until), until, None
     registry = workspace.registry()
     snapshot = registry.resolve(workspace.model, options.ref)
     kind = registry.edit(workspace.model, snapshot.edit).kind

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from raie.engine.backbones.item_model import ItemModel, ModelShape
-from raie.engine.backbones.next_item import at_places, last_places
+from raie.engine.backbones.next_item import at_places, trained_places
 from raie.engine.backbones.protocol import Contexts, Delta
 from raie.engine.backbones.transformer import BlockLayers, small_matrices_
 
@@ -88,7 +88,7 @@ class Bert4Rec(ItemModel):
     ) -> tuple[Tensor, Tensor]:
         contexts = contexts.left_justified()
         items = self._followed_by(contexts, target)
-        places, real = last_places(contexts.lengths + 1, min(positions, items.shape[1]))
+        places, real = trained_places(contexts, contexts.lengths + 1, positions, items.shape[1])
         chosen = self._drawn(real & (places > 0))
         masked = torch.zeros_like(items, dtype=torch.bool).scatter(1, places, chosen)
         states = self.under(delta).filled_in(items.masked_fill(masked, MASK), places)

@@ -23,7 +23,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from raie.engine.backbones.declared_sizes import UNFIT, require_outline
 from raie.engine.backbones.linear_layers import linear_shapes, with_delta
-from raie.engine.backbones.next_item import at_places, last_places, successors, where_real
+from raie.engine.backbones.next_item import at_places, last_places, successors, trained_places, where_real
 from raie.engine.backbones.protocol import Contexts, Delta, Shape
 from raie.engine.bytes.finite import require_finite
 from raie.engine.bytes.json import parse_json
@@ -153,7 +153,7 @@ class ItemModel(nn.Module):
         self, contexts: Contexts, target: Tensor, positions: int, delta: Delta | None = None
     ) -> tuple[Tensor, Tensor]:
         contexts = contexts.left_justified()
-        places, real = last_places(contexts.lengths, min(positions, contexts.items.shape[1]))
+        places, real = trained_places(contexts, contexts.lengths, positions, contexts.items.shape[1])
         following = at_places(successors(contexts, target), places)
         states = self.under(delta).states_at(contexts, places)
         return where_real(states, real), where_real(following, real)

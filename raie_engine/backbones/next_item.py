@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from raie.engine.backbones.protocol import Contexts
 
-__all__ = ["at_places", "last_places", "successors", "where_real"]
+__all__ = ["at_places", "last_places", "successors", "trained_places", "where_real"]
 
 
 def at_places(values: Tensor, places: Tensor | None) -> Tensor:
@@ -61,6 +61,26 @@ def last_places(lengths: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """
     places = lengths.unsqueeze(1) - count + torch.arange(count)
     return places.clamp(min=0), places >= 0
+
+
+def trained_places(contexts: Contexts, lengths: Tensor, positions: int, most: int) -> tuple[Tensor, Tensor]:
+    """The last positions that training predicts at: as many as the contexts have targets, or else `positions`.
+
+    Args:
+        contexts: of n windows.
+        lengths: int64 [n], items of each that are predicted from or masked.
+        positions: how many, where the contexts do not say it.
+        most: how many there are at most.
+
+    Returns:
+        Positions [n, p], and which of them are trained [n, p].
+    """
+    targets = contexts.targets
+    count = min(positions if targets is None else int(targets.max()) if len(targets) else 1, most)
+    places, real = last_places(lengths, count)
+    if targets is not None:
+        real &= torch.arange(count) >= count - targets.unsqueeze(1)
+    return places, real
 
 
 def successors(contexts: Contexts, target: Tensor) -> Tensor:

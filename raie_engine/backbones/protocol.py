@@ -23,11 +23,13 @@ class Contexts:
     """What a backbone reads of n windows.
 
     items: int64 [n, L], oldest first; 0 is padding, wherever it stands. times: int64 [n, L], epoch seconds UTC of the
-    items, for a backbone that reads them.
+    items, for a backbone that reads them. targets: int64 [n], how many of the last items of each context and its target
+    training predicts, where the windows say so.
     """
 
     items: Tensor
     times: Tensor | None = None
+    targets: Tensor | None = None
 
     @staticmethod
     def of(windows: Windows) -> Contexts:
@@ -39,8 +41,10 @@ class Contexts:
         Returns:
             The contexts.
         """
-        times = None if windows.times is None else torch.from_numpy(windows.times).long()
-        return Contexts(torch.from_numpy(windows.items).long(), times)
+        times, targets = (
+            None if array is None else torch.from_numpy(array).long() for array in (windows.times, windows.targets)
+        )
+        return Contexts(torch.from_numpy(windows.items).long(), times, targets)
 
     def take(self, rows: Tensor) -> Contexts:
         """The contexts of these rows.
@@ -51,7 +55,7 @@ class Contexts:
         Returns:
             The contexts.
         """
-        return Contexts(self.items[rows], None if self.times is None else self.times[rows])
+        return Contexts(*(None if value is None else value[rows] for value in self._values))  # type: ignore[arg-type]
 
     def left_justified(self) -> Contexts:
         """All padding moved behind the real items, whose order stays.
@@ -61,7 +65,7 @@ class Contexts:
         """
         order = (self.items == 0).to(torch.uint8).argsort(dim=1, stable=True)
         times = None if self.times is None else self.times.gather(1, order)
-        return Contexts(self.items.gather(1, order), times)
+        return Contexts(self.items.gather(1, order), times, self.targets)
 
     def filled_up(self, size: int) -> Contexts:
         """These contexts and then empty ones, up to a multiple of `size` in all.
@@ -72,8 +76,16 @@ class Contexts:
         Returns:
             The contexts.
         """
-        none = (0, 0, 0, -len(self) % size)
-        return Contexts(F.pad(self.items, none), None if self.times is None else F.pad(self.times, none))
+        more = -len(self) % size
+        values = (
+            None if value is None else F.pad(value, (*(0, 0) * (value.dim() - 1), 0, more))
+            for value in self._values
+        )
+        return Contexts(*values)  # type: ignore[arg-type]
+
+    @property
+    def _values(self) -> tuple[Tensor | None, ...]:
+        return self.items, self.times, self.targets
 
     @property
     def lengths(self) -> Tensor:
@@ -174,8 +186,9 @@ class Backbone(Protocol):
         Args:
             contexts: left-padded or left-justified, n of them.
             target: [n], the items after the contexts.
-            positions: only the last `positions` items of a context and its target are predicted; with as many as the
-                stride of the windows, an item is predicted once, with its longest context.
+            positions: only the last `positions` items of a context and its target are predicted, where the contexts hold
+                no `targets` of their own; with as many as the stride of windows that slide, an item is predicted once,
+                with its longest context.
             delta: what an adapter changes inside the model; None for nothing.
 
         Returns:

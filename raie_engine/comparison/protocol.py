@@ -7,18 +7,19 @@ Legend: n windows, T edits. Slice 0 is the setup's, slices 1 to T are trained on
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 import torch
 
-from raie.engine.config import EngineConfig
+from raie.engine.config import EngineConfig, WindowConfig
 from raie.engine.data.interactions import Interactions, between
-from raie.engine.data.sampling import split_setup
-from raie.engine.data.windows import Windows, concatenate, cut_windows
+from raie.engine.data.sampling import edit_windows, next_watermark, setup_windows
+from raie.engine.data.windows import Windows, concatenate, cut_windows, evaluation_windows
 from raie.engine.errors import InputError
+from raie.engine.evaluation.coverage import Coverage, coverage_of
 from raie.engine.model import ModelView
 from raie.engine.strategies import TaskData
 from raie.engine.training.train_backbone import cold_item_rows
@@ -35,7 +36,8 @@ class ComparisonProtocol:
 
     interactions: rows that may be trained on. ends: epoch seconds, the last of the setup and of each later slice:
     T + 2 of them. windows: n evaluation windows. slice: int64 [n]. held_out: bool [n], windows of users for evaluation
-    only, and the setup's held-out windows; the others evaluate only until the edit that trains on their slice.
+    only, and the setup's held-out windows; the others evaluate only until the edit that trains on their slice. coverage:
+    of slices 1 to T + 1, each as it is evaluated before it is learned.
     """
 
     interactions: Interactions
@@ -43,6 +45,7 @@ class ComparisonProtocol:
     windows: Windows
     slice: np.ndarray
     held_out: np.ndarray
+    coverage: tuple[Coverage, ...] = ()
 
     @property
     def edits(self) -> int:
@@ -99,25 +102,43 @@ def cut_protocol(
     quantiles = np.quantile(later, np.arange(1, edits + 2) / (edits + 1), method="higher")
     ends = (until, *(int(end) for end in quantiles))
     held_out_users = np.random.default_rng(0).random(len(interactions.catalogue.users)) < EVALUATION_USERS
-    holdout = split_setup(cut_windows(between(rows, None, until), config.windows), config.edit.holdout).holdout
-    parts = [holdout]
-    for start, stop in pairwise(ends):
-        parts.append(cut_windows(between(rows, None, stop), config.windows, after=start))
+    holdout = setup_windows(between(rows, None, until), config.windows, config.edit, config.seed).holdout
+    parts = [holdout, *_evaluated(rows, ends, config.windows)]
     slices = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
     windows = concatenate(parts)
     held_out = held_out_users[windows.user] | (slices == 0)
     for number in range(1, edits + 2):
-        _require_windows(number, edits, slices == number, held_out)
+        _require_windows(number, edits, slices == number, held_out, config.windows)
     kept = (rows.timestamp <= until) | ~held_out_users[rows.user]
-    return ComparisonProtocol(_rows(rows, kept), ends, windows, slices, held_out)
+    protocol = ComparisonProtocol(_rows(rows, kept), ends, windows, slices, held_out)
+    return replace(protocol, coverage=tuple(_coverage(protocol, rows)))
 
 
-def _require_windows(number: int, edits: int, here: np.ndarray, held_out: np.ndarray) -> None:
+def _evaluated(rows: Interactions, ends: Sequence[int], config: WindowConfig) -> list[Windows]:
+    """The windows that evaluate on each slice after the setup; with "history" they share the histories."""
+    if config.context != "history":
+        return [
+            evaluation_windows(between(rows, None, stop), config, after=start) for start, stop in pairwise(ends)
+        ]
+    asked = evaluation_windows(rows, config, after=ends[0])
+    return [asked.take((asked.timestamp > start) & (asked.timestamp <= stop)) for start, stop in pairwise(ends)]
+
+
+def _coverage(protocol: ComparisonProtocol, rows: Interactions) -> Iterator[Coverage]:
+    for number, (start, stop) in enumerate(pairwise(protocol.ends), start=1):
+        windows = protocol.windows.take(protocol.slice == number)
+        yield coverage_of(between(rows, None, stop), start, windows, protocol.items_by(number - 1))
+
+
+def _require_windows(
+    number: int, edits: int, here: np.ndarray, held_out: np.ndarray, config: WindowConfig
+) -> None:
     training, scored = int((here & ~held_out).sum()), int((here & held_out).sum())
     if not scored or (number <= edits and not training):
         raise InputError(
             f"expected training and evaluation windows in slice {number} of {edits + 1}, found {training} and "
-            f"{scored}; choose fewer --edits, an earlier --until or a smaller windows.min_length"
+            f"{scored}; choose fewer --edits, an earlier --until"
+            + (" or a smaller windows.min_length" if config.min_length > 1 else " or give a longer log")
         )
 
 
@@ -132,24 +153,25 @@ def task_data_of_edits(protocol: ComparisonProtocol, base: ModelView) -> Iterato
         T + 1 values.
     """
     config, everything = base.settings.engine, protocol.interactions
-    past = split_setup(
-        cut_windows(between(everything, None, protocol.ends[0]), config.windows), config.edit.holdout
-    ).train
+    slice_0 = between(everything, None, protocol.ends[0])
+    past, mark = setup_windows(slice_0, config.windows, config.edit, config.seed).train, base.watermark
     learned = everything.timestamp <= past.timestamp.max()  # the newest rows of the setup are held out
     frozen = base.backbone
     titles = everything.catalogue.titles[frozen.known_items :] if frozen.reads_titles else ()
     none, added = past.take(slice(0, 0)), torch.zeros(0, base.backbone.dim)
     yield TaskData(base, 0, everything, protocol.ends[0], none, none, past, _rows(everything, learned), added)
     for number, (start, stop) in enumerate(pairwise(protocol.ends[:-1]), start=1):
-        windows = cut_windows(between(everything, None, stop), config.windows, after=start)
+        until = between(everything, None, stop)
+        cut = edit_windows(until, config.windows, config.edit, mark, config.seed)
+        if cut is None:
+            raise InputError(f"expected windows to train on in slice {number}, found none; choose fewer --edits")
+        windows = cut_windows(until, config.windows, after=start)
         backbone = base.backbone.with_item_rows(added, titles[: len(added)]) if len(added) else base.backbone
         added = torch.cat([added, cold_item_rows(backbone, windows, protocol.items_by(number), config.seed)])
-        train_until = int(np.quantile(windows.timestamp, 1 - config.edit.holdout))
-        new = windows.timestamp <= train_until
-        learned |= (everything.timestamp > start) & (everything.timestamp <= train_until)
+        learned |= (everything.timestamp > mark.trained) & (everything.timestamp <= cut.train_until)
         rows = _rows(everything, learned)
-        yield TaskData(base, number, everything, stop, windows.take(new), windows.take(~new), past, rows, added)
-        past = concatenate([past, windows.take(new)])
+        yield TaskData(base, number, everything, stop, cut.train, cut.validation, past, rows, added)
+        past, mark = concatenate([past, cut.train]), next_watermark(everything, stop, cut, config.windows)
 
 
 def _rows(everything: Interactions, kept: np.ndarray) -> Interactions:

@@ -1,4 +1,4 @@
-"""Samples of windows: the setup's held-out tail, and the windows that a region keeps.
+"""Which windows train and which validate, at setup and in an edit, and samples of windows.
 
 Legend: n windows.
 """
@@ -6,13 +6,26 @@ Legend: n windows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from raie.engine.data.windows import Windows
+from raie.engine.config import EditConfig, WindowConfig
+from raie.engine.data.interactions import Interactions, between, watermark
+from raie.engine.data.watermark import Watermark
+from raie.engine.data.window_length import earlier_items
+from raie.engine.data.windows import Windows, concatenate, cut_windows, evaluation_windows
 
-__all__ = ["SplitWindows", "keep_sample", "newest", "split_setup"]
+__all__ = [
+    "EditWindows",
+    "SplitWindows",
+    "edit_windows",
+    "keep_sample",
+    "newest",
+    "next_watermark",
+    "setup_windows",
+    "split_setup",
+]
 
 
 @dataclass(frozen=True)
@@ -57,6 +70,111 @@ def split_setup(windows: Windows, share: float) -> SplitWindows:
     tail = newest(windows, share)
     even = windows.user % 2 == 0
     return SplitWindows(windows.take(~tail), windows.take(tail & even), windows.take(tail & ~even))
+
+
+def setup_windows(past: Interactions, windows: WindowConfig, edit: EditConfig, seed: int) -> SplitWindows:
+    """The windows of the setup slice, the newest of them held out.
+
+    With windows.context "history" no window reaches over the cut: older interactions are targets of training windows, and
+    each newer one is asked for once.
+
+    Args:
+        past: the slice, in time order.
+        windows: how windows are cut.
+        edit: how much is held out, and how many windows of it are kept at most.
+        seed: of the samples.
+
+    Returns:
+        What trains, validates and is held out.
+    """
+    if windows.context == "history":
+        new = past.timestamp[earlier_items(past) >= windows.min_length]
+        cut = int(np.quantile(new, 1 - edit.holdout)) if len(new) else None
+        asked = evaluation_windows(past, windows, after=cut)
+        even = asked.user % 2 == 0
+        split = SplitWindows(cut_windows(between(past, None, cut), windows), asked.take(even), asked.take(~even))
+    else:
+        split = split_setup(cut_windows(past, windows), edit.holdout)
+    validation, holdout = (
+        _sample(part, edit.max_validation, [seed, number])
+        for number, part in enumerate((split.validation, split.holdout))
+    )
+    return SplitWindows(split.train, validation, holdout)
+
+
+def _sample(windows: Windows, most: int, seed: Sequence[int]) -> Windows:
+    return keep_sample(windows, most or len(windows), seed).compacted()
+
+
+@dataclass(frozen=True, eq=False)
+class EditWindows:
+    """The windows of an edit: those up to `train_until` (epoch seconds) train, later ones validate."""
+
+    windows: Windows
+    train_until: int
+
+    @property
+    def train(self) -> Windows:
+        return self.windows.take(self.windows.timestamp <= self.train_until)
+
+    @property
+    def validation(self) -> Windows:
+        return self.windows.take(self.windows.timestamp > self.train_until)
+
+
+def edit_windows(
+    rows: Interactions, windows: WindowConfig, edit: EditConfig, mark: Watermark, seed: int
+) -> EditWindows | None:
+    """The windows of the rows after a watermark.
+
+    With windows.context "history" training begins where the last edit's ended, so over a chain of edits each interaction
+    is trained on once, and no window reaches over `train_until`.
+
+    Args:
+        rows: the log up to the end of the edit, in time order.
+        windows: how windows are cut.
+        edit: how much validates, and in how many windows at most.
+        mark: of the snapshot.
+        seed: of the sample.
+
+    Returns:
+        The windows; None where nothing after the watermark can be learned.
+    """
+    if windows.context == "history":
+        new = rows.timestamp[(earlier_items(rows) >= windows.min_length) & (rows.timestamp > mark.timestamp)]
+        if not len(new):
+            return None
+        train_until = int(np.quantile(new, 1 - edit.holdout))
+        train = cut_windows(between(rows, None, train_until), windows, after=mark.trained)
+        asked = evaluation_windows(rows, windows, after=train_until)
+        validation = _sample(asked, edit.max_validation, [seed, len(rows)])
+        return EditWindows(concatenate([train, validation]), train_until)
+    cut = cut_windows(rows, windows, after=mark.timestamp)
+    if not len(cut):
+        return None
+    train_until = int(np.quantile(cut.timestamp, 1 - edit.holdout))
+    new_rows = cut.timestamp <= train_until
+    validation = keep_sample(cut.take(~new_rows), edit.max_validation or len(cut), [seed, len(rows)])
+    whole = len(validation) == int((~new_rows).sum())
+    return EditWindows(cut if whole else concatenate([cut.take(new_rows), validation]), train_until)
+
+
+def next_watermark(
+    interactions: Interactions, until: int | None, cut: EditWindows, windows: WindowConfig
+) -> Watermark:
+    """The watermark after an edit with these windows.
+
+    Args:
+        interactions: the log, in time order.
+        until: end of the edit, epoch seconds; None for the whole log.
+        cut: the edit's windows.
+        windows: how they are cut.
+
+    Returns:
+        The watermark, with what validated left for the next edit to train on.
+    """
+    reached = watermark(interactions, until)
+    return replace(reached, train_until=cut.train_until) if windows.context == "history" else reached
 
 
 def keep_sample(windows: Windows, most: int, seed: Sequence[int]) -> Windows:

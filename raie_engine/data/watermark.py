@@ -16,14 +16,27 @@ class Watermark:
     """How far a log has been consumed.
 
     timestamp: everything up to and including it (epoch seconds UTC).  rows: how many rows that was at the time.
+    train_until: what came after it has only validated so far, and is for the next edit to train on; None where nothing
+    is left to train on.
     """
 
     timestamp: int
     rows: int
+    train_until: int | None = None
+
+    @property
+    def trained(self) -> int:
+        """The next edit trains on what came after it."""
+        return self.timestamp if self.train_until is None else self.train_until
+
+    def to_mapping(self) -> dict[str, int]:
+        """Plain values, without what is None."""
+        values = {"rows": self.rows, "timestamp": self.timestamp, "train_until": self.train_until}
+        return {name: value for name, value in values.items() if value is not None}
 
     def to_bytes(self) -> bytes:
         """Canonical JSON."""
-        return json.dumps({"rows": self.rows, "timestamp": self.timestamp}, separators=(",", ":")).encode()
+        return json.dumps(self.to_mapping(), separators=(",", ":")).encode()
 
     @staticmethod
     def from_bytes(data: bytes) -> Watermark:
@@ -33,8 +46,13 @@ class Watermark:
         """
         values = parse_json(data, "a watermark")
         try:
-            return Watermark(timestamp=int(values["timestamp"]), rows=int(values["rows"]))
-        except (ValueError, KeyError, TypeError) as error:
+            until = values.get("train_until")
+            return Watermark(
+                timestamp=int(values["timestamp"]),
+                rows=int(values["rows"]),
+                train_until=None if until is None else int(until),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DamagedArtifact(
                 f"expected a watermark as JSON, found bytes that are not one: {error!r}"
             ) from error

@@ -20,9 +20,9 @@ from raie.engine.bytes.arrays import pack, unpack
 from raie.engine.bytes.stored_names import from_stored, to_stored
 from raie.engine.content import ContentParts, RegionFacts
 from raie.engine.data.catalogue import Catalogue
-from raie.engine.data.interactions import Interactions, between, late_rows, watermark
+from raie.engine.data.interactions import Interactions, between, late_rows
 from raie.engine.data.readers.timestamps import iso
-from raie.engine.data.sampling import keep_sample
+from raie.engine.data.sampling import EditWindows, edit_windows, keep_sample, next_watermark
 from raie.engine.data.watermark import Watermark
 from raie.engine.data.windows import Windows, concatenate, cut_windows
 from raie.engine.edit.plan import EditPlan
@@ -65,7 +65,7 @@ class PreparedEdit:
 
     def to_bytes(self) -> bytes:
         """One blob from which another process resumes the edit without its log."""
-        header = {"kind": "prepared_edit", "watermark": vars(self.watermark), "late": self.late}
+        header = {"kind": "prepared_edit", "watermark": self.watermark.to_mapping(), "late": self.late}
         header |= to_stored("prepared edit", {"train_until": self.train_until})
         inner = {"plan": self.plan.to_bytes(), "windows": self.windows.to_bytes()}
         inner["catalogue"] = self.catalogue_chunk or b""
@@ -140,9 +140,11 @@ def prepare_edit(
         WrongBackbone: for a snapshot whose routing space belongs to another backbone.
     """
     view.space.require_backbone(view.backbone.digest)
-    config, mark, windows = view.settings.engine, view.watermark, new_windows(view, interactions, until)
+    config, mark, cut = view.settings.engine, view.watermark, _edit_windows(view, interactions, until)
+    windows, rows = cut.windows, between(interactions, None, until)
     catalogue, chunk = _grown(view.catalogue, interactions, until)
-    item_rows = cold_item_rows(view.backbone, windows, len(catalogue.items), seed)
+    neighbours = cut_windows(rows, config.windows, after=mark.timestamp)  # of every new row, validating ones too
+    item_rows = cold_item_rows(view.backbone, neighbours, len(catalogue.items), seed)
     if vectors is None:
         vectors = view.vectors(windows)
     plan = make_plan(
@@ -159,21 +161,20 @@ def prepare_edit(
         next_region_id=next_region_id,
         only=only,
     )
-    train_until = int(np.quantile(windows.timestamp, 1 - config.edit.holdout))
     return PreparedEdit(
         plan,
         windows,
         vectors,
         item_rows,
         chunk,
-        watermark(interactions, until),
+        next_watermark(interactions, until, cut, config.windows),
         late_rows(interactions, mark),
-        train_until,
+        cut.train_until,
     )
 
 
 def new_windows(view: ModelView, interactions: Interactions, until: int | None) -> Windows:
-    """The windows after the snapshot's watermark.
+    """The windows of the next edit, those that validate among them.
 
     Args:
         view: the snapshot.
@@ -186,11 +187,15 @@ def new_windows(view: ModelView, interactions: Interactions, until: int | None) 
     Raises:
         NothingToEdit: when there is none.
     """
-    config, mark = view.settings.engine.windows, view.watermark
-    windows = cut_windows(between(interactions, None, until), config, after=mark.timestamp)
-    if not len(windows):
-        raise NothingToEdit(_why_nothing(interactions, mark.timestamp, until, config.min_length))
-    return windows
+    return _edit_windows(view, interactions, until).windows
+
+
+def _edit_windows(view: ModelView, interactions: Interactions, until: int | None) -> EditWindows:
+    config, mark = view.settings.engine, view.watermark
+    cut = edit_windows(between(interactions, None, until), config.windows, config.edit, mark, config.seed)
+    if cut is None:
+        raise NothingToEdit(_why_nothing(interactions, mark.timestamp, until, config.windows.min_length))
+    return cut
 
 
 def _why_nothing(interactions: Interactions, mark: int, until: int | None, least: int) -> str:
@@ -281,6 +286,8 @@ def finish_edit(view: ModelView, prepared: PreparedEdit, trained: Sequence[Train
     regions = {
         region: _entry(view, prepared, plan, region_map, by_region[region], shared) for region in plan.touched
     }
+    if view.settings.engine.windows.context == "history":  # the rest comes again, in the next edit's windows
+        buffer = buffer.take(buffer.windows.timestamp <= prepared.train_until)
     chunks = {"catalogue": prepared.catalogue_chunk}
     chunks["item_rows"] = pack_item_rows(prepared.item_rows) if len(prepared.item_rows) else None
     parts = ContentParts(

@@ -18,15 +18,16 @@ from raie.engine.content import ContentParts, RegionFacts
 from raie.engine.data.catalogue import Catalogue
 from raie.engine.data.interactions import Interactions, between, watermark
 from raie.engine.data.known_ids import reference
-from raie.engine.data.sampling import SplitWindows, keep_sample, split_setup
+from raie.engine.data.sampling import SplitWindows, keep_sample, setup_windows
 from raie.engine.data.watermark import Watermark
-from raie.engine.data.windows import Windows, cut_windows
+from raie.engine.data.window_length import choose_length
+from raie.engine.data.windows import Windows
 from raie.engine.errors import NothingToEdit, WrongBackbone
 from raie.engine.evaluation.metrics import mean_metrics, ranks
 from raie.engine.model import Settings
 from raie.engine.regions.buffer import AddBuffer
 from raie.engine.regions.gate import gate_from
-from raie.engine.regions.kmeans import KChoice
+from raie.engine.regions.kmeans import KChoice, different_directions
 from raie.engine.regions.region_map import RegionMap, choose_regions, fit_regions, region_state
 from raie.engine.regions.space import fit_space
 from raie.engine.router import encode_windows
@@ -34,7 +35,7 @@ from raie.engine.training.loop import Progress
 from raie.engine.training.train_adapter import adapter_scores
 from raie.engine.training.train_backbone import configured_backbone_file, configured_class, train_backbone
 
-__all__ = ["SetUp", "set_up", "with_times"]
+__all__ = ["SetUp", "set_up", "with_length", "with_times"]
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,12 @@ class SetUp:
 
 
 def _require_enough(split: SplitWindows, past: Interactions, config: EngineConfig) -> None:
-    """Raises NothingToEdit for too few windows to train on: a region is a part of them, and needs a direction."""
-    least, trainable = max(2, config.regions.regions), len(split.train)
-    if trainable < least:
+    """Raises NothingToEdit where there is nothing to train on."""
+    least = config.windows.min_length
+    if not len(split.train):
         raise NothingToEdit(
-            f"expected windows of {config.windows.min_length} items and a target in the setup slice, {least} or more to "
-            f"train on, found {trainable or 'none'} in {len(past):,} interactions; a later --until or a smaller "
-            "windows.min_length gives more"
+            f"expected an interaction of a user with {least} before it in the setup slice, found none in {len(past):,} "
+            f"interactions; a later --until{' or a smaller windows.min_length' if least > 1 else ''} gives some"
         )
 
 
@@ -81,21 +81,21 @@ def set_up(
 
     Raises:
         NothingToEdit: when the slice holds no window.
-        InputError: when there are fewer windows than regions.
         ConfigError: for a gate that could never choose one of its operations with these regions.
         WrongBackbone: for a backbone that knows other items.
     """
-    settings = with_times(settings)
-    config = settings.engine
     past = between(interactions, None, until)
-    split = split_setup(cut_windows(past, config.windows), config.edit.holdout)
+    length = choose_length(past, settings.engine.windows)
+    settings = with_length(with_times(settings), interactions, until)
+    config = settings.engine
+    split = setup_windows(past, config.windows, config.edit, config.seed)
     _require_enough(split, past, config)
     model, scores = _frozen(past, split, config, backbone, checkpoint, progress)
     encodings = encode_windows(model, split.train)
     space = fit_space(encodings, config.regions.remove_components, model.digest)
     vectors = space.project(encodings)
     choice = None if config.regions.regions else choose_regions(vectors, config.regions, config.seed)
-    k = choice.k if choice else config.regions.regions
+    k = choice.k if choice else different_directions(vectors, config.regions.regions)
     region_map, owner = fit_regions(vectors, config.regions, config.seed, space.digest, k)
     gate_from(config.gate).decide(region_map, vectors[:0])  # refuses what every edit of these regions would refuse
     model_config, weights = model.to_bytes()
@@ -111,6 +111,7 @@ def set_up(
     report = {
         "interactions": len(past),
         "windows": {name: len(value) for name, value in vars(split).items()},
+        "length": asdict(length),
         "backbone": {
             "digest": model.digest,
             "epochs": len(scores) - 1,
@@ -135,6 +136,22 @@ def with_times(settings: Settings) -> Settings:
     engine = settings.engine
     times = engine.windows.times or configured_class(engine.backbone).reads_times
     return replace(settings, engine=replace(engine, windows=replace(engine.windows, times=times)))
+
+
+def with_length(settings: Settings, interactions: Interactions, until: int | None) -> Settings:
+    """The settings with the length of the windows that the setup slice asks for, where they name none.
+
+    Args:
+        settings: the model's.
+        interactions: the log, in time order.
+        until: end of the slice, epoch seconds; None for the whole log.
+
+    Returns:
+        The settings; later edits read these.
+    """
+    engine = settings.engine
+    choice = choose_length(between(interactions, None, until), engine.windows)
+    return replace(settings, engine=replace(engine, windows=choice.configured(engine.windows)))
 
 
 def _frozen(

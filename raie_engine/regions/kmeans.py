@@ -18,7 +18,15 @@ import numpy.typing as npt
 from raie.engine.arrays import Floats, Ints
 from raie.engine.errors import InputError
 
-__all__ = ["KChoice", "KMeasurement", "choose_k", "nearest_centre", "nearest_two", "spherical_kmeans"]
+__all__ = [
+    "KChoice",
+    "KMeasurement",
+    "choose_k",
+    "different_directions",
+    "nearest_centre",
+    "nearest_two",
+    "spherical_kmeans",
+]
 
 CHUNK = 4096
 """Windows per matrix product: a chunk's cosines to 64 centres (1 MB) stay in the processor's cache."""
@@ -160,18 +168,16 @@ def choose_k(
         points_per_centre: of each fit.
 
     Returns:
-        The K and what every K measured.
-
-    Raises:
-        InputError: when no candidate lies between 2 and half the number of windows.
+        The K and what every K measured; 1 where one half of the windows is too few or too alike for any candidate.
 
     Source: the simplified silhouette of Hruschka et al. (2004).
     """
     order = np.random.default_rng([seed, 0]).permutation(len(vectors))
     fit_rows, held_rows = np.array_split(order, 2)
-    usable = sorted({k for k in candidates if 2 <= k <= len(held_rows)})
+    different = different_directions(vectors[fit_rows], min(max(candidates), len(held_rows)))
+    usable = sorted({k for k in candidates if 2 <= k <= different})
     if not usable:
-        raise InputError(f"expected at least 4 windows to choose K from {list(candidates)}, found {len(vectors)}")
+        return KChoice(1, ())
     limit = max(usable) * points_per_centre
     fit, held = vectors[fit_rows[:limit]], vectors[held_rows[:limit]]
     measured = tuple(
@@ -237,6 +243,28 @@ def _seed_rare(chosen: Floats, vectors: Floats, k: int) -> Floats:
             )
         centres = np.concatenate([centres, vectors[far : far + 1]])
     return centres
+
+
+def different_directions(vectors: Floats, most: int) -> int:
+    """How many of the vectors differ in direction, counted up to `most`; at least 1.
+
+    Args:
+        vectors: float32 [n, d], of norm 1 or 0.
+        most: where counting ends.
+
+    Returns:
+        Of how many regions each can have a window of its own.
+    """
+    vectors = vectors[vectors.any(axis=1)]
+    if not len(vectors):
+        return 1
+    distance = _distance(vectors, vectors[:1])[:, 0]
+    count = 1
+    while count < most and distance.max() > 0:
+        far = int(distance.argmax())
+        distance = np.minimum(distance, _distance(vectors, vectors[far : far + 1])[:, 0])
+        count += 1
+    return count
 
 
 def _lloyd(sample: Floats, centres: Floats, steps: int) -> tuple[float, Floats]:

@@ -241,6 +241,8 @@ def check_vectors(vectors: Floats, region_map: RegionMap) -> None:
 def choose_regions(vectors: Floats, config: RegionConfig, seed: int) -> KChoice:
     """What every K from 2 to config.max_regions measures on these windows, and which one is taken.
 
+    Of windows that are too few or too alike to measure any, all are one region.
+
     Args:
         vectors: float32 [n, d], routing vectors of norm 1.
         config: the options.

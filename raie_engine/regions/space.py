@@ -21,6 +21,9 @@ from raie.engine.regions.kmeans import CHUNK
 
 __all__ = ["RoutingSpace", "fit_space"]
 
+LEAST_SPREAD = 1e-6
+"""Of a norm: what an encoding differs from the mean by less than that is rounding, and no direction."""
+
 
 @dataclass(frozen=True, eq=False)
 class RoutingSpace:
@@ -52,8 +55,7 @@ class RoutingSpace:
             block = encodings[start : start + CHUNK].astype(np.float64) - self.mean
             block -= (block @ self.components.T) @ self.components
             norms = np.linalg.norm(block, axis=1, keepdims=True)
-            # What is left of an encoding equal to the mean is rounding, and rounding must not become a direction.
-            floor = 1e-6 * max(float(np.linalg.norm(self.mean)), 1e-20)
+            floor = LEAST_SPREAD * max(float(np.linalg.norm(self.mean)), 1e-20)
             vectors[start : start + CHUNK] = np.where(norms > floor, block / np.maximum(norms, floor), 0.0)
         return vectors
 
@@ -127,6 +129,8 @@ def fit_space(encodings: Floats, remove_components: int, backbone_digest: str) -
         )
     _require_finite(encodings)
     mean = encodings.mean(axis=0, dtype=np.float64)
+    if np.linalg.norm(encodings - mean, axis=1).max() <= LEAST_SPREAD * np.linalg.norm(mean):
+        mean = np.zeros(d)  # of one encoding alone, taking out the mean would leave no direction
     components = np.empty((0, d))
     if remove_components:
         scatter = np.zeros((d, d))

@@ -124,11 +124,12 @@ class TransitionCounts:
 
 
 def count_transitions(windows: Windows, positions: int, weight: float, v: int) -> TransitionCounts:
-    """The pairs of which the later item is one of the last `positions` of a window, its target included.
+    """The pairs of which the later item is a target of a window.
 
     Args:
         windows: n of them.
-        positions: the windows' stride, so that of windows which overlap each item is read once.
+        positions: where the windows do not say what their targets are, as many of the last items as this, the window's
+            target included; the windows' stride, so that of windows which overlap each item is read once.
         weight: w.
         v: item rows.
 
@@ -138,7 +139,10 @@ def count_transitions(windows: Windows, positions: int, weight: float, v: int) -
     length = windows.length
     whole = np.pad(windows.items, ((0, 0), (0, 1)))
     whole[np.arange(len(windows)), length] = windows.target
-    last = length[:, None] - np.arange(positions)  # places of the second items [n, positions]
+    back = np.arange(positions if windows.targets is None else windows.targets.max(initial=1))
+    last = length[:, None] - back  # places of the second items [n, positions]
+    if windows.targets is not None:
+        last = np.where(back < windows.targets[:, None], last, -1)
     keys, values = [], []
     for apart in range(1, REACH + 1):
         row, column = np.nonzero(last - apart >= 0)

@@ -79,6 +79,7 @@ def small_settings(epochs: int = 40) -> Settings:
     return Settings(
         EngineConfig(
             seed=SEED,
+            windows=sliding(),
             backbone=BackboneConfig(
                 dim=16, layers=1, heads=2, batch=64, learning_rate=5e-3, epochs=epochs, patience=4
             ),

@@ -7,7 +7,14 @@ import numpy.typing as npt
 import pytest
 
 from raie.engine.errors import InputError
-from raie.engine.regions.kmeans import choose_k, nearest_centre, nearest_two, spherical_kmeans
+from raie.engine.regions.kmeans import (
+    KChoice,
+    choose_k,
+    different_directions,
+    nearest_centre,
+    nearest_two,
+    spherical_kmeans,
+)
 
 Floats = npt.NDArray[np.float32]
 
@@ -128,6 +135,13 @@ def test_a_region_below_the_minimum_share_is_avoided_and_admitted_only_if_every_
     assert only.k == 3
 
 
-def test_too_few_windows_to_choose_from_are_refused() -> None:
-    with pytest.raises(InputError, match="at least 4 windows"):
-        choose_k(np.eye(3, dtype=np.float32), range(2, 9), seed=0)
+def test_windows_too_few_or_too_alike_to_choose_from_are_one_region() -> None:
+    assert choose_k(np.eye(3, dtype=np.float32), range(2, 9), seed=0) == KChoice(1, ())
+    alike = np.tile(np.eye(3, dtype=np.float32)[:1], (100, 1))
+    assert choose_k(alike, range(2, 9), seed=0) == KChoice(1, ())
+
+
+def test_directions_are_counted_as_far_as_asked() -> None:
+    vectors = np.concatenate([np.eye(5), np.eye(5), np.zeros((3, 5))]).astype(np.float32)
+    assert [different_directions(vectors, most) for most in (1, 3, 5, 9)] == [1, 3, 5, 5]
+    assert different_directions(vectors[-3:], 4) == 1
