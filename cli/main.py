@@ -34,7 +34,7 @@ _DATA = _group(
     "Inspect interaction logs, or generate one.",
     ("raie data describe ratings.dat", "raie data synth log.csv"),
     {
-        "describe": ("start.data:describe", "Describe a log, and warn of what will go wrong with it."),
+        "describe": ("start.data:describe", "Describe a log: what a model learns from it, what will go wrong."),
         "synth": ("start.data:synth", "Generate a drifting log whose ground truth is known."),
     },
 )

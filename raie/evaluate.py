@@ -14,10 +14,11 @@ from raie.chain_head import publishes_chain_head
 from raie.edits.workflow import open_view, plain
 from raie.engine.data.interactions import Interactions, between, end_time
 from raie.engine.data.synthetic_truth import Truth
-from raie.engine.data.windows import Windows, cut_windows
+from raie.engine.data.windows import Windows, evaluation_windows
 from raie.engine.edit.impact import compared_ranks, knowing_rows_of
 from raie.engine.edit.pipeline import PreparedEdit
 from raie.engine.errors import InputError
+from raie.engine.evaluation.coverage import Coverage, coverage_of
 from raie.engine.evaluation.metrics import Difference, mean_metrics, paired_difference, ranks
 from raie.engine.model import ModelView
 from raie.engine.regions.gate import Action
@@ -45,12 +46,13 @@ class Measured:
 
     Attributes:
         snapshot: The id of what was measured.
-        new_windows: How many windows of the log lie after the snapshot's watermark.
+        new_windows: How many interactions of the log after the snapshot's watermark are evaluated.
         setup_windows: How many held-out windows its setup kept.
         models: Model -> part ("new" or the setup's) -> metric -> value; NaN where no window was there.
         change: Of Recall@10 on the new windows, against the backbone that was never edited.
         against: The id of the snapshot that it was compared with.
         comparison: That comparison, as an impact report holds it.
+        coverage: How many interactions there are after the watermark, how many of them are evaluated, and why not all.
         known: What the snapshot knows of the users and items of the new rows.
         notes: What a person should know of how the log was read.
     """
@@ -63,6 +65,7 @@ class Measured:
     against: str | None = None
     comparison: Mapping[str, Any] | None = None
     known: Mapping[str, Any] | None = None
+    coverage: Coverage | None = None
     notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -87,6 +90,7 @@ class Measured:
         """Plain values with stable keys; null where no window was there to measure."""
         values: dict[str, Any] = plain(asdict(self))
         del values["notes"]  # for a person, on stderr
+        values["coverage"] = None if self.coverage is None else self.coverage.to_mapping()
         return values
 
 
@@ -104,7 +108,8 @@ def evaluate(
 
     Args:
         workspace: Where the model lives.
-        log: The interactions; windows after the snapshot's watermark are new to it.
+        log: The interactions; those after the snapshot's watermark are new to it, and each of a user with an earlier one
+            is evaluated.
         ref: The snapshot: "head", an alias, "edit:3" or an id.
         against: Another snapshot, measured on the same windows.
         until: Use the log up to here; None for all of it.
@@ -121,7 +126,8 @@ def evaluate(
     interactions = read_later_log(view, Path(log), reading)
     end = end_time(interactions, when_text(until))
     known = known_ids(registry, model, snapshot, view, interactions, end)
-    new = _new_windows(view, interactions, end, log)
+    asked = _new_windows(view, interactions, end, log)
+    new = _readable(asked, view)
     baseline = None if against is None else registry.resolve(model, against)
     scores = _models(registry, snapshot, view, baseline)
     if strategies:
@@ -134,6 +140,7 @@ def evaluate(
         models={name: _part_metrics(*parts) for name, parts in ranked.items()},
         change=paired_difference(ranked["never edited"][0], ranked[snapshot.id[:12]][0], new.user),
         known=known.to_mapping(),
+        coverage=coverage_of(between(interactions, None, end), view.watermark.timestamp, asked, _last_row(view)),
         notes=(*notes_of(interactions), *doubt_line(known)),
     )
     if baseline is None:
@@ -156,7 +163,7 @@ def _part_metrics(on_new: np.ndarray, on_setup: np.ndarray) -> dict[str, dict[st
 
 def _new_windows(view: ModelView, interactions: Interactions, end: int | None, log: str | Path) -> Windows:
     mark, config = view.watermark.timestamp, view.settings.engine.windows
-    new = _readable(cut_windows(between(interactions, None, end), config, after=mark), view)
+    new = evaluation_windows(between(interactions, None, end), config, after=mark)
     if not len(new):
         raise InputError(
             f"expected windows of {log} after the snapshot's watermark {mark}, found none: "
@@ -203,7 +210,12 @@ def _of_known(
 
 def _readable(windows: Windows, view: ModelView) -> Windows:
     """The windows, with items that the snapshot has never met passed over; as a target such an item is a miss."""
-    return windows.without_items_above(len(view.backbone.item_table()) - 1)
+    return windows.without_items_above(_last_row(view))
+
+
+def _last_row(view: ModelView) -> int:
+    """The last item row that the snapshot knows."""
+    return len(view.backbone.item_table()) - 1
 
 
 def _models(

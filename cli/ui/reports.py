@@ -12,7 +12,7 @@ from raie.lines import known_line
 if TYPE_CHECKING:
     from raie.registry import Edit
 
-__all__ = ["report_lines"]
+__all__ = ["length_line", "report_lines"]
 
 
 def report_lines(edit: Edit) -> list[str]:
@@ -31,6 +31,21 @@ def report_lines(edit: Edit) -> list[str]:
     return [f"{faint(name)}  {text}" for name, text in flat(edit.report)]
 
 
+def length_line(choice: Mapping[str, Any]) -> str:
+    """How many items a context holds, and why.
+
+    Args:
+        choice: A `LengthChoice` as plain values.
+
+    Returns:
+        One line.
+    """
+    shares = ", ".join(f"{float(share):.0%} with {length}" for length, share in choice["shares"].items())
+    whole = f"; whole histories fit for {shares}" if shares else ""
+    why = "an option" if choice["chosen_by"] == "option" else "chosen by the histories"
+    return f"context   {choice['length']} items, {why}{whole}"
+
+
 def _setup(report: Mapping[str, Any]) -> list[str]:
     windows, backbone, regions = report["windows"], report["backbone"], report["regions"]
     measured = [
@@ -46,6 +61,7 @@ def _setup(report: Mapping[str, Any]) -> list[str]:
         f"windows   {report['interactions']:,} interactions in "
         f"{sum(windows.values()):,} windows ({windows['train']:,} train, {windows['validation']:,} validation, "
         f"{windows['holdout']:,} held out)",
+        *([length_line(report["length"])] if "length" in report else []),
         f"backbone  {short(backbone['digest'])}, {backbone['epochs']} epochs, "
         f"validation NDCG@10 {max(backbone['validation']):.4f}",
         f"held out  Recall@10 {report['holdout']['Recall@10'] or 0:.4f}, NDCG@10 {report['holdout']['NDCG@10'] or 0:.4f}",

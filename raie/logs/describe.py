@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raie.engine.config import WindowConfig
+from raie.engine.config import WindowConfig, from_mapping
 from raie.engine.data.describe import Description, describe
 from raie.engine.data.interactions import cut_time, read_log
 from raie.engine.data.readers.settings import LogSettings
@@ -46,23 +46,28 @@ def describe_log(
     log: str | Path,
     cuts: Sequence[When] = (0.5, 0.8),
     *,
-    length: int = 10,
+    length: int | None = None,
     reading: LogSettings | Mapping[str, Any] | None = None,
+    windows: Mapping[str, Any] | None = None,
 ) -> LogDescription:
-    """What a log holds, and what will go wrong with it.
+    """What a log holds, what a model learns from it, and what will go wrong.
 
     Args:
         log: The file or folder.
         cuts: Where slices end.
-        length: Context items per window.
+        length: Context items per window; None for what the options say, or setup chooses.
         reading: How the log is read, as for `log_settings`.
+        windows: Options of `[engine.windows]`.
 
     Raises:
         InputError: The log cannot be used.
+        ConfigError: An option of the windows cannot be used.
     """
+    options = {**(windows or {}), **({} if length is None else {"length": length})}
+    config: WindowConfig = from_mapping(options, WindowConfig, "windows.")
     interactions = read_log(Path(log), **vars(log_settings(reading)))
     ends = [cut_time(interactions, str(when_text(cut))) for cut in cuts]
-    description = describe(interactions, WindowConfig(length=length, min_length=length), ends)
+    description = describe(interactions, config, ends)
     return LogDescription(description, notes_of(interactions), interactions.reading)
 
 

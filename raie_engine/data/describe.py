@@ -1,4 +1,4 @@
-"""What a log holds, slice by slice, and what will go wrong with it: a value that the command line prints.
+"""What a log holds, slice by slice, what a model learns from it, and what will go wrong: a value that is printed.
 
 Times are epoch seconds UTC. A slice is the rows between two cuts; its first cut is exclusive, its last inclusive.
 """
@@ -18,16 +18,16 @@ from raie.engine.arrays import stable_order
 from raie.engine.config import WindowConfig
 from raie.engine.data.interactions import Interactions, between
 from raie.engine.data.readers.timestamps import EARLIEST_PLAUSIBLE, iso
-from raie.engine.data.windows import cut_windows
+from raie.engine.data.window_length import LengthChoice, choose_length, earlier_items
+from raie.engine.data.windows import cut_windows, evaluation_windows
 
-__all__ = ["Description", "Slice", "describe"]
+__all__ = ["Description", "Learned", "Slice", "describe"]
 
 _QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 
-# Where a warning begins. With fewer windows, eight regions would hold about a hundred each.
-_FEW_WINDOWS = 1_000
+# Where a warning begins. With fewer targets, eight regions would hold about a hundred each.
+_FEW_TARGETS = 1_000
 _MANY_TIES = 0.2
-_MANY_SHORT = 0.5
 _MANY_NEW_ITEMS = 0.2
 _ONE_USER = 0.1
 
@@ -38,7 +38,8 @@ class Slice:
 
     after, until: the cuts (exclusive, inclusive; None is open).  first, last: of its rows, None where it is empty.
     new_items, new_users: met in no earlier slice.  new_item_share: share of rows on such items.
-    windows: that the window configuration cuts inside the slice.
+    windows: to train on. targets: interactions that a model is asked for. first_of_user: interactions that it is not
+    asked for, because their user has none before them.
     """
 
     after: int | None
@@ -50,8 +51,29 @@ class Slice:
     new_items: int
     new_item_share: float
     windows: int
+    targets: int
+    first_of_user: int
     first: int | None
     last: int | None
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a model learns from the whole log under these options.
+
+    length: of the windows, and why. context: the option windows.context. targets: interactions that training predicts,
+    each counted once.  first_of_user: interactions without one of their user before them, one per user.  single_users: of
+    users with one interaction.  whole_history: of the targets, those with their user's whole history as context.  other:
+    interactions that the window options leave out.
+    """
+
+    length: LengthChoice
+    context: str
+    targets: int
+    first_of_user: int
+    single_users: int
+    whole_history: int
+    other: int
 
 
 @dataclass(frozen=True)
@@ -71,6 +93,7 @@ class Description:
     history: dict[str, float]
     ties: float
     short_users: float
+    learned: Learned
     slices: tuple[Slice, ...]
     warnings: tuple[str, ...]
 
@@ -84,16 +107,19 @@ def describe(interactions: Interactions, config: WindowConfig, cuts: Sequence[in
 
     Args:
         interactions: the log, in time order.
-        config: how windows are cut.
+        config: how windows are cut; without a length, setup on the first slice chooses it.
         cuts: epoch seconds.
 
     Returns:
         The description.
     """
+    cuts = sorted(cuts)
+    choice = choose_length(between(interactions, None, cuts[0] if cuts else None), config)
+    config = choice.configured(config)
     history = _history(interactions)
     short = float((history <= config.length).mean()) if len(history) else 0.0
     ties = _tie_share(interactions)
-    slices = tuple(_slices(interactions, config, sorted(cuts)))
+    slices = tuple(_slices(interactions, config, cuts))
     return Description(
         digest=interactions.digest,
         rows=len(interactions),
@@ -104,10 +130,11 @@ def describe(interactions: Interactions, config: WindowConfig, cuts: Sequence[in
         history={f"{q:g}": float(np.quantile(history, q)) for q in _QUANTILES} if len(history) else {},
         ties=ties,
         short_users=short,
+        learned=_learned(interactions, history, choice, config),
         slices=slices,
         warnings=(
             *_time_warnings(interactions, ties),
-            *_user_warnings(history, short, config),
+            *_user_warnings(history),
             *_slice_warnings(slices),
         ),
     )
@@ -117,6 +144,28 @@ def _history(interactions: Interactions) -> NDArray[np.int64]:
     """Interactions per user of this log, int64 [users]."""
     counts = np.bincount(interactions.user)
     return counts[counts > 0]
+
+
+def _learned(
+    interactions: Interactions, history: NDArray[np.int64], choice: LengthChoice, config: WindowConfig
+) -> Learned:
+    earlier = earlier_items(interactions)
+    windows = cut_windows(interactions, config)
+    if windows.targets is not None:
+        targets = int(windows.targets.sum())
+        whole = int(((earlier >= config.min_length) & (earlier <= config.length)).sum())
+    else:  # windows that slide predict the last `stride` items of each
+        predicted = np.minimum(config.stride, windows.length)
+        targets, whole = int(predicted.sum()), int(predicted[windows.length < config.length].sum())
+    return Learned(
+        length=choice,
+        context=config.context,
+        targets=targets,
+        first_of_user=len(history),
+        single_users=int((history == 1).sum()),
+        whole_history=whole,
+        other=len(interactions) - len(history) - targets,
+    )
 
 
 def _edge(interactions: Interactions, row: int) -> int | None:
@@ -136,7 +185,7 @@ def _slices(interactions: Interactions, config: WindowConfig, cuts: Sequence[int
     known_users = np.zeros(len(interactions.catalogue.users), dtype=bool)
     known_items = np.zeros(len(interactions.catalogue.items) + 1, dtype=bool)
     for after, until in pairwise(edges):
-        part = between(interactions, after, until)
+        part, past = between(interactions, after, until), between(interactions, None, until)
         users, items = np.unique(part.user), np.unique(part.item)
         yield Slice(
             after=after,
@@ -147,7 +196,9 @@ def _slices(interactions: Interactions, config: WindowConfig, cuts: Sequence[int
             new_users=int((~known_users[users]).sum()),
             new_items=int((~known_items[items]).sum()),
             new_item_share=float((~known_items[part.item]).mean()) if len(part) else 0.0,
-            windows=len(cut_windows(part, config)),
+            windows=len(cut_windows(past, config, after=after)),
+            targets=len(evaluation_windows(past, config, after=after)),
+            first_of_user=int((~known_users[users]).sum()),
             first=_edge(part, 0),
             last=_edge(part, -1),
         )
@@ -174,12 +225,7 @@ def _time_warnings(interactions: Interactions, ties: float) -> Iterator[str]:
         )
 
 
-def _user_warnings(history: NDArray[np.int64], short: float, config: WindowConfig) -> Iterator[str]:
-    if short > _MANY_SHORT and config.min_length == config.length:
-        yield (
-            f"{short:.0%} of users have at most {config.length} interactions and give no full window; "
-            "lower windows.min_length or windows.length"
-        )
+def _user_warnings(history: NDArray[np.int64]) -> Iterator[str]:
     if len(history) and history.max() > _ONE_USER * history.sum() and len(history) > 1 / _ONE_USER:
         share = history.max() / history.sum()
         yield f"one user has {share:.0%} of all interactions: probably a shared or test account"
@@ -190,8 +236,8 @@ def _slice_warnings(slices: Sequence[Slice]) -> Iterator[str]:
         name = f"slice {number}" + (f" (until {iso(part.until)})" if part.until is not None else "")
         if not part.rows:
             yield f"{name} is empty: move the cuts into the log's time range"
-        elif part.windows < _FEW_WINDOWS:
-            yield f"{name} gives {part.windows} windows; below {_FEW_WINDOWS} regions and measurements mislead"
+        elif part.targets < _FEW_TARGETS:
+            yield f"{name} asks for {part.targets} interactions; below {_FEW_TARGETS} regions and measurements mislead"
         if number > 1 and part.new_item_share > _MANY_NEW_ITEMS:
             yield (
                 f"{part.new_item_share:.0%} of {name}'s interactions are with {part.new_items} items "

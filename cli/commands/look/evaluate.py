@@ -17,6 +17,7 @@ from raie.lines import SETUP_PART, known_line
 from raie.workspace import Workspace
 
 if TYPE_CHECKING:
+    from raie.engine.evaluation.coverage import Coverage
     from raie.evaluate import Measured
     from raie.snapshots.recommend import Recommendation
 
@@ -106,10 +107,20 @@ def _measured_lines(measured: Measured) -> list[str]:
     headers = ("model", "Recall@10, new", "NDCG@10, new", "Recall@10, setup", "NDCG@10, setup")
     return [
         f"{measured.new_windows:,} new windows, {measured.setup_windows:,} held-out setup windows",
+        *([] if measured.coverage is None else [_coverage_line(measured.coverage)]),
         *table(headers, rows, (1, 2, 3, 4)),
         *lines,
         *known,
     ]
+
+
+def _coverage_line(coverage: Coverage) -> str:
+    """How many of the new interactions are evaluated, and why not all."""
+    other = f", {coverage.other:,} left out by the window options" if coverage.other else ""
+    return (
+        f"{coverage.evaluated:,} of {coverage.interactions:,} new interactions evaluated; {coverage.first:,} are the first of "
+        f"their user{other}; {coverage.new_items:,} of those evaluated are of items that the snapshot does not know"
+    )
 
 
 def _change_line(part: str, snapshot: str, against: str, change: Mapping[str, float] | None) -> str:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from raie.cli.ui.log_options import log_argument, log_options
 from raie.cli.ui.output import Output, accent, faint, iso, json_option, one_line, say, table, times
+from raie.cli.ui.reports import length_line
+from raie.errors import WorkspaceError
+from raie.workspace_file import find
 
 if TYPE_CHECKING:
-    from raie.engine.data.describe import Description
+    from raie.engine.data.describe import Description, Learned
     from raie.engine.data.readers.settings import LogSettings
 
 __all__ = ["describe", "synth"]
@@ -27,14 +31,23 @@ __all__ = ["describe", "synth"]
     "--length",
     type=click.IntRange(min=1),
     metavar="N",
-    default=10,
-    show_default=True,
-    help="Context items per window.",
+    help="Context items per window.  [as setup chooses]",
 )
 @log_options
 @json_option
-def describe(log: str, cuts: tuple[str, ...], length: int, reading: LogSettings, output: Output) -> None:
-    """Describe a log, and warn of what will go wrong with it.
+@click.pass_obj
+def describe(
+    named: Path | None,
+    log: str,
+    cuts: tuple[str, ...],
+    length: int | None,
+    reading: LogSettings,
+    output: Output,
+) -> None:
+    """Describe a log: what a model learns from it, what will go wrong.
+
+    Windows are cut by the options of the workspace, where there is one. With the built-in ones every interaction is
+    learned but the first of each user.
 
     LOG is a CSV, TSV, Parquet or JSONL file, RecBole's .inter, or MovieLens' ratings.dat or u.data. It may be compressed.
 
@@ -46,11 +59,22 @@ def describe(log: str, cuts: tuple[str, ...], length: int, reading: LogSettings,
     """
     from raie.logs.describe import describe_log
 
-    result = describe_log(log, cuts or ("0.5", "0.8"), length=length, reading=reading)
+    windows = _engine_options(named).get("windows")
+    result = describe_log(log, cuts or ("0.5", "0.8"), length=length, reading=reading, windows=windows)
     description, read_as = result.description, result.reading
     value = description.to_mapping() | times(first_at=description.first, last_at=description.last)
     value |= {"read_as": read_as.line, "notes": list(read_as.notes)} if read_as else {}
     output.show(value, lambda: _description_lines(log, description, result.notes))
+
+
+def _engine_options(named: Path | None) -> Mapping[str, Any]:
+    """Those of the workspace; none where there is no workspace and nobody named one."""
+    try:
+        return find(named).engine
+    except WorkspaceError:
+        if named is not None:
+            raise
+        return {}
 
 
 def _description_lines(log: str, facts: Description, notes: Sequence[str]) -> list[str]:
@@ -66,6 +90,7 @@ def _description_lines(log: str, facts: Description, notes: Sequence[str]) -> li
             part.items,
             part.new_items,
             f"{part.new_item_share:.1%}",
+            part.targets,
             part.windows,
         )
         for number, part in enumerate(facts.slices, start=1)
@@ -75,15 +100,29 @@ def _description_lines(log: str, facts: Description, notes: Sequence[str]) -> li
         *map(one_line, notes),
         f"{facts.rows:,} interactions of {facts.users:,} users with {facts.items:,} items, {span}",
         f"interactions per user: {history}",
-        f"{facts.ties:.0%} of adjacent interactions share a second; {facts.short_users:.0%} of users fill no window",
+        f"{facts.ties:.0%} of adjacent interactions share a second",
+        *_learned_lines(facts.learned),
         "",
         *table(
-            ("slice", "time", "rows", "users", "new", "items", "new", "rows with new items", "windows"),
+            ("slice", "time", "rows", "users", "new", "items", "new", "rows with new items", "targets", "windows"),
             rows,
-            right=(2, 3, 4, 5, 6, 7, 8),
+            right=(2, 3, 4, 5, 6, 7, 8, 9),
         ),
         *([""] if facts.warnings else []),
         *(f"{accent('warning')} {warning}" for warning in facts.warnings),
+    ]
+
+
+def _learned_lines(learned: Learned) -> list[str]:
+    """What a model learns under the options, and what not."""
+    left_out = (
+        f"not the first of each of {learned.first_of_user:,} users, {learned.single_users:,} of whom have no other"
+    )
+    other = f"; {learned.other:,} more are left out by the window options" if learned.other > 0 else ""
+    return [
+        length_line(asdict(learned.length)),
+        f"learned: {learned.targets:,} interactions, {left_out}{other}",
+        f"{learned.whole_history / max(1, learned.targets):.0%} of them have their user's whole history as context",
     ]
 
 

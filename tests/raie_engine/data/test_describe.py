@@ -11,6 +11,7 @@ from raie.engine.config import WindowConfig
 from raie.engine.data.catalogue import Catalogue
 from raie.engine.data.describe import describe
 from raie.engine.data.interactions import Interactions
+from tests.raie_engine.world import sliding
 
 T = 1_600_000_000
 
@@ -24,7 +25,7 @@ def log_of(user, item, time) -> Interactions:
 
 def test_counts_of_a_small_log_by_slice():
     log = log_of([0, 1, 0, 0, 2, 2], [1, 1, 2, 3, 3, 4], [T, T, T + 10, T + 10, T + 20, T + 30])
-    described = describe(log, WindowConfig(length=2, stride=1, min_length=2), [T + 10])
+    described = describe(log, sliding(length=2, stride=1, min_length=2), [T + 10])
     assert (described.rows, described.users, described.items, described.first, described.last) == (
         6,
         3,
@@ -41,6 +42,22 @@ def test_counts_of_a_small_log_by_slice():
     assert (first.rows, first.users, first.items, first.windows) == (4, 2, 3, 1)
     assert (second.rows, second.new_users, second.new_items, second.new_item_share) == (2, 1, 1, 0.5)
     assert json.loads(json.dumps(described.to_mapping()))["slices"][1]["first"] == T + 20
+
+
+def test_what_a_model_learns_is_counted_under_the_options():
+    """Users with 1, 2, 4 and 14 interactions."""
+    user = [0, *[1] * 2, *[2] * 4, *[3] * 14]
+    log = log_of(user, [1] * 21, range(T, T + 21))
+    learned = describe(log, WindowConfig(), []).learned
+    assert (learned.length.length, learned.length.chosen_by) == (10, "histories")
+    assert (learned.targets, learned.first_of_user, learned.single_users, learned.other) == (17, 4, 1, 0)
+    assert learned.whole_history == 14  # but of the last three of 14
+    slices = describe(log, WindowConfig(), [T + 6]).slices
+    assert [(part.rows, part.targets, part.first_of_user) for part in slices] == [(7, 4, 3), (14, 13, 1)]
+    short = describe(log, WindowConfig(length=12, min_length=3), []).learned
+    assert (short.length.chosen_by, short.targets, short.whole_history, short.other) == ("option", 12, 11, 5)
+    paper = describe(log, sliding(), []).learned
+    assert (paper.context, paper.targets, paper.other) == ("slice", 5, 12)
 
 
 def healthy() -> Interactions:
@@ -62,8 +79,7 @@ WARNINGS = {
         [],
         "50% of a user's adjacent interactions share a second",
     ),
-    "short histories": (log_of([0, 1], [1, 2], [T, T + 1]), [], "100% of users have at most 10 interactions"),
-    "few windows": (log_of([0, 1], [1, 2], [T, T + 1]), [], "slice 1 gives 0 windows"),
+    "few targets": (log_of([0, 1], [1, 2], [T, T + 1]), [], "slice 1 asks for 0 interactions"),
     "empty slice": (healthy(), [T + 10**8], "slice 2 is empty"),
     "new items": (log_of([0, 0], [1, 2], [T, T + 9]), [T + 1], "100% of slice 2's interactions are with 1 items"),
     "one loud user": (log_of([*range(11), *[0] * 9], [1] * 20, range(T, T + 20)), [], "one user has 50% of all"),
