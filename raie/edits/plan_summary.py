@@ -8,7 +8,7 @@ from typing import Any
 
 from raie.engine.data.interactions import Interactions, between
 from raie.engine.edit.drift_report import DriftReport
-from raie.engine.edit.pipeline import PreparedEdit
+from raie.engine.edit.pipeline import PreparedEdit, pending_after
 from raie.engine.edit.plan import region_summary
 from raie.engine.model import ModelView
 from raie.engine.regions.gate import Action
@@ -94,7 +94,7 @@ def summarize(
         rows=len(between(interactions, after, until)),
         late=prepared.late,
         pending_before=len(view.buffer),
-        pending_after=plan.pending,
+        pending_after=pending_after(view, prepared),
         left_out=len(plan.left),
         drifted=None if drift is None else drift.drifted,
         known=known,

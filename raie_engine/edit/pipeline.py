@@ -25,7 +25,7 @@ from raie.engine.data.readers.timestamps import iso
 from raie.engine.data.sampling import EditWindows, edit_windows, keep_sample, next_watermark
 from raie.engine.data.watermark import Watermark
 from raie.engine.data.windows import Windows, concatenate, cut_windows
-from raie.engine.edit.plan import EditPlan
+from raie.engine.edit.plan import PENDING, EditPlan
 from raie.engine.edit.planner import apply_plan, make_plan, next_buffer, without
 from raie.engine.errors import DamagedArtifact, NothingToEdit
 from raie.engine.model import ADAPTER_ROLES, SHARED_PREFIX, ModelView, pack_item_rows
@@ -41,6 +41,7 @@ __all__ = [
     "appended_titles",
     "finish_edit",
     "new_windows",
+    "pending_after",
     "prepare_edit",
 ]
 
@@ -282,12 +283,11 @@ def finish_edit(view: ModelView, prepared: PreparedEdit, trained: Sequence[Train
     plan = without(prepared.plan, rejected)
     region_map = apply_plan(view.region_map, plan)
     buffer = next_buffer(plan, view.buffer, prepared.windows, prepared.vectors)
+    buffer = buffer.take(~_comes_again(view, prepared, buffer.windows))
     shared = by_region.get(SHARED)
     regions = {
         region: _entry(view, prepared, plan, region_map, by_region[region], shared) for region in plan.touched
     }
-    if view.settings.engine.windows.context == "history":  # the rest comes again, in the next edit's windows
-        buffer = buffer.take(buffer.windows.timestamp <= prepared.train_until)
     chunks = {"catalogue": prepared.catalogue_chunk}
     chunks["item_rows"] = pack_item_rows(prepared.item_rows) if len(prepared.item_rows) else None
     parts = ContentParts(
@@ -297,6 +297,27 @@ def finish_edit(view: ModelView, prepared: PreparedEdit, trained: Sequence[Train
     )
     facts = tuple(_facts(plan, region, by_region[region]) for region in plan.touched)
     return FinishedEdit(parts, region_map, facts, rejected)
+
+
+def pending_after(view: ModelView, prepared: PreparedEdit) -> int:
+    """How many windows wait for a region after an edit that accepts all it adds.
+
+    Args:
+        view: the snapshot.
+        prepared: the edit, prepared.
+
+    Returns:
+        The size of the next Add buffer.
+    """
+    waiting = (prepared.plan.region == PENDING) & ~_comes_again(view, prepared, prepared.windows)
+    return int(waiting.sum()) + int((prepared.plan.buffer_region == PENDING).sum())
+
+
+def _comes_again(view: ModelView, prepared: PreparedEdit, windows: Windows) -> np.ndarray:
+    """Which windows only validate: the next edit cuts others of their interactions, to train on."""
+    if view.settings.engine.windows.context != "history":
+        return np.zeros(len(windows), bool)
+    return np.asarray(windows.timestamp > prepared.train_until)
 
 
 def _gained(trained: TrainedRegion) -> bool:

@@ -38,6 +38,9 @@ from raie.engine.training.train_backbone import configured_backbone_file, config
 __all__ = ["SetUp", "set_up", "with_length", "with_times"]
 
 
+_CRITERION = "mean simplified silhouette"
+
+
 @dataclass(frozen=True)
 class SetUp:
     """The parts of the first snapshot, the facts about its regions, and what was measured."""
@@ -220,7 +223,7 @@ def _choice(choice: KChoice | None, region_map: RegionMap) -> dict[str, Any]:
     measured = [] if choice is None else [asdict(measurement) for measurement in choice.measured]
     return {
         "k": len(region_map.ids),
-        "chosen_by": "option" if choice is None else "mean simplified silhouette",
+        "chosen_by": "option" if choice is None else _CRITERION if choice.measured else "too few windows for more",
         "measured": measured,
         "weights": region_map.weights.tolist(),
     }

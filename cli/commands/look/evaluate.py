@@ -118,8 +118,8 @@ def _coverage_line(coverage: Coverage) -> str:
     """How many of the new interactions are evaluated, and why not all."""
     other = f", {coverage.other:,} left out by the window options" if coverage.other else ""
     return (
-        f"{coverage.evaluated:,} of {coverage.interactions:,} new interactions evaluated; {coverage.first:,} are the first of "
-        f"their user{other}; {coverage.new_items:,} of those evaluated are of items that the snapshot does not know"
+        f"{coverage.evaluated:,} of {coverage.interactions:,} new interactions evaluated; {coverage.first:,} are the "
+        f"first of their user{other}; {coverage.new_items:,} of those evaluated are of items unknown to the snapshot"
     )
 
 

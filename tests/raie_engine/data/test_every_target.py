@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raie.engine.config import WindowConfig
+from raie.engine.config import EditConfig, WindowConfig
 from raie.engine.data.catalogue import Catalogue
-from raie.engine.data.interactions import Interactions, between
+from raie.engine.data.interactions import Interactions, between, watermark
+from raie.engine.data.sampling import edit_windows, next_watermark, setup_windows
 from raie.engine.data.window_length import choose_length, earlier_items
 from raie.engine.data.windows import (
     Windows,
@@ -74,6 +75,36 @@ def test_over_any_edits_every_interaction_with_a_history_is_a_target_once(log, c
     for (start, stop), part in zip(pairwise(ends), parts, strict=True):
         assert all(start is None or time > start for time in log.timestamp[np.array(targets_of(part), int) - 1])
         assert all(stop is None or time <= stop for time in part.timestamp)
+
+
+@settings(max_examples=150, deadline=None)
+@given(log=LOGS, config=CONFIGS, cuts=CUTS, share=st.sampled_from([0.1, 0.5]), most=st.sampled_from([0, 3]))
+def test_what_validated_in_one_edit_is_trained_on_in_the_next(log, config, cuts, share, most):
+    first, *later = [*sorted({*cuts, 20}), 41]
+    past, edit = between(log, None, first), EditConfig(holdout=share, max_validation=most)
+    if not len(past):
+        return
+    split, mark = setup_windows(past, config, edit, 0), watermark(log, first)
+    trained = targets_of(split.train)
+    held_out = split.validation.target.tolist() + split.holdout.target.tolist()
+    edits = []
+    for until in later:
+        cut = edit_windows(between(log, None, until), config, edit, mark, 0)
+        if cut is not None:
+            assert most == 0 or len(cut.validation) <= most
+            assert len(cut.train) + len(cut.validation) == len(cut.windows)
+            trained += targets_of(cut.train)
+            assert set(cut.validation.target.tolist()).isdisjoint(trained)
+            edits.append(cut)
+            mark = next_watermark(log, until, cut, config)
+    end = max(int(time) for time in [*split.train.timestamp, *(cut.train_until for cut in edits)] or [0])
+    wanted = eligible(log, config.min_length)
+    tail = [
+        item for item in wanted if int(split.train.timestamp.max(initial=-1)) < log.timestamp[item - 1] <= first
+    ]
+    expected = [item for item in wanted if log.timestamp[item - 1] <= end and item not in tail]
+    assert sorted(trained) == expected
+    assert set(held_out).isdisjoint(trained)
 
 
 @settings(max_examples=100, deadline=None)
