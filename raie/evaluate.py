@@ -22,9 +22,7 @@ from raie.engine.evaluation.coverage import Coverage, coverage_of
 from raie.engine.evaluation.metrics import Difference, mean_metrics, paired_difference, ranks
 from raie.engine.model import ModelView
 from raie.engine.regions.gate import Action
-from raie.engine.strategies import Score, State, TaskData, task_data_of
-from raie.engine.strategies.global_adapter import GLOBAL_LORA, REPLAY
-from raie.engine.training.train_adapter import adapter_scores
+from raie.engine.strategies import STRATEGIES, Score, State, TaskData, task_data_of
 from raie.errors import UsageError
 from raie.lines import SETUP_PART
 from raie.logs.known_ids import doubt_line, known_ids
@@ -221,7 +219,8 @@ def _last_row(view: ModelView) -> int:
 def _models(
     registry: Registry, snapshot: Snapshot, view: ModelView, baseline: Snapshot | None
 ) -> dict[str, Score]:
-    scores: dict[str, Score] = {"never edited": adapter_scores(view.backbone, None)}
+    setup = open_view(registry, registry.resolve(snapshot.model, "edit:1"), view.backbone_file)
+    scores: dict[str, Score] = {"never edited": knowing_rows_of(setup.router, view.router).scores}
     scores[snapshot.id[:12]] = view.router.scores
     if baseline is not None and baseline.id != snapshot.id:
         scores[baseline.id[:12]] = knowing_rows_of(
@@ -240,7 +239,8 @@ def _peers(
             "expected --ref to name a snapshot that edits have trained, found one without such an edit"
         )
     scores = {}
-    for name, peer in (("global LoRA", GLOBAL_LORA), ("global LoRA + replay", REPLAY)):
+    for name, key in (("global LoRA", "global-lora"), ("global LoRA + replay", "replay")):
+        peer = STRATEGIES[key]
         state: State = {}
         for task in tasks:
             state = peer.learn(state, task).state

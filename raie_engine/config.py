@@ -15,11 +15,13 @@ from typing import Any, get_type_hints
 from raie.engine.errors import ConfigError
 
 __all__ = [
+    "MIXTURE_PARTS",
     "AdapterConfig",
     "BackboneConfig",
     "EditConfig",
     "EngineConfig",
     "GateConfig",
+    "MixtureConfig",
     "RegionConfig",
     "WindowConfig",
     "from_mapping",
@@ -29,6 +31,7 @@ __all__ = [
 LENGTHS = (10, 20, 50)
 """What setup chooses windows.length from."""
 PAPER_LENGTH = 10
+MIXTURE_PARTS = ("model", "last", "short", "wide", "trend", "popularity")
 BACKBONES = ("sasrec", "bert4rec", "tisasrec", "causal_lm", "file")
 
 
@@ -260,7 +263,7 @@ class AdapterConfig:
     """Size of a region's adapter.
 
     rank, alpha: of the LoRA. item_rank: of its item rows; 0 leaves them out. transition_weight: of the item
-    transition counts in a score, beside the adapter; 0 counts nothing.
+    transition counts in a score, beside the adapter; 0 counts nothing. They are there where mixture.parts is empty.
     """
 
     rank: int = 8
@@ -322,6 +325,35 @@ class EditConfig:
 
 
 @dataclass(frozen=True)
+class MixtureConfig:
+    """What scores are made of, beside the model that an edit trains.
+
+    parts: names with commas between them, of "model", "last", "short", "wide", "trend" and "popularity"; "all" is every
+    one. Validation windows say how much each counts. "" leaves the model alone, with the transition counts of its adapter, and
+    leaves out the items of a context.
+    """
+
+    parts: str = "all"
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.names) - set(MIXTURE_PARTS))
+        if unknown:
+            raise ConfigError(
+                f"mixture.parts must name some of {', '.join(MIXTURE_PARTS)}, or be all or empty, found {unknown[0]!r}"
+            )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parts, each once, in their order."""
+        asked = {name.strip() for name in self.parts.split(",")} - {""}
+        return (
+            MIXTURE_PARTS
+            if asked == {"all"}
+            else (*(n for n in MIXTURE_PARTS if n in asked), *sorted(asked - set(MIXTURE_PARTS)))
+        )
+
+
+@dataclass(frozen=True)
 class EngineConfig:
     """All options of the engine, and the seed of everything random."""
 
@@ -332,6 +364,7 @@ class EngineConfig:
     gate: GateConfig = field(default_factory=GateConfig)
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
     edit: EditConfig = field(default_factory=EditConfig)
+    mixture: MixtureConfig = field(default_factory=MixtureConfig)
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:

@@ -29,6 +29,10 @@ from raie.engine.data.readers.settings import LogSettings
 from raie.engine.data.watermark import Watermark
 from raie.engine.data.windows import Windows
 from raie.engine.errors import DamagedArtifact
+from raie.engine.mixture.log_counts import LogCounts
+from raie.engine.mixture.log_parts import LogParts
+from raie.engine.mixture.mixture import Mixture
+from raie.engine.mixture.weights import MixtureWeights
 from raie.engine.regions.buffer import AddBuffer
 from raie.engine.regions.region_map import RegionMap
 from raie.engine.regions.space import RoutingSpace
@@ -39,6 +43,7 @@ __all__ = ["ADAPTER_ROLES", "SHARED_PREFIX", "ContentDigests", "ModelView", "Set
 
 ADAPTER_ROLES = ("lora", "lora_config", "item_rows", "transitions")
 OPTIONAL_ROLES = frozenset({"transitions"})
+LOG_COUNTS, MIXTURE = "log_counts", "mixture"
 SETTINGS_VERSION = 2
 SHARED_PREFIX = "shared_"
 """Before the roles of the shared adapter that a region's own began from; the next shared one goes on from it."""
@@ -84,7 +89,7 @@ def _current_engine(values: Mapping[str, Any]) -> Mapping[str, Any]:
     """The engine's options of stored settings under their names of today, so that old snapshots keep their windows.
 
     Version 1 has no `version`: what it calls "history" are windows that slide over the whole log, and everything that was
-    held out validates.
+    held out validates. It knows no mixture.
     """
     version = values.get("version", 1)
     if version not in (1, SETTINGS_VERSION):
@@ -95,7 +100,12 @@ def _current_engine(values: Mapping[str, Any]) -> Mapping[str, Any]:
     windows = {"length": 10, "stride": 5, "min_length": 10, "context": "slice", **engine.get("windows", {})}
     if windows["context"] == "history":
         windows["context"] = "overlap"
-    return {**engine, "windows": windows, "edit": {"max_validation": 0, **engine.get("edit", {})}}
+    return {
+        **engine,
+        "windows": windows,
+        "edit": {"max_validation": 0, **engine.get("edit", {})},
+        "mixture": {"parts": ""},
+    }
 
 
 class ContentDigests(Protocol):
@@ -255,11 +265,33 @@ class ModelView:
         return Windows.from_bytes(self.get(self.content.regions[region]["replay"]))
 
     @cached_property
+    def log_counts(self) -> LogCounts | None:
+        """Counts of all rows that setup and edits have read; None where nothing is mixed."""
+        return LogCounts.from_bytes(self._only(LOG_COUNTS)) if LOG_COUNTS in self.content.shared else None
+
+    @cached_property
+    def mixtures(self) -> dict[int, Mixture]:
+        """The mixture of every region that has one; regions that one edit touched last share their counts."""
+        logs: dict[tuple[Any, int], LogParts] = {}
+        mixtures = {}
+        for region, entry in self.content.regions.items():
+            if MIXTURE not in entry:
+                continue
+            weights = MixtureWeights.from_bytes(self.get(entry[MIXTURE]))
+            if LOG_COUNTS not in entry:
+                raise DamagedArtifact(f"expected counts beside the mixture of region {region}, found none")
+            key = entry[LOG_COUNTS], weights.items
+            if key not in logs:
+                logs[key] = LogParts(LogCounts.from_bytes(self.get(entry[LOG_COUNTS])), weights.items + 1)
+            mixtures[region] = Mixture(weights, logs[key])
+        return mixtures
+
+    @cached_property
     def router(self) -> Router:
         """Raises: WrongBackbone when a part belongs to another backbone."""
         blobs = {region: self.adapter_blobs(region) for region in sorted(self.content.regions)}
         adapters = {region: Adapter.from_blobs(parts) for region, parts in blobs.items() if parts is not None}
-        return Router(self.backbone, self.item_chunks, self.space, self.region_map, adapters)
+        return Router(self.backbone, self.item_chunks, self.space, self.region_map, adapters, self.mixtures)
 
     def _only(self, role: str) -> bytes:
         digests = self.content.shared.get(role, ())

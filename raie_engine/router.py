@@ -10,7 +10,7 @@ k best items.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -20,6 +20,9 @@ from torch import Tensor, nn
 from raie.engine.backbones import Backbone, Contexts, Delta
 from raie.engine.data.windows import Windows
 from raie.engine.errors import InputError
+from raie.engine.evaluation.metrics import without_context
+from raie.engine.mixture.mixture import Mixture
+from raie.engine.mixture.repeats import earlier_items
 from raie.engine.regions.region_map import RegionMap, assign
 from raie.engine.regions.space import RoutingSpace
 from raie.engine.training.adapter import Adapter, item_parts, rows_read
@@ -70,7 +73,8 @@ def _slices(n: int, size: int) -> Iterator[slice]:
 class Router:
     """One snapshot, ready to recommend.
 
-    item_chunks: the rows [new items, d] that each edit appended, oldest first; `backbone` knows them already.
+    item_chunks: the rows [new items, d] that each edit appended, oldest first; `backbone` knows them already. mixtures: by
+    region; one without leaves out the items of a context, and knows nothing else of repeats.
 
     Raises: WrongBackbone when the space or an adapter belongs to another backbone; InputError for adapters of
     different ranks.
@@ -82,6 +86,7 @@ class Router:
     space: RoutingSpace
     region_map: RegionMap
     adapters: Mapping[int, Adapter]
+    mixtures: Mapping[int, Mixture] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.space.require_backbone(self.backbone.digest)
@@ -118,12 +123,16 @@ class Router:
         """
         return assign(self.region_map, self.vectors(windows))
 
-    def scores(self, windows: Windows, regions: np.ndarray | None = None) -> Tensor:
-        """Scores of every item; minus infinity for padding and for items a region does not know yet.
+    def scores(
+        self, windows: Windows, regions: np.ndarray | None = None, *, exclude_seen: bool | None = None
+    ) -> Tensor:
+        """Scores of every item; minus infinity for what is never recommended: padding and items a region does not know yet.
 
         Args:
             windows: n of them.
             regions: ids [n] where they are known already; otherwise the windows are routed first.
+            exclude_seen: True leaves out all items of a history, False makes no difference of what is in it; None does what
+                the region has learned of repeats.
 
         Returns:
             [n, v].
@@ -132,6 +141,33 @@ class Router:
             InputError: for a region that is not in the map.
         """
         regions = self.assign(windows) if regions is None else regions
+        scores = self.model_scores(windows, regions)
+        for region in np.unique(regions).tolist():
+            rows = np.flatnonzero(regions == region)
+            members, where = windows.take(rows), torch.from_numpy(rows)
+            mixture = self.mixtures.get(region)
+            if mixture is not None:
+                scores[where] = mixture.joined(scores[where], members, indifferent=exclude_seen is False)
+            elif exclude_seen is not False:
+                scores[where] = without_context(scores[where], members)
+        if exclude_seen:
+            earlier = earlier_items(windows)
+            scores[earlier.row, earlier.item] = float("-inf")
+        return scores
+
+    def model_scores(self, windows: Windows, regions: np.ndarray) -> Tensor:
+        """The logits of each window's adapter or of the frozen backbone, before anything joins them.
+
+        Args:
+            windows: n of them.
+            regions: ids [n].
+
+        Returns:
+            [n, v]; minus infinity for padding and for items that the adapter does not know.
+
+        Raises:
+            InputError: for a region that is not in the map.
+        """
         strangers = np.setdiff1d(regions, self.region_map.ids)
         if len(strangers):
             raise InputError(
@@ -143,23 +179,25 @@ class Router:
             out[rows] = self._block_scores(contexts, slots)[: len(out[rows])]
         return out
 
-    def top_k(self, windows: Windows, k: int, *, exclude_seen: bool = True) -> TopItems:
+    def top_k(
+        self, windows: Windows, k: int, *, regions: np.ndarray | None = None, exclude_seen: bool | None = None
+    ) -> TopItems:
         """The best items per window.
 
         Args:
             windows: n of them.
             k: how many items.
-            exclude_seen: whether items of the context are left out.
+            regions: ids [n] where they are known already; otherwise the windows are routed first.
+            exclude_seen: as of `scores`.
 
         Returns:
-            Rows and scores [n, k], best first.
+            Rows and scores [n, k], best first; of equal scores the lower row first.
         """
         k = min(k, self._items)
+        regions = self.assign(windows) if regions is None else regions
         rows, values = np.zeros((len(windows), k), np.int64), np.zeros((len(windows), k), np.float32)
         for part in _slices(len(windows), TOP_ROWS):  # the scores of a million windows do not fit in memory
-            scores = self.scores(windows.take(part))
-            if exclude_seen:
-                scores.scatter_(1, torch.from_numpy(windows.items[part]).long(), float("-inf"))
+            scores = self.scores(windows.take(part), regions[part], exclude_seen=exclude_seen)
             best = scores.topk(k, dim=1)
             rows[part] = torch.where(best.values.isneginf(), 0, best.indices).numpy()
             values[part] = best.values.numpy()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
@@ -18,6 +19,7 @@ from raie.engine.data.catalogue import PAD, Catalogue
 from raie.engine.data.windows import last_windows
 from raie.engine.errors import InputError
 from raie.engine.model import ModelView
+from raie.engine.next_items import best_items
 
 __all__ = ["SnapshotModel", "recommend"]
 
@@ -56,21 +58,21 @@ class SnapshotModel(PythonModel):  # type: ignore[misc]
             Columns items, scores, region and ignored.
 
         Raises:
-            InputError: for a history without any known item.
+            InputError: as `recommend` does.
         """
         if self._view is None:
             raise InputError("expected a loaded model, found none: call load_context first")
-        wanted = {"k": 10, "exclude_seen": True} | dict(params or {})
+        wanted = {"k": 10, "exclude_seen": None} | dict(params or {})
         histories = [[str(item) for item in history] for history in model_input["items"]]
         times = [list(moments) for moments in model_input["times"]] if "times" in model_input else None
-        return recommend(self._view, histories, int(wanted["k"]), bool(wanted["exclude_seen"]), times)
+        return recommend(self._view, histories, int(wanted["k"]), wanted["exclude_seen"], times)
 
 
 def recommend(
     view: ModelView,
     histories: Sequence[Sequence[str]],
     k: int,
-    exclude_seen: bool,
+    exclude_seen: bool | None = None,
     times: Sequence[Sequence[int]] | None = None,
 ) -> pd.DataFrame:
     """The best next items of each history.
@@ -79,31 +81,22 @@ def recommend(
         view: the snapshot.
         histories: external item ids, oldest first.
         k: how many items.
-        exclude_seen: whether items of the history are left out.
+        exclude_seen: as of `Router.scores`.
         times: epoch seconds of the items; None where there are none.
 
     Returns:
-        Columns items, scores, region and ignored, one row per history.
+        Columns items, scores, region and ignored, one row per history; region is NOWHERE where the model knows no item.
 
     Raises:
-        InputError: for a k below 1, a history without any known item, or times that are not one for each item or are
-            missing for a backbone that reads them.
+        InputError: as `best_items`, and for times that are not one for each item or are missing for a backbone that reads
+            them.
     """
-    if k < 1:
-        raise InputError(f"expected k of 1 or more, found {k}")
     known, when = _known(view.catalogue, histories, times)
-    for number, rows in enumerate(known):
-        if not rows:
-            raise InputError(f"expected at least one item the model knows in history {number}, found none")
     windows = last_windows(known, view.settings.engine.windows.length, when)
-    regions = view.router.assign(windows)
-    # The router leaves out what the context holds; older items are left out here, so as many more are asked for.
-    more = max((len(rows) for rows in known), default=0) if exclude_seen else 0
-    top = view.router.top_k(windows, k + more, exclude_seen=exclude_seen)
+    top, regions = best_items(view, windows, k, exclude_seen)
     answers = []
     for number, rows in enumerate(known):
-        seen = {PAD, *rows} if exclude_seen else {PAD}
-        best = [rank for rank, row in enumerate(top.rows[number]) if row not in seen][:k]
+        best = np.flatnonzero(top.rows[number] != PAD)
         answers.append(
             {
                 "items": view.catalogue.item_ids(int(row) for row in top.rows[number, best]),

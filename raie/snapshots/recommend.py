@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from raie.engine.errors import InputError
 from raie.engine.model import ModelView
+from raie.engine.next_items import NOWHERE, best_items
 from raie.logs.histories import Histories
 
 if TYPE_CHECKING:
@@ -31,21 +31,22 @@ class Recommendation:
 
     Attributes:
         user: The external id; None for a history of nobody in particular.
-        region: The preference region whose adapter scored the items.
+        region: The preference region whose adapter scored the items; None for a user of whom the model knows nothing, who
+            gets what is popular.
         ignored: How many items of the history the snapshot does not know.
         context: The items that the recommendation goes by, the oldest first.
         items: The best items, the best first.
     """
 
     user: str | None
-    region: int
+    region: int | None
     ignored: int
     context: tuple[str, ...]
     items: tuple[ScoredItem, ...]
 
 
 def recommend(
-    view: ModelView, histories: Histories, k: int, *, exclude_seen: bool = True
+    view: ModelView, histories: Histories, k: int, *, exclude_seen: bool | None = None
 ) -> tuple[Recommendation, ...]:
     """The k best items after each history.
 
@@ -53,15 +54,14 @@ def recommend(
         view: The snapshot.
         histories: The contexts.
         k: Items per user, 1 or more.
-        exclude_seen: Leave out the items of the context.
+        exclude_seen: True leaves out what a user had before, False makes no difference of it, None does what the region
+            has learned of repeats.
 
     Raises:
         InputError: k is below 1, or a context has no times and the backbone reads times.
     """
-    if k < 1:
-        raise InputError(f"expected k of 1 or more, found {k}")
     windows, ids, titles = histories.windows, view.catalogue.item_ids, view.catalogue.titles
-    best, regions = view.router.top_k(windows, k, exclude_seen=exclude_seen), view.router.assign(windows)
+    best, regions = best_items(view, windows, k, exclude_seen)
 
     def scored(row: int, score: float) -> ScoredItem:
         return ScoredItem(ids([row])[0], float(score), titles[row - 1] if row <= len(titles) else "")
@@ -69,7 +69,7 @@ def recommend(
     return tuple(
         Recommendation(
             user=user,
-            region=int(regions[number]),
+            region=None if regions[number] == NOWHERE else int(regions[number]),
             ignored=histories.ignored[number],
             context=tuple(ids(windows.items[number][windows.items[number] > 0].tolist())),
             items=tuple(

@@ -71,7 +71,7 @@ class SnapshotView:
         k: int = 10,
         *,
         users: Sequence[str] | None = None,
-        exclude_seen: bool = True,
+        exclude_seen: bool | None = None,
         reading: Mapping[str, Any] | None = None,
     ) -> DataFrame:
         """The k best next items of each user, as rows of user, rank (from 1), item, score, region and, if known, title.
@@ -81,7 +81,8 @@ class SnapshotView:
                 mapping of users to item ids, the oldest first.
             k: Items per user.
             users: The users wanted; None for all.
-            exclude_seen: Leave out the items of the context, which are a history's last ones.
+            exclude_seen: True leaves out what a user had before, False makes no difference of it, None does what the
+                region has learned of repeats.
             reading: For a log: options that differ from the setup's.
 
         Raises:
@@ -100,7 +101,7 @@ class SnapshotView:
         k: int = 10,
         *,
         users: Sequence[str] | None = None,
-        exclude_seen: bool = True,
+        exclude_seen: bool | None = None,
         reading: Mapping[str, Any] | None = None,
     ) -> tuple[Recommendation, ...]:
         """The same as values, one per user, with the context that each goes by; arguments as of `recommend`."""
@@ -110,7 +111,9 @@ class SnapshotView:
         contexts = sources.histories(self._view, histories, users, reading)
         return recommend(self._view, contexts, k, exclude_seen=exclude_seen)
 
-    def recommend_after(self, items: Sequence[str], k: int = 10, *, exclude_seen: bool = True) -> Recommendation:
+    def recommend_after(
+        self, items: Sequence[str], k: int = 10, *, exclude_seen: bool | None = None
+    ) -> Recommendation:
         """The k best items after one history of item ids, the oldest first; every item must be known.
 
         Raises:

@@ -41,7 +41,11 @@ def pack(header: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> b
 
 
 def unpack(
-    data: bytes, kind: str, dtypes: Mapping[str, npt.DTypeLike], axes: Axes = NO_AXES
+    data: bytes,
+    kind: str,
+    dtypes: Mapping[str, npt.DTypeLike],
+    axes: Axes = NO_AXES,
+    optional: Collection[str] = (),
 ) -> tuple[dict[str, Any], Arrays]:
     """The header and the arrays that `pack` wrote.
 
@@ -50,6 +54,7 @@ def unpack(
         kind: the kind that the header names.
         dtypes: by array name.
         axes: by array name, see Axes.
+        optional: names that may be absent.
 
     Returns:
         The header, and the arrays by name.
@@ -57,7 +62,7 @@ def unpack(
     Raises:
         DamagedArtifact: for bytes that do not parse, are of another kind, or hold other arrays.
     """
-    arrays = load_arrays(data, f"the bytes of a {kind}", dtypes, axes)
+    arrays = load_arrays(data, f"the bytes of a {kind}", dtypes, axes, optional)
     length = int.from_bytes(data[:8], "little")
     try:
         text = parse_json(data[8 : 8 + length], f"the header of a {kind}")["__metadata__"]["header"]

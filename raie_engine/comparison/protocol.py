@@ -159,7 +159,9 @@ def task_data_of_edits(protocol: ComparisonProtocol, base: ModelView) -> Iterato
     frozen = base.backbone
     titles = everything.catalogue.titles[frozen.known_items :] if frozen.reads_titles else ()
     none, added = past.take(slice(0, 0)), torch.zeros(0, base.backbone.dim)
-    yield TaskData(base, 0, everything, protocol.ends[0], none, none, past, _rows(everything, learned), added)
+    seen = _countable(everything, protocol.ends[0], past)
+    rows = _rows(everything, learned), _rows(everything, seen)
+    yield TaskData(base, 0, everything, protocol.ends[0], none, none, past, rows[0], added, rows[1])
     for number, (start, stop) in enumerate(pairwise(protocol.ends[:-1]), start=1):
         until = between(everything, None, stop)
         cut = edit_windows(until, config.windows, config.edit, mark, config.seed)
@@ -169,12 +171,17 @@ def task_data_of_edits(protocol: ComparisonProtocol, base: ModelView) -> Iterato
         backbone = base.backbone.with_item_rows(added, titles[: len(added)]) if len(added) else base.backbone
         added = torch.cat([added, cold_item_rows(backbone, windows, protocol.items_by(number), config.seed)])
         learned |= (everything.timestamp > mark.trained) & (everything.timestamp <= cut.train_until)
-        rows = _rows(everything, learned)
-        yield TaskData(base, number, everything, stop, cut.train, cut.validation, past, rows, added)
+        seen |= (everything.timestamp > start) & (everything.timestamp <= stop)
+        rows = _rows(everything, learned), _rows(everything, seen)
+        yield TaskData(base, number, everything, stop, cut.train, cut.validation, past, rows[0], added, rows[1])
         past, mark = concatenate([past, cut.train]), next_watermark(everything, stop, cut, config.windows)
 
 
+def _countable(everything: Interactions, until: int, train: Windows) -> np.ndarray:
+    """Which rows of the setup slice may be counted: all but those of the held-out windows, as a setup has it."""
+    in_train = everything.timestamp <= train.timestamp.max()
+    return np.asarray((everything.timestamp <= until) & (in_train | (everything.user % 2 == 0)))
+
+
 def _rows(everything: Interactions, kept: np.ndarray) -> Interactions:
-    return Interactions(
-        everything.user[kept], everything.item[kept], everything.timestamp[kept], everything.catalogue
-    )
+    return everything.of(kept)

@@ -54,6 +54,17 @@ class Interactions:
     def __len__(self) -> int:
         return len(self.timestamp)
 
+    def of(self, rows: NDArray[np.bool_]) -> Interactions:
+        """Some of the rows, with the same catalogue.
+
+        Args:
+            rows: mask [n].
+
+        Returns:
+            The rows in the same order.
+        """
+        return Interactions(self.user[rows], self.item[rows], self.timestamp[rows], self.catalogue)
+
     @cached_property
     def digest(self) -> str:
         """sha256 over external ids and timestamps in recorded order.

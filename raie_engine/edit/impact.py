@@ -82,7 +82,8 @@ class ImpactReport:
     gate: new windows by what the gate decided ("update", "expand", "add"). parts: "retention", "adaptation" and
     "adaptation_known". regions: the touched ones. untouched: ids of the others. untouched_identical: whether each of
     them names the same blobs as before. rejected: ids of additions that were not accepted. pending: windows in the Add
-    buffer. late: rows older than the watermark. samples_seen, seconds: of all trainings.
+    buffer. late: rows older than the watermark. samples_seen, seconds: of all trainings. mixture: the parts that scores are
+    made of, what each is worth and how repeats count; None where nothing is mixed.
     """
 
     gate: Mapping[str, int]
@@ -95,6 +96,7 @@ class ImpactReport:
     late: int
     samples_seen: int
     seconds: float
+    mixture: Mapping[str, Any] | None = None
 
     def to_mapping(self) -> dict[str, Any]:
         """The report that is stored with the edit, as plain values of version 2.
@@ -176,7 +178,7 @@ def impact(
     Returns:
         The report that is stored with the edit.
     """
-    after = candidate.router
+    after = _measurable(candidate.router, finished)
     before = knowing_rows_of(parent.router, after)
     newest = prepared.windows.take(prepared.windows.timestamp > prepared.train_until)
     old, new = ranks(before.scores, newest), ranks(after.scores, newest)
@@ -199,7 +201,13 @@ def impact(
         late=prepared.late,
         samples_seen=sum(result.samples_seen for result in trained.values()),
         seconds=sum(result.seconds for result in trained.values()),
+        mixture=finished.mixed.fitted.to_mapping() if finished.mixed else None,
     )
+
+
+def _measurable(router: Router, finished: FinishedEdit) -> Router:
+    """The candidate's router without the counts of the newest rows, which hold the answers it is asked for."""
+    return replace(router, mixtures={**router.mixtures, **finished.mixed.measured}) if finished.mixed else router
 
 
 def _region(trained: TrainedRegion, accepted: bool) -> RegionImpact:

@@ -8,7 +8,7 @@ Legend: n new windows, m pending windows of the Add buffer, d hidden size.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,13 +25,16 @@ from raie.engine.data.readers.timestamps import iso
 from raie.engine.data.sampling import EditWindows, edit_windows, keep_sample, next_watermark
 from raie.engine.data.watermark import Watermark
 from raie.engine.data.windows import Windows, concatenate, cut_windows
+from raie.engine.edit.mixing import NewCounts, RegionMixtures, mix_regions, new_counts
 from raie.engine.edit.plan import PENDING, EditPlan
 from raie.engine.edit.planner import apply_plan, make_plan, next_buffer, without
 from raie.engine.errors import DamagedArtifact, NothingToEdit
-from raie.engine.model import ADAPTER_ROLES, SHARED_PREFIX, ModelView, pack_item_rows
+from raie.engine.mixture.log_counts import LogCounts
+from raie.engine.model import ADAPTER_ROLES, LOG_COUNTS, SHARED_PREFIX, ModelView, pack_item_rows
 from raie.engine.regions.gate import Action, gate_from
 from raie.engine.regions.region_map import RegionMap, region_state
-from raie.engine.training.train_adapter import SHARED, TrainedRegion, quality
+from raie.engine.training.adapter import Adapter
+from raie.engine.training.train_adapter import SHARED, TrainedRegion, adapter_scores, quality
 from raie.engine.training.train_backbone import cold_item_rows
 
 __all__ = [
@@ -46,12 +49,16 @@ __all__ = [
 ]
 
 
+_COUNTS = ("trained", "newest")
+
+
 @dataclass(frozen=True, eq=False)
 class PreparedEdit:
     """Everything decided before training; with the parent snapshot it fixes the result.
 
     windows: n; vectors float32 [n, d] of them. item_rows: [new items, d]. catalogue_chunk: ids that are new. late: rows
-    older than the watermark that came too late to be read. train_until: adapters train on windows up to this time (epoch
+    older than the watermark that came too late to be read. counts: what the new rows add to the counts; None where nothing
+    is mixed. train_until: adapters train on windows up to this time (epoch
     seconds) and are validated on later ones.
     """
 
@@ -63,6 +70,7 @@ class PreparedEdit:
     watermark: Watermark
     late: int
     train_until: int
+    counts: NewCounts | None = None
 
     def to_bytes(self) -> bytes:
         """One blob from which another process resumes the edit without its log."""
@@ -70,6 +78,8 @@ class PreparedEdit:
         header |= to_stored("prepared edit", {"train_until": self.train_until})
         inner = {"plan": self.plan.to_bytes(), "windows": self.windows.to_bytes()}
         inner["catalogue"] = self.catalogue_chunk or b""
+        if self.counts is not None:
+            inner |= {name: counts.to_bytes() for name, counts in vars(self.counts).items()}
         arrays = {name: np.frombuffer(data, np.uint8) for name, data in inner.items()}
         return pack(header, {**arrays, "vectors": self.vectors, "item_rows": self.item_rows.numpy()})
 
@@ -87,9 +97,10 @@ class PreparedEdit:
             DamagedArtifact: for bytes that hold no such value.
         """
         kinds = dict.fromkeys(("plan", "windows", "catalogue"), np.uint8)
+        kinds |= dict.fromkeys(_COUNTS, np.uint8)
         dtypes = {**kinds, "vectors": np.float32, "item_rows": np.float32}
         axes = {"plan": "p", "windows": "w", "catalogue": "c", "vectors": "nd", "item_rows": "ie"}
-        header, arrays = unpack(data, "prepared_edit", dtypes, axes)
+        header, arrays = unpack(data, "prepared_edit", dtypes, axes, optional=_COUNTS)
         try:
             header = from_stored("prepared edit", header)
             mark, late = Watermark(**header["watermark"]), int(header["late"])
@@ -107,6 +118,9 @@ class PreparedEdit:
             watermark=mark,
             late=late,
             train_until=train_until,
+            counts=NewCounts(*(LogCounts.from_bytes(arrays[name].tobytes()) for name in _COUNTS))
+            if set(_COUNTS) <= arrays.keys()
+            else None,
         )
 
 
@@ -171,7 +185,16 @@ def prepare_edit(
         next_watermark(interactions, until, cut, config.windows),
         late_rows(interactions, mark),
         cut.train_until,
+        _new_counts(view, rows, cut.train_until, len(catalogue.items)),
     )
+
+
+def _new_counts(view: ModelView, rows: Interactions, train_until: int, items: int) -> NewCounts | None:
+    """What the rows of an edit add to the counts; None where nothing is mixed."""
+    before = view.log_counts
+    if not view.settings.engine.mixture.names or before is None:
+        return None
+    return new_counts(rows, view.watermark.timestamp, train_until, items, before.half_life, rows)
 
 
 def new_windows(view: ModelView, interactions: Interactions, until: int | None) -> Windows:
@@ -255,12 +278,16 @@ def appended_titles(view: ModelView, prepared: PreparedEdit) -> tuple[str, ...]:
 
 @dataclass(frozen=True, eq=False)
 class FinishedEdit:
-    """The parts of the next snapshot, the facts about the regions it touches, and the regions that were not accepted."""
+    """The parts of the next snapshot, the facts about the regions it touches, and the regions that were not accepted.
+
+    mixed: the mixtures of the touched regions; None where nothing is mixed.
+    """
 
     parts: ContentParts
     region_map: RegionMap
     facts: tuple[RegionFacts, ...]
     rejected: tuple[int, ...]
+    mixed: RegionMixtures | None = None
 
 
 def finish_edit(view: ModelView, prepared: PreparedEdit, trained: Sequence[TrainedRegion]) -> FinishedEdit:
@@ -285,18 +312,39 @@ def finish_edit(view: ModelView, prepared: PreparedEdit, trained: Sequence[Train
     buffer = next_buffer(plan, view.buffer, prepared.windows, prepared.vectors)
     buffer = buffer.take(~_comes_again(view, prepared, buffer.windows))
     shared = by_region.get(SHARED)
+    mixed = _mixed(view, prepared, plan, by_region)
     regions = {
-        region: _entry(view, prepared, plan, region_map, by_region[region], shared) for region in plan.touched
+        region: _entry(view, prepared, plan, region_map, by_region[region], shared)
+        | ({} if mixed is None else dict(mixed.blobs[region]))
+        for region in plan.touched
     }
     chunks = {"catalogue": prepared.catalogue_chunk}
     chunks["item_rows"] = pack_item_rows(prepared.item_rows) if len(prepared.item_rows) else None
+    replaced = {"watermark": prepared.watermark.to_bytes(), "add_buffer": buffer.to_bytes()}
     parts = ContentParts(
         appended={role: data for role, data in chunks.items() if data is not None},
-        replaced={"watermark": prepared.watermark.to_bytes(), "add_buffer": buffer.to_bytes()},
+        replaced=replaced if mixed is None else {**replaced, LOG_COUNTS: mixed.counts},
         regions=regions,
     )
     facts = tuple(_facts(plan, region, by_region[region]) for region in plan.touched)
-    return FinishedEdit(parts, region_map, facts, rejected)
+    return FinishedEdit(parts, region_map, facts, rejected, mixed)
+
+
+def _mixed(
+    view: ModelView, prepared: PreparedEdit, plan: EditPlan, trained: Mapping[int, TrainedRegion]
+) -> RegionMixtures | None:
+    """The mixtures of the touched regions, fitted on the windows that validated their adapters."""
+    if prepared.counts is None:
+        return None
+    rows, titles = appended_rows(view, prepared.item_rows), appended_titles(view, prepared)
+    backbone = view.backbone.with_item_rows(rows, titles)
+    judged = {}
+    for region in plan.touched:
+        mine = prepared.windows.take(plan.rows(region)[0])
+        blobs = trained[region].blobs
+        score = adapter_scores(backbone, Adapter.from_blobs(blobs) if blobs else None)
+        judged[region] = mine.take(mine.timestamp > prepared.train_until), score
+    return mix_regions(judged, view.log_counts, prepared.counts, view.settings.engine, plan.seed)
 
 
 def pending_after(view: ModelView, prepared: PreparedEdit) -> int:

@@ -5,12 +5,13 @@ Legend: n windows, d hidden size, k regions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from raie.engine.backbones import Backbone, load_backbone
 from raie.engine.config import EngineConfig
@@ -22,15 +23,16 @@ from raie.engine.data.sampling import SplitWindows, keep_sample, setup_windows
 from raie.engine.data.watermark import Watermark
 from raie.engine.data.window_length import choose_length
 from raie.engine.data.windows import Windows
+from raie.engine.edit.mixing import RegionMixtures, mix_regions, new_counts
 from raie.engine.errors import NothingToEdit, WrongBackbone
-from raie.engine.evaluation.metrics import mean_metrics, ranks
-from raie.engine.model import Settings
+from raie.engine.evaluation.metrics import leaving_out_context, mean_metrics, ranks
+from raie.engine.model import LOG_COUNTS, Settings
 from raie.engine.regions.buffer import AddBuffer
 from raie.engine.regions.gate import gate_from
 from raie.engine.regions.kmeans import KChoice, different_directions
-from raie.engine.regions.region_map import RegionMap, choose_regions, fit_regions, region_state
-from raie.engine.regions.space import fit_space
-from raie.engine.router import encode_windows
+from raie.engine.regions.region_map import RegionMap, assign, choose_regions, fit_regions, region_state
+from raie.engine.regions.space import RoutingSpace, fit_space
+from raie.engine.router import Router, encode_windows
 from raie.engine.training.loop import Progress
 from raie.engine.training.train_adapter import adapter_scores
 from raie.engine.training.train_backbone import configured_backbone_file, configured_class, train_backbone
@@ -103,12 +105,17 @@ def set_up(
     gate_from(config.gate).decide(region_map, vectors[:0])  # refuses what every edit of these regions would refuse
     model_config, weights = model.to_bytes()
     buffer = AddBuffer.empty(config.windows.length, model.dim, space.digest, times=config.windows.times)
+    mixed = _mixed(past, split, model, space, region_map, config) if config.mixture.names else None
     parts = ContentParts(
         backbone={"config": model_config, "weights": weights},
         space=space.to_bytes(),
         appended={"catalogue": _catalogue_chunk(past)},
-        replaced=_shared(watermark(interactions, until), split, settings, buffer),
-        regions=_entries(region_map, split.train, owner, config),
+        replaced=_shared(watermark(interactions, until), split, settings, buffer)
+        | ({} if mixed is None else {LOG_COUNTS: mixed.counts}),
+        regions={
+            region: {**entry, **(mixed.blobs[region] if mixed else {})}
+            for region, entry in _entries(region_map, split.train, owner, config).items()
+        },
     )
     known = reference(past)
     report = {
@@ -121,10 +128,36 @@ def set_up(
             "validation": list(scores),
         },
         "regions": _choice(choice, region_map),
-        "holdout": mean_metrics(ranks(adapter_scores(model, None), split.holdout)),
+        "holdout": mean_metrics(ranks(_scores(model, space, region_map, mixed), split.holdout)),
+        "mixture": None if mixed is None else mixed.fitted.to_mapping(),
         "known": {"reference": None if known is None else known.to_mapping()},
     }
     return SetUp(parts, _facts(region_map), report)
+
+
+def _mixed(
+    past: Interactions,
+    split: SplitWindows,
+    model: Backbone,
+    space: RoutingSpace,
+    region_map: RegionMap,
+    config: EngineConfig,
+) -> RegionMixtures:
+    """The mixture of every region; the rows of the holdout's users after the cut are never counted."""
+    train_until = int(split.train.timestamp.max())
+    counted = past.of((past.timestamp <= train_until) | (past.user % 2 == 0))
+    counts = new_counts(past, None, train_until, model.known_items, None, counted)
+    region = assign(region_map, space.project(encode_windows(model, split.validation)))
+    score = adapter_scores(model, None)
+    judged = {number: (split.validation.take(region == number), score) for number in region_map.ids.tolist()}
+    return mix_regions(judged, None, counts, config, config.seed)
+
+
+def _scores(
+    model: Backbone, space: RoutingSpace, region_map: RegionMap, mixed: RegionMixtures | None
+) -> Callable[[Windows], Tensor]:
+    """The scores of the first snapshot; with a mixture, by the rows before the held-out windows."""
+    return Router(model, (), space, region_map, {}, mixed.measured if mixed else {}).scores
 
 
 def with_times(settings: Settings) -> Settings:
@@ -186,7 +219,8 @@ def _frozen(
             f"expected a backbone that knows the {items} items of the setup slice, found one that knows "
             f"{backbone.known_items}; give the log and the --until that it was trained with"
         )
-    return backbone, (mean_metrics(ranks(adapter_scores(backbone, None), split.validation))["NDCG@10"],)
+    score = leaving_out_context(adapter_scores(backbone, None))
+    return backbone, (mean_metrics(ranks(score, split.validation))["NDCG@10"],)
 
 
 def _catalogue_chunk(past: Interactions) -> bytes:

@@ -17,12 +17,14 @@ from raie.engine.data.windows import Windows
 __all__ = [
     "METRICS",
     "Difference",
+    "leaving_out_context",
     "mean_metrics",
     "paired_difference",
     "paired_differences",
     "per_window",
     "ranks",
     "target_ranks",
+    "without_context",
 ]
 
 CUTOFFS = (5, 10, 20)
@@ -30,29 +32,50 @@ METRICS = tuple(f"{name}@{k}" for name in ("Recall", "NDCG") for k in CUTOFFS)
 DRAWN_COUNTS = 4_000_000  # bootstrap counts in memory at a time
 
 
-def target_ranks(scores: Tensor, targets: Tensor, context: Tensor) -> Tensor:
-    """Rank (1 is best) of each target among all items but those of its context.
+def target_ranks(scores: Tensor, targets: Tensor) -> Tensor:
+    """Rank (1 is best) of each target among all items.
 
-    The rank is counted, not sorted: items that score higher, plus items of equal score with a lower row. The target
-    itself is never excluded. NaN never helps: an item that scores NaN counts as better than the target, and a target
-    that scores NaN or minus infinity cannot be recommended, so its rank is v, worse than that of any other.
+    The rank is counted, not sorted: items that score higher, plus items of equal score with a lower row. NaN never helps:
+    an item that scores NaN counts as better than the target, and a target that scores NaN or minus infinity cannot be
+    recommended, so its rank is v, worse than that of any other.
 
     Args:
-        scores: [n, v], logits.
+        scores: [n, v]; minus infinity for what is never recommended.
         targets: int64 [n], item rows.
-        context: int64 [n, L], item rows.
 
     Returns:
         int64 [n].
     """
-    rows = torch.arange(len(targets))
-    own = scores[rows, targets].unsqueeze(1)
-    masked = scores.scatter(1, context, float("-inf"))
-    masked[rows, targets] = own.squeeze(1)
-    above = (masked > own).sum(dim=1) + masked.isnan().sum(dim=1)
-    ties = (masked == own) & (torch.arange(scores.shape[1]) < targets.unsqueeze(1))
+    own = scores.gather(1, targets.unsqueeze(1))
+    above = (scores > own).sum(dim=1) + scores.isnan().sum(dim=1)
+    ties = (scores == own) & (torch.arange(scores.shape[1]) < targets.unsqueeze(1))
     never = (own.isnan() | own.isneginf()).squeeze(1)
     return torch.where(never, scores.shape[1], 1 + above + ties.sum(dim=1))
+
+
+def leaving_out_context(score: Callable[[Windows], Tensor]) -> Callable[[Windows], Tensor]:
+    """The scores of a model that knows nothing of repeats: items of a context are never recommended after it.
+
+    Args:
+        score: function of windows to scores [n, v].
+
+    Returns:
+        The function whose scores are minus infinity there.
+    """
+    return lambda windows: without_context(score(windows), windows)
+
+
+def without_context(scores: Tensor, windows: Windows) -> Tensor:
+    """The scores with minus infinity for the items of each context.
+
+    Args:
+        scores: [n, v].
+        windows: n of them.
+
+    Returns:
+        [n, v].
+    """
+    return scores.scatter(1, torch.from_numpy(windows.items).long(), float("-inf"))
 
 
 def ranks(score: Callable[[Windows], Tensor], windows: Windows, batch: int = 256) -> np.ndarray:
@@ -69,8 +92,7 @@ def ranks(score: Callable[[Windows], Tensor], windows: Windows, batch: int = 256
     parts = []
     for start in range(0, len(windows.target), batch):
         part = windows.take(np.arange(start, min(start + batch, len(windows.target))))
-        items, targets = torch.from_numpy(part.items).long(), torch.from_numpy(part.target).long()
-        parts.append(target_ranks(score(part), targets, items).numpy())
+        parts.append(target_ranks(score(part), torch.from_numpy(part.target).long()).numpy())
     return np.concatenate(parts) if parts else np.zeros(0, np.int64)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from raie.engine.strategies.counting import MARKOV, POPULARITY
 from raie.engine.strategies.e_bpr import E_BPR
@@ -10,13 +11,13 @@ from raie.engine.strategies.full import FULL, JOINT
 from raie.engine.strategies.global_adapter import GLOBAL_LORA, REPLAY, WIDE_LORA
 from raie.engine.strategies.lsat import LSAT
 from raie.engine.strategies.lwf import LWF
+from raie.engine.strategies.mixed import with_counts, with_repeats
 from raie.engine.strategies.mole import MOLE
 from raie.engine.strategies.never import NEVER
 from raie.engine.strategies.peso import PESO
 from raie.engine.strategies.random_regions import RANDOM_REGIONS
 from raie.engine.strategies.region_edits import RAIE
 from raie.engine.strategies.task_data import LearnedState, Score, State, Strategy, TaskData, task_data_of
-from raie.engine.strategies.with_counts import with_counts
 
 __all__ = [
     "STRATEGIES",
@@ -31,7 +32,7 @@ __all__ = [
 
 _COUNTED = "+counts"
 
-STRATEGIES: Mapping[str, Strategy] = {
+_PLAIN: Mapping[str, Strategy] = {
     "raie": RAIE,
     "never": NEVER,
     "popularity": POPULARITY,
@@ -45,10 +46,12 @@ STRATEGIES: Mapping[str, Strategy] = {
     "mole": MOLE,
     "e-bpr": E_BPR,
     "peso": PESO,
-    "random-regions": RANDOM_REGIONS,
+    "random-regions": replace(with_counts(RANDOM_REGIONS), name=RANDOM_REGIONS.name),
     "joint": JOINT,
 }
-"""Every strategy by the name it is asked for with."""
+
+STRATEGIES: Mapping[str, Strategy] = {name: with_repeats(strategy) for name, strategy in _PLAIN.items()}
+"""Every strategy by the name it is asked for with; each knows what repeats are worth."""
 
 
 def strategy_named(name: str) -> Strategy | None:
@@ -60,7 +63,7 @@ def strategy_named(name: str) -> Strategy | None:
     Returns:
         The strategy; None for an unknown key.
     """
-    plain = STRATEGIES.get(name.removesuffix(_COUNTED))
-    if plain is None or not name.endswith(_COUNTED):
-        return plain
-    return None if plain in (RAIE, RANDOM_REGIONS, MARKOV, POPULARITY) else with_counts(plain)
+    if not name.endswith(_COUNTED):
+        return STRATEGIES.get(name)
+    plain = _PLAIN.get(name.removesuffix(_COUNTED))
+    return None if plain is None or plain.complete or plain.counting else with_counts(plain)

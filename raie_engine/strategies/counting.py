@@ -31,7 +31,7 @@ def _count(state: State, task_data: TaskData) -> LearnedState:
 
 def _popular(state: State, task_data: TaskData) -> Score:
     _, arrays = unpack(state["counts"], "counts", {"items": np.int64})
-    counts = torch.from_numpy(arrays["items"]).float()
+    counts = torch.from_numpy(arrays["items"]).float().log()
     counts[0] = float("-inf")
     return lambda windows: counts.expand(len(windows), -1).clone()
 
@@ -77,7 +77,7 @@ def _following(state: State, task_data: TaskData) -> Score:
 
     def score(windows: Windows) -> Tensor:
         total = faded_sums(windows.items, start, second, weight, windows.items.shape[1])
-        scores = torch.from_numpy((total + backing).astype(np.float32))
+        scores = torch.from_numpy((total + backing).astype(np.float32)).log()
         scores[:, 0] = float("-inf")
         return scores
 
@@ -85,7 +85,16 @@ def _following(state: State, task_data: TaskData) -> Score:
 
 
 _DIFFERS = "counts rows instead of training on windows"
-POPULARITY = Strategy("popularity", "the floor", _count, _popular, differs=_DIFFERS, replays=True, begin=_count)
+POPULARITY = Strategy(
+    "popularity", "the floor", _count, _popular, differs=_DIFFERS, replays=True, begin=_count, counting=True
+)
 MARKOV = Strategy(
-    "decayed Markov", "the floor", _follow, _following, differs=_DIFFERS, replays=True, begin=_follow
+    "decayed Markov",
+    "the floor",
+    _follow,
+    _following,
+    differs=_DIFFERS,
+    replays=True,
+    begin=_follow,
+    counting=True,
 )

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import torch
 
-from raie.engine.evaluation.metrics import mean_metrics, ranks
+from raie.engine.evaluation.metrics import leaving_out_context, mean_metrics, ranks
 from raie.engine.strategies.global_adapter import train_one
 from raie.engine.strategies.task_data import LearnedState, Score, State, Strategy, TaskData
 from raie.engine.strategies.tuning import adapter_of, count
@@ -70,7 +70,9 @@ def _learn(state: State, task_data: TaskData) -> LearnedState:
     short, second = train_one(task_data, None, task_data.new, share=share)
 
     def validation_score(adapter: Adapter) -> float:
-        return mean_metrics(ranks(adapter_scores(task_data.backbone, adapter), task_data.validation))["NDCG@10"]
+        return mean_metrics(
+            ranks(leaving_out_context(adapter_scores(task_data.backbone, adapter)), task_data.validation)
+        )["NDCG@10"]
 
     best = max((merged(long, short, weight) for weight in WEIGHTS), key=validation_score)
     blobs = {f"long/{role}": data for role, data in long.to_blobs().items()}

@@ -65,4 +65,5 @@ RAIE = Strategy(
     replays=True,
     differs="trains what its plan touches; pending windows; item transition counts",
     regions=_regions,
+    complete=True,
 )

@@ -40,8 +40,8 @@ class TaskData:
 
     base: the setup, the same for all. number: of the edit, from 1. interactions: what an edit cuts its windows from, up
     to `until` (epoch seconds). new: windows to train on. validation: later ones, by which an epoch is chosen. past: new
-    windows of earlier edits and of the setup. rows: the interactions that new and past windows are made of. item_rows:
-    [new items, d], of all items that have come since the setup.
+    windows of earlier edits and of the setup. rows: the interactions that new and past windows are made of; all_rows: with
+    those that validate. item_rows: [new items, d], of all items that have come since the setup.
     """
 
     base: ModelView
@@ -53,6 +53,7 @@ class TaskData:
     past: Windows
     rows: Interactions
     item_rows: Tensor
+    all_rows: Interactions
 
     @property
     def config(self) -> EngineConfig:
@@ -86,6 +87,11 @@ class TaskData:
         return keep_sample(self.past, int(self.config.edit.replay_ratio * len(self.new)), [self.seed])
 
     @property
+    def judging(self) -> Windows:
+        """The windows by which what joins scores is fitted: this edit's, and at the setup those of the setup."""
+        return self.validation if self.number else self.base.validation
+
+    @property
     def retained(self) -> Windows:
         """Past windows that nobody trains on, by which a strategy that replays chooses its epoch too."""
         return self.base.validation
@@ -117,6 +123,7 @@ def task_data_of(base: ModelView, prepared: PreparedEdit, interactions: Interact
         past=windows.past,
         rows=between(interactions, None, prepared.train_until),
         item_rows=torch.cat([*base.item_chunks, prepared.item_rows]),
+        all_rows=between(interactions, None, prepared.watermark.timestamp),
     )
 
 
@@ -143,7 +150,9 @@ class Strategy:
 
     name: as tables show it. source: who proposed it. learn, score: what it does; both pure. replays: trains on past
     windows too. differs: where, by its nature, it does not get what all others get. begin: what it takes from the
-    setup besides the backbone. regions: the region [n] of each window, for a strategy that has regions.
+    setup besides the backbone. regions: the region [n] of each window, for a strategy that has regions. counting: learns
+    from rows at once, so it can learn again when those that validate have had their say. complete: its scores say what
+    repeats and counts are worth, and nothing joins them.
     """
 
     name: str
@@ -154,3 +163,5 @@ class Strategy:
     differs: str = ""
     begin: Callable[[State, TaskData], LearnedState] = _nothing
     regions: Callable[[State, TaskData, Windows], np.ndarray] | None = None
+    counting: bool = False
+    complete: bool = False

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from raie.engine.backbones import Backbone, Contexts
 from raie.engine.data.windows import Windows, concatenate
-from raie.engine.evaluation.metrics import mean_metrics, ranks
+from raie.engine.evaluation.metrics import leaving_out_context, mean_metrics, ranks
 from raie.engine.strategies.task_data import Score, State, TaskData
 from raie.engine.training.adapter import Adapter, fresh_adapter
 from raie.engine.training.loop import Schedule, fit
@@ -62,9 +62,11 @@ def tune(
     # So many epochs see as many samples as one epoch of an edit.
     rounds = (len(task_data.new) + len(task_data.replay)) / len(windows)
 
+    judged = leaving_out_context(score)
+
     def validate() -> float:
-        metrics = mean_metrics(ranks(score, task_data.validation))
-        old = mean_metrics(ranks(score, task_data.retained if retained else task_data.retained.take(slice(0, 0))))
+        metrics = mean_metrics(ranks(judged, task_data.validation))
+        old = mean_metrics(ranks(judged, task_data.retained if retained else task_data.retained.take(slice(0, 0))))
         return quality(metrics | {f"retained {name}": value for name, value in old.items()})
 
     stages = (edit.shared_epochs, edit.shared_learning_rate), (edit.epochs, edit.learning_rate)

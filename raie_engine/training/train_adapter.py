@@ -20,7 +20,7 @@ from torch import Tensor
 from raie.engine.backbones import Backbone, Contexts, Delta, load_backbone
 from raie.engine.config import AdapterConfig
 from raie.engine.data.windows import Windows, concatenate
-from raie.engine.evaluation.metrics import mean_metrics, per_window, ranks
+from raie.engine.evaluation.metrics import leaving_out_context, mean_metrics, per_window, ranks
 from raie.engine.training.adapter import Adapter, AdapterDelta, fresh_adapter
 from raie.engine.training.cross_entropy import linear_cross_entropy
 from raie.engine.training.loop import Progress, Schedule, fit
@@ -364,7 +364,7 @@ class _TargetRanks:
 
 
 def _ranked(backbone: Backbone, adapter: Adapter | None, task: TrainTask) -> _TargetRanks:
-    score = adapter_scores(backbone, adapter)
+    score = leaving_out_context(adapter_scores(backbone, adapter))
     return _TargetRanks(ranks(score, task.validation), ranks(score, task.retained))
 
 

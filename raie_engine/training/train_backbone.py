@@ -19,7 +19,7 @@ from raie.engine.backbones.backbone_file import foreign_code
 from raie.engine.config import BackboneConfig
 from raie.engine.data.windows import Windows
 from raie.engine.errors import NothingToEdit
-from raie.engine.evaluation.metrics import mean_metrics, ranks
+from raie.engine.evaluation.metrics import leaving_out_context, mean_metrics, ranks
 from raie.engine.training.cross_entropy import linear_cross_entropy
 from raie.engine.training.loop import Progress, Schedule, Trained, fit, sampled_cross_entropy
 from raie.engine.training.train_adapter import adapter_scores
@@ -104,7 +104,8 @@ def train_backbone(
         return linear_cross_entropy(states, model.item_table()[1:], following - 1)
 
     def validate() -> float:
-        return mean_metrics(ranks(adapter_scores(model.eval(), None), validation))["NDCG@10"]
+        score = leaving_out_context(adapter_scores(model.eval(), None))
+        return mean_metrics(ranks(score, validation))["NDCG@10"]
 
     schedule = Schedule(
         config.epochs, config.batch, config.learning_rate, config.patience, config.weight_decay, seed

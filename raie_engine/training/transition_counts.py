@@ -218,6 +218,6 @@ def transitions_of(parts: Sequence[Windows], config: EngineConfig, v: int) -> by
         The bytes.
     """
     weight = config.adapter.transition_weight
-    if not weight or not parts:
+    if not weight or not parts or config.mixture.names:  # a mixture counts rows, and weighs what it counts
         return None
     return count_transitions(concatenate(parts), config.windows.stride, weight, v).to_bytes()

@@ -45,7 +45,7 @@ _SCORES = {"type": "array", "items": {"type": "double"}, "name": "scores", "requ
 _REGION = {"type": "long", "name": "region", "required": True}
 _IGNORED = {"type": "long", "name": "ignored", "required": True}
 _K = {"name": "k", "type": "long", "default": 10, "shape": None}
-_EXCLUDE_SEEN = {"name": "exclude_seen", "type": "boolean", "default": True, "shape": None}
+_EXCLUDE_SEEN = {"name": "exclude_seen", "type": "boolean", "default": None, "shape": None}
 
 
 def model_files(

@@ -144,7 +144,7 @@ def _change_line(part: str, snapshot: str, against: str, change: Mapping[str, fl
     show_default=True,
     help="Items per user.",
 )
-@click.option("--keep-seen", is_flag=True, help="Also recommend items of the context.")
+@click.option("--keep-seen", is_flag=True, help="Make no difference of what a user had before.")
 @_ref_option
 @later_log_options
 @json_option
@@ -175,11 +175,11 @@ def recommend(
     snapshot = workspace[ref]
     if items is None:
         answers = snapshot.recommendations(
-            str(log), count, users=users, exclude_seen=not keep_seen, reading=reading
+            str(log), count, users=users, exclude_seen=False if keep_seen else None, reading=reading
         )
     else:
         history = [item.strip() for item in items.split(",")]
-        answers = (snapshot.recommend_after(history, count, exclude_seen=not keep_seen),)
+        answers = (snapshot.recommend_after(history, count, exclude_seen=False if keep_seen else None),)
     value = {"recommendations": [_answer_json(answer) for answer in answers]}
     output.show(value, lambda: [line for answer in answers for line in _answer_lines(answer)])
 
