@@ -161,6 +161,7 @@ def prepare_edit(
         parent=parent,
         next_region_id=next_region_id,
         only=only,
+        carried=windows.timestamp <= mark.timestamp,
     )
     return PreparedEdit(
         plan,
