@@ -301,7 +301,7 @@ def finish_edit(view: ModelView, prepared: PreparedEdit, trained: Sequence[Train
 
 
 def pending_after(view: ModelView, prepared: PreparedEdit) -> int:
-    """How many windows wait for a region after an edit that accepts all it adds.
+    """How many windows are pending after an edit that accepts all it adds.
 
     Args:
         view: the snapshot.
@@ -310,8 +310,8 @@ def pending_after(view: ModelView, prepared: PreparedEdit) -> int:
     Returns:
         The size of the next Add buffer.
     """
-    waiting = (prepared.plan.region == PENDING) & ~_comes_again(view, prepared, prepared.windows)
-    return int(waiting.sum()) + int((prepared.plan.buffer_region == PENDING).sum())
+    pending = (prepared.plan.region == PENDING) & ~_comes_again(view, prepared, prepared.windows)
+    return int(pending.sum()) + int((prepared.plan.buffer_region == PENDING).sum())
 
 
 def _comes_again(view: ModelView, prepared: PreparedEdit, windows: Windows) -> np.ndarray:

@@ -212,7 +212,7 @@ def test_evaluate_measures_every_model_on_the_same_windows(raie: Raie, edited: P
     assert set(ran.json) == expected | {"known", "coverage"}
     covered = ran.json["coverage"]
     assert covered["evaluated"] == covered["interactions"] - covered["first"] == ran.json["new_windows"]
-    assert covered["other"] == 0
+    assert covered["outside_windows"] == 0
     head, base = trained.head_of(edited)[:12], trained.opened(edited).resolve(MODEL, "edit:1").id[:12]
     assert list(ran.json["models"]) == ["never edited", head, base]
     assert all(set(part) == METRICS for model in ran.json["models"].values() for part in model.values())

@@ -85,7 +85,7 @@ def test_a_comparison_gives_every_strategy_the_windows_of_an_edit(
         new = (rows.timestamp > start) & (rows.timestamp <= stop)
         assert covered.interactions == int(new.sum())
         assert covered.evaluated == int((new & (earlier_items(rows) > 0)).sum())
-        assert (covered.first, covered.other) == (covered.interactions - covered.evaluated, 0)
+        assert (covered.first, covered.outside_windows) == (covered.interactions - covered.evaluated, 0)
         total += covered.evaluated
     assert total == int((protocol.slice > 0).sum())
     assert sum(covered.new_items for covered in protocol.coverage) > 0
