@@ -63,8 +63,8 @@ class Learned:
 
     length: of the windows, and why. context: the option windows.context. targets: interactions that training predicts,
     each counted once.  first_of_user: interactions without one of their user before them, one per user.  single_users: of
-    users with one interaction.  whole_history: of the targets, those with their user's whole history as context.  outside_windows:
-    interactions that the window options leave out.
+    users with one interaction.  whole_history: of the targets, those with their user's whole history as context.
+    outside_windows: interactions that the window options leave out.
     """
 
     length: LengthChoice
