@@ -143,5 +143,5 @@ def test_regions_fall_to_what_a_few_windows_allow() -> None:
 
 
 def test_only_a_log_without_a_second_interaction_is_refused() -> None:
-    with pytest.raises(NothingToEdit, match="expected an interaction of a user with 1 before it"):
+    with pytest.raises(NothingToEdit, match="an interaction of a user with 1 before it, found none"):
         set_up(log_of([(0, 1, 10), (1, 1, 20)]), None, with_windows(small_settings(2), WindowConfig()))
