@@ -169,7 +169,8 @@ def test_rows_of_the_future_are_refused_where_they_would_move_the_watermark(raie
 
 def test_options_that_the_set_up_fixed_are_told_where_raie_toml_has_others(raie: Raie, ready: Path) -> None:
     text = (ready / "raie.toml").read_text(encoding="utf-8")
-    (ready / "raie.toml").write_text(text.replace("epochs = 60", "epochs = 8"), encoding="utf-8")
+    left_open = "\n[engine.windows]\nlength = 0\nstride = 0\n"
+    (ready / "raie.toml").write_text(text.replace("epochs = 60", "epochs = 8") + left_open, encoding="utf-8")
     ran = raie("edit", "plan", LOG, *UNTIL, "--json")
     expected = "note: raie.toml has engine.edit.epochs = 8, but this model was set up with 60, which counts\n"
     assert (ran.code, ran.err) == (0, expected)
