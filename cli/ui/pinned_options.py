@@ -13,6 +13,7 @@ from raie.engine.config import EngineConfig, from_mapping, to_mapping
 
 __all__ = ["contradictions"]
 
+_CHOSEN = ("windows.length", "windows.stride")  # 0 lets setup choose, so whatever it chose is no contradiction
 _PLACES = ("backbone.path",)  # where a file lies differs from one machine to the next
 
 
@@ -35,7 +36,7 @@ def contradictions(table: Mapping[str, Any], engine: EngineConfig) -> tuple[str,
         f"raie.toml has engine.{name} = {_toml(said[name])}, but this model was set up with {_toml(counts[name])}, "
         "which counts"
         for name in named
-        if said[name] != counts[name]
+        if said[name] != counts[name] and (said[name] or name not in _CHOSEN)
     )
 
 

@@ -63,8 +63,8 @@ class Learned:
 
     length: of the windows, and why. context: the option windows.context. targets: interactions that training predicts,
     each counted once.  first_of_user: interactions without one of their user before them, one per user.  single_users: of
-    users with one interaction.  whole_history: of the targets, those with their user's whole history as context.  other:
-    interactions that the window options leave out.
+    users with one interaction.  whole_history: of the targets, those with their user's whole history as context.
+    outside_windows: interactions that the window options leave out.
     """
 
     length: LengthChoice
@@ -73,7 +73,7 @@ class Learned:
     first_of_user: int
     single_users: int
     whole_history: int
-    other: int
+    outside_windows: int
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def _learned(
         first_of_user=len(history),
         single_users=int((history == 1).sum()),
         whole_history=whole,
-        other=len(interactions) - len(history) - targets,
+        outside_windows=len(interactions) - len(history) - targets,
     )
 
 

@@ -363,9 +363,9 @@ def histories_of(
     context = len(past.items) + np.arange(n) * windows.items.shape[1]
     start = np.where(attached, past.start, context)
     stop = np.where(attached, past.stop, context + length)
-    place = span_rows(start, stop)
+    slot = span_rows(start, stop)
     row = np.repeat(np.arange(n), stop - start)
-    return row, values[place], (stop[row] - 1 - place).astype(np.int32)
+    return row, values[slot], (stop[row] - 1 - slot).astype(np.int32)
 
 
 Values = Sequence[int] | NDArray[np.integer[Any]]

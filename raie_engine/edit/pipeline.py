@@ -175,6 +175,7 @@ def prepare_edit(
         parent=parent,
         next_region_id=next_region_id,
         only=only,
+        carried=windows.timestamp <= mark.timestamp,
     )
     return PreparedEdit(
         plan,
@@ -348,7 +349,7 @@ def _mixed(
 
 
 def pending_after(view: ModelView, prepared: PreparedEdit) -> int:
-    """How many windows wait for a region after an edit that accepts all it adds.
+    """How many windows are pending after an edit that accepts all it adds.
 
     Args:
         view: the snapshot.
@@ -357,8 +358,8 @@ def pending_after(view: ModelView, prepared: PreparedEdit) -> int:
     Returns:
         The size of the next Add buffer.
     """
-    waiting = (prepared.plan.region == PENDING) & ~_comes_again(view, prepared, prepared.windows)
-    return int(waiting.sum()) + int((prepared.plan.buffer_region == PENDING).sum())
+    pending = (prepared.plan.region == PENDING) & ~_comes_again(view, prepared, prepared.windows)
+    return int(pending.sum()) + int((prepared.plan.buffer_region == PENDING).sum())
 
 
 def _comes_again(view: ModelView, prepared: PreparedEdit, windows: Windows) -> np.ndarray:

@@ -37,13 +37,14 @@ _ERRORS = 2.0  # standard errors of a share: a region as it was at setup expands
 
 @dataclass(frozen=True, eq=False)
 class _Pool:
-    """Every window of the edit, pending ones first: vectors [m + n, d], action and region so far, and which
-    are or were for Add."""
+    """Every window of the edit, pending ones first: vectors [m + n, d], action and region so far, which are or were for
+    Add, and which count when regions are chosen and moved."""
 
     vectors: Floats
     action: npt.NDArray[np.int8]
     region: Ints
     adding: npt.NDArray[np.bool_]
+    counted: npt.NDArray[np.bool_]
 
 
 def make_plan(
@@ -60,6 +61,7 @@ def make_plan(
     parent: str,
     next_region_id: int,
     only: Collection[int] | None = None,
+    carried: npt.NDArray[np.bool_] | None = None,
 ) -> EditPlan:
     """Turn the gate's decisions on the new windows into a plan; pure, so equal arguments give an equal digest.
 
@@ -80,6 +82,8 @@ def make_plan(
         parent: id of the snapshot that the edit is made from.
         next_region_id: id of the first added region; ids are never used twice.
         only: region ids that may be touched; None for all.
+        carried: bool [n], windows of interactions that the last edit has decided on already, and that only train; None
+            for none. They touch and move no region, so an edit leaves alone what its own rows do.
 
     Returns:
         The plan.
@@ -93,9 +97,9 @@ def make_plan(
     region_map.require_space(space)
     region_map.require_space(buffer.space)
     _check(region_map, decisions, vectors, windows, next_region_id)
-    pool = _pooled(buffer, decisions, vectors)
+    pool = _pooled(buffer, decisions, vectors, carried)
     pool, added = _with_added(region_map, pool, gate, regions, seed, next_region_id)
-    touched = _touched(region_map, pool.region, gate.min_windows, only)
+    touched = _touched(region_map, pool.region[pool.counted], gate.min_windows, only)
     pool = _with_fringe(region_map, pool, touched)
     operations = _moved(region_map, touched, pool, gate, regions)
     operations += [_added(new, next_region_id + number) for number, new in enumerate(added)]
@@ -226,11 +230,18 @@ def _check(
         raise InputError(f"expected a next region id above {region_map.ids.max()}, found {next_region_id}")
 
 
-def _pooled(buffer: AddBuffer, decisions: GateDecisions, vectors: Floats) -> _Pool:
+def _pooled(
+    buffer: AddBuffer, decisions: GateDecisions, vectors: Floats, carried: npt.NDArray[np.bool_] | None
+) -> _Pool:
     m = len(buffer)
+    counted = np.ones(m + len(vectors), bool)
+    if carried is not None:
+        counted[m:] = ~carried
     action = np.concatenate([np.full(m, Action.ADD, np.int8), decisions.action])
     region = np.concatenate([np.full(m, PENDING, np.int32), decisions.region])
-    return _Pool(np.concatenate([buffer.vectors, vectors]), action, region, action == Action.ADD)
+    adding = action == Action.ADD
+    # What the last edit left pending of these interactions was not kept: it waits in this form.
+    return _Pool(np.concatenate([buffer.vectors, vectors]), action, region, adding, counted | adding)
 
 
 def _with_added(
@@ -279,7 +290,7 @@ def _moved(
     apart = angles(centres @ centres.T) > radius[:, None] + radius  # [k, k]
     operations = []
     for region in touched:
-        row, rows = region_map.position(region), np.flatnonzero(pool.region == region)
+        row, rows = region_map.position(region), np.flatnonzero((pool.region == region) & pool.counted)
         others = np.arange(len(centres)) != row
         expanding = pool.action[rows] == Action.EXPAND
         add = int(pool.adding[rows].sum())

@@ -57,8 +57,9 @@ def _require_enough(split: SplitWindows, past: Interactions, config: EngineConfi
     least = config.windows.min_length
     if not len(split.train):
         raise NothingToEdit(
-            f"expected an interaction of a user with {least} before it in the setup slice, found none in {len(past):,} "
-            f"interactions; a later --until{' or a smaller windows.min_length' if least > 1 else ''} gives some"
+            f"expected windows to train on, an interaction of a user with {least} before it, found none in the "
+            f"{len(past):,} interactions of the setup slice; a later --until"
+            f"{' or a smaller windows.min_length' if least > 1 else ''} gives some"
         )
 
 

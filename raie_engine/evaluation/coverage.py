@@ -26,7 +26,7 @@ class Coverage:
     new_items: int
 
     @property
-    def other(self) -> int:
+    def outside_windows(self) -> int:
         """Left out by how windows are cut; none with windows.context "history"."""
         return self.interactions - self.evaluated - self.first
 
@@ -37,7 +37,7 @@ class Coverage:
 
     def to_mapping(self) -> dict[str, int]:
         """Plain values."""
-        return {**asdict(self), "other": self.other}
+        return {**asdict(self), "outside_windows": self.outside_windows}
 
 
 def coverage_of(interactions: Interactions, after: int | None, windows: Windows, known_items: int) -> Coverage:

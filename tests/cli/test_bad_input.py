@@ -76,7 +76,7 @@ ENGINES = {
     "heads that do not divide": ("[engine.backbone]\ndim = 16\nheads = 3", "multiple of backbone.heads"),
     "a gate that never expands": ("[engine.gate]\npolicy = 'paper'\nhigh = 0.9", "Expand impossible"),
     "radii that never expand": ("[engine.regions]\nmax_quantile = 0.5", "Expand impossible"),
-    "windows longer than they are": ("[engine.windows]\nlength = 3", "windows.min_length"),
+    "windows longer than they are": ("[engine.windows]\nlength = 3\nmin_length = 4", "windows.min_length"),
     "a buffer below a region": ("[engine.gate]\nbuffer = 10\nmin_region = 20", "gate.buffer"),
     "no backbone of that kind": ("[engine.backbone]\nkind = 'gru'", "sasrec"),
 }

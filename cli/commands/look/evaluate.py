@@ -116,10 +116,10 @@ def _measured_lines(measured: Measured) -> list[str]:
 
 def _coverage_line(coverage: Coverage) -> str:
     """How many of the new interactions are evaluated, and why not all."""
-    other = f", {coverage.other:,} left out by the window options" if coverage.other else ""
+    outside = f", {coverage.outside_windows:,} left out by the window options" if coverage.outside_windows else ""
     return (
         f"{coverage.evaluated:,} of {coverage.interactions:,} new interactions evaluated; {coverage.first:,} are the "
-        f"first of their user{other}; {coverage.new_items:,} of those evaluated are of items unknown to the snapshot"
+        f"first of their user{outside}; {coverage.new_items:,} of those evaluated are of items unknown to the snapshot"
     )
 
 

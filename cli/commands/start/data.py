@@ -118,10 +118,14 @@ def _learned_lines(learned: Learned) -> list[str]:
     left_out = (
         f"not the first of each of {learned.first_of_user:,} users, {learned.single_users:,} of whom have no other"
     )
-    other = f"; {learned.other:,} more are left out by the window options" if learned.other > 0 else ""
+    outside = (
+        f"; {learned.outside_windows:,} more are left out by the window options"
+        if learned.outside_windows > 0
+        else ""
+    )
     return [
         length_line(asdict(learned.length)),
-        f"learned: {learned.targets:,} interactions, {left_out}{other}",
+        f"learned: {learned.targets:,} interactions, {left_out}{outside}",
         f"{learned.whole_history / max(1, learned.targets):.0%} of them have their user's whole history as context",
     ]
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from raie.engine.backbones import Contexts, ItemModel, ModelShape
+from raie.engine.backbones.bert4rec import Bert4Rec, Bert4RecShape
 from raie.engine.backbones.next_item import at_places, last_places, successors, where_real
 
 
@@ -58,6 +59,28 @@ def test_the_loss_reads_the_last_positions_of_each_window() -> None:
     assert following.tolist() == [2, 3, 9, 5, 6, 7, 10, 11]
     states, following = Numbered().examples(Contexts(items), target, 1)
     assert following.tolist() == target.tolist()
+
+
+def test_windows_that_say_what_their_targets_are_train_on_these_alone() -> None:
+    items = torch.tensor([[1, 2, 3, 0], [4, 5, 6, 7], [8, 0, 0, 0]])
+    target = torch.tensor([9, 10, 11])
+    contexts = Contexts(items, targets=torch.tensor([3, 1, 1]))
+    states, following = Numbered().examples(contexts, target, 2)
+    assert states.flatten().tolist() == [0, 1, 2, 7, 8]
+    assert following.tolist() == [2, 3, 9, 10, 11]
+    _, following = Numbered().examples(contexts.take(torch.tensor([1, 2])), target[1:], 2)
+    assert following.tolist() == [10, 11]
+    padded = contexts.left_justified().filled_up(4)
+    assert (len(padded), padded.targets.tolist()) == (4, [3, 1, 1, 0])
+    none = contexts.take(torch.zeros(0, dtype=torch.int64))
+    assert Numbered().examples(none, target[:0], 2)[1].tolist() == []
+
+
+def test_a_mask_falls_on_targets_alone() -> None:
+    model = Bert4Rec.fresh(Bert4RecShape(20, 4, 8, 1, 2, mask_share=1.0)).eval()
+    contexts = Contexts(torch.tensor([[1, 2, 3, 0], [4, 5, 6, 7]]), targets=torch.tensor([2, 1]))
+    _, masked = model.examples(contexts, torch.tensor([9, 10]), 4)
+    assert masked.tolist() == [3, 9, 10]
 
 
 def test_with_as_many_positions_as_the_stride_an_item_is_a_target_once() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -8,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raie.engine.backbones import Contexts, ModelShape, SasRec, load_backbone
+from raie.engine.config import WindowConfig
 from raie.engine.data.readers.settings import LogSettings
+from raie.engine.errors import DamagedArtifact
 from raie.engine.model import Settings
-from tests.raie_engine.world import random_backbone
+from tests.raie_engine.world import random_backbone, sliding
 
 LENGTH, ITEMS = 6, 30
 BACKBONE = random_backbone()
@@ -80,5 +83,13 @@ def test_the_settings_of_earlier_versions_can_be_read_and_ask_for_nothing_new() 
         "sasrec",
         0.2,
     )
-    assert not settings.engine.windows.times
+    assert settings.engine.windows == sliding()
+    assert settings.engine.edit.max_validation == 0
     assert settings.log == LogSettings()
+    reaching = Settings.from_bytes(SETTINGS.replace(b'"context":"slice"', b'"context":"history"'))
+    assert reaching.engine.windows == sliding(context="overlap"), "what slid over the whole log still does"
+    assert Settings.from_bytes(reaching.to_bytes()) == reaching
+    today = replace(settings, engine=replace(settings.engine, windows=WindowConfig(20)))
+    assert Settings.from_bytes(today.to_bytes()).engine.windows.context == "history"
+    with pytest.raises(DamagedArtifact):
+        Settings.from_bytes(today.to_bytes().replace(b'"version":2', b'"version":3'))

@@ -50,14 +50,19 @@ def test_what_a_model_learns_is_counted_under_the_options():
     log = log_of(user, [1] * 21, range(T, T + 21))
     learned = describe(log, WindowConfig(), []).learned
     assert (learned.length.length, learned.length.chosen_by) == (10, "histories")
-    assert (learned.targets, learned.first_of_user, learned.single_users, learned.other) == (17, 4, 1, 0)
+    assert (learned.targets, learned.first_of_user, learned.single_users, learned.outside_windows) == (17, 4, 1, 0)
     assert learned.whole_history == 14  # but of the last three of 14
     slices = describe(log, WindowConfig(), [T + 6]).slices
     assert [(part.rows, part.targets, part.first_of_user) for part in slices] == [(7, 4, 3), (14, 13, 1)]
     short = describe(log, WindowConfig(length=12, min_length=3), []).learned
-    assert (short.length.chosen_by, short.targets, short.whole_history, short.other) == ("option", 12, 11, 5)
+    assert (short.length.chosen_by, short.targets, short.whole_history, short.outside_windows) == (
+        "option",
+        12,
+        11,
+        5,
+    )
     paper = describe(log, sliding(), []).learned
-    assert (paper.context, paper.targets, paper.other) == ("slice", 5, 12)
+    assert (paper.context, paper.targets, paper.outside_windows) == ("slice", 5, 12)
 
 
 def healthy() -> Interactions:

@@ -49,11 +49,11 @@ CUTS = st.lists(st.integers(-1, 41), max_size=5)
 
 def targets_of(windows: Windows) -> list[int]:
     """The items that are targets, each as often as it is one."""
-    found = []
+    targets = []
     for items, target, count in zip(windows.items, windows.target, windows.targets, strict=True):
         whole = [*items[items > 0].tolist(), int(target)]
-        found += whole[len(whole) - count :]
-    return found
+        targets += whole[len(whole) - count :]
+    return targets
 
 
 def before_of(log: Interactions, item: int) -> list[int]:
@@ -156,8 +156,10 @@ def test_equal_windows_have_equal_bytes_wherever_their_histories_lie(log, config
     back = Windows.from_bytes(joined.to_bytes())
     alone = concatenate([windows.take(np.array([row])).compacted() for row in rows] or [windows])
     assert taken.digest == joined.digest == back.digest == alone.digest
-    for one in (joined, back, alone):
-        assert [array.tolist() for array in histories_of(one)] == [array.tolist() for array in histories_of(taken)]
+    for equal in (joined, back, alone):
+        assert [array.tolist() for array in histories_of(equal)] == [
+            array.tolist() for array in histories_of(taken)
+        ]
 
 
 def test_histories_that_share_their_beginning_are_stored_once():

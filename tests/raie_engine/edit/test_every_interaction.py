@@ -85,7 +85,7 @@ def test_a_comparison_gives_every_strategy_the_windows_of_an_edit(
         new = (rows.timestamp > start) & (rows.timestamp <= stop)
         assert covered.interactions == int(new.sum())
         assert covered.evaluated == int((new & (earlier_items(rows) > 0)).sum())
-        assert (covered.first, covered.other) == (covered.interactions - covered.evaluated, 0)
+        assert (covered.first, covered.outside_windows) == (covered.interactions - covered.evaluated, 0)
         total += covered.evaluated
     assert total == int((protocol.slice > 0).sum())
     assert sum(covered.new_items for covered in protocol.coverage) > 0
@@ -125,6 +125,16 @@ def test_two_users_with_two_interactions_each_are_enough_to_set_up(regions: int)
     assert len(prepare_edit(view, "0" * 64, longer, None, seed=1, next_region_id=9).windows) == 2
 
 
+def test_new_rows_of_new_users_alone_are_nothing_to_edit_yet() -> None:
+    memory = Memory()
+    view = memory.view(
+        memory.content(set_up(TWO_USERS, None, with_windows(small_settings(2), WindowConfig())).parts)
+    )
+    longer = log_of([(0, 1, 10), (1, 1, 20), (0, 2, 30), (1, 3, 40), (2, 3, 50)])
+    with pytest.raises(NothingToEdit, match="found none in 1 new interactions: wait for more"):
+        prepare_edit(view, "0" * 64, longer, None, seed=1, next_region_id=9)
+
+
 def test_regions_fall_to_what_a_few_windows_allow() -> None:
     log = log_of([(user, 1 + (user + step) % 8, 10 * step + user) for step in range(3) for user in range(8)])
     settings = with_windows(small_settings(2), WindowConfig(length=4), regions=RegionConfig(regions=50))
@@ -133,5 +143,5 @@ def test_regions_fall_to_what_a_few_windows_allow() -> None:
 
 
 def test_only_a_log_without_a_second_interaction_is_refused() -> None:
-    with pytest.raises(NothingToEdit, match="expected an interaction of a user with 1 before it"):
+    with pytest.raises(NothingToEdit, match="an interaction of a user with 1 before it, found none"):
         set_up(log_of([(0, 1, 10), (1, 1, 20)]), None, with_windows(small_settings(2), WindowConfig()))

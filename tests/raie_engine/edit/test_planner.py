@@ -98,6 +98,18 @@ def test_a_caller_can_leave_regions_alone_that_still_predict_well() -> None:
     assert planned(region_map, vectors, only=()).touched == ()
 
 
+def test_carried_windows_train_with_their_region_but_touch_and_move_none() -> None:
+    region_map = three_regions()
+    vectors = np.concatenate([around(0, 100, seed=1), around(0, 50, seed=2), around(1, 100, seed=1)])
+    carried = np.arange(250) >= 100
+    plan = planned(region_map, vectors, carried=carried)
+    assert plan.touched == (0,)
+    alone = planned(region_map, vectors[:100])
+    assert plan.operations == alone.operations
+    rows, _ = plan.rows(0)
+    assert (rows >= 100).sum() == 50, "they train all the same"
+
+
 # --- how a region moves -----------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
+from random import Random
 
 import numpy as np
 import pytest
@@ -32,9 +33,10 @@ some_windows = st.lists(st.tuples(rows, st.integers(1, ITEMS)), max_size=12).map
 
 def counted_one_by_one(windows: Windows, positions: int) -> dict[tuple[int, int], float]:
     counts: dict[tuple[int, int], float] = defaultdict(float)
-    for items, target in zip(windows.items, windows.target, strict=True):
+    targets = [positions] * len(windows) if windows.targets is None else windows.targets.tolist()
+    for items, target, last in zip(windows.items, windows.target, targets, strict=True):
         history = [int(item) for item in items if item] + [int(target)]
-        for second in range(max(1, len(history) - positions), len(history)):
+        for second in range(max(1, len(history) - last), len(history)):
             for first in range(max(0, second - REACH), second):
                 counts[history[first], history[second]] += FADE ** (second - first - 1)
                 counts[history[second], history[first]] += BACK * FADE ** (second - first - 1)
@@ -50,10 +52,14 @@ def said_one_by_one(counts: dict[tuple[int, int], float], items: list[int]) -> n
     return q / sum(FADE**back for back in range(REACH))
 
 
-@given(some_windows, st.integers(1, LENGTH), rows)
+@given(some_windows, st.integers(1, LENGTH), rows, st.randoms(use_true_random=False) | st.none())
 def test_counting_all_at_once_says_what_counting_one_by_one_says(
-    windows: Windows, positions: int, items: list[int]
+    windows: Windows, positions: int, items: list[int], chance: Random | None
 ) -> None:
+    """Windows that say what their targets are count these, and others the last `positions`."""
+    if chance is not None:
+        targets = [chance.randint(1, int(length)) for length in windows.length]
+        windows = replace(windows, targets=np.array(targets, np.int32))
     predicted = count_transitions(windows, positions, WEIGHT, V).after(windows_of((items, 1)).items)
     expected = said_one_by_one(counted_one_by_one(windows, positions), items)
     np.testing.assert_allclose(predicted[0].numpy(), expected, rtol=1e-5, atol=1e-7)

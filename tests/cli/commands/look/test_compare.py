@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from raie.compare import ComparisonOptions, compare
-from raie.engine.config import from_mapping, to_mapping
-from raie.engine.data.interactions import read_log
+from raie.engine.config import WindowConfig, from_mapping, to_mapping
+from raie.engine.data.interactions import between, read_log
 from raie.engine.data.readers.settings import LogSettings
 from raie.engine.data.synthetic import SyntheticConfig, drifting_log, write_csv
+from raie.engine.data.window_length import choose_length
 from raie.workspace_file import draft, find
 from tests.cli.conftest import Raie
 from tests.cli.trained import LOG, SETUP, refused, state
@@ -164,10 +165,12 @@ def test_results_of_a_backbone_that_reads_rows_alone_are_found_as_ever_whatever_
     kept: Kept, kind: str
 ) -> None:
     (folder, protocol), (titled, _) = kept(f'kind = "{kind}"'), kept(f'kind = "{kind}"', "the first film")
-    engine = to_mapping(from_mapping({"windows": {"times": kind == "tisasrec"}, "backbone": {"kind": kind}}))
+    log = read_log(folder.parents[3] / LOG)
+    length = choose_length(between(log, None, protocol.ends[0]), WindowConfig()).length
+    windows = {"times": kind == "tisasrec", "length": length}
+    engine = to_mapping(from_mapping({"windows": windows, "backbone": {"kind": kind}}))
     del engine["seed"]
-    log = read_log(folder.parents[3] / LOG).digest
-    values = json.dumps({"log": log, "ends": protocol.ends, "engine": engine}, sort_keys=True)
+    values = json.dumps({"log": log.digest, "ends": protocol.ends, "engine": engine}, sort_keys=True)
     assert folder.name == titled.name == hashlib.sha256(values.encode()).hexdigest()[:16]
 
 

@@ -12,7 +12,6 @@ import pytest
 
 from raie.engine.data.synthetic import Drift, drifting_log, one_topic_in_five, write_csv
 from raie.engine.data.synthetic_truth import Truth
-from raie.engine.edit.pipeline import new_windows
 from raie.engine.model import ModelView
 from raie.engine.regions.gate import Action, GateDecisions, GatePolicy, gate_from
 from raie.engine.regions.region_map import RegionMap
@@ -108,7 +107,8 @@ def test_a_region_that_too_few_reached_shows_dashes_for_what_cannot_be_told(
     folder, _ = truth
     log, registry = folder / "log.csv", find(folder).registry()
     view = ModelView(registry.resolve("recsys", "edit:1").content, registry.get)
-    times = sorted(new_windows(view, read_later_log(view, log), None).timestamp.tolist())
+    times = read_later_log(view, log).timestamp
+    times = times[times > view.watermark.timestamp].tolist()
     command = ("--workspace", str(folder), "drift", str(log), "--ref", "edit:1", "--until", str(times[0]))
     rows = raie(*command, "--json").json["regions"]
     assert [row["region"] for row in rows] == list(range(5))
