@@ -329,8 +329,8 @@ class MixtureConfig:
     """What scores are made of, beside the model that an edit trains.
 
     parts: names with commas between them, of "model", "last", "short", "wide", "trend" and "popularity"; "all" is every
-    one. Validation windows say how much each counts. "" leaves the model alone, with the transition counts of its adapter, and
-    leaves out the items of a context.
+    one. Validation windows say how much each counts. "" leaves the model alone, with the transition counts of its
+    adapter, and leaves out the items of a context.
     """
 
     parts: str = "all"

@@ -33,15 +33,16 @@ def best_items(
         Rows and scores [n, k], best first; regions int32 [n], NOWHERE for an empty context.
 
     Raises:
-        InputError: for a k below 1, or an empty context where the snapshot has no mixture, which would know what is popular.
+        InputError: for a k below 1, or an empty context where the snapshot has no mixture, which would know what is
+            popular.
     """
     if k < 1:
         raise InputError(f"expected k of 1 or more, found {k}")
     regions, empty = view.router.assign(windows), windows.length == 0
     if empty.any() and not view.router.mixtures:
         raise InputError(
-            f"expected at least one item the model knows in history {int(np.argmax(empty))}, found none; snapshots that are "
-            "set up today recommend what is popular then"
+            f"expected at least one item the model knows in history {int(np.argmax(empty))}, found none; snapshots that "
+            "are set up today recommend what is popular then"
         )
     best = view.router.top_k(windows, k, regions=regions, exclude_seen=exclude_seen)
     return best, np.where(empty, NOWHERE, regions).astype(np.int32)

@@ -73,8 +73,8 @@ def _slices(n: int, size: int) -> Iterator[slice]:
 class Router:
     """One snapshot, ready to recommend.
 
-    item_chunks: the rows [new items, d] that each edit appended, oldest first; `backbone` knows them already. mixtures: by
-    region; one without leaves out the items of a context, and knows nothing else of repeats.
+    item_chunks: the rows [new items, d] that each edit appended, oldest first; `backbone` knows them already. mixtures:
+    by region; one without leaves out the items of a context, and knows nothing else of repeats.
 
     Raises: WrongBackbone when the space or an adapter belongs to another backbone; InputError for adapters of
     different ranks.
@@ -126,13 +126,13 @@ class Router:
     def scores(
         self, windows: Windows, regions: np.ndarray | None = None, *, exclude_seen: bool | None = None
     ) -> Tensor:
-        """Scores of every item; minus infinity for what is never recommended: padding and items a region does not know yet.
+        """Scores of every item; minus infinity for what is never recommended, as items that a region does not know yet.
 
         Args:
             windows: n of them.
             regions: ids [n] where they are known already; otherwise the windows are routed first.
-            exclude_seen: True leaves out all items of a history, False makes no difference of what is in it; None does what
-                the region has learned of repeats.
+            exclude_seen: True leaves out all items of a history, False makes no difference of what is in it; None does
+                what the region has learned of repeats.
 
         Returns:
             [n, v].

@@ -82,8 +82,8 @@ class ImpactReport:
     gate: new windows by what the gate decided ("update", "expand", "add"). parts: "retention", "adaptation" and
     "adaptation_known". regions: the touched ones. untouched: ids of the others. untouched_identical: whether each of
     them names the same blobs as before. rejected: ids of additions that were not accepted. pending: windows in the Add
-    buffer. late: rows older than the watermark. samples_seen, seconds: of all trainings. mixture: the parts that scores are
-    made of, what each is worth and how repeats count; None where nothing is mixed.
+    buffer. late: rows older than the watermark. samples_seen, seconds: of all trainings. mixture: the parts that
+    scores are made of, what each is worth and how repeats count; None where nothing is mixed.
     """
 
     gate: Mapping[str, int]

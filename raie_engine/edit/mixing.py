@@ -1,7 +1,7 @@
 """The mixture of every region that a setup or an edit touches: fitted on its validation windows, then told every row.
 
-Weights are fitted with counts of the rows before the validation windows. What is published counts those windows' rows too:
-the newest rows are what the next users will follow.
+Weights are fitted with counts of the rows before the validation windows. What is published counts those windows' rows
+too: the newest rows are what the next users will follow.
 Legend: n windows, v item rows (row 0 is padding).
 """
 

@@ -57,9 +57,9 @@ class PreparedEdit:
     """Everything decided before training; with the parent snapshot it fixes the result.
 
     windows: n; vectors float32 [n, d] of them. item_rows: [new items, d]. catalogue_chunk: ids that are new. late: rows
-    older than the watermark that came too late to be read. counts: what the new rows add to the counts; None where nothing
-    is mixed. train_until: adapters train on windows up to this time (epoch
-    seconds) and are validated on later ones.
+    older than the watermark that came too late to be read. counts: what the new rows add to the counts; None where
+    nothing is mixed. train_until: adapters train on windows up to this time (epoch seconds) and are validated on later
+    ones.
     """
 
     plan: EditPlan

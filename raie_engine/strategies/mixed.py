@@ -1,4 +1,4 @@
-"""Any strategy with what joins the scores of RAIE: the learned rule for repeats, and, if asked for, the counts of the log.
+"""Any strategy with what joins the scores of RAIE: the learned rule for repeats and, if asked for, counts of the log.
 
 Every strategy has the rule for repeats. With the counts beside it, a strategy has all that RAIE has but its regions.
 """
