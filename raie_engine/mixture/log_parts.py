@@ -53,6 +53,11 @@ class LogParts:
         }
         return by_pairs | {name: lift for name, lift in self._alike.items() if name in names}
 
+    @property
+    def trend(self) -> Tensor:
+        """The lift of what is popular lately: float32 [1, v]."""
+        return self._alike["trend"]
+
     @cached_property
     def _alike(self) -> Mapping[str, Tensor]:
         """The lifts that are the same for every window: float32 [1, v] by POPULARITY_PARTS."""

@@ -19,22 +19,19 @@ from raie.engine.mixture.weights import MODEL, MixtureWeights
 __all__ = ["Mixture", "lifts"]
 
 
-def _model_lift(scores: Tensor, windows: Windows, v: int) -> Tensor:
+def _model_lift(scores: Tensor, v: int) -> Tensor:
     """How many times as likely as by chance a model holds each item to be.
 
-    An item that the model cannot recommend has a lift of 0, and so has every item for a history that it knows nothing of.
+    An item that the model cannot recommend has a lift of 0.
 
     Args:
         scores: [n, w], logits; minus infinity for what the model cannot recommend.
-        windows: n of them.
         v: item rows wanted, at most w.
 
     Returns:
         float32 [n, v].
     """
-    lift = torch.softmax(scores[:, :v], dim=1) * (v - 1)
-    empty = torch.from_numpy(windows.length == 0)
-    return lift.nan_to_num_(0.0).masked_fill_(empty.unsqueeze(1), 0.0)
+    return (torch.softmax(scores[:, :v], dim=1) * (v - 1)).nan_to_num_(0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +44,7 @@ class Mixture:
     def joined(self, scores: Tensor, windows: Windows, *, indifferent: bool = False) -> Tensor:
         """The mixture's scores in place of a model's.
 
-        Each row depends on its own scores and window alone.
+        Each row depends on its own scores and window alone. An empty context gets what is popular, by recency.
 
         Args:
             scores: [n, w], a model's logits.
@@ -60,6 +57,9 @@ class Mixture:
         weights, v = self.weights.indifferent() if indifferent else self.weights, self.weights.items + 1
         age, times = earlier_items(windows).ages(len(windows), v)
         joined = weights.score(lifts(scores, self.log, windows, weights.spoken), age, times)
+        joined[torch.from_numpy(windows.length == 0)] = torch.log1p(
+            self.log.trend
+        )  # nothing is known: what is popular
         joined[:, 0] = float("-inf")
         later = scores.new_full((len(scores), scores.shape[1] - v), float("-inf"))
         return torch.cat([joined, later], dim=1)
@@ -77,5 +77,5 @@ def lifts(scores: Tensor, log: LogParts, windows: Windows, names: Collection[str
     Returns:
         By name: float32 [n, v] or [1, v].
     """
-    model = {MODEL: _model_lift(scores, windows, log.v)} if MODEL in names else {}
+    model = {MODEL: _model_lift(scores, log.v)} if MODEL in names else {}
     return model | log.lifts(windows, names)
