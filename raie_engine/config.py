@@ -26,7 +26,7 @@ __all__ = [
     "to_mapping",
 ]
 
-BACKBONES = ("sasrec", "bert4rec", "tisasrec", "causal_lm", "file")
+BACKBONES = ("sasrec", "esasrec", "hstu", "bert4rec", "tisasrec", "causal_lm", "file")
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class WindowConfig:
 class BackboneConfig:
     """The frozen next-item model and how it is trained.
 
-    kind: "sasrec", "bert4rec", "tisasrec", "causal_lm", or "file" for one of your own.
+    kind: "sasrec", "esasrec", "hstu", "bert4rec", "tisasrec", "causal_lm", or "file" for one of your own.
     dim: hidden size d.  layers, heads: of the transformer.  dropout: while the backbone trains. A causal_lm brings its
         own.
     negatives: sampled negatives per step where the catalogue holds full_softmax_below items or more.
