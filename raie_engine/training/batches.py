@@ -22,29 +22,38 @@ SORTED_BATCHES = 16
 of an epoch follow one another."""
 
 
-def epoch_batches(sizes: NDArray[np.integer], batch: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
-    """The windows of one epoch in batches of as much work each, which depend on the seed and the epoch alone.
+def epoch_batches(
+    lengths: NDArray[np.integer],
+    batch: int,
+    seed: int,
+    epoch: int,
+    *,
+    targets: NDArray[np.integer] | None = None,
+) -> list[NDArray[np.int64]]:
+    """The windows of one epoch in batches of as many targets each, which depend on the seed and the epoch alone.
 
-    Windows are shuffled, sorted by size within the windows of a few batches, and cut where the work is alike; the
-    batches are shuffled again. Windows of one size are shuffled and cut, no more.
+    Windows are shuffled, sorted by length within the windows of a few batches, and cut where the targets are as many;
+    the batches are shuffled again. Windows that are all alike are shuffled and cut, no more. A batch is a step on the
+    mean over its targets, so with as many targets each, every target of an epoch weighs the same.
 
     Args:
-        sizes: int [n], work of each window, such as its items.
+        lengths: int [n], items of each window.
         batch: windows of a batch, on average.
         seed: of the training.
         epoch: its number.
+        targets: int [n], of each window; None for as many as its items.
 
     Returns:
         Window rows of each batch; every window is in one of them.
     """
     generator = np.random.default_rng([seed, epoch])
-    order = generator.permutation(len(sizes))
-    if not len(sizes) or (sizes == sizes[0]).all():
+    order = generator.permutation(len(lengths))
+    counts = lengths if targets is None else targets
+    if not len(order) or ((lengths == lengths[0]) & (counts == counts[0])).all():
         return _every(order, batch)
-    budget = batch * float(sizes.mean())
-    batches = [
-        part for group in _every(order, batch * SORTED_BATCHES) for part in _like_sized(group, sizes, budget)
-    ]
+    budget = batch * float(counts.mean())
+    groups = (rows[np.argsort(lengths[rows], kind="stable")] for rows in _every(order, batch * SORTED_BATCHES))
+    batches = [part for rows in groups for part in _cut(rows, counts, budget)]
     return [batches[row] for row in generator.permutation(len(batches))]
 
 
@@ -52,10 +61,9 @@ def _every(rows: NDArray[np.int64], count: int) -> list[NDArray[np.int64]]:
     return [rows[start : start + count] for start in range(0, len(rows), count)]
 
 
-def _like_sized(rows: NDArray[np.int64], sizes: NDArray[np.integer], budget: float) -> list[NDArray[np.int64]]:
-    """The rows by size, in parts whose sizes sum to about the budget."""
-    rows = rows[np.argsort(sizes[rows], kind="stable")]
-    sums = sizes[rows].cumsum()
+def _cut(rows: NDArray[np.int64], counts: NDArray[np.integer], budget: float) -> list[NDArray[np.int64]]:
+    """The rows in parts whose counts sum to about the budget."""
+    sums = counts[rows].cumsum()
     parts = max(1, round(float(sums[-1]) / budget))
     edges = np.searchsorted(sums, sums[-1] * np.arange(1, parts) / parts)
     return [part for part in np.split(rows, edges) if len(part)]

@@ -82,4 +82,6 @@ def next_item_cross_entropy(
     chosen = candidate_items(target, len(table) - 1, negatives)
     weight = chosen.log_weight.to(table.dtype)
     weight = weight if bias is None else weight + bias[chosen.rows]
-    return linear_cross_entropy(states, table[chosen.rows], chosen.target, ones, weight.unsqueeze(1))
+    return linear_cross_entropy(
+        states, table.index_select(0, chosen.rows), chosen.target, ones, weight.unsqueeze(1)
+    )

@@ -54,6 +54,16 @@ def test_batches_are_as_much_work_each_and_as_many_as_without_sorting() -> None:
     assert work.min() > 0.5 * work.mean()
 
 
+def test_batches_hold_as_many_targets_each_where_windows_say_how_many_they_have() -> None:
+    sizes = lengths()
+    targets = np.minimum(sizes, np.random.default_rng(1).integers(1, 26, len(sizes)))
+    batches = epoch_batches(sizes, BATCH, seed=1, epoch=1, targets=targets)
+    work = np.array([targets[rows].sum() for rows in batches])
+    assert work.max() < 1.5 * work.mean()
+    assert sum(len(rows) * sizes[rows].max() for rows in batches) < 1.2 * sizes.sum()
+    assert sorted(np.concatenate(batches).tolist()) == list(range(len(sizes)))
+
+
 def test_short_windows_do_not_follow_one_another() -> None:
     sizes = lengths()
     longest = np.array([sizes[rows].max() for rows in epoch_batches(sizes, BATCH, seed=1, epoch=1)])
