@@ -63,7 +63,8 @@ class BackboneConfig:
     kind: "sasrec", "esasrec", "hstu", "bert4rec", "tisasrec", "causal_lm", or "file" for one of your own.
     dim: hidden size d.  layers, heads: of the transformer.  dropout: while the backbone trains. A causal_lm brings its
         own.
-    negatives: sampled negatives per step where the catalogue holds full_softmax_below items or more.
+    batch: windows of a step, on average; every step has as many targets.
+    negatives: items drawn beside the targets of a step, where the catalogue holds full_softmax_below items or more.
     epochs: upper limit; training stops after `patience` epochs without a better validation NDCG@10.
     mask_share: share of the places that may be masked that are (bert4rec).
     intervals: classes of time between two items (tisasrec).
@@ -78,12 +79,12 @@ class BackboneConfig:
     layers: int = 2
     heads: int = 2
     dropout: float = 0.2
-    batch: int = 256
+    batch: int = 64
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     epochs: int = 200
-    patience: int = 5
-    full_softmax_below: int = 20_000
+    patience: int = 3
+    full_softmax_below: int = 10_000
     negatives: int = 512
     mask_share: float = 0.2
     intervals: int = 64
