@@ -368,7 +368,14 @@ def test_counting_recommends_what_is_taken_most_and_what_follows_the_last_items(
     assert scores.tolist() == pytest.approx(expected.tolist(), abs=1e-5)
 
 
-@pytest.mark.parametrize("key", ["full", "global-lora", "peso", "lwf", "mole", "raie"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "full",
+        "raie",
+        *(pytest.param(key, marks=pytest.mark.slow) for key in ("global-lora", "peso", "lwf", "mole")),
+    ],
+)
 def test_every_strategy_samples_negatives_of_a_large_catalogue(key: str, taught: list[TaskData]) -> None:
     fewer = task_data_with(taught[1], shared_epochs=1, epochs=0)
     backbone = replace(fewer.config.backbone, full_softmax_below=2, negatives=3)
