@@ -85,7 +85,7 @@ class BackboneConfig:
     epochs: int = 200
     patience: int = 3
     full_softmax_below: int = 10_000
-    negatives: int = 512
+    negatives: int = 2_048
     mask_share: float = 0.2
     intervals: int = 64
     path: str = ""
