@@ -32,7 +32,7 @@ LENGTHS = (10, 20, 50)
 """What setup chooses windows.length from."""
 PAPER_LENGTH = 10
 MIXTURE_PARTS = ("model", "last", "short", "wide", "trend", "popularity")
-BACKBONES = ("sasrec", "bert4rec", "tisasrec", "causal_lm", "file")
+BACKBONES = ("sasrec", "esasrec", "hstu", "bert4rec", "tisasrec", "causal_lm", "file")
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,11 @@ class WindowConfig:
 class BackboneConfig:
     """The frozen next-item model and how it is trained.
 
-    kind: "sasrec", "bert4rec", "tisasrec", "causal_lm", or "file" for one of your own.
+    kind: "sasrec", "esasrec", "hstu", "bert4rec", "tisasrec", "causal_lm", or "file" for one of your own.
     dim: hidden size d.  layers, heads: of the transformer.  dropout: while the backbone trains. A causal_lm brings its
         own.
-    negatives: sampled negatives per step where the catalogue holds full_softmax_below items or more.
+    batch: windows of a step, on average; every step has as many targets.
+    negatives: items drawn beside the targets of a step, where the catalogue holds full_softmax_below items or more.
     epochs: upper limit; training stops after `patience` epochs without a better validation NDCG@10.
     mask_share: share of the places that may be masked that are (bert4rec).
     intervals: classes of time between two items (tisasrec).
@@ -100,13 +101,13 @@ class BackboneConfig:
     layers: int = 2
     heads: int = 2
     dropout: float = 0.2
-    batch: int = 256
+    batch: int = 64
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     epochs: int = 200
-    patience: int = 5
-    full_softmax_below: int = 20_000
-    negatives: int = 512
+    patience: int = 3
+    full_softmax_below: int = 10_000
+    negatives: int = 2_048
     mask_share: float = 0.2
     intervals: int = 64
     path: str = ""

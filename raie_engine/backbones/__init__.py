@@ -7,6 +7,8 @@ from pathlib import Path
 from raie.engine.backbones.backbone_file import class_in_file, require_same_text
 from raie.engine.backbones.bert4rec import Bert4Rec, Bert4RecShape
 from raie.engine.backbones.contract import require_contract
+from raie.engine.backbones.esasrec import ESasRec
+from raie.engine.backbones.hstu import Hstu
 from raie.engine.backbones.item_model import ItemModel, ModelShape
 from raie.engine.backbones.protocol import Backbone, Contexts, Delta, Shape
 from raie.engine.backbones.sasrec import SasRec
@@ -21,6 +23,8 @@ __all__ = [
     "Bert4RecShape",
     "Contexts",
     "Delta",
+    "ESasRec",
+    "Hstu",
     "ItemModel",
     "ModelShape",
     "SasRec",
@@ -53,7 +57,7 @@ def backbone_class(kind: str, backbone_file: Path | None = None) -> type[ItemMod
         return CausalLm
     if kind == "file" and backbone_file is not None:
         return class_in_file(backbone_file)
-    return {kind_class.kind: kind_class for kind_class in (SasRec, Bert4Rec, TiSasRec)}[kind]
+    return {kind_class.kind: kind_class for kind_class in (SasRec, ESasRec, Hstu, Bert4Rec, TiSasRec)}[kind]
 
 
 def load_backbone(config: bytes, weights: bytes, backbone_file: Path | None = None) -> Backbone:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from raie.engine.backbones.dropout import dropped
 from raie.engine.backbones.item_model import ItemModel, ModelShape
 from raie.engine.backbones.next_item import at_places, trained_places
 from raie.engine.backbones.protocol import Contexts, Delta
@@ -106,7 +107,7 @@ class Bert4Rec(ItemModel):
         """
         rows = torch.where((items == MASK).unsqueeze(2), self.mask, self.embedded(items.clamp(min=0)))
         x = self.norm(rows + self.positions.weight[: items.shape[1]])
-        x = F.dropout(x, self.rate, self.training)
+        x = dropped(x, self.rate, self.training)
         real = (items != 0)[:, None, None, :]
         *lower, last = self.blocks
         for block in lower:

@@ -7,6 +7,7 @@ read each other would give another answer in another batch. Both are found here 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +51,8 @@ def _breaches(model: ItemModel) -> Iterator[str]:
     flipped.items[0] = contexts.items[0]
     if not torch.equal(model.encode(flipped)[0], states[0]):
         yield "in which the state of a window depends on the other windows of its batch"
+    if model.length > 1 and not _width_is_nothing(model, contexts):
+        yield "whose states of short windows depend on the padding behind them; read contexts of any width up to `length`"
     if type(model).examples is ItemModel.examples and not _causal(model, contexts):
         yield "in which `states` at a position has read a later item; mask the future, or define `encode` and `examples`"
     chosen, following = model.examples(contexts, target, model.length)
@@ -87,6 +90,15 @@ def _last_replaced(contexts: Contexts) -> Contexts:
     items = contexts.items.clone()
     items[:, -1] = items[:, -1] % int(items.max()) + 1
     return Contexts(items, contexts.times)
+
+
+def _width_is_nothing(model: ItemModel, contexts: Contexts) -> bool:
+    """Whether a batch of short windows may come without their padding, as training passes it."""
+    real = torch.arange(model.length) < (model.length + 1) // 2
+    padded = replace(contexts, items=contexts.items * real)
+    narrow, wide = model.encode(padded.trimmed()), model.encode(padded)
+    # 1e-3: products of another shape sum in another order, in a model of any size.
+    return bool(torch.allclose(narrow, wide, rtol=1e-3, atol=1e-3 * float(wide.abs().max())))
 
 
 def _causal(model: ItemModel, contexts: Contexts) -> bool:

@@ -6,7 +6,7 @@ Legend: n windows, L positions, d hidden size, m trained positions, v item rows 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 import torch
@@ -66,6 +66,17 @@ class Contexts:
         order = (self.items == 0).to(torch.uint8).argsort(dim=1, stable=True)
         times = None if self.times is None else self.times.gather(1, order)
         return Contexts(self.items.gather(1, order), times, self.targets)
+
+    def trimmed(self) -> Contexts:
+        """The contexts without the last positions, where none of them has an item.
+
+        Returns:
+            The contexts.
+        """
+        used = (self.items != 0).any(dim=0).nonzero()
+        width = int(used.max()) + 1 if len(used) else 1
+        times = None if self.times is None else self.times[:, :width]
+        return replace(self, items=self.items[:, :width], times=times)
 
     def filled_up(self, size: int) -> Contexts:
         """These contexts and then empty ones, up to a multiple of `size` in all.

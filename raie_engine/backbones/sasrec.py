@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from raie.engine.backbones.dropout import dropped
 from raie.engine.backbones.item_model import ItemModel, ModelShape
 from raie.engine.backbones.next_item import at_places
 from raie.engine.backbones.protocol import Contexts
@@ -55,7 +56,7 @@ class SasRec(ItemModel):
     def states(self, contexts: Contexts, places: Tensor | None = None) -> Tensor:
         items = contexts.items
         x = self.embedded(items) * self.dim**0.5 + self.positions.weight[: items.shape[1]]
-        x = F.dropout(x, self.rate, self.training)
+        x = dropped(x, self.rate, self.training)
         *lower, last = self.blocks
         for block in lower:
             x = block(x)

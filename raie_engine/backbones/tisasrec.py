@@ -16,8 +16,8 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
 
+from raie.engine.backbones.dropout import dropped
 from raie.engine.backbones.item_model import ItemModel, ModelShape
 from raie.engine.backbones.next_item import at_places
 from raie.engine.backbones.protocol import Contexts
@@ -84,7 +84,7 @@ class Block(BlockLayers):
         asking = torch.arange(x.shape[1]) if places is None else places[:, None]  # [L] or [n, 1, p]
         future = torch.arange(x.shape[1]) > asking.unsqueeze(-1)
         share = (scores / query.shape[3] ** 0.5).masked_fill(future, float("-inf")).softmax(dim=3)
-        share = F.dropout(share, self.rate, self.training)
+        share = dropped(share, self.rate, self.training)
         by_class = share.new_zeros(*share.shape[:3], intervals.shape[1]).scatter_add(3, classes, share)
         x = at_places(x, places) + self.joined(share @ (value + place_value) + by_class @ time_value)
         return x + self.fed(self.feed_norm(x))
@@ -121,9 +121,9 @@ class TiSasRec(ItemModel):
                 "cut the windows with windows.times = true, or give a log instead of a list of items"
             )
         classes = interval_classes(contexts.times, self.shape.intervals)
-        positions = F.dropout(self.places[:, : items.shape[1]], self.rate, self.training)
-        intervals = F.dropout(self.intervals, self.rate, self.training)
-        x = F.dropout(self.embedded(items) * self.dim**0.5, self.rate, self.training)
+        positions = dropped(self.places[:, : items.shape[1]], self.rate, self.training)
+        intervals = dropped(self.intervals, self.rate, self.training)
+        x = dropped(self.embedded(items) * self.dim**0.5, self.rate, self.training)
         *lower, last = self.blocks
         for block in lower:
             x = block(x, positions, intervals, classes)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from raie.engine.backbones.dropout import dropped
 from raie.engine.backbones.next_item import at_places
 
 __all__ = ["BlockLayers", "small_matrices_"]
@@ -51,7 +52,7 @@ class BlockLayers(nn.Module):
         Returns:
             [n, p, d].
         """
-        return F.dropout(self.output(mixed.transpose(1, 2).flatten(2)), self.rate, self.training)
+        return dropped(self.output(mixed.transpose(1, 2).flatten(2)), self.rate, self.training)
 
     def fed(self, x: Tensor) -> Tensor:
         """The feed-forward's result.
@@ -62,7 +63,7 @@ class BlockLayers(nn.Module):
         Returns:
             [n, p, d].
         """
-        return F.dropout(self.down(F.gelu(self.up(x))), self.rate, self.training)
+        return dropped(self.down(F.gelu(self.up(x))), self.rate, self.training)
 
 
 def small_matrices_(model: nn.Module) -> None:

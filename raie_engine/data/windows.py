@@ -86,6 +86,16 @@ class Windows:
         """
         return Windows(**{name: array if name == "past" else array[rows] for name, array in self._arrays.items()})
 
+    def trimmed(self) -> Windows:
+        """The windows without the last positions, where none of them has an item.
+
+        Returns:
+            The windows.
+        """
+        width = max(1, int(self.length.max(initial=0)))
+        times = None if self.times is None else self.times[:, :width]
+        return replace(self, items=self.items[:, :width], times=times)
+
     def without_items_above(self, row: int) -> Windows:
         """Items of later rows than `row` are passed over in contexts; a target among them becomes PAD, a sure miss.
 

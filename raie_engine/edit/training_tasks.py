@@ -21,7 +21,7 @@ from raie.engine.edit.plan import EditPlan
 from raie.engine.model import SHARED_PREFIX, ModelView
 from raie.engine.regions.region_map import assign
 from raie.engine.training.loop import Schedule
-from raie.engine.training.train_adapter import SHARED, TrainTask
+from raie.engine.training.train_adapter import SHARED, TrainTask, sampled_negatives
 from raie.engine.training.transition_counts import transitions_of
 
 __all__ = [
@@ -270,4 +270,5 @@ def task_of(
         schedule=adapter_schedule(config.edit, region, seed, touched),
         titles=titles,
         backbone_file=view.backbone_file,
+        negatives=sampled_negatives(config.backbone, view.backbone.known_items + len(item_rows)),
     )

@@ -47,10 +47,19 @@ def target_ranks(scores: Tensor, targets: Tensor) -> Tensor:
         int64 [n].
     """
     own = scores.gather(1, targets.unsqueeze(1))
-    above = (scores > own).sum(dim=1) + scores.isnan().sum(dim=1)
-    ties = (scores == own) & (torch.arange(scores.shape[1]) < targets.unsqueeze(1))
+    above, equal = _true(scores > own), scores == own
+    if bool(scores.sum().isnan()):  # as a sum that is a number has no NaN in it, which is quicker to see
+        above += _true(scores.isnan())
+    ties = _true(equal)
+    if bool((ties != 1).any()):
+        ties = 1 + _true(equal & (torch.arange(scores.shape[1]) < targets.unsqueeze(1)))
     never = (own.isnan() | own.isneginf()).squeeze(1)
-    return torch.where(never, scores.shape[1], 1 + above + ties.sum(dim=1))
+    return torch.where(never, scores.shape[1], above + ties)
+
+
+def _true(mask: Tensor) -> Tensor:
+    """How many of each row are true: numpy counts booleans three times as fast as torch."""
+    return torch.from_numpy(np.count_nonzero(mask.numpy(), axis=1))
 
 
 def leaving_out_context(score: Callable[[Windows], Tensor]) -> Callable[[Windows], Tensor]:

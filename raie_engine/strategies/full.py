@@ -34,7 +34,7 @@ def _fine_tune(state: State, task_data: TaskData) -> LearnedState:
     model.requires_grad_(True)
     parameters = {**dict(model.named_parameters()), APPENDED: rows.clone().requires_grad_()}
     live: Backbone = model.with_item_rows(parameters[APPENDED], task_data.titles)  # type: ignore[operator]
-    loss = next_item_loss(live, None, task_data.config.windows.stride)
+    loss = next_item_loss(live, None, task_data.config.windows.stride, negatives=task_data.negatives)
     score = adapter_scores(live, None, vocab_size=task_data.items)
     samples_seen = tune(parameters, loss, score, task_data, task_data.new, retained=False)
     kept = {name: value.detach().contiguous() for name, value in parameters.items()}

@@ -65,7 +65,11 @@ def train_one(
     """
     backbone, item_ids = task_data.backbone, touched_items(task_data.new if rows is None else rows)
     live = trainable(fresh_adapter(backbone, config or task_data.config.adapter, item_ids, task_data.seed, start))
-    made = loss(live) if loss else next_item_loss(backbone, live, task_data.config.windows.stride)
+    made = (
+        loss(live)
+        if loss
+        else next_item_loss(backbone, live, task_data.config.windows.stride, negatives=task_data.negatives)
+    )
     score = adapter_scores(backbone, live)
     samples_seen = tune(live.parameters(), made, score, task_data, windows, retained=retained, share=share)
     return live.with_parameters({name: value.detach() for name, value in live.parameters().items()}), samples_seen

@@ -46,7 +46,7 @@ def _learn(state: State, task_data: TaskData) -> LearnedState:
     known = backbone.known_items if teacher is None else teacher.vocab_size
 
     def loss(live: Adapter) -> Loss:
-        plain = next_item_loss(backbone, live, task_data.config.windows.stride)
+        plain = next_item_loss(backbone, live, task_data.config.windows.stride, negatives=task_data.negatives)
 
         def with_teacher(contexts: Contexts, target: Tensor) -> Tensor:
             now = item_scores(backbone, live, contexts)

@@ -69,7 +69,11 @@ def _learn(state: State, task_data: TaskData) -> LearnedState:
     live, gates = _begun(state, task_data)
     shares: list[Tensor] = []
     plain = next_item_loss(
-        task_data.backbone, live, task_data.config.windows.stride, MixedDelta(live, gates, shares)
+        task_data.backbone,
+        live,
+        task_data.config.windows.stride,
+        MixedDelta(live, gates, shares),
+        negatives=task_data.negatives,
     )
 
     def loss(contexts: Contexts, target: Tensor) -> Tensor:

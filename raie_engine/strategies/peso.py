@@ -45,7 +45,9 @@ def proximal(live: dict[str, Tensor], before: dict[str, Tensor]) -> Tensor:
 def _learn(state: State, task_data: TaskData) -> LearnedState:
     def loss(live: Adapter) -> Loss:
         before = {name: value.detach().clone() for name, value in live.parameters().items()}
-        plain = next_item_loss(task_data.backbone, live, task_data.config.windows.stride)
+        plain = next_item_loss(
+            task_data.backbone, live, task_data.config.windows.stride, negatives=task_data.negatives
+        )
         return lambda contexts, target: plain(contexts, target) + WEIGHT * proximal(live.parameters(), before)
 
     return evolved(state, task_data, loss=loss)

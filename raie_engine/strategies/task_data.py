@@ -24,6 +24,7 @@ from raie.engine.edit.named_blobs import Blobs
 from raie.engine.edit.pipeline import PreparedEdit
 from raie.engine.edit.training_tasks import touched_windows
 from raie.engine.model import ModelView
+from raie.engine.training.train_adapter import sampled_negatives
 
 __all__ = ["LearnedState", "Score", "State", "Strategy", "TaskData", "task_data_of"]
 
@@ -80,6 +81,11 @@ class TaskData:
     def items(self) -> int:
         """Items that have come; the last item row."""
         return len(self.backbone.item_table()) - 1
+
+    @property
+    def negatives(self) -> int:
+        """Items that a loss draws beside the targets of a batch; 0 for a loss over all items."""
+        return sampled_negatives(self.config.backbone, self.items)
 
     @cached_property
     def replay(self) -> Windows:

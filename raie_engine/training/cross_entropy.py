@@ -15,7 +15,17 @@ from torch import Tensor
 
 __all__ = ["linear_cross_entropy"]
 
-SLICE_POSITIONS = 256  # 256 x 3,500 single-precision scores fit a core's second-level cache
+SLICE_SCORES = 1 << 19
+"""Single-precision scores that fit a core's second-level cache."""
+SLICE_POSITIONS = 256
+"""Most positions of a slice."""
+FEWEST_POSITIONS = 32
+"""Products of fewer rows are slow, even where more do not fit."""
+
+
+def _slice_positions(items: int) -> int:
+    """How many positions are scored at a time."""
+    return min(max(SLICE_SCORES // items, FEWEST_POSITIONS), SLICE_POSITIONS)
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -28,10 +38,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
             torch.zeros_like(tensor) if tensor is not None and needed else None
             for tensor, needed in zip(inputs, ctx.needs_input_grad[:4], strict=True)
         ]
-        total = 0.0
-        buffer = states.new_empty(min(SLICE_POSITIONS, len(states)), len(table))
-        for start in range(0, len(states), SLICE_POSITIONS):
-            part = slice(start, start + SLICE_POSITIONS)
+        total, step = 0.0, _slice_positions(len(table))
+        buffer = states.new_empty(min(step, len(states)), len(table))
+        for start in range(0, len(states), step):
+            part = slice(start, start + step)
             scores = torch.mm(states[part], table.T, out=buffer[: len(target[part])])
             if low is not None and rows is not None:
                 scores.addmm_(low[part], rows.T)

@@ -3,14 +3,14 @@
 The loop knows parameters, a loss over a batch and a validation score. An epoch's shuffle and dropout depend on the
 seed and the epoch alone, so a run resumed from its checkpoint ends with the same bytes as one never stopped. Parts of a
 batch may pass side by side on several threads; the sum of their gradients is the same on any number of them.
-Legend: n windows, L positions, d hidden size, v item rows (row 0 is padding), m real positions of a batch,
-s negatives.
+Legend: n windows, L positions.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,14 +23,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
 from torch.optim.adamw import adamw
 
 from raie.engine.backbones.protocol import Contexts
 from raie.engine.data.windows import Windows
 from raie.engine.errors import NotFinite
+from raie.engine.training.batches import epoch_batches
 
-__all__ = ["Schedule", "Trained", "fit", "sampled_cross_entropy"]
+__all__ = ["Schedule", "Trained", "fit"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class Schedule:
     """How long and how fast to train.
 
     patience: epochs without a better validation score before training stops; 0, or no validation, never stops early.
-    part: windows of a batch that pass at a time; 0 for all of them.
+    batch: windows of a batch; on average, where their lengths differ, so that batches are as much work each.
+    part: windows of a batch that pass at a time, on average too; 0 for all of them.
     """
 
     epochs: int
@@ -67,28 +68,6 @@ Progress = Callable[[int, float], None]
 
 Loss = Callable[[Contexts, Tensor], Tensor]
 """The mean loss of contexts and the items [n] after them."""
-
-
-def sampled_cross_entropy(states: Tensor, table: Tensor, target: Tensor, negatives: Tensor) -> Tensor:
-    """Mean cross-entropy of the targets among themselves and shared negatives.
-
-    Args:
-        states: [m, d].
-        table: [v, d].
-        target: int64 [m], item rows.
-        negatives: int64 [s], item rows.
-
-    Returns:
-        The loss.
-
-    Source: arXiv 2309.07602.
-
-    Departs from it: the positions of one step share their negatives.
-    """
-    own = (states * table[target]).sum(dim=1, keepdim=True)  # [m, 1]
-    others = states @ table[negatives].T  # [m, s]
-    others = others.masked_fill(negatives == target.unsqueeze(1), float("-inf"))
-    return F.cross_entropy(torch.cat([own, others], dim=1), torch.zeros(len(own), dtype=torch.long))
 
 
 def fit(
@@ -177,7 +156,7 @@ class _AdamW:
             [moment["exp_avg_sq"] for moment in remembered],
             [],
             [moment["step"] for moment in remembered],
-            foreach=True,
+            fused=True,  # one pass over each parameter instead of eight
             amsgrad=False,
             beta1=0.9,
             beta2=0.999,
@@ -197,10 +176,11 @@ def _train_epoch(
     threads: int,
 ) -> None:
     contexts, target = Contexts.of(windows), torch.from_numpy(windows.target).long()
-    order = torch.from_numpy(np.random.default_rng([schedule.seed, epoch]).permutation(len(target)))
+    batches = epoch_batches(windows.length, schedule.batch, schedule.seed, epoch)
+    parts_of_batch = math.ceil(schedule.batch / (schedule.part or schedule.batch))
 
     def gradients(rows: Tensor, share: float) -> Sequence[Tensor]:
-        value = loss(contexts.take(rows), target[rows])
+        value = loss(contexts.take(rows).trimmed(), target[rows])
         if not torch.isfinite(value):
             raise NotFinite(f"expected a finite training loss, found {value.item()}; lower the learning rate")
         return torch.autograd.grad(value * share, optimiser.parameters, materialize_grads=True)
@@ -211,8 +191,8 @@ def _train_epoch(
     ):
         torch.manual_seed((schedule.seed * 1_000_003 + epoch) % 2**63)  # torch takes no longer seed
         side_by_side = False
-        for rows in order.split(schedule.batch):
-            before, parts = torch.get_rng_state(), rows.split(schedule.part or len(rows))
+        for rows in map(torch.from_numpy, batches):
+            before, parts = torch.get_rng_state(), rows.split(math.ceil(len(rows) / parts_of_batch))
             apply = pool.map if side_by_side else map
             part_gradients = apply(gradients, parts, [len(part) / len(rows) for part in parts])
             optimiser.step([sum(rest, first) for first, *rest in zip(*part_gradients, strict=True)])

@@ -18,12 +18,13 @@ import torch
 from torch import Tensor
 
 from raie.engine.backbones import Backbone, Contexts, Delta, load_backbone
-from raie.engine.config import AdapterConfig
+from raie.engine.config import AdapterConfig, BackboneConfig
 from raie.engine.data.windows import Windows, concatenate
-from raie.engine.evaluation.metrics import leaving_out_context, mean_metrics, per_window, ranks
+from raie.engine.evaluation.metrics import leaving_out_context, mean_metrics, per_window
 from raie.engine.training.adapter import Adapter, AdapterDelta, fresh_adapter
-from raie.engine.training.cross_entropy import linear_cross_entropy
+from raie.engine.training.batches import trimmed_ranks
 from raie.engine.training.loop import Progress, Schedule, fit
+from raie.engine.training.sampled_softmax import next_item_cross_entropy
 from raie.engine.training.transition_counts import TransitionCounts
 from raie.engine.training.workers import side_by_side
 
@@ -36,6 +37,7 @@ __all__ = [
     "next_item_loss",
     "one_thread",
     "quality",
+    "sampled_negatives",
     "scoring_parts",
     "task_backbone",
     "touched_items",
@@ -60,7 +62,7 @@ class TrainTask:
     replay: windows of the region's past; validation: the edit's newest windows and retained: later windows of the past,
     neither of which is trained on. positions: last positions of a window the loss reads. transitions: item transition
     counts for the trained adapter. titles: of the new items, where the log has titles. backbone_file: the Python file of
-    a backbone of the user's own.
+    a backbone of the user's own. negatives: items drawn beside the targets of a batch; 0 for a loss over all items.
     """
 
     region: int
@@ -79,6 +81,7 @@ class TrainTask:
     transitions: bytes | None = None
     titles: tuple[str, ...] = ()
     backbone_file: Path | None = None
+    negatives: int = 0
 
 
 @dataclass(frozen=True)
@@ -232,7 +235,7 @@ def fit_adapter(
 
     result = fit(
         parameters,
-        next_item_loss(backbone, live, task.positions),
+        next_item_loss(backbone, live, task.positions, negatives=task.negatives),
         concatenate([task.new, task.replay]),
         task.schedule,
         validate=validate if len(task.validation) else None,
@@ -247,7 +250,7 @@ def fit_adapter(
 def _depends_on(backbone: Backbone, task: TrainTask) -> str:
     """What a task's loss and score depend on besides what trains."""
     held_out = [task.validation.digest, task.retained.digest]
-    return json.dumps([backbone.digest, asdict(task.adapter), task.positions, *held_out])
+    return json.dumps([backbone.digest, asdict(task.adapter), task.positions, task.negatives, *held_out])
 
 
 def trainable(adapter: Adapter, parameters: Mapping[str, Tensor] | None = None) -> Adapter:
@@ -283,8 +286,21 @@ def scoring_parts(
     return AdapterDelta(adapter.lora, adapter.scaling, rows, merged), table + rows, bias
 
 
+def sampled_negatives(config: BackboneConfig, items: int) -> int:
+    """How many negatives a training on this catalogue samples.
+
+    Args:
+        config: the options.
+        items: catalogue size.
+
+    Returns:
+        How many; 0 where the sum goes over all items.
+    """
+    return config.negatives if items >= config.full_softmax_below else 0
+
+
 def next_item_loss(
-    backbone: Backbone, adapter: Adapter | None, positions: int, delta: Delta | None = None
+    backbone: Backbone, adapter: Adapter | None, positions: int, delta: Delta | None = None, *, negatives: int = 0
 ) -> Callable[[Contexts, Tensor], Tensor]:
     """The loss that every strategy trains on: cross-entropy over all items at the last positions of a window.
 
@@ -293,6 +309,7 @@ def next_item_loss(
         adapter: None for the frozen backbone.
         positions: last positions of a window that the loss reads.
         delta: what is added inside the backbone, where it is not the adapter's own.
+        negatives: items drawn beside the targets of a batch to estimate it; 0 for the sum over all items.
 
     Returns:
         The mean loss of contexts and the items [n] after them.
@@ -301,11 +318,10 @@ def next_item_loss(
     def loss(contexts: Contexts, target: Tensor) -> Tensor:
         if adapter is None:
             states, following = backbone.examples(contexts, target, positions, delta)
-            return linear_cross_entropy(states, backbone.item_table()[1:], following - 1)
+            return next_item_cross_entropy(states, backbone.item_table(), following, negatives=negatives)
         own, table, bias = scoring_parts(backbone, adapter, merged=True)
         states, following = backbone.examples(contexts, target, positions, delta or own)
-        ones = states.new_ones(len(states), 1)
-        return linear_cross_entropy(states, table[1:], following - 1, ones, bias[1:].unsqueeze(1))
+        return next_item_cross_entropy(states, table, following, bias=bias, negatives=negatives)
 
     return loss
 
@@ -365,7 +381,7 @@ class _TargetRanks:
 
 def _ranked(backbone: Backbone, adapter: Adapter | None, task: TrainTask) -> _TargetRanks:
     score = leaving_out_context(adapter_scores(backbone, adapter))
-    return _TargetRanks(ranks(score, task.validation), ranks(score, task.retained))
+    return _TargetRanks(trimmed_ranks(score, task.validation), trimmed_ranks(score, task.retained))
 
 
 def _preferred(ranked: Mapping[str, _TargetRanks], equal: str) -> str:

@@ -17,14 +17,19 @@ from torch import Tensor
 from raie.engine.backbones import Backbone, Contexts, ItemModel, backbone_class, require_contract
 from raie.engine.backbones.backbone_file import foreign_code
 from raie.engine.config import BackboneConfig
+from raie.engine.data.sampling import keep_sample
 from raie.engine.data.windows import Windows
 from raie.engine.errors import NothingToEdit
-from raie.engine.evaluation.metrics import leaving_out_context, mean_metrics, ranks
-from raie.engine.training.cross_entropy import linear_cross_entropy
-from raie.engine.training.loop import Progress, Schedule, Trained, fit, sampled_cross_entropy
-from raie.engine.training.train_adapter import adapter_scores
+from raie.engine.evaluation.metrics import leaving_out_context, mean_metrics
+from raie.engine.training.batches import trimmed_ranks
+from raie.engine.training.loop import Progress, Schedule, Trained, fit
+from raie.engine.training.sampled_softmax import next_item_cross_entropy
+from raie.engine.training.train_adapter import adapter_scores, sampled_negatives
 
 __all__ = ["cold_item_rows", "configured_backbone_file", "configured_class", "train_backbone"]
+
+VALIDATED = 5_000
+"""Most windows that are ranked after an epoch: with them NDCG@10 has a standard error near 0.004."""
 
 
 def configured_class(config: BackboneConfig) -> type[ItemModel]:
@@ -94,18 +99,15 @@ def train_backbone(
     with foreign_code(f"backbone.kind {config.kind!r}"):
         model = chosen.begin(config, items, windows.items.shape[1], titles=titles, seed=seed)
     require_contract(model)
-    negatives = config.negatives if items >= config.full_softmax_below else 0
+    negatives, sample = sampled_negatives(config, items), keep_sample(validation, VALIDATED, [seed])
 
     def loss(contexts: Contexts, target: Tensor) -> Tensor:
         states, following = model.train().examples(contexts, target, positions)
-        if negatives:
-            drawn = torch.randint(1, items + 1, (negatives,))
-            return sampled_cross_entropy(states, model.item_table(), following, drawn)
-        return linear_cross_entropy(states, model.item_table()[1:], following - 1)
+        return next_item_cross_entropy(states, model.item_table(), following, negatives=negatives)
 
     def validate() -> float:
         score = leaving_out_context(adapter_scores(model.eval(), None))
-        return mean_metrics(ranks(score, validation))["NDCG@10"]
+        return mean_metrics(trimmed_ranks(score, sample))["NDCG@10"]
 
     schedule = Schedule(
         config.epochs, config.batch, config.learning_rate, config.patience, config.weight_decay, seed

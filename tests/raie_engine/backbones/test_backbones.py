@@ -50,7 +50,7 @@ from tests.raie_engine.world import (
 )
 
 SMALL = BackboneConfig(dim=16, layers=2, heads=2, batch=32, learning_rate=0.01, epochs=12, patience=0)
-KINDS = ("sasrec", "bert4rec", "tisasrec", "causal_lm", "causal_lm with titles", "file")
+KINDS = ("sasrec", "esasrec", "hstu", "bert4rec", "tisasrec", "causal_lm", "causal_lm with titles", "file")
 TITLES = [f"the {['first', 'second', 'third'][item % 3]} film {item}" for item in range(1, ITEMS + 2)]
 
 
@@ -118,6 +118,8 @@ def kinds(configured_backbone_file: Path, tmp_path_factory: pytest.TempPathFacto
     reading = replace(SMALL, kind="causal_lm", path=path, prompt="a user has seen", learning_rate=0.003)
     return {
         "sasrec": Kind(SMALL),
+        "esasrec": Kind(replace(SMALL, kind="esasrec")),
+        "hstu": Kind(replace(SMALL, kind="hstu")),
         "bert4rec": Kind(slow_to_learn),
         "tisasrec": Kind(replace(SMALL, kind="tisasrec")),
         "causal_lm": Kind(reading),

@@ -283,3 +283,13 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
 )
 def test_the_last_layers_are_those_of_the_last_block_and_those_outside(names: list[str], last: list[str]) -> None:
     assert last_layers(names) == set(last)
+
+
+class ReadsItsPadding(Plain):
+    def states(self, contexts: Contexts) -> Tensor:
+        return super().states(contexts) * contexts.items.shape[1]
+
+
+def test_a_backbone_whose_states_depend_on_the_padding_behind_a_window_is_refused() -> None:
+    with pytest.raises(ConfigError, match="depend on the padding behind them; read contexts of any width"):
+        require_contract(ReadsItsPadding.fresh(SHAPE))

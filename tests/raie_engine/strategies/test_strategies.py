@@ -366,3 +366,23 @@ def test_counting_recommends_what_is_taken_most_and_what_follows_the_last_items(
     after_two, after_three = np.array([FADE, FADE + FADE**2, 2]), np.array([1, 1 + FADE, 0])
     expected = after_two / after_two.sum() + FADE * after_three / after_three.sum()
     assert scores.tolist() == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "full",
+        "raie",
+        *(pytest.param(key, marks=pytest.mark.slow) for key in ("global-lora", "peso", "lwf", "mole")),
+    ],
+)
+def test_every_strategy_samples_negatives_of_a_large_catalogue(key: str, taught: list[TaskData]) -> None:
+    fewer = task_data_with(taught[1], shared_epochs=1, epochs=0)
+    backbone = replace(fewer.config.backbone, full_softmax_below=2, negatives=3)
+    settings = replace(fewer.base.settings, engine=replace(fewer.config, backbone=backbone)).to_bytes()
+    sampled = replace(fewer, base=view_of({**named_blobs(fewer.base), "shared/settings/0": settings}))
+    assert (fewer.negatives, sampled.negatives) == (0, 3)
+    begun = named(key).begin({}, fewer).state
+    full, estimated = (named(key).learn(begun, data).state for data in (fewer, sampled))
+    assert full.keys() == estimated.keys()
+    assert full != estimated

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from raie.engine.training.cross_entropy import SLICE_POSITIONS, linear_cross_entropy
+from raie.engine.training.cross_entropy import SLICE_POSITIONS, SLICE_SCORES, linear_cross_entropy
 
 Inputs = tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]
 
@@ -103,3 +103,13 @@ def test_the_inputs_are_left_as_they_were() -> None:
     linear_cross_entropy(*given_inputs).backward()
     for now, then in zip(given_inputs, before, strict=True):
         assert now is None or (then is not None and torch.equal(now, then))
+
+
+def test_a_large_catalogue_is_scored_in_smaller_slices_with_the_same_result() -> None:
+    items = SLICE_SCORES // (SLICE_POSITIONS // 3)  # slices of a third of the positions
+    states, table, target, _, _ = inputs(200, items, 3, 0)
+    ours, wanted = linear_cross_entropy(states, table, target), plain(states, table, target, None, None)
+    torch.testing.assert_close(ours, wanted, rtol=1e-11, atol=0)
+    pairs = (torch.autograd.grad(loss, [states, table]) for loss in (ours, wanted))
+    for mine, theirs in zip(*pairs, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-12)

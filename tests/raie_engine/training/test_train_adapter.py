@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from raie.engine.backbones import Bert4RecShape, ModelShape, backbone_class, load_backbone
-from raie.engine.config import AdapterConfig
+from raie.engine.config import AdapterConfig, BackboneConfig
 from raie.engine.data.windows import Windows
 from raie.engine.errors import WorkerLost, WrongBackbone
 from raie.engine.training.adapter import Adapter, fresh_adapter
@@ -20,6 +20,7 @@ from raie.engine.training.train_adapter import (
     TrainTask,
     adapter_scores,
     fit_adapter,
+    sampled_negatives,
     touched_items,
     train_region,
     train_regions,
@@ -266,3 +267,17 @@ class Deadly:
 def test_a_worker_that_the_system_kills_is_one_clear_line() -> None:
     with pytest.raises(WorkerLost, match="resume the edit with fewer workers"):
         list(train_regions([Deadly(), Deadly()], 2))
+
+
+def test_an_adapter_learns_from_sampled_negatives_and_on_any_number_of_threads() -> None:
+    sampled = task(negatives=4, schedule=replace(task().schedule, part=8))
+    result = train_region(sampled)
+    assert result.chosen == "trained"
+    assert result.after["NDCG@10"] > result.before["NDCG@10"] + 0.1
+    assert without_time(train_region(sampled, threads=3)) == without_time(result)
+    assert dict(result.blobs) != dict(train_region(replace(sampled, negatives=0)).blobs)
+
+
+@pytest.mark.parametrize(("items", "negatives"), [(49, 0), (50, 7), (51, 7)])
+def test_large_catalogues_sample_negatives(items: int, negatives: int) -> None:
+    assert sampled_negatives(BackboneConfig(full_softmax_below=50, negatives=7), items) == negatives
