@@ -6,8 +6,10 @@ from collections.abc import Mapping
 
 from raie.engine.strategies.counting import MARKOV, POPULARITY
 from raie.engine.strategies.e_bpr import E_BPR
+from raie.engine.strategies.ease import EASE
 from raie.engine.strategies.full import FULL, JOINT
 from raie.engine.strategies.global_adapter import GLOBAL_LORA, REPLAY, WIDE_LORA
+from raie.engine.strategies.item_knn import ITEM_KNN
 from raie.engine.strategies.lsat import LSAT
 from raie.engine.strategies.lwf import LWF
 from raie.engine.strategies.mole import MOLE
@@ -15,6 +17,7 @@ from raie.engine.strategies.never import NEVER
 from raie.engine.strategies.peso import PESO
 from raie.engine.strategies.random_regions import RANDOM_REGIONS
 from raie.engine.strategies.region_edits import RAIE
+from raie.engine.strategies.tale import TALE
 from raie.engine.strategies.task_data import LearnedState, Score, State, Strategy, TaskData, task_data_of
 from raie.engine.strategies.with_counts import with_counts
 
@@ -36,6 +39,9 @@ STRATEGIES: Mapping[str, Strategy] = {
     "never": NEVER,
     "popularity": POPULARITY,
     "markov": MARKOV,
+    "item-knn": ITEM_KNN,
+    "ease": EASE,
+    "tale": TALE,
     "full": FULL,
     "global-lora": GLOBAL_LORA,
     "wide-lora": WIDE_LORA,
@@ -51,6 +57,9 @@ STRATEGIES: Mapping[str, Strategy] = {
 """Every strategy by the name it is asked for with."""
 
 
+_COUNT_ALREADY = (RAIE, RANDOM_REGIONS, MARKOV, POPULARITY, ITEM_KNN, EASE, TALE)
+
+
 def strategy_named(name: str) -> Strategy | None:
     """A strategy by its key, or one that trains with item transition counts beside it: "replay+counts".
 
@@ -63,4 +72,4 @@ def strategy_named(name: str) -> Strategy | None:
     plain = STRATEGIES.get(name.removesuffix(_COUNTED))
     if plain is None or not name.endswith(_COUNTED):
         return plain
-    return None if plain in (RAIE, RANDOM_REGIONS, MARKOV, POPULARITY) else with_counts(plain)
+    return None if plain in _COUNT_ALREADY else with_counts(plain)
