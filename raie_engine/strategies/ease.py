@@ -22,8 +22,8 @@ from raie.engine.strategies.task_data import LearnedState, Score, State, Strateg
 
 __all__ = ["EASE", "linear_weights", "solved"]
 
-L2 = 200.0
-FADE = 0.7
+L2 = 500.0
+FADE = 0.6
 KEPT = 128
 """Weights of one item that are stored: more change no score that matters."""
 

@@ -21,7 +21,7 @@ from raie.engine.strategies.task_data import LearnedState, Score, State, Strateg
 
 __all__ = ["ITEM_KNN", "WEIGHTS", "cosines", "grown_co_occurrences"]
 
-SHRINK = 5.0
+SHRINK = 20.0
 NEIGHBOURS = 100
 FADE = 0.5
 _SUMS, WEIGHTS = "co-occurrences", "item weights"

@@ -113,24 +113,22 @@ class PairSums:
         own = first == second
         return np.asarray(np.bincount(first[own], self.sums[own], minlength=v), np.float64)
 
-    def dense(self, items: NDArray[np.int64]) -> Tensor:
+    def sparse(self, items: NDArray[np.int64]) -> Tensor:
         """The part of the matrix that these items have among themselves.
 
         Args:
             items: item rows, ascending int64 [m].
 
         Returns:
-            float32 [m, m].
+            Sparse float32 [m, m].
         """
         first, second = self._items()
-        rows = 1 + max(int(rows.max(initial=0)) for rows in (first, second, items))
-        slot = np.full(rows, -1)
+        slot = np.full(1 + max(int(rows.max(initial=0)) for rows in (first, second, items)), -1)
         slot[items] = np.arange(len(items))
-        inside = (slot[first] >= 0) & (slot[second] >= 0)
-        cells = slot[first[inside]] * len(items) + slot[second[inside]]
-        matrix = torch.zeros(len(items) * len(items))
-        matrix[torch.from_numpy(cells)] = torch.from_numpy(self.sums[inside])
-        return matrix.view(len(items), len(items))
+        index = np.stack([slot[first], slot[second]])
+        inside = (index >= 0).all(axis=0)
+        index, value = torch.from_numpy(index[:, inside]), torch.from_numpy(self.sums[inside])
+        return torch.sparse_coo_tensor(index, value, (len(items), len(items)), check_invariants=True).coalesce()
 
     def to_bytes(self, until: int) -> bytes:
         """Equal sums give equal bytes.
@@ -173,7 +171,7 @@ def symmetric(upper: PairSums, items: NDArray[np.int64]) -> Tensor:
     Returns:
         float32 [m, m].
     """
-    matrix = upper.dense(items)
+    matrix = upper.sparse(items).to_dense()
     for part in range(0, len(items), 1024):  # in place: the matrix of a large catalogue is not held twice
         rows = slice(part, part + 1024)
         matrix[part:, rows] = matrix[rows, part:].T.clone().tril_() + matrix[part:, rows].triu(1)

@@ -31,14 +31,14 @@ from raie.engine.strategies.task_data import LearnedState, Score, State, Strateg
 
 __all__ = ["TALE", "Augmented", "augmented", "recent_counts", "temporal_weights"]
 
-REACH = 20
-DAYS = 30.0
-FLOOR = 0.3
+REACH = 5
+DAYS = 1.0
+FLOOR = 0.1
 TREND_DAYS = 30.0
 SOURCE_TREND = 0.0
 TARGET_TREND = 0.0
-L2 = 100.0
-FADE = 0.7
+L2 = 300.0
+FADE = 0.6
 KEPT = 128
 _SECONDS = 86_400
 _SOURCES, _TARGETS, WEIGHTS = "sources", "sources and targets", "item weights"
@@ -153,8 +153,8 @@ def temporal_weights(
     items = most_frequent(count, most)
     gram = symmetric(products.sources, items)
     gram.diagonal().add_(l2)
-    factor = torch.linalg.cholesky(gram, out=gram)
-    weights = torch.cholesky_solve(products.targets.dense(items), factor)
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram, out=gram))
+    weights = torch.sparse.mm(products.targets.sparse(items).t(), inverse).t()  # faster than to solve for each column
     return largest_weights(weights, items, count, kept)
 
 
