@@ -106,13 +106,7 @@ def test_a_log_is_all_that_a_comparison_needs(
     monkeypatch.setattr("raie.compare.EngineConfig", lambda: from_mapping(quick))
     ran = raie("compare", str(small_log), *COUNTED)
     assert ran.code == 0, ran.err
-    assert {row["strategy"] for row in ran.json["strategies"]} >= {
-        "popularity",
-        "markov",
-        "item-knn",
-        "ease",
-        "tale",
-    }
+    assert {row["strategy"] for row in ran.json["strategies"]} == {"markov", "item-knn", "ease", "never"}
     assert ran.json["choice"]["line"].startswith("Take ")
     assert not (tmp_path / ".raie").exists()
     (kept,) = (tmp_path / "cache" / "raie" / "compare").iterdir()
