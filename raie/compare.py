@@ -211,7 +211,11 @@ def _key(
     trains: bool,
 ) -> str:
     """What all results of a comparison depend on, besides strategy and seed. trains: whether one trains a backbone."""
-    values = {"log": interactions.digest, "ends": protocol.ends, "engine": _shared(settings.engine)}
+    values: dict[str, Any] = {
+        "log": interactions.digest,
+        "ends": protocol.ends,
+        "engine": _shared(settings.engine),
+    }
     values["version"] = STEP_VERSION
     values |= _read_besides(settings.engine.backbone, interactions.catalogue.titles, trains)
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())

@@ -90,7 +90,7 @@ class ComparisonResult:
         slices = getattr(self.protocol, "coverage", ())[-(self.protocol.edits + 1) :]
         if not slices:
             return None
-        return sum(one.evaluated for one in slices), sum(one.interactions for one in slices)
+        return sum(part.evaluated for part in slices), sum(part.interactions for part in slices)
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values; NaN where a measure does not exist."""
@@ -148,7 +148,9 @@ def comparison_result(
     sums = sums_of(step_results_of)
     together = measured(sums, **names, draws=DRAWS)
     alone = [
-        measured(sums_of({name: [each[index]] for name, each in step_results_of.items()}), **names, draws=0)
+        measured(
+            sums_of({name: [of_seeds[index]] for name, of_seeds in step_results_of.items()}), **names, draws=0
+        )
         for index in range(len(seeds))
     ]
     method_results = tuple(

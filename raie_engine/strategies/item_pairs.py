@@ -80,18 +80,18 @@ class PairSums:
         """The matrix of no observations."""
         return PairSums(np.zeros(0, np.int64), np.zeros(0, np.float32))
 
-    def plus(self, other: PairSums, sign: int = 1) -> PairSums:
+    def plus(self, added: PairSums, sign: int = 1) -> PairSums:
         """The sum of both matrices.
 
         Args:
-            other: what is added.
+            added: what is added.
             sign: -1 subtracts it instead.
 
         Returns:
             The sum, without values that are 0.
         """
-        pairs, slot = np.unique(np.concatenate([self.pairs, other.pairs]), return_inverse=True)
-        both = np.concatenate([self.sums, np.float32(sign) * other.sums])
+        pairs, slot = np.unique(np.concatenate([self.pairs, added.pairs]), return_inverse=True)
+        both = np.concatenate([self.sums, np.float32(sign) * added.sums])
         sums = np.bincount(slot, both, minlength=len(pairs)).astype(np.float32)
         return PairSums(pairs[sums != 0], sums[sums != 0])
 
@@ -127,8 +127,8 @@ class PairSums:
         slot[items] = np.arange(len(items))
         index = np.stack([slot[first], slot[second]])
         inside = (index >= 0).all(axis=0)
-        index, value = torch.from_numpy(index[:, inside]), torch.from_numpy(self.sums[inside])
-        return torch.sparse_coo_tensor(index, value, (len(items), len(items)), check_invariants=True).coalesce()
+        cells, value = torch.from_numpy(index[:, inside]), torch.from_numpy(self.sums[inside])
+        return torch.sparse_coo_tensor(cells, value, (len(items), len(items)), check_invariants=True).coalesce()
 
     def to_bytes(self, until: int) -> bytes:
         """Equal sums give equal bytes.

@@ -55,8 +55,8 @@ class ItemWeights:
         stop = self.start[1:][items[row, slot]]
         size = stop - self.start[items[row, slot]]
         entry = np.repeat(stop - np.cumsum(size), size) + np.arange(size.sum())
-        cell = np.repeat(row * v, size) + self.second[entry]
-        sums = np.bincount(cell, np.repeat(fade**steps_back, size) * self.weight[entry], minlength=n * v)
+        slots = np.repeat(row * v, size) + self.second[entry]
+        sums = np.bincount(slots, np.repeat(fade**steps_back, size) * self.weight[entry], minlength=n * v)
         scores = torch.from_numpy((sums.reshape(n, v) + self._backing()).astype(np.float32))
         scores[:, 0] = float("-inf")
         return scores

@@ -51,17 +51,17 @@ class Augmented:
     sources: PairSums
     targets: PairSums
 
-    def plus(self, other: Augmented, sign: int = 1) -> Augmented:
+    def plus(self, added: Augmented, sign: int = 1) -> Augmented:
         """The sums of the observations of both.
 
         Args:
-            other: what is added.
+            added: what is added.
             sign: -1 subtracts it instead.
 
         Returns:
             The sums.
         """
-        return Augmented(self.sources.plus(other.sources, sign), self.targets.plus(other.targets, sign))
+        return Augmented(self.sources.plus(added.sources, sign), self.targets.plus(added.targets, sign))
 
 
 def recent_counts(rows: Interactions, days: float) -> NDArray[np.int64]:
@@ -154,7 +154,9 @@ def temporal_weights(
     gram = symmetric(products.sources, items)
     gram.diagonal().add_(l2)
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram, out=gram))
-    weights = torch.sparse.mm(products.targets.sparse(items).t(), inverse).t()  # faster than to solve for each column
+    weights = torch.sparse.mm(
+        products.targets.sparse(items).t(), inverse
+    ).t()  # faster than to solve for each column
     return largest_weights(weights, items, count, kept)
 
 

@@ -85,9 +85,9 @@ def test_tale_solves_its_equation_written_out_target_by_target() -> None:
     for row in range(len(rows)):
         earlier = np.flatnonzero(rows.user[:row] == rows.user[row])[-3:]
         source, target = np.zeros(v), np.zeros(v)
-        for other in earlier:
-            decay = max(np.exp(-(rows.timestamp[row] - rows.timestamp[other]) / (2 * DAY)), 0.2)
-            source[rows.item[other]] += decay * _recently(rows, other) ** -0.5
+        for source_row in earlier:
+            decay = max(np.exp(-(rows.timestamp[row] - rows.timestamp[source_row]) / (2 * DAY)), 0.2)
+            source[rows.item[source_row]] += decay * _recently(rows, source_row) ** -0.5
         target[rows.item[row]] = _recently(rows, row) ** -0.25
         sources.append(source * bool(len(earlier)))
         targets.append(target * bool(len(earlier)))
@@ -129,8 +129,8 @@ def test_what_an_edit_adds_to_the_sums_gives_those_from_scratch_and_undoing_it_t
     assert (whole.diagonal(21) == have.sum(axis=0)).all()
 
 
-def same(one: PairSums, other: PairSums) -> bool:
-    return np.array_equal(one.pairs, other.pairs) and np.array_equal(one.sums, other.sums)
+def same(first: PairSums, second: PairSums) -> bool:
+    return np.array_equal(first.pairs, second.pairs) and np.array_equal(first.sums, second.sums)
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -141,7 +141,7 @@ def test_a_state_after_edits_scores_as_one_from_scratch(key: str) -> None:
         state = strategy.learn(state, task_data(between(rows, None, int(rows.timestamp[row])))).state
     scratch = strategy.begin({}, task_data(rows)).state
     windows = last_windows([[1, 2, 3], [7], [20, 20]], 3)
-    grown, anew = (strategy.score(one, task_data(rows))(windows)[:, 1:] for one in (state, scratch))
+    grown, anew = (strategy.score(learned, task_data(rows))(windows)[:, 1:] for learned in (state, scratch))
     assert torch.allclose(grown, anew, atol=1e-5)
     assert grown.std() > 0
 
