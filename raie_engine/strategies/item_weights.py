@@ -139,7 +139,7 @@ def largest_weights(weights: Tensor, items: NDArray[np.int64], count: NDArray[np
     """
     sizes, seconds, values = np.zeros(len(count), np.int64), [], []
     for first in range(0, len(items), _PART):
-        part = weights[first : first + _PART]
+        part = weights[first : first + _PART].contiguous()  # else a transposed matrix is read slowly
         by_size = part.abs()
         least = by_size.topk(min(kept, len(items)), dim=1).values[:, -1:]
         row, column = torch.nonzero((by_size >= least) & (by_size > 0), as_tuple=True)
