@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,8 @@ from raie.engine.comparison.methods import Method, parse_methods
 from raie.engine.comparison.protocol import ComparisonProtocol, cut_protocol
 from raie.engine.comparison.results import ComparisonResult, Origin, comparison_result
 from raie.engine.comparison.runner import run
-from raie.engine.comparison.tables import csv_text, headed_tables, legend, markdown, untouched_lines
+from raie.engine.comparison.step_results import STEP_VERSION
+from raie.engine.comparison.tables import coverage_line, csv_text, headed_tables, legend, markdown, untouched_lines
 from raie.engine.config import BackboneConfig, EngineConfig, from_mapping, to_mapping
 from raie.engine.data.interactions import Interactions, cut_time, end_time, read_log
 from raie.engine.data.readers.settings import LogSettings
@@ -36,8 +38,10 @@ if TYPE_CHECKING:
     from raie.workspace import Workspace
 
 __all__ = [
+    "USUAL",
     "ComparisonOptions",
     "compare",
+    "coverage_line",
     "headed_tables",
     "legend",
     "require_outputs",
@@ -46,6 +50,8 @@ __all__ = [
     "write_files",
 ]
 
+USUAL = ("never", "popularity", "markov", "item-knn", "ease", "full", "replay+counts", "raie")
+"""What is compared where nobody names strategies: the floors, the closed forms, and what trains."""
 _TABLES = ("comparison.md", "comparison.json", "comparison.csv")
 
 
@@ -60,12 +66,12 @@ class ComparisonOptions:
         edits: How many edits follow each other.
         seeds: Each has a backbone of its own.
         until: Where the setup ends; end: where the log ends, None for all of it.
-        ref: A setup whose backbone and settings are used, instead of the workspace's options.
+        ref: A setup of the workspace whose backbone and settings are used, instead of the workspace's options.
         metric: Of the regions' gains; everything else is there in all metrics.
         reading: How the log is read, as for `log_settings`.
     """
 
-    strategies: str = "all"
+    strategies: str = ",".join(USUAL)
     ablations: bool = False
     against: str | None = None
     edits: int = 5
@@ -78,10 +84,11 @@ class ComparisonOptions:
 
 
 def compare(
-    workspace: Workspace,
+    workspace: Workspace | None,
     log: str | Path,
     options: ComparisonOptions = ComparisonOptions(),
     *,
+    work: Path | None = None,
     workers: int = 1,
     fresh: bool = False,
     progress: Progress = ignore_progress,
@@ -90,9 +97,11 @@ def compare(
     """Run what is not finished yet, and evaluate every strategy; nothing is committed.
 
     Args:
-        workspace: Whose options and setups count; it keeps what a run has finished.
+        workspace: Whose options and setups count; it keeps what a run has finished. Without one the built-in options
+            count, and the user's cache keeps what is finished.
         log: The interactions.
         options: What is compared, and how.
+        work: Another folder for what is finished.
         workers: Strategies side by side.
         fresh: Begin anew, whatever an earlier run has finished.
         progress: Called as the strategies go on.
@@ -111,7 +120,7 @@ def compare(
         interactions, until, end_time(interactions, options.end), options.edits, settings.engine
     )
     trains = backbone is None or any(method.strategy == "joint" for method in methods)
-    work = workspace.work / "compare" / _key(protocol, interactions, settings, backbone, trains)
+    work = _work(workspace, work) / _key(protocol, interactions, settings, backbone, trains)
     # What cannot be compared is refused in one line, before anything is noted of the log.
     for line in notes:
         on_note(line)
@@ -144,17 +153,34 @@ def _reference(methods: Sequence[Method], against: str | None) -> Method:
     raise UsageError(f"expected --against to name one of --strategies, found {against!r}")
 
 
+def _work(workspace: Workspace | None, named: Path | None) -> Path:
+    """The folder of all comparisons."""
+    if named is not None:
+        return named
+    if workspace is not None:
+        return workspace.work / "compare"
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(cache) / "raie" / "compare"
+
+
 def _start(
-    workspace: Workspace, log: Path, options: ComparisonOptions, notes: list[str]
+    workspace: Workspace | None, log: Path, options: ComparisonOptions, notes: list[str]
 ) -> tuple[Interactions, Settings, int, tuple[bytes, bytes] | None]:
     """The log, how models are set up, where the setup ends, and the backbone where there is one."""
-    if options.ref is None:
-        workspace.require_code()
+    if workspace is None and options.ref is not None:
+        raise UsageError(
+            f"expected a workspace with the setup {options.ref!r}, found none at or above the current folder: name it "
+            "with --workspace, or leave --ref out"
+        )
+    if workspace is None or options.ref is None:
+        if workspace is not None:
+            workspace.require_code()
         reading = log_settings(options.reading)
         interactions = read_log(log, **vars(reading))
         notes += notes_of(interactions)
         until = cut_time(interactions, options.until)
-        settings = with_times(Settings(from_mapping(workspace.engine), reading))
+        engine = EngineConfig() if workspace is None else from_mapping(workspace.engine)
+        settings = with_times(Settings(engine, reading))
         return interactions, with_length(settings, interactions, until), until, None
     registry = workspace.registry()
     snapshot = registry.resolve(workspace.model, options.ref)
@@ -186,7 +212,12 @@ def _key(
     trains: bool,
 ) -> str:
     """What all results of a comparison depend on, besides strategy and seed. trains: whether one trains a backbone."""
-    values = {"log": interactions.digest, "ends": protocol.ends, "engine": _shared(settings.engine)}
+    values: dict[str, Any] = {
+        "log": interactions.digest,
+        "ends": protocol.ends,
+        "engine": _shared(settings.engine),
+    }
+    values["version"] = STEP_VERSION
     values |= _read_besides(settings.engine.backbone, interactions.catalogue.titles, trains)
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
     for part in backbone or ():

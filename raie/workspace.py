@@ -442,6 +442,7 @@ class Workspace:
         log: str | Path,
         options: ComparisonOptions | None = None,
         *,
+        work: Path | None = None,
         workers: int = 1,
         fresh: bool = False,
         progress: Progress = ignore_progress,
@@ -451,7 +452,8 @@ class Workspace:
 
         Args:
             log: The interactions.
-            options: What is compared, and how; None for every strategy over five edits.
+            options: What is compared, and how; None for the usual strategies over five edits.
+            work: Another folder than the workspace's for what is finished.
             workers: Strategies side by side.
             fresh: Begin anew, whatever an earlier run has finished.
             progress: Called as the strategies go on.
@@ -460,7 +462,9 @@ class Workspace:
         from raie import compare
 
         chosen = compare.ComparisonOptions() if options is None else options
-        return compare.compare(self, log, chosen, workers=workers, fresh=fresh, progress=progress, on_note=on_note)
+        return compare.compare(
+            self, log, chosen, work=work, workers=workers, fresh=fresh, progress=progress, on_note=on_note
+        )
 
     def verify(self) -> VerifyReport:
         """Read every blob, reference and signature, and the audit chain; what is damaged stands in the report."""

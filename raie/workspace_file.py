@@ -20,7 +20,7 @@ from raie.configuration.settings import Origin, Setting, chosen, table_settings
 from raie.errors import WorkspaceError
 from raie.workspace import FILE_NAME, Workspace
 
-__all__ = ["ENVIRONMENT", "all_settings", "backbone_file", "draft", "find", "parse", "read"]
+__all__ = ["ENVIRONMENT", "all_settings", "backbone_file", "draft", "find", "find_nearest", "parse", "read"]
 
 _DATABASE = "sqlite:///.raie/registry.db"
 _STORE = ".raie/blobs"
@@ -46,15 +46,27 @@ def find(start: Path | None = None) -> Workspace:
                 f"expected a workspace at {start}, found no {FILE_NAME} there: run `raie init` in it"
             )
         return read(file)
+    nearest = find_nearest()
+    if nearest is None:
+        raise WorkspaceError(
+            f"no {FILE_NAME} in {Path.cwd()} or any folder above it: run `raie init` here, or name a folder with "
+            "--workspace"
+        )
+    return nearest
+
+
+def find_nearest() -> Workspace | None:
+    """The workspace nearest at or above the current folder; None where there is none.
+
+    Raises: WorkspaceError where it cannot be read, or is another user's.
+    """
     here = Path.cwd()
     for folder in (here, *here.parents):
         file = folder / FILE_NAME
         if file.is_file():
             require_trusted(file, here=folder == here)
             return read(file)
-    raise WorkspaceError(
-        f"no {FILE_NAME} in {here} or any folder above it: run `raie init` here, or name a folder with --workspace"
-    )
+    return None
 
 
 def read(file: Path) -> Workspace:

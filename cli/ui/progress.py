@@ -1,4 +1,4 @@
-"""Progress bars on stderr: one per stage, only where somebody is looking."""
+"""Progress on stderr: a bar per stage where somebody is looking; for long commands a line per finished step elsewhere."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 import click
 
 from raie.cli.ui.activity import end_activity
+from raie.cli.ui.output import one_line, say
 from raie.cli.ui.terminal import bars, renders_bars
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-__all__ = ["progress_bars"]
+__all__ = ["progress_bars", "progress_bars_or_lines"]
 
 _REDRAWN_S = 0.1
 """No bar is rendered more often: a stage of ten thousand short steps would spend its time on it."""
@@ -39,6 +40,33 @@ def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
         stages = _Stages(rendered)
         yield stages.report
         stages.complete()
+
+
+@contextmanager
+def progress_bars_or_lines() -> Iterator[Callable[[str, int, int], None]]:
+    """As `progress_bars`; where no bar can be rendered each step that is finished gets a line.
+
+    What is called with a whole number of steps done, and says which, is a step. Of a stage that names none the end alone
+    gets a line: "backbones: 1 of 1".
+    """
+    if renders_bars(sys.stderr):
+        with progress_bars() as report:
+            yield report
+        return
+    printed: set[str] = set()
+
+    def line(stage: str, done: int, total: int) -> None:
+        name, _, detail = stage.partition(", ")
+        text = f"{name}: {done} of {total}{', ' if detail else ''}{detail}"
+        if (done >= total or (detail and name in _STEPPED)) and total and text not in printed:
+            printed.add(text)
+            say(one_line(text), err=True)
+
+    yield line
+
+
+_STEPPED = ("steps",)
+"""Stages of which every step takes long enough for a line of its own; others go on too fast."""
 
 
 class _Stages:

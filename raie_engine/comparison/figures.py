@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from raie.engine.comparison.results import ComparisonResult, MethodResult
-from raie.engine.evaluation.metrics import METRICS, Difference
+from raie.engine.evaluation.metrics import COMPARED_METRICS, Difference
 
 __all__ = ["pictures"]
 
@@ -40,7 +40,7 @@ def pictures(outcome: ComparisonResult, metric: str) -> Iterator[tuple[str, byte
 
     Args:
         outcome: the finished comparison.
-        metric: one of METRICS.
+        metric: one of COMPARED_METRICS.
 
     Yields:
         Pairs of a file name and its bytes.
@@ -102,7 +102,7 @@ def _slices(outcome: ComparisonResult, shown: Sequence[MethodResult], metric: st
     """Each slice before any edit has learned from it, one line per method."""
     figure = Figure(figsize=(7.2, 4.6))
     axes = figure.subplots()
-    row, numbers = METRICS.index(metric), np.arange(1, outcome.protocol.edits + 2)
+    row, numbers = COMPARED_METRICS.index(metric), np.arange(1, outcome.protocol.edits + 2)
     ends = np.array([result.measured.prequential[row][-1] for result in shown])
     for result in shown:
         chosen = result.method.name == outcome.reference

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
 from raie.engine.bytes.stored_names import STORED, to_stored
+from raie.engine.comparison.choice import CHOICE_METRIC, Candidate, Choice, choose
 from raie.engine.comparison.methods import Method
 from raie.engine.comparison.protocol import ComparisonProtocol
-from raie.engine.comparison.scoring import DRAWS, Measured, measured, totals
+from raie.engine.comparison.scoring import DRAWS, Measured, Totals, measured, prequential_differences, totals
 from raie.engine.comparison.step_results import StepFiles, StepResult
 from raie.engine.data.readers.timestamps import iso
-from raie.engine.evaluation.metrics import METRICS, Difference, paired_difference
+from raie.engine.evaluation.metrics import COMPARED_METRICS, Difference, paired_difference
 
 __all__ = ["ComparisonResult", "Cost", "MethodResult", "Origin", "RegionGain", "comparison_result"]
 
@@ -56,7 +57,8 @@ class RegionGain:
 class MethodResult:
     """One method. by_seed: the same measures of every seed alone. untouched: of held-out windows in regions that an
     edit did not touch, how many there were and how many of their ranks changed; None without regions.
-    regions: of the first seed.
+    regions: of the first seed. catalogue_coverage: share of the items that had come which stand in anybody's top 10, the
+    mean over slices and seeds; final_coverage: on the last slice alone.
     """
 
     method: Method
@@ -65,17 +67,30 @@ class MethodResult:
     cost: Cost
     untouched: tuple[int, int] | None
     regions: tuple[RegionGain, ...]
+    catalogue_coverage: float
+    final_coverage: float
 
 
 @dataclass(frozen=True, eq=False)
 class ComparisonResult:
-    """All methods in their order; reference: the name of the one that the others are compared with."""
+    """All methods in their order. reference: the name of the one that the others are compared with. choice: which of them
+    a user of this log should take.
+    """
 
     origin: Origin
     protocol: ComparisonProtocol
     seeds: tuple[int, ...]
     reference: str
     method_results: tuple[MethodResult, ...]
+    choice: Choice
+
+    @property
+    def evaluated(self) -> tuple[int, int] | None:
+        """How many interactions after the setup are evaluated, and how many there are; None where nobody counted them."""
+        slices = getattr(self.protocol, "coverage", ())[-(self.protocol.edits + 1) :]
+        if not slices:
+            return None
+        return sum(part.evaluated for part in slices), sum(part.interactions for part in slices)
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values; NaN where a measure does not exist."""
@@ -86,6 +101,10 @@ class ComparisonResult:
             "seeds": list(self.seeds),
             "reference": self.reference,
             "slices": _slices(self.protocol),
+            "evaluated": None
+            if self.evaluated is None
+            else dict(zip(("evaluated", "interactions"), self.evaluated, strict=True)),
+            "choice": {"strategy": self.choice.chosen, "best": self.choice.best, "line": self.choice.line},
             "strategies": [_mapping(result) for result in self.method_results],
         }
 
@@ -122,13 +141,16 @@ def comparison_result(
         method.name: [_step_results(protocol, work, method, seed) for seed in seeds] for method in methods
     }
 
-    def measures_of(by_name: Mapping[str, Sequence[Sequence[StepResult]]], draws: int) -> dict[str, Measured]:
-        sums = {name: totals(protocol, step_results) for name, step_results in by_name.items()}
-        return measured(sums, never=never, joint=joint, reference=reference, draws=draws)
+    def sums_of(by_name: Mapping[str, Sequence[Sequence[StepResult]]]) -> dict[str, Totals]:
+        return {name: totals(protocol, step_results) for name, step_results in by_name.items()}
 
-    together = measures_of(step_results_of, DRAWS)
+    names: _Names = {"never": never, "joint": joint, "reference": reference}
+    sums = sums_of(step_results_of)
+    together = measured(sums, **names, draws=DRAWS)
     alone = [
-        measures_of({name: [step_results[index]] for name, step_results in step_results_of.items()}, 0)
+        measured(
+            sums_of({name: [of_seeds[index]] for name, of_seeds in step_results_of.items()}), **names, draws=0
+        )
         for index in range(len(seeds))
     ]
     method_results = tuple(
@@ -139,10 +161,32 @@ def comparison_result(
             _cost(step_results_of[method.name]),
             _untouched(protocol, step_results_of[method.name]),
             _gains(protocol, step_results_of[method.name][0], step_results_of[never][0], metric),
+            float(np.mean([step.catalogue_coverage for steps in step_results_of[method.name] for step in steps])),
+            float(np.mean([steps[-1].catalogue_coverage for steps in step_results_of[method.name]])),
         )
         for method in methods
     )
-    return ComparisonResult(origin, protocol, tuple(seeds), reference, method_results)
+    choice = _choice(method_results, sums)
+    return ComparisonResult(origin, protocol, tuple(seeds), reference, method_results, choice)
+
+
+class _Names(TypedDict):
+    """Names of methods that others are measured against."""
+
+    never: str
+    joint: str | None
+    reference: str
+
+
+def _choice(method_results: Sequence[MethodResult], sums: Mapping[str, Totals]) -> Choice:
+    candidates = {
+        result.method.name: Candidate(
+            result.measured.value[CHOICE_METRIC]["prequential"].mean, result.cost.seconds, result.cost.parameters
+        )
+        for result in method_results
+    }
+    best = max(candidates, key=lambda name: np.nan_to_num(candidates[name].score, nan=-1.0))
+    return choose(candidates, prequential_differences(sums, best, CHOICE_METRIC, DRAWS), best)
 
 
 def _step_results(protocol: ComparisonProtocol, work: Path, method: Method, seed: int) -> list[StepResult]:
@@ -243,11 +287,15 @@ def _mapping(result: MethodResult) -> dict[str, Any]:
             }
             for seed in result.by_seed
         ],
-        "matrix": {metric: result.measured.matrix[number].tolist() for number, metric in enumerate(METRICS)},
+        "matrix": {
+            metric: result.measured.matrix[number].tolist() for number, metric in enumerate(COMPARED_METRICS)
+        },
         STORED["method result"]["prequential"]: {
-            metric: result.measured.prequential[number].tolist() for number, metric in enumerate(METRICS)
+            metric: result.measured.prequential[number].tolist() for number, metric in enumerate(COMPARED_METRICS)
         },
         "cost": to_stored("cost", asdict(result.cost)),
+        "catalogue_coverage": result.catalogue_coverage,
+        "final_catalogue_coverage": result.final_coverage,
         "untouched": None
         if result.untouched is None
         else dict(zip(("windows", "changed"), result.untouched, strict=True)),

@@ -18,7 +18,7 @@ from raie.engine.comparison.protocol import ComparisonProtocol, task_data_of_edi
 from raie.engine.comparison.step_results import StepFiles, StepResult, read_blobs, write_blobs
 from raie.engine.edit.named_blobs import view_of, with_parts
 from raie.engine.edit.setup import set_up
-from raie.engine.evaluation.metrics import ranks
+from raie.engine.evaluation.metrics import ranks_and_lists
 from raie.engine.model import Settings
 from raie.engine.strategies import LearnedState, TaskData
 from raie.engine.training.train_adapter import one_thread
@@ -206,10 +206,20 @@ def _finish(chain: _Chain) -> tuple[str, int]:
 
 def _step_result(chain: _Chain, task_data: TaskData, learned: LearnedState, seconds: float) -> StepResult:
     strategy, protocol = chain.method.implementation, chain.protocol
-    windows = protocol.windows.take(protocol.scored_rows(task_data.number)).without_items_above(task_data.items)
-    target_ranks, regions = ranks(strategy.score(learned.state, task_data), windows), np.zeros(0, np.int32)
+    rows = protocol.scored_rows(task_data.number)
+    windows = protocol.windows.take(rows).without_items_above(task_data.items)
+    target_ranks, lists = ranks_and_lists(strategy.score(learned.state, task_data), windows)
+    recommended = np.unique(lists[protocol.slice[rows] == task_data.number + 1])
+    regions = np.zeros(0, np.int32)
     if strategy.regions:
         regions = strategy.regions(learned.state, task_data, windows).astype(np.int32)
     return StepResult(
-        target_ranks.astype(np.int32), regions, learned.touched, learned.samples_seen, learned.parameters, seconds
+        target_ranks.astype(np.int32),
+        regions,
+        recommended[recommended > 0],
+        task_data.items,
+        learned.touched,
+        learned.samples_seen,
+        learned.parameters,
+        seconds,
     )

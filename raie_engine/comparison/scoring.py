@@ -24,9 +24,9 @@ from raie.engine.evaluation.continual import (
     prequential,
     retention,
 )
-from raie.engine.evaluation.metrics import DRAWN_COUNTS, METRICS, Difference, per_window
+from raie.engine.evaluation.metrics import COMPARED_METRICS, DRAWN_COUNTS, Difference, per_window
 
-__all__ = ["DRAWS", "MEASURES", "Measured", "Totals", "measured", "totals"]
+__all__ = ["DRAWS", "MEASURES", "Measured", "Totals", "measured", "prequential_differences", "totals"]
 
 DRAWS = 1000
 MEASURES = (
@@ -72,13 +72,13 @@ def totals(protocol: ComparisonProtocol, step_results: Sequence[Sequence[StepRes
     def by_user(rows: np.ndarray, values: np.ndarray | None = None) -> np.ndarray:
         return np.bincount(slot[rows], values, minlength=users * slices).reshape(users, slices)
 
-    held = np.zeros((users, len(METRICS), protocol.edits + 1, slices))
-    prequential_sums = np.zeros((users, len(METRICS), protocol.edits + 1))
+    held = np.zeros((users, len(COMPARED_METRICS), protocol.edits + 1, slices))
+    prequential_sums = np.zeros((users, len(COMPARED_METRICS), protocol.edits + 1))
     for edit in range(protocol.edits + 1):
         rows = protocol.scored_rows(edit)
         held_out, next_slice = protocol.held_out[rows], protocol.slice[rows] == edit + 1
         gains = [per_window(of_seed[edit].ranks) for of_seed in step_results]
-        for number, metric in enumerate(METRICS):
+        for number, metric in enumerate(COMPARED_METRICS):
             gain = np.mean([gains_of_seed[metric] for gains_of_seed in gains], axis=0)
             held[:, number, edit] = by_user(rows[held_out], gain[held_out])
             prequential_sums[:, number, edit] = by_user(rows[next_slice], gain[next_slice])[:, edit + 1]
@@ -132,6 +132,29 @@ def measured(
     return measures
 
 
+def prequential_differences(
+    by_name: Mapping[str, Totals], best: str, metric: str, draws: int
+) -> dict[str, Difference]:
+    """How far each method's prequential score lies from that of one of them.
+
+    Args:
+        by_name: the sums of each method.
+        best: name of the one that all are compared with.
+        metric: one of COMPARED_METRICS.
+        draws: of the bootstrap.
+
+    Returns:
+        The difference with its 95 % interval, by name.
+    """
+    number = COMPARED_METRICS.index(metric)
+    drawn: dict[str, list[np.ndarray]] = {name: [] for name in by_name}
+    for weight in _weights(len(by_name[best].held), draws):
+        scores = {name: prequential(_next_slices(sums, weight)[:, number]) for name, sums in by_name.items()}
+        for name, score in scores.items():
+            drawn[name].append(score - scores[best])
+    return {name: _interval(np.concatenate(parts)) for name, parts in drawn.items()}
+
+
 def _weights(users: int, draws: int) -> Iterator[np.ndarray]:
     """How often each user counts, [draws, u], a part at a time; first every user once, which gives the value itself."""
     yield np.ones((1, users))
@@ -145,7 +168,13 @@ def _resampled(sums: Totals, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray
     """(a [D, q, T + 1, T + 2], next_slice [D, q, T + 1]); NaN where none of a slice's users was drawn."""
     with np.errstate(invalid="ignore"):
         a = np.tensordot(weight, sums.held, axes=1) / (weight @ sums.held_count)[:, None, None]
-        return a, np.tensordot(weight, sums.prequential, axes=1) / (weight @ sums.prequential_count)[:, None]
+        return a, _next_slices(sums, weight)
+
+
+def _next_slices(sums: Totals, weight: np.ndarray) -> np.ndarray:
+    """[D, q, T + 1]; NaN where none of a slice's users was drawn."""
+    with np.errstate(invalid="ignore"):
+        return np.tensordot(weight, sums.prequential, axes=1) / (weight @ sums.prequential_count)[:, None]
 
 
 def _measures(
@@ -168,7 +197,7 @@ def _intervals(values: Mapping[str, np.ndarray]) -> dict[str, dict[str, Differen
     """By metric and measure, from [1 + draws, q] of each measure, whose first row is the value itself."""
     return {
         metric: {measure: _interval(drawn[:, number]) for measure, drawn in values.items()}
-        for number, metric in enumerate(METRICS)
+        for number, metric in enumerate(COMPARED_METRICS)
     }
 
 

@@ -1,7 +1,7 @@
 """What a comparison has finished, in a folder: one file per method, seed and edit, so that it can be stopped.
 
 A file is whole or is not there. The state after an edit is kept until the next edit has one.
-Legend: m windows that evaluate after one edit.
+Legend: m windows that evaluate after one edit, r recommended items.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -20,7 +21,13 @@ from raie.engine.comparison.methods import Method
 from raie.engine.edit.named_blobs import Blobs
 from raie.engine.errors import DamagedArtifact
 
-__all__ = ["StepFiles", "StepResult", "read_blobs", "write_blobs"]
+__all__ = ["STEP_VERSION", "StepFiles", "StepResult", "read_blobs", "write_blobs"]
+
+STEP_VERSION = 2
+"""Of what a step result holds: results of another version lie in another work folder, and are computed again."""
+
+
+_ARRAYS = ("ranks", "regions", "recommended")
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,23 +35,33 @@ class StepResult:
     """One method after one edit.
 
     ranks: int32 [m], of the targets of the protocol's evaluation windows after this edit. regions: int32 [m], of the same
-    windows; empty where the strategy has none. touched: regions that the edit changed. samples_seen, parameters: training
-    samples seen, and trainable parameters. seconds: of one processor core, for learning alone.
+    windows; empty where the strategy has none. recommended: int32 [r], ascending, the items that stand in any list for a
+    window of the next slice. items: how many items had come by then. touched: regions that the edit changed.
+    samples_seen, parameters: training samples seen, and trainable parameters. seconds: of one processor core, for
+    learning alone.
     """
 
     ranks: np.ndarray
     regions: np.ndarray
+    recommended: np.ndarray
+    items: int
     touched: tuple[int, ...]
     samples_seen: int
     parameters: int
     seconds: float
 
+    @property
+    def catalogue_coverage(self) -> float:
+        """Share of the items that had come which stand in any list."""
+        return len(self.recommended) / max(1, self.items)
+
     def to_bytes(self) -> bytes:
         """Lossless bytes."""
-        facts = {"touched": list(self.touched), "samples_seen": self.samples_seen}
+        facts: dict[str, Any] = {"version": STEP_VERSION, "items": self.items}
+        facts |= {"touched": list(self.touched), "samples_seen": self.samples_seen}
         facts |= {"parameters": self.parameters, "seconds": self.seconds}
         header = {"kind": "cell", **to_stored("step result", facts)}
-        return pack(header, {"ranks": self.ranks, "regions": self.regions})
+        return pack(header, {name: getattr(self, name) for name in _ARRAYS})
 
     @staticmethod
     def from_bytes(data: bytes) -> StepResult:
@@ -57,14 +74,16 @@ class StepResult:
             The value that was stored.
 
         Raises:
-            DamagedArtifact: for bytes that hold no such value.
+            DamagedArtifact: for bytes that hold no such value, or one of another version.
         """
-        header, arrays = unpack(data, "cell", {"ranks": np.int32, "regions": np.int32})
+        header, arrays = unpack(data, "cell", dict.fromkeys(_ARRAYS, np.int32))
         header = from_stored("step result", header)
         try:
             return StepResult(
                 ranks=arrays["ranks"],
                 regions=arrays["regions"],
+                recommended=arrays["recommended"],
+                items=int(header["items"]),
                 touched=tuple(header["touched"]),
                 samples_seen=int(header["samples_seen"]),
                 parameters=int(header["parameters"]),

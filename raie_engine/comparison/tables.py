@@ -5,24 +5,25 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 
 from raie.engine.bytes.stored_names import to_stored
 from raie.engine.comparison.results import ComparisonResult, MethodResult
 from raie.engine.comparison.scoring import MEASURES, Measured
 from raie.engine.data.readers.timestamps import iso
-from raie.engine.evaluation.metrics import METRICS, Difference
+from raie.engine.evaluation.metrics import COMPARED_METRICS, Difference
 
 __all__ = [
     "Table",
-    "adapting_table",
-    "cost_table",
+    "coverage_line",
     "csv_text",
+    "differences_table",
     "headed_tables",
     "keeping_table",
     "legend",
     "markdown",
+    "results_table",
     "slices_table",
     "untouched_lines",
 ]
@@ -33,27 +34,32 @@ Table = tuple[Sequence[str], list[list[str]]]
 _Numbers = tuple[str, str, Sequence[float]]
 """Metric, measure, and up to six numbers: value, low and high, then the same of its difference to the reference."""
 
+_SHOWN = ("Recall@10", "NDCG@10", "MRR")
 _LEGEND = (
-    "prequential: each slice before any edit has learned from it, the mean; final: the last slice, which nobody learns "
-    "from; change: the difference to {reference}, with its 95 % interval by user; retention: earlier slices after the "
-    "last edit; BWT: what later edits did to them; forgetting: how far they ended below their best; FWT: what earlier "
-    "edits gave to slices still ahead; plasticity: each slice right after its edit; intransigence: how far that is below "
-    "joint retraining. Prequential, final and FWT are measured on all windows of a slice, the others on windows that "
-    "nobody ever learns from. Costs are means per edit: seconds of one core, for learning alone; samples seen, windows "
-    "that went through training; trainable parameters; old windows, whether some are replayed."
+    "next: the prequential score, each slice before any edit has learned from it, the mean; final: the last slice, "
+    "which nobody learns from; MRR: of the full ranking, 1 / rank without a cutoff; change: the difference to "
+    "{reference} in {metric}, with its 95 % interval by user; evaluated: share of the interactions after the setup "
+    "that are evaluated; catalogue: share of the items that had come which stand in anybody's top 10, the mean over "
+    "slices. Costs are means per edit: seconds of one core, for learning alone; samples seen, windows that went "
+    "through training; trainable parameters. Retention: earlier slices after the last edit; BWT: what later edits did "
+    "to them; forgetting: how far they ended below their best; FWT: what earlier edits gave to slices still ahead; "
+    "plasticity: each slice right after its edit; intransigence: how far that is below joint retraining. Next, final "
+    "and FWT are measured on all windows of a slice, the others on windows that nobody ever learns from. Old windows: "
+    "whether some are replayed."
 )
 
 
-def legend(outcome: ComparisonResult) -> str:
+def legend(outcome: ComparisonResult, metric: str = "Recall@10") -> str:
     """What the columns of all tables mean, in one paragraph.
 
     Args:
         outcome: the finished comparison.
+        metric: one of COMPARED_METRICS, of the changes.
 
     Returns:
         One paragraph.
     """
-    return _LEGEND.format(reference=outcome.reference)
+    return _LEGEND.format(reference=outcome.reference, metric=metric)
 
 
 def headed_tables(outcome: ComparisonResult, metric: str) -> tuple[tuple[str, Table], ...]:
@@ -61,37 +67,69 @@ def headed_tables(outcome: ComparisonResult, metric: str) -> tuple[tuple[str, Ta
 
     Args:
         outcome: the finished comparison.
-        metric: one of METRICS.
+        metric: one of COMPARED_METRICS.
 
     Returns:
         Pairs of heading and table.
     """
     return (
-        ("Adapting: slices that no edit has learned from yet", adapting_table(outcome, metric)),
-        ("Keeping: how well slices were learned, and what became of them", keeping_table(outcome, metric)),
-        ("Cost of an edit, on one core", cost_table(outcome, metric)),
+        ("What comes next, and the cost of an edit", results_table(outcome, metric)),
+        (
+            f"Keeping: how well slices were learned, and what became of them, {metric}",
+            keeping_table(outcome, metric),
+        ),
+        ("Where strategies differ", differences_table(outcome, metric)),
     )
 
 
-def adapting_table(outcome: ComparisonResult, metric: str) -> Table:
-    """One row per method, best prequential first, with intervals of the difference to the reference.
+def results_table(outcome: ComparisonResult, metric: str) -> Table:
+    """One row per method, best prequential first: scores, intervals of the difference to the reference, coverage, cost.
 
     Args:
         outcome: the finished comparison.
-        metric: one of METRICS.
+        metric: one of COMPARED_METRICS, by which rows are ordered and intervals given.
 
     Returns:
         The table.
     """
-    headers, rows = ("strategy", "prequential", "change", "final", "change"), []
+    metrics = dict.fromkeys((metric, *_SHOWN))
+    headers = ["strategy", *_measure_headers("next", metrics), *_measure_headers("final", metrics)]
+    headers += ["evaluated", "catalogue", "seconds", "samples seen", "parameters"]
+    evaluated, rows = outcome.evaluated, []
     for result in _ordered(outcome, metric):
-        value, change = result.measured.value[metric], result.measured.change[metric]
-        cells = [result.method.name]
+        cells, cost = [result.method.name], result.cost
         for measure in ("prequential", "final"):
-            compared = result.method.name != outcome.reference
-            cells += [_number(value[measure].mean), _interval(change[measure]) if compared else ""]
-        rows.append(cells)
+            scores = [_number(result.measured.value[name][measure].mean) for name in metrics]
+            is_reference = result.method.name == outcome.reference
+            change = "" if is_reference else _interval(result.measured.change[metric][measure])
+            cells += [scores[0], change, *scores[1:]]
+        cells += ["-" if evaluated is None else f"{evaluated[0] / max(1, evaluated[1]):.0%}"]
+        cells += [f"{result.catalogue_coverage:.0%}", f"{cost.seconds:.1f}"]
+        rows.append([*cells, f"{cost.samples_seen:,.0f}", f"{cost.parameters:,.0f}"])
     return headers, rows
+
+
+def _measure_headers(measure: str, metrics: Iterable[str]) -> list[str]:
+    first, *others = metrics
+    return [f"{measure} {first}", "change", *(f"{measure} {name}" for name in others)]
+
+
+def coverage_line(outcome: ComparisonResult) -> str | None:
+    """How many interactions are evaluated and why the others are not, in one line; None where nobody counted them.
+
+    Args:
+        outcome: the finished comparison.
+
+    Returns:
+        The line.
+    """
+    if outcome.evaluated is None:
+        return None
+    evaluated, interactions = outcome.evaluated
+    return (
+        f"{evaluated:,} of {interactions:,} interactions after the setup are evaluated; the others have no item of their "
+        "user before them."
+    )
 
 
 def keeping_table(outcome: ComparisonResult, metric: str) -> Table:
@@ -99,7 +137,7 @@ def keeping_table(outcome: ComparisonResult, metric: str) -> Table:
 
     Args:
         outcome: the finished comparison.
-        metric: one of METRICS.
+        metric: one of COMPARED_METRICS.
 
     Returns:
         The table.
@@ -117,23 +155,20 @@ def keeping_table(outcome: ComparisonResult, metric: str) -> Table:
     ]
 
 
-def cost_table(outcome: ComparisonResult, metric: str) -> Table:
-    """The cost of an edit, and where a method by its nature does not get what all others get.
+def differences_table(outcome: ComparisonResult, metric: str) -> Table:
+    """Whether a method replays, and where by its nature it does not get what all others get.
 
     Args:
         outcome: the finished comparison.
-        metric: one of METRICS.
+        metric: one of COMPARED_METRICS, by which rows are ordered.
 
     Returns:
         The table.
     """
-    headers = ("strategy", "seconds", "samples seen", "trainable parameters", "old windows", "where it differs")
-    rows = []
-    for result in _ordered(outcome, metric):
-        who, cost = result.method, result.cost
-        numbers = [f"{cost.seconds:.1f}", f"{cost.samples_seen:,.0f}", f"{cost.parameters:,.0f}"]
-        rows.append([who.name, *numbers, "yes" if who.replays else "no", who.implementation.differs])
-    return headers, rows
+    return ("strategy", "old windows", "where it differs"), [
+        [result.method.name, "yes" if result.method.replays else "no", result.method.implementation.differs]
+        for result in _ordered(outcome, metric)
+    ]
 
 
 def slices_table(outcome: ComparisonResult, metric: str) -> Table:
@@ -141,14 +176,14 @@ def slices_table(outcome: ComparisonResult, metric: str) -> Table:
 
     Args:
         outcome: the finished comparison.
-        metric: one of METRICS.
+        metric: one of COMPARED_METRICS.
 
     Returns:
         The table.
     """
     numbers = range(1, outcome.protocol.edits + 2)
     headers = ("strategy", *(f"slice {slice_number}" for slice_number in numbers))
-    row = METRICS.index(metric)
+    row = COMPARED_METRICS.index(metric)
     return headers, [
         [result.method.name, *(_number(float(score)) for score in result.measured.prequential[row])]
         for result in _ordered(outcome, metric)
@@ -160,7 +195,7 @@ def markdown(outcome: ComparisonResult, metric: str) -> str:
 
     Args:
         outcome: the finished comparison.
-        metric: one of METRICS.
+        metric: one of COMPARED_METRICS.
 
     Returns:
         The text.
@@ -175,12 +210,15 @@ def markdown(outcome: ComparisonResult, metric: str) -> str:
             f"last slice until {ends[-1]}; seeds {seeds}.",
             "",
             *(line for heading, shown in tables for line in (f"## {heading}", "", *_markdown_lines(shown), "")),
-            legend(outcome),
+            legend(outcome, metric),
             "",
+            *([line, ""] if (line := coverage_line(outcome)) else []),
             "## Each slice before any edit has learned from it",
             "",
             *_markdown_lines(slices_table(outcome, metric)),
             *(["", *untouched] if (untouched := untouched_lines(outcome)) else []),
+            "",
+            outcome.choice.line,
             "",
         ]
     )
@@ -229,7 +267,7 @@ def csv_text(outcome: ComparisonResult) -> str:
 
 def _numbers(outcome: ComparisonResult, result: MethodResult) -> Iterator[_Numbers]:
     """Everything of one method."""
-    for row_number, metric in enumerate(METRICS):
+    for row_number, metric in enumerate(COMPARED_METRICS):
         yield from _measures(result.measured, metric)
         for i, row in enumerate(result.measured.matrix[row_number]):
             for j, score in enumerate(row):
@@ -238,6 +276,12 @@ def _numbers(outcome: ComparisonResult, result: MethodResult) -> Iterator[_Numbe
             yield from _measures(alone, metric, f"[seed {seed}]")
     for name, cost in to_stored("cost", asdict(result.cost)).items():
         yield "", name, [cost]
+    yield "", "catalogue_coverage", [result.catalogue_coverage]
+    yield "", "final_catalogue_coverage", [result.final_coverage]
+    if outcome.evaluated is not None:
+        yield "", "evaluated", [outcome.evaluated[0]]
+        yield "", "interactions", [outcome.evaluated[1]]
+    yield "", "chosen", [float(result.method.name == outcome.choice.chosen)]
     for gain in result.regions:
         suffix = f"[seed {outcome.seeds[0]}][region {gain.region}]"
         yield "", f"windows{suffix}", [gain.windows]

@@ -1,5 +1,7 @@
 """Ranking metrics over all items, from the rank of each target; intervals by user bootstrap.
 
+MRR is that of the full ranking: the mean of 1 / rank over every window, without a cutoff.
+
 Legend: n windows, L positions, v item rows (row 0 is padding).
 """
 
@@ -15,6 +17,8 @@ from torch import Tensor
 from raie.engine.data.windows import Windows
 
 __all__ = [
+    "COMPARED_METRICS",
+    "LIST_LENGTH",
     "METRICS",
     "Difference",
     "leaving_out_context",
@@ -23,12 +27,16 @@ __all__ = [
     "paired_differences",
     "per_window",
     "ranks",
+    "ranks_and_lists",
     "target_ranks",
     "without_context",
 ]
 
 CUTOFFS = (5, 10, 20)
 METRICS = tuple(f"{name}@{k}" for name in ("Recall", "NDCG") for k in CUTOFFS)
+COMPARED_METRICS = (*METRICS, "MRR")
+"""What a comparison of strategies measures; reports and policies know METRICS."""
+LIST_LENGTH = 10
 DRAWN_COUNTS = 4_000_000  # bootstrap counts in memory at a time
 
 
@@ -98,15 +106,49 @@ def ranks(score: Callable[[Windows], Tensor], windows: Windows, batch: int = 256
     Returns:
         int64 [n].
     """
-    parts = []
-    for start in range(0, len(windows.target), batch):
-        part = windows.take(np.arange(start, min(start + batch, len(windows.target))))
-        parts.append(target_ranks(score(part), torch.from_numpy(part.target).long()).numpy())
+    parts = [target_ranks(scores, targets).numpy() for scores, targets in _scored(score, windows, batch)]
     return np.concatenate(parts) if parts else np.zeros(0, np.int64)
 
 
+def ranks_and_lists(
+    score: Callable[[Windows], Tensor], windows: Windows, batch: int = 256
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ranks of the windows' targets, as `ranks`, and what would be recommended: one pass over the scores.
+
+    Args:
+        score: function of windows to scores.
+        windows: n of them.
+        batch: windows that are scored at a time.
+
+    Returns:
+        Ranks int64 [n], and the LIST_LENGTH best items of each window, int32 [n, LIST_LENGTH], best first, 0 where there
+        are no more that can be recommended.
+    """
+    target_parts, lists = [np.zeros(0, np.int64)], [np.zeros((0, LIST_LENGTH), np.int32)]
+    for scores, targets in _scored(score, windows, batch):
+        target_parts.append(target_ranks(scores, targets).numpy())
+        lists.append(_best(scores))
+    return np.concatenate(target_parts), np.concatenate(lists)
+
+
+def _scored(score: Callable[[Windows], Tensor], windows: Windows, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Scores and targets, a batch of windows at a time."""
+    for start in range(0, len(windows.target), batch):
+        part = windows.take(np.arange(start, min(start + batch, len(windows.target))))
+        yield score(part), torch.from_numpy(part.target).long()
+
+
+def _best(scores: Tensor) -> np.ndarray:
+    """The items of a batch's lists, int32 [n, LIST_LENGTH]; 0 is no item."""
+    masked = scores.clone()
+    masked[:, 0] = float("-inf")
+    top = masked.nan_to_num(nan=float("-inf"), neginf=float("-inf")).topk(min(LIST_LENGTH, scores.shape[1]))
+    items = top.indices.masked_fill(top.values.isneginf(), 0).int()
+    return np.pad(items.numpy(), ((0, 0), (0, LIST_LENGTH - items.shape[1])))
+
+
 def per_window(rank: np.ndarray) -> dict[str, np.ndarray]:
-    """Recall@K and NDCG@K of each window; with one target NDCG is 1 / log2(1 + rank).
+    """COMPARED_METRICS of each window; with one target NDCG is 1 / log2(1 + rank), and MRR 1 / rank.
 
     Args:
         rank: int64 [n], 1 is best.
@@ -118,6 +160,7 @@ def per_window(rank: np.ndarray) -> dict[str, np.ndarray]:
     return {
         **{f"Recall@{k}": (rank <= k).astype(np.float64) for k in CUTOFFS},
         **{f"NDCG@{k}": np.where(rank <= k, gain, 0.0) for k in CUTOFFS},
+        "MRR": 1.0 / rank,
     }
 
 
@@ -130,9 +173,8 @@ def mean_metrics(rank: np.ndarray) -> dict[str, float]:
     Returns:
         By metric.
     """
-    return {
-        name: float(values.mean()) if len(values) else float("nan") for name, values in per_window(rank).items()
-    }
+    by_window = per_window(rank)
+    return {name: float(by_window[name].mean()) if len(rank) else float("nan") for name in METRICS}
 
 
 @dataclass(frozen=True)
@@ -159,7 +201,7 @@ def paired_difference(
         before: int64 [n], ranks of the windows' targets under the first model.
         after: int64 [n], under the second.
         users: [n], whose the windows are.
-        metric: one of METRICS.
+        metric: one of COMPARED_METRICS.
         seed: of the bootstrap.
         draws: bootstrap samples.
 
@@ -185,7 +227,7 @@ def paired_differences(
         before: int64 [n], ranks of the windows' targets under the first model.
         after: int64 [n], under the second.
         users: [n], whose the windows are.
-        metrics: some of METRICS.
+        metrics: some of COMPARED_METRICS.
         seed: of the bootstrap.
         draws: bootstrap samples.
 

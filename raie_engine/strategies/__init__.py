@@ -7,8 +7,10 @@ from dataclasses import replace
 
 from raie.engine.strategies.counting import MARKOV, POPULARITY
 from raie.engine.strategies.e_bpr import E_BPR
+from raie.engine.strategies.ease import EASE
 from raie.engine.strategies.full import FULL, JOINT
 from raie.engine.strategies.global_adapter import GLOBAL_LORA, REPLAY, WIDE_LORA
+from raie.engine.strategies.item_knn import ITEM_KNN
 from raie.engine.strategies.lsat import LSAT
 from raie.engine.strategies.lwf import LWF
 from raie.engine.strategies.mixed import with_counts, with_repeats
@@ -17,6 +19,7 @@ from raie.engine.strategies.never import NEVER
 from raie.engine.strategies.peso import PESO
 from raie.engine.strategies.random_regions import RANDOM_REGIONS
 from raie.engine.strategies.region_edits import RAIE
+from raie.engine.strategies.tale import TALE
 from raie.engine.strategies.task_data import LearnedState, Score, State, Strategy, TaskData, task_data_of
 
 __all__ = [
@@ -37,6 +40,9 @@ _PLAIN: Mapping[str, Strategy] = {
     "never": NEVER,
     "popularity": POPULARITY,
     "markov": MARKOV,
+    "item-knn": ITEM_KNN,
+    "ease": EASE,
+    "tale": TALE,
     "full": FULL,
     "global-lora": GLOBAL_LORA,
     "wide-lora": WIDE_LORA,

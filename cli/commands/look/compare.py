@@ -11,8 +11,8 @@ import click
 
 from raie.cli.ui.log_options import READING, given_options, log_argument, log_options, say_notes
 from raie.cli.ui.output import Output, accent, faint, json_option, table
-from raie.cli.ui.progress import progress_bars
-from raie.cli.ui.workspace_option import in_workspace
+from raie.cli.ui.progress import progress_bars_or_lines
+from raie.cli.ui.workspace_option import in_workspace_if_any
 from raie.errors import UsageError
 from raie.workspace import Workspace
 
@@ -22,18 +22,20 @@ if TYPE_CHECKING:
 
 __all__ = ["compare"]
 
-_METRICS = ("Recall@5", "Recall@10", "Recall@20", "NDCG@5", "NDCG@10", "NDCG@20")
+_METRICS = ("Recall@5", "Recall@10", "Recall@20", "NDCG@5", "NDCG@10", "NDCG@20", "MRR")
+_USUAL = "never,popularity,markov,item-knn,ease,full,replay+counts,raie"
 
 
 @click.command()
 @log_argument
 @click.option(
     "--strategies",
-    default="all",
+    default=_USUAL,
     show_default=True,
     metavar="NAME,...",
-    help="raie, never, popularity, markov, full, global-lora, wide-lora, replay, lwf, lsat, mole, e-bpr, peso, "
-    "random-regions, joint. Engine options go in brackets. replay+counts adds item transition counts to replay.",
+    help="all, or raie, never, popularity, markov, item-knn, ease, tale, full, global-lora, wide-lora, replay, lwf, "
+    "lsat, mole, e-bpr, peso, random-regions, joint. Engine options go in brackets. replay+counts adds item transition "
+    "counts to replay.",
 )
 @click.option(
     "--ablations", is_flag=True, help="Add RAIE without one of its parts, and with other numbers of regions."
@@ -79,12 +81,18 @@ _METRICS = ("Recall@5", "Recall@10", "Recall@20", "NDCG@5", "NDCG@10", "NDCG@20"
 @click.option(
     "--workers", metavar="N", type=click.IntRange(min=1), default=1, show_default=True, help="Parallel processes."
 )
+@click.option(
+    "--work",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder that keeps what is finished.  [.raie/work/compare of the workspace, or the user's cache]",
+)
 @click.option("--fresh", is_flag=True, help="Start again, and ignore what an earlier run finished.")
 @log_options
 @json_option
-@in_workspace
+@in_workspace_if_any
 def compare(
-    workspace: Workspace,
+    workspace: Workspace | None,
     log: str,
     strategies: str,
     ablations: bool,
@@ -97,19 +105,21 @@ def compare(
     metric: str,
     out: Path,
     workers: int,
+    work: Path | None,
     fresh: bool,
     reading: LogSettings,
     output: Output,
 ) -> None:
-    """Compare strategies over several edits of a log.
+    """Compare strategies over several edits of a log, and say which one to take.
 
-    The log is cut into the setup slice, one slice per edit, and a last one that is only evaluated on. Every strategy has
-    the same windows, the same loss and the same number of training samples seen. Where a strategy differs by its nature,
-    the table says so. Options of the engine come from raie.toml. Nothing is committed. If interrupted, the same command
-    continues.
+    Works without a workspace. The log is cut into the setup slice, one slice per edit, and a last one that is only
+    evaluated on. Every strategy has the same windows, the same loss and the same number of training samples seen. Where a
+    strategy differs by its nature, a table says so. Options of the engine come from raie.toml, if there is one. Nothing
+    is committed. If interrupted, the same command continues.
 
     \b
     Examples:
+      raie compare log.csv
       raie compare ratings.dat --min-rating 4 --seeds 1,2,3 --workers 2
       raie compare log.csv --strategies raie,peso,raie[gate.policy=paper] --against raie
       raie compare log.csv --ref edit:1 --strategies raie,global-lora --ablations
@@ -120,15 +130,18 @@ def compare(
             "they are pinned at the setup that --ref names, so leave them out"
         )
     from raie.compare import ComparisonOptions, require_outputs, result_json, write_files
+    from raie.compare import compare as compared
 
     options = ComparisonOptions(
         strategies, ablations, against, edits, _seeds(seeds), until, end, ref, metric, reading
     )
     require_outputs(out)
-    with progress_bars() as progress:
-        result = workspace.compare(
+    with progress_bars_or_lines() as progress:
+        result = compared(
+            workspace,
             log,
             options,
+            work=work,
             workers=workers,
             fresh=fresh,
             progress=progress,
@@ -146,7 +159,7 @@ def _seeds(text: str) -> tuple[int, ...]:
 
 
 def _result_lines(result: ComparisonResult, metric: str, files: list[Path]) -> Iterator[str]:
-    from raie.compare import headed_tables, legend, untouched_lines
+    from raie.compare import coverage_line, headed_tables, legend, untouched_lines
 
     edits, seeds, log = result.protocol.edits, ", ".join(map(str, result.seeds)), result.origin.log
     yield f"{accent(metric)} on {log}, {edits} edit{'s' * (edits > 1)}, seed{'s' * (len(result.seeds) > 1)} {seeds}"
@@ -158,7 +171,8 @@ def _result_lines(result: ComparisonResult, metric: str, files: list[Path]) -> I
         yield heading
         yield from table(headers, rows, right=numbers)
     yield ""
-    yield from map(faint, textwrap.wrap(legend(result), 100))
+    yield from map(faint, textwrap.wrap(legend(result, metric), 100))
     yield ""
-    yield from untouched_lines(result)
+    yield from filter(None, [coverage_line(result), *untouched_lines(result)])
     yield faint(f"{len(files)} files in {files[0].parent}")
+    yield accent(result.choice.line)

@@ -10,7 +10,7 @@ import click
 import pytest
 
 from raie.cli.ui.output import say
-from raie.cli.ui.progress import progress_bars
+from raie.cli.ui.progress import progress_bars, progress_bars_or_lines
 
 
 class Terminal(io.StringIO):
@@ -95,3 +95,29 @@ def test_without_a_terminal_nothing_is_written(capsys: pytest.CaptureFixture[str
     with progress_bars() as report:
         report("regions", 1, 4)
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_long_command_prints_a_line_for_each_finished_step_where_no_bar_can_move(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with progress_bars_or_lines() as report:
+        report("backbones", 0, 1)
+        report("backbones of seed 1, validation NDCG@10 0.1000", 1, 200)
+        report("backbones", 1, 1)
+        report("steps", 1, 3)
+        report("steps, RAIE, seed 1, edit 1", 2, 3)
+        report("steps, RAIE, seed 1, edit 2", 3, 3)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        "backbones: 1 of 1",
+        "steps: 2 of 3, RAIE, seed 1, edit 1",
+        "steps: 3 of 3, RAIE, seed 1, edit 2",
+    ]
+
+
+def test_a_long_command_has_bars_and_no_lines_on_a_terminal(terminal: Terminal) -> None:
+    with redirect_stderr(terminal), progress_bars_or_lines() as report:
+        report("steps, RAIE, seed 1, edit 1", 1, 2)
+    assert not any(line.startswith("steps: ") for line in terminal.lines)
+    assert "100%" in terminal.lines[-1]

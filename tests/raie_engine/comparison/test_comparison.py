@@ -6,12 +6,13 @@ import csv
 import io
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from raie.engine.bytes.arrays import pack
 from raie.engine.comparison.figures import pictures
 from raie.engine.comparison.methods import ABLATIONS, parse_methods
 from raie.engine.comparison.protocol import ComparisonProtocol, cut_protocol, task_data_of_edits
@@ -19,11 +20,19 @@ from raie.engine.comparison.results import ComparisonResult, Origin, comparison_
 from raie.engine.comparison.runner import run
 from raie.engine.comparison.scoring import measured, totals
 from raie.engine.comparison.step_results import StepFiles, StepResult, read_blobs
-from raie.engine.comparison.tables import adapting_table, csv_text, headed_tables, keeping_table, legend, markdown
+from raie.engine.comparison.tables import (
+    coverage_line,
+    csv_text,
+    headed_tables,
+    keeping_table,
+    legend,
+    markdown,
+    results_table,
+)
 from raie.engine.config import EngineConfig
 from raie.engine.errors import ConfigError, DamagedArtifact, InputError
 from raie.engine.evaluation.continual import backward_transfer, prequential
-from raie.engine.evaluation.metrics import METRICS, per_window
+from raie.engine.evaluation.metrics import COMPARED_METRICS, per_window
 from raie.engine.strategies import STRATEGIES
 from tests.raie_engine.world import World, small_settings
 
@@ -229,6 +238,9 @@ def test_a_damaged_step_result_is_refused(work: Path, tmp_path: Path) -> None:
     assert StepResult.from_bytes(whole.to_bytes()).touched == whole.touched
     with pytest.raises(DamagedArtifact):
         StepResult.from_bytes(whole.to_bytes()[:-10])
+    older = pack({"kind": "cell"}, {"ranks": whole.ranks, "regions": whole.regions})
+    with pytest.raises(DamagedArtifact, match="recommended"):
+        StepResult.from_bytes(older)
     (tmp_path / "state").write_bytes(b"no blobs")
     with pytest.raises(DamagedArtifact, match="--fresh"):
         read_blobs(tmp_path / "state")
@@ -246,7 +258,7 @@ def test_the_matrix_holds_the_mean_of_each_slice_and_seed(
         gain = np.mean(
             [per_window(StepFiles.of(work, WHO[0], seed).read(edit).ranks)["NDCG@10"] for seed in SEEDS], axis=0
         )
-        here, metric = protocol.slice[rows], METRICS.index("NDCG@10")
+        here, metric = protocol.slice[rows], COMPARED_METRICS.index("NDCG@10")
         for number in range(4):
             held = (here == number) & protocol.held_out[rows]
             assert method_result.measured.matrix[metric][edit, number] == pytest.approx(gain[held].mean())
@@ -259,7 +271,7 @@ def test_the_matrix_holds_the_mean_of_each_slice_and_seed(
 
 def test_a_difference_to_itself_is_nothing_and_an_interval_holds_its_value(result: ComparisonResult) -> None:
     for method_result in result.method_results:
-        for metric in METRICS:
+        for metric in COMPARED_METRICS:
             for measure, value in method_result.measured.value[metric].items():
                 change = method_result.measured.change[metric][measure]
                 if method_result.method.name == result.reference and not np.isnan(value.mean):
@@ -310,16 +322,16 @@ def test_tables_name_every_method_and_csv_holds_every_number(result: ComparisonR
     page = markdown(result, "Recall@10")
     for method_result in result.method_results:
         assert f"| {method_result.method.name} |" in page
-    for shown in (adapting_table(result, "Recall@10"), keeping_table(result, "NDCG@10")):
+    for shown in (results_table(result, "NDCG@5"), keeping_table(result, "NDCG@10")):
         headers, rows = shown
         assert {len(row) for row in rows} == {len(headers)}
-    best = adapting_table(result, "Recall@10")[1]
+    best = results_table(result, "Recall@10")[1]
     assert [row[1] for row in best] == sorted((row[1] for row in best), reverse=True)
     read = list(csv.DictReader(io.StringIO(csv_text(result))))
     raie = {(row["metric"], row["measure"]): row["value"] for row in read if row["strategy"] == "RAIE"}
     value = result.method_results[0].measured
     assert float(raie["Recall@10", "prequential"]) == value.value["Recall@10"]["prequential"].mean
-    assert float(raie["NDCG@20", "a[2][1]"]) == value.matrix[METRICS.index("NDCG@20")][2, 1]
+    assert float(raie["NDCG@20", "a[2][1]"]) == value.matrix[COMPARED_METRICS.index("NDCG@20")][2, 1]
     assert raie["Recall@10", "intransigence"] == ""
     cost, gain = result.method_results[0].cost, result.method_results[0].regions[0]
     assert [float(raie["", name]) for name in ("seconds", "passes", "parameters")] == list(vars(cost).values())
@@ -331,13 +343,78 @@ def test_tables_name_every_method_and_csv_holds_every_number(result: ComparisonR
 
 
 def test_tables_have_headings_and_a_legend_for_every_column(result: ComparisonResult) -> None:
-    page, said = markdown(result, "Recall@10"), legend(result)
+    page, said = markdown(result, "Recall@5"), legend(result, "Recall@5")
     assert said in page
-    for heading, (headers, _) in headed_tables(result, "Recall@10"):
+    for heading, (headers, _) in headed_tables(result, "Recall@5"):
         assert f"\n## {heading}\n" in page
         for header in set(headers) - {"strategy", "where it differs"}:
-            assert header in said.lower() or f"{header}:" in said
-    assert "difference to RAIE" in said
+            name = header.split()[0] if header.split()[-1] in COMPARED_METRICS else header
+            assert name in said.lower() or f"{name}:" in said
+    assert "difference to RAIE in Recall@5" in said
+    assert "of the full ranking" in said
+
+
+def test_one_table_has_scores_coverage_and_cost_of_every_method(result: ComparisonResult) -> None:
+    headers, rows = results_table(result, "Recall@10")
+    assert headers == [
+        *("strategy", "next Recall@10", "change", "next NDCG@10", "next MRR"),
+        *("final Recall@10", "change", "final NDCG@10", "final MRR"),
+        *("evaluated", "catalogue", "seconds", "samples seen", "parameters"),
+    ]
+    by_name = {row[0]: dict(zip(headers, row, strict=True)) for row in rows}
+    for method_result in result.method_results:
+        row, measured_ = by_name[method_result.method.name], method_result.measured.value
+        assert row["next MRR"] == f"{measured_['MRR']['prequential'].mean:.4f}"
+        assert row["final NDCG@10"] == f"{measured_['NDCG@10']['final'].mean:.4f}"
+        assert row["catalogue"] == f"{method_result.catalogue_coverage:.0%}"
+    assert {row["evaluated"] for row in by_name.values()} == {"-"}
+    counted = replace(
+        result, protocol=_Counted(**vars(result.protocol), coverage=(_Coverage(9, 9), *[_Coverage(20, 15)] * 3))
+    )
+    assert results_table(counted, "Recall@10")[1][0][9] == "75%"
+    assert (coverage_line(counted) or "").startswith("45 of 60 interactions after the setup are evaluated")
+    assert counted.to_mapping()["evaluated"] == {"evaluated": 45, "interactions": 60}
+
+
+@dataclass(frozen=True)
+class _Coverage:
+    interactions: int
+    evaluated: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Counted(ComparisonProtocol):
+    """A protocol that counted what it evaluates, slice by slice."""
+
+    coverage: tuple[_Coverage, ...] = ()
+
+
+def test_the_catalogue_that_a_method_covers_is_what_stands_in_anybodys_list(
+    protocol: ComparisonProtocol, work: Path, result: ComparisonResult
+) -> None:
+    never = next(entry for entry in result.method_results if entry.method.name == "never edit")
+    steps = [StepFiles.of(work, never.method, seed).read(edit) for seed in SEEDS for edit in range(3)]
+    assert never.catalogue_coverage == pytest.approx(
+        np.mean([len(step.recommended) / step.items for step in steps])
+    )
+    assert [step.items for step in steps[:3]] == [protocol.items_by(edit) for edit in range(3)]
+    known = protocol.items_by(0)
+    for step in steps:
+        assert 0 < step.recommended.min() <= step.recommended.max() <= known, "it recommends none that came later"
+        assert len(np.unique(step.recommended)) == len(step.recommended)
+    assert any(StepFiles.of(work, WHO[0], SEEDS[0]).read(edit).recommended.max() > known for edit in (1, 2)), (
+        "RAIE recommends items that came later"
+    )
+
+
+def test_a_comparison_ends_with_the_strategy_to_take(result: ComparisonResult) -> None:
+    best = max(result.method_results, key=lambda entry: entry.measured.value["NDCG@10"]["prequential"].mean)
+    assert result.choice.best == best.method.name
+    assert markdown(result, "Recall@10").rstrip().endswith(result.choice.line)
+    assert result.to_mapping()["choice"]["strategy"] == result.choice.chosen
+    read = csv.DictReader(io.StringIO(csv_text(result)))
+    chosen = {row["strategy"]: float(row["value"]) for row in read if row["measure"] == "chosen"}
+    assert [name for name, value in chosen.items() if value] == [result.choice.chosen]
 
 
 def test_the_whole_result_is_plain_values(result: ComparisonResult) -> None:

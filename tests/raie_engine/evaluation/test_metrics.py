@@ -13,7 +13,9 @@ from raie.engine.evaluation.metrics import (
     mean_metrics,
     paired_difference,
     paired_differences,
+    per_window,
     ranks,
+    ranks_and_lists,
     target_ranks,
 )
 from tests.raie_engine.world import random_windows
@@ -96,6 +98,27 @@ def test_ranks_do_not_depend_on_how_many_windows_pass_at_a_time() -> None:
     assert len(ranks(score, windows.take(slice(0, 0)))) == 0
 
 
+def test_one_pass_gives_the_ranks_and_the_lists_that_would_be_recommended() -> None:
+    windows = random_windows(50, 4, ITEMS)
+
+    def score(part: object) -> torch.Tensor:
+        scores = torch.cos(torch.from_numpy(part.items.sum(axis=1))[:, None] * torch.arange(ITEMS + 1.0))
+        scores[:, 11:] = -INF
+        scores[:, 3] = NAN
+        return scores
+
+    target_ranks_, lists = ranks_and_lists(score, windows, batch=7)
+    assert target_ranks_.tolist() == ranks(score, windows).tolist()
+    for row, scores in enumerate(score(windows)):
+        left = [item for item in range(1, 11) if item != 3 and item not in windows.items[row]]
+        best = sorted(left, key=lambda item: -scores[item].item())[:10]
+        assert lists[row].tolist() == best + [0] * (10 - len(best))
+    few = ranks_and_lists(lambda part: torch.zeros(len(part), 6), windows.without_items_above(5))[1]
+    assert all(0 not in shown[: np.count_nonzero(shown)] for shown in few), "0 stands behind the last item"
+    assert few.shape == (50, 10)
+    assert len(ranks_and_lists(score, windows.take(slice(0, 0)))[1]) == 0
+
+
 @pytest.mark.parametrize(
     ("ranks_", "expected"),
     [
@@ -116,6 +139,11 @@ def test_ranks_do_not_depend_on_how_many_windows_pass_at_a_time() -> None:
 def test_metrics_that_can_be_checked_by_hand(ranks_: list[int], expected: dict[str, float]) -> None:
     metrics = mean_metrics(np.array(ranks_))
     assert {name: metrics[name] for name in expected} == pytest.approx(expected, rel=1e-12)
+
+
+def test_mrr_is_the_mean_of_the_reciprocal_ranks_however_far_down() -> None:
+    assert per_window(np.array([1, 4, 1000]))["MRR"].tolist() == [1, 0.25, 0.001]
+    assert "MRR" not in mean_metrics(np.array([1])), "reports and policies keep their metrics"
 
 
 def test_no_window_has_no_metric() -> None:

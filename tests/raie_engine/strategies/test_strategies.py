@@ -35,7 +35,7 @@ from raie.engine.training.transition_counts import FADE, TransitionCounts, trans
 from tests.raie_engine.world import World, random_adapter, random_backbone, random_windows
 
 NAMED = [*STRATEGIES, "replay+counts", "full+counts"]
-TRAINED = sorted(set(NAMED) - {"never", "popularity", "markov"})
+TRAINED = sorted(set(NAMED) - {"never", "popularity", "markov", "item-knn", "ease", "tale"})
 
 
 def named(key: str) -> Strategy:
@@ -321,7 +321,7 @@ def test_counts_beside_a_strategy_multiply_what_it_says_and_are_those_of_all_its
 
 
 @pytest.mark.parametrize(
-    "key", ["raie+counts", "random-regions+counts", "markov+counts", "nobody+counts", "+counts"]
+    "key", ["raie+counts", "random-regions+counts", "markov+counts", "ease+counts", "nobody+counts", "+counts"]
 )
 def test_what_counts_by_itself_does_not_count_twice(key: str) -> None:
     assert strategy_named(key) is None

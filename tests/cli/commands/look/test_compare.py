@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
-from raie.compare import ComparisonOptions, compare
+from raie.cli.commands.look.compare import _USUAL
+from raie.compare import USUAL, ComparisonOptions, compare, result_json
+from raie.engine.comparison.methods import parse_methods
+from raie.engine.comparison.step_results import STEP_VERSION
 from raie.engine.config import WindowConfig, from_mapping, to_mapping
 from raie.engine.data.interactions import between, read_log
 from raie.engine.data.readers.settings import LogSettings
@@ -35,13 +38,25 @@ def test_a_comparison_is_shown_and_written_and_goes_on_without_training_again(co
     before, out = state(compared), compared / "comparison"
     command = ("--workspace", str(compared), "compare", str(compared / LOG), *QUICK, "--out", str(out))
     ran = raie(*command)
-    assert (ran.code, ran.err) == (0, "")
+    assert ran.code == 0, ran.err
+    steps = [line for line in ran.err.splitlines() if line.startswith("steps: ")]
+    assert steps[-1].startswith("steps: 8 of 8, ")
+    assert len(steps) == 8, "a line per finished step where no bar can move"
+    assert "backbones: 1 of 1" in ran.err
     for name in ("RAIE", "global LoRA [adapter.rank=2]", "popularity", "never edit"):
         assert name in ran.out
         assert f"| {name} |" in (out / "comparison.md").read_text()
-    for term in ("Adapting: ", "Keeping: ", "Cost of an edit", "BWT: what later edits did", "seconds of one core"):
+    for term in (
+        "What comes next",
+        "Keeping: ",
+        "next MRR",
+        "catalogue",
+        "BWT: what later edits did",
+        "seconds of one core",
+    ):
         assert term in ran.out, "every table has a heading, and every column is explained"
     assert "0 of " in ran.out, "no window of an untouched region changed its rank"
+    assert ran.out.splitlines()[-1].startswith("Take "), "the last line says which strategy to take"
     assert sorted(path.name for path in out.iterdir() if path.stem == "comparison") == FILES
     assert {path.suffix for path in out.iterdir()} >= {".png", ".svg"}
     assert state(compared) == before, "a comparison commits nothing"
@@ -70,6 +85,53 @@ def test_a_set_ups_backbone_is_used_where_it_is_named(compared: Path, raie: Raie
     ran = raie(*command, "--strategies", "never", "--out", str(tmp_path / "out"), "--json")
     assert ran.code == 0, ran.err
     assert ran.json["slices"][0]["until"] == SETUP
+
+
+# --- Without a workspace
+
+
+@pytest.fixture
+def small_log(tmp_path: Path) -> Path:
+    write_csv(drifting_log(SyntheticConfig(users=150)), tmp_path / LOG)
+    return tmp_path / LOG
+
+
+COUNTED = ("--until", SETUP, "--edits", "1", "--strategies", "markov,item-knn,ease", "--json")
+
+
+def test_a_log_is_all_that_a_comparison_needs(
+    small_log: Path, raie: Raie, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    quick = {"backbone": {"epochs": 1, "dim": 16, "layers": 1}, "regions": {"regions": 2}}
+    monkeypatch.setattr("raie.compare.EngineConfig", lambda: from_mapping(quick))
+    ran = raie("compare", str(small_log), *COUNTED)
+    assert ran.code == 0, ran.err
+    assert {row["strategy"] for row in ran.json["strategies"]} == {"markov", "item-knn", "ease", "never"}
+    assert ran.json["choice"]["line"].startswith("Take ")
+    assert not (tmp_path / ".raie").exists()
+    (kept,) = (tmp_path / "cache" / "raie" / "compare").iterdir()
+    cells = sorted(kept.rglob("*.cell"))
+    assert len(cells) == 4 * 2
+    options = ComparisonOptions(strategies="markov,item-knn,ease", edits=1, until=SETUP)
+    again = compare(None, small_log, options, work=kept.parent)
+    assert result_json(again) == ran.json, "nothing is computed again, seconds are the same"
+
+
+def test_a_setup_cannot_be_named_without_a_workspace(small_log: Path, raie: Raie) -> None:
+    refused(
+        raie("compare", str(small_log), "--ref", "edit:1"), 2, ["expected a workspace", "--workspace", "--ref"]
+    )
+
+
+def test_a_workspace_that_is_named_must_be_there(small_log: Path, raie: Raie, tmp_path: Path) -> None:
+    refused(raie("--workspace", str(tmp_path / "nope"), "compare", str(small_log)), 1, ["no raie.toml"])
+
+
+def test_the_usual_strategies_are_known_and_are_the_default(raie: Raie) -> None:
+    assert ComparisonOptions().strategies == ",".join(USUAL)
+    assert [method.strategy for method in parse_methods(USUAL)] == list(USUAL)
+    assert ",".join(USUAL) == _USUAL, "the command line repeats it, so that its help needs no torch"
 
 
 @pytest.mark.parametrize(
@@ -170,7 +232,8 @@ def test_results_of_a_backbone_that_reads_rows_alone_are_found_as_ever_whatever_
     windows = {"times": kind == "tisasrec", "length": length}
     engine = to_mapping(from_mapping({"windows": windows, "backbone": {"kind": kind}}))
     del engine["seed"]
-    values = json.dumps({"log": log.digest, "ends": protocol.ends, "engine": engine}, sort_keys=True)
+    key = {"log": log.digest, "ends": protocol.ends, "engine": engine, "version": STEP_VERSION}
+    values = json.dumps(key, sort_keys=True)
     assert folder.name == titled.name == hashlib.sha256(values.encode()).hexdigest()[:16]
 
 
