@@ -2,8 +2,8 @@
 
 The loss is about the top: a generalised cross-entropy among candidates, which are what some part ranks high and what the
 user had lately. Windows whose target is none of them are left out, because no weights bring it to the top; with them, or
-with plain cross-entropy, the weights care for items far from the top and recommend worse (docs/research.md). A region's weights are drawn to those of all regions, the more so the
-fewer windows it has.
+with plain cross-entropy, the weights care for items far from the top and recommend worse (docs/research.md). A region's
+weights are drawn to those of all regions, the more so the fewer windows it has.
 Source: a listwise softmax over candidates, as in ListNet (Cao et al. 2007), with the loss of arXiv 1805.07836, of a
 log-linear mixture with a prior.
 Legend: n windows, v item rows (row 0 is padding), c candidates of a window, f parts.
