@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from raie.cli.ui.output import accent, faint, one_line, short, times, when
+from raie.lines import leaves
 
 if TYPE_CHECKING:
     from raie.registry import AdapterVersion, AliasMove, Edit, Expiry, Operation, Snapshot
@@ -21,7 +22,6 @@ __all__ = [
     "expiry_json",
     "expiry_lines",
     "flat",
-    "leaves",
     "move_json",
     "names",
     "operation_json",
@@ -184,15 +184,6 @@ def state_word(state: str) -> str:
 def degrees(radians: float) -> str:
     """An angle as a person reads it."""
     return f"{math.degrees(radians):.1f}°"
-
-
-def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    """Nested values as (dotted name, value) pairs."""
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from leaves(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
 
 
 def flat(values: Mapping[str, Any]) -> Iterable[tuple[str, str]]:

@@ -98,7 +98,7 @@ def _planned(
     workspace: Workspace, log: str, until: str | None, seed: int | None, options: Mapping[str, Any]
 ) -> PlannedEdit:
     """The plan; and on stderr how the log was read, and which options of raie.toml this model does not have."""
-    from raie.cli.ui.pinned_options import contradictions
+    from raie.edits.pinned_options import contradictions
 
     planned = workspace.plan(log, until=until, seed=seed, **options)
     say_notes(planned.notes)

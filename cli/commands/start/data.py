@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,7 +13,6 @@ from raie.cli.ui.output import Output, accent, faint, iso, json_option, one_line
 
 if TYPE_CHECKING:
     from raie.engine.data.describe import Description
-    from raie.engine.data.readers.settings import LogSettings
 
 __all__ = ["describe", "synth"]
 
@@ -33,7 +32,7 @@ __all__ = ["describe", "synth"]
 )
 @log_options
 @json_option
-def describe(log: str, cuts: tuple[str, ...], length: int, reading: LogSettings, output: Output) -> None:
+def describe(log: str, cuts: tuple[str, ...], length: int, reading: Mapping[str, Any], output: Output) -> None:
     """Describe a log, and warn of what will go wrong with it.
 
     LOG is a CSV, TSV, Parquet or JSONL file, RecBole's .inter, or MovieLens' ratings.dat or u.data. It may be compressed.
