@@ -30,6 +30,7 @@ from raie.logs.known_ids import doubt_line, known_ids
 from raie.logs.log_reading import When, notes_of, read_later_log, when_text
 from raie.registry import Author, Digest, Edit, Registry, Snapshot, trust
 from raie.registry.edits.merge import changed_regions
+from raie.registry.states import EditKind
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -250,10 +251,10 @@ def _tasks(
 def _edits(registry: Registry, model: str, snapshot: Snapshot) -> list[Edit]:
     """The edits between the setup and the snapshot, oldest first."""
     edits: list[Edit] = []
-    while (edit := registry.edit(model, snapshot.edit)).kind == "edit":
+    while (edit := registry.edit(model, snapshot.edit)).kind == EditKind.EDIT:
         edits.append(edit)
         snapshot = registry.resolve(model, str(snapshot.parent))
-    if edit.kind != "setup":
+    if edit.kind != EditKind.SETUP:
         raise UsageError(
             "expected --ref to name a snapshot with nothing but edits since its setup, which others can learn from "
             f"too, found edit {edit.number}, a {edit.kind}"

@@ -16,6 +16,7 @@ from raie.errors import UsageError, WorkspaceError
 from raie.newest import NEWEST
 
 if TYPE_CHECKING:
+    from raie.alias_target import AliasTarget
     from raie.compare import ComparisonOptions
     from raie.edits.edit_records import EditRecord, SnapshotDiff
     from raie.edits.edit_result import EditResult
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from raie.evaluate import Measured
     from raie.history import Lineage, Log, Regions
     from raie.logs.log_reading import When
-    from raie.promotion import AliasTarget, Promotion, Rollback
+    from raie.promotion import Promotion, Rollback
     from raie.registry import Edit, Registry
     from raie.registry.maintenance.verify import VerifyReport
     from raie.snapshots.region_drift import Drift

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from raie.cli.ui.output import accent, faint, one_line, short, times, when
 from raie.lines import leaves
+from raie.registry.states import EditState, RegionAction
 
 if TYPE_CHECKING:
     from raie.registry import AdapterVersion, AliasMove, Edit, Expiry, Operation, Snapshot
@@ -31,16 +32,20 @@ __all__ = [
     "version_json",
 ]
 
-_DONE = {
-    "setup": "set up",
-    "update": "updated",
-    "expand": "expanded",
-    "add": "added",
-    "revert": "reverted",
-    "replace": "replaced",
-    "retire": "retired",
+_DONE: Mapping[str, str] = {
+    RegionAction.SETUP: "set up",
+    RegionAction.UPDATE: "updated",
+    RegionAction.EXPAND: "expanded",
+    RegionAction.ADD: "added",
+    RegionAction.REVERT: "reverted",
+    RegionAction.REPLACE: "replaced",
+    RegionAction.RETIRE: "retired",
 }
-_STATE_COLOURS = {"running": "cyan", "abandoned": "red", "aborted": "magenta"}
+_STATE_COLOURS: Mapping[str, str] = {
+    EditState.RUNNING: "cyan",
+    EditState.ABANDONED: "red",
+    EditState.ABORTED: "magenta",
+}
 _NAMED_REGIONS = 8
 
 
@@ -164,7 +169,7 @@ def _regions(action: str, operations: list[Operation]) -> str:
 def _region(action: str, operation: Operation) -> str:
     """The region, with the version it led to where that is not simply its next one."""
     name = str(operation.change.region)
-    if action not in ("revert", "replace"):
+    if action not in (RegionAction.REVERT, RegionAction.REPLACE):
         return name
     return f"{name} to v{operation.version}" if operation.version is not None else f"{name} (removed)"
 

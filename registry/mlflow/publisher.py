@@ -39,7 +39,7 @@ from raie.registry.mlflow.payload import Payload, millis
 from raie.registry.mlflow.upserts import ModelUpserts, dataset, folder_of, log, region_parts
 from raie.registry.outbox import Progress, clean_errors, drain, outbox_status, requeue
 from raie.registry.outbox_records import ALIAS_MOVED, SNAPSHOT_COMMITTED, OutboxEvent, OutboxStatus, SyncReport
-from raie.registry.times import iso
+from raie.registry.times import utc_text
 from raie.registry.values import Content
 
 if TYPE_CHECKING:
@@ -293,7 +293,7 @@ class _Work:
     def snapshot_files(self, model: str) -> None:
         """Uploads the snapshot's model: code and digests, no weights."""
         edit = self.payload["edit"]
-        at = iso(edit.get("closed_at") or edit["created_at"])
+        at = utc_text(edit.get("closed_at") or edit["created_at"])
         files = model_files(
             self.upserts.model, self.payload["snapshot"], model, self.edit_run, at, self.model_code
         )
