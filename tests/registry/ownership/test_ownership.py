@@ -351,7 +351,7 @@ def test_a_fork_that_was_interrupted_goes_on_when_it_is_repeated(
             report = None
             patch.setattr(takeover, "_switch" if fails_at == "switch" else "publish", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            takeover.fork(copy, author=Author("ada", "drill"), report=report)
+            takeover.fork(copy, author=Author("ada", "drill"), progress=report)
     before = {path.name for path in (scratch / "local" / "store" / "registries").iterdir()}
     assert len(before) == 2
     again = Registry.open(url_of(copy), str(scratch / "local" / "store"))
