@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from sqlalchemy import Engine
 
-    from raie.registry.progress import OnProgress, ignore_progress
+from raie.registry.progress import OnProgress, ignore_progress
 from raie.registry.registry import Registry
 
 __all__ = ["MlflowPublisher", "status", "sync"]
