@@ -1,6 +1,7 @@
 """Real servers for the tests: PostgreSQL and S3, started when the first test needs them and always stopped.
 
-`registry` runs a test on {SQLite, PostgreSQL} x {folder, S3}. Every test has a database and a store of its own.
+`registry` runs a test on SQLite with a folder and on PostgreSQL with S3, and under `-m slow` on the other two pairs.
+Every test has a database and a store of its own.
 """
 
 from __future__ import annotations
@@ -31,18 +32,19 @@ from raie import migrations
 from raie.registry import Registry
 
 S3_NAME = "models"
-EVERYWHERE = pytest.mark.parametrize(
-    ("database_url", "store_url"),
-    [
-        ("sqlite", "folder"),
-        ("postgresql", "s3"),
-        pytest.param("sqlite", "s3", marks=pytest.mark.slow),
-        pytest.param("postgresql", "folder", marks=pytest.mark.slow),
-    ],
-    indirect=True,
-)
-"""For a test that goes a long way: each database and each store once, and the other pairs on request."""
+_OTHER_PAIRS = (("sqlite", "s3"), ("postgresql", "folder"))
 _numbers = itertools.count(1)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of a test on databases and stores: each database and each store once, and the other pairs on request."""
+    for item in items:
+        parameters = (
+            item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+        )
+        if (parameters.get("database_url"), parameters.get("store_url")) in _OTHER_PAIRS:
+            item.add_marker(pytest.mark.slow)
 
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGCHLD")
