@@ -1,4 +1,4 @@
-"""What a long call of the registry tells while it works: which stage, and how far that is."""
+"""What a long call of the registry reports while it works: which stage, and how far that is."""
 
 from __future__ import annotations
 
