@@ -33,6 +33,7 @@ from raie.lines import known_line
 from raie.logs.known_ids import doubt_line, known_ids
 from raie.logs.log_reading import log_settings, notes_of, read_later_log
 from raie.output_files import require_free, whole_file
+from raie.registry.states import EditKind
 
 if TYPE_CHECKING:
     from raie.workspace import Workspace
@@ -185,7 +186,7 @@ def _start(
     registry = workspace.registry()
     snapshot = registry.resolve(workspace.model, options.ref)
     kind = registry.edit(workspace.model, snapshot.edit).kind
-    if kind != "setup":
+    if kind != EditKind.SETUP:
         raise UsageError(f"expected --ref to name a setup's snapshot, found one of kind {kind}: try edit:1")
     view = open_view(registry, snapshot, workspace.backbone_file)
     backbone = view.backbone.to_bytes()  # read before any file that the registry alone names could run

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from raie.actor import actor
+from raie.callbacks import Progress, ignore_progress
 from raie.chain_head import publishes_chain_head
 from raie.edits.workflow import open_view, plain
 from raie.engine.data.interactions import Interactions, between, end_time
@@ -29,9 +30,11 @@ from raie.logs.known_ids import doubt_line, known_ids
 from raie.logs.log_reading import When, notes_of, read_later_log, when_text
 from raie.registry import Author, Digest, Edit, Registry, Snapshot, trust
 from raie.registry.edits.merge import changed_regions
+from raie.registry.states import EditKind
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+    from torch import Tensor
 
     from raie.workspace import Workspace
 
@@ -101,6 +104,7 @@ def evaluate(
     until: When | None = None,
     strategies: bool = False,
     reading: Mapping[str, Any] | None = None,
+    progress: Progress = ignore_progress,
 ) -> Measured:
     """Measure a snapshot, the backbone that was never edited, and what else was asked for, on the same windows.
 
@@ -113,6 +117,7 @@ def evaluate(
         until: Use the log up to here; None for all of it.
         strategies: Train one global LoRA on the same edits, and measure it too.
         reading: Options of reading the log that differ from the setup's.
+        progress: Called as strategies are trained and windows scored.
 
     Raises:
         InputError: The log holds no window after the snapshot's watermark.
@@ -129,7 +134,8 @@ def evaluate(
     baseline = None if against is None else registry.resolve(model, against)
     scores = _models(registry, snapshot, view, baseline)
     if strategies:
-        scores |= _peers(registry, model, snapshot, interactions, backbone_file)
+        scores |= _peers(registry, model, snapshot, interactions, backbone_file, progress)
+    scores = _counted(scores, len(new) + len(view.holdout), progress)
     ranked = {name: (ranks(score, new), ranks(score, view.holdout)) for name, score in scores.items()}
     measured = Measured(
         snapshot=snapshot.id,
@@ -229,8 +235,29 @@ def _models(
     return scores
 
 
+def _counted(scores: Mapping[str, Score], windows: int, progress: Progress) -> dict[str, Score]:
+    """The same functions, each of which reports how many windows all of them have scored; windows: of each."""
+    total, done = len(scores) * windows, 0
+
+    def counting(score: Score) -> Score:
+        def scored(batch: Windows) -> Tensor:
+            nonlocal done
+            progress("scoring windows", done, total)
+            done += len(batch)
+            return score(batch)
+
+        return scored
+
+    return {name: counting(score) for name, score in scores.items()}
+
+
 def _peers(
-    registry: Registry, model: str, snapshot: Snapshot, interactions: Interactions, backbone_file: Path | None
+    registry: Registry,
+    model: str,
+    snapshot: Snapshot,
+    interactions: Interactions,
+    backbone_file: Path | None,
+    progress: Progress,
 ) -> dict[str, Score]:
     """One adapter for the windows of every edit since the setup, with and without replay."""
     tasks = list(_tasks(registry, model, snapshot, interactions, backbone_file))
@@ -242,7 +269,8 @@ def _peers(
     for name, key in (("global LoRA", "global-lora"), ("global LoRA + replay", "replay")):
         peer = STRATEGIES[key]
         state: State = {}
-        for task in tasks:
+        for done, task in enumerate(tasks):
+            progress(f"training {name}", done, len(tasks))
             state = peer.learn(state, task).state
         scores[name] = peer.score(state, tasks[-1])
     return scores
@@ -262,10 +290,10 @@ def _tasks(
 def _edits(registry: Registry, model: str, snapshot: Snapshot) -> list[Edit]:
     """The edits between the setup and the snapshot, oldest first."""
     edits: list[Edit] = []
-    while (edit := registry.edit(model, snapshot.edit)).kind == "edit":
+    while (edit := registry.edit(model, snapshot.edit)).kind == EditKind.EDIT:
         edits.append(edit)
         snapshot = registry.resolve(model, str(snapshot.parent))
-    if edit.kind != "setup":
+    if edit.kind != EditKind.SETUP:
         raise UsageError(
             "expected --ref to name a snapshot with nothing but edits since its setup, which others can learn from "
             f"too, found edit {edit.number}, a {edit.kind}"

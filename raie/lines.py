@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ["SETUP_PART", "known_line"]
+__all__ = ["SETUP_PART", "known_line", "leaves"]
 
 SETUP_PART = "set-up"
 """The key of the held-out setup windows in JSON; scripts read it, so it keeps its spelling."""
@@ -17,3 +17,12 @@ def known_line(known: Mapping[str, Any]) -> str:
         f"known {name} {share['row_share']:.1%} of rows ({share['known_ids']:,} of {share['ids']:,})"
         for name, share in ((name, known[name]) for name in ("users", "items"))
     )
+
+
+def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """Nested values as (dotted name, value) pairs; prefix: what stands before each name."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value

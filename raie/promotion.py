@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from raie.actor import actor
+from raie.alias_target import AliasTarget, alias_targets
 from raie.chain_head import publishes_chain_head
 from raie.newest import NEWEST, newest
 from raie.registry import (
-    Alias,
     AliasMove,
     Author,
     NotFound,
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PRODUCTION",
-    "AliasTarget",
     "AliasTimeline",
     "GivenApproval",
     "Promotion",
@@ -83,14 +82,6 @@ class Rollback:
     def changed(self) -> bool:
         """Whether the head moved."""
         return self.snapshot.id != self.previous_head
-
-
-@dataclass(frozen=True)
-class AliasTarget:
-    """Where an alias points, and the number of the edit that made the snapshot there."""
-
-    alias: Alias
-    edit: int
 
 
 @dataclass(frozen=True)
@@ -298,9 +289,8 @@ def aliases(workspace: Workspace) -> tuple[AliasTarget, ...]:
     Raises:
         Untrusted: A protected alias was moved behind its log, or lacks the signature that its policy requires.
     """
-    registry, model = workspace.registry(), workspace.model
-    known = registry.aliases(model) if registry.models() else []
-    return tuple(AliasTarget(alias, registry.resolve(model, alias.snapshot).edit) for alias in known)
+    registry = workspace.registry()
+    return alias_targets(registry, workspace.model) if registry.models() else ()
 
 
 def alias_history(workspace: Workspace, alias: str = PRODUCTION, *, limit: int = NEWEST) -> AliasTimeline:

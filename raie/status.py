@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from raie.alias_target import AliasTarget, alias_targets
 from raie.configuration.database_url import without_password
 from raie.engine.data.watermark import Watermark
-from raie.registry import Alias, Edit, Registry, Snapshot
+from raie.registry import Edit, Registry, Snapshot
 from raie.registry.db.shown_url import shown
 
 if TYPE_CHECKING:
     from raie.workspace import Workspace
 
-__all__ = ["AliasStatus", "HeadStatus", "Status", "status"]
+__all__ = ["HeadStatus", "Status", "status"]
 
 
 @dataclass(frozen=True)
@@ -23,15 +24,6 @@ class HeadStatus:
     snapshot: Snapshot
     edit: Edit
     learned_until: float | None
-
-
-@dataclass(frozen=True)
-class AliasStatus:
-    """Where an alias points, the number of the edit that made the snapshot there, and whether that is the head."""
-
-    alias: Alias
-    edit: int
-    is_head: bool
 
 
 @dataclass(frozen=True)
@@ -47,8 +39,12 @@ class Status:
     database: str
     store: str
     head: HeadStatus | None
-    aliases: tuple[AliasStatus, ...]
+    aliases: tuple[AliasTarget, ...]
     open_edits: tuple[Edit, ...]
+
+    def is_head(self, target: AliasTarget) -> bool:
+        """Whether an alias points at the head."""
+        return self.head is not None and target.alias.snapshot == self.head.snapshot.id
 
 
 def status(workspace: Workspace) -> Status:
@@ -69,8 +65,8 @@ def status(workspace: Workspace) -> Status:
         return Status(model, database, store, None, (), ())
     head = registry.head(model)
     open_edits = tuple(registry.edits(model, only_open=True))
-    aliases = tuple(_alias(registry, alias, head) for alias in registry.aliases(model))
-    return Status(model, database, store, None if head is None else _head(registry, head), aliases, open_edits)
+    state = None if head is None else _head(registry, head)
+    return Status(model, database, store, state, alias_targets(registry, model), open_edits)
 
 
 def _head(registry: Registry, head: Snapshot) -> HeadStatus:
@@ -81,8 +77,3 @@ def _learned_until(registry: Registry, snapshot: Snapshot) -> float | None:
     """The time up to which a snapshot has taken the rows of its logs; None where it holds no watermark."""
     digests = snapshot.content.shared.get("watermark", ())
     return Watermark.from_bytes(registry.get(digests[0])).timestamp if digests else None
-
-
-def _alias(registry: Registry, alias: Alias, head: Snapshot | None) -> AliasStatus:
-    snapshot = registry.resolve(alias.model, alias.snapshot)
-    return AliasStatus(alias, snapshot.edit, head is not None and snapshot.id == head.id)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from raie.callbacks import Progress, ignore_progress
 from raie.chain_head import publishes_chain_head
 from raie.extras import require
 from raie.registry.db.shown_url import shown
@@ -57,12 +58,13 @@ class PagesServer:
 
 
 @publishes_chain_head
-def sync(workspace: Workspace, *, again: bool = False) -> Sync:
+def sync(workspace: Workspace, *, again: bool = False, progress: Progress = ignore_progress) -> Sync:
     """Publish what MLflow does not show yet: every edit as a run, every snapshot as a version, every alias.
 
     Args:
         workspace: Whose registry and MLflow they are.
         again: Publish the whole history once more, which adds only what MLflow does not have.
+        progress: Called as events are published.
 
     Returns:
         What was published, what remains and why.
@@ -72,7 +74,9 @@ def sync(workspace: Workspace, *, again: bool = False) -> Sync:
         NotOwner: The database is a copy of a registry, which publishes the same.
     """
     require("mlflow")
-    report = publisher.sync(workspace.registry(), workspace.tracking_uri, MODEL_CODE, again=again)
+    report = publisher.sync(
+        workspace.registry(), workspace.tracking_uri, MODEL_CODE, again=again, progress=progress
+    )
     return Sync(shown(workspace.tracking_uri), report)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raie.actor import actor
-from raie.callbacks import Progress
+from raie.callbacks import Progress, ignore_progress
 from raie.chain_head import publish_chain_head, publishes_chain_head
 from raie.errors import UsageError
 from raie.registry import Author, NotOwner, RegistryError, StoreError, audit
@@ -186,12 +186,15 @@ def claim(workspace: Workspace) -> None:
     standing.require_collectable(workspace.registry())
 
 
-def verify(workspace: Workspace, *, checkpoint: str | None = None) -> checking.VerifyReport:
+def verify(
+    workspace: Workspace, *, checkpoint: str | None = None, progress: Progress = ignore_progress
+) -> checking.VerifyReport:
     """Read every blob back, check every reference and every signature, and recompute the audit chain.
 
     Args:
         workspace: Whose registry it is.
         checkpoint: A chain head that the caller kept, `number:hash`.
+        progress: Called as blobs are read back.
 
     Returns:
         What was read, and everything that is wrong. The chain head of a registry without faults is kept in the store.
@@ -201,7 +204,7 @@ def verify(workspace: Workspace, *, checkpoint: str | None = None) -> checking.V
         StoreUnreachable, DatabaseUnreachable: There is no answer.
     """
     given = [] if checkpoint is None else [audit.parse_checkpoint(checkpoint)]
-    report = checking.verify(workspace.registry(), checkpoints=given)
+    report = checking.verify(workspace.registry(), checkpoints=given, progress=progress)
     if report.ok:
         publish_chain_head(workspace)
     return report
@@ -215,6 +218,7 @@ def gc(
     orphans: bool = False,
     dry_run: bool = False,
     reason: str = "",
+    progress: Progress = ignore_progress,
 ) -> checking.GcReport:
     """Delete the blobs that no kept snapshot and no open edit refers to.
 
@@ -224,6 +228,7 @@ def gc(
         orphans: Also objects in the registry's part of the store that the database does not know.
         dry_run: Delete nothing.
         reason: Why; it stays in the audit log.
+        progress: Called as blobs are deleted.
 
     Returns:
         What was deleted, or in a dry run would be, and what is kept for now.
@@ -233,7 +238,12 @@ def gc(
         StoreUnreachable, DatabaseUnreachable: There is no answer; the next call finishes what was begun.
     """
     return checking.gc(
-        workspace.registry(), author=Author(actor(), reason), grace_s=grace_s, dry_run=dry_run, orphans=orphans
+        workspace.registry(),
+        author=Author(actor(), reason),
+        grace_s=grace_s,
+        dry_run=dry_run,
+        orphans=orphans,
+        progress=progress,
     )
 
 
@@ -270,13 +280,16 @@ def expire(
     )
 
 
-def backup(workspace: Workspace, folder: Path, *, blobs: bool = False) -> backups.Backup:
+def backup(
+    workspace: Workspace, folder: Path, *, blobs: bool = False, progress: Progress = ignore_progress
+) -> backups.Backup:
     """Copy the database as it is at one moment, with the list of the blobs that it needs, into a new folder.
 
     Args:
         workspace: Whose database it is.
         folder: The folder to make; it is whole or absent.
         blobs: Copy the blobs too, each one verified.
+        progress: Called as blobs are copied.
 
     Returns:
         What is in the folder; its digest covers everything there.
@@ -287,17 +300,20 @@ def backup(workspace: Workspace, folder: Path, *, blobs: bool = False) -> backup
     """
     from raie.migrations.filling import fill
 
-    return backups.make(workspace.registry(), folder, fill, with_blobs=blobs)
+    return backups.make(workspace.registry(), folder, fill, with_blobs=blobs, progress=progress)
 
 
 @publishes_chain_head
-def restore(workspace: Workspace, folder: Path, *, replace: bool = False) -> Restoration:
+def restore(
+    workspace: Workspace, folder: Path, *, replace: bool = False, progress: Progress = ignore_progress
+) -> Restoration:
     """Check a backup and bring it back into the workspace's database, which is made whole or not at all.
 
     Args:
         workspace: Whose database is made; it is empty or not there.
         folder: The backup.
         replace: Also where an SQLite file holds models; that file is kept beside it.
+        progress: Called as the store's blobs are looked up, and as the backup's are copied there.
 
     Returns:
         What was brought back, what is lost, and whether the database may write.
@@ -310,7 +326,13 @@ def restore(workspace: Workspace, folder: Path, *, replace: bool = False) -> Res
 
     owned = replace and _owns_store(workspace)
     done = restoring.restore(
-        folder, workspace.database, workspace.store, fill, author=Author(actor()), replace=replace
+        folder,
+        workspace.database,
+        workspace.store,
+        fill,
+        author=Author(actor()),
+        replace=replace,
+        progress=progress,
     )
     return Restoration(done, _taken_over(workspace, done, owned=owned))
 
@@ -352,13 +374,13 @@ def ownership(workspace: Workspace) -> standing.Ownership:
     return standing.look(workspace.registry())
 
 
-def fork(workspace: Workspace, reason: str, *, report: Progress | None = None) -> takeover.Moved:
+def fork(workspace: Workspace, reason: str, *, progress: Progress = ignore_progress) -> takeover.Moved:
     """Make this copy of a database a registry of its own, with its own part of the same store.
 
     Args:
         workspace: Whose database is the copy.
         reason: Why; it stays in the audit log.
-        report: Called while blobs are copied.
+        progress: Called as blobs are copied.
 
     Returns:
         The new epoch, and how many blobs were copied.
@@ -367,7 +389,7 @@ def fork(workspace: Workspace, reason: str, *, report: Progress | None = None) -
         InvalidValue: The database owns its store, or there is no reason.
         BlobMissing, BlobCorrupt: A blob that a kept snapshot needs is lost.
     """
-    return takeover.fork(workspace.registry(), author=Author(actor(), reason), report=report)
+    return takeover.fork(workspace.registry(), author=Author(actor(), reason), progress=progress)
 
 
 def move(workspace: Workspace, reason: str) -> takeover.Moved | None:
@@ -387,13 +409,13 @@ def move(workspace: Workspace, reason: str) -> takeover.Moved | None:
     return takeover.move(workspace.registry(), author=Author(actor(), reason))
 
 
-def separate(workspace: Workspace, reason: str, *, report: Progress | None = None) -> takeover.Moved | None:
+def separate(workspace: Workspace, reason: str, *, progress: Progress = ignore_progress) -> takeover.Moved | None:
     """Give a registry that shares the store's root a part of the store of its own.
 
     Args:
         workspace: Whose registry it is.
         reason: Why; it stays in the audit log.
-        report: Called while blobs are copied.
+        progress: Called as blobs are copied.
 
     Returns:
         The new epoch, and how many blobs were copied; None where the registry has a part of its own already.
@@ -402,7 +424,7 @@ def separate(workspace: Workspace, reason: str, *, report: Progress | None = Non
         NotOwner: The database is a copy.
         InvalidValue, BlobMissing, BlobCorrupt: As `fork`.
     """
-    return takeover.separate(workspace.registry(), author=Author(actor(), reason), report=report)
+    return takeover.separate(workspace.registry(), author=Author(actor(), reason), progress=progress)
 
 
 @publishes_chain_head

@@ -16,6 +16,7 @@ from raie.errors import UsageError, WorkspaceError
 from raie.newest import NEWEST
 
 if TYPE_CHECKING:
+    from raie.alias_target import AliasTarget
     from raie.compare import ComparisonOptions
     from raie.edits.edit_records import EditRecord, SnapshotDiff
     from raie.edits.edit_result import EditResult
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from raie.evaluate import Measured
     from raie.history import Lineage, Log, Regions
     from raie.logs.log_reading import When
-    from raie.promotion import AliasTarget, Promotion, Rollback
+    from raie.promotion import Promotion, Rollback
     from raie.registry import Edit, Registry
     from raie.registry.maintenance.verify import VerifyReport
     from raie.snapshots.region_drift import Drift
@@ -391,6 +392,7 @@ class Workspace:
         until: When | None = None,
         strategies: bool = False,
         reading: Mapping[str, Any] | None = None,
+        progress: Progress = ignore_progress,
     ) -> Measured:
         """Measure a snapshot on a log, beside the backbone that was never edited.
 
@@ -401,6 +403,7 @@ class Workspace:
             until: Use the log up to here; None for all of it.
             strategies: Train one global LoRA on the same edits, and measure it too.
             reading: Options of reading the log that differ from the setup's.
+            progress: Called as strategies are trained and windows scored.
 
         Raises:
             InputError: The log holds no window after the snapshot's watermark.
@@ -408,7 +411,14 @@ class Workspace:
         from raie import evaluate
 
         return evaluate.evaluate(
-            self, log, ref=ref, against=against, until=until, strategies=strategies, reading=reading
+            self,
+            log,
+            ref=ref,
+            against=against,
+            until=until,
+            strategies=strategies,
+            reading=reading,
+            progress=progress,
         )
 
     def record_evaluation(self, measured: Measured, *, reason: str = "") -> int:
@@ -424,6 +434,7 @@ class Workspace:
         ref: str = "head",
         until: When | None = None,
         reading: Mapping[str, Any] | None = None,
+        progress: Progress = ignore_progress,
     ) -> Drift:
         """Which regions of a snapshot predict the new rows of a log worse than they did.
 
@@ -432,10 +443,11 @@ class Workspace:
             ref: The snapshot.
             until: Use the log up to here; None for all of it.
             reading: Options of reading the log that differ from the setup's.
+            progress: Called as windows are scored.
         """
         from raie.snapshots import region_drift
 
-        return region_drift.drift(self, log, ref=ref, until=until, reading=reading)
+        return region_drift.drift(self, log, ref=ref, until=until, reading=reading, progress=progress)
 
     def compare(
         self,
@@ -466,14 +478,22 @@ class Workspace:
             self, log, chosen, work=work, workers=workers, fresh=fresh, progress=progress, on_note=on_note
         )
 
-    def verify(self) -> VerifyReport:
-        """Read every blob, reference and signature, and the audit chain; what is damaged stands in the report."""
+    def verify(self, *, progress: Progress = ignore_progress) -> VerifyReport:
+        """Read every blob, reference and signature, and the audit chain; what is damaged stands in the report.
+
+        Args:
+            progress: Called as blobs are read back.
+        """
         from raie import upkeep
 
-        return upkeep.verify(self)
+        return upkeep.verify(self, progress=progress)
 
-    def sync(self) -> Sync:
-        """Publish to MLflow what it does not show yet."""
+    def sync(self, *, progress: Progress = ignore_progress) -> Sync:
+        """Publish to MLflow what it does not show yet.
+
+        Args:
+            progress: Called as events are published.
+        """
         from raie import tracking
 
-        return tracking.sync(self)
+        return tracking.sync(self, progress=progress)

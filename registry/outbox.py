@@ -34,6 +34,7 @@ from raie.registry.outbox_records import (
     OutboxStatus,
     SyncReport,
 )
+from raie.registry.progress import OnProgress, ignore_progress
 
 __all__ = [
     "Progress",
@@ -110,6 +111,7 @@ def drain(
     clock: Callable[[], float] = time.time,
     hide: Callable[[str], str] = _NO_SECRET,
     is_lasting: Callable[[OutboxEvent, Exception], bool] = lambda event, error: False,
+    on_progress: OnProgress = ignore_progress,
 ) -> SyncReport:
     """Publishes every pending event it can lease, and records the error of each that fails.
 
@@ -120,14 +122,17 @@ def drain(
         clock: epoch seconds.
         hide: strips an error's text of secrets before it is recorded.
         is_lasting: whether repetition cannot mend an event's error, so that its model's later events go on.
+        on_progress: called as events are published.
 
     Returns: what was done. Stops at once where the publisher is unreachable.
     Raises: DatabaseUnreachable where the registry's database is.
     """
     relay = _Relay(engine, publisher.target, lease_s, clock, hide)
     published, failures, held, refused = 0, list[Failure](), set[str](), set[int]()
+    pending = outbox_status(engine).pending
     while (claimed := relay.claim(held, refused)) is not None:
         event, finished = claimed
+        on_progress("publishing", published + len(failures), pending)
         failure = _publish(relay, publisher, event, finished)
         if failure is None:
             published += 1

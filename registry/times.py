@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-__all__ = ["iso"]
+__all__ = ["utc_text"]
 
 
-def iso(seconds: float) -> str:
+def utc_text(seconds: float) -> str:
     """Epoch seconds as text, such as `2026-05-01 12:00:00 UTC`."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -1,6 +1,7 @@
 """Real servers for the tests: PostgreSQL and S3, started when the first test needs them and always stopped.
 
-`registry` runs a test on {SQLite, PostgreSQL} x {folder, S3}. Every test has a database and a store of its own.
+`registry` runs a test on SQLite with a folder and on PostgreSQL with S3, and under `-m slow` on the other two pairs.
+Every test has a database and a store of its own.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import urllib.request
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -30,18 +32,19 @@ from raie import migrations
 from raie.registry import Registry
 
 S3_NAME = "models"
-EVERYWHERE = pytest.mark.parametrize(
-    ("database_url", "store_url"),
-    [
-        ("sqlite", "folder"),
-        ("postgresql", "s3"),
-        pytest.param("sqlite", "s3", marks=pytest.mark.slow),
-        pytest.param("postgresql", "folder", marks=pytest.mark.slow),
-    ],
-    indirect=True,
-)
-"""For a test that goes a long way: each database and each store once, and the other pairs on request."""
+_OTHER_PAIRS = (("sqlite", "s3"), ("postgresql", "folder"))
 _numbers = itertools.count(1)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of a test on databases and stores: each database and each store once, and the other pairs on request."""
+    for item in items:
+        parameters = (
+            item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+        )
+        if (parameters.get("database_url"), parameters.get("store_url")) in _OTHER_PAIRS:
+            item.add_marker(pytest.mark.slow)
 
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGCHLD")
@@ -96,8 +99,10 @@ def running_postgres(*, durable: bool = False) -> Iterator[str]:
     try:
         url = server.get_uri(driver="psycopg").replace("postgres:@", "postgres@")
         if not durable:
-            # Durability costs seconds here and no test cuts the power.
-            run_sql(url, "ALTER SYSTEM SET fsync = off")
+            # Durability costs seconds here and no test cuts the power; nor does any make a database worth a vacuum.
+            run_sql(
+                url, *(f"ALTER SYSTEM SET {name} = off" for name in ("fsync", "full_page_writes", "autovacuum"))
+            )
         run_sql(url, "ALTER SYSTEM SET max_connections = 60", "SELECT pg_reload_conf()")
         yield url
     finally:
@@ -115,10 +120,22 @@ def postgres_server() -> Iterator[str]:
 @pytest.fixture
 def postgres_url(postgres_server: str) -> Iterator[str]:
     """An empty PostgreSQL database of this test's own."""
+    with database(postgres_server) as url:
+        yield url
+
+
+@contextmanager
+def database(server: str, template: str = "template1") -> Iterator[str]:
+    """The URL of a database, made from another one, while the block runs."""
     name = f"raie_{next(_numbers)}"
-    run_sql(postgres_server, f"CREATE DATABASE {name}")
-    yield make_url(postgres_server).set(database=name).render_as_string(hide_password=False)
-    run_sql(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+    make_database(server, name, template)
+    yield make_url(server).set(database=name).render_as_string(hide_password=False)
+    run_sql(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def make_database(server: str, name: str, template: str = "template1") -> None:
+    """Makes a database from another one: its files are copied, which without fsync takes a third of the usual way."""
+    run_sql(server, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
 
 
 def run_sql(url: str, *statements: str) -> None:
@@ -149,10 +166,18 @@ def sqlite_url(scratch: Path) -> str:
     return f"sqlite:///{scratch / 'registry.db'}"
 
 
+@pytest.fixture
+def postgres_copy(postgres_server: str, postgres_template: str) -> Iterator[str]:
+    """A PostgreSQL database of this test's own that holds an empty registry."""
+    with database(postgres_server, postgres_template) as url:
+        yield url
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest) -> str:
-    """An empty database, of each kind."""
-    url: str = request.getfixturevalue({"sqlite": "sqlite_url", "postgresql": "postgres_url"}[request.param])
+    """An empty database, of each kind; where `up_to_date` asks for it, on PostgreSQL a copy of one that is."""
+    postgres = "postgres_copy" if "up_to_date" in request.fixturenames else "postgres_url"
+    url: str = request.getfixturevalue({"sqlite": "sqlite_url", "postgresql": postgres}[request.param])
     return url
 
 
@@ -201,7 +226,11 @@ def s3_folder() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def s3_server(s3_folder: Path) -> Iterator[dict[str, str]]:
     """The environment in which boto3 finds an S3 server; the server runs while the session does."""
-    with running_s3(s3_folder) as environment:
+    from botocore import session
+
+    with pytest.MonkeyPatch.context() as patch, running_s3(s3_folder) as environment:
+        # What botocore reads from its files is the same for every client; to parse it makes most of a client's cost.
+        patch.setattr(session, "create_loader", cache(session.create_loader))
         yield environment
 
 
@@ -269,9 +298,6 @@ def up_to_date(request: pytest.FixtureRequest, database_url: str) -> str:
     url = make_url(database_url)
     if url.drivername == "sqlite":
         shutil.copyfile(request.getfixturevalue("sqlite_template"), str(url.database))
-        return database_url
-    template, server = request.getfixturevalue("postgres_template"), request.getfixturevalue("postgres_server")
-    run_sql(server, f"DROP DATABASE {url.database}", f"CREATE DATABASE {url.database} TEMPLATE {template}")
     return database_url
 
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from raie.cli.ui.output import one_line, say
-
-if TYPE_CHECKING:
-    from raie.engine.data.readers.settings import LogSettings
 
 __all__ = [
     "READING",
@@ -129,7 +126,7 @@ _LATER_OPTIONS = (
 
 
 def log_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of reading a log to a command, which receives them as one `LogSettings` argument, `reading`."""
+    """Add the options of reading a log to a command, which receives them as one mapping, `reading`."""
 
     @functools.wraps(command)
     def run(
@@ -148,8 +145,18 @@ def log_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         columns = {"user": user_column, "item": item_column, "timestamp": time_column, "rating": rating_column}
         columns["title"] = title_column
-        reading = _settings(columns, titles, min_rating, duplicates)
-        return command(*arguments, reading=reading.changed(separator=separator, header=header), **options)
+        if min_rating is not None and rating_column is None:
+            columns["rating"] = "rating"
+        reading = {
+            **columns,
+            "min_rating": min_rating,
+            "duplicates": duplicates,
+            # Absolute, because the next edit may be started somewhere else.
+            "titles": None if titles is None else str(titles.resolve()),
+            "separator": separator,
+            "header": header,
+        }
+        return command(*arguments, reading=reading, **options)
 
     for option in reversed(_OPTIONS):
         run = option(run)
@@ -208,16 +215,3 @@ def given_options(names: Sequence[str]) -> list[str]:
     """
     context, typed = click.get_current_context(), click.core.ParameterSource.COMMANDLINE
     return [f"--{name.replace('_', '-')}" for name in names if context.get_parameter_source(name) is typed]
-
-
-def _settings(
-    columns: dict[str, str | None], titles: Path | None, min_rating: float | None, duplicates: str
-) -> LogSettings:
-    from raie.engine.data.readers.columns import Columns
-    from raie.engine.data.readers.settings import LogSettings
-
-    named = {name: column for name, column in columns.items() if column is not None}
-    if min_rating is not None:
-        named.setdefault("rating", "rating")
-    # Absolute, because the next edit may be started somewhere else.
-    return LogSettings(Columns(**named), min_rating, duplicates, None if titles is None else str(titles.resolve()))

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from raie.cli.ui.activity import end_activity
+from raie.cli.ui.activity import PATIENCE_S, end_activity
 from raie.cli.ui.output import one_line, say
 from raie.cli.ui.terminal import bars, renders_bars
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-__all__ = ["progress_bars", "progress_bars_or_lines"]
+__all__ = ["patient_bars", "progress_bars", "progress_bars_or_lines"]
 
 _REDRAWN_S = 0.1
 """No bar is rendered more often: a stage of ten thousand short steps would spend its time on it."""
@@ -30,16 +30,31 @@ def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
     A stage is what stands before the first comma. It is complete, at 100 %, when the next one begins and when all is
     done, even where it stopped early. Where stderr is not a terminal that can move its cursor, nothing is rendered.
     """
+    end_activity()
+    with _stages(0.0) as report:
+        yield report
+
+
+@contextmanager
+def patient_bars() -> Iterator[Callable[[str, int, int], None]]:
+    """The same for a command that is quick as a rule: nothing is rendered until it has worked for a while."""
+    with _stages(PATIENCE_S) as report:
+        yield report
+
+
+@contextmanager
+def _stages(patience_s: float) -> Iterator[Callable[[str, int, int], None]]:
     if not renders_bars(sys.stderr):
         yield lambda stage, done, total: None
         return
-    end_activity()
     context = click.get_current_context(silent=True)
     # Without a thread that renders them, as worker processes are forked meanwhile.
-    with bars(color=None if context is None else context.color, refreshes=False) as rendered:
-        stages = _Stages(rendered)
+    stages = _Stages(bars(color=None if context is None else context.color, refreshes=False), patience_s)
+    try:
         yield stages.report
         stages.complete()
+    finally:
+        stages.stop()
 
 
 @contextmanager
@@ -70,15 +85,21 @@ _STEPPED = ("steps",)
 
 
 class _Stages:
-    """The bars of the stages so far; only the last one moves."""
+    """The bars of the stages so far; only the last one moves. There is none before the first report after a while."""
 
-    def __init__(self, bars: Progress) -> None:
+    def __init__(self, bars: Progress, patience_s: float) -> None:
         self._bars = bars
+        self._begins_at = time.monotonic() + patience_s
         self._name: str | None = None
         self._rendered_at = 0.0
 
     def report(self, stage: str, done: int, total: int) -> None:
         """Move the bar of a stage, or begin the next one."""
+        if self._name is None:
+            if time.monotonic() < self._begins_at:
+                return
+            end_activity()
+            self._bars.start()
         name, total = stage.split(",")[0], max(total, 1)
         if name != self._name:
             self.complete()
@@ -93,3 +114,8 @@ class _Stages:
         """Bring the last stage to its end."""
         for task in self._bars.tasks[-1:]:
             self._bars.update(task.id, completed=task.total, refresh=True)
+
+    def stop(self) -> None:
+        """Leave the bars as they are, and give the terminal back."""
+        if self._name is not None:
+            self._bars.stop()

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from raie.cli.ui.output import accent, faint, one_line, short, times, when
+from raie.lines import leaves
+from raie.registry.states import EditState, RegionAction
 
 if TYPE_CHECKING:
     from raie.registry import AdapterVersion, AliasMove, Edit, Expiry, Operation, Snapshot
@@ -21,7 +23,6 @@ __all__ = [
     "expiry_json",
     "expiry_lines",
     "flat",
-    "leaves",
     "move_json",
     "names",
     "operation_json",
@@ -31,16 +32,20 @@ __all__ = [
     "version_json",
 ]
 
-_DONE = {
-    "setup": "set up",
-    "update": "updated",
-    "expand": "expanded",
-    "add": "added",
-    "revert": "reverted",
-    "replace": "replaced",
-    "retire": "retired",
+_DONE: Mapping[str, str] = {
+    RegionAction.SETUP: "set up",
+    RegionAction.UPDATE: "updated",
+    RegionAction.EXPAND: "expanded",
+    RegionAction.ADD: "added",
+    RegionAction.REVERT: "reverted",
+    RegionAction.REPLACE: "replaced",
+    RegionAction.RETIRE: "retired",
 }
-_STATE_COLOURS = {"running": "cyan", "abandoned": "red", "aborted": "magenta"}
+_STATE_COLOURS: Mapping[str, str] = {
+    EditState.RUNNING: "cyan",
+    EditState.ABANDONED: "red",
+    EditState.ABORTED: "magenta",
+}
 _NAMED_REGIONS = 8
 
 
@@ -164,7 +169,7 @@ def _regions(action: str, operations: list[Operation]) -> str:
 def _region(action: str, operation: Operation) -> str:
     """The region, with the version it led to where that is not simply its next one."""
     name = str(operation.change.region)
-    if action not in ("revert", "replace"):
+    if action not in (RegionAction.REVERT, RegionAction.REPLACE):
         return name
     return f"{name} to v{operation.version}" if operation.version is not None else f"{name} (removed)"
 
@@ -184,15 +189,6 @@ def state_word(state: str) -> str:
 def degrees(radians: float) -> str:
     """An angle as a person reads it."""
     return f"{math.degrees(radians):.1f}°"
-
-
-def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    """Nested values as (dotted name, value) pairs."""
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from leaves(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
 
 
 def flat(values: Mapping[str, Any]) -> Iterable[tuple[str, str]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from raie.cli.ui.output import faint, short, table
 from raie.cli.ui.records import flat
 from raie.lines import known_line
+from raie.registry.states import EditKind
 
 if TYPE_CHECKING:
     from raie.registry import Edit
@@ -24,9 +25,9 @@ def report_lines(edit: Edit) -> list[str]:
     Returns:
         Lines of text.
     """
-    if edit.kind == "setup" and "backbone" in edit.report:
+    if edit.kind == EditKind.SETUP and "backbone" in edit.report:
         return _setup(edit.report)
-    if edit.kind == "edit" and "adaptation" in edit.report:
+    if edit.kind == EditKind.EDIT and "adaptation" in edit.report:
         return _impact(edit.report)
     return [f"{faint(name)}  {text}" for name, text in flat(edit.report)]
 

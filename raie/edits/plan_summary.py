@@ -15,13 +15,15 @@ from raie.engine.regions.gate import Action
 
 __all__ = ["PlanSummary", "RegionPlan", "summarize"]
 
+_UNTOUCHED = "untouched"
+
 
 @dataclass(frozen=True)
 class RegionPlan:
     """What a plan would do to one region.
 
     Attributes:
-        action: "update", "expand", "add" or "untouched".
+        action: UPDATE, EXPAND or ADD of RegionAction, or "untouched".
         update, expand, add: Windows by the gate's decision; of an untouched region those that the plan leaves out.
         centre_shift: Radians.
         radius_before, radius_after: Radians; None before a region is added.
@@ -38,6 +40,11 @@ class RegionPlan:
     radius_after: float
     count_after: int
     starts_from: int
+
+    @property
+    def touched(self) -> bool:
+        """Whether the region gets another adapter."""
+        return self.action != _UNTOUCHED
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ from raie.extras import require
 from raie.logs.known_ids import KnownIds, known_ids, require_known
 from raie.logs.log_reading import notes_of, read_later_log, require_past
 from raie.registry import Author, Content, Digest, Edit, RegionChange, Registry, Snapshot
+from raie.registry.states import EditKind
 
 __all__ = ["PlannedEdit", "apply_edit", "open_view", "plain", "plan_edit", "resume_edit", "run_setup"]
 
@@ -81,7 +82,7 @@ def run_setup(
     registry.store.probe()
     edit = registry.begin(
         model,
-        "setup",
+        EditKind.SETUP,
         seed=settings.engine.seed,
         author=Author(actor, reason),
         data_digest=interactions.digest,
@@ -165,7 +166,7 @@ class PlannedEdit:
         return estimated_seconds(self.view, self.prepared, workers)
 
     def __repr__(self) -> str:
-        touched = {plan.region: plan.action for plan in self.summary.regions if plan.action != "untouched"}
+        touched = {plan.region: plan.action for plan in self.summary.regions if plan.touched}
         return f"PlannedEdit(base={self.base.id[:12]!r}, windows={self.summary.windows}, touched={touched})"
 
 
@@ -236,7 +237,7 @@ def apply_edit(
     (digest,) = blobs.put_all([plan.prepared.to_bytes()])
     edit = registry.begin(
         model,
-        "edit",
+        EditKind.EDIT,
         seed=plan.prepared.plan.seed,
         author=Author(actor, reason),
         data_digest=plan.interactions.digest,
@@ -271,7 +272,7 @@ def resume_edit(
     Raises: UsageError for a log that is no longer the one the setup began with; LeaseLost, EditStateError.
     """
     edit = registry.resume(model, number, author=Author(actor), force=force)
-    if edit.kind == "setup":
+    if edit.kind == EditKind.SETUP:
         settings = Settings.from_bytes(edit.parameters["settings"].encode())
         _require_backbone_file(settings, backbone_file)
         interactions = read_log(Path(edit.parameters["log"]), **vars(settings.log))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from raie.callbacks import Progress, ignore_progress
 from raie.edits.workflow import open_view
 from raie.engine.data.interactions import end_time
 from raie.engine.edit.drift_report import DriftReport, RegionDrift, drift_report
@@ -54,6 +55,7 @@ def drift(
     ref: str = "head",
     until: When | None = None,
     reading: Mapping[str, Any] | None = None,
+    progress: Progress = ignore_progress,
 ) -> Drift:
     """Compare the loss on windows after a snapshot's watermark with the loss on held-out windows of its setup.
 
@@ -63,6 +65,7 @@ def drift(
         ref: The snapshot: "head", an alias, "edit:3" or an id.
         until: Use the log up to here; None for all of it.
         reading: Options of reading the log that differ from the setup's.
+        progress: Called as windows are scored.
 
     Raises:
         EngineError: The log cannot be used; NothingToEdit where it has no new window.
@@ -74,6 +77,7 @@ def drift(
     interactions = read_later_log(view, Path(log), reading)
     end = end_time(interactions, when_text(until))
     known = known_ids(registry, workspace.model, snapshot, view, interactions, end)
-    report = drift_report(view, new_windows(view, interactions, end))
+    new = new_windows(view, interactions, end)
+    report = drift_report(view, new, on_scored=lambda done, total: progress("scoring windows", done, total))
     notes = (*notes_of(interactions), *doubt_line(known))
     return Drift(snapshot.id, report, known.to_mapping(), notes)

@@ -9,6 +9,7 @@ Legend: n windows, m users of a region in a period, d dimensions.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -76,6 +77,7 @@ def drift_report(
     vectors: np.ndarray | None = None,
     *,
     least_errors: float = LEAST_ERRORS,
+    on_scored: Callable[[int, int], None] = lambda done, total: None,
 ) -> DriftReport:
     """Compare the new `windows` with the setup's held-out ones, under the snapshot's own adapters.
 
@@ -84,6 +86,7 @@ def drift_report(
         windows: new ones.
         vectors: routing vectors [n, d] of the new windows, where they are known already.
         least_errors: standard errors by which a region's mean loss must rise to count as drift.
+        on_scored: called with how many windows have been scored, and how many there are.
 
     Returns:
         The report.
@@ -95,7 +98,7 @@ def drift_report(
     newer = view.vectors(windows) if vectors is None else vectors
     vectors = np.concatenate([view.vectors(older), newer])
     region = assign(view.region_map, vectors)
-    owner, period, loss = _by_user(region, both.user, now, target_losses(view.router, both, region))
+    owner, period, loss = _by_user(region, both.user, now, target_losses(view.router, both, region, on_scored))
 
     losses = loss_drift(
         owner[~period],
@@ -117,7 +120,12 @@ def drift_report(
     )
 
 
-def target_losses(router: Router, windows: Windows, regions: np.ndarray) -> np.ndarray:
+def target_losses(
+    router: Router,
+    windows: Windows,
+    regions: np.ndarray,
+    on_scored: Callable[[int, int], None] = lambda done, total: None,
+) -> np.ndarray:
     """The loss of each window's target under its region's adapter.
 
     An item that its region cannot recommend costs as much as a blind guess among all items. Windows of one region pass
@@ -127,11 +135,13 @@ def target_losses(router: Router, windows: Windows, regions: np.ndarray) -> np.n
         router: of the snapshot.
         windows: n of them.
         regions: [n].
+        on_scored: called with how many windows have been scored, and with n.
 
     Returns:
         Cross-entropy float64 [n], in nats.
     """
     blind, losses = math.log(len(router.backbone.item_table()) - 1), np.zeros(len(windows))
+    done = 0
     for region in np.unique(regions).tolist():
         score = adapter_scores(router.backbone, router.adapters.get(region))
         here = np.flatnonzero(regions == region)
@@ -140,6 +150,8 @@ def target_losses(router: Router, windows: Windows, regions: np.ndarray) -> np.n
             own = scores.gather(1, torch.from_numpy(windows.target[rows]).long().unsqueeze(1)).squeeze(1)
             loss = torch.logsumexp(scores, dim=1) - own
             losses[rows] = torch.where(own.isneginf(), blind, loss).numpy()
+            done += len(rows)
+            on_scored(done, len(windows))
     return losses
 
 

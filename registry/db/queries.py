@@ -24,7 +24,7 @@ from raie.registry.db.tables import (
 from raie.registry.errors import BlobCorrupt, InvalidValue, NotFound, SnapshotExpired
 from raie.registry.leases import EDIT_LEASE_S, lease_is_over, lease_owner_is_gone
 from raie.registry.states import EditState
-from raie.registry.times import iso
+from raie.registry.times import utc_text
 from raie.registry.values import (
     AdapterVersion,
     Digest,
@@ -158,7 +158,7 @@ def require_unexpired(connection: Connection, digest: Digest) -> None:
 
 def expiry_text(expiry: Expiry) -> str:
     """When a snapshot expired, by whom and why, as the end of a sentence."""
-    return f"expired at {iso(expiry.at)} by {expiry.actor}: {expiry.reason}"
+    return f"expired at {utc_text(expiry.at)} by {expiry.actor}: {expiry.reason}"
 
 
 def snapshot_of(row: Row[Any]) -> Snapshot:

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Table, delete, func, insert, select, text
 
 from raie.registry import audit
 from raie.registry.canonical import canonical_json, parse_json
-from raie.registry.db.engine import chunked, reading
+from raie.registry.db.engine import reading
 from raie.registry.db.tables import (
     SCHEMA_REVISION,
     blobs,
@@ -33,6 +33,7 @@ from raie.registry.db.tables import (
 )
 from raie.registry.errors import BlobMissing, InvalidValue
 from raie.registry.ownership.identity import current
+from raie.registry.progress import OnProgress, ignore_progress
 from raie.registry.registry import Registry
 from raie.registry.states import BlobState, EditState
 from raie.registry.store.local import LocalStore
@@ -73,13 +74,21 @@ class Backup:
         return sum(size for _, size in self.blobs)
 
 
-def make(registry: Registry, folder: Path, fill: Fill, *, with_blobs: bool = False) -> Backup:
+def make(
+    registry: Registry,
+    folder: Path,
+    fill: Fill,
+    *,
+    with_blobs: bool = False,
+    progress: OnProgress = ignore_progress,
+) -> Backup:
     """Makes a backup in a folder that is not there yet; other commands may go on writing meanwhile.
 
     Args:
         folder: where it should be; its parent exists.
         fill: `raie.migrations.filling.fill`.
         with_blobs: copy the blobs too, each one verified.
+        progress: called as blobs are copied.
     Returns: what its manifest says.
     Raises: InvalidValue for a folder that is there, BlobMissing and BlobCorrupt with with_blobs, StoreUnreachable,
         DatabaseUnreachable, OSError. Nothing is left behind then.
@@ -89,7 +98,7 @@ def make(registry: Registry, folder: Path, fill: Fill, *, with_blobs: bool = Fal
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     partial.mkdir(mode=0o700)
     try:
-        backup = _written(registry, partial, fill, with_blobs)
+        backup = _written(registry, partial, fill, with_blobs, progress)
         _sync(partial)
         os.rename(partial, folder)
         _sync(folder.parent)
@@ -107,13 +116,13 @@ def _require_free(folder: Path) -> None:
         raise InvalidValue(f"Expected a folder without ?, # and % in its path, found {folder}; name another")
 
 
-def _written(registry: Registry, folder: Path, fill: Fill, with_blobs: bool) -> Backup:
+def _written(registry: Registry, folder: Path, fill: Fill, with_blobs: bool, progress: OnProgress) -> Backup:
     with reading(registry.engine) as source:
         name = current(source).registry
         head, needed = audit.chain_head(source), _needed(source)
         fill(f"sqlite:///{folder / DATABASE}", lambda target: copy_rows(source, target))
     if with_blobs:
-        _copy_blobs(registry, folder / BLOBS, needed)
+        _copy_blobs(registry, folder / BLOBS, needed, progress)
     size = (folder / DATABASE).stat().st_size
     sha256 = file_sha256(folder / DATABASE)
     _sync(folder / DATABASE)
@@ -205,15 +214,17 @@ def _needed(connection: Connection) -> tuple[tuple[Digest, int], ...]:
     )
 
 
-def _copy_blobs(registry: Registry, folder: Path, needed: tuple[tuple[Digest, int], ...]) -> None:
+def _copy_blobs(
+    registry: Registry, folder: Path, needed: tuple[tuple[Digest, int], ...], progress: OnProgress
+) -> None:
     copies = LocalStore(folder)
     folder.mkdir()
-    for batch in chunked(list(needed)):
-        for digest, _ in batch:
-            try:
-                copies.put(registry.store.get(digest))
-            except BlobMissing as lost:
-                raise BlobMissing(f"{lost}; if a gc took it just now, make the backup again", digest) from lost
+    for done, (digest, _) in enumerate(needed):
+        progress("copying blobs", done, len(needed))
+        try:
+            copies.put(registry.store.get(digest))
+        except BlobMissing as lost:
+            raise BlobMissing(f"{lost}; if a gc took it just now, make the backup again", digest) from lost
 
 
 def file_sha256(path: Path) -> str:

@@ -7,7 +7,7 @@ of before was there no time in between at which the store was allowed to lack it
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
@@ -16,6 +16,7 @@ from raie.registry.db.engine import chunked, reading
 from raie.registry.db.tables import blobs
 from raie.registry.errors import BlobCorrupt, BlobMissing, StoreUnreachable
 from raie.registry.failpoints import failpoint
+from raie.registry.progress import OnProgress, ignore_progress
 from raie.registry.registry import Registry
 from raie.registry.states import BlobState
 from raie.registry.store.base import ArtifactStore
@@ -56,14 +57,16 @@ def blob_rows(connection: Connection, among: Collection[str] | None = None) -> d
     return by_digest
 
 
-def read_back(registry: Registry, wanted: Mapping[str, BlobRow | None]) -> ReadBack:
+def read_back(
+    registry: Registry, wanted: Mapping[str, BlobRow | None], progress: OnProgress = ignore_progress
+) -> ReadBack:
     """Reads blobs piece by piece, and goes on after each that cannot be read.
 
     wanted: digest -> its row where it must be there; None for one that has none, although a snapshot names it.
     Raises StoreUnreachable where the store answers for no blob at all, and DatabaseUnreachable.
     """
     sizes, known, wrong = dict[str, int](), dict(wanted), dict[str, Exception]()
-    failed = _read(registry.store, wanted, sizes)
+    failed = _read(registry.store, wanted, sizes, progress)
     failpoint("verify.read")
     for attempt in range(_ATTEMPTS):
         if not failed:
@@ -85,10 +88,16 @@ def read_back(registry: Registry, wanted: Mapping[str, BlobRow | None]) -> ReadB
     return ReadBack(len(sizes), sum(sizes.values()), damaged, unreadable)
 
 
-def _read(store: ArtifactStore, digests: Iterable[str], sizes: dict[str, int]) -> dict[str, Exception]:
+def _read(
+    store: ArtifactStore,
+    digests: Collection[str],
+    sizes: dict[str, int],
+    progress: OnProgress = ignore_progress,
+) -> dict[str, Exception]:
     """Reads blobs, adds the size in bytes of each to `sizes`, and returns why others could not be read."""
     failed: dict[str, Exception] = {}
-    for digest in sorted(digests):
+    for done, digest in enumerate(sorted(digests)):
+        progress("reading blobs back", done, len(digests))
         try:
             sizes[digest] = store.check(Digest(digest))
         except (BlobMissing, BlobCorrupt) as error:

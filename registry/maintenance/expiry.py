@@ -39,7 +39,7 @@ from raie.registry.errors import InvalidValue
 from raie.registry.failpoints import failpoint
 from raie.registry.registry import Registry
 from raie.registry.states import AuditAction, EditState
-from raie.registry.times import iso
+from raie.registry.times import utc_text
 from raie.registry.values import Digest
 
 __all__ = ["ExpiryReport", "Rule", "Verdict", "expire"]
@@ -170,7 +170,7 @@ def _line(connection: Connection, model: str, rule: Rule, since: float) -> Itera
         if row.depth < rule.keep_last:
             yield row.id, f"among the last {rule.keep_last}" if row.depth else "the head"
         if row.left_at is not None and row.left_at >= since:
-            yield row.id, f"the head until {iso(row.left_at)}"
+            yield row.id, f"the head until {utc_text(row.left_at)}"
 
 
 def _in_use(connection: Connection, model: str, rule: Rule, since: float) -> dict[str, list[str]]:
@@ -195,7 +195,7 @@ def _pointed(connection: Connection, model: str, rule: Rule, since: float) -> It
     wanted = or_(before.c.place <= rule.keep_last, before.c.left_at >= since)
     query = select(before).where(before.c.left_at.is_not(None), wanted).order_by(before.c.alias, before.c.place)
     for row in connection.execute(query):
-        yield row.target, f"alias {row.alias} pointed at it until {iso(row.left_at)}"
+        yield row.target, f"alias {row.alias} pointed at it until {utc_text(row.left_at)}"
 
 
 def _newest_first(function: FunctionElement[Any]) -> Over[Any]:

@@ -27,6 +27,7 @@ from raie.registry.maintenance import checkpoints, fsck, trust_rows
 from raie.registry.maintenance.backup import BLOBS, DATABASE, Backup, Fill, copy_rows, file_sha256, read_manifest
 from raie.registry.maintenance.record_check import Chain
 from raie.registry.ownership.identity import current, scope_of
+from raie.registry.progress import OnProgress, ignore_progress
 from raie.registry.registry import Registry
 from raie.registry.states import AuditAction
 from raie.registry.store.base import ArtifactStore
@@ -52,7 +53,14 @@ class Restored:
 
 
 def restore(
-    folder: Path, database_url: str, store_url: str, fill: Fill, *, author: Author, replace: bool = False
+    folder: Path,
+    database_url: str,
+    store_url: str,
+    fill: Fill,
+    *,
+    author: Author,
+    replace: bool = False,
+    progress: OnProgress = ignore_progress,
 ) -> Restored:
     """Brings a backup back into a database that is not there or holds no model; the audit records it.
 
@@ -63,6 +71,7 @@ def restore(
         fill: `raie.migrations.filling.fill`.
         author: who does it.
         replace: also into an SQLite file that holds models; that one is kept beside it.
+        progress: called as the store's blobs are looked up, and as the backup's are copied there.
     Returns: what was brought back, and what is lost. Where another database owns the registry's part of the store, the
         restored one can be read, and not written before `takeover.move` or `takeover.fork`.
     Raises: InvalidValue for a backup that is none or was changed, or a database that is there; SchemaMismatch for a
@@ -78,7 +87,7 @@ def restore(
     with _checked_copy(folder, backup) as source:
         store = _part_of(open_store(store_url), source)
         lost = _check(source, backup, store)
-        put = _complete(backup, folder, store)
+        put = _complete(backup, folder, store, progress)
         gone = _unneeded_and_gone(source, backup, store)
 
         def copy(connection: Connection) -> None:
@@ -167,9 +176,12 @@ def _is_to_be_made(backup: Backup, store: ArtifactStore) -> bool:
     return backup.with_blobs or store.top.is_dir()
 
 
-def _complete(backup: Backup, folder: Path, store: ArtifactStore) -> int:
+def _complete(backup: Backup, folder: Path, store: ArtifactStore, progress: OnProgress) -> int:
     """Gives the store the blobs that it lacks and the backup has; raises BlobMissing for others."""
-    lacking = [digest for digest, _ in backup.blobs if not store.exists(digest)]
+    lacking = []
+    for done, (digest, _) in enumerate(backup.blobs):
+        progress("looking for blobs", done, len(backup.blobs))
+        lacking += [] if store.exists(digest) else [digest]
     copies = LocalStore(folder / BLOBS) if backup.with_blobs else None
     if lacking and copies is None:
         raise BlobMissing(
@@ -182,7 +194,8 @@ def _complete(backup: Backup, folder: Path, store: ArtifactStore) -> int:
     for digest in lacking:
         # Every one is looked at before the first is put.
         copies.get(digest)
-    for digest in lacking:
+    for done, digest in enumerate(lacking):
+        progress("copying blobs", done, len(lacking))
         store.put(copies.get(digest))
     return len(lacking)
 

@@ -8,7 +8,6 @@ after it, the next one finishes what is left.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
@@ -23,15 +22,14 @@ from raie.registry.errors import BlobCorrupt, BlobMissing, InvalidValue, NotOwne
 from raie.registry.maintenance.checkpoints import publish
 from raie.registry.ownership import identity, marker, standing
 from raie.registry.ownership.reachable import require_store
+from raie.registry.progress import OnProgress, ignore_progress
 from raie.registry.registry import Registry
 from raie.registry.states import BlobState
 from raie.registry.store.base import ArtifactStore
 from raie.registry.values import Digest
 
-__all__ = ["Moved", "Report", "fork", "move", "separate"]
+__all__ = ["Moved", "fork", "move", "separate"]
 
-Report = Callable[[str, int, int], None]
-"""Is called with a stage, how much of it is done, and how much there is."""
 _b = blobs.c
 
 
@@ -44,7 +42,7 @@ class Moved:
     copied: int = 0
 
 
-def fork(registry: Registry, *, author: Author, report: Report | None = None) -> Moved:
+def fork(registry: Registry, *, author: Author, progress: OnProgress = ignore_progress) -> Moved:
     """Makes a copy of a database a registry of its own: a new id, the next epoch, and its own part of the store.
 
     Every blob that a kept snapshot needs is copied there and read back first. Raises InvalidValue for a database that
@@ -59,10 +57,10 @@ def fork(registry: Registry, *, author: Author, report: Report | None = None) ->
             "copy the database first, and fork the copy"
         )
     new = _new_id(registry, state.epoch)
-    return _relocate(registry, state.epoch, new, author, report)
+    return _relocate(registry, state.epoch, new, author, progress)
 
 
-def separate(registry: Registry, *, author: Author, report: Report | None = None) -> Moved | None:
+def separate(registry: Registry, *, author: Author, progress: OnProgress = ignore_progress) -> Moved | None:
     """Gives a registry in the store's root a part of its own; None where it has one already.
 
     Its blobs and its kept chain heads are copied there and read back; in the root stays a record that it has left, and
@@ -74,7 +72,7 @@ def separate(registry: Registry, *, author: Author, report: Report | None = None
         raise NotOwner(why)
     moved = None
     if not state.epoch.prefix:
-        moved = _relocate(registry, state.epoch, state.epoch.registry, author, report)
+        moved = _relocate(registry, state.epoch, state.epoch.registry, author, progress)
     _leave_root(registry, state.epoch)
     return moved
 
@@ -128,7 +126,7 @@ def _new_id(registry: Registry, epoch: identity.Epoch) -> str:
     raise AssertionError("counting ends never")
 
 
-def _relocate(registry: Registry, epoch: identity.Epoch, new: str, author: Author, report: Report | None) -> Moved:
+def _relocate(registry: Registry, epoch: identity.Epoch, new: str, author: Author, progress: OnProgress) -> Moved:
     """Copies what the registry needs to registries/<new>, and switches to it."""
     require_store(registry.engine, registry.store)
     target = registry.store.within(f"registries/{new}")
@@ -139,7 +137,7 @@ def _relocate(registry: Registry, epoch: identity.Epoch, new: str, author: Autho
     copied, lost = set[Digest](), dict[Digest, BlobMissing | BlobCorrupt]()
     begun: identity.Epoch | None = None
     while begun is None:
-        _copy_blobs(registry, target, copied, lost, report)
+        _copy_blobs(registry, target, copied, lost, progress)
         step = partial(_switch, before=epoch, after=after, copied=copied, lost=set(lost), author=author)
         begun = write(registry.engine, step)
     opened = replace(registry, store=target, checked={})
@@ -163,7 +161,7 @@ def _copy_blobs(
     target: ArtifactStore,
     copied: set[Digest],
     lost: dict[Digest, BlobMissing | BlobCorrupt],
-    report: Report | None,
+    progress: OnProgress,
 ) -> None:
     """Copies every live blob that is not there yet; raises where one is lost that a kept snapshot needs."""
     with reading(registry.engine) as connection:
@@ -171,8 +169,7 @@ def _copy_blobs(
         named = set(connection.execute(select(snapshot_blobs.c.digest)).scalars())
     wanted, there = sorted(live - copied - lost.keys()), {blob.digest for blob in target.iterate()}
     for done, digest in enumerate(wanted):
-        if report is not None:
-            report("copying blobs", done, len(wanted))
+        progress("copying blobs", done, len(wanted))
         try:
             if digest not in there or not _whole(target, digest):
                 target.put(registry.store.get(digest))

@@ -34,6 +34,7 @@ from raie.registry.maintenance.record_check import Chain
 from raie.registry.ownership import standing as ownership
 from raie.registry.ownership.identity import require_scope
 from raie.registry.ownership.reachable import require_store
+from raie.registry.progress import OnProgress, ignore_progress
 from raie.registry.registry import Registry
 from raie.registry.states import AuditAction, BlobState, EditState
 from raie.registry.values import Digest
@@ -130,12 +131,18 @@ class GcReport:
         return sum(blob.size for blob in self.removed)
 
 
-def verify(registry: Registry, *, checkpoints: Iterable[audit.Checkpoint] = ()) -> VerifyReport:
+def verify(
+    registry: Registry,
+    *,
+    checkpoints: Iterable[audit.Checkpoint] = (),
+    progress: OnProgress = ignore_progress,
+) -> VerifyReport:
     """Reads every blob back, checks every reference and signature, and recomputes the audit chain.
 
     Args:
         registry: that is checked.
         checkpoints: earlier chain heads that the chain must hold, beside those in the store.
+        progress: called as blobs are read back.
 
     Returns:
         What was read and what is wrong; `ok` where nothing is.
@@ -153,7 +160,7 @@ def verify(registry: Registry, *, checkpoints: Iterable[audit.Checkpoint] = ()) 
         rows = blob_rows(connection)
     failpoint("verify.viewed")
     live = {digest for digest, row in rows.items() if row.state == BlobState.LIVE}
-    read = read_back(registry, {digest: rows.get(digest) for digest in checked.named | live})
+    read = read_back(registry, {digest: rows.get(digest) for digest in checked.named | live}, progress)
     not_live = sorted(checked.named - live)
     problems = (*checked.problems, *(f"blob {digest} is named by a snapshot but not live" for digest in not_live))
     affected = _affected(registry, [*read.damaged, *read.unreadable])
@@ -204,6 +211,7 @@ def gc(
     grace_s: float = GRACE_S,
     dry_run: bool = False,
     orphans: bool = False,
+    progress: OnProgress = ignore_progress,
 ) -> GcReport:
     """Removes blobs that nothing needs and what interrupted uploads left.
 
@@ -213,6 +221,7 @@ def gc(
         grace_s: seconds for which a blob is kept after it was put.
         dry_run: only report.
         orphans: also remove old objects that the database does not know.
+        progress: called as blobs are deleted.
 
     Returns:
         What was removed, and what is kept and why.
@@ -242,7 +251,7 @@ def gc(
         )
         marked = write(registry.engine, mark)
         failpoint("gc.mark_committed")
-        doomed = [blob for batch in chunked(marked, _AT_ONCE) for blob in _remove(registry, batch)]
+        doomed = _removed(registry, marked, progress)
         incomplete_uploads, problem = _incomplete_uploads(registry, before, dry_run=False)
         failpoint("gc.leftovers_discarded")
     names = tuple(blob.digest for blob in unknown)
@@ -339,6 +348,14 @@ def _mark(
         audit.append(connection, author=author, action=AuditAction.GC, subject=subject)
         failpoint("gc.audited")
     return marked
+
+
+def _removed(registry: Registry, marked: list[Collected], progress: OnProgress) -> list[Collected]:
+    removed: list[Collected] = []
+    for number, batch in enumerate(chunked(marked, _AT_ONCE)):
+        progress("deleting blobs", number * _AT_ONCE, len(marked))
+        removed += _remove(registry, batch)
+    return removed
 
 
 def _remove(registry: Registry, batch: list[Collected]) -> list[Collected]:

@@ -13,7 +13,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from raie.registry.states import RegionAction
-from raie.registry.times import iso
+from raie.registry.times import utc_text
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -64,7 +64,7 @@ def _template() -> Template:
     from jinja2 import Environment, StrictUndefined
 
     pages = Environment(autoescape=True, trim_blocks=True, undefined=StrictUndefined)
-    pages.filters |= {"degrees": _degrees, "hue": _hue, "iso": iso}
+    pages.filters |= {"degrees": _degrees, "hue": _hue, "utc_text": utc_text}
     return pages.from_string(files(__package__).joinpath("lineage_page.html").read_text(encoding="utf-8"))
 
 

@@ -25,7 +25,7 @@ from raie.registry.mlflow.text import (
     cut_markdown,
     markdown,
 )
-from raie.registry.times import iso
+from raie.registry.times import utc_text
 
 __all__ = [
     "REASON_FILE",
@@ -161,7 +161,7 @@ def alias_tag(alias: str) -> str:
 
 def alias_note(payload: Payload, file: str | None = None) -> str:
     """That tag's value; file: the artifact that holds the whole where it is cut, None for the whole as it is."""
-    note = f"{payload['actor']} at {iso(payload['at'])}: {payload.get('reason') or 'no reason given'}"
+    note = f"{payload['actor']} at {utc_text(payload['at'])}: {payload.get('reason') or 'no reason given'}"
     return (
         note
         if file is None

@@ -39,14 +39,15 @@ from raie.registry.mlflow.payload import Payload, millis
 from raie.registry.mlflow.upserts import ModelUpserts, dataset, folder_of, log, region_parts
 from raie.registry.outbox import Progress, clean_errors, drain, outbox_status, requeue
 from raie.registry.outbox_records import ALIAS_MOVED, SNAPSHOT_COMMITTED, OutboxEvent, OutboxStatus, SyncReport
-from raie.registry.times import iso
+from raie.registry.times import utc_text
 from raie.registry.values import Content
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from sqlalchemy import Engine
 
-    from raie.registry.registry import Registry
+from raie.registry.progress import OnProgress, ignore_progress
+from raie.registry.registry import Registry
 
 __all__ = ["MlflowPublisher", "status", "sync"]
 
@@ -54,7 +55,14 @@ _LASTING_ATTEMPTS = 5
 """An event that failed so often without an outage will fail again."""
 
 
-def sync(registry: Registry, tracking_uri: str, model_code: str, *, again: bool = False) -> SyncReport:
+def sync(
+    registry: Registry,
+    tracking_uri: str,
+    model_code: str,
+    *,
+    again: bool = False,
+    progress: OnProgress = ignore_progress,
+) -> SyncReport:
     """Publishes the pending events to MLflow, and puts back the aliases that it shows elsewhere than the registry.
 
     With nothing to do MLflow is not even imported.
@@ -64,6 +72,7 @@ def sync(registry: Registry, tracking_uri: str, model_code: str, *, again: bool 
         tracking_uri: MLflow's.
         model_code: the Python of a published model, which loads its snapshot from a registry.
         again: publish the whole history once more, which adds only what MLflow does not have.
+        progress: called as events are published.
 
     Returns: what was done.
     Raises: InvalidValue for a URI that is none, DatabaseUnreachable where the registry's database is, and NotOwner for
@@ -74,7 +83,7 @@ def sync(registry: Registry, tracking_uri: str, model_code: str, *, again: bool 
     clean_errors(registry.engine, publisher.hide)
     if again:
         requeue(registry.engine)
-    report = drain(registry.engine, publisher, hide=publisher.hide, is_lasting=_is_lasting)
+    report = drain(registry.engine, publisher, hide=publisher.hide, is_lasting=_is_lasting, on_progress=progress)
     if report.stopped is not None:
         return report
     try:
@@ -293,7 +302,7 @@ class _Work:
     def snapshot_files(self, model: str) -> None:
         """Uploads the snapshot's model: code and digests, no weights."""
         edit = self.payload["edit"]
-        at = iso(edit.get("closed_at") or edit["created_at"])
+        at = utc_text(edit.get("closed_at") or edit["created_at"])
         files = model_files(
             self.upserts.model, self.payload["snapshot"], model, self.edit_run, at, self.model_code
         )

@@ -7,10 +7,8 @@ import pytest
 from raie.workspace_file import find
 from tests.cli import history
 from tests.cli.conftest import Raie
-from tests.conftest import EVERYWHERE
 
 
-@EVERYWHERE
 def test_the_commands_work_on_every_database_and_store(
     raie: Raie, database_url: str, store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,7 +26,6 @@ from raie.errors import UsageError
 from raie.migrations import upgrade
 from raie.registry import Author, CommitConflict, LeaseLost, Registry, Snapshot, lineage
 from raie.registry.maintenance.verify import verify
-from tests.conftest import EVERYWHERE
 from tests.raie_engine.world import ROOT, SMALL_LOG, in_another_process, small_settings
 
 MODEL = "recsys"
@@ -161,7 +160,6 @@ print(hashlib.sha256(view.router.scores(view.holdout).numpy().tobytes()).hexdige
 """
 
 
-@EVERYWHERE
 def test_set_up_edit_roll_back_and_promote_on_every_database_and_store(
     database_url: str, store_url: str, log: Path, tmp_path: Path, done: tuple[Ground, list[Snapshot]]
 ) -> None:

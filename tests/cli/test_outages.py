@@ -58,7 +58,7 @@ def test_commands_while_s3_is_in_trouble(
     where = urlsplit(os.environ["AWS_ENDPOINT_URL"])
     with Proxy((str(where.hostname), int(where.port or 0))) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.port}")
-        assert raie("init", "--store", f"{s3_url}?timeout=2").code == 0
+        assert raie("init", "--store", f"{s3_url}?timeout=1").code == 0
         make_history(find().registry())
         check(raie, proxy, FAULTS[fault], [LOOK, PROMOTE, ROLL_BACK])
 

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from sqlalchemy import make_url
 
 from raie.actor import actor
-from raie.cli.ui.records import leaves
 from raie.configuration.database_url import without_password
 from raie.configuration.settings import Origin, Setting, from_options
 from raie.engine.config import EngineConfig, to_mapping
 from raie.errors import UsageError, WorkspaceError
+from raie.lines import leaves
 from raie.registry.mlflow.client import checked_uri
 from raie.workspace_file import all_settings, draft, find, read
 from tests.cli.conftest import Raie

@@ -17,7 +17,7 @@ from raie.registry import LocalStore, Registry, open_store
 from raie.registry.db.engine import reading
 from raie.registry.ownership.identity import current
 from raie.registry.ownership.standing import claim
-from tests.conftest import S3_NAME, run_sql
+from tests.conftest import S3_NAME, make_database, run_sql
 from tests.outages.outage import ORPHAN, WORKS, Work
 from tests.outages.report import Report
 from tests.registry.building import World
@@ -96,7 +96,7 @@ def s3_registry(made: Path, scratch: Path, s3_client: Any, s3_folder: Path, s3_u
 def postgres_made(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """A database of PostgreSQL with a model, to be copied, and the store that belongs to it."""
     name, store = "outages", tmp_path_factory.mktemp("outages") / STORE
-    run_sql(postgres_server, f"CREATE DATABASE {name}")
+    make_database(postgres_server, name)
     url = _named(postgres_server, name)
     migrations.upgrade(url)
     World(Registry.open(url, str(store))).setup()
@@ -108,7 +108,7 @@ def postgres_registry(postgres_server: str, postgres_made: tuple[str, Path], scr
     """A copy of that registry."""
     template, store = postgres_made
     copy = f"copy_{scratch.name.replace('-', '_')}"
-    run_sql(postgres_server, f"CREATE DATABASE {copy} TEMPLATE {template}")
+    make_database(postgres_server, copy, template)
     shutil.copytree(store, scratch / STORE)
     yield Registry.open(_named(postgres_server, copy), str(scratch / STORE))
     run_sql(postgres_server, f"DROP DATABASE {copy} WITH (FORCE)")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -83,3 +85,26 @@ def test_a_key_counts_from_the_moment_it_is_trusted_to_the_moment_it_is_revoked(
     assert trust.sign(workspace, "head", pair.private, lambda what: "a passphrase").trusted_as == "release"
     assert trust.revoke_key(workspace, "release", reason="lost").key == pair.key
     assert [(event.name, event.trusted) for event in trust.keys(workspace)] == [("release", False)]
+
+
+def test_what_reads_or_writes_blobs_reports_each_stage_with_its_total(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    def stages(work: Callable[..., object]) -> dict[str, int]:
+        """The stages that were reported, and the total of each, which no report exceeds."""
+        reported: list[tuple[str, int, int]] = []
+        work(progress=lambda *step: reported.append(step))
+        assert all(0 <= done < total for _, done, total in reported)
+        return {stage: total for stage, _, total in reported}
+
+    upkeep.claim(workspace)  # the fixture is a copy, store and all
+    count = upkeep.verify(workspace).blobs
+    assert stages(workspace.verify) == {"reading blobs back": count}
+    needed = len(upkeep.backup(workspace, tmp_path / "monday").blobs)
+    backup = partial(upkeep.backup, workspace, tmp_path / "tuesday", blobs=True)
+    assert stages(backup) == {"copying blobs": needed}
+    again = replace(workspace, database=f"sqlite:///{tmp_path / 'again.db'}", store=str(tmp_path / "again"))
+    restore = partial(upkeep.restore, again, tmp_path / "tuesday")
+    assert stages(restore) == {"looking for blobs": needed, "copying blobs": needed}
+    workspace.registry().put_all([b"nobody's", b"nobody's either"])
+    assert stages(partial(upkeep.gc, workspace, grace_s=0.0)) == {"deleting blobs": 2}

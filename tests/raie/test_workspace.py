@@ -177,6 +177,17 @@ def test_arguments_that_contradict_each_other_are_refused(shop: Workspace) -> No
         shop.record_evaluation(shop.evaluate("log.csv", ref="edit:1"))
 
 
+def test_windows_are_counted_as_they_are_scored(shop: Workspace) -> None:
+    steps: list[tuple[str, int, int]] = []
+    measured = shop.evaluate("log.csv", ref="edit:1", progress=lambda *step: steps.append(step))
+    windows = measured.new_windows + measured.setup_windows
+    assert {(stage, total) for stage, _, total in steps} == {("scoring windows", len(measured.models) * windows)}
+    steps.clear()
+    drift = shop.drift("log.csv", ref="edit:1", progress=lambda *step: steps.append(step))
+    total = drift.report.before + drift.report.now
+    assert steps[-1] == ("scoring windows", total, total)
+
+
 # --- The house
 
 

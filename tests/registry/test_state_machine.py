@@ -372,12 +372,12 @@ def run_machine(ground: Ground, how: settings) -> None:
 
 @pytest.mark.parametrize("ground", ["sqlite-folder"], indirect=True)
 def test_the_registry_does_what_a_dictionary_does(ground: Ground) -> None:
-    run_machine(ground, settings(FEW, max_examples=8, stateful_step_count=20))
+    run_machine(ground, settings(FEW, max_examples=4, stateful_step_count=20))
 
 
 @pytest.mark.parametrize("ground", ["postgresql-folder"], indirect=True)
 def test_the_registry_does_what_a_dictionary_does_on_postgresql(ground: Ground) -> None:
-    run_machine(ground, settings(FEW, max_examples=4, stateful_step_count=15))
+    run_machine(ground, settings(FEW, max_examples=2, stateful_step_count=15))
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from raie.cli.ui.records import degrees, snapshot_json
 from raie.cli.ui.reports import report_lines
 from raie.cli.ui.workspace_option import in_workspace
 from raie.lines import known_line
+from raie.registry.states import RegionAction
 from raie.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def _planned(
     workspace: Workspace, log: str, until: str | None, seed: int | None, options: Mapping[str, Any]
 ) -> PlannedEdit:
     """The plan; and on stderr how the log was read, and which options of raie.toml this model does not have."""
-    from raie.cli.ui.pinned_options import contradictions
+    from raie.edits.pinned_options import contradictions
 
     planned = workspace.plan(log, until=until, seed=seed, **options)
     say_notes(planned.notes)
@@ -132,7 +133,11 @@ def _plan_json(planned: PlannedEdit) -> dict[str, Any]:
     }
 
 
-_COLOURS = {"update": "cyan", "expand": "yellow", "add": "green"}
+_COLOURS: Mapping[str, str] = {
+    RegionAction.UPDATE: "cyan",
+    RegionAction.EXPAND: "yellow",
+    RegionAction.ADD: "green",
+}
 
 
 def plan_lines(planned: PlannedEdit, estimated_seconds: float) -> list[str]:
@@ -166,18 +171,17 @@ def plan_lines(planned: PlannedEdit, estimated_seconds: float) -> list[str]:
 def _region_lines(regions: Sequence[RegionPlan]) -> list[str]:
     rows = []
     for region in regions:
-        touched = region.action != "untouched"
         before = "-" if region.radius_before is None else degrees(region.radius_before)
         rows.append(
             (
                 region.region,
-                accent(region.action, _COLOURS[region.action]) if touched else faint("untouched"),
+                accent(region.action, _COLOURS[region.action]) if region.touched else faint(region.action),
                 f"{region.update:,}",
                 f"{region.expand:,}",
                 f"{region.add:,}",
-                degrees(region.centre_shift) if touched and region.radius_before is not None else "-",
-                f"{before} → {degrees(region.radius_after)}" if touched else before,
-                f"region {region.starts_from}" if region.action == "add" else "",
+                degrees(region.centre_shift) if region.touched and region.radius_before is not None else "-",
+                f"{before} → {degrees(region.radius_after)}" if region.touched else before,
+                f"region {region.starts_from}" if region.action == RegionAction.ADD else "",
             )
         )
     headers = ("region", "operation", "update", "expand", "add", "centre moves", "radius", "starts from")

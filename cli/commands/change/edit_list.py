@@ -24,6 +24,7 @@ from raie.cli.ui.records import (
 from raie.cli.ui.reports import report_lines
 from raie.cli.ui.workspace_option import in_workspace
 from raie.newest import newest
+from raie.registry.states import EditState
 from raie.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def _open_edits(edits: Sequence[Edit]) -> list[str]:
         lease = "-" if edit.lease_expires_at is None else when(edit.lease_expires_at)
         about = [edit.number, state_word(edit.state), edit.kind, short(edit.base), when(edit.created_at), lease]
         rows.append([*about, process, one_line(host), one_line(edit.actor), one_line(edit.reason)])
-    left = [edit.number for edit in edits if edit.state == "abandoned"]
+    left = [edit.number for edit in edits if edit.state == EditState.ABANDONED]
     ways = [f"edit {n} is abandoned: raie edit resume {n}, or raie edit abort {n}" for n in left]
     return [*table(headers, rows, right=[0, 6]), *ways]
 
@@ -97,7 +98,7 @@ def _lease_owner(edit: Edit) -> tuple[str, str]:
 
 def _row(edit: Edit) -> list[object]:
     moved = step(edit.base, edit.result)
-    why = edit.close_reason if edit.state == "aborted" else edit.reason
+    why = edit.close_reason if edit.state == EditState.ABORTED else edit.reason
     return [
         edit.number,
         state_word(edit.state),

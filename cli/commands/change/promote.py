@@ -16,7 +16,8 @@ from raie.cli.ui.workspace_option import in_workspace
 from raie.workspace import Workspace
 
 if TYPE_CHECKING:
-    from raie.promotion import AliasTarget, AliasTimeline, Promotion, Rollback
+    from raie.alias_target import AliasTarget
+    from raie.promotion import AliasTimeline, Promotion, Rollback
 
 __all__ = ["alias_history", "list_aliases", "promote", "rollback"]
 

@@ -9,6 +9,7 @@ import click
 
 from raie.cli.ui.confirm import ask, yes_option
 from raie.cli.ui.output import Output, accent, faint, json_option, one_line, size, times
+from raie.cli.ui.progress import patient_bars
 from raie.cli.ui.workspace_option import in_workspace
 from raie.workspace import Workspace
 from raie.workspace_file import find
@@ -41,7 +42,8 @@ def backup(workspace: Workspace, folder: Path, blobs: bool, output: Output) -> N
     """
     from raie import upkeep
 
-    made = upkeep.backup(workspace, folder, blobs=blobs)
+    with patient_bars() as progress:
+        made = upkeep.backup(workspace, folder, blobs=blobs, progress=progress)
     output.show({"folder": str(folder)} | _json(made), lambda: _backup_lines(str(folder), made))
 
 
@@ -99,7 +101,8 @@ def restore(start: Path | None, folder: Path, to: Path | None, replace: bool, ye
     workspace = find(to or start)
     if replace:
         ask("Replace the registry of this workspace by the backup?", yes=yes)
-    done = upkeep.restore(workspace, folder, replace=replace)
+    with patient_bars() as progress:
+        done = upkeep.restore(workspace, folder, replace=replace, progress=progress)
     restored = done.restored
     value = _json(restored.backup) | {
         "blobs_put": restored.blobs_put,

@@ -10,6 +10,7 @@ import click
 
 from raie.cli.errors import REFUSED, UNREACHABLE
 from raie.cli.ui.output import Output, faint, json_option, one_line, say, short, times, when
+from raie.cli.ui.progress import patient_bars
 from raie.cli.ui.workspace_option import in_workspace
 from raie.workspace import Workspace
 
@@ -40,7 +41,8 @@ def sync(workspace: Workspace, again: bool, output: Output) -> None:
     """
     from raie import tracking
 
-    done = tracking.sync(workspace, again=again)
+    with patient_bars() as progress:
+        done = tracking.sync(workspace, again=again, progress=progress)
     output.show(asdict(done.report) | {"tracking_uri": done.tracking_uri}, lambda: _sync_lines(done.report))
     if done.report.stopped is not None:
         raise click.exceptions.Exit(UNREACHABLE)

@@ -89,8 +89,8 @@ def fork(workspace: Workspace, reason: str, yes: bool) -> None:
 
     workspace.registry()  # one that cannot be opened is refused before anybody is asked
     ask("Copy the blobs that this database needs, and make it a registry of its own?", yes=yes)
-    with progress_bars() as report:
-        done = upkeep.fork(workspace, reason, report=report)
+    with progress_bars() as progress:
+        done = upkeep.fork(workspace, reason, progress=progress)
     say(
         f"registry {done.epoch.registry} begins, epoch {done.epoch.number}: {done.copied} blobs in {done.epoch.prefix}"
     )
@@ -142,8 +142,8 @@ def separate(workspace: Workspace, reason: str, yes: bool) -> None:
 
     workspace.registry()  # one that cannot be opened is refused before anybody is asked
     ask("Copy this registry's blobs to a part of the store of its own, and use that from now on?", yes=yes)
-    with progress_bars() as report:
-        done = upkeep.separate(workspace, reason, report=report)
+    with progress_bars() as progress:
+        done = upkeep.separate(workspace, reason, progress=progress)
     if done is None:
         say("this registry has a part of the store of its own already")
     else:

@@ -11,6 +11,7 @@ from raie.cli.commands.keep.audit import checkpoint_option
 from raie.cli.errors import INTEGRITY, UNREACHABLE
 from raie.cli.ui.confirm import ask, yes_option
 from raie.cli.ui.output import Output, accent, faint, json_option, one_line, say, short, size, table
+from raie.cli.ui.progress import patient_bars
 from raie.cli.ui.renamed_options import renamed_option
 from raie.cli.ui.workspace_option import in_workspace
 from raie.workspace import Workspace
@@ -95,7 +96,8 @@ def verify(workspace: Workspace, checkpoint: str | None, output: Output) -> None
     """
     from raie import upkeep
 
-    report = upkeep.verify(workspace, checkpoint=checkpoint)
+    with patient_bars() as progress:
+        report = upkeep.verify(workspace, checkpoint=checkpoint, progress=progress)
     value = {
         "ok": report.ok,
         "snapshots": report.snapshots,
@@ -197,7 +199,8 @@ def gc(
         for line in _removed_lines(report):
             say(line, err=True)
         ask(f"Delete {doomed} objects for good?", yes=yes)
-        report = upkeep.gc(workspace, grace_s=grace_s, orphans=orphans, reason=reason)
+        with patient_bars() as progress:
+            report = upkeep.gc(workspace, grace_s=grace_s, orphans=orphans, reason=reason, progress=progress)
     elif not dry_run:
         publish_chain_head(workspace)  # what an earlier command could not keep
     value = {

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,7 +18,6 @@ from raie.workspace import Workspace
 
 if TYPE_CHECKING:
     from raie.engine.comparison.results import ComparisonResult
-    from raie.engine.data.readers.settings import LogSettings
 
 __all__ = ["compare"]
 
@@ -107,7 +106,7 @@ def compare(
     workers: int,
     work: Path | None,
     fresh: bool,
-    reading: LogSettings,
+    reading: Mapping[str, Any],
     output: Output,
 ) -> None:
     """Compare strategies over several edits of a log, and say which one to take.

@@ -10,6 +10,7 @@ import click
 
 from raie.cli.ui.log_options import later_log_options, log_argument, say_notes, until_option
 from raie.cli.ui.output import Output, accent, faint, json_option, short, table
+from raie.cli.ui.progress import patient_bars
 from raie.cli.ui.records import degrees
 from raie.cli.ui.workspace_option import in_workspace
 from raie.lines import known_line
@@ -47,7 +48,8 @@ def drift(
     """
     from raie.edits.workflow import plain
 
-    result = workspace.drift(log, ref=ref, until=until, reading=reading)
+    with patient_bars() as progress:
+        result = workspace.drift(log, ref=ref, until=until, reading=reading, progress=progress)
     say_notes(result.notes)
     value = {"snapshot": result.snapshot, **plain(result.report.to_mapping()), "drifted": list(result.drifted)}
     value["known"] = result.known

@@ -11,6 +11,7 @@ import click
 
 from raie.cli.ui.log_options import later_log_options, log_argument, say_notes, until_option
 from raie.cli.ui.output import Output, accent, json_option, one_line, short, table
+from raie.cli.ui.progress import patient_bars
 from raie.cli.ui.workspace_option import in_workspace
 from raie.errors import UsageError
 from raie.lines import SETUP_PART, known_line
@@ -68,9 +69,16 @@ def evaluate(
         raise UsageError(
             "expected --against REF with --record, found none: name what the alias serves, as production"
         )
-    measured = workspace.evaluate(
-        log, ref=ref, against=against, until=until, strategies=strategies, reading=reading
-    )
+    with patient_bars() as progress:
+        measured = workspace.evaluate(
+            log,
+            ref=ref,
+            against=against,
+            until=until,
+            strategies=strategies,
+            reading=reading,
+            progress=progress,
+        )
     say_notes(measured.notes)
     number = workspace.record_evaluation(measured, reason=reason) if record else None
     recorded = [] if number is None else [f"recorded as evaluation {number}, against {short(measured.against)}"]

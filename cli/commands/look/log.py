@@ -12,6 +12,7 @@ from raie.cli.ui.output import Output, accent, faint, json_option, one_line, sho
 from raie.cli.ui.records import change_json, changes_line, expiry_json, names, state_word
 from raie.cli.ui.tree import Row, graph
 from raie.cli.ui.workspace_option import in_workspace
+from raie.registry.states import EditState
 from raie.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -58,7 +59,9 @@ def _json(log: Log) -> dict[str, Any]:
 def _open_line(edit: Edit) -> str:
     """An edit that has no snapshot yet, and the way on where nobody works on it any more."""
     way = (
-        f": raie edit resume {edit.number}, or raie edit abort {edit.number}" if edit.state == "abandoned" else ""
+        f": raie edit resume {edit.number}, or raie edit abort {edit.number}"
+        if edit.state == EditState.ABANDONED
+        else ""
     )
     return f"edit {edit.number} of {one_line(edit.actor)} is {state_word(edit.state)}{way}"
 

@@ -9,11 +9,13 @@ import click
 from raie.cli.ui.output import Output, accent, faint, iso, json_option, one_line, short, times, when
 from raie.cli.ui.records import edit_json, state_word
 from raie.cli.ui.workspace_option import in_workspace
+from raie.registry.states import EditState
 from raie.workspace import Workspace
 
 if TYPE_CHECKING:
+    from raie.alias_target import AliasTarget
     from raie.registry import Edit
-    from raie.status import AliasStatus, HeadStatus, Status
+    from raie.status import HeadStatus, Status
 
 __all__ = ["status"]
 
@@ -43,7 +45,7 @@ def _json(state: Status) -> dict[str, Any]:
         "database": state.database,
         "store": state.store,
         "head": None if state.head is None else _head_json(state.head),
-        "aliases": [_alias_json(alias) for alias in state.aliases],
+        "aliases": [_alias_json(state, target) for target in state.aliases],
         "open_edits": [edit_json(edit) for edit in state.open_edits],
     }
 
@@ -61,13 +63,13 @@ def _head_json(head: HeadStatus) -> dict[str, Any]:
     }
 
 
-def _alias_json(state: AliasStatus) -> dict[str, Any]:
+def _alias_json(state: Status, target: AliasTarget) -> dict[str, Any]:
     return {
-        "alias": state.alias.name,
-        "snapshot": state.alias.snapshot,
-        "edit": state.edit,
-        "is_head": state.is_head,
-        **times(moved_at=state.alias.moved_at),
+        "alias": target.alias.name,
+        "snapshot": target.alias.snapshot,
+        "edit": target.edit,
+        "is_head": state.is_head(target),
+        **times(moved_at=target.alias.moved_at),
     }
 
 
@@ -77,7 +79,7 @@ def _lines(state: Status) -> list[str]:
         rows.append(("head", "none; `raie setup LOG` makes the first one"))
     else:
         rows += _head_rows(state.head)
-    rows += [("alias", _alias_line(alias)) for alias in state.aliases]
+    rows += [("alias", _alias_line(state, target)) for target in state.aliases]
     rows += [("open", _open_line(edit)) for edit in state.open_edits]
     return [f"{label:<8}  {text}" for label, text in rows]
 
@@ -94,13 +96,13 @@ def _head_rows(head: HeadStatus) -> list[tuple[str, str]]:
     ]
 
 
-def _alias_line(state: AliasStatus) -> str:
-    where = "the head" if state.is_head else f"edit {state.edit}"
-    since = faint(f"since {when(state.alias.moved_at)}")
-    return f"{accent(one_line(state.alias.name))} → {short(state.alias.snapshot)}  {where} {since}"
+def _alias_line(state: Status, target: AliasTarget) -> str:
+    where = "the head" if state.is_head(target) else f"edit {target.edit}"
+    since = faint(f"since {when(target.alias.moved_at)}")
+    return f"{accent(one_line(target.alias.name))} → {short(target.alias.snapshot)}  {where} {since}"
 
 
 def _open_line(edit: Edit) -> str:
-    way = f"; `raie edit resume {edit.number}` goes on" if edit.state == "abandoned" else ""
+    way = f"; `raie edit resume {edit.number}` goes on" if edit.state == EditState.ABANDONED else ""
     since = faint(f"since {when(edit.created_at)}")
     return f"edit {edit.number} of {one_line(edit.actor)} is {state_word(edit.state)} {since}{way}"

@@ -17,7 +17,6 @@ from raie.workspace_file import find
 
 if TYPE_CHECKING:
     from raie.engine.data.describe import Description, Learned
-    from raie.engine.data.readers.settings import LogSettings
 
 __all__ = ["describe", "synth"]
 
@@ -41,7 +40,7 @@ def describe(
     log: str,
     cuts: tuple[str, ...],
     length: int | None,
-    reading: LogSettings,
+    reading: Mapping[str, Any],
     output: Output,
 ) -> None:
     """Describe a log: what a model learns from it, what will go wrong.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -14,9 +14,6 @@ from raie.cli.ui.records import snapshot_json
 from raie.cli.ui.reports import report_lines
 from raie.cli.ui.workspace_option import in_workspace
 from raie.workspace import Workspace
-
-if TYPE_CHECKING:
-    from raie.engine.data.readers.settings import LogSettings
 
 __all__ = ["setup"]
 
@@ -44,7 +41,7 @@ def setup(
     regions: int | None,
     seed: int | None,
     reason: str,
-    reading: LogSettings,
+    reading: Mapping[str, Any],
     output: Output,
 ) -> None:
     """Train the backbone, fit the regions, commit the first snapshot.

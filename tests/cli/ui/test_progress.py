@@ -9,8 +9,11 @@ from contextlib import redirect_stderr
 import click
 import pytest
 
+from raie.cli import main
+from raie.cli.ui import progress
 from raie.cli.ui.output import say
-from raie.cli.ui.progress import progress_bars, progress_bars_or_lines
+from raie.cli.ui.progress import patient_bars, progress_bars, progress_bars_or_lines
+from raie.workspace import Workspace
 
 
 class Terminal(io.StringIO):
@@ -121,3 +124,27 @@ def test_a_long_command_has_bars_and_no_lines_on_a_terminal(terminal: Terminal) 
         report("steps, RAIE, seed 1, edit 1", 1, 2)
     assert not any(line.startswith("steps: ") for line in terminal.lines)
     assert "100%" in terminal.lines[-1]
+
+
+@pytest.mark.parametrize("patience_s", [0.0, 60.0])
+def test_a_command_that_is_quick_as_a_rule_has_bars_only_once_it_has_worked_for_a_while(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, patience_s: float
+) -> None:
+    monkeypatch.setattr(progress, "PATIENCE_S", patience_s)
+    with redirect_stderr(terminal), patient_bars() as report:
+        report("reading blobs back", 0, 2)
+        report("reading blobs back", 1, 2)
+    assert bool(terminal.lines) == (patience_s == 0.0)
+    assert all("reading blobs back" in line for line in terminal.lines)
+    assert not terminal.lines or "100%" in terminal.lines[-1]
+
+
+@pytest.mark.parametrize("command", [["verify"], ["backup", "monday", "--blobs"], ["gc", "--grace", "0", "--yes"]])
+def test_a_command_that_knows_its_total_shows_how_far_it_is(
+    terminal: Terminal, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    workspace.registry().put(b"nobody's")
+    monkeypatch.setattr(progress, "PATIENCE_S", 0.0)
+    with redirect_stderr(terminal):
+        assert main.run(command) == 0
+    assert any("blobs" in line and "100%" in line for line in terminal.lines)

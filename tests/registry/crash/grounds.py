@@ -20,7 +20,7 @@ from raie.registry.db.engine import open_engine, reading
 from raie.registry.outbox import drain
 from raie.registry.ownership.identity import current
 from raie.registry.ownership.standing import claim
-from tests.conftest import S3_NAME, memory, run_sql
+from tests.conftest import S3_NAME, make_database, memory, run_sql
 from tests.registry.building import MODEL, World
 from tests.registry.crash.steps import ALIAS, REGIONS, Client, Site, Step, Teller, take
 
@@ -48,7 +48,7 @@ class Ground:
             if self.server is None:
                 shutil.copy(_database(self.template), _database(site))
             else:
-                run_sql(self.server, f"CREATE DATABASE {_database(site)} TEMPLATE {_database(self.template)}")
+                make_database(self.server, _database(site), _database(self.template))
             shutil.copy(self.template.published, site.published)
             engine = open_engine(site.database_url)
             with reading(engine) as connection:
@@ -69,7 +69,7 @@ def prepared(server: str | None, environment: Mapping[str, str]) -> Iterator[Gro
     """
     with _new_place(server, environment) as site:
         if server is not None:
-            run_sql(server, f"CREATE DATABASE {_database(site)}")
+            make_database(server, _database(site))
         migrations.upgrade(site.database_url)
         client = site.open()
         with _emptied_afterwards(client.registry.store) as store:

@@ -29,7 +29,7 @@ from raie.registry.maintenance.verify import verify
 from raie.registry.promotion import signing
 from raie.registry.recorded_rows import ACTIONS, COLUMNS
 from raie.registry.states import AuditAction
-from tests.conftest import run_sql
+from tests.conftest import make_database, run_sql
 from tests.registry.building import MODEL, World
 from tests.registry.db.revisions import settle, without_digests
 
@@ -226,7 +226,7 @@ def history(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     url = f"sqlite:///{folder / 'registry.db'}"
     if request.param == "postgresql":
         server = request.getfixturevalue("postgres_server")
-        run_sql(server, f"CREATE DATABASE {name}")
+        make_database(server, name)
         url = make_url(server).set(database=name).render_as_string(hide_password=False)
     migrations.upgrade(url)
     registry = Registry.open(url, str(folder / "store"))

@@ -24,7 +24,7 @@ from raie.registry.mlflow.publisher import sync
 from raie.registry.ownership import standing as ownership
 from raie.registry.ownership.identity import Epoch
 from raie.registry.ownership.marker import NAME, Marker, compare, read
-from tests.conftest import run_sql
+from tests.conftest import make_database, run_sql
 from tests.registry.building import MODEL, World
 from tests.registry.db.legacy import legacy
 
@@ -144,7 +144,7 @@ def copied(registry: Registry, scratch: Path, request: pytest.FixtureRequest) ->
         url = f"sqlite:///{scratch / 'copy.db'}"
     else:
         server, name = request.getfixturevalue("postgres_server"), f"copy_of_{registry.engine.url.database}"
-        run_sql(server, f"CREATE DATABASE {name} TEMPLATE {registry.engine.url.database}")
+        make_database(server, name, str(registry.engine.url.database))
         request.addfinalizer(lambda: run_sql(server, f"DROP DATABASE {name} WITH (FORCE)"))
         url = make_url(server).set(database=name).render_as_string(hide_password=False)
     return Registry(open_engine(url), registry.store)
@@ -351,7 +351,7 @@ def test_a_fork_that_was_interrupted_goes_on_when_it_is_repeated(
             report = None
             patch.setattr(takeover, "_switch" if fails_at == "switch" else "publish", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            takeover.fork(copy, author=Author("ada", "drill"), report=report)
+            takeover.fork(copy, author=Author("ada", "drill"), progress=report)
     before = {path.name for path in (scratch / "local" / "store" / "registries").iterdir()}
     assert len(before) == 2
     again = Registry.open(url_of(copy), str(scratch / "local" / "store"))

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from raie.cli.ui.records import leaves
 from raie.engine.config import EngineConfig, from_mapping, to_mapping
+from raie.lines import leaves
 
 __all__ = ["contradictions"]
 
