@@ -11,12 +11,15 @@ import torch
 from torch import Tensor
 
 from raie.engine.backbones import Backbone, Contexts
+from raie.engine.data.sampling import keep_sample
 from raie.engine.data.windows import Windows, concatenate
-from raie.engine.evaluation.metrics import leaving_out_context, mean_metrics, ranks
+from raie.engine.evaluation.metrics import leaving_out_context, mean_metrics
 from raie.engine.strategies.task_data import Score, State, TaskData
 from raie.engine.training.adapter import Adapter, fresh_adapter
+from raie.engine.training.batches import trimmed_ranks
 from raie.engine.training.loop import Schedule, fit
 from raie.engine.training.train_adapter import (
+    EPOCH_WINDOWS,
     TrainTask,
     quality,
     scoring_parts,
@@ -62,11 +65,12 @@ def tune(
     # So many epochs see as many samples as one epoch of an edit.
     rounds = (len(task_data.new) + len(task_data.replay)) / len(windows)
 
-    judged = leaving_out_context(score)
+    judged, seed = leaving_out_context(score), [task_data.seed]
+    asked = keep_sample(task_data.validation, EPOCH_WINDOWS, seed)
+    past = keep_sample(task_data.retained, EPOCH_WINDOWS if retained else 0, seed)
 
     def validate() -> float:
-        metrics = mean_metrics(ranks(judged, task_data.validation))
-        old = mean_metrics(ranks(judged, task_data.retained if retained else task_data.retained.take(slice(0, 0))))
+        metrics, old = (mean_metrics(trimmed_ranks(judged, windows)) for windows in (asked, past))
         return quality(metrics | {f"retained {name}": value for name, value in old.items()})
 
     stages = (edit.shared_epochs, edit.shared_learning_rate), (edit.epochs, edit.learning_rate)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from raie.engine.backbones import Backbone, Contexts, Delta, load_backbone
 from raie.engine.config import AdapterConfig, BackboneConfig
+from raie.engine.data.sampling import keep_sample
 from raie.engine.data.windows import Windows, concatenate
 from raie.engine.evaluation.metrics import leaving_out_context, mean_metrics, per_window
 from raie.engine.training.adapter import Adapter, AdapterDelta, fresh_adapter
@@ -29,6 +30,7 @@ from raie.engine.training.transition_counts import TransitionCounts
 from raie.engine.training.workers import side_by_side
 
 __all__ = [
+    "EPOCH_WINDOWS",
     "SHARED",
     "TrainTask",
     "TrainedRegion",
@@ -48,6 +50,8 @@ __all__ = [
 ]
 
 
+EPOCH_WINDOWS = 1_500
+"""Validation windows by which an epoch is chosen."""
 SHARED = -1
 """The region id under which the adapter of all touched regions trains; no region ever has it."""
 
@@ -228,10 +232,10 @@ def fit_adapter(
         The adapter, and training samples seen.
     """
     live = trainable(adapter, trained_parameters(adapter, task))
-    parameters = trained_parameters(live, task)
+    parameters, asked = trained_parameters(live, task), _for_epochs(task)
 
     def validate() -> float:
-        return quality(_ranked(backbone, live, task).metrics)
+        return quality(_ranked(backbone, live, asked).metrics)
 
     result = fit(
         parameters,
@@ -245,6 +249,20 @@ def fit_adapter(
         threads=threads,
     )
     return adapter.with_parameters(result.parameters), result.samples_seen
+
+
+def _for_epochs(task: TrainTask) -> TrainTask:
+    """The task with as many validation windows as it takes to choose an epoch: all of them would take longer than training.
+
+    Args:
+        task: the training of one adapter.
+
+    Returns:
+        The task.
+    """
+    seed = [task.schedule.seed]
+    asked, retained = (keep_sample(windows, EPOCH_WINDOWS, seed) for windows in (task.validation, task.retained))
+    return replace(task, validation=asked, retained=retained)
 
 
 def _depends_on(backbone: Backbone, task: TrainTask) -> str:
