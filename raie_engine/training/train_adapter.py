@@ -252,7 +252,7 @@ def fit_adapter(
 
 
 def _for_epochs(task: TrainTask) -> TrainTask:
-    """The task with as many validation windows as it takes to choose an epoch: all of them would take longer than training.
+    """The task with as many validation windows as it takes to choose an epoch: all would take longer than training.
 
     Args:
         task: the training of one adapter.
