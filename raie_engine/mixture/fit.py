@@ -253,11 +253,11 @@ def fit_mixture(judged: Mapping[int, Judged], log: LogParts, *, names: Sequence[
     """
     sample = _sample(judged, log, seed)
     items, total = log.v - 1, sum(len(region.windows) for region in sample.values())
-    if not total:
-        weights = _plain(names, items)
-        return Fitted(weights, dict.fromkeys(judged, weights), 0, math.nan, {}, {}, "")
     with one_thread():  # sums on several threads differ in the last bits
         found = {region: _evidence(part, log, names) for region, part in sample.items() if len(part.windows)}
+        if not sum(map(len, found.values())):
+            weights = _plain(names, items)
+            return Fitted(weights, dict.fromkeys(judged, weights), 0, math.nan, {}, {}, "")
         together = _Evidence.together(list(found.values())).narrowed()
         everywhere = _fit_all(together)
         weights = everywhere.weights(names, items)

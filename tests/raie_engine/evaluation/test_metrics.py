@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from raie.engine.data.windows import Windows, last_windows
 from raie.engine.evaluation.metrics import (
     METRICS,
+    highest,
     leaving_out_context,
     mean_metrics,
     paired_difference,
@@ -143,6 +144,17 @@ def test_one_pass_gives_the_ranks_and_the_lists_that_would_be_recommended() -> N
     assert all(0 not in shown[: np.count_nonzero(shown)] for shown in few), "0 stands behind the last item"
     assert few.shape == (50, 10)
     assert len(ranks_and_lists(score, windows.take(slice(0, 0)))[1]) == 0
+
+
+@settings(deadline=None)
+@given(some_scores, st.integers(0, ITEMS))
+def test_an_item_is_among_the_highest_k_exactly_when_its_rank_is_at_most_k(scores: list[float], k: int) -> None:
+    row = torch.tensor([[-INF, *scores]])
+    values, columns = highest(row, k)
+    found = [item for item, value in zip(columns[0].tolist(), values[0].tolist(), strict=True) if value > -INF]
+    by_rank = sorted(range(1, ITEMS + 1), key=lambda item: rank(scores, item))
+    assert found == [item for item in by_rank if rank(scores, item) <= k]
+    assert torch.equal(row.gather(1, columns), values)
 
 
 @pytest.mark.parametrize(
