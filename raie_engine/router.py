@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from raie.engine.backbones import Backbone, Contexts, Delta
 from raie.engine.data.windows import Windows
 from raie.engine.errors import InputError
-from raie.engine.evaluation.metrics import without_context
+from raie.engine.evaluation.metrics import highest, without_context
 from raie.engine.mixture.mixture import Mixture
 from raie.engine.mixture.repeats import earlier_items
 from raie.engine.regions.region_map import RegionMap, assign
@@ -198,9 +198,9 @@ class Router:
         rows, values = np.zeros((len(windows), k), np.int64), np.zeros((len(windows), k), np.float32)
         for part in _slices(len(windows), TOP_ROWS):  # the scores of a million windows do not fit in memory
             scores = self.scores(windows.take(part), regions[part], exclude_seen=exclude_seen)
-            best = scores.topk(k, dim=1)
-            rows[part] = torch.where(best.values.isneginf(), 0, best.indices).numpy()
-            values[part] = best.values.numpy()
+            best, items = highest(scores, k)
+            rows[part] = torch.where(best.isneginf(), 0, items).numpy()
+            values[part] = best.numpy()
         return TopItems(rows, values)
 
     @cached_property

@@ -21,6 +21,7 @@ __all__ = [
     "LIST_LENGTH",
     "METRICS",
     "Difference",
+    "highest",
     "leaving_out_context",
     "mean_metrics",
     "paired_difference",
@@ -142,9 +143,32 @@ def _best(scores: Tensor) -> np.ndarray:
     """The items of a batch's lists, int32 [n, LIST_LENGTH]; 0 is no item."""
     masked = scores.clone()
     masked[:, 0] = float("-inf")
-    top = masked.nan_to_num(nan=float("-inf"), neginf=float("-inf")).topk(min(LIST_LENGTH, scores.shape[1]))
-    items = top.indices.masked_fill(top.values.isneginf(), 0).int()
+    masked = masked.nan_to_num(nan=float("-inf"), neginf=float("-inf"))
+    values, items = highest(masked, min(LIST_LENGTH, scores.shape[1]))
+    items = items.masked_fill(values.isneginf(), 0).int()
     return np.pad(items.numpy(), ((0, 0), (0, LIST_LENGTH - items.shape[1])))
+
+
+def highest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k highest scores of each row, best first, of equal ones the lower column first: as `target_ranks` counts.
+
+    Args:
+        scores: [n, v]; minus infinity for what is never recommended.
+        k: how many, at most v.
+
+    Returns:
+        Scores [n, k], and their columns int64 [n, k]; where fewer can be recommended, any of the others come last.
+    """
+    if not k:
+        return scores[:, :0], scores[:, :0].long()
+    values, columns = scores.topk(k, dim=1)
+    last = values[:, -1:]
+    left_out = (_true(scores == last) > _true(values == last)) & ~last.isneginf().squeeze(1)
+    if bool(left_out.any()):  # topk takes any of those that are as high as the last
+        columns[left_out] = scores[left_out].sort(dim=1, descending=True, stable=True).indices[:, :k]
+    columns = columns.sort(dim=1).values
+    values, order = scores.gather(1, columns).sort(dim=1, descending=True, stable=True)
+    return values, columns.gather(1, order)
 
 
 def per_window(rank: np.ndarray) -> dict[str, np.ndarray]:

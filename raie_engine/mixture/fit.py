@@ -23,7 +23,8 @@ from torch import Tensor
 from raie.engine.data.windows import Windows
 from raie.engine.evaluation.metrics import mean_metrics, target_ranks
 from raie.engine.mixture.log_parts import LogParts
-from raie.engine.mixture.mixture import lifts
+from raie.engine.mixture.minimise import minimised
+from raie.engine.mixture.mixture import lifts, rows_at_a_time
 from raie.engine.mixture.repeats import AGES, earlier_items
 from raie.engine.mixture.weights import MixtureWeights, PartWeight
 from raie.engine.training.train_adapter import one_thread
@@ -34,7 +35,6 @@ ALL = "all"
 
 MOST_WINDOWS = 2000
 """Windows that weights are fitted on, a sample of them where there are more."""
-BATCH = 256
 HIGH = 48
 """Items of each part that are candidates, the highest of it."""
 RECENT_AGES = 5
@@ -54,7 +54,7 @@ TOWARDS_ALL = 15.0
 class _Evidence:
     """What candidates of n windows look like to every part.
 
-    lifts: float64 [n, c, f]. age: int64 [n, c]. times: float64 [n, c]. none: bool [n, c], where no candidate is. The
+    lifts: float64 [f, n, c]. age: int64 [n, c]. times: float64 [n, c]. none: bool [n, c], where no candidate is. The
     target is candidate 0.
     """
 
@@ -62,6 +62,9 @@ class _Evidence:
     age: Tensor
     times: Tensor
     none: Tensor
+
+    def __len__(self) -> int:
+        return len(self.none)
 
     def of_part(self, number: int) -> _Evidence:
         """The evidence for one part alone.
@@ -72,7 +75,7 @@ class _Evidence:
         Returns:
             The evidence.
         """
-        return replace(self, lifts=self.lifts[:, :, number : number + 1])
+        return replace(self, lifts=self.lifts[number : number + 1])
 
     @staticmethod
     def together(parts: Sequence[_Evidence]) -> _Evidence:
@@ -84,8 +87,18 @@ class _Evidence:
         Returns:
             The evidence.
         """
-        names = ("lifts", "age", "times", "none")
-        return _Evidence(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+        others = (torch.cat([getattr(part, name) for part in parts]) for name in ("age", "times", "none"))
+        return _Evidence(torch.cat([part.lifts for part in parts], dim=1), *others)
+
+    def narrowed(self) -> _Evidence:
+        """The same evidence, no wider than the window with the most candidates.
+
+        Returns:
+            The evidence.
+        """
+        c = int((~self.none).sum(dim=1).max()) if len(self) else 1
+        others = (array[:, :c].contiguous() for array in (self.age, self.times, self.none))
+        return _Evidence(self.lifts[:, :, :c].contiguous(), *others)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,43 +110,37 @@ class Judged:
 
     def batches(self, log: LogParts, names: Sequence[str]) -> Iterator[tuple[Windows, dict[str, Tensor]]]:
         """Some windows at a time, and the lifts of the parts for them."""
-        for start in range(0, len(self.windows), BATCH):
-            part = self.windows.take(slice(start, start + BATCH))
+        rows = rows_at_a_time(log.v)
+        for start in range(0, len(self.windows), rows):
+            part = self.windows.take(slice(start, start + rows))
             yield part, lifts(self.score(part), log, part, names)
 
 
 def _evidence(judged: Judged, log: LogParts, names: Sequence[str]) -> _Evidence:
     """What the windows of one region say about the weights."""
     parts = [
-        _candidates([found[name].expand(len(part), log.v) for name in names], part, log.v)
-        for part, found in judged.batches(log, names)
+        _candidates([found[name] for name in names], part, log.v) for part, found in judged.batches(log, names)
     ]
     return _Evidence.together(parts)
 
 
 def _candidates(found: Sequence[Tensor], windows: Windows, v: int) -> _Evidence:
-    """The candidates of the windows whose target is one; found: the lifts [n, v] of each part."""
+    """The candidates of the windows whose target is one; found: the lifts [n, v] or [1, v] of each part."""
     target = torch.from_numpy(windows.target).long().unsqueeze(1)
     age, times = earlier_items(windows).ages(len(windows), v)
     wanted = (age > 0) & (age <= RECENT_AGES)
     for lift in found:
-        wanted.scatter_(1, lift.topk(min(HIGH, v), dim=1).indices, True)
+        wanted.scatter_(1, lift.topk(min(HIGH, v), dim=1).indices.expand(len(windows), -1), True)
     wanted[:, 0] = False
     reached = wanted.gather(1, target).squeeze(1)
-    wanted.scatter_(1, target, False)
-    most = min(v, HIGH * len(found) + 2**RECENT_AGES)  # the same for every batch
-    high = wanted[reached].to(torch.uint8).topk(most, dim=1).indices
+    wanted = wanted.scatter_(1, target, False)[reached]
+    most = min(v, HIGH * len(found) + 2**RECENT_AGES)
+    high = wanted.to(torch.uint8).topk(most, dim=1).indices
     columns = torch.cat([target[reached], high], dim=1)
-    none = torch.cat(
-        [columns.new_zeros(len(columns), 1, dtype=torch.bool), ~wanted[reached].gather(1, high)], dim=1
-    )
-    taken = [lift[reached].gather(1, columns) for lift in found]
-    return _Evidence(
-        torch.stack(taken, dim=2).double(),
-        age[reached].gather(1, columns),
-        times[reached].gather(1, columns).double(),
-        none,
-    )
+    none = torch.cat([wanted.new_zeros(len(columns), 1), ~wanted.gather(1, high)], dim=1)
+    rows = reached.nonzero()
+    taken = [lift.expand(len(windows), -1)[rows, columns] for lift in found]
+    return _Evidence(torch.stack(taken).double(), age[rows, columns], times[rows, columns].double(), none)
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,19 +158,27 @@ class _Numbers:
         """Where a fit begins: every part says half of what it says, and earlier items are as any others."""
         return _Numbers(torch.cat([torch.full((parts,), 0.5), torch.zeros(parts + AGES + 1)]).double())
 
-    def score(self, found: _Evidence) -> Tensor:
-        """The joined scores [n, c] of candidates."""
+    def loss(self, found: _Evidence) -> tuple[float, Tensor]:
+        """The mean of (1 - p^q) / q for the targets' probabilities p among the candidates, and its slope; 0 without windows."""
         f = self.parts
         power, scale = self.values[:f], self.values[f : 2 * f].exp()
         repeats = torch.cat([self.values.new_zeros(1), self.values[2 * f : -1]])
-        earlier = repeats[found.age] + self.values[-1] * found.times
-        return (torch.log1p(found.lifts * scale) * power).sum(dim=2) + earlier
-
-    def loss(self, found: _Evidence) -> Tensor:
-        """The mean loss (1 - p^q) / q of the targets' probabilities p among the candidates; 0 without windows."""
-        scores = self.score(found).masked_fill(found.none, float("-inf"))
-        own = scores[:, 0] - torch.logsumexp(scores, dim=1)
-        return ((1 - torch.exp(TOP * own)) / TOP).sum() / max(len(own), 1)
+        scaled = found.lifts * scale[:, None, None]
+        says = torch.log1p(scaled)
+        scores = torch.einsum("f,fnc->nc", power, says) + repeats[found.age] + self.values[-1] * found.times
+        log_shares = scores.masked_fill_(found.none, float("-inf")).log_softmax(dim=1)
+        wrong = log_shares.exp()  # by how much each candidate is held too likely
+        wrong[:, 0] -= 1
+        reached = torch.exp(TOP * log_shares[:, 0])  # p^q, as much as each window counts
+        wrong *= reached.unsqueeze(1)
+        flat, windows = wrong.ravel(), max(len(found), 1)
+        slopes = (
+            says.view(f, -1) @ flat,
+            power * ((scaled / (1 + scaled)).view(f, -1) @ flat),
+            torch.zeros_like(repeats).index_add_(0, found.age.ravel(), flat)[1:],
+            (found.times.ravel() @ flat).unsqueeze(0),
+        )
+        return float(((1 - reached) / TOP).sum() / windows), torch.cat(slopes) / windows
 
     def weights(self, names: Sequence[str], items: int) -> MixtureWeights:
         f, numbers = self.parts, self.values.tolist()
@@ -172,33 +187,28 @@ class _Numbers:
         return MixtureWeights(parts, tuple(numbers[2 * f : -1]), numbers[-1], items)
 
 
-def _minimised(start: _Numbers, penalty: Callable[[Tensor], Tensor], found: _Evidence) -> _Numbers:
-    """The numbers with the least loss and penalty, by L-BFGS in double precision."""
-    values = start.values.clone().requires_grad_()
-    optimiser = torch.optim.LBFGS([values], max_iter=ITERATIONS, line_search_fn="strong_wolfe")
+def _drawn(start: _Numbers, towards: Tensor, strength: Tensor | float, found: _Evidence) -> _Numbers:
+    """The numbers with the least loss that are drawn to others, in double precision."""
 
-    def closure() -> float:
-        optimiser.zero_grad()
-        loss = _Numbers(values).loss(found) + penalty(values)
-        loss.backward()
-        return float(loss.detach())
+    def function(values: Tensor) -> tuple[float, Tensor]:
+        loss, slope = _Numbers(values).loss(found)
+        away = values - towards
+        return loss + float((strength * away**2).sum()), slope + 2 * strength * away
 
-    optimiser.step(closure)
-    return _Numbers(values.detach())
+    return _Numbers(minimised(function, start.values, ITERATIONS))
 
 
 def _fit_all(found: _Evidence) -> _Numbers:
     """The numbers for all windows of the evidence together."""
-    start = _Numbers.start(found.lifts.shape[2])
+    start = _Numbers.start(len(found.lifts))
     strength = torch.full_like(start.values, TOWARDS_NOTHING)
     strength[: 2 * start.parts] = TOWARDS_SILENCE
-    return _minimised(start, lambda values: (strength * values**2).sum(), found)
+    return _drawn(start, torch.zeros_like(start.values), strength, found)
 
 
 def _fit_region(everywhere: _Numbers, found: _Evidence) -> _Numbers:
     """The numbers for the windows of one region, drawn to those for all."""
-    pull = TOWARDS_ALL / max(found.lifts.shape[0], 1)
-    return _minimised(everywhere, lambda values: pull * ((values - everywhere.values) ** 2).sum(), found)
+    return _drawn(everywhere, everywhere.values, TOWARDS_ALL / max(len(found), 1), found)
 
 
 @dataclass(frozen=True)
@@ -248,19 +258,19 @@ def fit_mixture(judged: Mapping[int, Judged], log: LogParts, *, names: Sequence[
     """
     sample = _sample(judged, log, seed)
     items, total = log.v - 1, sum(len(region.windows) for region in sample.values())
-    if not total:
-        weights = _plain(names, items)
-        return Fitted(weights, dict.fromkeys(judged, weights), 0, math.nan, {}, {}, "")
     with one_thread():  # sums on several threads differ in the last bits
         found = {region: _evidence(part, log, names) for region, part in sample.items() if len(part.windows)}
-        together = _Evidence.together(list(found.values()))
+        if not sum(map(len, found.values())):
+            weights = _plain(names, items)
+            return Fitted(weights, dict.fromkeys(judged, weights), 0, math.nan, {}, {}, "")
+        together = _Evidence.together(list(found.values())).narrowed()
         everywhere = _fit_all(together)
         weights = everywhere.weights(names, items)
         variants = {ALL: weights, **_variants(together, weights, names)}
         measured = _qualities(sample, log, names, variants)
         best = max(variants, key=lambda name: (measured[name], name == ALL))
         regions = {
-            region: _fit_region(everywhere, found[region]).weights(names, items)
+            region: _fit_region(everywhere, found[region].narrowed()).weights(names, items)
             if best == ALL and region in found
             else variants[best]
             for region in judged
@@ -320,10 +330,11 @@ def _qualities(
     ranks: dict[str, list[np.ndarray]] = {name: [] for name in variants}
     for region in judged.values():
         for part, found in region.batches(log, names):
-            age, times = earlier_items(part).ages(len(part), log.v)
-            target = torch.from_numpy(part.target).long()
+            earlier, target = earlier_items(part), torch.from_numpy(part.target).long()
+            together = variants[ALL].said(found)
             for name, weights in variants.items():
-                joined = weights.score(found, age, times)
+                shared = all(weights.parts[part] == variants[ALL].parts[part] for part in weights.parts)
+                joined = weights.joined(together if shared else weights.said(found), earlier, len(part))
                 joined[:, 0] = float("-inf")
                 ranks[name].append(target_ranks(joined, target).numpy())
     return {name: mean_metrics(np.concatenate(parts))["NDCG@10"] for name, parts in ranks.items()}

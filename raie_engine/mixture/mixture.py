@@ -16,7 +16,10 @@ from raie.engine.mixture.log_parts import LogParts
 from raie.engine.mixture.repeats import earlier_items
 from raie.engine.mixture.weights import MODEL, MixtureWeights
 
-__all__ = ["Mixture", "lifts"]
+__all__ = ["Mixture", "lifts", "rows_at_a_time"]
+
+AT_A_TIME, MOST_ROWS = 2**20, 256
+"""Scores, and windows, that are joined at a time."""
 
 
 def _model_lift(scores: Tensor, v: int) -> Tensor:
@@ -55,14 +58,27 @@ class Mixture:
             [n, w]; minus infinity for padding and for items later than those of the weights.
         """
         weights, v = self.weights.indifferent() if indifferent else self.weights, self.weights.items + 1
-        age, times = earlier_items(windows).ages(len(windows), v)
-        joined = weights.score(lifts(scores, self.log, windows, weights.spoken), age, times)
-        joined[torch.from_numpy(windows.length == 0)] = torch.log1p(
-            self.log.trend
-        )  # nothing is known: what is popular
+        joined, rows = torch.full_like(scores, float("-inf")), rows_at_a_time(v)
+        for start in range(0, len(windows), rows):
+            part = slice(start, start + rows)
+            members = windows.take(part)
+            found = lifts(scores[part], self.log, members, weights.spoken)
+            joined[part, :v] = weights.score(found, earlier_items(members), len(members))
+        joined[torch.from_numpy(windows.length == 0), :v] = torch.log1p(self.log.trend)  # all that is known
         joined[:, 0] = float("-inf")
-        later = scores.new_full((len(scores), scores.shape[1] - v), float("-inf"))
-        return torch.cat([joined, later], dim=1)
+        return joined
+
+
+def rows_at_a_time(v: int) -> int:
+    """How many windows are joined at a time: scores in the processor's cache are joined in half the time.
+
+    Args:
+        v: item rows.
+
+    Returns:
+        Windows, one or more.
+    """
+    return max(1, min(MOST_ROWS, AT_A_TIME // v))
 
 
 def lifts(scores: Tensor, log: LogParts, windows: Windows, names: Collection[str]) -> dict[str, Tensor]:

@@ -43,10 +43,22 @@ class EarlierItems:
         Returns:
             int64 [n, v], 0 for an item that is not there, and float32 [n, v].
         """
+        known = self.below(v)
+        where = known.row, known.item
+        age = torch.zeros(n, v, dtype=torch.long).index_put_(where, known.age + 1)
+        return age, torch.zeros(n, v).index_put_(where, known.times)
+
+    def below(self, v: int) -> EarlierItems:
+        """Those of the first item rows.
+
+        Args:
+            v: how many item rows.
+
+        Returns:
+            The items.
+        """
         here = self.item < v
-        where = self.row[here], self.item[here]
-        age = torch.zeros(n, v, dtype=torch.long).index_put(where, self.age[here] + 1)
-        return age, torch.zeros(n, v).index_put(where, self.times[here])
+        return EarlierItems(*(array[here] for array in (self.row, self.item, self.age, self.times)))
 
 
 def earlier_items(windows: Windows) -> EarlierItems:

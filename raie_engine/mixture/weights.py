@@ -19,7 +19,7 @@ from torch import Tensor
 from raie.engine.bytes.json import parse_json
 from raie.engine.config import MIXTURE_PARTS
 from raie.engine.errors import DamagedArtifact
-from raie.engine.mixture.repeats import AGES
+from raie.engine.mixture.repeats import AGES, EarlierItems
 
 __all__ = ["MODEL", "MixtureWeights", "PartWeight"]
 
@@ -46,27 +46,56 @@ class MixtureWeights:
     again: float
     items: int
 
-    def score(self, lifts: Mapping[str, Tensor], age: Tensor, times: Tensor) -> Tensor:
+    def score(self, lifts: Mapping[str, Tensor], earlier: EarlierItems, n: int) -> Tensor:
         """The joined scores.
 
         Args:
             lifts: [n, v] or [1, v] by part; those of power 0 may be missing.
-            age: int64 [n, v], 0 for an item that the user never had, else its age and 1.
-            times: float32 [n, v], the logarithm of how often the user had it.
+            earlier: what the users of the windows had.
+            n: windows.
 
         Returns:
             float32 [n, v].
         """
-        values = torch.tensor((0.0, *self.repeats), dtype=torch.float32)[age] + self.again * times
-        for name, part in self.parts.items():
-            if part.power:
-                values = values + part.power * torch.log1p(part.scale * lifts[name])
-        return values
+        return self.joined(self.said(lifts), earlier, n)
+
+    def said(self, lifts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What each part adds to a score.
+
+        Args:
+            lifts: as of `score`.
+
+        Returns:
+            By part: float32 [n, v] or [1, v].
+        """
+        return {name: torch.log1p(part.scale * lifts[name]).mul_(part.power) for name, part in self._speaking}
+
+    def joined(self, said: Mapping[str, Tensor], earlier: EarlierItems, n: int) -> Tensor:
+        """The joined scores.
+
+        Args:
+            said: by part, what these weights or others with the same part make of its lift.
+            earlier: what the users of the windows had.
+            n: windows.
+
+        Returns:
+            float32 [n, v].
+        """
+        scores, known = torch.zeros(n, self.items + 1), earlier.below(self.items + 1)
+        for name, _ in self._speaking:
+            scores += said[name]
+        repeats = torch.tensor(self.repeats, dtype=torch.float32)
+        scores[known.row, known.item] += repeats[known.age] + self.again * known.times
+        return scores
+
+    @property
+    def _speaking(self) -> list[tuple[str, PartWeight]]:
+        return [(name, part) for name, part in self.parts.items() if part.power]
 
     @property
     def spoken(self) -> tuple[str, ...]:
         """The parts that say anything."""
-        return tuple(name for name, part in self.parts.items() if part.power)
+        return tuple(name for name, _ in self._speaking)
 
     def indifferent(self) -> MixtureWeights:
         """The same weights, to which it makes no difference what a user had before.

@@ -61,7 +61,7 @@ STRATEGIES: Mapping[str, Strategy] = {name: with_repeats(strategy) for name, str
 
 
 def strategy_named(name: str) -> Strategy | None:
-    """A strategy by its key, or one that trains with item transition counts beside it: "replay+counts".
+    """A strategy by its key, or one that trains with counts of the log beside it: "replay+counts".
 
     Args:
         name: the key.

@@ -146,6 +146,5 @@ RANDOM_REGIONS = Strategy(
     _learn,
     _score,
     replays=True,
-    differs="item transition counts",
     regions=_regions,
 )

@@ -63,7 +63,7 @@ RAIE = Strategy(
     _learn,
     _score,
     replays=True,
-    differs="trains what its plan touches; pending windows; item transition counts",
+    differs="trains what its plan touches; pending windows; counts of the log",
     regions=_regions,
     complete=True,
 )

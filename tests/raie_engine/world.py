@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import subprocess
 import sys
@@ -160,10 +159,9 @@ def as_if_evaluated(plan: EditPlan, trained: Mapping[int, TrainedRegion]) -> dic
     judged = dict(trained)
     for region in plan.added:
         result = trained[region]
-        measured = {name: 0.0 if math.isnan(value) else value for name, value in result.before.items()}
-        judged[region] = replace(
-            result, before=measured, chosen="current" if region == plan.added[0] else "trained"
-        )
+        useless = region == plan.added[0]
+        before, after = dict.fromkeys(result.before, 0.0), dict.fromkeys(result.after, 0.0 if useless else 0.5)
+        judged[region] = replace(result, before=before, after=after, chosen="current" if useless else "trained")
     return judged
 
 

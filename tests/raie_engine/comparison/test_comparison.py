@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,7 @@ from raie.engine.comparison.tables import (
 from raie.engine.config import EngineConfig
 from raie.engine.errors import ConfigError, DamagedArtifact, InputError
 from raie.engine.evaluation.continual import backward_transfer, prequential
+from raie.engine.evaluation.coverage import Coverage
 from raie.engine.evaluation.metrics import COMPARED_METRICS, per_window
 from raie.engine.strategies import STRATEGIES
 from tests.raie_engine.world import World, small_settings
@@ -125,9 +126,9 @@ def test_methods_are_named_once_and_carry_their_options() -> None:
 
 
 def test_a_strategy_with_counts_takes_options_too() -> None:
-    (method,) = parse_methods(["replay+counts[adapter.transition_weight=0.3]"])
-    assert method.name == "Replay + counts [adapter.transition_weight=0.3]"
-    assert method.implementation.differs == "item transition counts"
+    (method,) = parse_methods(["replay+counts[edit.replay_ratio=0.3]"])
+    assert method.name == "Replay + counts [edit.replay_ratio=0.3]"
+    assert method.implementation.differs == "counts of the log"
 
 
 def test_a_method_says_whether_it_replays() -> None:
@@ -367,26 +368,18 @@ def test_one_table_has_scores_coverage_and_cost_of_every_method(result: Comparis
         assert row["next MRR"] == f"{measured_['MRR']['prequential'].mean:.4f}"
         assert row["final NDCG@10"] == f"{measured_['NDCG@10']['final'].mean:.4f}"
         assert row["catalogue"] == f"{method_result.catalogue_coverage:.0%}"
-    assert {row["evaluated"] for row in by_name.values()} == {"-"}
-    counted = replace(
-        result, protocol=_Counted(**vars(result.protocol), coverage=(_Coverage(9, 9), *[_Coverage(20, 15)] * 3))
+    coverage = result.protocol.coverage
+    evaluated, interactions = (
+        sum(getattr(one, name) for one in coverage) for name in ("evaluated", "interactions")
     )
+    assert {row["evaluated"] for row in by_name.values()} == {f"{evaluated / interactions:.0%}"}
+    counted = replace(result, protocol=replace(result.protocol, coverage=(Coverage(20, 15, 0, 0),) * 3))
     assert results_table(counted, "Recall@10")[1][0][9] == "75%"
     assert (coverage_line(counted) or "").startswith("45 of 60 interactions after the setup are evaluated")
     assert counted.to_mapping()["evaluated"] == {"evaluated": 45, "interactions": 60}
-
-
-@dataclass(frozen=True)
-class _Coverage:
-    interactions: int
-    evaluated: int
-
-
-@dataclass(frozen=True, eq=False)
-class _Counted(ComparisonProtocol):
-    """A protocol that counted what it evaluates, slice by slice."""
-
-    coverage: tuple[_Coverage, ...] = ()
+    uncounted = replace(result, protocol=replace(result.protocol, coverage=()))
+    assert results_table(uncounted, "Recall@10")[1][0][9] == "-"
+    assert coverage_line(uncounted) is None
 
 
 def test_the_catalogue_that_a_method_covers_is_what_stands_in_anybodys_list(

@@ -19,7 +19,7 @@ from tests.raie_engine.world import World
 def test_a_target_costs_its_cross_entropy_and_an_unknown_one_a_blind_guess(world: World) -> None:
     router, windows = world.view.router, world.view.holdout.take(slice(0, 40))
     losses = target_losses(router, windows, router.assign(windows))
-    states = router.scores(windows)
+    states = router.model_scores(windows, router.assign(windows))
     expected = -states.log_softmax(dim=1)[torch.arange(40), torch.from_numpy(windows.target).long()]
     assert losses == pytest.approx(expected.numpy(), abs=1e-5)
     unknown = replace(windows, target=np.zeros_like(windows.target))

@@ -13,6 +13,7 @@ import torch
 
 from raie.engine.backbones import load_backbone
 from raie.engine.bytes.arrays import pack
+from raie.engine.config import MixtureConfig
 from raie.engine.data.catalogue import Catalogue
 from raie.engine.data.interactions import Interactions
 from raie.engine.data.sampling import keep_sample, newest, split_setup
@@ -22,7 +23,7 @@ from raie.engine.edit.planner import without
 from raie.engine.edit.setup import set_up
 from raie.engine.edit.training_tasks import own_epochs, region_tasks, shared_task
 from raie.engine.errors import ConfigError, DamagedArtifact, NothingToEdit
-from raie.engine.model import ModelView, Settings
+from raie.engine.model import LOG_COUNTS, MIXTURE, ModelView, Settings
 from raie.engine.regions.gate import Action
 from raie.engine.regions.region_map import region_state
 from raie.engine.training.train_adapter import SHARED, TrainedRegion, train_regions
@@ -273,7 +274,13 @@ def test_an_existing_region_moves_as_planned_and_keeps_its_adapter_where_trainin
     kept = replace(world.second.trained[region], chosen="current", blobs=current)
     finished = finish_edit(world.first.view, again, as_if(world.second.trained, **{f"region_{region}": kept}))
     entry = finished.parts.regions[region]
-    assert {role: data for role, data in entry.items() if role not in ("state", "replay")} == current
+    kept_roles = {
+        role: data for role, data in entry.items() if role not in ("state", "replay", MIXTURE, LOG_COUNTS)
+    }
+    assert kept_roles == current
+    before = world.first.view.content.regions[region]
+    for role in (MIXTURE, LOG_COUNTS):  # a region that keeps its adapter still learns what the new rows count
+        assert world.memory.put(entry[role]) != before[role]
     assert entry["state"] == region_state(finished.region_map, region)
     assert world.memory.put(entry["state"]) != world.first.view.content.regions[region]["state"]
 
@@ -323,30 +330,53 @@ def test_of_several_shared_adapters_the_one_that_most_windows_know_goes_on(world
         assert shared_task(view, world.first.prepared).current == expected
 
 
-def test_an_edit_counts_item_transitions_in_its_new_and_past_windows(world: World) -> None:
-    view, edited = world.first.view, world.second
-    touched = edited.prepared.plan.touched
-    tasks = region_tasks(view, edited.prepared, None)
+@pytest.fixture(scope="module")
+def unmixed(world: World) -> ModelView:
+    """The snapshot after the first edit without its mixtures: adapters then have item transition counts beside them."""
+    settings = world.first.view.settings
+    plain = replace(settings, engine=replace(settings.engine, mixture=MixtureConfig("")))
+    content = world.first.view.content
+    assert isinstance(content, StoredContent)
+    regions = {
+        region: {role: digest for role, digest in entry.items() if role not in (MIXTURE, LOG_COUNTS)}
+        for region, entry in content.regions.items()
+    }
+    shared = {role: digests for role, digests in content.shared.items() if role != LOG_COUNTS}
+    shared["settings"] = (world.memory.put(plain.to_bytes()),)
+    return world.memory.view(replace(content, shared=shared, regions=regions))
+
+
+def test_no_transition_is_counted_where_a_mixture_counts_the_log(world: World) -> None:
+    for view, edit in ((world.view, world.first), (world.first.view, world.second)):
+        tasks = [shared_task(view, edit.prepared), *region_tasks(view, edit.prepared, None)]
+        assert {task.transitions for task in tasks} == {None}
+
+
+def test_an_edit_counts_item_transitions_in_its_new_and_past_windows(world: World, unmixed: ModelView) -> None:
+    view, after = unmixed, edited(world.memory, unmixed, world.interactions, world.ends[2])
+    touched = after.prepared.plan.touched
+    tasks = region_tasks(view, after.prepared, None)
     past = [view.replay(region) for region in touched if region in view.content.regions]
     windows = concatenate([*(task.new for task in tasks), *past])
-    rows, engine = len(view.backbone.item_table()) + len(edited.prepared.item_rows), view.settings.engine
+    rows, engine = len(view.backbone.item_table()) + len(after.prepared.item_rows), view.settings.engine
     expected = count_transitions(windows, engine.windows.stride, engine.adapter.transition_weight, rows)
-    for task in [shared_task(view, edited.prepared), *tasks]:
+    for task in [shared_task(view, after.prepared), *tasks]:
         assert task.transitions is not None
         counted = TransitionCounts.from_bytes(task.transitions)
         assert counted.following.tolist() == expected.following.tolist()
         assert counted.weight == expected.weight
         np.testing.assert_allclose(counted.share, expected.share, rtol=1e-6)
-    changed = [region for region, result in edited.trained.items() if region >= 0 and result.chosen != "current"]
+    known = set(after.trained) & set(view.content.regions)  # this file says what became of the others
+    changed = [region for region in known if after.trained[region].chosen != "current"]
     assert changed
-    for region in set(changed) - set(edited.finished.rejected):
-        blobs = edited.view.adapter_blobs(region)
+    for region in changed:
+        blobs = after.view.adapter_blobs(region)
         assert blobs is not None
         assert blobs["transitions"] == tasks[0].transitions
 
 
-def test_a_weight_of_0_counts_nothing(world: World) -> None:
-    view, settings = world.first.view, world.first.view.settings
+def test_a_weight_of_0_counts_nothing(world: World, unmixed: ModelView) -> None:
+    view, settings = unmixed, unmixed.settings
     engine = replace(settings.engine, adapter=replace(settings.engine.adapter, transition_weight=0.0))
     digest = world.memory.put(replace(settings, engine=engine).to_bytes())
     content = replace(view.content, shared={**view.content.shared, "settings": (digest,)})

@@ -7,24 +7,34 @@ import pytest
 import torch
 from sklearn.metrics import ndcg_score, top_k_accuracy_score
 
-from raie.engine.evaluation.metrics import CUTOFFS, mean_metrics, per_window, ranks
+from raie.engine.data.windows import Windows
+from raie.engine.evaluation.metrics import CUTOFFS, leaving_out_context, mean_metrics, per_window, ranks
 from tests.raie_engine.world import random_windows
 
 ITEMS = 60
 
 
+@pytest.mark.parametrize("without_context", [False, True])
 @pytest.mark.parametrize("seed", range(5))
-def test_recall_and_ndcg_are_those_of_scikit_learn(seed: int) -> None:
+def test_recall_and_ndcg_are_those_of_scikit_learn(seed: int, *, without_context: bool) -> None:
     windows = random_windows(200, 8, ITEMS, seed=seed)
     scores = torch.randn(200, ITEMS + 1, generator=torch.Generator().manual_seed(seed))
     scores[:, 0] = float("-inf")
-    target_ranks = ranks(lambda part: scores[: len(part)], windows, batch=200)
 
-    # Items of the context are left out and the target never: scikit-learn is handed the scores that remain.
-    left = scores.scatter(1, torch.from_numpy(windows.items).long(), -1e9).numpy()
-    left[:, 0] = -1e9
+    def score(_: Windows) -> torch.Tensor:
+        return scores
+
+    target_ranks = ranks(leaving_out_context(score) if without_context else score, windows, batch=200)
+
+    # scikit-learn is handed the same scores; what is left out is below every other item, and a target there is a miss.
+    left = scores.clone()
+    if without_context:
+        left.scatter_(1, torch.from_numpy(windows.items).long(), float("-inf"))
+    missed = left.gather(1, torch.from_numpy(windows.target).long()[:, None]).isneginf().squeeze(1).numpy()
+    assert missed.any() == without_context
+    left = left.masked_fill(left.isneginf(), -1e9).numpy()
+    left[missed, windows.target[missed]] = -2e9
     rows = np.arange(200)
-    left[rows, windows.target] = scores.numpy()[rows, windows.target]
     relevant = np.zeros_like(left)
     relevant[rows, windows.target] = 1
     means, by_window = mean_metrics(target_ranks), per_window(target_ranks)

@@ -8,8 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from raie.engine.data.windows import Windows, last_windows
 from raie.engine.evaluation.metrics import (
     METRICS,
+    highest,
+    leaving_out_context,
     mean_metrics,
     paired_difference,
     paired_differences,
@@ -17,6 +20,7 @@ from raie.engine.evaluation.metrics import (
     ranks,
     ranks_and_lists,
     target_ranks,
+    without_context,
 )
 from tests.raie_engine.world import random_windows
 
@@ -28,14 +32,17 @@ some_scores = st.lists(st.sampled_from([-INF, -1.0, 0.0, 0.5, 2.0]), min_size=IT
 
 def rank(scores: list[float], target: int, context: tuple[int, ...] = ()) -> int:
     """scores: of the items 1, 2, ... ; padding scores minus infinity, as from every model."""
-    row = torch.tensor([[-INF, *scores]])
-    return int(target_ranks(row, torch.tensor([target]), torch.tensor([[*context, 0]])))
+    row = without_context(torch.tensor([[-INF, *scores]]), _window(context))
+    return int(target_ranks(row, torch.tensor([target])))
+
+
+def _window(context: tuple[int, ...]) -> Windows:
+    return last_windows([list(context)], max(1, len(context)))
 
 
 def naive_rank(scores: list[float], target: int, context: set[int]) -> int:
     """Sort what can be recommended, best first, the lower row first among equals, and look the target up."""
-    candidates = [item for item in range(1, ITEMS + 1) if item == target or item not in context]
-    candidates = [item for item in candidates if scores[item - 1] > -INF]
+    candidates = [item for item in range(1, ITEMS + 1) if item not in context and scores[item - 1] > -INF]
     candidates.sort(key=lambda item: (-scores[item - 1], item))
     return candidates.index(target) + 1 if target in candidates else ITEMS + 1
 
@@ -61,7 +68,7 @@ def test_nan_never_makes_a_rank_better(scores: list[float], target: int, where: 
         ([3, 2, 1], 3, (1,), 2),
         ([3, 2, 1], 3, (1, 2), 1),
         ([3, 2, 1], 3, (1, 1, 1), 2),
-        ([3, 2, 1], 1, (1, 2), 1),
+        ([3, 2, 1], 1, (1, 2), 4),  # a target of the context may not be recommended: a miss
         ([1, 1, 1], 1, (), 1),
         ([1, 1, 1], 3, (), 3),
         ([1, 1, 1], 3, (2,), 2),
@@ -82,10 +89,29 @@ def test_ranks_that_can_be_checked_by_hand(
 
 
 def test_ranking_leaves_the_scores_as_they_were() -> None:
-    scores = torch.rand(3, 5)
+    scores, windows = torch.rand(3, 5), random_windows(3, 2, 4)
     before = scores.clone()
-    target_ranks(scores, torch.tensor([1, 2, 3]), torch.tensor([[4], [3], [1]]))
+    target_ranks(scores, torch.tensor([1, 2, 3]))
+    without_context(scores, windows)
+    leaving_out_context(lambda _: scores)(windows)
     assert torch.equal(scores, before)
+
+
+def test_a_context_is_left_out_of_its_own_row_and_of_no_other() -> None:
+    windows = last_windows([[2, 4], [3], []], 2)
+    left = without_context(torch.zeros(3, 6), windows)[:, 1:]
+    assert [(row.isfinite().nonzero().flatten() + 1).tolist() for row in left] == [
+        [1, 3, 5],
+        [1, 2, 4, 5],
+        [1, 2, 3, 4, 5],
+    ]
+    wrapped = leaving_out_context(lambda part: torch.zeros(len(part), 6))
+    assert torch.equal(wrapped(windows)[:, 1:], left)
+
+
+def test_only_the_context_is_left_out_and_not_the_history_before_it() -> None:
+    windows = last_windows([[2, 4, 5]], 2)
+    assert without_context(torch.zeros(1, 6), windows)[0, 2] == 0
 
 
 def test_ranks_do_not_depend_on_how_many_windows_pass_at_a_time() -> None:
@@ -107,8 +133,9 @@ def test_one_pass_gives_the_ranks_and_the_lists_that_would_be_recommended() -> N
         scores[:, 3] = NAN
         return scores
 
-    target_ranks_, lists = ranks_and_lists(score, windows, batch=7)
-    assert target_ranks_.tolist() == ranks(score, windows).tolist()
+    wrapped = leaving_out_context(score)
+    target_ranks_, lists = ranks_and_lists(wrapped, windows, batch=7)
+    assert target_ranks_.tolist() == ranks(wrapped, windows).tolist()
     for row, scores in enumerate(score(windows)):
         left = [item for item in range(1, 11) if item != 3 and item not in windows.items[row]]
         best = sorted(left, key=lambda item: -scores[item].item())[:10]
@@ -117,6 +144,17 @@ def test_one_pass_gives_the_ranks_and_the_lists_that_would_be_recommended() -> N
     assert all(0 not in shown[: np.count_nonzero(shown)] for shown in few), "0 stands behind the last item"
     assert few.shape == (50, 10)
     assert len(ranks_and_lists(score, windows.take(slice(0, 0)))[1]) == 0
+
+
+@settings(deadline=None)
+@given(some_scores, st.integers(0, ITEMS))
+def test_an_item_is_among_the_highest_k_exactly_when_its_rank_is_at_most_k(scores: list[float], k: int) -> None:
+    row = torch.tensor([[-INF, *scores]])
+    values, columns = highest(row, k)
+    found = [item for item, value in zip(columns[0].tolist(), values[0].tolist(), strict=True) if value > -INF]
+    by_rank = sorted(range(1, ITEMS + 1), key=lambda item: rank(scores, item))
+    assert found == [item for item in by_rank if rank(scores, item) <= k]
+    assert torch.equal(row.gather(1, columns), values)
 
 
 @pytest.mark.parametrize(

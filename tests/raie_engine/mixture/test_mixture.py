@@ -98,6 +98,24 @@ def test_a_useful_part_is_worth_more_than_one_that_says_nothing() -> None:
     assert fitted.quality > 0.5
 
 
+def test_windows_that_no_part_reaches_teach_nothing() -> None:
+    log = _log(repeat=0.0, follow=0.0)
+    parts = LogParts(count_rows(log, None, ITEMS), ITEMS + 1)
+    windows = evaluation_windows(log, CONFIG)
+    windows = windows.take(np.flatnonzero(windows.target == ITEMS)[:20])
+    windows = windows.take(~(windows.items == ITEMS).any(axis=1))
+
+    def score(some: Windows) -> Tensor:
+        return -torch.arange(ITEMS + 1.0).expand(len(some), -1)
+
+    fitted = fit_mixture({0: Judged(windows, score)}, parts, names=(MODEL,))
+    nothing = fit_mixture({0: Judged(windows.take(slice(0, 0)), score)}, parts, names=(MODEL,))
+    assert len(windows) > 5
+    assert fitted.weights == fitted.regions[0] == nothing.weights
+    assert fitted.weights.parts[MODEL].power == 1
+    assert (fitted.windows, nothing.windows) == (0, 0)
+
+
 def test_weights_are_the_same_again_whatever_the_number_of_threads() -> None:
     log, threads = _log(repeat=0.4, follow=0.3), torch.get_num_threads()
     first = _fitted(log)[0]

@@ -1,0 +1,81 @@
+"""The minimum of a smooth function, and the fit's slopes against differences."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from raie.engine.mixture.fit import _Evidence, _Numbers
+from raie.engine.mixture.minimise import minimised
+from raie.engine.mixture.repeats import AGES
+from tests.raie_engine.world import in_another_process
+
+
+def _valley(x: Tensor) -> tuple[float, Tensor]:
+    """Rosenbrock's curved valley, whose lowest point is (1, 1)."""
+    a, b = x.tolist()
+    slope = [-400 * a * (b - a**2) - 2 * (1 - a), 200 * (b - a**2)]
+    return 100 * (b - a**2) ** 2 + (1 - a) ** 2, torch.tensor(slope, dtype=torch.float64)
+
+
+def test_the_bottom_of_a_curved_valley_is_found() -> None:
+    found = minimised(_valley, torch.tensor([-1.2, 1.0], dtype=torch.float64), 100)
+    assert found.tolist() == pytest.approx([1, 1], abs=1e-4)
+
+
+def test_a_quadratic_is_minimal_where_its_equation_says() -> None:
+    draw = torch.Generator().manual_seed(0)
+    root = torch.randn(12, 12, generator=draw, dtype=torch.float64)
+    matrix, right = root @ root.T + torch.eye(12), torch.randn(12, generator=draw, dtype=torch.float64)
+    found = minimised(
+        lambda x: (float(x @ matrix @ x / 2 - right @ x), matrix @ x - right), torch.zeros_like(right), 200
+    )
+    torch.testing.assert_close(found, torch.linalg.solve(matrix, right), rtol=1e-3, atol=1e-4)
+
+
+def test_no_step_is_taken_at_the_bottom_or_where_none_goes_down() -> None:
+    start = torch.tensor([1.0, 1.0], dtype=torch.float64)
+    assert torch.equal(minimised(_valley, start, 10), start)
+    wrong = minimised(lambda x: (float(x.sum()), -torch.ones_like(x)), start, 10)  # a slope that points up
+    assert torch.equal(wrong, start)
+
+
+def _some_evidence(n: int = 7, c: int = 9, f: int = 3) -> _Evidence:
+    draw = torch.Generator().manual_seed(1)
+    lifts = 5 * torch.rand(f, n, c, generator=draw, dtype=torch.float64)
+    none = torch.arange(c) >= torch.randint(1, c - 2, (n, 1), generator=draw)
+    age = torch.randint(0, AGES + 1, (n, c), generator=draw)
+    return _Evidence(lifts, age, torch.rand(n, c, generator=draw, dtype=torch.float64), none)
+
+
+def test_the_slope_of_the_loss_is_that_of_differences() -> None:
+    found, draw = _some_evidence(), torch.Generator().manual_seed(2)
+    values = torch.randn(2 * 3 + AGES + 1, generator=draw, dtype=torch.float64)
+    _, slope = _Numbers(values).loss(found)
+    for place in range(len(values)):
+        step = torch.zeros_like(values)
+        step[place] = 1e-6
+        ahead, behind = (_Numbers(values + sign * step).loss(found)[0] for sign in (1, -1))
+        assert float(slope[place]) == pytest.approx((ahead - behind) / 2e-6, abs=1e-7)
+
+
+def test_evidence_that_is_narrowed_says_the_same() -> None:
+    wide, numbers = _some_evidence(), _Numbers.start(3)
+    narrow = wide.narrowed()
+    assert narrow.lifts.shape[2] == int((~wide.none).sum(dim=1).max()) < wide.lifts.shape[2]
+    assert numbers.loss(narrow)[0] == pytest.approx(numbers.loss(wide)[0], rel=1e-12)
+    torch.testing.assert_close(numbers.loss(narrow)[1], numbers.loss(wide)[1])
+    nothing = _some_evidence(n=0).narrowed()
+    assert numbers.loss(nothing)[0] == 0
+
+
+def test_a_fit_imports_no_compiler() -> None:
+    """torch's own optimisers do, and it takes longer than the fit of a small log."""
+    code = """
+import sys
+from tests.raie_engine.mixture.test_mixture import _fitted, _log
+_fitted(_log(repeat=0.3, follow=0.3))
+print("torch._dynamo" in sys.modules)
+"""
+    assert in_another_process(code) == "False"
