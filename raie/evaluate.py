@@ -53,6 +53,7 @@ class Measured:
         against: The id of the snapshot that it was compared with.
         comparison: That comparison, as an impact report holds it.
         coverage: How many interactions there are after the watermark, how many of them are evaluated, and why not all.
+        cold: How many of those evaluated come after no item that the snapshot knows; they get what is popular.
         known: What the snapshot knows of the users and items of the new rows.
         notes: What a person should know of how the log was read.
     """
@@ -66,6 +67,7 @@ class Measured:
     comparison: Mapping[str, Any] | None = None
     known: Mapping[str, Any] | None = None
     coverage: Coverage | None = None
+    cold: int = 0
     notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -141,6 +143,7 @@ def evaluate(
         change=paired_difference(ranked["never edited"][0], ranked[snapshot.id[:12]][0], new.user),
         known=known.to_mapping(),
         coverage=coverage_of(between(interactions, None, end), view.watermark.timestamp, asked, _last_row(view)),
+        cold=int((new.length == 0).sum()),
         notes=(*notes_of(interactions), *doubt_line(known), *_expiry_line(setup)),
     )
     if baseline is None:

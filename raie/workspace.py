@@ -392,7 +392,7 @@ class Workspace:
         strategies: bool = False,
         reading: Mapping[str, Any] | None = None,
     ) -> Measured:
-        """Measure a snapshot on a log, beside the backbone that was never edited.
+        """Measure a snapshot on a log, beside that of the setup, which was never edited.
 
         Args:
             log: The interactions; windows after the snapshot's watermark are new to it.

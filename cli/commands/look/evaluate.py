@@ -108,19 +108,20 @@ def _measured_lines(measured: Measured) -> list[str]:
     headers = ("model", "Recall@10, new", "NDCG@10, new", "Recall@10, setup", "NDCG@10, setup")
     return [
         f"{measured.new_windows:,} new windows, {measured.setup_windows:,} held-out setup windows",
-        *([] if measured.coverage is None else [_coverage_line(measured.coverage)]),
+        *([] if measured.coverage is None else [_coverage_line(measured.coverage, measured.cold)]),
         *table(headers, rows, (1, 2, 3, 4)),
         *lines,
         *known,
     ]
 
 
-def _coverage_line(coverage: Coverage) -> str:
-    """How many of the new interactions are evaluated, and why not all."""
+def _coverage_line(coverage: Coverage, cold: int) -> str:
+    """How many of the new interactions are evaluated, and why not all; cold: those after nothing that is known."""
     outside = f", {coverage.outside_windows:,} left out by the window options" if coverage.outside_windows else ""
     return (
         f"{coverage.evaluated:,} of {coverage.interactions:,} new interactions evaluated; {coverage.first:,} are the "
-        f"first of their user{outside}; {coverage.new_items:,} of those evaluated are of items unknown to the snapshot"
+        f"first of their user{outside}; {coverage.new_items:,} of those evaluated are of items unknown to the snapshot, "
+        f"{cold:,} come after no known item"
     )
 
 
