@@ -300,7 +300,7 @@ class EditConfig:
     shared_learning_rate: float = 1e-3
     epochs: int = 2
     learning_rate: float = 3e-4
-    batch: int = 256
+    batch: int = 64
     patience: int = 2
     replay_ratio: float = 1.0
     max_replay: int = 50_000

@@ -1,10 +1,11 @@
 """Fit the weights of a mixture on windows that nothing was trained on, for all of them and then for each region.
 
-The loss is cross-entropy among candidates: what some part ranks high, and what the user had lately. Windows whose target
-is none of them are left out, because no weights bring it to the top; with them the loss is about items far from the top,
-and recommendations get worse (docs/research.md). A region's weights are drawn to those of all regions, the more so the
-fewer windows it has.
-Source: a listwise softmax over candidates, as in ListNet (Cao et al. 2007), of a log-linear mixture with a prior.
+The loss is about the top: a generalised cross-entropy among candidates, which are what some part ranks high and what the
+user had lately. Windows whose target is none of them are left out, because no weights bring it to the top; with them, or
+with plain cross-entropy, the weights care for items far from the top and recommend worse (docs/research.md). A region's
+weights are drawn to those of all regions, the more so the fewer windows it has.
+Source: a listwise softmax over candidates, as in ListNet (Cao et al. 2007), with the loss of arXiv 1805.07836, of a
+log-linear mixture with a prior.
 Legend: n windows, v item rows (row 0 is padding), c candidates of a window, f parts.
 """
 
@@ -38,6 +39,8 @@ HIGH = 48
 """Items of each part that are candidates, the highest of it."""
 RECENT_AGES = 5
 """What the user had up to so many ages ago is a candidate too."""
+TOP = 0.4
+"""q: at 0 the loss is cross-entropy; the larger, the less a target counts that is far from the top whatever is done."""
 ITERATIONS = 60
 TOWARDS_SILENCE = 1e-3
 """How strongly powers and logarithms of scales are drawn to 0."""
@@ -157,9 +160,10 @@ class _Numbers:
         return (torch.log1p(found.lifts * scale) * power).sum(dim=2) + earlier
 
     def loss(self, found: _Evidence) -> Tensor:
-        """The mean cross-entropy of the targets among the candidates; 0 without windows."""
+        """The mean loss (1 - p^q) / q of the targets' probabilities p among the candidates; 0 without windows."""
         scores = self.score(found).masked_fill(found.none, float("-inf"))
-        return (torch.logsumexp(scores, dim=1) - scores[:, 0]).sum() / max(len(scores), 1)
+        own = scores[:, 0] - torch.logsumexp(scores, dim=1)
+        return ((1 - torch.exp(TOP * own)) / TOP).sum() / max(len(own), 1)
 
     def weights(self, names: Sequence[str], items: int) -> MixtureWeights:
         f, numbers = self.parts, self.values.tolist()

@@ -82,7 +82,7 @@ def trimmed_ranks(score: Callable[[Windows], Tensor], windows: Windows, batch: i
     Returns:
         int64 [n].
     """
-    found = np.zeros(len(windows), np.int64)
+    target_ranks = np.zeros(len(windows), np.int64)
     for rows in _every(np.argsort(windows.length, kind="stable"), batch):
-        found[rows] = ranks(score, windows.take(rows).trimmed(), batch)
-    return found
+        target_ranks[rows] = ranks(score, windows.take(rows).trimmed(), batch)
+    return target_ranks

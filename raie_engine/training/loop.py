@@ -176,7 +176,8 @@ def _train_epoch(
     threads: int,
 ) -> None:
     contexts, target = Contexts.of(windows), torch.from_numpy(windows.target).long()
-    batches = epoch_batches(windows.length, schedule.batch, schedule.seed, epoch)
+    batches = epoch_batches(windows.length, schedule.batch, schedule.seed, epoch, targets=windows.targets)
+    counts = torch.ones(len(target)) if windows.targets is None else torch.from_numpy(windows.targets).float()
     parts_of_batch = math.ceil(schedule.batch / (schedule.part or schedule.batch))
 
     def gradients(rows: Tensor, share: float) -> Sequence[Tensor]:
@@ -194,7 +195,8 @@ def _train_epoch(
         for rows in map(torch.from_numpy, batches):
             before, parts = torch.get_rng_state(), rows.split(math.ceil(len(rows) / parts_of_batch))
             apply = pool.map if side_by_side else map
-            part_gradients = apply(gradients, parts, [len(part) / len(rows) for part in parts])
+            shares = [float(counts[part].sum() / counts[rows].sum()) for part in parts]
+            part_gradients = apply(gradients, parts, shares)
             optimiser.step([sum(rest, first) for first, *rest in zip(*part_gradients, strict=True)])
             # Parts that draw from torch's generator do so one after the other; the first batch shows whether they do.
             side_by_side = threads > 1 and torch.equal(before, torch.get_rng_state())

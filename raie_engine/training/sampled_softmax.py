@@ -47,7 +47,7 @@ def candidate_items(target: Tensor, items: int, negatives: int) -> Candidates:
     Returns:
         The candidates; every item once, with weight 1, where no more than `negatives` are no targets.
     """
-    own, place = target.unique(return_inverse=True)
+    own, index = target.unique(return_inverse=True)
     others = torch.ones(items + 1, dtype=torch.bool).index_fill_(0, own, False)
     others[0] = False
     rest = others.nonzero().squeeze(1)
@@ -57,7 +57,7 @@ def candidate_items(target: Tensor, items: int, negatives: int) -> Candidates:
         drawn = rest[torch.randint(len(rest), (negatives,), generator=torch.Generator().manual_seed(seed))]
     weight = torch.zeros(len(own) + len(drawn))
     weight[len(own) :] = math.log(max(len(rest), 1) / max(len(drawn), 1))
-    return Candidates(torch.cat([own, drawn]), place, weight)
+    return Candidates(torch.cat([own, drawn]), index, weight)
 
 
 def next_item_cross_entropy(

@@ -31,9 +31,9 @@ def one_esasrec_block(block: torch.nn.Module, x: Tensor) -> Tensor:
     read = block.attention_norm(x)
     query, key, value = (by_head(linear(read)) for linear in (block.query, block.key, block.value))
     rows = []
-    for place in range(len(x)):
-        scores = (key[:, : place + 1] @ query[:, place].unsqueeze(2)).squeeze(2) / query.shape[2] ** 0.5
-        rows.append((scores.softmax(dim=1).unsqueeze(1) @ value[:, : place + 1]).flatten())
+    for position in range(len(x)):
+        scores = (key[:, : position + 1] @ query[:, position].unsqueeze(2)).squeeze(2) / query.shape[2] ** 0.5
+        rows.append((scores.softmax(dim=1).unsqueeze(1) @ value[:, : position + 1]).flatten())
     x = x + torch.sigmoid(block.attention_gate(x)) * block.output(torch.stack(rows))
     read = block.feed_norm(x)
     return x + torch.sigmoid(block.feed_gate(x)) * block.down(F.silu(block.up(read)) * block.side(read))
@@ -43,10 +43,10 @@ def one_hstu_block(block: torch.nn.Module, x: Tensor) -> Tensor:
     read = block.norm(x)
     query, key, value = (by_head(F.silu(linear(read))) for linear in (block.query, block.key, block.value))
     rows = []
-    for place in range(len(x)):
-        bias = block.distance[:, : place + 1].flip(1)
-        scores = (key[:, : place + 1] @ query[:, place].unsqueeze(2)).squeeze(2) + bias
-        rows.append((F.silu(scores) / (place + 1)).unsqueeze(1).bmm(value[:, : place + 1]).flatten())
+    for position in range(len(x)):
+        bias = block.distance[:, : position + 1].flip(1)
+        scores = (key[:, : position + 1] @ query[:, position].unsqueeze(2)).squeeze(2) + bias
+        rows.append((F.silu(scores) / (position + 1)).unsqueeze(1).bmm(value[:, : position + 1]).flatten())
     return x + block.output(block.mixed_norm(torch.stack(rows)) * F.silu(block.gate(read)))
 
 
