@@ -29,7 +29,7 @@ from raie.errors import UsageError
 from raie.lines import SETUP_PART
 from raie.logs.known_ids import doubt_line, known_ids
 from raie.logs.log_reading import When, notes_of, read_later_log, when_text
-from raie.registry import Author, Digest, Edit, Registry, Snapshot, trust
+from raie.registry import Author, Digest, Edit, Registry, Snapshot, lineage, trust
 from raie.registry.edits.merge import changed_regions
 
 if TYPE_CHECKING:
@@ -232,7 +232,7 @@ def _models(
 def _setup_of(registry: Registry, model: str) -> Snapshot:
     """The snapshot of a model's setup: of the first edit that has a result, since setups before it may be aborted."""
     edits = (registry.edit(model, number) for number in count(1))
-    return registry.resolve(model, next(str(edit.result) for edit in edits if edit.result is not None))
+    return lineage.find(registry, model, next(str(edit.result) for edit in edits if edit.result is not None))
 
 
 def _expiry_line(setup: Snapshot) -> tuple[str, ...]:

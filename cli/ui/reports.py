@@ -13,7 +13,7 @@ from raie.lines import known_line
 if TYPE_CHECKING:
     from raie.registry import Edit
 
-__all__ = ["length_line", "report_lines"]
+__all__ = ["length_line", "mixture_lines", "report_lines"]
 
 _WORTH = ("worth", "alone")
 _RECENT = 5
@@ -77,11 +77,11 @@ def _setup(report: Mapping[str, Any]) -> list[str]:
             for line in table(("K", "criterion", "largest", "smallest"), measured, right=(0, 1, 2, 3))
             if measured
         ),
-        *_mixture(report.get("mixture"), "scores    ", " " * 10),
+        *mixture_lines(report.get("mixture"), "scores    ", " " * 10),
     ]
 
 
-def _mixture(mixture: Mapping[str, Any] | None, words: str, indent: str) -> list[str]:
+def mixture_lines(mixture: Mapping[str, Any] | None, words: str, indent: str) -> list[str]:
     """What scores are made of, with what each part is worth, and how items count that a user had before.
 
     Args:
@@ -151,7 +151,7 @@ def _impact(report: Mapping[str, Any]) -> list[str]:
         f"untouched regions: {untouched}"
         + (" (every byte as before)" if report["untouched"] and report["untouched_identical"] else ""),
     ]
-    lines += _mixture(report.get("mixture"), "what scores are made of, ", "  ")
+    lines += mixture_lines(report.get("mixture"), "what scores are made of, ", "  ")
     if "users" in report.get("known", {}):
         lines.append(known_line(report["known"]))
     if report["rejected"]:

@@ -149,7 +149,7 @@ def evaluated_lists(workspace: Workspace, log: Path, view: ModelView, monkeypatc
         return metrics.ranks(score, windows)
 
     monkeypatch.setattr(evaluate, "ranks", ranks)
-    assert list(workspace.evaluate(log, ref="production").models)[0] == "never edited"
+    assert next(iter(workspace.evaluate(log, ref="production").models)) == "never edited"
     (windows, best), ids = scored[2], view.catalogue.item_ids
     users = read_later_log(view, log, None).catalogue.users
     return {  # of a user's windows, which are in time order, the last one stays
