@@ -133,7 +133,7 @@ def api_lists(snapshot: SnapshotView, log: Path, exclude_seen: bool | None) -> L
 
 
 def command_lists(raie: Raie, log: Path, users: list[str], *flags: str) -> Lists:
-    asked = [word for user in users for word in ("--user", user)]
+    asked = [text for user in users for text in ("--user", user)]
     ran = raie("recommend", str(log), *asked, *flags, "--top", "20", "--ref", "production", "--json")
     answers = ran.json["recommendations"]
     return {answer["user"]: [(best["item"], best["score"]) for best in answer["items"]] for answer in answers}
