@@ -1,9 +1,10 @@
-"""What `raie evaluate` computes: a snapshot's router on windows of a log, beside the frozen backbone."""
+"""What `raie evaluate` computes: a snapshot's router on windows of a log, beside the setup's own snapshot."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +24,13 @@ from raie.engine.evaluation.coverage import Coverage, coverage_of
 from raie.engine.evaluation.metrics import Difference, mean_metrics, paired_difference, ranks
 from raie.engine.model import ModelView
 from raie.engine.regions.gate import Action
+from raie.engine.router import Router
 from raie.engine.strategies import STRATEGIES, Score, State, TaskData, task_data_of
 from raie.errors import UsageError
 from raie.lines import SETUP_PART
 from raie.logs.known_ids import doubt_line, known_ids
 from raie.logs.log_reading import When, notes_of, read_later_log, when_text
-from raie.registry import Author, Digest, Edit, Registry, Snapshot, trust
+from raie.registry import Author, Digest, Edit, Registry, Snapshot, lineage, trust
 from raie.registry.edits.merge import changed_regions
 from raie.registry.states import EditKind
 
@@ -50,10 +52,11 @@ class Measured:
         new_windows: How many interactions of the log after the snapshot's watermark are evaluated.
         setup_windows: How many held-out windows its setup kept.
         models: Model -> part ("new" or the setup's) -> metric -> value; NaN where no window was there.
-        change: Of Recall@10 on the new windows, against the backbone that was never edited.
+        change: Of Recall@10 on the new windows, against the setup's own snapshot, which was never edited.
         against: The id of the snapshot that it was compared with.
         comparison: That comparison, as an impact report holds it.
         coverage: How many interactions there are after the watermark, how many of them are evaluated, and why not all.
+        cold: How many of those evaluated come after no item that the snapshot knows; they get what is popular.
         known: What the snapshot knows of the users and items of the new rows.
         notes: What a person should know of how the log was read.
     """
@@ -67,6 +70,7 @@ class Measured:
     comparison: Mapping[str, Any] | None = None
     known: Mapping[str, Any] | None = None
     coverage: Coverage | None = None
+    cold: int = 0
     notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -106,7 +110,7 @@ def evaluate(
     reading: Mapping[str, Any] | None = None,
     progress: Progress = ignore_progress,
 ) -> Measured:
-    """Measure a snapshot, the backbone that was never edited, and what else was asked for, on the same windows.
+    """Measure a snapshot, that of the setup, and what else was asked for, on the same windows.
 
     Args:
         workspace: Where the model lives.
@@ -129,10 +133,10 @@ def evaluate(
     interactions = read_later_log(view, Path(log), reading)
     end = end_time(interactions, when_text(until))
     known = known_ids(registry, model, snapshot, view, interactions, end)
-    asked = _new_windows(view, interactions, end, log)
-    new = _readable(asked, view)
+    asked, new = _new_windows(view, between(interactions, None, end), log)
     baseline = None if against is None else registry.resolve(model, against)
-    scores = _models(registry, snapshot, view, baseline)
+    setup = _setup_of(registry, model)
+    scores = _models(registry, setup, snapshot, view, baseline)
     if strategies:
         scores |= _peers(registry, model, snapshot, interactions, backbone_file, progress)
     scores = _counted(scores, len(new) + len(view.holdout), progress)
@@ -145,7 +149,8 @@ def evaluate(
         change=paired_difference(ranked["never edited"][0], ranked[snapshot.id[:12]][0], new.user),
         known=known.to_mapping(),
         coverage=coverage_of(between(interactions, None, end), view.watermark.timestamp, asked, _last_row(view)),
-        notes=(*notes_of(interactions), *doubt_line(known)),
+        cold=int((new.length == 0).sum()),
+        notes=(*notes_of(interactions), *doubt_line(known), *_expiry_line(setup)),
     )
     if baseline is None:
         return measured
@@ -165,15 +170,16 @@ def _part_metrics(on_new: np.ndarray, on_setup: np.ndarray) -> dict[str, dict[st
     return {"new": mean_metrics(on_new), SETUP_PART: mean_metrics(on_setup)}
 
 
-def _new_windows(view: ModelView, interactions: Interactions, end: int | None, log: str | Path) -> Windows:
+def _new_windows(view: ModelView, rows: Interactions, log: str | Path) -> tuple[Windows, Windows]:
+    """The windows after the snapshot's watermark, and as it reads them: items that it has never met are passed over."""
     mark, config = view.watermark.timestamp, view.settings.engine.windows
-    new = evaluation_windows(between(interactions, None, end), config, after=mark)
-    if not len(new):
+    asked = evaluation_windows(rows, config, after=mark)
+    if not len(asked):
         raise InputError(
             f"expected windows of {log} after the snapshot's watermark {mark}, found none: "
             "give a longer log, or an older snapshot with --ref"
         )
-    return new
+    return asked, evaluation_windows(rows, config, after=mark, last_item=_last_row(view))
 
 
 @publishes_chain_head
@@ -212,21 +218,15 @@ def _of_known(
     return compared_ranks(before[known], after[known], new.take(known)).to_mapping()
 
 
-def _readable(windows: Windows, view: ModelView) -> Windows:
-    """The windows, with items that the snapshot has never met passed over; as a target such an item is a miss."""
-    return windows.without_items_above(_last_row(view))
-
-
 def _last_row(view: ModelView) -> int:
     """The last item row that the snapshot knows."""
     return len(view.backbone.item_table()) - 1
 
 
 def _models(
-    registry: Registry, snapshot: Snapshot, view: ModelView, baseline: Snapshot | None
+    registry: Registry, setup: Snapshot, snapshot: Snapshot, view: ModelView, baseline: Snapshot | None
 ) -> dict[str, Score]:
-    setup = open_view(registry, registry.resolve(snapshot.model, "edit:1"), view.backbone_file)
-    scores: dict[str, Score] = {"never edited": knowing_rows_of(setup.router, view.router).scores}
+    scores: dict[str, Score] = {"never edited": _never_edited(registry, setup, view).scores}
     scores[snapshot.id[:12]] = view.router.scores
     if baseline is not None and baseline.id != snapshot.id:
         scores[baseline.id[:12]] = knowing_rows_of(
@@ -249,6 +249,24 @@ def _counted(scores: Mapping[str, Score], windows: int, progress: Progress) -> d
         return scored
 
     return {name: counting(score) for name, score in scores.items()}
+
+
+def _setup_of(registry: Registry, model: str) -> Snapshot:
+    """The snapshot of a model's setup: of the first edit that has a result, since setups before it may be aborted."""
+    edits = (registry.edit(model, number) for number in count(1))
+    return lineage.find(registry, model, next(str(edit.result) for edit in edits if edit.result is not None))
+
+
+def _expiry_line(setup: Snapshot) -> tuple[str, ...]:
+    line = 'the snapshot of the setup has expired: "never edited" is the frozen backbone, without a mixture'
+    return () if setup.expired is None else (line,)
+
+
+def _never_edited(registry: Registry, setup: Snapshot, view: ModelView) -> Router:
+    """The setup's router over the item table of a later snapshot; once it expired, the frozen backbone alone."""
+    if setup.expired is not None:
+        return replace(view.router, adapters={}, mixtures={})
+    return knowing_rows_of(open_view(registry, setup, view.backbone_file).router, view.router)
 
 
 def _peers(

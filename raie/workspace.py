@@ -394,7 +394,7 @@ class Workspace:
         reading: Mapping[str, Any] | None = None,
         progress: Progress = ignore_progress,
     ) -> Measured:
-        """Measure a snapshot on a log, beside the backbone that was never edited.
+        """Measure a snapshot on a log, beside that of the setup, which was never edited.
 
         Args:
             log: The interactions; windows after the snapshot's watermark are new to it.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from raie.cli.ui.output import faint, short, table
@@ -13,7 +14,11 @@ from raie.registry.states import EditKind
 if TYPE_CHECKING:
     from raie.registry import Edit
 
-__all__ = ["length_line", "report_lines"]
+__all__ = ["length_line", "mixture_lines", "report_lines"]
+
+_WORTH = ("worth", "alone")
+_RECENT = 5
+"""Ages of an earlier item that are summed up in one sentence: the last item, and those up to 16 back."""
 
 
 def report_lines(edit: Edit) -> list[str]:
@@ -73,7 +78,52 @@ def _setup(report: Mapping[str, Any]) -> list[str]:
             for line in table(("K", "criterion", "largest", "smallest"), measured, right=(0, 1, 2, 3))
             if measured
         ),
+        *mixture_lines(report.get("mixture"), "scores    ", " " * 10),
     ]
+
+
+def mixture_lines(mixture: Mapping[str, Any] | None, words: str, indent: str) -> list[str]:
+    """What scores are made of, with what each part is worth, and how items count that a user had before.
+
+    Args:
+        mixture: Of a report; None where nothing is mixed.
+        words: Before the first line.
+        indent: Before every later one.
+
+    Returns:
+        Lines; none where nothing is mixed.
+    """
+    if not mixture:
+        return []
+    if not mixture["windows"]:
+        return [f"{words}every part counts alike: no validation window says more"]
+    parts = sorted(mixture["parts"].items(), key=lambda named: -(named[1]["worth"] or 0))
+    rows = [
+        (name, f"{part['power']:.2f}", *("-" if part[key] is None else f"{part[key]:.4f}" for key in _WORTH))
+        for name, part in parts
+    ]
+    chosen = "" if mixture["chosen"] == "all" else f" ({mixture['chosen']} is better than all parts)"
+    headers = ("part", "weight", "NDCG@10 lost without", "NDCG@10 alone")
+    return [
+        f"{words}fitted on {mixture['windows']:,} validation windows: NDCG@10 {mixture['NDCG@10']:.4f}{chosen}",
+        *(f"{indent}{line}" for line in table(headers, rows, right=(1, 2, 3))),
+        f"{indent}{_repeats(mixture['repeats'])}",
+    ]
+
+
+def _repeats(terms: Sequence[float]) -> str:
+    """One sentence on items that a user had before; terms: what an item gains by age, the last item's first."""
+    last, earlier = _again(terms[0]), _again(sum(terms[1:_RECENT]) / (_RECENT - 1))
+    if last == earlier:
+        return f"items a user had before: {last}"
+    return f"items a user had before: the last one {last}, earlier ones {earlier}"
+
+
+def _again(term: float) -> str:
+    """What a term of a score, a logarithm of odds, says of an item."""
+    if abs(term) < math.log(2):
+        return "as often as others"
+    return "more often than others" if term > 0 else "rarely again"
 
 
 def _impact(report: Mapping[str, Any]) -> list[str]:
@@ -102,6 +152,7 @@ def _impact(report: Mapping[str, Any]) -> list[str]:
         f"untouched regions: {untouched}"
         + (" (every byte as before)" if report["untouched"] and report["untouched_identical"] else ""),
     ]
+    lines += mixture_lines(report.get("mixture"), "what scores are made of, ", "  ")
     if "users" in report.get("known", {}):
         lines.append(known_line(report["known"]))
     if report["rejected"]:

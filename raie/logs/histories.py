@@ -54,14 +54,15 @@ def histories(
         reading: For a log: options that differ from the setup's.
 
     Raises:
-        InputError: A user without a row or without an item that the snapshot knows, or columns that are not there.
+        InputError: A user without a row, or without an item that the snapshot knows where it has no mixture, or columns
+            that are not there.
     """
     if isinstance(source, str | Path):
         return from_log(view, Path(source), users, reading)
     events = source if isinstance(source, Mapping) else _by_user(view, source)
     pairs = {str(user): history for user, history in events.items()}
     wanted = list(pairs) if users is None else list(users)
-    _refuse(user for user in wanted if user not in pairs)
+    _require_rows(user for user in wanted if not len(pairs.get(user, ())))
     return _of_ids(view, {user: pairs[user] for user in wanted})
 
 
@@ -74,10 +75,11 @@ def from_items(view: ModelView, items: Sequence[str]) -> Histories:
 def from_log(
     view: ModelView, log: Path, users: Sequence[str] | None, reading: Mapping[str, Any] | None = None
 ) -> Histories:
-    """The last known items of the users of a log, all of them where None are named.
+    """The known items of the users of a log, all of them where None are named.
 
     Raises:
-        InputError: Users without a row in the log, or without an item that the snapshot knows; all of them at once.
+        InputError: Users without a row in the log, or, where the snapshot has no mixture, without an item that it knows;
+            all of them at once.
     """
     interactions = read_later_log(view, log, reading)
     present = [interactions.catalogue.users[row] for row in np.unique(interactions.user)]
@@ -93,11 +95,7 @@ def from_log(
     rows = _rows_of(interactions.user, interactions.catalogue.user_rows(wanted))
     limit = len(view.backbone.item_table())
     known = [mine[interactions.item[mine] < limit] for mine in rows]
-    if strange := [user for user, mine in zip(wanted, known, strict=True) if not len(mine)]:
-        raise InputError(
-            f"expected every --user to have an item in {log} that the snapshot knows, found none of {_named(strange)}: "
-            "an edit on a log that holds these items learns them"
-        )
+    _require_known(view, wanted, known, f" in {log}")
     windows = last_windows(
         [interactions.item[mine] for mine in known],
         view.settings.engine.windows.length,
@@ -122,7 +120,7 @@ def _of_ids(view: ModelView, events: Mapping[str, Sequence[Any]]) -> Histories:
         rows.append(view.catalogue.item_rows([item for item, _ in known]))
         times.append([at for _, at in known])
         ignored.append(len(history) - len(known))
-    _refuse(user for user, mine in zip(events, rows, strict=True) if not len(mine))
+    _require_known(view, list(events), rows, "")
     timed = all(at is not None for history in times for at in history)
     windows = last_windows(rows, view.settings.engine.windows.length, times if timed and times else None)  # type: ignore[arg-type]
     return Histories(tuple(events), windows, tuple(ignored))
@@ -171,11 +169,24 @@ def _epoch_seconds(times: Series) -> Series:
     return pandas.to_datetime(times, utc=True).dt.as_unit("s").astype("int64")
 
 
-def _refuse(users: Iterable[str]) -> None:
-    if strange := list(users):
+def _require_rows(users: Iterable[str]) -> None:
+    if absent := list(users):
         raise InputError(
-            f"expected users with an item that the snapshot knows, found none of {_named(strange)}: leave them out, or "
-            "learn their items by an edit on a log that holds them"
+            f"expected every user to have a row, found none of {_named(absent)}: leave them out, or check the ids, which "
+            "are compared as text"
+        )
+
+
+def _require_known(
+    view: ModelView, users: Sequence[str], known: Sequence[np.ndarray | Sequence[int]], where: str
+) -> None:
+    """Raises InputError where nothing says what users get of whom no item is known."""
+    strange = [user for user, mine in zip(users, known, strict=True) if not len(mine)]
+    if strange and not view.mixtures:
+        raise InputError(
+            f"expected every user to have an item{where} that the snapshot knows, found none of {_named(strange)}: leave "
+            "them out, or learn their items by an edit on a log that holds them; a model that is set up today recommends "
+            "what is popular then"
         )
 
 

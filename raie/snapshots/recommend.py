@@ -83,7 +83,10 @@ def recommend(
 
 
 def frame_of(recommendations: Sequence[Recommendation]) -> DataFrame:
-    """One row per recommended item: user, rank (from 1), item, score, region, and title where an item has one."""
+    """One row per recommended item: user, rank (from 1), item, score, region, and title where an item has one.
+
+    A region that is None is missing, and the others stay whole numbers.
+    """
     import pandas
 
     rows = [
@@ -92,4 +95,6 @@ def frame_of(recommendations: Sequence[Recommendation]) -> DataFrame:
         for rank, best in enumerate(answer.items, start=1)
     ]
     frame = pandas.DataFrame(rows, columns=["user", "rank", "item", "score", "region", "title"])
+    if frame["region"].isna().any():
+        frame["region"] = frame["region"].astype("Int64")
     return frame if frame["title"].any() else frame.drop(columns="title")

@@ -86,7 +86,8 @@ class SnapshotView:
             reading: For a log: options that differ from the setup's.
 
         Raises:
-            InputError: A user without an item that the snapshot knows, or columns that are not there.
+            InputError: A user without a row, or without an item that the snapshot knows where it has no mixture, or
+                columns that are not there.
             RegistryError: A blob is missing or damaged.
         """
         from raie.snapshots.recommend import frame_of

@@ -274,7 +274,9 @@ def cut_windows(interactions: Interactions, config: WindowConfig, *, after: int 
     return _windows(rows, start, stop, config)
 
 
-def evaluation_windows(interactions: Interactions, config: WindowConfig, *, after: int | None = None) -> Windows:
+def evaluation_windows(
+    interactions: Interactions, config: WindowConfig, *, after: int | None = None, last_item: int | None = None
+) -> Windows:
     """One window per interaction that has one before it, with its user's whole history attached, by user row, then in
     time order; with config.context "slice" or "overlap" what `cut_windows` gives.
 
@@ -282,6 +284,8 @@ def evaluation_windows(interactions: Interactions, config: WindowConfig, *, afte
         interactions: the log, in time order.
         config: length, context and times.
         after: epoch seconds; only targets later than it.
+        last_item: the last item row that a model knows. Later ones are passed over, and contexts reach further back
+            instead, as `last_windows` of the known items has them; as a target such an item is PAD, a sure miss.
 
     Returns:
         The windows.
@@ -290,13 +294,24 @@ def evaluation_windows(interactions: Interactions, config: WindowConfig, *, afte
         ConfigError: for a length that is not chosen yet.
     """
     if config.context != "history":
-        return cut_windows(interactions, config, after=after)
+        windows = cut_windows(interactions, config, after=after)
+        return windows if last_item is None else windows.without_items_above(last_item)
     _require_length(config)
     rows = _by_user(interactions)
     stop = np.flatnonzero((rows.earlier > 0) & _later(rows.time, after))
     first = stop - rows.earlier[stop]
-    windows = _windows(rows, np.maximum(first, stop - config.length), stop, config)
-    return replace(windows, targets=np.ones(len(stop), np.int32))._with_past(Past(rows.item, first, stop))
+    known = np.ones(len(rows.item), bool) if last_item is None else rows.item <= last_item
+    before = np.append(0, np.cumsum(known))  # known rows before each
+    past = Past(rows.item[known], before[first], before[stop])
+    start = np.maximum(past.start, past.stop - config.length)
+    return Windows(
+        _contexts(past.items, start, past.stop, config.length),
+        np.where(known[stop], rows.item[stop], np.int32(PAD)),
+        rows.user[stop],
+        rows.time[stop],
+        _contexts(rows.time[known], start, past.stop, config.length) if config.times else None,
+        np.ones(len(stop), np.int32),
+    )._with_past(past)
 
 
 def _require_length(config: WindowConfig) -> None:

@@ -23,7 +23,6 @@ from torch import Tensor
 from raie.engine.data.windows import Windows
 from raie.engine.evaluation.metrics import mean_metrics, target_ranks
 from raie.engine.mixture.log_parts import LogParts
-from raie.engine.mixture.minimise import minimised
 from raie.engine.mixture.mixture import lifts, rows_at_a_time
 from raie.engine.mixture.repeats import AGES, earlier_items
 from raie.engine.mixture.weights import MixtureWeights, PartWeight
@@ -159,7 +158,7 @@ class _Numbers:
         return _Numbers(torch.cat([torch.full((parts,), 0.5), torch.zeros(parts + AGES + 1)]).double())
 
     def loss(self, found: _Evidence) -> tuple[float, Tensor]:
-        """The mean of (1 - p^q) / q for the targets' probabilities p among the candidates, and its slope; 0 without windows."""
+        """The mean of (1 - p^q) / q for the targets' shares p among the candidates, and its slope; 0 without windows."""
         f = self.parts
         power, scale = self.values[:f], self.values[f : 2 * f].exp()
         repeats = torch.cat([self.values.new_zeros(1), self.values[2 * f : -1]])
@@ -188,14 +187,23 @@ class _Numbers:
 
 
 def _drawn(start: _Numbers, towards: Tensor, strength: Tensor | float, found: _Evidence) -> _Numbers:
-    """The numbers with the least loss that are drawn to others, in double precision."""
+    """The numbers with the least loss that are drawn to others, in double precision by L-BFGS-B."""
 
     def function(values: Tensor) -> tuple[float, Tensor]:
         loss, slope = _Numbers(values).loss(found)
         away = values - towards
         return loss + float((strength * away**2).sum()), slope + 2 * strength * away
 
-    return _Numbers(minimised(function, start.values, ITERATIONS))
+    # Not by torch's optimisers: the first of them imports a compiler, which takes longer than the fit of a small log.
+    from scipy.optimize import minimize
+
+    def of_array(values: np.ndarray) -> tuple[float, np.ndarray]:
+        loss, slope = function(torch.from_numpy(values.copy()))
+        return loss, slope.numpy()
+
+    options = {"maxiter": ITERATIONS}
+    found = minimize(of_array, start.values.numpy(), jac=True, method="L-BFGS-B", options=options)
+    return _Numbers(torch.from_numpy(np.array(found.x, np.float64)))
 
 
 def _fit_all(found: _Evidence) -> _Numbers:

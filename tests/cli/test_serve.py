@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from torch import Tensor
 
+from raie import evaluate
 from raie.edits.workflow import open_view, run_setup
 from raie.engine.config import BackboneConfig, EngineConfig, RegionConfig
 from raie.engine.data.readers.settings import LogSettings
 from raie.engine.data.synthetic import SyntheticConfig, drifting_log, write_csv
 from raie.engine.data.windows import Windows
-from raie.engine.errors import InputError
+from raie.engine.evaluation import metrics
 from raie.engine.model import ModelView, Settings
+from raie.engine.next_items import NOWHERE
+from raie.engine.router import TopItems
 from raie.errors import WorkspaceError
+from raie.logs.log_reading import read_later_log
 from raie.migrations import upgrade
 from raie.registry import Author, BlobCorrupt, LocalStore, Registry, Untrusted, trust
 from raie.registry.mlflow.publisher import sync
 from raie.registry.promotion import signing
 from raie.serve import open_described
 from raie.served_code import MODEL_CODE
+from raie.snapshots.snapshot_view import SnapshotView
+from raie.workspace import Workspace
+from raie.workspace_file import draft, find
+from tests.cli.conftest import Raie
 
 # MLflow's own imports warn of what a later Python will drop.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -83,21 +94,98 @@ def test_the_production_version_answers_as_the_router_of_its_snapshot_does(loade
     assert answers["ignored"].tolist() == [0] * 8
 
 
-def test_a_request_may_hold_unknown_items_and_repeat_seen_ones_only_when_asked(loaded: Any, made: Path) -> None:
+def test_a_request_may_hold_unknown_items_and_leaves_out_seen_ones_only_when_asked(
+    loaded: Any, made: Path
+) -> None:
     registry = at(made)
     view = open_view(registry, registry.resolve("recsys", "head"))
     history = list(view.catalogue.items[:25])
-    answer = loaded.predict(frame([["never seen", *history]]), params={"k": 1000}).iloc[0]
+    everything = {"k": 1000, "exclude_seen": True}
+    answer = loaded.predict(frame([["never seen", *history]]), params=everything).iloc[0]
     assert answer["ignored"] == 1
     assert not set(answer["items"]) & set(history)
     assert len(answer["items"]) == len(view.catalogue.items) - 25
-    answer = loaded.predict(frame([history]), params={"k": 1000, "exclude_seen": False}).iloc[0]
-    assert sorted(answer["items"]) == sorted(view.catalogue.items)
+    for params in ({"k": 1000}, {"k": 1000, "exclude_seen": False}):
+        answer = loaded.predict(frame([history]), params=params).iloc[0]
+        assert sorted(answer["items"]) == sorted(view.catalogue.items)
 
 
-def test_a_request_without_any_known_item_is_refused(loaded: Any) -> None:
-    with pytest.raises(InputError, match="expected at least one item the model knows in history 1, found none"):
-        loaded.predict(frame([["t0-core-00"], ["never seen"]]))
+def test_a_request_without_any_known_item_gets_what_is_popular_and_no_region(loaded: Any) -> None:
+    answers = loaded.predict(frame([["t0-core-00"], ["never seen"], []]))
+    assert (answers["region"][0] >= 0, *answers["region"][1:]) == (True, NOWHERE, NOWHERE)
+    assert answers["ignored"].tolist() == [0, 1, 0]
+    assert answers["items"][1] == answers["items"][2] != answers["items"][0]
+
+
+Lists = dict[str, list[tuple[str, float]]]
+
+
+def served_lists(loaded: Any, past: pd.DataFrame, exclude_seen: bool | None) -> Lists:
+    histories = past.groupby("user_id")["item_id"].agg(list)
+    answers = loaded.predict(frame(histories.tolist()), params={"k": 20, "exclude_seen": exclude_seen})
+    pairs = zip(answers["items"], answers["scores"], strict=True)
+    return {str(user): list(zip(*pair, strict=True)) for user, pair in zip(histories.index, pairs, strict=True)}
+
+
+def api_lists(snapshot: SnapshotView, log: Path, exclude_seen: bool | None) -> Lists:
+    answers = snapshot.recommendations(log, 20, exclude_seen=exclude_seen)
+    return {str(answer.user): [(best.item, best.score) for best in answer.items] for answer in answers}
+
+
+def command_lists(raie: Raie, log: Path, users: list[str], *flags: str) -> Lists:
+    asked = [text for user in users for text in ("--user", user)]
+    ran = raie("recommend", str(log), *asked, *flags, "--top", "20", "--ref", "production", "--json")
+    answers = ran.json["recommendations"]
+    return {answer["user"]: [(best["item"], best["score"]) for best in answer["items"]] for answer in answers}
+
+
+def evaluated_lists(workspace: Workspace, log: Path, view: ModelView, monkeypatch: pytest.MonkeyPatch) -> Lists:
+    """What `raie evaluate` ranks first for the last interaction of each user, whose history is all before it."""
+    scored: list[tuple[Windows, TopItems]] = []
+
+    def ranks(score: Callable[[Windows], Tensor], windows: Windows) -> np.ndarray:
+        best = score(windows).topk(20)
+        scored.append((windows, TopItems(best.indices.numpy(), best.values.numpy())))
+        return metrics.ranks(score, windows)
+
+    monkeypatch.setattr(evaluate, "ranks", ranks)
+    assert next(iter(workspace.evaluate(log, ref="production").models)) == "never edited"
+    (windows, best), ids = scored[2], view.catalogue.item_ids
+    users = read_later_log(view, log, None).catalogue.users
+    return {  # of a user's windows, which are in time order, the last one stays
+        users[user]: list(zip(ids(rows), scores, strict=True))
+        for user, rows, scores in zip(windows.user.tolist(), best.rows.tolist(), best.scores.tolist(), strict=True)
+    }
+
+
+def test_command_api_served_model_and_evaluation_give_one_list_for_a_user_to_the_bit(
+    raie: Raie, loaded: Any, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "raie.toml").write_text(draft(None, None, None), encoding="utf-8")
+    workspace, log, before = find(tmp_path), made / "log.csv", tmp_path / "before.csv"
+    rows = pd.read_csv(log)
+    past = rows[rows.duplicated("user_id", keep="last")]
+    past.to_csv(before, index=False)
+    snapshot = workspace["production"]
+    view = open_view(at(made), snapshot.snapshot)
+    assert past.duplicated(["user_id", "item_id"]).any(), "a log with repeats"
+    assert not set(past["item_id"]) <= set(view.catalogue.items), "some items are unknown"
+    assert past.groupby("user_id").size().max() > view.settings.engine.windows.length
+
+    learned = api_lists(snapshot, before, None)
+    assert served_lists(loaded, past, None) == learned
+    assert evaluated_lists(workspace, log, view, monkeypatch) == learned
+    some = sorted(learned)[:3]
+    assert command_lists(raie, before, some) == {user: learned[user] for user in some}
+    assert command_lists(raie, before, some[:1]) == {some[0]: learned[some[0]]}
+
+    seen = past.groupby("user_id")["item_id"].agg(set)
+    for flag, exclude_seen in (("--exclude-seen", True), ("--keep-seen", False)):
+        lists = api_lists(snapshot, before, exclude_seen)
+        assert served_lists(loaded, past, exclude_seen) == lists != learned
+        assert command_lists(raie, before, some, flag) == {user: lists[user] for user in some}
+        repeated = [user for user, best in lists.items() if seen[user] & {item for item, _ in best}]
+        assert bool(repeated) is not exclude_seen
 
 
 def test_a_damaged_blob_stops_the_server_and_not_a_request(

@@ -107,13 +107,23 @@ def test_what_cannot_be_recommended_to_is_refused_with_its_name(shop: Workspace)
     with pytest.raises(InputError, match="'nobody'"):
         head.recommend({"u00042": ["t0-core-00"]}, users=["nobody"])
     with pytest.raises(InputError, match="'ada'"):
-        head.recommend({"ada": ["never seen"], "u00042": ["t0-core-00"]})
+        head.recommend({"ada": [], "u00042": ["t0-core-00"]})
     with pytest.raises(InputError, match="column of items, item_id or item, found user_id, thing"):
         head.recommend(pandas.DataFrame({"user_id": ["ada"], "thing": ["t0-core-00"]}))
     with pytest.raises(UnknownItem):
         head.recommend_after(["never seen"])
     with pytest.raises(InputError, match="k of 1 or more"):
         head.recommend({"ada": ["t0-core-00"]}, k=0)
+
+
+def test_a_user_of_unknown_items_gets_what_is_popular_and_a_region_that_is_missing(shop: Workspace) -> None:
+    head, events = shop["head"], {"ada": ["never seen"], "u00042": ["t0-core-00"]}
+    ada, known = head.recommendations(events, k=3)
+    assert (ada.region, ada.context, ada.ignored, len(ada.items)) == (None, (), 1, 3)
+    frame = head.recommend(events, k=3)
+    assert frame["region"].isna().tolist() == [True] * 3 + [False] * 3
+    assert set(frame["region"].dropna()) == {known.region}
+    assert head.recommend({"u00042": ["t0-core-00"]}, k=3)["region"].dtype == "int64"
 
 
 def test_a_snapshot_stays_the_same_when_its_alias_moves(shop: Workspace) -> None:

@@ -33,8 +33,8 @@ _USUAL = "never,popularity,markov,item-knn,ease,full,replay+counts,raie"
     show_default=True,
     metavar="NAME,...",
     help="all, or raie, never, popularity, markov, item-knn, ease, tale, full, global-lora, wide-lora, replay, lwf, "
-    "lsat, mole, e-bpr, peso, random-regions, joint. Engine options go in brackets. replay+counts adds item transition "
-    "counts to replay.",
+    "lsat, mole, e-bpr, peso, random-regions, joint. Engine options go in brackets. replay+counts joins the counts of "
+    "the log to replay.",
 )
 @click.option(
     "--ablations", is_flag=True, help="Add RAIE without one of its parts, and with other numbers of regions."

@@ -55,8 +55,9 @@ def evaluate(
     """Evaluate a snapshot on a log.
 
     "new" windows are those of LOG after the snapshot's watermark, which it has never seen. "setup" windows are those
-    held out at setup. All items but those of the context are ranked. The frozen backbone, which was never edited, is
-    evaluated too.
+    held out at setup. Every item is ranked, and what a user had before counts as each region has learned of repeats. The
+    setup's own snapshot, "never edited", is evaluated too, and so is how many of the new interactions are left out, and
+    why.
 
     \b
     Examples:
@@ -115,19 +116,20 @@ def _measured_lines(measured: Measured) -> list[str]:
     headers = ("model", "Recall@10, new", "NDCG@10, new", "Recall@10, setup", "NDCG@10, setup")
     return [
         f"{measured.new_windows:,} new windows, {measured.setup_windows:,} held-out setup windows",
-        *([] if measured.coverage is None else [_coverage_line(measured.coverage)]),
+        *([] if measured.coverage is None else [_coverage_line(measured.coverage, measured.cold)]),
         *table(headers, rows, (1, 2, 3, 4)),
         *lines,
         *known,
     ]
 
 
-def _coverage_line(coverage: Coverage) -> str:
-    """How many of the new interactions are evaluated, and why not all."""
+def _coverage_line(coverage: Coverage, cold: int) -> str:
+    """How many of the new interactions are evaluated, and why not all; cold: those after nothing that is known."""
     outside = f", {coverage.outside_windows:,} left out by the window options" if coverage.outside_windows else ""
     return (
         f"{coverage.evaluated:,} of {coverage.interactions:,} new interactions evaluated; {coverage.first:,} are the "
-        f"first of their user{outside}; {coverage.new_items:,} of those evaluated are of items unknown to the snapshot"
+        f"first of their user{outside}; {coverage.new_items:,} of those evaluated are of items unknown to the snapshot, "
+        f"{cold:,} come after no known item"
     )
 
 
@@ -152,7 +154,12 @@ def _change_line(part: str, snapshot: str, against: str, change: Mapping[str, fl
     show_default=True,
     help="Items per user.",
 )
-@click.option("--keep-seen", is_flag=True, help="Make no difference of what a user had before.")
+@click.option(
+    "--exclude-seen/--keep-seen",
+    "exclude_seen",
+    default=None,
+    help="Leave out all that a user had before, or make no difference of it.  [as each region has learned of repeats]",
+)
 @_ref_option
 @later_log_options
 @json_option
@@ -163,19 +170,20 @@ def recommend(
     users: tuple[str, ...],
     items: str | None,
     count: int,
-    keep_seen: bool,
+    exclude_seen: bool | None,
     ref: str,
     reading: Mapping[str, Any],
     output: Output,
 ) -> None:
     """Recommend items to users of a log, or after a history.
 
-    Items that the snapshot does not know are ignored, and their number is shown. If a user has no row in LOG, or no known
-    item, the command is refused before anything is printed.
+    Items that the snapshot does not know are ignored, and their number is shown. A user without a known item gets what is
+    popular lately. If a user has no row in LOG, the command is refused before anything is printed.
 
     \b
     Examples:
       raie recommend ratings.dat --user 42 --user 99
+      raie recommend ratings.dat --user 42 --exclude-seen
       raie recommend --items 1193,661,914 --ref production --top 5 --json
     """
     if (items is None) == (log is None) or (log is None) != (not users):
@@ -183,11 +191,11 @@ def recommend(
     snapshot = workspace[ref]
     if items is None:
         answers = snapshot.recommendations(
-            str(log), count, users=users, exclude_seen=False if keep_seen else None, reading=reading
+            str(log), count, users=users, exclude_seen=exclude_seen, reading=reading
         )
     else:
         history = [item.strip() for item in items.split(",")]
-        answers = (snapshot.recommend_after(history, count, exclude_seen=False if keep_seen else None),)
+        answers = (snapshot.recommend_after(history, count, exclude_seen=exclude_seen),)
     value = {"recommendations": [_answer_json(answer) for answer in answers]}
     output.show(value, lambda: [line for answer in answers for line in _answer_lines(answer)])
 
@@ -203,10 +211,11 @@ def _answer_json(answer: Recommendation) -> dict[str, Any]:
 
 
 def _answer_lines(answer: Recommendation) -> list[str]:
-    unknown = f"; {answer.ignored} item{'s' * (answer.ignored > 1)} unknown, left out"
+    unknown = f"; {answer.ignored} item{'s' * (answer.ignored > 1)} unknown, left out" if answer.ignored else ""
+    after = f"region {answer.region}, after {', '.join(map(one_line, answer.context))}"
     return [
-        f"{accent(one_line(answer.user) or 'history')}  region {answer.region}, after "
-        f"{', '.join(map(one_line, answer.context))}{unknown if answer.ignored else ''}",
+        f"{accent(one_line(answer.user) or 'history')}  {'cold: what is popular' if answer.region is None else after}"
+        f"{unknown}",
         *(
             f"  {rank:>2}  {one_line(best.item)}  {best.score:.3f}"
             for rank, best in enumerate(answer.items, start=1)

@@ -217,6 +217,23 @@ def test_items_that_nobody_knows_leave_histories_and_targets():
     assert (known.items.tolist(), known.target.tolist(), known.targets.tolist()) == ([[3, 4, 0]], [0], [2])
 
 
+@pytest.mark.parametrize("times", [False, True])
+def test_what_a_model_reads_before_a_target_is_the_end_of_the_items_it_knows(times: bool):
+    log = log_of([(time % 3, time) for time in range(30)])
+    log = replace(log, item=np.random.default_rng(1).permutation(log.item))  # unknown ones between known ones
+    config = WindowConfig(3, times=times)
+    asked, known = evaluation_windows(log, config), evaluation_windows(log, config, last_item=15)
+    assert (known.user.tolist(), known.timestamp.tolist()) == (asked.user.tolist(), asked.timestamp.tolist())
+    assert known.target.tolist() == [item if item <= 15 else 0 for item in asked.target.tolist()]
+    for row, (user, at) in enumerate(zip(known.user.tolist(), known.timestamp.tolist(), strict=True)):
+        mine = np.flatnonzero((log.user == user) & (log.timestamp < at) & (log.item <= 15))
+        last = last_windows([log.item[mine]], 3, [log.timestamp[mine]] if times else None)
+        assert known.items[row].tolist() == last.items[0].tolist()
+        assert histories_of(known.take([row]))[1].tolist() == log.item[mine].tolist()
+        if times:
+            assert known.times[row].tolist() == last.times[0].tolist()
+
+
 def test_stored_windows_whose_histories_lie_outside_are_refused():
     windows = evaluation_windows(log_of([(0, time) for time in range(6)]), WindowConfig(3)).compacted()
     for wrong in (

@@ -1,44 +1,13 @@
-"""The minimum of a smooth function, and the fit's slopes against differences."""
+"""The fit of weights: its slopes against differences, and what it imports."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
 
 from raie.engine.mixture.fit import _Evidence, _Numbers
-from raie.engine.mixture.minimise import minimised
 from raie.engine.mixture.repeats import AGES
 from tests.raie_engine.world import in_another_process
-
-
-def _valley(x: Tensor) -> tuple[float, Tensor]:
-    """Rosenbrock's curved valley, whose lowest point is (1, 1)."""
-    a, b = x.tolist()
-    slope = [-400 * a * (b - a**2) - 2 * (1 - a), 200 * (b - a**2)]
-    return 100 * (b - a**2) ** 2 + (1 - a) ** 2, torch.tensor(slope, dtype=torch.float64)
-
-
-def test_the_bottom_of_a_curved_valley_is_found() -> None:
-    found = minimised(_valley, torch.tensor([-1.2, 1.0], dtype=torch.float64), 100)
-    assert found.tolist() == pytest.approx([1, 1], abs=1e-4)
-
-
-def test_a_quadratic_is_minimal_where_its_equation_says() -> None:
-    draw = torch.Generator().manual_seed(0)
-    root = torch.randn(12, 12, generator=draw, dtype=torch.float64)
-    matrix, right = root @ root.T + torch.eye(12), torch.randn(12, generator=draw, dtype=torch.float64)
-    found = minimised(
-        lambda x: (float(x @ matrix @ x / 2 - right @ x), matrix @ x - right), torch.zeros_like(right), 200
-    )
-    torch.testing.assert_close(found, torch.linalg.solve(matrix, right), rtol=1e-3, atol=1e-4)
-
-
-def test_no_step_is_taken_at_the_bottom_or_where_none_goes_down() -> None:
-    start = torch.tensor([1.0, 1.0], dtype=torch.float64)
-    assert torch.equal(minimised(_valley, start, 10), start)
-    wrong = minimised(lambda x: (float(x.sum()), -torch.ones_like(x)), start, 10)  # a slope that points up
-    assert torch.equal(wrong, start)
 
 
 def _some_evidence(n: int = 7, c: int = 9, f: int = 3) -> _Evidence:
