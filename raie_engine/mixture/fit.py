@@ -202,8 +202,8 @@ def _drawn(start: _Numbers, towards: Tensor, strength: Tensor | float, found: _E
         return loss, slope.numpy()
 
     options = {"maxiter": ITERATIONS}
-    found = minimize(of_array, start.values.numpy(), jac=True, method="L-BFGS-B", options=options)
-    return _Numbers(torch.from_numpy(np.array(found.x, np.float64)))
+    best = minimize(of_array, start.values.numpy(), jac=True, method="L-BFGS-B", options=options)
+    return _Numbers(torch.from_numpy(np.array(best.x, np.float64)))
 
 
 def _fit_all(found: _Evidence) -> _Numbers:
