@@ -23,7 +23,7 @@ ABLATIONS: Mapping[str, str] = {
     "without routing gate": "raie[gate.policy=nearest]",
     "without replay": "raie[edit.replay_ratio=0,edit.shared_epochs=6,edit.epochs=4,edit.patience=4]",
     "without item rows": "raie[adapter.item_rank=0]",
-    "without transitions": "raie[adapter.transition_weight=0]",
+    "without counts": "raie[mixture.parts=model]",
     "without shared delta": "raie[edit.shared_epochs=0,edit.epochs=5,edit.learning_rate=0.001]",
     "that keeps all windows": f"raie[{_ALL_KEPT}]",
     **{f"K = {k}": f"raie[regions.regions={k},{_ALL_KEPT}]" for k in (2, 4, 8, 16)},
@@ -34,7 +34,7 @@ Each sees as many training samples: without replay the new windows are seen twic
 adapter all are at the shared adapter's rate. Compare other numbers of regions with RAIE that keeps all windows.
 """
 
-_SECTIONS = ("regions", "gate", "adapter", "edit")
+_SECTIONS = ("regions", "gate", "adapter", "edit", "mixture")
 _SHARED = ("edit.holdout",)  # it decides which windows evaluate
 
 

@@ -1,4 +1,4 @@
-"""The mixture of every region that a setup or an edit touches: fitted on its validation windows, then told every row.
+"""The mixture of every region that a setup or an edit touches, fitted on its validation windows.
 
 Weights are fitted with counts of the rows before the validation windows. What is published counts those windows' rows
 too: the newest rows are what the next users will follow.
@@ -15,7 +15,7 @@ from torch import Tensor
 from raie.engine.config import EngineConfig
 from raie.engine.data.interactions import Interactions, between
 from raie.engine.data.windows import Windows
-from raie.engine.mixture.fit import Fitted, Judged, fit_mixture
+from raie.engine.mixture.fit import Fitted, Validated, fit_mixture
 from raie.engine.mixture.log_counts import LogCounts, count_rows, summed
 from raie.engine.mixture.log_parts import LogParts
 from raie.engine.mixture.mixture import Mixture
@@ -70,7 +70,7 @@ class RegionMixtures:
 
 
 def mix_regions(
-    judged: Mapping[int, tuple[Windows, Callable[[Windows], Tensor]]],
+    validated: Mapping[int, tuple[Windows, Callable[[Windows], Tensor]]],
     before: LogCounts | None,
     new: NewCounts,
     config: EngineConfig,
@@ -79,7 +79,7 @@ def mix_regions(
     """Fit the mixtures of some regions.
 
     Args:
-        judged: by region its validation windows, and its model from windows to logits [n, v].
+        validated: by region its validation windows, and its model from windows to logits [n, v].
         before: counts of the rows that were read before; None for a setup.
         new: of the new rows.
         config: the options.
@@ -92,7 +92,7 @@ def mix_regions(
     trained = summed([*earlier, new.trained])
     log = LogParts(trained, trained.items + 1)
     fitted = fit_mixture(
-        {region: Judged(windows, score) for region, (windows, score) in judged.items()},
+        {region: Validated(windows, score) for region, (windows, score) in validated.items()},
         log,
         names=config.mixture.names,
         seed=seed,

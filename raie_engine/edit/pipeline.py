@@ -339,13 +339,13 @@ def _mixed(
         return None
     rows, titles = appended_rows(view, prepared.item_rows), appended_titles(view, prepared)
     backbone = view.backbone.with_item_rows(rows, titles)
-    judged = {}
+    validated = {}
     for region in plan.touched:
         mine = prepared.windows.take(plan.rows(region)[0])
         blobs = trained[region].blobs
         score = adapter_scores(backbone, Adapter.from_blobs(blobs) if blobs else None)
-        judged[region] = mine.take(mine.timestamp > prepared.train_until), score
-    return mix_regions(judged, view.log_counts, prepared.counts, view.settings.engine, plan.seed)
+        validated[region] = mine.take(mine.timestamp > prepared.train_until), score
+    return mix_regions(validated, view.log_counts, prepared.counts, view.settings.engine, plan.seed)
 
 
 def pending_after(view: ModelView, prepared: PreparedEdit) -> int:

@@ -150,8 +150,8 @@ def _mixed(
     counts = new_counts(past, None, train_until, model.known_items, None, counted)
     region = assign(region_map, space.project(encode_windows(model, split.validation)))
     score = adapter_scores(model, None)
-    judged = {number: (split.validation.take(region == number), score) for number in region_map.ids.tolist()}
-    return mix_regions(judged, None, counts, config, config.seed)
+    validated = {number: (split.validation.take(region == number), score) for number in region_map.ids.tolist()}
+    return mix_regions(validated, None, counts, config, config.seed)
 
 
 def _scores(

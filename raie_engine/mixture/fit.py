@@ -28,7 +28,7 @@ from raie.engine.mixture.repeats import AGES, earlier_items
 from raie.engine.mixture.weights import MixtureWeights, PartWeight
 from raie.engine.training.train_adapter import one_thread
 
-__all__ = ["Fitted", "Judged", "fit_mixture"]
+__all__ = ["Fitted", "Validated", "fit_mixture"]
 
 ALL = "all"
 
@@ -50,7 +50,7 @@ TOWARDS_ALL = 15.0
 
 
 @dataclass(frozen=True, eq=False)
-class _Evidence:
+class _Candidates:
     """What candidates of n windows look like to every part.
 
     lifts: float64 [f, n, c]. age: int64 [n, c]. times: float64 [n, c]. none: bool [n, c], where no candidate is. The
@@ -65,43 +65,43 @@ class _Evidence:
     def __len__(self) -> int:
         return len(self.none)
 
-    def of_part(self, number: int) -> _Evidence:
-        """The evidence for one part alone.
+    def of_part(self, number: int) -> _Candidates:
+        """The candidates under one part alone.
 
         Args:
             number: of the part.
 
         Returns:
-            The evidence.
+            The candidates.
         """
         return replace(self, lifts=self.lifts[number : number + 1])
 
     @staticmethod
-    def together(parts: Sequence[_Evidence]) -> _Evidence:
-        """The evidence of all parts.
+    def together(parts: Sequence[_Candidates]) -> _Candidates:
+        """The candidates of all parts.
 
         Args:
             parts: one after the other.
 
         Returns:
-            The evidence.
+            The candidates.
         """
         others = (torch.cat([getattr(part, name) for part in parts]) for name in ("age", "times", "none"))
-        return _Evidence(torch.cat([part.lifts for part in parts], dim=1), *others)
+        return _Candidates(torch.cat([part.lifts for part in parts], dim=1), *others)
 
-    def narrowed(self) -> _Evidence:
-        """The same evidence, no wider than the window with the most candidates.
+    def narrowed(self) -> _Candidates:
+        """The same candidates, no wider than the window with the most candidates.
 
         Returns:
-            The evidence.
+            The candidates.
         """
         c = int((~self.none).sum(dim=1).max()) if len(self) else 1
         others = (array[:, :c].contiguous() for array in (self.age, self.times, self.none))
-        return _Evidence(self.lifts[:, :, :c].contiguous(), *others)
+        return _Candidates(self.lifts[:, :, :c].contiguous(), *others)
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class Validated:
     """The windows of one region, and the model that serves them: from windows to logits [n, w]."""
 
     windows: Windows
@@ -115,31 +115,32 @@ class Judged:
             yield part, lifts(self.score(part), log, part, names)
 
 
-def _evidence(judged: Judged, log: LogParts, names: Sequence[str]) -> _Evidence:
+def _candidates_of(validated: Validated, log: LogParts, names: Sequence[str]) -> _Candidates:
     """What the windows of one region say about the weights."""
     parts = [
-        _candidates([found[name] for name in names], part, log.v) for part, found in judged.batches(log, names)
+        _candidates([by_part[name] for name in names], part, log.v)
+        for part, by_part in validated.batches(log, names)
     ]
-    return _Evidence.together(parts)
+    return _Candidates.together(parts)
 
 
-def _candidates(found: Sequence[Tensor], windows: Windows, v: int) -> _Evidence:
-    """The candidates of the windows whose target is one; found: the lifts [n, v] or [1, v] of each part."""
+def _candidates(by_part: Sequence[Tensor], windows: Windows, v: int) -> _Candidates:
+    """The candidates of the windows whose target is one; by_part: the lifts [n, v] or [1, v] of each part."""
     target = torch.from_numpy(windows.target).long().unsqueeze(1)
     age, times = earlier_items(windows).ages(len(windows), v)
     wanted = (age > 0) & (age <= RECENT_AGES)
-    for lift in found:
+    for lift in by_part:
         wanted.scatter_(1, lift.topk(min(HIGH, v), dim=1).indices.expand(len(windows), -1), True)
     wanted[:, 0] = False
     reached = wanted.gather(1, target).squeeze(1)
     wanted = wanted.scatter_(1, target, False)[reached]
-    most = min(v, HIGH * len(found) + 2**RECENT_AGES)
+    most = min(v, HIGH * len(by_part) + 2**RECENT_AGES)
     high = wanted.to(torch.uint8).topk(most, dim=1).indices
     columns = torch.cat([target[reached], high], dim=1)
     none = torch.cat([wanted.new_zeros(len(columns), 1), ~wanted.gather(1, high)], dim=1)
     rows = reached.nonzero()
-    taken = [lift.expand(len(windows), -1)[rows, columns] for lift in found]
-    return _Evidence(torch.stack(taken).double(), age[rows, columns], times[rows, columns].double(), none)
+    taken = [lift.expand(len(windows), -1)[rows, columns] for lift in by_part]
+    return _Candidates(torch.stack(taken).double(), age[rows, columns], times[rows, columns].double(), none)
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,25 +158,27 @@ class _Numbers:
         """Where a fit begins: every part says half of what it says, and earlier items are as any others."""
         return _Numbers(torch.cat([torch.full((parts,), 0.5), torch.zeros(parts + AGES + 1)]).double())
 
-    def loss(self, found: _Evidence) -> tuple[float, Tensor]:
+    def loss(self, candidates: _Candidates) -> tuple[float, Tensor]:
         """The mean of (1 - p^q) / q for the targets' shares p among the candidates, and its slope; 0 without windows."""
         f = self.parts
         power, scale = self.values[:f], self.values[f : 2 * f].exp()
         repeats = torch.cat([self.values.new_zeros(1), self.values[2 * f : -1]])
-        scaled = found.lifts * scale[:, None, None]
+        scaled = candidates.lifts * scale[:, None, None]
         says = torch.log1p(scaled)
-        scores = torch.einsum("f,fnc->nc", power, says) + repeats[found.age] + self.values[-1] * found.times
-        log_shares = scores.masked_fill_(found.none, float("-inf")).log_softmax(dim=1)
+        scores = (
+            torch.einsum("f,fnc->nc", power, says) + repeats[candidates.age] + self.values[-1] * candidates.times
+        )
+        log_shares = scores.masked_fill_(candidates.none, float("-inf")).log_softmax(dim=1)
         wrong = log_shares.exp()  # by how much each candidate is held too likely
         wrong[:, 0] -= 1
         reached = torch.exp(TOP * log_shares[:, 0])  # p^q, as much as each window counts
         wrong *= reached.unsqueeze(1)
-        flat, windows = wrong.ravel(), max(len(found), 1)
+        flat, windows = wrong.ravel(), max(len(candidates), 1)
         slopes = (
             says.view(f, -1) @ flat,
             power * ((scaled / (1 + scaled)).view(f, -1) @ flat),
-            torch.zeros_like(repeats).index_add_(0, found.age.ravel(), flat)[1:],
-            (found.times.ravel() @ flat).unsqueeze(0),
+            torch.zeros_like(repeats).index_add_(0, candidates.age.ravel(), flat)[1:],
+            (candidates.times.ravel() @ flat).unsqueeze(0),
         )
         return float(((1 - reached) / TOP).sum() / windows), torch.cat(slopes) / windows
 
@@ -186,11 +189,11 @@ class _Numbers:
         return MixtureWeights(parts, tuple(numbers[2 * f : -1]), numbers[-1], items)
 
 
-def _drawn(start: _Numbers, towards: Tensor, strength: Tensor | float, found: _Evidence) -> _Numbers:
+def _drawn(start: _Numbers, towards: Tensor, strength: Tensor | float, candidates: _Candidates) -> _Numbers:
     """The numbers with the least loss that are drawn to others, in double precision by L-BFGS-B."""
 
     def function(values: Tensor) -> tuple[float, Tensor]:
-        loss, slope = _Numbers(values).loss(found)
+        loss, slope = _Numbers(values).loss(candidates)
         away = values - towards
         return loss + float((strength * away**2).sum()), slope + 2 * strength * away
 
@@ -206,17 +209,17 @@ def _drawn(start: _Numbers, towards: Tensor, strength: Tensor | float, found: _E
     return _Numbers(torch.from_numpy(np.array(best.x, np.float64)))
 
 
-def _fit_all(found: _Evidence) -> _Numbers:
-    """The numbers for all windows of the evidence together."""
-    start = _Numbers.start(len(found.lifts))
+def _fit_all(candidates: _Candidates) -> _Numbers:
+    """The numbers for all windows together."""
+    start = _Numbers.start(len(candidates.lifts))
     strength = torch.full_like(start.values, TOWARDS_NOTHING)
     strength[: 2 * start.parts] = TOWARDS_SILENCE
-    return _drawn(start, torch.zeros_like(start.values), strength, found)
+    return _drawn(start, torch.zeros_like(start.values), strength, candidates)
 
 
-def _fit_region(everywhere: _Numbers, found: _Evidence) -> _Numbers:
+def _fit_region(everywhere: _Numbers, candidates: _Candidates) -> _Numbers:
     """The numbers for the windows of one region, drawn to those for all."""
-    return _drawn(everywhere, everywhere.values, TOWARDS_ALL / max(len(found), 1), found)
+    return _drawn(everywhere, everywhere.values, TOWARDS_ALL / max(len(candidates), 1), candidates)
 
 
 @dataclass(frozen=True)
@@ -252,11 +255,13 @@ class Fitted:
         }
 
 
-def fit_mixture(judged: Mapping[int, Judged], log: LogParts, *, names: Sequence[str], seed: int = 0) -> Fitted:
+def fit_mixture(
+    validated: Mapping[int, Validated], log: LogParts, *, names: Sequence[str], seed: int = 0
+) -> Fitted:
     """Fit the weights of a mixture on windows that nothing was trained on.
 
     Args:
-        judged: by region, its windows and its model; those whose target no part knows say nothing and are left out.
+        validated: by region, its windows and its model; those whose target no part knows say nothing and are left out.
         log: counts of rows before the windows.
         names: the parts that may take part.
         seed: of the sample.
@@ -264,24 +269,26 @@ def fit_mixture(judged: Mapping[int, Judged], log: LogParts, *, names: Sequence[
     Returns:
         The weights of every region. Without windows, what the model alone says.
     """
-    sample = _sample(judged, log, seed)
+    sample = _sample(validated, log, seed)
     items, total = log.v - 1, sum(len(region.windows) for region in sample.values())
     with one_thread():  # sums on several threads differ in the last bits
-        found = {region: _evidence(part, log, names) for region, part in sample.items() if len(part.windows)}
-        if not sum(map(len, found.values())):
+        candidates = {
+            region: _candidates_of(part, log, names) for region, part in sample.items() if len(part.windows)
+        }
+        if not sum(map(len, candidates.values())):
             weights = _plain(names, items)
-            return Fitted(weights, dict.fromkeys(judged, weights), 0, math.nan, {}, {}, "")
-        together = _Evidence.together(list(found.values())).narrowed()
+            return Fitted(weights, dict.fromkeys(validated, weights), 0, math.nan, {}, {}, "")
+        together = _Candidates.together(list(candidates.values())).narrowed()
         everywhere = _fit_all(together)
         weights = everywhere.weights(names, items)
         variants = {ALL: weights, **_variants(together, weights, names)}
         measured = _qualities(sample, log, names, variants)
         best = max(variants, key=lambda name: (measured[name], name == ALL))
         regions = {
-            region: _fit_region(everywhere, found[region].narrowed()).weights(names, items)
-            if best == ALL and region in found
+            region: _fit_region(everywhere, candidates[region].narrowed()).weights(names, items)
+            if best == ALL and region in candidates
             else variants[best]
-            for region in judged
+            for region in validated
         }
     return Fitted(
         variants[best],
@@ -294,28 +301,28 @@ def fit_mixture(judged: Mapping[int, Judged], log: LogParts, *, names: Sequence[
     )
 
 
-def _sample(judged: Mapping[int, Judged], log: LogParts, seed: int) -> dict[int, Judged]:
+def _sample(validated: Mapping[int, Validated], log: LogParts, seed: int) -> dict[int, Validated]:
     """The windows whose target is known, of each region the same share where they are too many."""
-    counted = np.zeros(log.v, bool)  # an item that no row held yet tells nothing of the parts
+    counted = np.zeros(log.v, bool)  # an item that no row held yet says nothing of the parts
     counted[: log.counts.items + 1] = log.counts.popularity > 0
     known = {
         region: np.flatnonzero((part.windows.target < log.v) & counted[np.minimum(part.windows.target, log.v - 1)])
-        for region, part in judged.items()
+        for region, part in validated.items()
     }
     share = min(1.0, MOST_WINDOWS / max(sum(map(len, known.values())), 1))
     generator, sample = np.random.default_rng(seed), {}
     for region, rows in sorted(known.items()):
         kept = generator.permutation(rows)[: math.ceil(share * len(rows))]
-        sample[region] = replace(judged[region], windows=judged[region].windows.take(np.sort(kept)))
+        sample[region] = replace(validated[region], windows=validated[region].windows.take(np.sort(kept)))
     return sample
 
 
-def _variants(found: _Evidence, weights: MixtureWeights, names: Sequence[str]) -> dict[str, MixtureWeights]:
+def _variants(candidates: _Candidates, weights: MixtureWeights, names: Sequence[str]) -> dict[str, MixtureWeights]:
     """The mixture without each part, and each part alone, with terms for earlier items of its own."""
     if len(names) == 1:
         return {}
     alone = {
-        f"{name} alone": _fit_all(found.of_part(number)).weights([name], weights.items)
+        f"{name} alone": _fit_all(candidates.of_part(number)).weights([name], weights.items)
         for number, name in enumerate(names)
     }
     return alone | {f"without {name}": _without(weights, name) for name in names}
@@ -328,21 +335,21 @@ def _plain(names: Sequence[str], items: int) -> MixtureWeights:
 
 
 def _without(weights: MixtureWeights, name: str) -> MixtureWeights:
-    return replace(weights, parts={other: part for other, part in weights.parts.items() if other != name})
+    return replace(weights, parts={kept: part for kept, part in weights.parts.items() if kept != name})
 
 
 def _qualities(
-    judged: Mapping[int, Judged], log: LogParts, names: Sequence[str], variants: Mapping[str, MixtureWeights]
+    validated: Mapping[int, Validated], log: LogParts, names: Sequence[str], variants: Mapping[str, MixtureWeights]
 ) -> dict[str, float]:
     """NDCG@10 of each variant on the windows; the parts are computed once for all of them."""
     ranks: dict[str, list[np.ndarray]] = {name: [] for name in variants}
-    for region in judged.values():
-        for part, found in region.batches(log, names):
+    for region in validated.values():
+        for part, by_part in region.batches(log, names):
             earlier, target = earlier_items(part), torch.from_numpy(part.target).long()
-            together = variants[ALL].said(found)
+            together = variants[ALL].said(by_part)
             for name, weights in variants.items():
                 shared = all(weights.parts[part] == variants[ALL].parts[part] for part in weights.parts)
-                joined = weights.joined(together if shared else weights.said(found), earlier, len(part))
+                joined = weights.joined(together if shared else weights.said(by_part), earlier, len(part))
                 joined[:, 0] = float("-inf")
                 ranks[name].append(target_ranks(joined, target).numpy())
     return {name: mean_metrics(np.concatenate(parts))["NDCG@10"] for name, parts in ranks.items()}

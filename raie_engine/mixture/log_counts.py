@@ -183,8 +183,8 @@ def _pairs(interactions: Interactions, after: int | None, v: int) -> tuple[NDArr
             (item[later - step], item[later], forward),
             (item[later], item[later - step], backward),
         ):
-            found, times = np.unique(first * v + second, return_counts=True)
-            keys.append(found)
+            distinct, times = np.unique(first * v + second, return_counts=True)
+            keys.append(distinct)
             counted.append(times[:, None] * np.array(weights))
     return _added(keys, counted)
 
@@ -207,8 +207,8 @@ def _grouped(
     """The pairs by first item, of each the most frequent MOST_FOLLOWING: start, following and pairs."""
     first = keys // v
     order = np.lexsort((keys, -counts[:, -1], first))
-    place = np.arange(len(order)) - np.searchsorted(first, first)  # within its first item: first is sorted
-    kept = np.sort(order[place < MOST_FOLLOWING])
+    rank = np.arange(len(order)) - np.searchsorted(first, first)  # within its first item: first is sorted
+    kept = np.sort(order[rank < MOST_FOLLOWING])
     start = np.searchsorted(first[kept], np.arange(v + 1)).astype(np.int64)
     return start, (keys[kept] % v).astype(np.int32), counts[kept].astype(np.float32)
 

@@ -62,8 +62,8 @@ class Mixture:
         for start in range(0, len(windows), rows):
             part = slice(start, start + rows)
             members = windows.take(part)
-            found = lifts(scores[part], self.log, members, weights.spoken)
-            joined[part, :v] = weights.score(found, earlier_items(members), len(members))
+            by_part = lifts(scores[part], self.log, members, weights.spoken)
+            joined[part, :v] = weights.score(by_part, earlier_items(members), len(members))
         joined[torch.from_numpy(windows.length == 0), :v] = torch.log1p(self.log.trend)  # all that is known
         joined[:, 0] = float("-inf")
         return joined

@@ -16,7 +16,7 @@ from torch import Tensor
 from raie.engine.config import MIXTURE_PARTS
 from raie.engine.data.windows import Windows
 from raie.engine.evaluation.metrics import leaving_out_context
-from raie.engine.mixture.fit import Judged, fit_mixture
+from raie.engine.mixture.fit import Validated, fit_mixture
 from raie.engine.mixture.log_counts import LogCounts, count_rows
 from raie.engine.mixture.log_parts import LogParts
 from raie.engine.mixture.mixture import Mixture
@@ -80,11 +80,11 @@ def _learned(
     learned = learn(own, task_data)
     if MIXTURE_OF + str(ALL_WINDOWS) in state and learned.state == own:
         return learned._replace(state=state)  # it has not moved, so what joins it does not either
-    score, windows = strategy.score(learned.state, task_data), task_data.judging
+    score, windows = strategy.score(learned.state, task_data), task_data.validating
     spread = _spread(score, windows) if strategy.counting else 1.0
     owner = _owner(strategy, learned.state, task_data, windows)
-    judged = {
-        region: Judged(windows.take(owner == region), _scaled(score, spread))
+    validated = {
+        region: Validated(windows.take(owner == region), _scaled(score, spread))
         for region in _regions(strategy, task_data)
     }
     with_pairs = set(names) - {MODEL} != set()
@@ -92,7 +92,7 @@ def _learned(
         count_rows(rows, None, task_data.items, with_pairs=with_pairs)
         for rows in (task_data.rows, task_data.all_rows)
     )
-    fitted = fit_mixture(judged, LogParts(trained, trained.items + 1), names=names, seed=task_data.seed)
+    fitted = fit_mixture(validated, LogParts(trained, trained.items + 1), names=names, seed=task_data.seed)
     if strategy.counting:
         learned = learn(own, replace(task_data, rows=task_data.all_rows))
     mixtures = {MIXTURE_OF + str(region): weights.to_bytes() for region, weights in fitted.regions.items()}

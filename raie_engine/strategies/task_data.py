@@ -93,7 +93,7 @@ class TaskData:
         return keep_sample(self.past, int(self.config.edit.replay_ratio * len(self.new)), [self.seed])
 
     @property
-    def judging(self) -> Windows:
+    def validating(self) -> Windows:
         """The windows by which what joins scores is fitted: this edit's, and at the setup those of the setup."""
         return self.validation if self.number else self.base.validation
 

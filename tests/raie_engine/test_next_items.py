@@ -41,20 +41,20 @@ def test_a_target_ranks_among_k_exactly_when_it_is_among_the_best_k(
 ) -> None:
     view, windows = world.second.view if mixed else unmixed, asked(world)
     best, regions = best_items(view, windows, k)
-    found = ranks(view.router.scores, windows, batch=64) <= k
-    assert (best.rows == windows.target[:, None]).any(axis=1).tolist() == found.tolist()
-    assert 0 < found.sum() < len(windows)
+    listed = ranks(view.router.scores, windows, batch=64) <= k
+    assert (best.rows == windows.target[:, None]).any(axis=1).tolist() == listed.tolist()
+    assert 0 < listed.sum() < len(windows)
     assert regions.tolist() == view.router.assign(windows).tolist()
     had = (windows.items == windows.target[:, None]).any(axis=1)
     assert had.any()
-    assert mixed or not found[had].any(), "an item of the context may not be recommended"
+    assert mixed or not listed[had].any(), "an item of the context may not be recommended"
 
 
 def test_the_rank_of_a_target_is_its_place_among_the_best_items(world: World) -> None:
     view, windows = world.second.view, world.view.holdout
     best, _ = best_items(view, windows, len(view.catalogue.items))
-    row, place = np.nonzero(best.rows == windows.target[:, None])
-    assert (ranks(view.router.scores, windows)[row] == place + 1).all()
+    row, index = np.nonzero(best.rows == windows.target[:, None])
+    assert (ranks(view.router.scores, windows)[row] == index + 1).all()
 
 
 @pytest.mark.parametrize("seen", [None, True, False])
@@ -74,7 +74,7 @@ def test_an_empty_history_lies_nowhere_and_gets_what_is_popular_lately(world: Wo
 
 def test_without_a_mixture_an_empty_history_is_refused(world: World, unmixed: ModelView) -> None:
     length = world.view.holdout.items.shape[1]
-    with pytest.raises(InputError, match="at least one item the model knows in history 1, found none"):
+    with pytest.raises(InputError, match="at least one item the model knows in history 1, listed none"):
         best_items(unmixed, last_windows([[1], []], length), 3)
-    with pytest.raises(InputError, match="k of 1 or more, found 0"):
+    with pytest.raises(InputError, match="k of 1 or more, listed 0"):
         best_items(unmixed, last_windows([[1]], length), 0)

@@ -43,10 +43,10 @@ CHUNKS = (torch.randn(2, 16, generator=torch.Generator().manual_seed(2)),)
 
 def mixture(region: int, items: int = ITEMS) -> Mixture:
     """Weights and counts that no other region has."""
-    draw = np.random.default_rng(region)
-    parts = {name: PartWeight(*draw.uniform(0.2, 1.5, 2).tolist()) for name in MIXTURE_PARTS}
-    weights = MixtureWeights(parts, tuple(draw.normal(size=AGES).tolist()), 0.3, items)
-    user, item = draw.integers(0, 20, 400).astype(np.int32), draw.integers(1, ITEMS + 1, 400).astype(np.int32)
+    random = np.random.default_rng(region)
+    parts = {name: PartWeight(*random.uniform(0.2, 1.5, 2).tolist()) for name in MIXTURE_PARTS}
+    weights = MixtureWeights(parts, tuple(random.normal(size=AGES).tolist()), 0.3, items)
+    user, item = random.integers(0, 20, 400).astype(np.int32), random.integers(1, ITEMS + 1, 400).astype(np.int32)
     catalogue = Catalogue(tuple(map(str, range(20))), tuple(map(str, range(1, ITEMS + 1))))
     rows = Interactions(user, item, np.arange(400, dtype=np.int64), catalogue)
     return Mixture(weights, LogParts(count_rows(rows, None, ITEMS), items + 1))
@@ -246,9 +246,9 @@ def test_the_best_items_are_those_of_the_scores(this: Router, *, seen: bool | No
 
 @every_kind
 def test_the_best_items_are_those_of_the_regions_that_are_named(this: Router) -> None:
-    other = ((OWNER + 1) % REGIONS).astype(np.int32)
-    best = this.top_k(WINDOWS, 3, regions=other)
-    assert best.rows[:, 0].tolist() == this.scores(WINDOWS, other).argmax(dim=1).tolist()
+    shifted = ((OWNER + 1) % REGIONS).astype(np.int32)
+    best = this.top_k(WINDOWS, 3, regions=shifted)
+    assert best.rows[:, 0].tolist() == this.scores(WINDOWS, shifted).argmax(dim=1).tolist()
     assert (best.rows != this.top_k(WINDOWS, 3).rows).any()
 
 

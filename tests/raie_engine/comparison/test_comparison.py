@@ -370,7 +370,7 @@ def test_one_table_has_scores_coverage_and_cost_of_every_method(result: Comparis
         assert row["catalogue"] == f"{method_result.catalogue_coverage:.0%}"
     coverage = result.protocol.coverage
     evaluated, interactions = (
-        sum(getattr(one, name) for one in coverage) for name in ("evaluated", "interactions")
+        sum(getattr(part, name) for part in coverage) for name in ("evaluated", "interactions")
     )
     assert {row["evaluated"] for row in by_name.values()} == {f"{evaluated / interactions:.0%}"}
     counted = replace(result, protocol=replace(result.protocol, coverage=(Coverage(20, 15, 0, 0),) * 3))

@@ -104,42 +104,42 @@ def test_rows_by_which_retention_is_measured_are_never_counted(world: World) -> 
     assert holdout <= {(u, t) for u, t in zip(rows.user[~counted], rows.timestamp[~counted], strict=True)}
     for view, end in zip((world.view, world.first.view, world.second.view), world.ends, strict=False):
         here = counted & (rows.timestamp <= end)
-        found = view.log_counts
-        assert found is not None
-        assert found.rows == here.sum() < (rows.timestamp <= end).sum()
-        assert found.popularity.tolist() == np.bincount(rows.item[here], minlength=found.items + 1).tolist()
+        counts = view.log_counts
+        assert counts is not None
+        assert counts.rows == here.sum() < (rows.timestamp <= end).sum()
+        assert counts.popularity.tolist() == np.bincount(rows.item[here], minlength=counts.items + 1).tolist()
 
 
 def test_what_followed_counts_where_its_later_row_may_be_counted(world: World) -> None:
     rows, counted = world.interactions, may_be_counted(world)
-    found = world.second.view.log_counts
-    assert found is not None
-    expected = np.zeros((found.items + 1, found.items + 1))
+    counts = world.second.view.log_counts
+    assert counts is not None
+    expected = np.zeros((counts.items + 1, counts.items + 1))
     for user in np.unique(rows.user):
         mine = np.flatnonzero((rows.user == user) & (rows.timestamp <= world.ends[2]))
         for before, after in pairwise(mine):
             expected[rows.item[before], rows.item[after]] += counted[after]
             expected[rows.item[after], rows.item[before]] += PAIR_KINDS[0].back * counted[after]
-    np.testing.assert_allclose(_dense(found, 0), expected, rtol=1e-5)
+    np.testing.assert_allclose(_dense(counts, 0), expected, rtol=1e-5)
 
 
 def test_counts_after_two_edits_are_those_of_all_rows_read_at_once(world: World) -> None:
     rows = between(world.interactions, None, world.ends[2])
     setup = rows.of((rows.timestamp <= world.ends[0]) & may_be_counted(world)[: len(rows)])
-    found = world.second.view.log_counts
-    assert found is not None
+    counts = world.second.view.log_counts
+    assert counts is not None
     once = summed(
         [
-            count_rows(setup, None, found.items, found.half_life),
-            count_rows(rows, world.ends[0], found.items, found.half_life),
+            count_rows(setup, None, counts.items, counts.half_life),
+            count_rows(rows, world.ends[0], counts.items, counts.half_life),
         ]
     )
-    assert found.rows == once.rows
-    np.testing.assert_array_equal(found.start, once.start)
-    np.testing.assert_array_equal(found.following, once.following)
-    np.testing.assert_allclose(found.pairs, once.pairs, rtol=1e-5)
-    np.testing.assert_array_equal(found.popularity, once.popularity)
-    np.testing.assert_allclose(found.trend, once.trend)
+    assert counts.rows == once.rows
+    np.testing.assert_array_equal(counts.start, once.start)
+    np.testing.assert_array_equal(counts.following, once.following)
+    np.testing.assert_allclose(counts.pairs, once.pairs, rtol=1e-5)
+    np.testing.assert_array_equal(counts.popularity, once.popularity)
+    np.testing.assert_allclose(counts.trend, once.trend)
 
 
 def _dense(counts: LogCounts, kind: int) -> np.ndarray:
@@ -186,12 +186,12 @@ def test_an_edit_that_another_process_finishes_gives_the_same_bytes(world: World
         region: {role: world.memory.put(data) for role, data in result.blobs.items()}
         for region, result in world.first.trained.items()
     }
-    told = {
+    asked = {
         region: [result.chosen, result.before, result.after, adapters[region]]
         for region, result in world.first.trained.items()
     }
     world.memory.write(world.view.content, tmp_path / "view")
-    (tmp_path / "trained.json").write_text(json.dumps(told))
+    (tmp_path / "trained.json").write_text(json.dumps(asked))
     code = """
 import hashlib, json, sys
 from pathlib import Path

@@ -151,9 +151,9 @@ def test_one_pass_gives_the_ranks_and_the_lists_that_would_be_recommended() -> N
 def test_an_item_is_among_the_highest_k_exactly_when_its_rank_is_at_most_k(scores: list[float], k: int) -> None:
     row = torch.tensor([[-INF, *scores]])
     values, columns = highest(row, k)
-    found = [item for item, value in zip(columns[0].tolist(), values[0].tolist(), strict=True) if value > -INF]
+    listed = [item for item, value in zip(columns[0].tolist(), values[0].tolist(), strict=True) if value > -INF]
     by_rank = sorted(range(1, ITEMS + 1), key=lambda item: rank(scores, item))
-    assert found == [item for item in by_rank if rank(scores, item) <= k]
+    assert listed == [item for item in by_rank if rank(scores, item) <= k]
     assert torch.equal(row.gather(1, columns), values)
 
 

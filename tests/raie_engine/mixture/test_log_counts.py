@@ -41,10 +41,10 @@ def _pairs_by_hand(rows: list[tuple[int, int]], kind: int) -> dict[tuple[int, in
 def test_every_pair_of_a_users_items_counts_as_its_kind_says(rows: list[tuple[int, int]], kind: int) -> None:
     counts, expected = count_rows(_log(rows), None, ITEMS), _pairs_by_hand(rows, kind)
     first = np.repeat(np.arange(ITEMS + 1), np.diff(counts.start))
-    found = dict(
+    counted = dict(
         zip(zip(first.tolist(), counts.following.tolist(), strict=True), counts.pairs[:, kind], strict=True)
     )
-    assert {pair: value for pair, value in found.items() if value} == pytest.approx(expected)
+    assert {pair: value for pair, value in counted.items() if value} == pytest.approx(expected)
 
 
 @given(_rows, st.lists(st.integers(0, 60), max_size=3))

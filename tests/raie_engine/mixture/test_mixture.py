@@ -13,7 +13,7 @@ from raie.engine.data.interactions import Interactions, between
 from raie.engine.data.windows import Windows, evaluation_windows, last_windows
 from raie.engine.errors import DamagedArtifact
 from raie.engine.evaluation.metrics import mean_metrics, ranks
-from raie.engine.mixture.fit import Fitted, Judged, fit_mixture
+from raie.engine.mixture.fit import Fitted, Validated, fit_mixture
 from raie.engine.mixture.log_counts import count_rows
 from raie.engine.mixture.log_parts import LogParts
 from raie.engine.mixture.mixture import Mixture
@@ -26,18 +26,18 @@ CONFIG = WindowConfig(length=10, stride=5)
 
 def _log(*, repeat: float, follow: float, seed: int = 0) -> Interactions:
     """Users who take an earlier item again, or the one after their last, or any."""
-    draw, rows = np.random.default_rng(seed), []
+    random, rows = np.random.default_rng(seed), []
     for user in range(USERS):
-        items = [int(draw.integers(1, ITEMS + 1))]
+        items = [int(random.integers(1, ITEMS + 1))]
         for _ in range(14):
-            kind = draw.random()
+            kind = random.random()
             if kind < repeat:
-                items.append(int(draw.choice(items)))
+                items.append(int(random.choice(items)))
             elif kind < repeat + follow:
                 items.append(items[-1] % ITEMS + 1)
             else:
-                items.append(int(draw.choice(np.setdiff1d(np.arange(1, ITEMS + 1), items))))
-        rows += [(user, item, 1000 * place + user) for place, item in enumerate(items)]
+                items.append(int(random.choice(np.setdiff1d(np.arange(1, ITEMS + 1), items))))
+        rows += [(user, item, 1000 * index + user) for index, item in enumerate(items)]
     rows.sort(key=lambda row: row[2])
     user, item, time = (np.array(column) for column in zip(*rows, strict=True))
     catalogue = Catalogue(tuple(map(str, range(USERS))), tuple(map(str, range(1, ITEMS + 1))))
@@ -55,8 +55,8 @@ def _fitted(log: Interactions, names: tuple[str, ...] = MIXTURE_PARTS) -> tuple[
     parts = LogParts(count_rows(between(log, None, cut), None, ITEMS), ITEMS + 1)
     asked = evaluation_windows(between(log, None, int(np.quantile(log.timestamp, 0.85))), CONFIG, after=cut)
     half = asked.user % 2
-    judged = {region: Judged(asked.take(half == region), _blind) for region in (0, 1)}
-    return fit_mixture(judged, parts, names=names), parts
+    validated = {region: Validated(asked.take(half == region), _blind) for region in (0, 1)}
+    return fit_mixture(validated, parts, names=names), parts
 
 
 def _newest(log: Interactions) -> Windows:
@@ -79,8 +79,8 @@ def test_a_log_of_repeats_teaches_that_what_a_user_had_comes_again() -> None:
     fitted, parts = _fitted(log, (MODEL,))
     windows = _newest(log)
     joined = Mixture(fitted.weights, parts)
-    found = ranks(lambda some: joined.joined(_blind(some), some), windows)
-    assert mean_metrics(found)["Recall@10"] > 0.7
+    ranked = ranks(lambda some: joined.joined(_blind(some), some), windows)
+    assert mean_metrics(ranked)["Recall@10"] > 0.7
     assert min(fitted.weights.repeats[:3]) > 1
 
 
@@ -108,8 +108,8 @@ def test_windows_that_no_part_reaches_teach_nothing() -> None:
     def score(some: Windows) -> Tensor:
         return -torch.arange(ITEMS + 1.0).expand(len(some), -1)
 
-    fitted = fit_mixture({0: Judged(windows, score)}, parts, names=(MODEL,))
-    nothing = fit_mixture({0: Judged(windows.take(slice(0, 0)), score)}, parts, names=(MODEL,))
+    fitted = fit_mixture({0: Validated(windows, score)}, parts, names=(MODEL,))
+    nothing = fit_mixture({0: Validated(windows.take(slice(0, 0)), score)}, parts, names=(MODEL,))
     assert len(windows) > 5
     assert fitted.weights == fitted.regions[0] == nothing.weights
     assert fitted.weights.parts[MODEL].power == 1
