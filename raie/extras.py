@@ -14,7 +14,7 @@ from raie.errors import MissingExtra
 __all__ = ["EXTRAS", "explain", "require"]
 
 EXTRAS: Mapping[str, tuple[str, ...]] = {
-    "engine": ("numpy", "pandas", "pyarrow", "safetensors", "torch"),
+    "engine": ("numpy", "pandas", "pyarrow", "safetensors", "scipy", "torch"),
     "llm": ("huggingface_hub", "tokenizers", "transformers"),
     "mlflow": ("jinja2", "mlflow", "pandas", "requests"),
     "plots": ("matplotlib",),

@@ -32,8 +32,9 @@ regions = 3
 
 [engine.edit]
 shared_epochs = 2
-epochs = 60
+epochs = 20
 patience = 0
+max_validation = 200
 """
 
 

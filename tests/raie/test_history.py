@@ -51,7 +51,7 @@ def test_the_status_names_the_head_the_aliases_and_what_is_open(workspace: Works
     assert state.head is not None
     assert (state.head.snapshot, state.head.edit.kind) == (registry.head(workspace.model), "rollback")
     assert state.head.learned_until is None, "this history holds no log"
-    assert [(alias.alias.name, alias.edit, alias.is_head) for alias in state.aliases] == [
+    assert [(alias.alias.name, alias.edit, state.is_head(alias)) for alias in state.aliases] == [
         ("production", 4, False),
         ("staging", 5, False),
     ]

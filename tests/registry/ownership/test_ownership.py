@@ -24,6 +24,7 @@ from raie.registry.mlflow.publisher import sync
 from raie.registry.ownership import standing as ownership
 from raie.registry.ownership.identity import Epoch
 from raie.registry.ownership.marker import NAME, Marker, compare, read
+from raie.registry.progress import OnProgress, ignore_progress
 from tests.conftest import make_database, run_sql
 from tests.registry.building import MODEL, World
 from tests.registry.db.legacy import legacy
@@ -346,12 +347,12 @@ def test_a_fork_that_was_interrupted_goes_on_when_it_is_repeated(
     with monkeypatch.context() as patch:
         if fails_at == "blob":
             patch.setattr(takeover, "_whole", lambda store, digest: False)
-            report: takeover.Report | None = interrupted
+            progress: OnProgress = interrupted
         else:
-            report = None
+            progress = ignore_progress
             patch.setattr(takeover, "_switch" if fails_at == "switch" else "publish", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            takeover.fork(copy, author=Author("ada", "drill"), progress=report)
+            takeover.fork(copy, author=Author("ada", "drill"), progress=progress)
     before = {path.name for path in (scratch / "local" / "store" / "registries").iterdir()}
     assert len(before) == 2
     again = Registry.open(url_of(copy), str(scratch / "local" / "store"))
