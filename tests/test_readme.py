@@ -62,6 +62,7 @@ regions = 5
 [engine.edit]
 shared_epochs = 1
 epochs = 1
+max_validation = 300
 """
 
 
