@@ -74,7 +74,7 @@ def test_an_empty_history_lies_nowhere_and_gets_what_is_popular_lately(world: Wo
 
 def test_without_a_mixture_an_empty_history_is_refused(world: World, unmixed: ModelView) -> None:
     length = world.view.holdout.items.shape[1]
-    with pytest.raises(InputError, match="at least one item the model knows in history 1, listed none"):
+    with pytest.raises(InputError, match="at least one item the model knows in history 1, found none"):
         best_items(unmixed, last_windows([[1], []], length), 3)
-    with pytest.raises(InputError, match="k of 1 or more, listed 0"):
+    with pytest.raises(InputError, match="k of 1 or more, found 0"):
         best_items(unmixed, last_windows([[1]], length), 0)
