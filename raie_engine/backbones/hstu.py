@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from raie.engine.backbones.causal_model import CausalModel
 from raie.engine.backbones.dropout import dropped
-from raie.engine.backbones.item_model import ItemModel, ModelShape
+from raie.engine.backbones.item_model import ModelShape
 from raie.engine.backbones.next_item import at_places
-from raie.engine.backbones.protocol import Contexts
 
 __all__ = ["Hstu"]
 
@@ -66,7 +66,7 @@ class Block(nn.Module):
         return F.silu(scores + bias) * share.unsqueeze(1)
 
 
-class Hstu(ItemModel):
+class Hstu(CausalModel):
     """The backbone `hstu`."""
 
     kind: ClassVar[str] = "hstu"
@@ -83,16 +83,3 @@ class Hstu(ItemModel):
             nn.init.normal_(table.weight, std=0.02)
         with torch.no_grad():
             self.items.weight[0] = 0
-
-    def states_at(self, contexts: Contexts, places: Tensor) -> Tensor:
-        return self.states(contexts, places)
-
-    def states(self, contexts: Contexts, places: Tensor | None = None) -> Tensor:
-        items = contexts.items
-        x = self.embedded(items) * self.dim**0.5 + self.positions.weight[: items.shape[1]]
-        x = dropped(x, self.rate, self.training)
-        *lower, last = self.blocks
-        for block in lower:
-            x = block(x)
-        out: Tensor = self.norm(last(x, places))
-        return out

@@ -14,10 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from raie.engine.backbones.dropout import dropped
-from raie.engine.backbones.item_model import ItemModel, ModelShape
+from raie.engine.backbones.causal_model import CausalModel
+from raie.engine.backbones.item_model import ModelShape
 from raie.engine.backbones.next_item import at_places
-from raie.engine.backbones.protocol import Contexts
 from raie.engine.backbones.transformer import BlockLayers, small_matrices_
 
 __all__ = ["SasRec"]
@@ -37,7 +36,7 @@ class Block(BlockLayers):
         return x + self.fed(self.feed_norm(x))
 
 
-class SasRec(ItemModel):
+class SasRec(CausalModel):
     """The backbone `sasrec`."""
 
     kind: ClassVar[str] = "sasrec"
@@ -49,16 +48,3 @@ class SasRec(ItemModel):
         self.blocks = nn.ModuleList(Block(shape.dim, shape.heads, dropout) for _ in range(shape.layers))
         self.norm = nn.LayerNorm(shape.dim)
         small_matrices_(self)
-
-    def states_at(self, contexts: Contexts, places: Tensor) -> Tensor:
-        return self.states(contexts, places)
-
-    def states(self, contexts: Contexts, places: Tensor | None = None) -> Tensor:
-        items = contexts.items
-        x = self.embedded(items) * self.dim**0.5 + self.positions.weight[: items.shape[1]]
-        x = dropped(x, self.rate, self.training)
-        *lower, last = self.blocks
-        for block in lower:
-            x = block(x)
-        out: Tensor = self.norm(last(x, places))
-        return out
