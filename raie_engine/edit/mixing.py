@@ -7,14 +7,11 @@ Legend: n windows, v item rows (row 0 is padding).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-
-from torch import Tensor
 
 from raie.engine.config import EngineConfig
 from raie.engine.data.interactions import Interactions, between
-from raie.engine.data.windows import Windows
 from raie.engine.mixture.fit import Fitted, Validated, fit_mixture
 from raie.engine.mixture.log_counts import LogCounts, count_rows, summed
 from raie.engine.mixture.log_parts import LogParts
@@ -70,7 +67,7 @@ class RegionMixtures:
 
 
 def mix_regions(
-    validated: Mapping[int, tuple[Windows, Callable[[Windows], Tensor]]],
+    validated: Mapping[int, Validated],
     before: LogCounts | None,
     new: NewCounts,
     config: EngineConfig,
@@ -79,7 +76,7 @@ def mix_regions(
     """Fit the mixtures of some regions.
 
     Args:
-        validated: by region its validation windows, and its model from windows to logits [n, v].
+        validated: by region its validation windows and its model.
         before: counts of the rows that were read before; None for a setup.
         new: of the new rows.
         config: the options.
@@ -91,12 +88,7 @@ def mix_regions(
     earlier = [] if before is None else [before]
     trained = summed([*earlier, new.trained])
     log = LogParts(trained, trained.items + 1)
-    fitted = fit_mixture(
-        {region: Validated(windows, score) for region, (windows, score) in validated.items()},
-        log,
-        names=config.mixture.names,
-        seed=seed,
-    )
+    fitted = fit_mixture(validated, log, names=config.mixture.names, seed=seed)
     counts = summed([trained, new.newest]).to_bytes()
     return RegionMixtures(
         {region: {MIXTURE: weights.to_bytes(), LOG_COUNTS: counts} for region, weights in fitted.regions.items()},

@@ -29,6 +29,7 @@ from raie.engine.edit.mixing import NewCounts, RegionMixtures, mix_regions, new_
 from raie.engine.edit.plan import PENDING, EditPlan
 from raie.engine.edit.planner import apply_plan, make_plan, next_buffer, without
 from raie.engine.errors import DamagedArtifact, NothingToEdit
+from raie.engine.mixture.fit import Validated
 from raie.engine.mixture.log_counts import LogCounts
 from raie.engine.model import ADAPTER_ROLES, LOG_COUNTS, SHARED_PREFIX, ModelView, pack_item_rows
 from raie.engine.regions.gate import Action, gate_from
@@ -344,7 +345,7 @@ def _mixed(
         mine = prepared.windows.take(plan.rows(region)[0])
         blobs = trained[region].blobs
         score = adapter_scores(backbone, Adapter.from_blobs(blobs) if blobs else None)
-        validated[region] = mine.take(mine.timestamp > prepared.train_until), score
+        validated[region] = Validated(mine.take(mine.timestamp > prepared.train_until), score)
     return mix_regions(validated, view.log_counts, prepared.counts, view.settings.engine, plan.seed)
 
 

@@ -21,11 +21,12 @@ from raie.engine.data.interactions import Interactions, between, watermark
 from raie.engine.data.known_ids import reference
 from raie.engine.data.sampling import SplitWindows, keep_sample, setup_windows
 from raie.engine.data.watermark import Watermark
-from raie.engine.data.window_length import choose_length
+from raie.engine.data.window_length import LengthChoice, choose_length
 from raie.engine.data.windows import Windows
 from raie.engine.edit.mixing import RegionMixtures, mix_regions, new_counts
 from raie.engine.errors import NothingToEdit, WrongBackbone
 from raie.engine.evaluation.metrics import leaving_out_context, mean_metrics, ranks
+from raie.engine.mixture.fit import Validated
 from raie.engine.model import LOG_COUNTS, Settings
 from raie.engine.regions.buffer import AddBuffer
 from raie.engine.regions.gate import gate_from
@@ -92,7 +93,7 @@ def set_up(
     """
     past = between(interactions, None, until)
     length = choose_length(past, settings.engine.windows)
-    settings = with_length(with_times(settings), interactions, until)
+    settings = _of_length(with_times(settings), length)
     config = settings.engine
     split = setup_windows(past, config.windows, config.edit, config.seed)
     _require_enough(split, past, config)
@@ -150,7 +151,9 @@ def _mixed(
     counts = new_counts(past, None, train_until, model.known_items, None, counted)
     region = assign(region_map, space.project(encode_windows(model, split.validation)))
     score = adapter_scores(model, None)
-    validated = {number: (split.validation.take(region == number), score) for number in region_map.ids.tolist()}
+    validated = {
+        number: Validated(split.validation.take(region == number), score) for number in region_map.ids.tolist()
+    }
     return mix_regions(validated, None, counts, config, config.seed)
 
 
@@ -186,8 +189,11 @@ def with_length(settings: Settings, interactions: Interactions, until: int | Non
     Returns:
         The settings; later edits read these.
     """
+    return _of_length(settings, choose_length(between(interactions, None, until), settings.engine.windows))
+
+
+def _of_length(settings: Settings, choice: LengthChoice) -> Settings:
     engine = settings.engine
-    choice = choose_length(between(interactions, None, until), engine.windows)
     return replace(settings, engine=replace(engine, windows=choice.configured(engine.windows)))
 
 
