@@ -10,6 +10,7 @@ import errno
 from raie.errors import RaieError, UsageError
 
 __all__ = [
+    "ATTENTION",
     "BAD_INPUT",
     "CONFLICT",
     "INTEGRITY",
@@ -30,6 +31,7 @@ BAD_INPUT = 3
 CONFLICT = 4
 INTEGRITY = 5
 UNREACHABLE = 6
+ATTENTION = 7
 INTERRUPTED = 130
 TERMINATED = 143
 

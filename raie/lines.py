@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["SETUP_PART", "known_line", "leaves"]
+__all__ = ["SETUP_PART", "known_line", "leaves", "numbers_line"]
+
+_NUMBERS_SHOWN = 8
 
 SETUP_PART = "set-up"
 """The key of the held-out setup windows in JSON; scripts read it, so it keeps its spelling."""
@@ -26,3 +28,10 @@ def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, A
             yield from leaves(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value
+
+
+def numbers_line(numbers: Sequence[int]) -> str:
+    """The numbers of some edits or regions, the first of them where they are many: `2, 3, 4 and 9 more`."""
+    shown = ", ".join(map(str, numbers[:_NUMBERS_SHOWN]))
+    more = len(numbers) - _NUMBERS_SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from raie.actor import actor
 from raie.alias_target import AliasTarget, alias_targets
 from raie.chain_head import publishes_chain_head
+from raie.findings import Finding, alias_findings
 from raie.newest import NEWEST, newest
 from raie.registry import (
     AliasMove,
@@ -72,11 +73,13 @@ class Rollback:
 
     Attributes:
         operations: What it did to each region; where the head had the content already, what made that head did.
+        findings: The aliases that serve what the head does not hold any more, and the commands that move them.
     """
 
     snapshot: Snapshot
     previous_head: str | None
     operations: tuple[Operation, ...]
+    findings: tuple[Finding, ...] = ()
 
     @property
     def changed(self) -> bool:
@@ -274,7 +277,14 @@ def rollback_to(workspace: Workspace, ref: str, *, reason: str = "") -> Rollback
 
 def _rolled_back(registry: Registry, before: Snapshot | None, snapshot: Snapshot) -> Rollback:
     operations = lineage.operations(registry, snapshot.model, snapshot.edit)
-    return Rollback(snapshot, None if before is None else before.id, tuple(operations))
+    of_head = registry.history_of(snapshot.model)
+    findings = [
+        finding
+        for alias in registry.aliases(snapshot.model)
+        for finding in alias_findings(alias.name, of_head, registry.history_of(snapshot.model, alias.name))
+        if finding.is_problem
+    ]
+    return Rollback(snapshot, None if before is None else before.id, tuple(operations), tuple(findings))
 
 
 def aliases(workspace: Workspace) -> tuple[AliasTarget, ...]:

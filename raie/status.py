@@ -1,4 +1,4 @@
-"""Where a model stands: its head and what that has learned from, what aliases serve, and what is unfinished."""
+"""Where a model stands: its head and what that has learned from, what aliases serve, and what somebody has to mend."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 from raie.alias_target import AliasTarget, alias_targets
 from raie.configuration.database_url import without_password
 from raie.engine.data.watermark import Watermark
+from raie.findings import Finding, alias_findings, blob_findings, edit_findings, mlflow_findings
 from raie.registry import Edit, Registry, Snapshot
 from raie.registry.db.shown_url import shown
+from raie.registry.mlflow import publisher
+from raie.registry.outbox_records import OutboxStatus
 
 if TYPE_CHECKING:
     from raie.workspace import Workspace
@@ -33,6 +36,8 @@ class Status:
     Attributes:
         database, store: Where they are, without secrets.
         open_edits: Edits that run or were abandoned, newest first.
+        outbox: What MLflow has not got yet; None before the first snapshot.
+        findings: What an operator should know, problems first.
     """
 
     model: str
@@ -41,17 +46,25 @@ class Status:
     head: HeadStatus | None
     aliases: tuple[AliasTarget, ...]
     open_edits: tuple[Edit, ...]
+    outbox: OutboxStatus | None = None
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def problems(self) -> bool:
+        """Whether somebody has to act."""
+        return any(finding.is_problem for finding in self.findings)
 
     def is_head(self, target: AliasTarget) -> bool:
         """Whether an alias points at the head."""
         return self.head is not None and target.alias.snapshot == self.head.snapshot.id
 
 
-def status(workspace: Workspace) -> Status:
+def status(workspace: Workspace, *, ask_mlflow: bool = False) -> Status:
     """Where the workspace's model stands.
 
     Args:
         workspace: Whose model it is.
+        ask_mlflow: Also whether MLflow answers, and shows the aliases where they are.
 
     Returns:
         The state; that of a model without a snapshot where there is none yet.
@@ -66,7 +79,26 @@ def status(workspace: Workspace) -> Status:
     head = registry.head(model)
     open_edits = tuple(registry.edits(model, only_open=True))
     state = None if head is None else _head(registry, head)
-    return Status(model, database, store, state, alias_targets(registry, model), open_edits)
+    targets = alias_targets(registry, model)
+    outbox = publisher.status(registry, workspace.tracking_uri if ask_mlflow else None)
+    findings = [
+        *([] if head is None else _pointer_findings(registry, model, [target.alias.name for target in targets])),
+        *edit_findings(open_edits),
+        *mlflow_findings(outbox),
+    ]
+    ordered = sorted(findings, key=lambda finding: not finding.is_problem)
+    return Status(model, database, store, state, targets, open_edits, outbox, tuple(ordered))
+
+
+def _pointer_findings(registry: Registry, model: str, aliases: list[str]) -> list[Finding]:
+    """What there is to say of the aliases of a model that has a head, and of the blobs of all that is pointed at."""
+    of_head = registry.history_of(model)
+    findings = [
+        finding
+        for alias in aliases
+        for finding in alias_findings(alias, of_head, registry.history_of(model, alias))
+    ]
+    return findings + blob_findings(registry, model, ["head", *aliases])
 
 
 def _head(registry: Registry, head: Snapshot) -> HeadStatus:

@@ -21,6 +21,7 @@ from raie.registry.db.tables import edits as edits_table
 from raie.registry.db.tables import models as models_table
 from raie.registry.edits import commit, rollback
 from raie.registry.edits import lifecycle as edits
+from raie.registry.edits.undone import LandedEdit, landed_edits
 from raie.registry.errors import BlobMissing
 from raie.registry.failpoints import failpoint
 from raie.registry.leases import new_lease_owner
@@ -548,6 +549,22 @@ class Registry:
             queries.require_model(connection, model)
             query = select(aliases_table).where(table.model == model).order_by(table.name)
             return [Alias(**row._mapping) for row in connection.execute(query)]
+
+    def history_of(self, model: str, ref: str = "head") -> list[LandedEdit]:
+        """The edits that made a snapshot and its ancestors, and what each of them took back.
+
+        Args:
+            model: its name.
+            ref: of the snapshot, as `resolve` takes it.
+
+        Returns:
+            One entry for each, oldest first.
+
+        Raises:
+            NotFound: for a model or a snapshot that is not there.
+        """
+        with reading(self.engine) as connection:
+            return landed_edits(connection, model, ref)
 
     def alias_history(self, model: str, alias: str, limit: int | None = None) -> list[AliasMove]:
         """The moves of an alias, newest first.

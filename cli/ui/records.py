@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from raie.cli.ui.output import accent, faint, one_line, short, times, when
-from raie.lines import leaves
+from raie.lines import leaves, numbers_line
 from raie.registry.states import EditState, RegionAction
 
 if TYPE_CHECKING:
+    from raie.findings import Finding
     from raie.registry import AdapterVersion, AliasMove, Edit, Expiry, Operation, Snapshot
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "edit_number",
     "expiry_json",
     "expiry_lines",
+    "finding_line",
     "flat",
     "move_json",
     "names",
@@ -29,6 +31,8 @@ __all__ = [
     "snapshot_json",
     "state_word",
     "step",
+    "undid_line",
+    "undone_line",
     "version_json",
 ]
 
@@ -93,6 +97,22 @@ def expiry_lines(*snapshots: Snapshot) -> list[str]:
         for snapshot in snapshots
         if (expired := snapshot.expired) is not None
     ]
+
+
+def finding_line(finding: Finding) -> str:
+    """What an operator should know, with the command that mends it."""
+    text = one_line(finding.text) + (f"; `{one_line(finding.advice)}`" if finding.advice else "")
+    return accent(text, "red") if finding.is_problem else text
+
+
+def undid_line(undoes: Sequence[int]) -> str:
+    """What a rollback took back; empty for another edit."""
+    return f"undid edit{'s' * (len(undoes) != 1)} {numbers_line(undoes)}" if undoes else ""
+
+
+def undone_line(undone_by: int | None) -> str:
+    """That an edit does not count any more; empty where it does."""
+    return "" if undone_by is None else accent(f"undone by edit {undone_by}", "magenta")
 
 
 def change_json(operation: Operation) -> dict[str, Any]:

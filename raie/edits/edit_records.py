@@ -14,6 +14,7 @@ from raie.actor import actor
 from raie.chain_head import publishes_chain_head
 from raie.errors import UsageError
 from raie.registry import Author, Edit, Operation, Registry, Snapshot, lineage
+from raie.registry.edits.undone import undone_edits
 
 if TYPE_CHECKING:
     from raie.workspace import Workspace
@@ -29,11 +30,13 @@ class EditRecord:
         edit: Who, when, why, its state and its report.
         operations: What it did to each region.
         checkpoints: The steps that it has finished, sorted.
+        undone_by: The edit that took it back; None where the head holds it, or never did.
     """
 
     edit: Edit
     operations: tuple[Operation, ...]
     checkpoints: tuple[str, ...]
+    undone_by: int | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,8 @@ def edit_record(workspace: Workspace, number: int) -> EditRecord:
     registry, model = workspace.registry(), workspace.model
     edit = registry.edit(model, number)
     operations = tuple(lineage.operations(registry, model, number))
-    return EditRecord(edit, operations, tuple(sorted(registry.checkpoints(model, number))))
+    undone = undone_edits(registry.history_of(model)) if registry.head(model) else {}
+    return EditRecord(edit, operations, tuple(sorted(registry.checkpoints(model, number))), undone.get(number))
 
 
 @publishes_chain_head

@@ -20,6 +20,7 @@ from raie.cli.ui.records import (
     operation_json,
     state_word,
     step,
+    undone_line,
 )
 from raie.cli.ui.reports import report_lines
 from raie.cli.ui.workspace_option import in_workspace
@@ -28,7 +29,7 @@ from raie.registry.states import EditState
 from raie.workspace import Workspace
 
 if TYPE_CHECKING:
-    from raie.edits.edit_records import SnapshotDiff
+    from raie.edits.edit_records import EditRecord, SnapshotDiff
     from raie.registry import Edit, Operation
 
 __all__ = ["abort", "diff", "list_edits", "show"]
@@ -146,16 +147,21 @@ def show(workspace: Workspace, number: int, output: Output) -> None:
     edit, finished = record.edit, list(record.checkpoints)
     value = edit_json(edit) | {
         "finished_parts": finished,
+        "undone_by": record.undone_by,
         "operations": [operation_json(operation) for operation in record.operations],
         "parameters": dict(edit.parameters),
         "report": dict(edit.report),
     }
-    output.show(value, lambda: [*_facts(edit, finished), *_operations(record.operations), "", *report_lines(edit)])
+    output.show(value, lambda: [*_facts(record), *_operations(record.operations), "", *report_lines(edit)])
 
 
-def _facts(edit: Edit, parts: list[str]) -> list[str]:
+def _facts(record: EditRecord) -> list[str]:
+    edit = record.edit
     facts = [
-        ("edit", f"{edit.number}  {edit.kind}  {state_word(edit.state)}"),
+        (
+            "edit",
+            f"{edit.number}  {edit.kind}  {state_word(edit.state)}  {undone_line(record.undone_by)}".rstrip(),
+        ),
         ("snapshots", step(edit.base, edit.result)),
         ("who", one_line(edit.actor)),
         ("why", one_line(edit.reason)),
@@ -170,7 +176,7 @@ def _facts(edit: Edit, parts: list[str]) -> list[str]:
         host, process = _lease_owner(edit)
         until = "-" if edit.lease_expires_at is None else when(edit.lease_expires_at)
         facts.append(("lease", f"process {process} on {one_line(host)}, until {until} UTC"))
-        facts.append(("finished", ", ".join(parts) or "nothing yet"))
+        facts.append(("finished", ", ".join(record.checkpoints) or "nothing yet"))
         facts.append(("next", f"raie edit resume {edit.number}  (or: raie edit abort {edit.number})"))
     return [f"{faint(name.ljust(9))}  {text}" for name, text in facts if text]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,7 +12,15 @@ from raie.cli.ui.checks import show_checks
 from raie.cli.ui.confirm import ask, yes_option
 from raie.cli.ui.limits import limit_option, older_follow
 from raie.cli.ui.output import Output, accent, json_option, one_line, short, table, times, when
-from raie.cli.ui.records import changes_line, edit_number, move_json, operation_json, snapshot_json, step
+from raie.cli.ui.records import (
+    changes_line,
+    edit_number,
+    finding_line,
+    move_json,
+    operation_json,
+    snapshot_json,
+    step,
+)
 from raie.cli.ui.workspace_option import in_workspace
 from raie.workspace import Workspace
 
@@ -139,6 +148,7 @@ def rollback(
         "snapshot": snapshot_json(done.snapshot),
         "previous_head": done.previous_head,
         "changes": [operation_json(operation) for operation in done.operations],
+        "findings": [asdict(finding) for finding in done.findings],
     }
     output.show(value, lambda: _rollback_lines(done))
 
@@ -167,10 +177,11 @@ def _undo(workspace: Workspace, number: int, reason: str, *, cascade: bool, yes:
 
 def _rollback_lines(done: Rollback) -> list[str]:
     head, snapshot = accent("head", "cyan"), done.snapshot
+    findings = [finding_line(finding) for finding in done.findings]
     if not done.changed:
-        return [f"{head} {short(snapshot.id)} has that content already"]
+        return [f"{head} {short(snapshot.id)} has that content already", *findings]
     changed = changes_line(done.operations) or "no region changed"
-    return [f"{head} {step(done.previous_head, snapshot.id)}  edit {snapshot.edit}: {changed}"]
+    return [f"{head} {step(done.previous_head, snapshot.id)}  edit {snapshot.edit}: {changed}", *findings]
 
 
 @click.command("list")

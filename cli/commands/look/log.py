@@ -9,7 +9,7 @@ import click
 
 from raie.cli.ui.limits import limit_option, older_follow
 from raie.cli.ui.output import Output, accent, faint, json_option, one_line, short, times, when
-from raie.cli.ui.records import change_json, changes_line, expiry_json, names, state_word
+from raie.cli.ui.records import change_json, changes_line, expiry_json, names, state_word, undid_line, undone_line
 from raie.cli.ui.tree import Row, graph
 from raie.cli.ui.workspace_option import in_workspace
 from raie.registry.states import EditState
@@ -81,6 +81,8 @@ def _entry_json(entry: LogEntry) -> dict[str, Any]:
         "is_head": entry.is_head,
         "aliases": list(entry.aliases),
         "changes": [change_json(operation) for operation in entry.operations],
+        "undoes": list(entry.undoes),
+        "undone_by": entry.undone_by,
     }
 
 
@@ -111,8 +113,10 @@ def _entry_lines(entry: LogEntry, texts: Sequence[str], row: Row, lanes: int, wi
     indent = " " * (len(columns[0]) + 2)
     columns[0] = accent(columns[0])
     pointed = names(entry.aliases, is_head=entry.is_head) if entry.expired is None else faint("expired")
-    what = faint(" · ".join(filter(None, (changes_line(entry.operations), one_line(entry.reason)))))
+    parts = (changes_line(entry.operations), undid_line(entry.undoes), one_line(entry.reason))
+    what = faint(" · ".join(filter(None, parts)))
     lines = [row.joins] if row.joins else []
-    lines.append(f"{row.node.ljust(lanes)}  {'  '.join([*columns, pointed])}".rstrip())
+    state = filter(None, (pointed, undone_line(entry.undone_by)))
+    lines.append(f"{row.node.ljust(lanes)}  {'  '.join([*columns, *state])}".rstrip())
     lines.append(f"{row.below.ljust(lanes)}  {indent}{what}".rstrip())
     return lines

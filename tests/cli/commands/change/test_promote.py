@@ -149,6 +149,19 @@ def test_a_rollback_of_one_edit_leaves_the_others_in_place(raie: Raie, registry:
     assert {region for region in after.regions if after.regions[region] != before.regions[region]} == {2}
 
 
+def test_a_rollback_ends_with_what_still_serves_the_edit_and_what_moves_it(raie: Raie, registry: Registry) -> None:
+    lines = raie("rollback", "5").out.splitlines()
+    assert "edit 7: reverted region 2 to v1" in lines[0]
+    assert lines[1:] == [
+        "production serves edit 2, which edit 6 took back; `raie promote head --to production`",
+        "staging serves edit 2, which edit 6 took back; `raie promote head --to staging`",
+        "staging serves edit 5, which edit 7 took back; `raie promote head --to staging`",
+    ]
+    assert "undone by edit 7" in raie("edit", "show", "5").out
+    assert raie("edit", "show", "5", "--json").json["undone_by"] == 7
+    assert raie("edit", "show", "3", "--json").json["undone_by"] is None
+
+
 def test_a_rollback_to_a_snapshot_has_exactly_its_content(raie: Raie, registry: Registry) -> None:
     ran = raie("rollback", "--to", "edit:2")
     assert ran.code == 0

@@ -30,7 +30,7 @@ def settled(text: str, registry: Registry) -> str:
 def test_the_log_is_a_tree_with_who_when_what_and_why(raie: Raie, registry: Registry) -> None:
     expected = """\
 ●    s6            edit 6  rollback  <when          >  ada    ◂ head
-│                  reverted region 1 to v1 · a week of bot traffic
+│                  reverted region 1 to v1 · undid edit 2 · a week of bot traffic
 ●    s5            edit 5  edit      <when          >  ada    ◂ staging
 │                  updated region 2 · weekly log
 │ ○  s4            edit 4  compose   <when          >  grace  ◂ production
@@ -38,7 +38,7 @@ def test_the_log_is_a_tree_with_who_when_what_and_why(raie: Raie, registry: Regi
 ● │  s3            edit 3  edit      <when          >  grace
 │ │                updated region 0; added region 3 · new catalogue
 ├─╯
-●    s2            edit 2  edit      <when          >  ada
+●    s2            edit 2  edit      <when          >  ada    undone by edit 6
 │                  updated region 1 · weekly log
 ●    s1            edit 1  setup     <when          >  ada
                    set up regions 0, 1, 2 · first log"""
@@ -230,5 +230,7 @@ def test_the_keys_of_the_log_are_a_promise(raie: Raie, workspace: Workspace) -> 
         "is_head",
         "aliases",
         "changes",
+        "undoes",
+        "undone_by",
     ]
     assert list(value["snapshots"][0]["changes"][0]) == ["region", "action", "version", "windows", "centre_shift"]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from raie.registry import Author, Registry
+from raie.registry.db.tables import edits
 from tests.cli.conftest import Raie
 from tests.cli.history import MODEL
 from tests.cli.trained import SETUP, head_of, refused
@@ -24,7 +28,9 @@ def test_the_head_the_aliases_and_what_is_unfinished_are_on_one_screen(raie: Rai
     registry.begin(MODEL, "edit", seed=1, author=Author("grace", "half done"))
     head = registry.head(MODEL)
     assert head is not None
-    shown = raie("status", "--json").json
+    ran = raie("status", "--json")
+    shown = json.loads(ran.out)
+    assert ran.code == 7, "an alias serves what was undone"
     assert (shown["head"]["id"], shown["head"]["edit"], shown["head"]["kind"]) == (head.id, 6, "rollback")
     assert shown["head"]["learnt_until"] is None, "this history holds no log"
     assert [(alias["alias"], alias["edit"], alias["is_head"]) for alias in shown["aliases"]] == [
@@ -34,11 +40,44 @@ def test_the_head_the_aliases_and_what_is_unfinished_are_on_one_screen(raie: Rai
     assert [(edit["edit"], edit["state"]) for edit in shown["open_edits"]] == [(7, "running")]
     lines = raie("status").out.splitlines()
     assert [line.split()[0] for line in lines] == [
-        *("model", "database", "store", "head", "learned", "alias", "alias", "open")
+        *("model", "database", "store", "head", "learned", "alias", "alias", "open", "mlflow"),
+        *("problem", "problem", "notice", "notice"),
     ]
     assert f"head      {head.id[:12]}  edit 6  rollback" in lines[3]
     assert "· a week of bot traffic" in lines[3]
-    assert "edit 7 of grace is running since" in lines[-1]
+    assert "edit 7 of grace is running since" in lines[7]
+
+
+def test_an_alias_that_serves_an_undone_edit_is_a_problem_with_its_remedy(raie: Raie, registry: Registry) -> None:
+    problem, other, *notices = json.loads(raie("status", "--json").out)["findings"]
+    assert problem == {
+        "severity": "problem",
+        "code": "serves_undone_edit",
+        "text": "production serves edit 2, which edit 6 took back",
+        "advice": "raie promote head --to production",
+    }
+    assert other["text"] == "staging serves edit 2, which edit 6 took back"
+    assert [notice["text"] for notice in notices] == [
+        "production is 3 edits behind the head: 3, 5, 6",
+        "staging is 1 edit behind the head: 6",
+    ]
+    assert all(raie("promote", "head", "--to", alias).code == 0 for alias in ("production", "staging"))
+    ran = raie("status", "--json")
+    assert (ran.code, ran.json["findings"]) == (0, [])
+
+
+def test_a_lost_blob_and_an_abandoned_edit_are_problems(raie: Raie, registry: Registry) -> None:
+    assert all(raie("promote", "head", "--to", alias).code == 0 for alias in ("production", "staging"))
+    head = registry.head(MODEL)
+    assert head is not None
+    registry.store.delete(head.content.regions[2]["lora"])
+    registry.begin(MODEL, "edit", seed=1, author=Author("grace"))
+    with registry.engine.begin() as connection:
+        connection.execute(update(edits).where(edits.c.number == 7).values(lease_expires_at=0.0))
+    ran = raie("status", "--json")
+    assert ran.code == 7
+    found = {finding["code"] for finding in json.loads(ran.out)["findings"]}
+    assert found == {"abandoned_edit", "missing_blob"}
 
 
 def test_a_trained_model_says_until_when_it_has_learned(raie: Raie, ready: Path) -> None:
@@ -48,7 +87,7 @@ def test_a_trained_model_says_until_when_it_has_learned(raie: Raie, ready: Path)
     assert shown["head"]["regions"] == 3
     assert shown["aliases"][0]["is_head"]
     text = raie("status").out
-    assert f"learned   rows until {SETUP}, 3 regions\n" in text
+    assert re.search(rf"learned   rows until {SETUP}, \d+ days ago, 3 regions\n", text)
     assert f"alias     production → {head_of(ready)[:12]}  the head since" in text
 
 
