@@ -73,6 +73,7 @@ def exit_code(error: BaseException) -> int | None:
         (registry.DatabaseUnreachable, UNREACHABLE),
         (registry.StoreError, UNREACHABLE),
         (registry.MlflowUnreachable, UNREACHABLE),
+        (registry.ReceiverUnreachable, UNREACHABLE),
         (registry.RegistryError, REFUSED),
     )
     for kind, code in codes:

@@ -136,6 +136,17 @@ _MLFLOW = _group(
         "ui": ("keep.mlflow:ui", "Serve MLflow's pages over this workspace's records."),
     },
 )
+_EVENTS = _group(
+    "events",
+    "Send events to others: OpenLineage and webhooks.",
+    ("raie events status", "raie events send"),
+    {
+        "status": ("keep.events:status", "Show each consumer of events and how far it is behind."),
+        "send": ("keep.events:send", "Send each consumer the events that it waits for, once."),
+        "retry": ("keep.events:retry", "Send a failed event again now, and what waits behind it."),
+        "skip": ("keep.events:skip", "Go on without a failed event, which the consumer never gets."),
+    },
+)
 
 _SECTIONS: Mapping[str, Section] = {
     "Start": {
@@ -179,6 +190,7 @@ _SECTIONS: Mapping[str, Section] = {
         "db": _DB,
         "registry": _REGISTRY,
         "mlflow": _MLFLOW,
+        "events": _EVENTS,
     },
 }
 
@@ -202,6 +214,7 @@ Environment:
   RAIE_STORE         blob store, before the one in raie.toml
   RAIE_MODEL         model, before the one in raie.toml
   RAIE_BACKBONE_FILE Python file of your backbone, before the one in raie.toml
+  RAIE_EVENTS_NAME_URL  URL of the consumer of events NAME, before the one in raie.toml
   RAIE_ACTOR         who acts, in the history (else the user of the system)
   RAIE_SIGNING_KEY   file of the private key, as --key
   RAIE_SIGNING_PASSPHRASE  its passphrase (else it is asked for)

@@ -26,6 +26,8 @@ from raie.registry import (
     lineage,
     trust,
 )
+from raie.registry.db.engine import reading
+from raie.registry.edits.rollback import RollbackPlan, plan_edit, plan_to
 from raie.registry.promotion.aliases import Rehearsal
 from raie.registry.promotion.approvals import Approval
 from raie.registry.promotion.policy_versions import PolicyVersion
@@ -45,6 +47,8 @@ __all__ = [
     "approve",
     "check",
     "check_region",
+    "plan_rollback",
+    "plan_rollback_to",
     "policies",
     "policy_history",
     "promote",
@@ -252,6 +256,41 @@ def rollback(workspace: Workspace, edit: int, *, cascade: bool = False, reason: 
     before = registry.head(model)
     snapshot = registry.rollback_edit(model, edit, author=Author(actor(), reason), cascade=cascade)
     return _rolled_back(registry, before, snapshot)
+
+
+def plan_rollback(workspace: Workspace, edit: int, *, cascade: bool = False) -> RollbackPlan:
+    """What `rollback` would do; changes nothing.
+
+    Args:
+        workspace: Whose model it is.
+        edit: The edit's number.
+        cascade: Undo later edits of the same regions too.
+
+    Returns:
+        The regions that would go back, and the edits that would be undone.
+
+    Raises:
+        RollbackConflict, EditStateError, NotFound, SnapshotExpired: As `rollback`.
+    """
+    with reading(workspace.registry().engine) as connection:
+        return plan_edit(connection, workspace.model, edit, cascade=cascade)
+
+
+def plan_rollback_to(workspace: Workspace, ref: str) -> RollbackPlan:
+    """What `rollback_to` would do; changes nothing.
+
+    Args:
+        workspace: Whose model it is.
+        ref: The older snapshot, as for `promote`.
+
+    Returns:
+        The regions that would go back.
+
+    Raises:
+        NotFound, SnapshotExpired: As `rollback_to`.
+    """
+    with reading(workspace.registry().engine) as connection:
+        return plan_to(connection, workspace.model, ref)
 
 
 @publishes_chain_head

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raie.callbacks import OnNote, Progress, ignore_notes, ignore_progress
+from raie.configuration.event_consumers import EventConsumer
 from raie.configuration.settings import Setting
 from raie.errors import UsageError, WorkspaceError
 from raie.newest import NEWEST
@@ -57,6 +58,7 @@ class Workspace:
         runs_code: Whether Python that raie.toml names may run.
         settings: Dotted name -> what was chosen and by whom. raie.workspace_file.all_settings adds the engine's
             options and the actor.
+        consumers: Who is given events beside MLflow, by name.
     """
 
     folder: Path
@@ -68,6 +70,7 @@ class Workspace:
     backbone_file: Path | None = field(default=None, repr=False)
     runs_code: bool = field(default=True, repr=False)
     settings: Mapping[str, Setting] = field(default_factory=dict, repr=False)
+    consumers: tuple[EventConsumer, ...] = ()
 
     @property
     def work(self) -> Path:

@@ -1,6 +1,7 @@
 """raie.toml: the file that makes a folder a workspace and says where the database, the blobs and MLflow's records are.
 
 The environment comes before the file: RAIE_DATABASE_URL, RAIE_STORE, RAIE_MODEL, RAIE_BACKBONE_FILE.
+RAIE_EVENTS_NAME_URL comes before the URL of the consumer of events that is called NAME.
 RAIE_TRUST_WORKSPACE names folders of other users whose raie.toml counts without being named.
 Every relative path, from either of them, starts at the folder of raie.toml.
 """
@@ -15,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from raie.actor import actor_setting
+from raie.configuration.event_consumers import consumer_settings, event_consumers
 from raie.configuration.folder_owner import is_own, require_trusted
 from raie.configuration.settings import Origin, Setting, chosen, table_settings
 from raie.errors import WorkspaceError
@@ -30,7 +32,7 @@ ENVIRONMENT = {"database": "RAIE_DATABASE_URL", "store": "RAIE_STORE", "model": 
 """Keys of raie.toml -> the variables that come before them."""
 
 _BACKBONE_FILE = "RAIE_BACKBONE_FILE"
-_KNOWN = ("database", "engine", "mlflow", "model", "store")
+_KNOWN = ("database", "engine", "events", "mlflow", "model", "store")
 
 
 def find(start: Path | None = None) -> Workspace:
@@ -97,13 +99,14 @@ def parse(text: str, file: Path) -> Workspace:
     tracking = _table(values, "mlflow", file)
     if unknown := sorted(set(tracking) - {"tracking_uri"}):
         raise WorkspaceError(f"{file}: unknown key 'mlflow.{unknown[0]}'; known here: mlflow.tracking_uri")
-    folder = _printable(file.resolve().parent)
+    folder, events = _printable(file.resolve().parent), _table(values, "events", file)
     engine = _located(folder, _table(values, "engine", file))
     settings = {
         "model": chosen("model", values, _MODEL, variable=ENVIRONMENT["model"]),
         "database": chosen("database", values, _DATABASE, variable=ENVIRONMENT["database"]),
         "store": chosen("store", values, _STORE, variable=ENVIRONMENT["store"]),
         "mlflow.tracking_uri": chosen("tracking_uri", tracking, _TRACKING, name="mlflow.tracking_uri"),
+        **consumer_settings(events),
     }
     return Workspace(
         folder=folder,
@@ -115,6 +118,7 @@ def parse(text: str, file: Path) -> Workspace:
         backbone_file=backbone_file(folder, engine if runs_code(file) else {}),
         runs_code=runs_code(file),
         settings=settings,
+        consumers=event_consumers(events, folder, file),
     )
 
 

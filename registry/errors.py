@@ -26,7 +26,9 @@ RegistryError
 ├── AccessDenied            the database's roles do not allow it
 ├── EditStateError          the edit is not in the state this needs
 │   └── LeaseLost           another process holds the edit's lease
-└── MlflowUnreachable       no answer from MLflow; the outbox keeps the events
+├── MlflowUnreachable       no answer from MLflow; the outbox keeps the events
+├── ReceiverUnreachable     no answer from a receiver of events; the outbox keeps them
+└── EventRefused            a receiver of events answered that it does not take one
 
 A message is one line: what was expected, what was found and what to do. It never contains a password.
 """
@@ -47,6 +49,7 @@ __all__ = [
     "DatabaseFull",
     "DatabaseUnreachable",
     "EditStateError",
+    "EventRefused",
     "IncompatibleRegions",
     "InvalidValue",
     "LeaseLost",
@@ -54,6 +57,7 @@ __all__ = [
     "NotFound",
     "NotOwner",
     "PromotionRefused",
+    "ReceiverUnreachable",
     "RegistryError",
     "RollbackConflict",
     "SchemaMismatch",
@@ -180,11 +184,18 @@ class NotOwner(Conflict):
 
 
 class PromotionRefused(RegistryError):
-    """A snapshot that does not pass the policy of a protected alias; violations: one line for each check it failed."""
+    """A snapshot that does not pass the policy of a protected alias; violations: one line for each check it failed.
 
-    def __init__(self, message: str, violations: Iterable[str]) -> None:
+    source, target: the snapshots that the alias points to and that it should have; None where that is not known.
+    """
+
+    def __init__(
+        self, message: str, violations: Iterable[str], source: str | None = None, target: str | None = None
+    ) -> None:
         super().__init__(message)
         self.violations = tuple(violations)
+        self.source = source
+        self.target = target
 
 
 class Untrusted(RegistryError):
@@ -205,3 +216,11 @@ class LeaseLost(EditStateError):
 
 class MlflowUnreachable(RegistryError):
     """MLflow gave no answer or could not be opened; the outbox keeps the events until the next sync."""
+
+
+class ReceiverUnreachable(RegistryError):
+    """A receiver of events gave no answer, or one that says to come back later; the outbox keeps the events."""
+
+
+class EventRefused(RegistryError):
+    """A receiver of events answered that it does not take an event: it waits until somebody retries or skips it."""

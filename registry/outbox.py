@@ -29,6 +29,7 @@ from raie.registry.failpoints import failpoint
 from raie.registry.hiding import hiding
 from raie.registry.leases import RELAY_LEASE_S, latest_end, new_lease_owner
 from raie.registry.outbox_records import (
+    PROMOTION_REFUSED,
     Failure,
     OutboxEvent,
     OutboxStatus,
@@ -53,7 +54,8 @@ _log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 _e = outbox_events.c
-
+_FOR_MLFLOW = _e.kind != PROMOTION_REFUSED
+_UNPUBLISHED = _e.published_at.is_(None) & _FOR_MLFLOW
 
 _NO_SECRET = hiding("")
 
@@ -249,11 +251,11 @@ def _leased(now: float, lease_s: float) -> ColumnElement[bool]:
 
 
 def _claimable(now: float, lease_s: float, held: set[str], refused: set[int]) -> Select[Any]:
-    pending = (_e.published_at.is_(None), _e.id.not_in(refused))
+    pending = (_UNPUBLISHED, _e.id.not_in(refused))
     first = select(func.min(_e.id)).where(*pending).group_by(_e.model)
     free = or_(_e.lease_expires_at.is_(None), ~_leased(now, lease_s))
     # Behind an event that was refused another relay may be at work on the same model.
-    busy = select(_e.model).where(_e.published_at.is_(None), ~free)
+    busy = select(_e.model).where(_UNPUBLISHED, ~free)
     # published_at again: PostgreSQL evaluates only the outer conditions anew after it waited for a row.
     wanted = select(outbox_events).where(
         _e.id.in_(first), _e.published_at.is_(None), free, _e.model.not_in(busy), _e.model.not_in(held)
@@ -309,7 +311,7 @@ def _cleaned(row: Row[Any, Any, Any], hide: Callable[[str], str]) -> dict[str, s
 
 def outbox_status(engine: Engine, hide: Callable[[str], str] = _NO_SECRET) -> OutboxStatus:
     """Counts the events at one moment; hide strips the errors that it shows of secrets."""
-    pending, failing = _e.published_at.is_(None), _e.published_at.is_(None) & _e.last_error.is_not(None)
+    pending, failing = _UNPUBLISHED, _UNPUBLISHED & _e.last_error.is_not(None)
     counts = select(
         func.count().filter(pending),
         func.count().filter(_e.published_at.is_not(None)),

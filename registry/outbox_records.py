@@ -13,10 +13,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from raie.registry.mlflow.alias_table import AliasGap
 
-__all__ = ["ALIAS_MOVED", "SNAPSHOT_COMMITTED", "Failure", "OutboxEvent", "OutboxStatus", "SyncReport"]
+__all__ = [
+    "ALIAS_MOVED",
+    "PROMOTION_REFUSED",
+    "SNAPSHOT_COMMITTED",
+    "Failure",
+    "OutboxEvent",
+    "OutboxStatus",
+    "SyncReport",
+]
 
 SNAPSHOT_COMMITTED = "snapshot_committed"
 ALIAS_MOVED = "alias_moved"
+PROMOTION_REFUSED = "promotion_refused"
+"""It changed nothing, so MLflow has nothing to show of it."""
 
 # An outage's line is the message alone; every other error's begins with its type.
 _TYPED = re.compile(r"\w+: ")

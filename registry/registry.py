@@ -27,7 +27,7 @@ from raie.registry.failpoints import failpoint
 from raie.registry.leases import new_lease_owner
 from raie.registry.ownership import standing
 from raie.registry.ownership.identity import scope_of
-from raie.registry.promotion import admission
+from raie.registry.promotion import admission, refusals
 from raie.registry.promotion import aliases as promotion
 from raie.registry.states import EditState
 from raie.registry.store.base import ArtifactStore
@@ -491,7 +491,10 @@ class Registry:
         """
         target = preflight.require_snapshot(self, model, ref)
         self.require_writable(store_needed=False)
-        move = write(self.engine, lambda c: promotion.promote(c, model, target, alias, author, expected, override))
+        with refusals.recorded(self.engine, model, alias, author):
+            move = write(
+                self.engine, lambda c: promotion.promote(c, model, target, alias, author, expected, override)
+            )
         failpoint("promote.committed")
         return move
 
@@ -527,7 +530,7 @@ class Registry:
         """
         preflight.require_version(self, model, region, version)
         self.require_writable()
-        with connected(self.engine) as database:
+        with refusals.recorded(self.engine, model, alias, author), connected(self.engine) as database:
             return promotion.promote_region(
                 database, self.store, self.lease_owner, model, region, version, alias, author, override
             )

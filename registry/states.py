@@ -83,3 +83,5 @@ class AuditAction(StrEnum):
     IDENTITY = "identity"
     RESTORE = "restore"
     UPGRADE = "upgrade"
+    RETRY_EVENT = "retry event"
+    SKIP_EVENT = "skip event"

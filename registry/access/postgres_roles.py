@@ -48,6 +48,10 @@ _COMMIT = {
         "INSERT",
         "UPDATE (published_at, attempts, last_error, progress, lease_owner, lease_expires_at)",
     ),
+    "event_positions": (
+        "INSERT",
+        "UPDATE (position, attempts, next_at, last_error, delivered_at, lease_owner, lease_expires_at)",
+    ),
 }
 
 RIGHTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {

@@ -239,6 +239,25 @@ CONDITIONS = (
         "attempts of the outbox are counted one by one",
     ),
     Condition(
+        "event_positions_new",
+        "event_positions",
+        "INSERT",
+        "NEW.attempts = 0 AND NEW.delivered_at IS NULL AND NEW.position BETWEEN 0 AND "
+        "coalesce((SELECT max(o.id) FROM {s}.outbox_events AS o), 0)",
+        "a consumer of events begins at an event that is there, and has delivered none",
+    ),
+    Condition(
+        "event_positions_next",
+        "event_positions",
+        "UPDATE",
+        "NEW.position BETWEEN OLD.position AND greatest(OLD.position, "
+        "coalesce((SELECT max(o.id) FROM {s}.outbox_events AS o WHERE o.model = NEW.model), 0)) "
+        "AND NEW.attempts IN (0, OLD.attempts, OLD.attempts + 1) "
+        f"AND coalesce(NEW.next_at, 0) {_TIME} AND coalesce(NEW.delivered_at, 0) {_TIME} "
+        f"AND coalesce(NEW.lease_expires_at, 0) {_TIME}",
+        "the position of a consumer moves forward, to an event of its model",
+    ),
+    Condition(
         "adapter_versions_next",
         "adapter_versions",
         "INSERT",

@@ -1,9 +1,9 @@
 """The tables, in SQLAlchemy Core.
 
 Everything a commit adds is a row of its own; nothing but heads, aliases, the running edits, the blobs' states, the
-outbox and the end of the audit chain is ever updated. An expired snapshot keeps its rows: only what protects its
-blobs goes. JSON is canonical JSON in text columns, times are epoch seconds UTC in double precision, snapshot ids and
-digests are 64 hexadecimal characters.
+outbox, the positions of its consumers and the end of the audit chain is ever updated. An expired snapshot keeps its
+rows: only what protects its blobs goes. JSON is canonical JSON in text columns, times are epoch seconds UTC in double
+precision, snapshot ids and digests are 64 hexadecimal characters.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ __all__ = [
     "edit_checkpoints",
     "edits",
     "evaluations",
+    "event_positions",
     "expired_snapshots",
     "heads",
     "identity",
@@ -52,7 +53,7 @@ __all__ = [
     "snapshots",
 ]
 
-SCHEMA_REVISION = "0007"
+SCHEMA_REVISION = "0008"
 """The Alembic revision these tables are at; a database of any other is refused."""
 
 APPEND_ONLY_TABLES = (
@@ -301,8 +302,28 @@ outbox_events = Table(
     Column("lease_owner", Text),
     Column("lease_expires_at", Double),
     Index("ix_outbox_events_published_at", "published_at", "id"),
+    Index("ix_outbox_events_model", "model", "id"),
     sqlite_autoincrement=True,
 )
+"""published_at, attempts, last_error, progress and the lease are MLflow's; every other consumer has its own position."""
+
+event_positions = Table(
+    "event_positions",
+    metadata,
+    Column("consumer", _Name, primary_key=True),
+    Column("model", _Name, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("next_at", Double),
+    Column("last_error", Text),
+    Column("delivered_at", Double),
+    Column("lease_owner", Text),
+    Column("lease_expires_at", Double),
+)
+"""How far each consumer of events has come in each model; position: the last event of the outbox that is done with.
+
+The row without a model says where a consumer began. next_at: when the event after the position is tried again.
+"""
 
 policies = Table(
     "policies",

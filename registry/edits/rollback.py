@@ -34,7 +34,29 @@ from raie.registry.states import EditKind, RegionAction
 from raie.registry.store.base import ArtifactStore
 from raie.registry.values import Content, Manifest, RegionChange, Snapshot
 
-__all__ = ["changes_between", "rollback_edit", "rollback_to"]
+__all__ = ["RollbackPlan", "changes_between", "plan_edit", "plan_to", "rollback_edit", "rollback_to"]
+
+
+@dataclass(frozen=True)
+class RollbackPlan:
+    """What a rollback would make of the head: another content, or none where the head has it already.
+
+    content: what the head would have.  edits: those that it would undo, oldest first; none for a rollback to a snapshot.
+    changes: of every region that differs.  versions: region -> the version that it would have; a retired one is absent.
+    """
+
+    head: Snapshot
+    content: Content
+    edits: tuple[int, ...]
+    changes: tuple[RegionChange, ...]
+    versions: Mapping[int, int]
+
+    @property
+    def snapshot(self) -> str:
+        """The id of the snapshot that it would commit on this head; the head's where nothing differs."""
+        if self.content == self.head.content:
+            return self.head.id
+        return Manifest(self.head.model, self.head.id, self.content).id
 
 
 @dataclass(frozen=True)
@@ -57,12 +79,22 @@ def rollback_to(
     Raises NotFound, and SnapshotExpired.
     """
     with reading(database) as connection:
-        target = kept_snapshot(connection, resolve_id(connection, model, ref))
+        undo = _to(connection, model, ref)
+    return _land(database, store, lease_owner, model, undo, author)
+
+
+def plan_to(connection: Connection, model: str, ref: str) -> RollbackPlan:
+    """What `rollback_to` would do; raises what it would."""
+    return _plan(connection, model, _to(connection, model, ref))
+
+
+def _to(connection: Connection, model: str, ref: str) -> _Undo:
+    target = kept_snapshot(connection, resolve_id(connection, model, ref))
 
     def undo(_connection: Connection, _head: Snapshot) -> _Undone:
         return _Undone(target.content, {"to": target.id}, (target.id,))
 
-    return _land(database, store, lease_owner, model, undo, author)
+    return undo
 
 
 def rollback_edit(
@@ -80,12 +112,35 @@ def rollback_edit(
     SnapshotExpired where what it started from expired.
     """
 
+    return _land(database, store, lease_owner, model, _of_edit(model, number, cascade), author)
+
+
+def plan_edit(connection: Connection, model: str, number: int, *, cascade: bool) -> RollbackPlan:
+    """What `rollback_edit` would do; raises what it would."""
+    return _plan(connection, model, _of_edit(model, number, cascade))
+
+
+def _of_edit(model: str, number: int, cascade: bool) -> _Undo:
     def undo(connection: Connection, head: Snapshot) -> _Undone:
         content, numbers = _without(connection, head, number, cascade)
         before = tuple(_before(connection, model, undone) for undone in numbers)
         return _Undone(content, {"edits": numbers}, before)
 
-    return _land(database, store, lease_owner, model, undo, author)
+    return undo
+
+
+def _plan(connection: Connection, model: str, undo: _Undo) -> RollbackPlan:
+    head = snapshot_by_id(connection, resolve_id(connection, model, "head"))
+    undone = undo(connection, head)
+    edits_undone = tuple(undone.parameters.get("edits", ()))
+    if undone.content == head.content:
+        return RollbackPlan(head, undone.content, edits_undone, (), {})
+    require_kept(connection, undone.sources)
+    changes = changes_between(connection, model, head.content, undone.content, RegionAction.REVERT)
+    entries = {change.region: undone.content.regions.get(change.region) for change in changes}
+    there = {region: entry for region, entry in entries.items() if entry is not None}
+    versions = {region: row.version for region, row in versions_of(connection, model, there).items()}
+    return RollbackPlan(head, undone.content, edits_undone, changes, versions)
 
 
 def _land(

@@ -79,7 +79,7 @@ def admit(
     target = candidate if isinstance(candidate, str) else candidate.id
     final = not version.policy.override or any(check.name == SIGNATURE for check in failed)
     if final or not override:
-        raise _refusal(version, target, failed, may_override=not final)
+        raise _refusal(version, target, served, failed, may_override=not final)
     if not author.reason.strip():
         raise InvalidValue("Expected a reason for the override, found none; say why in --reason")
     failures = "; ".join(check.summary for check in failed)
@@ -94,13 +94,17 @@ def admit(
     )
 
 
-def _refusal(version: PolicyVersion, target: str, failed: list[Check], *, may_override: bool) -> PromotionRefused:
+def _refusal(
+    version: PolicyVersion, target: str, served: str | None, failed: list[Check], *, may_override: bool
+) -> PromotionRefused:
     ways = list(dict.fromkeys(check.advice for check in failed))
     ways += ["`--override --reason TEXT` passes over it"] if may_override else []
     return PromotionRefused(
         f"Expected snapshot {target[:12]} to pass policy {version.version} of {version.alias!r}, found {len(failed)} of "
         f"its checks failed: {'; '.join(check.summary for check in failed)}. What to do: {'; '.join(ways)}",
         [check.line for check in failed],
+        served,
+        target,
     )
 
 

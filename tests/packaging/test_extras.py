@@ -68,6 +68,8 @@ db current
 db upgrade
 registry show
 mlflow status
+events status
+events send
 """
 NEEDS = {
     "engine": """\
@@ -87,8 +89,11 @@ demo
     "postgres": "--workspace new init --database postgresql://ada@db.example.org/raie\n",
     "s3": "--workspace new init --store s3://models/raie\n",
 }
-# `policy check` ends in 1 where a check fails; the others change whose the store is, or want PostgreSQL.
-ELSEWHERE = {"policy check", "db grant", "registry fork", "registry move", "registry separate"}
+# `policy check` ends in 1 where a check fails; two want an event that failed; the others change whose the store is, or
+# want PostgreSQL.
+ELSEWHERE = {"policy check", "events retry", "events skip"}
+ELSEWHERE |= {"db grant", "registry fork", "registry move", "registry separate"}
+EVENTS = '[events.lineage]\nformat = "openlineage"\nfile = "lineage.jsonl"\n'
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +104,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in (folder, top / "new", folder / "restored"):
         name.mkdir()
     for name in (folder, folder / "restored"):
-        (name / "raie.toml").write_text(draft(None, None, None), encoding="utf-8")
+        (name / "raie.toml").write_text(draft(None, None, None) + EVENTS, encoding="utf-8")
     opened = find(folder)
     upgrade(opened.database)
     history.make(opened.registry())

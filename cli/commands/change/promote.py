@@ -27,6 +27,7 @@ from raie.workspace import Workspace
 if TYPE_CHECKING:
     from raie.alias_target import AliasTarget
     from raie.promotion import AliasTimeline, Promotion, Rollback
+    from raie.registry.edits.rollback import RollbackPlan
 
 __all__ = ["alias_history", "list_aliases", "promote", "rollback"]
 
@@ -109,6 +110,7 @@ def _promotion_lines(done: Promotion) -> list[str]:
     "--to", "target", metavar="REF", help="Commit a new snapshot with exactly the content of this older one."
 )
 @click.option("--cascade", is_flag=True, help="Also undo later edits of the same regions.")
+@click.option("--dry-run", is_flag=True, help="Only show which regions would go back; nothing is committed.")
 @_reason_option
 @yes_option
 @json_option
@@ -118,6 +120,7 @@ def rollback(
     edit: str | None,
     target: str | None,
     cascade: bool,
+    dry_run: bool,
     reason: str,
     yes: bool,
     output: Output,
@@ -131,17 +134,23 @@ def rollback(
     \b
     Examples:
       raie rollback 3 --reason "a week of bot traffic"
-      raie rollback 3 --cascade
+      raie rollback 3 --cascade --dry-run
       raie rollback --to production
     """
     if (edit is None) == (target is None):
         raise click.UsageError("give either an edit, or --to with a snapshot")
+    if target is not None and cascade:
+        raise click.UsageError("--cascade goes with an edit; --to leaves out every edit since that snapshot")
     from raie import promotion
 
+    if dry_run:
+        if target is None:
+            plan = promotion.plan_rollback(workspace, _edit_number(str(edit)), cascade=cascade)
+        else:
+            plan = promotion.plan_rollback_to(workspace, target)
+        return output.show(_plan_json(plan), lambda: _plan_lines(plan))
     if target is None:
         done = _undo(workspace, _edit_number(str(edit)), reason, cascade=cascade, yes=yes)
-    elif cascade:
-        raise click.UsageError("--cascade goes with an edit; --to leaves out every edit since that snapshot")
     else:
         done = promotion.rollback_to(workspace, target, reason=reason)
     value = {
@@ -150,7 +159,34 @@ def rollback(
         "changes": [operation_json(operation) for operation in done.operations],
         "findings": [asdict(finding) for finding in done.findings],
     }
-    output.show(value, lambda: _rollback_lines(done))
+    return output.show(value, lambda: _rollback_lines(done))
+
+
+def _plan_json(plan: RollbackPlan) -> dict[str, Any]:
+    return {
+        "dry_run": True,
+        "snapshot": plan.snapshot,
+        "head": plan.head.id,
+        "edits": list(plan.edits),
+        "changes": [
+            {"region": change.region, "action": change.action, "version": plan.versions.get(change.region)}
+            for change in plan.changes
+        ],
+    }
+
+
+def _plan_lines(plan: RollbackPlan) -> list[str]:
+    head = accent("head", "cyan")
+    if plan.snapshot == plan.head.id:
+        return [f"{head} {short(plan.head.id)} has that content already"]
+    undone = f", undoing edit{'s' * (len(plan.edits) > 1)} {', '.join(map(str, plan.edits))}" if plan.edits else ""
+    rows = [
+        f"region {change.region} would go back to version {plan.versions[change.region]}"
+        if change.region in plan.versions
+        else f"region {change.region} would be retired"
+        for change in plan.changes
+    ]
+    return [f"{head} would be {step(plan.head.id, plan.snapshot)}{undone}", *rows, "nothing is committed"]
 
 
 def _edit_number(text: str) -> int:

@@ -199,17 +199,38 @@ _COLLECTOR = {
         "VALUES ('recsys', 99, 'edit', 'running', 0, '{}', '{}', 'eve', '', 1)"
     ],
 }
+_SENDER = {
+    "a consumer's position goes back": ["UPDATE event_positions SET position = position - 1"],
+    "a consumer's position passes what is there": ["UPDATE event_positions SET position = 9000000000000000000"],
+    "a consumer begins after what is there": [
+        "INSERT INTO event_positions (consumer, model, position) VALUES ('x', '', 9000000000000000000)"
+    ],
+    "the attempts of a delivery run out": ["UPDATE event_positions SET attempts = 2147483647"],
+    "a delivery waits for ever": ["UPDATE event_positions SET next_at = 9e99"],
+    "a position is deleted": ["DELETE FROM event_positions"],
+}
 _READER = {
     f"{table} is written to": [f"INSERT INTO {table} SELECT * FROM {table} LIMIT 1"]
-    for table in ("models", "edits", "snapshots", "heads", "aliases", "blobs", "outbox_events", "edit_checkpoints")
+    for table in (
+        "models",
+        "edits",
+        "snapshots",
+        "heads",
+        "aliases",
+        "blobs",
+        "outbox_events",
+        "edit_checkpoints",
+        "event_positions",
+    )
 }
 
 BY_ROLE: Mapping[str, Mapping[str, list[str]]] = {
     "reader": _ANYBODY | _AUDIT | _READER,
-    "editor": _ANYBODY | _AUDIT | _COMMITTER | _EDITOR,
+    "editor": _ANYBODY | _AUDIT | _COMMITTER | _SENDER | _EDITOR,
     "promoter": {k: v for k, v in _ANYBODY.items() if k != "a protected alias is moved"}
     | _AUDIT
     | {k: v for k, v in _COMMITTER.items() if k != "an edit is closed by hand"}
+    | _SENDER
     | _PROMOTER
     | {"a protected alias is moved and nothing records it": _ANYBODY["a protected alias is moved"]},
     "collector": _ANYBODY | _AUDIT | _COLLECTOR,

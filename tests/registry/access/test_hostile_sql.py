@@ -21,6 +21,7 @@ from raie.registry.access.postgres_roles import grant
 from raie.registry.access.schema_rights import creators, planted, refuse_planted
 from raie.registry.db.engine import open_engine, reading, write
 from raie.registry.db.tables import metadata
+from raie.registry.events.positions import register
 from raie.registry.maintenance.expiry import Rule, expire
 from raie.registry.maintenance.verify import gc, verify
 from tests.conftest import run_sql
@@ -71,6 +72,7 @@ def _history(registry: Registry) -> None:
         registry.promote(MODEL, "edit:2", alias, Author("ada"))
     trust.set_policy(registry, MODEL, "production", {"second_person": False}, author=Author("owner"))
     world.begin()
+    register(registry.engine, "lineage", from_now=True)
 
 
 def rows(registry: Registry) -> dict[str, list[str]]:

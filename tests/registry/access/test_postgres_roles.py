@@ -16,9 +16,12 @@ from raie.registry import AccessDenied, Author, InvalidValue, Registry, trust
 from raie.registry.access.postgres_roles import RIGHTS, grant, statements
 from raie.registry.db.engine import reading, write
 from raie.registry.db.tables import APPEND_ONLY_TABLES, metadata
+from raie.registry.events.delivery import Consumer, deliver
+from raie.registry.events.event_types import EventType
 from raie.registry.maintenance.expiry import Rule, expire
 from raie.registry.maintenance.verify import gc, verify
 from tests.registry.building import MODEL, World
+from tests.registry.events.test_delivery import Ledger
 
 _numbers = itertools.count(1)
 ROLES = tuple(RIGHTS)
@@ -104,6 +107,9 @@ def test_an_editor_edits_rolls_back_and_moves_what_nobody_protects(team: Team) -
     trust.record_evaluation(editor.registry, MODEL, "head", "production", report, author=Author("bob"))
     second = World(editor.registry, "another model")
     assert second.setup().model == "another model"
+    seen: list[int] = []
+    (sent,) = deliver(editor.registry.engine, [Consumer("ledger", frozenset(EventType), Ledger(seen=seen))])
+    assert sent.delivered == len(seen) > 5
     assert verify(editor.registry).ok
 
 

@@ -169,6 +169,25 @@ def test_a_rollback_to_a_snapshot_has_exactly_its_content(raie: Raie, registry: 
     assert "already" in raie("rollback", "--to", "edit:2").out
 
 
+def test_a_dry_run_of_a_rollback_says_what_the_rollback_then_does_and_commits_nothing(
+    raie: Raie, registry: Registry
+) -> None:
+    history.edit(registry, [2])
+    head = registry.head(MODEL)
+    planned = raie("rollback", "5", "--cascade", "--dry-run", "--json").json
+    assert planned["edits"] == [5, 7]
+    assert planned["changes"] == [{"region": 2, "action": "revert", "version": 1}]
+    lines = raie("rollback", "5", "--cascade", "--dry-run").out
+    assert "undoing edits 5, 7\nregion 2 would go back to version 1\nnothing is committed\n" in lines
+    refused = raie("rollback", "5", "--dry-run")
+    assert (refused.code, registry.head(MODEL)) == (4, head)
+    done = raie("rollback", "5", "--cascade", "--yes", "--json").json
+    assert done["snapshot"]["id"] == planned["snapshot"]
+    assert "already" in raie("rollback", "--to", "head", "--dry-run").out
+    retired = raie("rollback", "--to", "edit:1", "--dry-run").out
+    assert "region 3 would be retired" in retired
+
+
 def test_a_rollback_that_a_later_edit_stands_in_the_way_of_names_it(raie: Raie, registry: Registry) -> None:
     history.edit(registry, [2])
     head = registry.head(MODEL)
