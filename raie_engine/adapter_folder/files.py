@@ -32,6 +32,8 @@ __all__ = [
     "ADAPTER_FILE",
     "CONFIG_FILE",
     "FACTS_FILE",
+    "ITEM_ROWS_FILE",
+    "TRANSITIONS_FILE",
     "FolderFacts",
     "adapter_files",
     "read_adapter",
