@@ -96,10 +96,10 @@ def verified(folder: Path, digest: str) -> None:
     sums = {FACTS_FILE: digest}
     if hashlib.sha256(data).hexdigest() == digest:
         sums |= dict(read_facts(data).files)
-    found = {
+    held = {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir() if path.is_file()
     }
-    wrong = sorted(name for name in sums.keys() | found.keys() if sums.get(name) != found.get(name))
+    wrong = sorted(name for name in sums.keys() | held.keys() if sums.get(name) != held.get(name))
     if wrong:
         raise RaieError(
             f"expected the adapter {digest[:12]} as it was exported in {folder}, found {wrong[0]} changed or missing: "
