@@ -297,10 +297,10 @@ def _file(files: Mapping[str, bytes], name: str) -> bytes:
 
 def _taken(tensors: dict[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:
     value = tensors.pop(name, None)
-    found = "none" if value is None else f"{list(value.shape)}"
+    held = "none" if value is None else f"{list(value.shape)}"
     if value is None or tuple(value.shape) != shape:
         raise InputError(
-            f"expected a tensor {name} of shape {list(shape)} in {ADAPTER_FILE}, found {found}; it belongs to "
+            f"expected a tensor {name} of shape {list(shape)} in {ADAPTER_FILE}, found {held}; it belongs to "
             "another model"
         )
     return value

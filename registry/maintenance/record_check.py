@@ -286,7 +286,7 @@ def _edit(
 def _imported(
     model: str, number: int, rows: Mapping[str, list[Mapping[str, Any]]], made: Mapping[str, Any]
 ) -> Iterator[_Recorded]:
-    """What the import of an edit tells of."""
+    """What the import of an edit records."""
     name = f"edit {number} of {model!r}, which was imported"
     edit = rows["edits"][0] if "edits" in rows else {"kind": None, "result": None}
     results = [rows.get(table, []) for table in ("operations", "adapter_versions", "snapshots")]

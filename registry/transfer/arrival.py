@@ -125,10 +125,10 @@ def _next_head(connection: Connection, history: History, known: set[str]) -> str
     return last
 
 
-def _parted(history: History, found: str) -> CommitConflict:
+def _parted(history: History, what: str) -> CommitConflict:
     last = history.heads[-1]
     return CommitConflict(
-        f"Expected the history of {history.model!r} here to be the beginning of the file's or to hold it, found {found}: "
+        f"Expected the history of {history.model!r} here to be the beginning of the file's or to hold it, found {what}: "
         "the two registries went apart; import into a registry without edits of its own",
         None,
         last,
@@ -155,7 +155,7 @@ def arrive(connection: Connection, history: History, source: str, author: Author
     _record_edits(connection, history, news, source, author, at)
     _expire(connection, history, news, source, author, at)
     _keep(connection, history, news)
-    _add_evidence(connection, history, news, source, author, at)
+    _add_evaluations_and_signatures(connection, history, news, source, author, at)
     _move_head(connection, history, news, at)
     audit.append(
         connection,
@@ -262,7 +262,7 @@ def _expired_here(connection: Connection, ids: list[str]) -> set[str]:
     return gone
 
 
-def _add_evidence(
+def _add_evaluations_and_signatures(
     connection: Connection, history: History, news: News, source: str, author: Author, at: float
 ) -> None:
     """Evaluations as they were recorded there, and signatures, which whoever imports records here."""

@@ -68,11 +68,11 @@ def _closure(connection: Connection, model: str, tip: str) -> dict[str, Content]
     traced: set[tuple[int, str]] = set()
     wanted = {tip}
     while wanted:
-        found = list(_snapshots(connection, wanted))
-        contents |= {snapshot.id: snapshot.content for snapshot in found}
-        named = {snapshot.parent for snapshot in found if snapshot.parent is not None}
+        loaded = list(_snapshots(connection, wanted))
+        contents |= {snapshot.id: snapshot.content for snapshot in loaded}
+        named = {snapshot.parent for snapshot in loaded if snapshot.parent is not None}
         named |= _bases(connection, wanted)
-        for snapshot in found:
+        for snapshot in loaded:
             entries = _untraced(snapshot.content.regions, traced)
             named |= {version.snapshot for version in versions_of(connection, model, entries).values()}
         wanted = named - contents.keys()

@@ -194,10 +194,10 @@ def _require_signed(connection: Connection, history: History, signed_by: str | N
         with_name = _trusted(connection, history.model)
         trusted = {key for key, name in with_name.items() if name == signed_by}
     if not trusted & made:
-        found = ", ".join(sorted(key[:12] for key in made)) or "none"
+        signers = ", ".join(sorted(key[:12] for key in made)) or "none"
         raise Untrusted(
             f"Expected a signature of snapshot {history.snapshot[:12]} by {ascii(signed_by)[1:-1][:80]}, found "
-            f"signatures by {found}; nothing was imported"
+            f"signatures by {signers}; nothing was imported"
         )
 
 

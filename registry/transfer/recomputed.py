@@ -50,7 +50,7 @@ def recompute(model: str, snapshot: str, records: Records) -> History:
         edits = _edits(model, records, contents)
         _require_operations(model, records, edits)
         _require_versions(model, records, edits, contents)
-        _require_evidence(model, records, contents)
+        _require_evaluations(model, records, contents)
         heads = tuple(main_line(records.snapshots, records.edits))
         _require_line(records, heads)
         expired = {row["snapshot"] for row in records.expired_snapshots}
@@ -161,7 +161,7 @@ def _require_versions(
     _require(named <= known, f"no version of region {min(named - known, default=(0, ''))[0]}")
 
 
-def _require_evidence(model: str, records: Records, contents: Mapping[str, Content]) -> None:
+def _require_evaluations(model: str, records: Records, contents: Mapping[str, Content]) -> None:
     """Evaluations of contents that are there, signatures that their keys made, and who let what expire."""
     for row in records.evaluations:
         contents_said = (row["content"], row["against_content"])

@@ -66,7 +66,7 @@ def export(
     else:
         folders = [adapter_export.export_adapter(workspace, folder, region=region, ref=ref, base_model=base_model)]
     value = {
-        "adapters": [_folder_json(one) for one in folders],
+        "adapters": [_folder_json(exported) for exported in folders],
         "base": None if made is None else _base_json(made),
     }
     output.show(value, lambda: _export_lines(folders, made))

@@ -251,13 +251,13 @@ def test_what_is_wrong_with_a_folder_is_said_in_one_line(name: str) -> None:
 
 
 def test_an_adapter_of_another_backbone_does_not_come_in() -> None:
-    backbone, other = items_backbone(), random_backbone(seed=1)
-    adapter = random_adapter(other, [2])
-    files = adapter_files(adapter, base_names(other), "base")
+    backbone, foreign = items_backbone(), random_backbone(seed=1)
+    adapter = random_adapter(foreign, [2])
+    files = adapter_files(adapter, base_names(foreign), "base")
     with pytest.raises(
         WrongBackbone, match=f"expected an adapter of backbone {backbone.digest[:12]}, found one of"
     ):
-        read_adapter(files, facts_of(other, adapter), backbone, base_names(backbone))
+        read_adapter(files, facts_of(foreign, adapter), backbone, base_names(backbone))
 
 
 def test_the_files_are_the_same_bytes_again_and_the_base_is_named_by_its_rows() -> None:
