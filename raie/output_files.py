@@ -18,7 +18,7 @@ from typing import BinaryIO
 from raie.errors import RaieError
 from raie.registry.durable import sync_folder
 
-__all__ = ["require_free", "whole_file", "whole_folder"]
+__all__ = ["require_free", "require_no_folder", "whole_file", "whole_folder"]
 
 _KINDS = {
     stat.S_IFLNK: "a link",
@@ -92,7 +92,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
     Raises: RaieError where something has the name; OSError that names the folder.
     """
-    _require_no_folder(path)
+    require_no_folder(path)
     partial = path.with_name(f".raie-{uuid.uuid4().hex}.partial")
     try:
         partial.mkdir()
@@ -101,7 +101,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
             with file.open("rb") as stream:
                 os.fsync(stream.fileno())
         # Once more, for a rename replaces an empty folder that somebody made meanwhile.
-        _require_no_folder(path)
+        require_no_folder(path)
         os.rename(partial, path)
     except OSError as error:
         if error.filename not in (None, str(partial)):
@@ -113,7 +113,14 @@ def whole_folder(path: Path) -> Iterator[Path]:
         sync_folder(path.parent)
 
 
-def _require_no_folder(path: Path) -> None:
+def require_no_folder(path: Path) -> None:
+    """Refuses a name that something has already, before the work whose result goes there.
+
+    Args:
+        path: the folder that the user named.
+
+    Raises: RaieError.
+    """
     if _status(path) is not None:
         raise RaieError(f"expected no folder {path} yet, found something of this name: name another")
 

@@ -17,7 +17,7 @@ from raie.engine.adapter_folder.files import FACTS_FILE, FolderFacts, adapter_fi
 from raie.engine.model import MIXTURE, ModelView
 from raie.engine.training.adapter import Adapter
 from raie.errors import UsageError
-from raie.output_files import whole_folder
+from raie.output_files import require_no_folder, whole_folder
 from raie.registry import Snapshot, lineage
 
 if TYPE_CHECKING:
@@ -170,9 +170,11 @@ def export_all(
         raise UsageError(
             f"expected a region of {exporter.snapshot.id[:12]} with an adapter, found none: edit it first"
         )
-    prefix = Path(folder).absolute()
-    prefix.mkdir(exist_ok=True)
-    return tuple(exporter.write(region, prefix / f"region-{region}") for region in exporter.regions)
+    folders = {region: Path(folder).absolute() / f"region-{region}" for region in exporter.regions}
+    for path in folders.values():
+        require_no_folder(path)
+    Path(folder).mkdir(exist_ok=True)
+    return tuple(exporter.write(region, path) for region, path in folders.items())
 
 
 def export_base(workspace: Workspace, folder: Path, *, ref: str = "head") -> ExportedBase:

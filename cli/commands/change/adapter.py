@@ -12,6 +12,7 @@ from raie.cli.ui.confirm import ask, yes_option
 from raie.cli.ui.output import Output, accent, faint, json_option, one_line, short
 from raie.cli.ui.records import snapshot_json
 from raie.cli.ui.workspace_option import in_workspace
+from raie.output_files import require_no_folder
 from raie.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -60,11 +61,14 @@ def export(
 
     if every == (region is not None):
         raise click.UsageError("give either --region R or --all")
-    made = None if base is None else adapter_export.export_base(workspace, base, ref=ref)
+    if base is not None:
+        # Known now, not when the adapters are written.
+        require_no_folder(base)
     if region is None:
         folders = adapter_export.export_all(workspace, folder, ref=ref, base_model=base_model)
     else:
         folders = [adapter_export.export_adapter(workspace, folder, region=region, ref=ref, base_model=base_model)]
+    made = None if base is None else adapter_export.export_base(workspace, base, ref=ref)
     value = {
         "adapters": [_folder_json(exported) for exported in folders],
         "base": None if made is None else _base_json(made),

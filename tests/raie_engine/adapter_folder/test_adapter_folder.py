@@ -27,7 +27,7 @@ from raie.engine.adapter_folder.files import (
 from raie.engine.backbones import Backbone, Contexts, backbone_class
 from raie.engine.config import AdapterConfig, BackboneConfig
 from raie.engine.data.catalogue import Catalogue
-from raie.engine.errors import EngineError, InputError, NotFinite, WrongBackbone
+from raie.engine.errors import ConfigError, EngineError, InputError, NotFinite, WrongBackbone
 from raie.engine.training.adapter import Adapter, AdapterDelta, fresh_adapter
 from tests.raie_engine.backbones.language_model import language_model
 from tests.raie_engine.world import (
@@ -113,9 +113,12 @@ def test_plain_peft_gives_the_same_states_on_the_exported_sasrec(tmp_path: Path)
     assert rows[4] == {"row": 5, "item": "item 5"}
 
 
-def test_plain_peft_gives_the_same_states_on_the_exported_language_model(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_plain_peft_gives_the_same_states_on_the_exported_language_model(kind: str, tmp_path: Path) -> None:
     """From the files alone: transformers loads the base, PEFT the adapter, and the files say what a window is."""
-    config = BackboneConfig(kind="causal_lm", path=str(language_model(tmp_path / "llm")), prompt="a user has seen")
+    config = BackboneConfig(
+        kind="causal_lm", path=str(language_model(tmp_path / "llm", kind=kind)), prompt="a user has seen"
+    )
     begun = backbone_class("causal_lm").begin(config, ITEMS, LENGTH, titles=["first film", "", "the second film"])
     backbone = begun.eval().requires_grad_(False).with_item_rows(torch.full((MORE, 16), 0.05), ["third film"])
     adapter = random_adapter(backbone, [1, 3, ITEMS + 1])
@@ -283,3 +286,11 @@ def test_the_card_says_what_does_not_travel_and_escapes_what_people_typed() -> N
     for left_out in ("bias of each item", "transition counts", "mixture", "Which users"):
         assert left_out in body
     assert backbone.digest in body
+
+
+def test_a_language_model_that_scales_its_embedding_is_refused(tmp_path: Path) -> None:
+    folder = language_model(tmp_path / "llm", kind="gemma3_text", head_dim=8)
+    config = BackboneConfig(kind="causal_lm", path=str(folder))
+    backbone = backbone_class("causal_lm").begin(config, ITEMS, LENGTH).eval().requires_grad_(False)
+    with pytest.raises(ConfigError, match="this kind of model cannot be exported"):
+        base_names(backbone)

@@ -168,6 +168,10 @@ def test_every_region_goes_where_ray_serve_reads_it_with_the_base_beside(raie: R
     }
     again = raie("adapter", "export", "head", "adapters", "--all")
     refused(again, 1, ["expected no folder", "name another"])
+    refused(raie("adapter", "export", "head", "new", "--all", "--base", "base"), 1, ["base yet, found something"])
+    Path("adapters/region-0").rename("elsewhere")
+    refused(raie("adapter", "export", "head", "adapters", "--all"), 1, ["expected no folder"])
+    assert not Path("adapters/region-0").exists()
     refused(raie("adapter", "export", "head", "new", "--region", "99"), 2, ["with an adapter, found 99"])
     assert raie("adapter", "export", "head", "new").code == 2
     assert not Path("new").exists()
