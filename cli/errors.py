@@ -67,6 +67,7 @@ def exit_code(error: BaseException) -> int | None:
         (registry.BlobMissing, INTEGRITY),
         (registry.BlobCorrupt, INTEGRITY),
         (registry.Untrusted, INTEGRITY),
+        (registry.ArchiveDamaged, INTEGRITY),
         (registry.Conflict, CONFLICT),
         (registry.EditStateError, CONFLICT),
         (registry.CommitStateUnknown, UNREACHABLE),

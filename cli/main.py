@@ -52,6 +52,30 @@ _EDIT = _group(
         "abort": ("change.edit_list:abort", "Close a running or abandoned edit without a result."),
     },
 )
+_ADAPTER = _group(
+    "adapter",
+    "Export the adapters of regions for PEFT and vLLM, and import them.",
+    ("raie adapter export production out --region 3", "raie adapter import out"),
+    {
+        "export": ("change.adapter:export", "Export a region's adapter in the format of PEFT, with a model card."),
+        "import": ("change.adapter:import_adapter", "Import an adapter of PEFT as an edit of one region."),
+    },
+)
+_SNAPSHOT = _group(
+    "snapshot",
+    "Move a snapshot with its history between registries.",
+    ("raie snapshot export production recsys.tar", "raie snapshot import recsys.tar"),
+    {
+        "export": (
+            "keep.snapshot:export",
+            "Write a snapshot with its history, evaluations and signatures into a new file.",
+        ),
+        "import": (
+            "keep.snapshot:import_snapshot",
+            "Check a file of `raie snapshot export` and add what is not here yet.",
+        ),
+    },
+)
 _ALIAS = _group(
     "alias",
     "Inspect aliases and their moves.",
@@ -159,6 +183,7 @@ _SECTIONS: Mapping[str, Section] = {
         "edit": _EDIT,
         "promote": ("change.promote:promote", "Point an alias at a snapshot, or at one region's other version."),
         "rollback": ("change.promote:rollback", "Undo one edit, or go back to an older snapshot."),
+        "adapter": _ADAPTER,
     },
     "Look": {
         "status": ("look.status:status", "Show the state of the model: head, aliases, unfinished edits."),
@@ -187,6 +212,7 @@ _SECTIONS: Mapping[str, Section] = {
         "gc": ("keep.verify:gc", "Delete blobs that nothing refers to."),
         "backup": ("keep.backup:backup", "Copy the database at one moment, with the list of its blobs."),
         "restore": ("keep.backup:restore", "Check a backup and restore it."),
+        "snapshot": _SNAPSHOT,
         "db": _DB,
         "registry": _REGISTRY,
         "mlflow": _MLFLOW,

@@ -7,6 +7,7 @@ already is left alone unless the user said otherwise; a link, a device, a pipe o
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import uuid
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from typing import BinaryIO
 from raie.errors import RaieError
 from raie.registry.durable import sync_folder
 
-__all__ = ["require_free", "whole_file"]
+__all__ = ["require_free", "require_no_folder", "whole_file", "whole_folder"]
 
 _KINDS = {
     stat.S_IFLNK: "a link",
@@ -80,6 +81,48 @@ def whole_file(path: Path, *, replace: bool, mode: int = 0o666) -> Iterator[Bina
             partial.unlink(missing_ok=True)
     with suppress(OSError):  # some file systems cannot
         sync_folder(path.parent)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A folder that has the name once the block has ended, with all that the block put into it; none after an error.
+
+    Args:
+        path: what the user named; nothing is there yet.
+
+    Raises: RaieError where something has the name; OSError that names the folder.
+    """
+    require_no_folder(path)
+    partial = path.with_name(f".raie-{uuid.uuid4().hex}.partial")
+    try:
+        partial.mkdir()
+        yield partial
+        for file in partial.iterdir():
+            with file.open("rb") as stream:
+                os.fsync(stream.fileno())
+        # Once more, for a rename replaces an empty folder that somebody made meanwhile.
+        require_no_folder(path)
+        os.rename(partial, path)
+    except OSError as error:
+        if error.filename not in (None, str(partial)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    with suppress(OSError):  # some file systems cannot
+        sync_folder(path.parent)
+
+
+def require_no_folder(path: Path) -> None:
+    """Refuses a name that something has already, before the work whose result goes there.
+
+    Args:
+        path: the folder that the user named.
+
+    Raises: RaieError.
+    """
+    if _status(path) is not None:
+        raise RaieError(f"expected no folder {path} yet, found something of this name: name another")
 
 
 def _status(path: Path) -> os.stat_result | None:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from raie.promotion import Promotion, Rollback
     from raie.registry import Edit, Registry
     from raie.registry.maintenance.verify import VerifyReport
+    from raie.registry.transfer.moving import Exported, Imported
+    from raie.snapshots.adapter_export import ExportedAdapter, ExportedBase
     from raie.snapshots.region_drift import Drift
     from raie.snapshots.snapshot_view import SnapshotView
     from raie.status import Status
@@ -335,6 +337,105 @@ class Workspace:
         raise UsageError(
             "expected the number of an edit, or to=REF without cascade, found both or neither: give one"
         )
+
+    # Carrying
+
+    def export_adapter(
+        self, folder: str | Path, *, region: int, ref: str = "head", base_model: str | None = None
+    ) -> ExportedAdapter:
+        """Write a region's adapter into a new folder, in the format of PEFT.
+
+        Args:
+            folder: The folder to make; it is whole or absent.
+            region: The region.
+            ref: The snapshot.
+            base_model: The base model's name in the folder; None for one with its digest.
+
+        Raises:
+            UsageError: The region has no adapter.
+            ConfigError: A language model that others cannot read.
+            RaieError: Something has the folder's name.
+        """
+        from raie.snapshots import adapter_export
+
+        return adapter_export.export_adapter(self, Path(folder), region=region, ref=ref, base_model=base_model)
+
+    def export_base(self, folder: str | Path, *, ref: str = "head") -> ExportedBase:
+        """Write the backbone of a snapshot, with all its item rows, as the model that its adapters are put on.
+
+        Raises:
+            ConfigError: A language model that others cannot read.
+            RaieError: Something has the folder's name.
+        """
+        from raie.snapshots import adapter_export
+
+        return adapter_export.export_base(self, Path(folder), ref=ref)
+
+    def import_adapter(
+        self, folder: str | Path, *, region: int | None = None, reason: str = ""
+    ) -> EditResult | None:
+        """Make an adapter from a folder that of a region of the head, by an edit.
+
+        Args:
+            folder: Of `export_adapter`, or what PEFT saved of it with raie_adapter.json beside.
+            region: Whose adapter it becomes; None for the region that it was exported from.
+            reason: Why; it stays in the history.
+
+        Returns:
+            The new snapshot; None where the region has this adapter already.
+
+        Raises:
+            InputError: The folder holds no adapter that fits.
+            WrongBackbone: It belongs to another backbone.
+            UsageError: The head has no such region.
+        """
+        from raie.edits import adapter_import
+
+        planned = adapter_import.plan_import(self, Path(folder), region=region)
+        return adapter_import.apply_import(self, planned, reason=reason)
+
+    def export_snapshot(
+        self, file: str | Path, *, ref: str = "head", progress: Progress = ignore_progress
+    ) -> Exported:
+        """Write a snapshot with its history, evaluations and signatures into a new file.
+
+        Args:
+            file: The file to make; it is whole or absent.
+            ref: The snapshot.
+            progress: Called as blobs are copied.
+
+        Raises:
+            SnapshotExpired: The snapshot's blobs may be gone.
+            RaieError: The file is there already.
+        """
+        from raie.snapshots import transfer
+
+        return transfer.export_snapshot(self, Path(file), ref=ref, progress=progress)
+
+    def import_snapshot(
+        self,
+        file: str | Path,
+        *,
+        reason: str = "",
+        signed_by: str | None = None,
+        progress: Progress = ignore_progress,
+    ) -> Imported:
+        """Check a file of `export_snapshot` and add what of it is not here yet; again, it changes nothing.
+
+        Args:
+            file: Of a registry with the same model.
+            reason: Why; it stays in the audit log.
+            signed_by: A key that must have signed the snapshot: the name of one that is trusted here, or a file.
+            progress: Called as blobs are read, and as they are put.
+
+        Raises:
+            ArchiveDamaged: The file is cut off, was changed, or is none.
+            CommitConflict: The model has another history here.
+            Untrusted: The signature that was asked for is not there.
+        """
+        from raie.snapshots import transfer
+
+        return transfer.import_snapshot(self, Path(file), reason=reason, signed_by=signed_by, progress=progress)
 
     # Looking
 

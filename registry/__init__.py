@@ -9,6 +9,7 @@ from raie.registry.canonical import canonical_json
 from raie.registry.errors import (
     AccessDenied,
     AliasConflict,
+    ArchiveDamaged,
     BlobCorrupt,
     BlobMissing,
     CommitConflict,
@@ -64,6 +65,7 @@ __all__ = [
     "Alias",
     "AliasConflict",
     "AliasMove",
+    "ArchiveDamaged",
     "ArtifactStore",
     "AuditEvent",
     "Author",

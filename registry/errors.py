@@ -24,6 +24,7 @@ RegistryError
 ├── PromotionRefused        a check of the alias's policy was not passed
 ├── Untrusted               what an alias points to is not signed as it must be, or was moved by hand
 ├── AccessDenied            the database's roles do not allow it
+├── ArchiveDamaged          a snapshot's file that is truncated, was changed, or is none
 ├── EditStateError          the edit is not in the state this needs
 │   └── LeaseLost           another process holds the edit's lease
 ├── MlflowUnreachable       no answer from MLflow; the outbox keeps the events
@@ -40,6 +41,7 @@ from collections.abc import Iterable
 __all__ = [
     "AccessDenied",
     "AliasConflict",
+    "ArchiveDamaged",
     "BlobCorrupt",
     "BlobMissing",
     "CommitConflict",
@@ -200,6 +202,10 @@ class PromotionRefused(RegistryError):
 
 class Untrusted(RegistryError):
     """What an alias points to has no valid signature by a trusted key, or the alias was moved behind its log."""
+
+
+class ArchiveDamaged(RegistryError):
+    """A snapshot's file that is truncated, was changed since it was written, or is none."""
 
 
 class AccessDenied(RegistryError):

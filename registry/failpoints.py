@@ -58,6 +58,13 @@ POINTS: Mapping[str, str] = {
     "cherry_pick.uploaded": "the manifest is staged; the transaction that lands it has not begun",
     "cherry_pick.landed": "the cherry-pick is a snapshot; the alias is where it was",
     "cherry_pick.committed": "the cherry-pick and the move are committed; the caller does not know it",
+    # A snapshot from another registry (transfer)
+    "import.checked": "the file is whole and fits the history here; no blob is put",
+    "import.stored": "every blob of it is live; nothing names them",
+    "import.locked": "the model is locked and its history compared once more; nothing is written",
+    "import.written": "snapshots, edits and versions are rows; the head is the old one",
+    "import.audited": "the audit records the import and the head is moved; nothing is committed",
+    "import.committed": "all of it is committed; the caller does not know it",
     # Expiry (expiry)
     "expire.evaluated": "the rule was asked of every snapshot; nothing is locked",
     "expire.locked": "the model is locked; nobody has looked again what is in use",

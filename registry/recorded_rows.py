@@ -10,6 +10,8 @@
     approve, withdraw           the approval, or what followed on it
     trust key, revoke key       the word on the key
     sign                        the signature
+    import edit                 the edit as it was closed elsewhere, and what it added; the model too where this made it
+    import evaluation           the evaluation as it was recorded elsewhere
 
 Heads, aliases, numbers of edits and expired snapshots need no digest: the events themselves say what they must be.
 Leases, the outbox, blobs and the parts of a running edit change by design, and are in no digest.
@@ -33,6 +35,7 @@ __all__ = [
     "digest_of_rows",
     "edit_row",
     "event_key",
+    "imported",
 ]
 
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -95,6 +98,9 @@ ACTIONS: Mapping[str, tuple[str, ...]] = {
     AuditAction.TRUST_KEY: _LANDED,
     AuditAction.REVOKE_KEY: _LANDED,
     AuditAction.SIGN: _LANDED,
+    # Who imports is not who did it, and does it later.
+    AuditAction.IMPORT_EDIT: ("target",),
+    AuditAction.IMPORT_EVALUATION: ("target",),
 }
 """The actions of events that stand for rows, each with those fields of the event that the rows say as well.
 
@@ -128,6 +134,18 @@ def closed(
 ) -> Rows:
     """The rows of an edit's end; operations by position, versions by region, no snapshot where it was there before."""
     return {"edits": [edit], "operations": operations, "adapter_versions": versions, "snapshots": snapshots}
+
+
+def imported(
+    edit: Mapping[str, Any],
+    operations: Sequence[Mapping[str, Any]],
+    versions: Sequence[Mapping[str, Any]],
+    snapshots: Sequence[Mapping[str, Any]],
+    model: Iterable[Mapping[str, Any]],
+) -> Rows:
+    """The rows of an edit that came from another registry; model: the model's row where the edit is a setup."""
+    made = [*model] if edit["kind"] == EditKind.SETUP else []
+    return {**closed(edit, operations, versions, snapshots), "models": made}
 
 
 def edit_row(edit: Edit, **changes: Any) -> dict[str, Any]:

@@ -44,6 +44,7 @@ HOMES = {
     "rich": ("cli/ui/",),
     "sqlalchemy": ("registry/", "migrations/", "raie/configuration/database_url.py"),
     "transformers": ("raie_engine/backbones/",),
+    "vllm": ("raie/vllm_plugin.py",),
 }
 # An edit is planned where there is no torch: what a plan is made of needs numbers and tables, nothing more.
 LIGHT = (

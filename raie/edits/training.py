@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 from raie.actor import actor
 from raie.callbacks import OnNote, Progress, ignore_notes, ignore_progress
 from raie.chain_head import publishes_chain_head
+from raie.edits.adapter_import import resume_import
 from raie.edits.edit_result import EditResult, result_of
 from raie.edits.workflow import PlannedEdit, apply_edit, plan_edit, resume_edit, run_setup
 from raie.engine.config import from_mapping
 from raie.engine.data.readers.settings import LogSettings
 from raie.engine.model import Settings
 from raie.logs.log_reading import When, log_settings, when_text
+from raie.registry.states import EditKind
 
 if TYPE_CHECKING:
     from raie.workspace import Workspace
@@ -186,6 +188,8 @@ def resume(
         UsageError: The log is no longer the one that the setup began with.
     """
     registry = workspace.registry()
+    if registry.edit(workspace.model, number).kind == EditKind.IMPORT:
+        return resume_import(workspace, number, force=force)
     snapshot = resume_edit(
         registry,
         workspace.model,

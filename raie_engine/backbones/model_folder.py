@@ -18,12 +18,12 @@ from huggingface_hub import constants
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from tokenizers import Tokenizer
-from transformers import CONFIG_MAPPING, AutoModel
+from transformers import CONFIG_MAPPING, AutoModel, AutoModelForCausalLM
 from transformers.utils import logging
 
 from raie.engine.errors import ConfigError
 
-__all__ = ["bare_decoder", "offline", "read_decoder", "read_tokenizer", "require_known_words"]
+__all__ = ["bare_causal_model", "bare_decoder", "offline", "read_decoder", "read_tokenizer", "require_known_words"]
 
 _POINTER = b"version https://git-lfs"
 _PEFT = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
@@ -104,6 +104,26 @@ def bare_decoder(fields: Mapping[str, Any]) -> Any:
     """
     with offline():
         return AutoModel.from_config(_decoder_config(fields), trust_remote_code=False, dtype=torch.float32)
+
+
+def bare_causal_model(fields: Mapping[str, Any], words: int) -> Any:
+    """transformers' causal model around such a decoder, with a head of its own over so many words.
+
+    Args:
+        fields: of config.json.
+        words: rows of the embedding and of the head.
+
+    Returns:
+        The module, with weights that are yet to be set.
+
+    Raises:
+        ValueError: where they make none, or would fetch something.
+    """
+    sized = {**fields, "vocab_size": words, "tie_word_embeddings": False}
+    with offline():
+        return AutoModelForCausalLM.from_config(
+            _decoder_config(sized), trust_remote_code=False, dtype=torch.float32
+        )
 
 
 def read_tokenizer(folder: Path) -> str | None:

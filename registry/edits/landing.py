@@ -8,7 +8,7 @@ all of it is there or nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -37,9 +37,18 @@ from raie.registry.failpoints import failpoint
 from raie.registry.outbox_records import SNAPSHOT_COMMITTED
 from raie.registry.recorded_rows import closed, edit_row
 from raie.registry.states import AuditAction, EditKind, EditState
-from raie.registry.values import Content, Edit, Manifest, RegionChange, RegionEntry, Snapshot, entry_digest
+from raie.registry.values import (
+    AuditEvent,
+    Content,
+    Edit,
+    Manifest,
+    RegionChange,
+    RegionEntry,
+    Snapshot,
+    entry_digest,
+)
 
-__all__ = ["AnyLanding", "NewEdit", "RunningEdit", "land"]
+__all__ = ["AnyLanding", "NewEdit", "RunningEdit", "enqueue_committed", "land"]
 
 _Row = dict[str, Any]
 
@@ -146,9 +155,9 @@ def land(connection: Connection, lease_owner: str, landing: AnyLanding) -> Snaps
     )
     failpoint("land.audited")
     closed_edit = edit_by_number(connection, model, edit.number)
-    # The chain head goes out with the event: a table rewritten later no longer fits what MLflow shows.
-    payload = _payload(closed_edit, landing, versions) | {"audit_head": f"{event.id}:{event.hash}"}
-    outbox.enqueue(connection, model, SNAPSHOT_COMMITTED, payload)
+    enqueue_committed(
+        connection, closed_edit, manifest, [_published(change, versions) for change in landing.changes], event
+    )
     failpoint("land.enqueued")
     return snapshot_by_id(connection, manifest.id)
 
@@ -316,12 +325,23 @@ def _close_edit(connection: Connection, landing: Landing, number: int, at: float
     return end
 
 
-def _payload(edit: Edit, landing: Landing, versions: Mapping[int, int]) -> dict[str, Any]:
-    """What the outbox says: everything a publisher needs without reading the registry."""
-    manifest = landing.manifest
-    return {
+def _published(change: RegionChange, versions: Mapping[int, int]) -> _Row:
+    return change.to_json() | {"version": versions.get(change.region)}
+
+
+def enqueue_committed(
+    connection: Connection, edit: Edit, manifest: Manifest, changes: Sequence[_Row], event: AuditEvent
+) -> None:
+    """Lets the outbox hold what a publisher needs of a committed edit without reading the registry.
+
+    changes: the JSON of each RegionChange, with its version.  event: of the audit, that records the edit.
+    """
+    payload = {
         "edit": {name: getattr(edit, name) for name in _PUBLISHED},
         "snapshot": {"id": manifest.id, "parent": manifest.parent, "content": manifest.content.to_json()},
-        "changes": [change.to_json() | {"version": versions.get(change.region)} for change in landing.changes],
-        "report": dict(landing.report),
+        "changes": list(changes),
+        "report": dict(edit.report),
+        # The chain head goes out with the event: a table rewritten later no longer fits what MLflow shows.
+        "audit_head": f"{event.id}:{event.hash}",
     }
+    outbox.enqueue(connection, edit.model, SNAPSHOT_COMMITTED, payload)

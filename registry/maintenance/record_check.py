@@ -27,7 +27,7 @@ from raie.registry.db.tables import audit_events
 from raie.registry.errors import InvalidValue
 from raie.registry.promotion.evaluations import evaluation_subject
 from raie.registry.promotion.policy_versions import policy_subject
-from raie.registry.recorded_rows import ACTIONS, COLUMNS, Rows, begun, closed, digest_of_rows, event_key
+from raie.registry.recorded_rows import ACTIONS, COLUMNS, Rows, begun, closed, digest_of_rows, event_key, imported
 from raie.registry.states import AuditAction, EditKind, EditState
 from raie.registry.values import digest_of
 
@@ -39,6 +39,9 @@ _LISTED = 50
 
 _EDIT = re.compile(r"edit:([0-9]{1,9})")
 _ALIAS = "alias:"
+_SNAPSHOT = "snapshot:"
+_NUMBERING = (AuditAction.BEGIN, AuditAction.ROLLBACK, AuditAction.CHERRY_PICK, AuditAction.IMPORT_EDIT)
+"""What begins an edit, under the next number or one that it brings."""
 _e = audit_events.c
 
 
@@ -57,8 +60,9 @@ class Chain:
 
     keys: what ties rows to events -> the numbers of the events.  old: the events without a digest, in order.
     baselines: number and digest of each upgrade that has one.  heads: model -> snapshot, time.  aliases: model, alias ->
-    snapshot, time.  numbers: model -> its last edit.  expired: snapshot -> time, actor, reason, event.  first_digest: the
-    number of the first event with a digest, once it is known.
+    snapshot, time.  numbers: model -> its last edit.  expired: snapshot -> time, actor, reason, event.  imported: the
+    model and subject of what came from another registry.  first_digest: the number of the first event
+    with a digest, once it is known.
     """
 
     keys: dict[bytes, list[int]] = field(default_factory=dict)
@@ -68,6 +72,7 @@ class Chain:
     aliases: dict[tuple[str, str], tuple[str, float]] = field(default_factory=dict)
     numbers: dict[str, int] = field(default_factory=dict)
     expired: dict[str, tuple[float, str, str, int]] = field(default_factory=dict)
+    imported: set[tuple[str, str]] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
     first_digest: list[int] = field(default_factory=list)
 
@@ -129,15 +134,20 @@ def _derive(chain: Chain, event: Mapping[str, Any]) -> None:
     """What an event does to heads, aliases, numbers and expiries."""
     action, model, target, at = event["action"], event["model"], event["target"], event["at"]
     subject = str(event["subject"])
-    if action in (AuditAction.BEGIN, AuditAction.ROLLBACK, AuditAction.CHERRY_PICK) and (
-        named := _EDIT.fullmatch(subject)
-    ):
+    if action in _NUMBERING and (named := _EDIT.fullmatch(subject)):
         chain.numbers[model] = max(int(named[1]), chain.numbers.get(model, 0))
     if action in (AuditAction.COMMIT, AuditAction.ROLLBACK):
         chain.heads[model] = target, at
     if action in (AuditAction.COMMIT, AuditAction.ROLLBACK, AuditAction.CHERRY_PICK):
         # An edit whose content had expired brings its blobs back.
         chain.expired.pop(target, None)
+    if action in (AuditAction.IMPORT_EDIT, AuditAction.IMPORT_EVALUATION):
+        chain.imported.add((model, subject))
+    if action == AuditAction.IMPORT:
+        # It brings back the blobs of its snapshot, and moves the head where it has a target.
+        chain.expired.pop(subject.removeprefix(_SNAPSHOT), None)
+        if target is not None:
+            chain.heads[model] = target, at
     if action == AuditAction.PROMOTE:
         chain.aliases[model, subject.removeprefix(_ALIAS)] = target, at
     if action == AuditAction.EXPIRE:
@@ -151,7 +161,7 @@ def _match(connection: Connection, chain: Chain) -> tuple[dict[int, str], list[s
     """Takes the event of each row from the chain's keys; for older events the digest of their rows now, and the names
     of the rows without an event."""
     old, now, unmatched = set(chain.old), dict[int, str](), list[str]()
-    for recorded in joined(_edits(connection), _single_rows(connection)):
+    for recorded in joined(_edits(connection, chain), _single_rows(connection, chain)):
         digest = _digest(recorded.rows)
         number = _take(chain.keys, _key(recorded.event, digest))
         if number is None and old:
@@ -216,7 +226,7 @@ def _digest_of_old(old: list[int], now: Mapping[int, str]) -> str:
     return digest_of(canonical_json([[event, now.get(event)] for event in old]))
 
 
-def _edits(connection: Connection) -> Iterator[_Recorded]:
+def _edits(connection: Connection, chain: Chain) -> Iterator[_Recorded]:
     """What each edit's begin and end tell of, model by model, in the order of their numbers."""
     for model in connection.execute(select(tables.models).order_by(tables.models.c.name)).all():
         # Each table is read once, in the order of the edits; the first one leads.
@@ -231,7 +241,8 @@ def _edits(connection: Connection) -> Iterator[_Recorded]:
             rows: dict[str, list[Mapping[str, Any]]] = {}
             for _, table, row in group:
                 rows.setdefault(table, []).append(row)
-            yield from _edit(model.name, number, rows, dict(model._mapping))
+            came = (model.name, f"edit:{number}") in chain.imported
+            yield from (_imported if came else _edit)(model.name, number, rows, dict(model._mapping))
 
 
 def _of_edits(
@@ -272,13 +283,26 @@ def _edit(
         )
 
 
+def _imported(
+    model: str, number: int, rows: Mapping[str, list[Mapping[str, Any]]], made: Mapping[str, Any]
+) -> Iterator[_Recorded]:
+    """What the import of an edit records."""
+    name = f"edit {number} of {model!r}, which was imported"
+    edit = rows["edits"][0] if "edits" in rows else {"kind": None, "result": None}
+    results = [rows.get(table, []) for table in ("operations", "adapter_versions", "snapshots")]
+    event = _event(AuditAction.IMPORT_EDIT, model, f"edit:{number}", {"target": edit["result"]})
+    yield _Recorded(
+        name, event, imported(edit, results[0], results[1], results[2], [made]) if "edits" in rows else {}
+    )
+
+
 def _event(action: str, model: str, subject: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     """What the rows say that the event's fields are."""
     unsaid = {"source": None, "target": None, "actor": None, "reason": None, "at": None}
     return {**unsaid, "action": action, "model": model, "subject": subject, **fields}
 
 
-def _single_rows(connection: Connection) -> Iterator[_Recorded]:
+def _single_rows(connection: Connection, chain: Chain) -> Iterator[_Recorded]:
     """What each move of an alias and each decision of trust records."""
     for row in _all(connection, tables.alias_moves, "id"):
         logged = {"source": row["source"], "target": row["target"]}
@@ -301,7 +325,9 @@ def _single_rows(connection: Connection) -> Iterator[_Recorded]:
     for row in _all(connection, tables.evaluations, "id"):
         logged = {"source": row["against"], "target": row["snapshot"]}
         subject = evaluation_subject(row["id"], str(row["report"]))
-        yield _single(f"evaluation {row['id']}", AuditAction.EVALUATE, subject, "evaluations", row, logged)
+        came = (row["model"], subject) in chain.imported
+        recorded = AuditAction.IMPORT_EVALUATION if came else AuditAction.EVALUATE
+        yield _single(f"evaluation {row['id']}", recorded, subject, "evaluations", row, logged)
     for row in _all(connection, tables.approvals, "model", "alias", "snapshot", "actor"):
         name = f"approval of {row['snapshot']} by {row['actor']}"
         yield _single(

@@ -34,6 +34,13 @@ from raie.registry.values import Content, Snapshot, digest_of
 __all__ = ["Candidate", "Recorded", "evaluation_subject", "facts", "record"]
 
 _e, _logged = evaluations.c, audit_events.c
+_MEASURING = (
+    AuditAction.COMMIT,
+    AuditAction.EVALUATE,
+    AuditAction.IMPORT_EDIT,
+    AuditAction.IMPORT_EVALUATION,
+)
+"""The events that bring an evaluation, as the report of an edit or by itself."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +169,7 @@ def _event_of(connection: Connection, model: str, subjects: Iterable[str]) -> di
         mine = (
             _logged.model == model,
             _logged.subject.in_(chunk),
-            _logged.action.in_((AuditAction.COMMIT, AuditAction.EVALUATE)),
+            _logged.action.in_(_MEASURING),
         )
         query = select(_logged.subject, func.max(_logged.id)).where(*mine).group_by(_logged.subject)
         newest |= {row[0]: row[1] for row in connection.execute(query)}
@@ -203,4 +210,16 @@ def _authors(connection: Connection, candidate: Candidate, served: Snapshot | No
     for chunk in chunked(sorted(numbers)):
         mine = (edits.c.model == candidate.model, edits.c.number.in_(chunk))
         authors |= set(connection.execute(select(edits.c.actor).where(*mine)).scalars())
-    return frozenset(authors)
+    return frozenset(authors | _importers(connection, candidate, numbers))
+
+
+def _importers(connection: Connection, candidate: Candidate, numbers: set[int]) -> set[str]:
+    """Who brought those edits here: the names in a file are what its importer says, who is no second person then."""
+    made = connection.execute(select(snapshots.c.edit).where(snapshots.c.id == candidate.id)).scalar()
+    subjects = [f"edit:{number}" for number in sorted(numbers | ({made} if made is not None else set()))]
+    importers: set[str] = set()
+    for chunk in chunked(subjects):
+        mine = (_logged.model == candidate.model, _logged.subject.in_(chunk))
+        query = select(_logged.actor).where(*mine, _logged.action == AuditAction.IMPORT_EDIT)
+        importers |= set(connection.execute(query).scalars())
+    return importers

@@ -53,6 +53,7 @@ CODES = [
     (registry.StoreFull("full"), 6),
     (registry.CommitStateUnknown("lost"), 6),
     (registry.MlflowUnreachable("refused"), 6),
+    (registry.ArchiveDamaged("cut off"), 5),
     (OSError(errno.ENOSPC, "No space left on device"), 6),
     (OSError(errno.EROFS, "Read-only file system"), 6),
     (FileNotFoundError(errno.ENOENT, "No such file or directory", "log.csv"), 1),

@@ -84,5 +84,8 @@ def every_case(ground: Ground) -> list[Case]:
 
 
 def test_every_point_is_one_of_an_operation() -> None:
+    """Those of an import are of another registry's history: the tests of the transfer kill it there."""
     tested = [case.point for operation in OPERATIONS.values() for case in cases_of(operation)]
-    assert Counter(tested) == dict.fromkeys(POINTS, 2 * PASSINGS)
+    assert Counter(tested) == dict.fromkeys(
+        (point for point in POINTS if not point.startswith("import.")), 2 * PASSINGS
+    )

@@ -1,0 +1,1 @@
+"""A snapshot with its history in one file, from one registry to another."""
