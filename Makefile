@@ -4,6 +4,8 @@ BIN := .venv/bin
 STAMP := .venv/installed
 # One thread per process: tests and regions run side by side, and threads that wait for each other cost more than they gain.
 export OMP_NUM_THREADS ?= 1
+# Without compiled modules every process that a test starts would compile all of them again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help:  ## Print this help
@@ -24,7 +26,7 @@ demo: $(STAMP)  ## From a log to a rollback in ./demo; RATINGS=path takes your o
 
 .PHONY: test
 test: lint types layers $(STAMP)  ## Lint, check types, run the tests
-	$(BIN)/pytest -n $(or $(WORKERS),2)
+	$(BIN)/pytest -n $(or $(WORKERS),2) --dist worksteal
 
 .PHONY: slow
 slow: $(STAMP)  ## The tests that take minutes

@@ -21,8 +21,9 @@ import urllib.request
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, make_url, text
@@ -30,9 +31,11 @@ from sqlalchemy.pool import NullPool
 
 from raie import migrations
 from raie.registry import Registry
+from raie.registry.db import engine as engines
 
 S3_NAME = "models"
 _OTHER_PAIRS = (("sqlite", "s3"), ("postgresql", "folder"))
+_LONGEST = "test_whoever_types_what_the_pages_say_meets_no_error"
 _numbers = itertools.count(1)
 
 
@@ -45,6 +48,34 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         )
         if (parameters.get("database_url"), parameters.get("store_url")) in _OTHER_PAIRS:
             item.add_marker(pytest.mark.slow)
+    # What begins last ends last, while the other workers have nothing left to do.
+    items.sort(key=lambda item: item.name != _LONGEST)
+
+
+class CompiledStatements(dict[tuple[Any, ...], Any]):
+    """SQLAlchemy's cache of compiled statements, for all engines of a dialect instead of for one engine.
+
+    The first part of a key is the engine's own dialect; statements compile the same for all dialects of a class.
+    """
+
+    def get(self, key: tuple[Any, ...], default: Any = None) -> Any:
+        return super().get((type(key[0]), *key[1:]), default)
+
+    def __setitem__(self, key: tuple[Any, ...], compiled: Any) -> None:
+        super().__setitem__((type(key[0]), *key[1:]), compiled)
+
+
+def share_compiled_statements(patch: pytest.MonkeyPatch) -> None:
+    """Lets every registry of this process use the same compiled statements: a test opens many, each for a moment."""
+    options = {"compiled_cache": CompiledStatements()}
+    patch.setattr(engines, "create_engine", partial(engines.create_engine, execution_options=options))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_once() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        share_compiled_statements(patch)
+        yield
 
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGCHLD")
@@ -67,7 +98,7 @@ def _ordinary_process() -> Iterator[None]:
 
 _OF_A_USER = re.compile(
     r"RAIE_.*|NO_COLOR|(FORCE|CLICOLOR)_?.*|COLUMNS|LINES|CI|TZ|SUDO_.*|PG[A-Z]+|AWS_.*|MLFLOW_.*|GIT_.*|HF_.*|"
-    r"PYTHON(WARNINGS|OPTIMIZE|UTF8|IOENCODING|DEVMODE|UNBUFFERED)"
+    r"PYTHON(WARNINGS|OPTIMIZE|UTF8|IOENCODING|DEVMODE|UNBUFFERED|DONTWRITEBYTECODE)"
 )
 
 

@@ -47,13 +47,13 @@ GROUPS = {path for path, command in TREE.items() if isinstance(command, click.Gr
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 # Small enough for a minute, large enough for edits of different regions.
-LOG = SyntheticConfig(users=500)
+LOG = SyntheticConfig(users=250)
 ENGINE = """
 [engine.backbone]
 dim = 32
 layers = 1
 heads = 1
-epochs = 12
+epochs = 6
 learning_rate = 0.005
 
 [engine.regions]
@@ -62,7 +62,7 @@ regions = 5
 [engine.edit]
 shared_epochs = 1
 epochs = 1
-max_validation = 300
+max_validation = 100
 """
 
 

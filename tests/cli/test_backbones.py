@@ -43,7 +43,7 @@ epochs = 1
 
 def workspace(folder: Path, backbone: str, *setup: str) -> Path:
     """A workspace with a small log and a setup of this backbone."""
-    write_csv(drifting_log(SyntheticConfig(users=100)), folder / "log.csv")
+    write_csv(drifting_log(SyntheticConfig(users=50)), folder / "log.csv")
     command(folder, "init")
     with (folder / "raie.toml").open("a", encoding="utf-8") as file:
         file.write(ENGINE + backbone)
@@ -175,7 +175,7 @@ def test_a_language_model_reads_titles_and_its_folder_is_not_needed_again(
 ) -> None:
     # One layer of Qwen-2, whose max_window_layers of 28 is no number of its layers.
     language_model(tmp_path / "model", kind="qwen2", num_hidden_layers=1)
-    made = drifting_log(SyntheticConfig(users=100))
+    made = drifting_log(SyntheticConfig(users=50))
     write_csv(made, tmp_path / "log.csv")
     ids = {line.split(",")[1] for line in (tmp_path / "log.csv").read_text().splitlines()[1:]}
     (tmp_path / "items.csv").write_text("\n".join(["item_id,title", *(f"{item},the first film" for item in ids)]))

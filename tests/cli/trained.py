@@ -17,7 +17,7 @@ from raie.workspace_file import find
 
 MODEL = "recsys"
 LOG = "log.csv"
-CONFIG = SyntheticConfig(users=300)
+CONFIG = SyntheticConfig(users=180)
 SETUP, FIRST, SECOND = "2024-04-30T00:00:00Z", "2024-05-30T00:00:00Z", "2024-06-29T00:00:00Z"
 # No patience: every region trains all its epochs, which is long enough to be stopped half-way.
 ENGINE = """
@@ -34,7 +34,7 @@ regions = 3
 shared_epochs = 2
 epochs = 20
 patience = 0
-max_validation = 200
+max_validation = 100
 """
 
 
