@@ -62,14 +62,14 @@ class Answers:
         if not len(windows):
             return self.schema.empty_table()
         best, regions = best_items(self.view, windows, self.k, self.exclude_seen)
-        slot, place = np.nonzero(best.rows > 0)  # [n, k] -> rows
-        user, item = np.flatnonzero(asked)[slot], best.rows[slot, place]
+        slot, index = np.nonzero(best.rows > 0)  # [n, k] -> rows
+        user, item = np.flatnonzero(asked)[slot], best.rows[slot, index]
         region = regions[slot]
         columns = {
             "user": block.users.take(pa.array(user)),
-            "rank": pa.array((place + 1).astype(np.int32)),
+            "rank": pa.array((index + 1).astype(np.int32)),
             "item": self._items.take(pa.array(item - 1)),
-            "score": pa.array(best.scores[slot, place]),
+            "score": pa.array(best.scores[slot, index]),
             "region": pa.array(region, pa.int32(), mask=region == NOWHERE),
             "ignored": pa.array(block.ignored[user]),
             "cold": pa.array(block.cold[user]),

@@ -60,8 +60,8 @@ class HistoriesFile:
                 "rename or convert the file"
             )
         if not self.path.is_file():
-            found = "a folder" if self.path.is_dir() else "nothing"
-            raise InputError(f"{self.path}: expected a file of histories, found {found}; check the path")
+            kind = "a folder" if self.path.is_dir() else "nothing"
+            raise InputError(f"{self.path}: expected a file of histories, found {kind}; check the path")
 
     def blocks(self, view: ModelView, folder: Path) -> Iterator[tuple[Block, int, int]]:
         """The histories, BLOCK_USERS at a time and the rest at the end, in the file's order.
@@ -188,15 +188,15 @@ def _of_objects(
     kinds = {"user": pa.string(), _ITEMS: pa.list_(pa.string()), _TIMES: pa.list_(pa.int64())}
     arrays = {}
     for role, name in columns.items():
-        found = [value.get(name) for value in values]
-        for number, one in enumerate(found, start=first):
-            if not _fits(role, one):
-                raise _bad(path, role, f"{json.dumps(one):.60}", number)
+        column = [value.get(name) for value in values]
+        for number, entry in enumerate(column, start=first):
+            if not _fits(role, entry):
+                raise _bad(path, role, f"{json.dumps(entry):.60}", number)
         if role == "user":
-            found = [str(one) for one in found]
+            column = [str(entry) for entry in column]
         elif role == _ITEMS:
-            found = [[str(item) for item in one or ()] for one in found]
-        arrays[role] = pa.array(found, kinds[role])
+            column = [[str(item) for item in entry or ()] for entry in column]
+        arrays[role] = pa.array(column, kinds[role])
     return pa.table(arrays)
 
 
@@ -231,8 +231,8 @@ class _Known:
 
     def rows(self, ids: Any) -> NDArray[np.int32]:
         """int32 [h]: the row of each id, 0 for one that is not known."""
-        found = pc.fill_null(pc.index_in(ids, value_set=self.items), -1)
-        return np.asarray(found.to_numpy(zero_copy_only=False) + 1, np.int32)
+        index = pc.fill_null(pc.index_in(ids, value_set=self.items), -1)
+        return np.asarray(index.to_numpy(zero_copy_only=False) + 1, np.int32)
 
 
 def _block(table: pa.Table, known: _Known, path: Path, first: int) -> Block:

@@ -85,9 +85,9 @@ _Writer = tuple[Callable[[pa.Table], Any], Callable[[], Any]]
 
 
 def _parquet(file: BinaryIO, schema: pa.Schema, facts: Mapping[str, str]) -> _Writer:
-    told = schema.with_metadata({f"raie.{name}": value for name, value in facts.items()})
-    writer = pa.parquet.ParquetWriter(file, told, compression="zstd", write_page_checksum=True)
-    return lambda table: writer.write_table(table.replace_schema_metadata(told.metadata)), writer.close
+    described = schema.with_metadata({f"raie.{name}": value for name, value in facts.items()})
+    writer = pa.parquet.ParquetWriter(file, described, compression="zstd", write_page_checksum=True)
+    return lambda table: writer.write_table(table.replace_schema_metadata(described.metadata)), writer.close
 
 
 def _csv(file: BinaryIO, schema: pa.Schema, facts: Mapping[str, str]) -> _Writer:
@@ -97,8 +97,8 @@ def _csv(file: BinaryIO, schema: pa.Schema, facts: Mapping[str, str]) -> _Writer
 
 def _plain(table: pa.Table) -> pa.Table:
     """Scores with the digits that `raie recommend --json` prints, those of a double."""
-    place = table.schema.get_field_index("score")
-    return table.set_column(place, "score", table["score"].cast(pa.float64()))
+    column = table.schema.get_field_index("score")
+    return table.set_column(column, "score", table["score"].cast(pa.float64()))
 
 
 def _json_lines(file: BinaryIO, schema: pa.Schema, facts: Mapping[str, str]) -> _Writer:

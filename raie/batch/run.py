@@ -59,8 +59,8 @@ class Counts:
     cold: int = 0
     ignored: int = 0
 
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(Counts)))
+    def __add__(self, more: Counts) -> Counts:
+        return Counts(*(getattr(self, field.name) + getattr(more, field.name) for field in fields(Counts)))
 
 
 @dataclass(frozen=True)
@@ -119,9 +119,9 @@ def recommend_batch(
         raise InputError(f"expected k of 1 or more, found {k}")
     require_output(output, replace=replace)
     source.require(view)
-    before, found = _stamp(source.path), _input_digest(source.path, progress)
-    told = {"top": k, "exclude_seen": exclude_seen, **(options or {})}
-    facts = _facts(snapshot, found, told)
+    before, input_digest = _stamp(source.path), _input_digest(source.path, progress)
+    chosen = {"top": k, "exclude_seen": exclude_seen, **(options or {})}
+    facts = _facts(snapshot, input_digest, chosen)
     digest = hashlib.sha256(json.dumps([facts, BLOCK_USERS, version("raie")], sort_keys=True).encode())
     answers = Answers(view, k, exclude_seen)
     with work_folder(output, digest.hexdigest()) as folder:
@@ -173,13 +173,13 @@ def _counts(part: Path) -> Counts:
     return Counts(**json.loads(pa.parquet.read_schema(part).metadata[_COUNTS]))
 
 
-def _facts(snapshot: Snapshot, found: str, options: Mapping[str, Any]) -> dict[str, str]:
+def _facts(snapshot: Snapshot, input_digest: str, options: Mapping[str, Any]) -> dict[str, str]:
     return {
         "format": _FORMAT,
         "model": snapshot.model,
         "snapshot": snapshot.id,
         "edit": str(snapshot.edit),
-        "input": found,
+        "input": input_digest,
         "options": json.dumps(options, sort_keys=True),
     }
 

@@ -34,14 +34,14 @@ class WorkFolder:
 
     def parts(self) -> dict[int, Path]:
         """The whole parts by number; one whose bytes are no longer those that were written is deleted."""
-        found = {}
+        parts = {}
         for path in sorted(self.path.glob("*.part")):
             number, _, digest = path.stem.partition("-")
             if _digest(path) == digest:
-                found[int(number)] = path
+                parts[int(number)] = path
             else:
                 path.unlink()
-        return found
+        return parts
 
     def delete(self) -> None:
         """Leave nothing of it."""

@@ -115,12 +115,12 @@ def test_the_metadata_says_which_snapshot_answered_what_with_which_options(head:
     for output in (OUT, "out.csv"):
         head.recommend_batch(output, 5, histories=file, exclude_seen=True)
     metadata = pq.read_schema(OUT).metadata
-    told = {
+    facts = {
         key.decode().removeprefix("raie."): value.decode() for key, value in metadata.items() if b"raie." in key
     }
-    assert told == json.loads(Path("out.csv.meta.json").read_text(encoding="utf-8"))
-    assert (told["snapshot"], told["model"], told["users"], told["cold"]) == (head.id, MODEL, "5", "2")
-    assert json.loads(told["options"]) == {"top": 5, "exclude_seen": True, "user_column": None}
+    assert facts == json.loads(Path("out.csv.meta.json").read_text(encoding="utf-8"))
+    assert (facts["snapshot"], facts["model"], facts["users"], facts["cold"]) == (head.id, MODEL, "5", "2")
+    assert json.loads(facts["options"]) == {"top": 5, "exclude_seen": True, "user_column": None}
     kinds = {field.name: str(field.type) for field in pq.read_schema(OUT)}
     assert kinds == {
         "user": "string", "rank": "int32", "item": "string", "score": "float", "region": "int32", "ignored": "int32",
