@@ -276,3 +276,59 @@ def test_the_command_takes_one_source_and_an_output(raie: Raie, ready: Path) -> 
         assert raie("recommend", *words).code == 2
     assert raie("recommend", LOG, "--all-users", "--output", "out.csv").code == 1
     assert raie("recommend", "--input", "no.csv", "--output", OUT).code == 3
+
+
+def test_titles_are_a_column_where_the_snapshot_knows_some(head: SnapshotView) -> None:
+    catalogue = head._view.catalogue
+    head._view.__dict__["catalogue"] = catalogue.with_titles({"t0-core-00": 'The "first"'}, since=0)
+    file = as_file(Path("in.jsonl"), {"ada": ["t1-core-03"]})
+    for output in (OUT, "out.jsonl"):
+        head.recommend_batch(output, len(catalogue.items), histories=file)
+        titles = {row[2]: row[7] for row in written(output)}
+        assert titles["t0-core-00"] == 'The "first"'
+        assert {title for item, title in titles.items() if item != "t0-core-00"} == {None}
+
+
+def test_cold_users_of_a_snapshot_without_a_mixture_are_counted_and_have_no_row(head: SnapshotView) -> None:
+    head._view.__dict__["mixtures"] = {}
+    result = head.recommend_batch(OUT, 5, histories=as_file(Path("in.csv"), HISTORIES))
+    assert (result.users, result.cold, {row[0] for row in written(OUT)}) == (5, 2, {"ada", "bob", "7"})
+
+
+def test_two_batches_for_one_output_never_meet_and_unfinished_ones_are_deleted(
+    head: SnapshotView, ready: Path
+) -> None:
+    file = as_file(Path("in.jsonl"), HISTORIES)
+
+    def stops(stage: str, done: int, total: int) -> None:
+        if stage == "recommending":
+            raise KeyboardInterrupt
+
+    for k in (3, 4):
+        with pytest.raises(KeyboardInterrupt):
+            head.recommend_batch(OUT, k, histories=file, progress=stops)
+    first, second = sorted(ready.glob(".out.parquet.raie-*"))
+
+    def meets_another(stage: str, done: int, total: int) -> None:
+        if stage == "recommending":
+            head.recommend_batch(OUT, 3, histories=file)
+
+    with pytest.raises(RaieError, match="another process"):
+        head.recommend_batch(OUT, 3, histories=file, progress=meets_another)
+    assert sorted(ready.glob(".out.parquet.raie-*")) == [first, second]
+    assert head.recommend_batch(OUT, 3, histories=file).resumed == 5
+    assert not list(ready.glob(".out.parquet.raie-*"))
+
+
+def test_an_input_that_changes_meanwhile_is_refused_and_nothing_is_written(
+    head: SnapshotView, ready: Path
+) -> None:
+    file = as_file(Path("in.jsonl"), HISTORIES)
+
+    def changes(stage: str, done: int, total: int) -> None:
+        if stage == "recommending":
+            as_file(file, {"another": []})
+
+    with pytest.raises(InputError, match="changed meanwhile"):
+        head.recommend_batch(OUT, 3, histories=file, progress=changes)
+    assert not [path.name for path in ready.iterdir() if "out.parquet" in path.name]
