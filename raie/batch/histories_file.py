@@ -149,7 +149,7 @@ class HistoriesFile:
 def _broken_as_input_error(path: Path) -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowException, UnicodeError, EOFError) as error:
+    except (pa.ArrowException, OSError, UnicodeError, EOFError) as error:
         raise InputError(
             f"{path}: expected readable histories, found: {' '.join(str(error).split()):.300}; repair or convert the file"
         ) from error

@@ -194,6 +194,11 @@ def test_what_is_no_file_of_histories_or_no_place_for_answers_is_refused_before_
     head: SnapshotView,
 ) -> None:
     file = as_file(Path("in.csv"), HISTORIES)
+    Path("bad.parquet").write_bytes(b"PAR1 and more")
+    Path("cut.csv").write_bytes(gzip.compress(bytes(file.read_bytes()) * 100)[:-20])
+    for source in ("bad.parquet", "cut.csv"):
+        with pytest.raises(InputError, match=f"{source}: expected readable histories"):
+            head.recommend_batch(OUT, histories=source)
     for source, words in (("none.csv", "nothing"), (".", "''"), ("in.txt", "'.txt'"), (LOG, "--all-users")):
         with pytest.raises(InputError, match=words):
             head.recommend_batch(OUT, histories=source)
