@@ -53,18 +53,22 @@ def require_free(path: Path, *, replace: bool, advice: str = "write over it with
 
 
 @contextmanager
-def whole_file(path: Path, *, replace: bool, mode: int = 0o666) -> Iterator[BinaryIO]:
+def whole_file(path: Path, *, replace: bool, mode: int = 0o666, work: Path | None = None) -> Iterator[BinaryIO]:
     """A stream whose bytes are the file once the block has ended, and nothing where it ended with an error.
 
     Args:
         path: the file that the user named.
         replace: whether a regular file of this name may be written over; its permissions stay.
         mode: the permissions of a new file, less those that the umask takes away.
+        work: where the bytes gather, on the same file system; what a killed process has left there is written over. None
+            for a new name beside the file.
 
     Raises: RaieError as `require_free` does; OSError that names the file.
     """
     require_free(path, replace=replace)
-    partial = path.with_name(f".raie-{uuid.uuid4().hex}.partial")
+    partial = work or path.with_name(f".raie-{uuid.uuid4().hex}.partial")
+    if work is not None:
+        work.unlink(missing_ok=True)
     try:
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as stream:
             yield stream

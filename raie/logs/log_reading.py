@@ -19,7 +19,7 @@ from raie.errors import UsageError
 if TYPE_CHECKING:
     from raie.engine.model import ModelView
 
-__all__ = ["When", "log_settings", "notes_of", "read_later_log", "require_past", "when_text"]
+__all__ = ["When", "later_settings", "log_settings", "notes_of", "read_later_log", "require_past", "when_text"]
 
 _DAY_S = 86_400
 
@@ -76,13 +76,22 @@ def read_later_log(view: ModelView, log: Path, changes: Mapping[str, Any] | None
         InputError: The log cannot be used.
         UsageError: An option of another name.
     """
-    settings = view.settings.log.changed(**_known_options(changes or {}))
+    settings = later_settings(view, changes)
     try:
         return read_log(log, catalogue=view.catalogue, **vars(settings))
     except InputError as error:
         raise InputError(
             f"{error} (a model's later logs are read with the options of its setup, unless an option differs)"
         ) from error
+
+
+def later_settings(view: ModelView, changes: Mapping[str, Any] | None = None) -> LogSettings:
+    """How a model's later logs are read: as at its setup, with these options changed.
+
+    Raises:
+        UsageError: An option of another name.
+    """
+    return view.settings.log.changed(**_known_options(changes or {}))
 
 
 def require_past(interactions: Interactions, until: int | None, log: Path) -> None:

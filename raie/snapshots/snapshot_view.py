@@ -8,9 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from raie.callbacks import Progress, ignore_progress
+from raie.errors import UsageError
+
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from raie.batch.run import BatchResult
     from raie.engine.model import ModelView
     from raie.evaluate import Measured
     from raie.logs.log_reading import When
@@ -125,6 +129,68 @@ class SnapshotView:
 
         (answer,) = recommend(self._view, sources.from_items(self._view, items), k, exclude_seen=exclude_seen)
         return answer
+
+    def recommend_batch(
+        self,
+        output: str | Path,
+        k: int = 10,
+        *,
+        histories: str | Path | None = None,
+        all_users: str | Path | None = None,
+        exclude_seen: bool | None = None,
+        user_column: str | None = None,
+        reading: Mapping[str, Any] | None = None,
+        replace: bool = False,
+        progress: Progress = ignore_progress,
+    ) -> BatchResult:
+        """Write the k best items of many users to a file, with no more than some thousand of them in memory.
+
+        The file has a row per user and rank: user, rank (from 1), item, score, region (missing for a cold user), ignored
+        (items of the history that the snapshot does not know), cold, and title if the snapshot knows titles. A batch that
+        was stopped goes on where it was when the same one is asked for again.
+
+        Args:
+            output: A file named .parquet, .csv or .jsonl.
+            k: Items per user.
+            histories: A .parquet, .csv or .jsonl file with a row per user: `user_id` or `user`, `items` with the oldest
+                first, and `times` in epoch seconds if it has them.
+            all_users: A log instead, whose users are all answered.
+            exclude_seen: As of `recommend`.
+            user_column: Of histories: the column of users, if it has another name.
+            reading: For a log: options that differ from the setup's.
+            replace: Whether a file of the output's name may be written over.
+            progress: Called with the stage, how far it is, and how far it goes.
+
+        Raises:
+            UsageError: Neither or both of histories and a log.
+            InputError: The file cannot be read, or a row of it; nothing is written.
+            RaieError: The output's name is taken.
+        """
+        from raie.batch.histories_file import HistoriesFile
+        from raie.batch.run import BatchSource, recommend_batch
+        from raie.batch.users_of_log import UsersOfLog
+
+        if (histories is None) == (all_users is None):
+            raise UsageError("give either histories or all_users")
+        if histories is not None:
+            source: BatchSource = HistoriesFile(Path(histories), user_column)
+            options: dict[str, Any] = {"user_column": user_column}
+        else:
+            source, options = (
+                UsersOfLog(Path(str(all_users)), dict(reading or {})),
+                {"reading": dict(reading or {})},
+            )
+        return recommend_batch(
+            self._view,
+            self.snapshot,
+            source,
+            Path(output),
+            k,
+            exclude_seen=exclude_seen,
+            options=options,
+            replace=replace,
+            progress=progress,
+        )
 
     def evaluate(
         self,

@@ -30,6 +30,7 @@ __all__ = [
     "Interactions",
     "between",
     "cut_time",
+    "duplicate_rows",
     "end_time",
     "late_rows",
     "read_log",
@@ -122,7 +123,7 @@ def read_log(
     timestamp = raw.timestamp[order]
     user, item = raw.user.codes[order], raw.item.codes[order]
     if duplicates != "keep":
-        again = _duplicates(user, item, timestamp, len(raw.user.texts), len(raw.item.texts))
+        again = duplicate_rows(user, item, timestamp, len(raw.user.texts), len(raw.item.texts))
         if duplicates == "error" and len(again):
             raise _duplicate_error(path, raw, order[again], len(again))
         if len(again):
@@ -163,10 +164,21 @@ def _time_order(timestamp: NDArray[np.int64], kept: NDArray[np.int64] | None) ->
     return order if kept is None else kept[order]
 
 
-def _duplicates(
+def duplicate_rows(
     user: NDArray[np.int32], item: NDArray[np.int32], timestamp: NDArray[np.int64], users: int, items: int
 ) -> NDArray[np.int64]:
-    """Rows that repeat an earlier (user, item, timestamp), in ascending order; the log is sorted by time."""
+    """Rows that repeat an earlier (user, item, timestamp), in ascending order.
+
+    Args:
+        user: int32 [n], below `users`.
+        item: int32 [n], below `items`.
+        timestamp: int64 [n], ascending.
+        users: how many.
+        items: how many.
+
+    Returns:
+        int64.
+    """
     same = timestamp[1:] == timestamp[:-1]
     tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
     pair = user[tied].astype(np.int64) * items + item[tied]  # < users * items

@@ -26,7 +26,15 @@ from raie.engine.data.interactions import Interactions, between
 from raie.engine.data.past import Past, compacted, span_rows, without_above
 from raie.engine.errors import ConfigError, DamagedArtifact, InputError
 
-__all__ = ["Windows", "concatenate", "cut_windows", "evaluation_windows", "histories_of", "last_windows"]
+__all__ = [
+    "Windows",
+    "concatenate",
+    "cut_windows",
+    "evaluation_windows",
+    "histories_of",
+    "last_windows",
+    "span_windows",
+]
 
 _DTYPES = {
     "items": np.int32,
@@ -409,20 +417,32 @@ def last_windows(histories: Sequence[Values], length: int, times: Sequence[Value
     Returns:
         Windows whose target is PAD.
     """
-
     size = np.array([len(history) for history in histories], np.int64)
     stop = np.cumsum(size)
-    first = stop - size
-    start = np.maximum(first, stop - length)
 
     def joined(values: Sequence[Values], kind: type[np.integer[Any]]) -> NDArray[Any]:
         return np.concatenate([np.zeros(0, kind), *(np.asarray(history, kind) for history in values)])
 
-    none = np.zeros(len(histories), np.int32)
-    items = joined(histories, np.int32)
-    when = None if times is None else _contexts(joined(times, np.int64), start, stop, length)
-    contexts = _contexts(items, start, stop, length)
-    return Windows(contexts, none, none, none.astype(np.int64), when)._with_past(Past(items, first, stop))
+    past = Past(joined(histories, np.int32), stop - size, stop)
+    return span_windows(past, length, None if times is None else joined(times, np.int64))
+
+
+def span_windows(past: Past, length: int, times: NDArray[np.int64] | None = None) -> Windows:
+    """The same of histories that are spans of one array.
+
+    Args:
+        past: n of them.
+        length: context items.
+        times: int64 [p], epoch seconds of the items, for a backbone that reads them.
+
+    Returns:
+        n windows whose target is PAD.
+    """
+    start = np.maximum(past.start, past.stop - length)
+    none = np.zeros(len(start), np.int32)
+    when = None if times is None else _contexts(times, start, past.stop, length)
+    contexts = _contexts(past.items, start, past.stop, length)
+    return Windows(contexts, none, none, none.astype(np.int64), when)._with_past(past)
 
 
 def _user_spans(user: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

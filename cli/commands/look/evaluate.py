@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from raie.cli.commands.look.recommend_batch import Batch, batch_options, recommend_batch
 from raie.cli.ui.log_options import later_log_options, log_argument, say_notes, until_option
 from raie.cli.ui.output import Output, accent, json_option, one_line, short, table
 from raie.cli.ui.progress import patient_bars
@@ -145,6 +146,7 @@ def _change_line(part: str, snapshot: str, against: str, change: Mapping[str, fl
 @click.argument("log", required=False, metavar="[LOG]")
 @click.option("--user", "users", multiple=True, metavar="ID", help="A user of LOG. May be repeated.")
 @click.option("--items", metavar="ID,ID,...", help="A history, oldest item first, instead of LOG and --user.")
+@batch_options
 @click.option(
     "--top",
     "count",
@@ -169,6 +171,7 @@ def recommend(
     log: str | None,
     users: tuple[str, ...],
     items: str | None,
+    batch: Batch,
     count: int,
     exclude_seen: bool | None,
     ref: str,
@@ -180,12 +183,22 @@ def recommend(
     Items that the snapshot does not know are ignored, and their number is shown. A user without a known item gets what is
     popular lately. If a user has no row in LOG, the command is refused before anything is printed.
 
+    With --output the answers of any number of users go to a file: a row per user and rank, with item, score, region (none
+    for a cold user), how many items were ignored, cold, and title. FILE of --input has a row per user: user_id or user,
+    items with the oldest first (a list, in CSV ids with commas between them), and times if it has them. The same command
+    goes on where it was stopped. Snapshot and options stand in the metadata of Parquet, for others in OUT.meta.json.
+
     \b
     Examples:
       raie recommend ratings.dat --user 42 --user 99
       raie recommend ratings.dat --user 42 --exclude-seen
       raie recommend --items 1193,661,914 --ref production --top 5 --json
+      raie recommend --input histories.parquet --output out.parquet --ref production
+      raie recommend --all-users ratings.dat --output out.csv
     """
+    if batch.asked:
+        recommend_batch(workspace[ref], batch, log, (users, items), count, exclude_seen, reading, output)
+        return
     if (items is None) == (log is None) or (log is None) != (not users):
         raise UsageError("give either LOG with --user, or --items")
     snapshot = workspace[ref]

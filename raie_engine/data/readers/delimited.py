@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from raie.engine.data.readers.columns import Matched, match, missing_column
 from raie.engine.data.readers.sources import Source, kind_of, unpacked_name
 from raie.engine.errors import InputError
 
-__all__ = ["SEPARATORS", "Delimited", "is_movielens_100k", "parser_reason", "read_delimited"]
+__all__ = ["SEPARATORS", "Delimited", "is_movielens_100k", "parser_reason", "read_delimited", "stream_delimited"]
 
 SEPARATORS = {"comma": ",", "tab": "\t", "semicolon": ";", "pipe": "|"}
 _WORDS = {"\t": "tabs", ";": "semicolons", "|": "pipes", ",": "commas"}
@@ -52,6 +52,20 @@ def is_movielens_100k(path: Path) -> bool:
     return _MOVIELENS_100K.match(unpacked_name(path).lower()) is not None
 
 
+@dataclass(frozen=True)
+class _Layout:
+    """How a file is read. columns: names by role.  naming: of columns without a header.  separator: as people say it."""
+
+    matched: Matched
+    columns: Mapping[str, str]
+    separator: str
+    naming: Mapping[str, Any]
+
+    @property
+    def parsing(self) -> Any:
+        return pa.csv.ParseOptions(delimiter=self.separator[0])
+
+
 def read_delimited(
     source: Source, cut: Delimited, wanted: Mapping[str, str], named: Mapping[str, str]
 ) -> tuple[pa.Table, Matched, str]:
@@ -69,26 +83,58 @@ def read_delimited(
     Raises:
         InputError: for a column that is missing or there twice, and a first row that is no header.
     """
+    layout = _layout(source, cut, wanted, named)
+    return _table(source, layout.columns, layout.naming, layout.parsing), layout.matched, layout.separator
+
+
+def stream_delimited(
+    source: Source, cut: Delimited, wanted: Mapping[str, str], named: Mapping[str, str]
+) -> Iterator[tuple[pa.Table, Matched, str]]:
+    """The same, some megabytes at a time; every column is text, so that no block decides what the next one is.
+
+    Args:
+        source: the file that may be compressed.
+        cut: how a file of text is cut.
+        wanted: a name for each role.
+        named: further columns that must be there.
+
+    Yields:
+        As `read_delimited` returns.
+
+    Raises:
+        InputError: as `read_delimited`.
+    """
+    layout = _layout(source, cut, wanted, named)
+    parsing = layout.parsing
+    parsing.newlines_in_values = True
+    converting = _converting(layout.columns)
+    converting.column_types = dict.fromkeys(layout.columns.values(), pa.string())
+    reading = pa.csv.ReadOptions(block_size=_BLOCK_BYTES, **layout.naming)
+    with source.open() as file, pa.csv.open_csv(file, reading, parsing, converting) as batches:
+        for batch in batches:
+            table = pa.Table.from_batches([batch]).rename_columns(list(layout.columns))
+            yield table, layout.matched, layout.separator
+
+
+def _layout(source: Source, cut: Delimited, wanted: Mapping[str, str], named: Mapping[str, str]) -> _Layout:
     source.require_text()
     if kind_of(source.path) == ".dat":
-        return _read_fixed(source, "::", "MovieLens' ratings.dat", wanted, named)
+        return _fixed(source, "::", "MovieLens' ratings.dat", wanted, named)
     if is_movielens_100k(source.path) and cut == Delimited():
-        return _read_fixed(source, "\t", "MovieLens-100K's u.data", wanted, named)
+        return _fixed(source, "\t", "MovieLens-100K's u.data", wanted, named)
     line = _first_line(source)
     if not cut.header:
-        return _read_numbered(source, cut, line, wanted, named)
+        return _numbered(source, cut, line, wanted, named)
     for separator in _candidates(source.path, cut):
         matched = match(str(source.path), _fields(line, separator), {**named, **wanted})
         if matched is not None:
-            parsing = pa.csv.ParseOptions(delimiter=separator)
-            table = _table(source, {role: matched.names[role] for role in wanted}, {}, parsing)
-            return table, matched, separator
+            return _Layout(matched, {role: matched.names[role] for role in wanted}, separator, {})
     raise _no_header(source.path, line, cut, wanted, named)
 
 
-def _read_fixed(
+def _fixed(
     source: Source, separator: str, kind: str, wanted: Mapping[str, str], named: Mapping[str, str]
-) -> tuple[pa.Table, Matched, str]:
+) -> _Layout:
     """A file without a header whose columns are known."""
     columns = {**wanted, **named}
     matched = match(str(source.path), _FIXED_NAMES, columns)
@@ -98,14 +144,13 @@ def _read_fixed(
     names = list(_FIXED_NAMES)
     if separator == "::":
         names = [name for pair in zip(names, ("_1", "_2", "_3", ""), strict=True) for name in pair if name]
-    parsing = pa.csv.ParseOptions(delimiter=separator[0])
-    table = _table(source, {r: matched.names[r] for r in wanted}, {"column_names": names}, parsing)
-    return table, Matched(matched.names, kind), separator
+    of_role = {role: matched.names[role] for role in wanted}
+    return _Layout(Matched(matched.names, kind), of_role, separator, {"column_names": names})
 
 
-def _read_numbered(
+def _numbered(
     source: Source, cut: Delimited, line: str, wanted: Mapping[str, str], named: Mapping[str, str]
-) -> tuple[pa.Table, Matched, str]:
+) -> _Layout:
     """A file without a header, whose columns are named by their numbers, from 1."""
     separator = cut.separator or max(SEPARATORS.values(), key=lambda candidate: len(_fields(line, candidate)))
     fields = _fields(line, separator)
@@ -116,9 +161,8 @@ def _read_numbered(
             f"{source.path}: expected the columns of a file without a header by number, from 1 to {len(fields)}, found "
             f"{', '.join({**wanted, **named}.values())}; give {_numbers_advice(fields)}"
         )
-    parsing = pa.csv.ParseOptions(delimiter=separator)
-    columns = {role: matched.names[role] for role in wanted}
-    return _table(source, columns, {"column_names": numbers}, parsing), matched, separator
+    of_role = {role: matched.names[role] for role in wanted}
+    return _Layout(matched, of_role, separator, {"column_names": numbers})
 
 
 def _candidates(path: Path, cut: Delimited) -> tuple[str, ...]:
@@ -162,13 +206,7 @@ def _numbers_advice(fields: Sequence[str]) -> str:
 
 
 def _table(source: Source, columns: Mapping[str, str], naming: Mapping[str, Any], parsing: Any) -> pa.Table:
-    converting = pa.csv.ConvertOptions(
-        include_columns=list(columns.values()),
-        column_types={columns[role]: _TEXT for role in ("user", "item", "title") if role in columns},
-        # Only an empty field is missing: "NA" and "null" are ids like any other.
-        null_values=[""],
-        strings_can_be_null=True,
-    )
+    converting = _converting(columns)
     reading = pa.csv.ReadOptions(block_size=_BLOCK_BYTES, **naming)
     try:
         with source.open() as file:
@@ -179,6 +217,16 @@ def _table(source: Source, columns: Mapping[str, str], naming: Mapping[str, Any]
         with source.open() as file:
             table = pa.csv.read_csv(file, reading, parsing, converting)
     return table.rename_columns(list(columns))
+
+
+def _converting(columns: Mapping[str, str]) -> Any:
+    return pa.csv.ConvertOptions(
+        include_columns=list(columns.values()),
+        column_types={columns[role]: _TEXT for role in ("user", "item", "title") if role in columns},
+        # Only an empty field is missing: "NA" and "null" are ids like any other.
+        null_values=[""],
+        strings_can_be_null=True,
+    )
 
 
 def parser_reason(reason: str, *, headers: int) -> str:

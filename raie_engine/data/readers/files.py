@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,10 +20,16 @@ from numpy.typing import NDArray
 
 from raie.engine.data.arrow import first_true, to_numpy
 from raie.engine.data.readers.columns import Columns, Matched
-from raie.engine.data.readers.delimited import Delimited, is_movielens_100k, parser_reason, read_delimited
+from raie.engine.data.readers.delimited import (
+    Delimited,
+    is_movielens_100k,
+    parser_reason,
+    read_delimited,
+    stream_delimited,
+)
 from raie.engine.data.readers.ids import Codes, id_codes, spelt_twice
-from raie.engine.data.readers.jsonl import read_jsonl
-from raie.engine.data.readers.parquet import parts_of, read_parquet
+from raie.engine.data.readers.jsonl import read_jsonl, stream_jsonl
+from raie.engine.data.readers.parquet import parts_of, read_parquet, stream_parquet
 from raie.engine.data.readers.sources import Source, kind_of
 from raie.engine.data.readers.timestamps import read_times
 from raie.engine.errors import InputError
@@ -33,6 +40,7 @@ __all__ = [
     "Reading",
     "read_raw",
     "read_table",
+    "stream_raw",
 ]
 
 _DELIMITED = (".csv", ".tsv", ".dat", ".inter", ".item")
@@ -102,10 +110,55 @@ def read_raw(
             ids, timestamps or ratings; and for values of the wrong type, each with the row it was found in.
     """
     path = Path(path)
+    wanted, named = _columns_wanted(columns, with_rating)
+    return _raw(path, read_table(path, wanted, named, cut), columns, with_rating=with_rating)
+
+
+def stream_raw(
+    path: str | Path,
+    columns: Columns,
+    *,
+    with_rating: bool,
+    cut: Delimited = Delimited(),  # noqa: B008 (frozen)
+) -> Iterator[RawLog]:
+    """The same columns some rows at a time, for a log that does not fit in memory.
+
+    Args:
+        path: the file.
+        columns: names of the columns by role.
+        with_rating: whether ratings are read.
+        cut: how a file of text is cut.
+
+    Yields:
+        The columns of the next rows, in file order.
+
+    Raises:
+        InputError: as `read_raw`; the row that a message names counts from the beginning of some rows.
+    """
+    path = Path(path)
+    wanted, named = _columns_wanted(columns, with_rating)
+    source, kind, folder = _source(path)
+    with _broken_as_input_error(path):
+        if folder or kind == ".parquet":
+            tables: Iterator[Any] = stream_parquet(path, wanted, named)
+        elif kind in _JSON:
+            source.require_text()
+            tables = stream_jsonl(source, wanted, named)
+        else:
+            tables = stream_delimited(source, cut, wanted, named)
+        for parts in tables:
+            yield _raw(path, Read(*parts), columns, with_rating=with_rating)
+
+
+def _columns_wanted(columns: Columns, with_rating: bool) -> tuple[dict[str, str], dict[str, str]]:
+    """Names by role of the columns that are read, and of others that must be there."""
     wanted = {"user": columns.user, "item": columns.item, "time": columns.timestamp}
     if with_rating:
         wanted["rating"] = columns.rating or "rating"
-    read = read_table(path, wanted, {} if columns.rating is None else {"rating": columns.rating}, cut)
+    return wanted, {} if columns.rating is None else {"rating": columns.rating}
+
+
+def _raw(path: Path, read: Read, columns: Columns, *, with_rating: bool) -> RawLog:
     table, names = read.table, read.matched.names
     with _broken_as_input_error(path):
         user, item = (
@@ -161,6 +214,23 @@ def read_table(
     Raises:
         InputError: for a file that is missing, empty, of an unknown kind or broken, and for a missing column.
     """
+    source, kind, folder = _source(path)
+    with _broken_as_input_error(path):
+        others = named or {}
+        if folder or kind == ".parquet":
+            read = Read(*read_parquet(path, wanted, others))
+        elif kind in _JSON:
+            source.require_text()
+            read = Read(*read_jsonl(source, wanted, others))
+        else:
+            read = Read(*read_delimited(source, cut, wanted, others))
+    if read.table.num_rows == 0:
+        raise InputError(f"{path}: expected interactions, found a header and no rows")
+    return read
+
+
+def _source(path: Path) -> tuple[Source, str, bool]:
+    """The bytes of a file that can be read, its kind, and whether it is a folder of parts."""
     kind = kind_of(path)
     with _broken_as_input_error(path):
         folder = path.is_dir() and bool(parts_of(path))
@@ -173,17 +243,7 @@ def read_table(
     with _broken_as_input_error(path):
         if not folder:
             _require_file(path)
-        source, others = Source(path), named or {}
-        if folder or kind == ".parquet":
-            read = Read(*read_parquet(path, wanted, others))
-        elif kind in _JSON:
-            source.require_text()
-            read = Read(*read_jsonl(source, wanted, others))
-        else:
-            read = Read(*read_delimited(source, cut, wanted, others))
-    if read.table.num_rows == 0:
-        raise InputError(f"{path}: expected interactions, found a header and no rows")
-    return read
+    return Source(path), kind, folder
 
 
 def _require_file(path: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ from raie.engine.data.readers.columns import Matched, match, missing_column
 from raie.engine.data.readers.sources import Source
 from raie.engine.errors import InputError
 
-__all__ = ["read_jsonl"]
+__all__ = ["read_jsonl", "stream_jsonl"]
+
+_LINES = 65_536
+"""Lines that are parsed at a time, where a log is read in parts."""
 
 
 def read_jsonl(source: Source, wanted: Mapping[str, str], named: Mapping[str, str]) -> tuple[pa.Table, Matched]:
@@ -31,6 +35,47 @@ def read_jsonl(source: Source, wanted: Mapping[str, str], named: Mapping[str, st
     Raises:
         InputError: for a line that is no object, a missing or doubled column, and values of several types.
     """
+    columns, values, kinds, matched = _first_line(source, wanted, named)
+    try:
+        table = _read(source, kinds)
+    except pa.ArrowInvalid:
+        # A column may hold 1 and 1.0, of which one user is to come and not two; any other fault is named by its line.
+        _require_alike(source, values, list(columns.values()))
+        table = _read(source, {name: _as_float(kind) for name, kind in kinds.items()})
+    return table.select(list(columns.values())).rename_columns(list(columns)), matched
+
+
+def stream_jsonl(
+    source: Source, wanted: Mapping[str, str], named: Mapping[str, str]
+) -> Iterator[tuple[pa.Table, Matched]]:
+    """The same, so many lines at a time.
+
+    Args:
+        source: the file that may be compressed.
+        wanted: a name for each role.
+        named: further columns that must be there.
+
+    Yields:
+        As `read_jsonl` returns.
+
+    Raises:
+        InputError: as `read_jsonl`.
+    """
+    columns, _, kinds, matched = _first_line(source, wanted, named)
+    lines = (line for line in source.lines() if line.strip())
+    while some := "".join(islice(lines, _LINES)):
+        data = some.encode()
+        try:
+            table = _parsed(pa.BufferReader(data), kinds)
+        except pa.ArrowInvalid:
+            table = _parsed(pa.BufferReader(data), {name: _as_float(kind) for name, kind in kinds.items()})
+        yield table.select(list(columns.values())).rename_columns(list(columns)), matched
+
+
+def _first_line(
+    source: Source, wanted: Mapping[str, str], named: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, Any], dict[str, pa.DataType], Matched]:
+    """The columns by role, and what the first line holds, and of which type each is."""
     path = source.path
     first = _object(path, 1, next((line for line in source.lines() if line.strip()), ""))
     names = [name for name, _ in first]
@@ -41,21 +86,19 @@ def read_jsonl(source: Source, wanted: Mapping[str, str], named: Mapping[str, st
     values = dict(first)
     # The first line fixes the types, so that a text that looks like a date stays the text it is.
     kinds = {name: _type_of(values[name], is_id=role in ("user", "item")) for role, name in columns.items()}
-    try:
-        table = _read(source, kinds)
-    except pa.ArrowInvalid:
-        # A column may hold 1 and 1.0, of which one user is to come and not two; any other fault is named by its line.
-        _require_alike(source, values, list(columns.values()))
-        table = _read(source, {name: _as_float(kind) for name, kind in kinds.items()})
-    return table.select(list(columns.values())).rename_columns(list(columns)), matched
+    return columns, values, kinds, matched
 
 
 def _read(source: Source, kinds: Mapping[str, pa.DataType]) -> pa.Table:
+    with source.open() as file:
+        return _parsed(file, kinds)
+
+
+def _parsed(file: Any, kinds: Mapping[str, pa.DataType]) -> pa.Table:
     parsing = pa.json.ParseOptions(
         explicit_schema=pa.schema(list(kinds.items())), unexpected_field_behavior="ignore"
     )
-    with source.open() as file:
-        return pa.json.read_json(file, parse_options=parsing)
+    return pa.json.read_json(file, parse_options=parsing)
 
 
 def _object(path: Path, number: int, line: str) -> list[tuple[str, Any]]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -14,8 +14,9 @@ from raie.engine.data.readers.columns import Matched, match, missing_column
 from raie.engine.data.readers.sources import FREE_BYTES
 from raie.engine.errors import InputError
 
-__all__ = ["parts_of", "read_parquet"]
+__all__ = ["parts_of", "read_parquet", "stream_parquet"]
 
+_ROWS = 262_144  # that are read at a time, where a log is read in parts
 _FREE_ROWS = 1_000_000  # what any file may unpack to, however small it is
 
 
@@ -57,9 +58,53 @@ def _partition(part: Path, root: Path) -> dict[str, str]:
     return {name: unquote(value) for name, _, value in pairs}
 
 
+def stream_parquet(
+    path: Path, wanted: Mapping[str, str], named: Mapping[str, str]
+) -> Iterator[tuple[pa.Table, Matched]]:
+    """The same, so many rows at a time.
+
+    Args:
+        path: the file or folder.
+        wanted: a name for each role.
+        named: further columns that must be there.
+
+    Yields:
+        As `read_parquet` returns.
+    """
+    for part in parts_of(path) if path.is_dir() else [path]:
+        opened = _opened(part, _partition(part, path), wanted, named)
+        for batch in opened.file.iter_batches(_ROWS, columns=list(opened.inside.values())):
+            yield opened.by_role(pa.Table.from_batches([batch])), opened.matched
+
+
+class _Opened(NamedTuple):
+    """A file and where its columns are. inside: names by role.  outside: values by role, from the names of folders."""
+
+    file: Any
+    matched: Matched
+    inside: dict[str, str]
+    outside: dict[str, str]
+
+    def by_role(self, table: pa.Table) -> pa.Table:
+        """The columns by role, in the order wanted."""
+        table = table.select(list(self.inside.values())).rename_columns(list(self.inside))
+        for role, value in self.outside.items():
+            values = pa.array([value]).take(pa.nulls(table.num_rows, pa.int64()).fill_null(0))
+            table = table.append_column(role, values)
+        return table
+
+
 def _read_file(
     path: Path, partition: Mapping[str, str], wanted: Mapping[str, str], named: Mapping[str, str]
 ) -> tuple[pa.Table, Matched]:
+    opened = _opened(path, partition, wanted, named)
+    table = opened.file.read(list(opened.inside.values()))
+    return opened.by_role(table).select(list(wanted)), opened.matched
+
+
+def _opened(
+    path: Path, partition: Mapping[str, str], wanted: Mapping[str, str], named: Mapping[str, str]
+) -> _Opened:
     schema = pa.parquet.read_schema(path)
     names = [*schema.names, *(name for name in partition if name not in schema.names)]
     matched = match(str(path), names, {**named, **wanted})
@@ -72,12 +117,9 @@ def _read_file(
     ]
     file = pa.parquet.ParquetFile(path, read_dictionary=text)
     _require_plausible(path, file.metadata)
-    table = file.read(list(inside.values())).select(list(inside.values())).rename_columns(list(inside))
-    for role, name in of_role.items():
-        if role not in inside:
-            values = pa.array([partition[name]]).take(pa.nulls(table.num_rows, pa.int64()).fill_null(0))
-            table = table.append_column(role, values)
-    return table.select(list(wanted)), matched
+    return _Opened(
+        file, matched, inside, {role: partition[name] for role, name in of_role.items() if role not in inside}
+    )
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -12,7 +12,9 @@ import pyarrow.parquet
 import pytest
 
 from raie.engine.data.interactions import read_log
+from raie.engine.data.readers import delimited, jsonl, parquet
 from raie.engine.data.readers.columns import Columns
+from raie.engine.data.readers.files import read_raw, stream_raw
 from raie.engine.data.readers.settings import LogSettings
 from raie.engine.errors import InputError
 
@@ -96,6 +98,32 @@ def test_what_a_setup_recognised_reads_the_next_log_of_the_same_kind(tmp_path, c
     kept = LogSettings().as_read(first.reading)
     again = read_log(path, **vars(LogSettings(Columns(**kept.to_mapping()["columns"]))))
     assert (again.digest, again.catalogue) == (first.digest, first.catalogue)
+
+
+@pytest.mark.parametrize("case", [*READ, "parquet", "a folder of parts"])
+def test_a_log_read_some_rows_at_a_time_is_the_log_read_whole(tmp_path, case, monkeypatch):
+    for module, size in ((delimited, "_BLOCK_BYTES"), (jsonl, "_LINES"), (parquet, "_ROWS")):
+        monkeypatch.setattr(module, size, 2 if module is not delimited else 120)
+    path = tmp_path / READ.get(case, ["log.parquet"])[0]
+    if case in READ:
+        content = READ[case][1]
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    else:
+        users, items, times = zip(*ROWS, strict=True)
+        part = path if case == "parquet" else path / "user_id=7" / "part.parquet"
+        part.parent.mkdir(parents=True, exist_ok=True)
+        columns = {"item_id": items, "timestamp": times} | ({"user_id": users} if case == "parquet" else {})
+        pa.parquet.write_table(pa.table({name: list(values) for name, values in columns.items()}), part)
+    whole = read_raw(path, Columns(), with_rating=False)
+    parts = list(stream_raw(path, Columns(), with_rating=False))
+
+    def ids(raw, role):
+        codes = getattr(raw, role)
+        return [codes.texts[code] for code in codes.codes]
+
+    for role in ("user", "item"):
+        assert [text for part in parts for text in ids(part, role)] == ids(whole, role)
+    assert [at for part in parts for at in part.timestamp.tolist()] == whole.timestamp.tolist()
 
 
 def test_a_model_of_the_usual_columns_keeps_its_settings_byte_for_byte(tmp_path):
