@@ -159,6 +159,7 @@ _SECTIONS: Mapping[str, Section] = {
         "drift": ("look.drift:drift", "Show which regions drift, and whether an edit is worth it."),
         "compare": ("look.compare:compare", "Compare strategies over several edits of a log."),
         "recommend": ("look.evaluate:recommend", "Recommend items to users of a log."),
+        "serve": ("look.serve:serve", "Serve recommendations over HTTP, following an alias."),
     },
     "Trust": {
         "policy": _POLICY,

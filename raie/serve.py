@@ -1,7 +1,7 @@
 """What MLflow serves: the registry that the environment names says which snapshot that is.
 
-With an alias (RAIE_ALIAS, or "alias" in MLflow's model_config) the model follows the alias of the registry. Without one it
-is the snapshot of the MLflow version, if a policy of the model admitted that.
+With an alias (RAIE_ALIAS, or "alias" in MLflow's model_config) the model follows the registry's alias. Without one it is
+the snapshot of the MLflow version, if a policy of the model admitted that.
 """
 
 from __future__ import annotations

@@ -197,22 +197,27 @@ class ModelView:
         return tuple(_unpack_item_rows(self.get(digest)) for digest in self.content.shared.get("item_rows", ()))
 
     @cached_property
+    def _frozen_key(self) -> tuple[Any, ...]:
+        return ("backbone", *sorted(self.content.backbone.items()), self.backbone_file)
+
+    @cached_property
+    def _frozen(self) -> Backbone:
+        """The backbone without appended item rows; held, so that the next snapshot finds it whatever rows it appends."""
+        return self.parts.get(self._frozen_key, lambda: load_backbone(*self.backbone_bytes, self.backbone_file))
+
+    @cached_property
     def backbone(self) -> Backbone:
         """The frozen backbone with every appended item row."""
-        frozen = ("backbone", *sorted(self.content.backbone.items()), self.backbone_file)
-        bare = self.parts.get(frozen, lambda: load_backbone(*self.backbone_bytes, self.backbone_file))
         if not self.item_chunks:
-            return bare
-        titles = self.catalogue.titles[bare.known_items :] if bare.reads_titles else ()
-        rows = tuple(self.content.shared["item_rows"])
-        extended = (*frozen, rows, titles)
-        return self.parts.get(extended, lambda: bare.with_item_rows(torch.cat(self.item_chunks), titles))
+            return self._frozen
+        titles = self.catalogue.titles[self._frozen.known_items :] if self._frozen.reads_titles else ()
+        key = (*self._frozen_key, tuple(self.content.shared["item_rows"]), titles)
+        return self.parts.get(key, lambda: self._frozen.with_item_rows(torch.cat(self.item_chunks), titles))
 
     @cached_property
     def space(self) -> RoutingSpace:
-        read = self.get
         digest = self.content.space
-        return self.parts.get(("space", digest), lambda: RoutingSpace.from_bytes(read(digest)))
+        return self.parts.get(("space", digest), lambda: RoutingSpace.from_bytes(self.get(digest)))
 
     @cached_property
     def region_map(self) -> RegionMap:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from raie.registry.author import Author
-from raie.registry.db.engine import reading, write
+from raie.registry.db.engine import check_schema, reading, write
 from raie.registry.db.queries import kept_snapshot, pointed_at, require_model, resolve_id, snapshot_by_id
 from raie.registry.errors import NotFound
 from raie.registry.promotion import admission, aliases, approvals, evaluations, policy_versions
@@ -18,6 +18,8 @@ from raie.registry.registry import Registry
 from raie.registry.values import Snapshot
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from raie.registry.promotion.signing import Signer
 
 __all__ = [
@@ -366,14 +368,19 @@ def served(registry: Registry, model: str, alias: str) -> Snapshot:
         NotFound: for a model or an alias that is not there.
         SnapshotExpired: for one whose blobs may be gone.
         Untrusted: for a protected alias that was moved by hand, or lacks the signature that its policy requires.
+        SchemaMismatch: for a database that was upgraded since the server started.
     """
-    with reading(registry.engine) as connection:
+
+    def snapshot_of_alias(connection: Connection) -> Snapshot:
         require_model(connection, model)
         snapshot = pointed_at(connection, model, alias)
         if snapshot is None:
             raise NotFound(
-                f"Expected an alias {alias!r} of model {model!r}, found none; `raie promote REF --to ALIAS` makes one, and "
-                "`raie alias list` shows those there are"
+                f"Expected an alias {alias!r} of model {model!r}, found none; `raie alias list` shows those there are, "
+                "and `raie promote REF --to ALIAS` makes one"
             )
         admission.admit_load(connection, model, alias, snapshot)
         return kept_snapshot(connection, snapshot)
+
+    # With the check, because connecting to an SQLite file that was taken away would make an empty one.
+    return check_schema(registry.engine, snapshot_of_alias)

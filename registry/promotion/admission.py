@@ -181,9 +181,9 @@ def _not_admitted(
             f"alias {version.alias!r} serves {serves}, and its policy {version.version} did not admit it: {why}"
         )
     return Untrusted(
-        f"Expected snapshot {snapshot[:12]} of {model!r}, which was asked for by its id, to be admitted by the policy of an "
-        f"alias, found that {', and '.join(reasons)}. What to do: `raie mlflow sync` puts back an alias that was moved in "
-        f"MLflow; name the alias to serve what it points to (RAIE_ALIAS={protected[0].alias})"
+        f"Expected snapshot {snapshot[:12]} of {model!r}, which was asked for by its id, to be admitted by a policy, "
+        f"found that {', and '.join(reasons)}. What to do: `raie mlflow sync` puts back an alias that was moved in "
+        f"MLflow; RAIE_ALIAS={protected[0].alias} serves what the registry's alias points to"
     )
 
 
