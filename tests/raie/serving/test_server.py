@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import threading
-import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,30 +15,51 @@ import pyarrow.parquet as pq
 import pytest
 
 from raie.engine.answers import Query, Wanted, answers
+from raie.registry import Author, PromotionRefused, trust
 from raie.serving.request_drift import drift_of_requests
 from raie.serving.schema import answered
 from raie.serving.sources import load
 from raie.workspace_file import read
-from tests.raie.serving.conftest import MODEL, Shop, stocked
-from tests.raie.serving.processes import Running, serving
+from tests.raie.serving.conftest import MODEL, Shop
+from tests.raie.serving.processes import Reply, Running, serving
 
 OPTIONS = ("--interval", "0.2", "--max-rows", "4", "--max-k", "50", "--max-items", "30", "--max-bytes", "20000")
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+def shop(_stocked: Shop, tmp_path_factory: pytest.TempPathFactory) -> Shop:
     """A shop of these tests alone: they move its aliases one after the other."""
-    made = stocked(tmp_path_factory.mktemp("served"))
+    folder = tmp_path_factory.mktemp("served") / "shop"
+    shutil.copytree(_stocked.folder, folder)
+    made = Shop(folder, _stocked.first, _stocked.second)
     made.promote(made.second, "candidate")
     return made
 
 
+@dataclass(frozen=True)
+class Server:
+    """The server of these tests, and what it answered while the store was away: to a request, and whether it is ready."""
+
+    running: Running
+    early: Reply
+    early_ready: Reply
+
+
 @pytest.fixture(scope="module")
-def server(shop: Shop) -> Iterator[Running]:
+def started(shop: Shop) -> Iterator[Server]:
     options = (*OPTIONS, "--shadow", "candidate", "--share", "1", "--log-requests", str(shop.folder / "requests"))
-    with serving(shop.folder, *options, "--histories", str(shop.folder / "log.csv"), "--drain", "0") as running:
+    blobs, away = shop.folder / "blobs", shop.folder / "blobs-away"
+    blobs.rename(away)
+    with serving(shop.folder, *options, "--histories", str(shop.folder / "log.csv")) as running:
+        early = running.post({"histories": [{"items": []}]}), running.get("/ready")
+        away.rename(blobs)
         running.wait_until_ready()
-        yield running
+        yield Server(running, *early)
+
+
+@pytest.fixture
+def server(started: Server) -> Running:
+    return started.running
 
 
 def expected(shop: Shop, snapshot: str, queries: list[Query]) -> list[dict[str, Any]]:
@@ -49,6 +71,15 @@ def expected(shop: Shop, snapshot: str, queries: list[Query]) -> list[dict[str, 
 def items_of(shop: Shop) -> list[str]:
     loaded = load(shop.registry, shop.registry.resolve(MODEL, shop.first), None)
     return list(loaded.view.catalogue.items)
+
+
+def test_before_the_store_answers_there_is_a_clear_503(started: Server) -> None:
+    assert (started.early.status, started.early.headers["retry-after"]) == (503, "1")
+    assert started.early.json["detail"].startswith(
+        "expected a snapshot of alias 'production', found none loaded yet"
+    )
+    assert started.early_ready.status == 503
+    assert started.running.get("/health").status == 200
 
 
 def test_every_history_gets_the_answer_of_a_plain_call_and_a_cold_one_fails_nobody(
@@ -180,7 +211,13 @@ def test_an_alias_that_moves_is_followed_and_a_server_that_stops_has_logged_and_
     server.wait_for(lambda: server.get("/snapshot").json["behind"] is None)
     for start in range(6):
         server.post({"histories": [{"items": items[start : start + 8], "user": "u7"}]})
-    assert server.stop() == 0
+    with server.client() as client:
+        assert "connection" not in client.post({"histories": [{"items": []}]}).headers
+        server.process.terminate()
+        server.wait_for(lambda: server.get("/ready").status == 503)
+        last = client.post({"histories": [{"items": []}]})
+        assert (last.status, last.headers["connection"]) == (200, "close")
+    assert server.process.wait(30) == 0
     _require_log(folder, shop)
     _require_evaluation(shop)
 
@@ -197,8 +234,6 @@ def _require_log(folder: Path, shop: Shop) -> None:
 
 
 def _require_evaluation(shop: Shop) -> None:
-    from raie.registry import Author, PromotionRefused, trust
-
     threshold = {"thresholds": {"shadow:overlap@10": 0.01, "shadow:speed": 0.0001}}
     trust.set_policy(shop.registry, MODEL, "production", threshold, author=Author("ada"))
     checks = trust.rehearse(shop.registry, MODEL, shop.second, "production").checks
@@ -209,31 +244,3 @@ def _require_evaluation(shop: Shop) -> None:
     )
     with pytest.raises(PromotionRefused, match=r"shadow, overlap@10: expected overlap@10 of 1.01 or more"):
         shop.promote(shop.second)
-
-
-def test_before_the_store_answers_there_is_a_clear_503_and_then_the_answers(shop: Shop, tmp_path: Path) -> None:
-    blobs, away = shop.folder / "blobs", shop.folder / "blobs-away"
-    blobs.rename(away)
-    try:
-        with serving(
-            shop.folder, "--interval", "0.2", "--log-requests", str(tmp_path / "requests.parquet")
-        ) as running:
-            reply = running.post({"histories": [{"items": []}]})
-            assert (reply.status, reply.headers["retry-after"]) == (503, "1")
-            assert reply.json["detail"].startswith(
-                "expected a snapshot of alias 'production', found none loaded yet"
-            )
-            assert (running.get("/ready").status, running.get("/health").status) == (503, 200)
-            away.rename(blobs)
-            running.wait_until_ready()
-            with running.client() as client:
-                assert client.post({"histories": [{"items": []}]}).status == 200
-                running.process.terminate()
-                time.sleep(0.1)
-                last = client.post({"histories": [{"items": []}]})
-                assert (last.status, last.headers["connection"]) == (200, "close")
-            assert running.process.wait(30) == 0
-        assert len(pq.read_table(tmp_path / "requests.parquet")) == 2
-    finally:
-        if away.exists():
-            away.rename(blobs)
