@@ -132,7 +132,10 @@ _MLFLOW = _group(
     ("raie mlflow sync", "raie mlflow ui"),
     {
         "sync": ("keep.mlflow:sync", "Publish what MLflow does not show yet."),
-        "status": ("keep.mlflow:status", "Show which events are published, which are pending, and why."),
+        "status": (
+            "keep.mlflow:status",
+            "Show what is published, what is pending and why, and where aliases differ.",
+        ),
         "ui": ("keep.mlflow:ui", "Serve MLflow's pages over this workspace's records."),
     },
 )
