@@ -206,6 +206,8 @@ Environment:
   RAIE_STORE         blob store, before the one in raie.toml
   RAIE_MODEL         model, before the one in raie.toml
   RAIE_BACKBONE_FILE Python file of your backbone, before the one in raie.toml
+  RAIE_ALIAS         alias that a model loaded by MLflow follows
+  RAIE_ALIAS_INTERVAL  how often it asks the registry, in seconds
   RAIE_ACTOR         who acts, in the history (else the user of the system)
   RAIE_SIGNING_KEY   file of the private key, as --key
   RAIE_SIGNING_PASSPHRASE  its passphrase (else it is asked for)

@@ -177,9 +177,8 @@ def _not_admitted(
         failed = [check for check in _checks(connection, version, snapshot, served) if not check.passed]
         why = "; ".join(check.summary for check in failed) or "nobody promoted it"
         serves = "nothing" if served is None else served[:12]
-        reasons.append(
-            f"alias {version.alias!r} serves {serves}, and its policy {version.version} did not admit it: {why}"
-        )
+        policy = f"policy {version.version} of alias {version.alias!r}, which serves {serves}"
+        reasons.append(f"{policy}, did not admit it: {why}")
     return Untrusted(
         f"Expected snapshot {snapshot[:12]} of {model!r}, which was asked for by its id, to be admitted by a policy, "
         f"found that {', and '.join(reasons)}. What to do: `raie mlflow sync` puts back an alias that was moved in "

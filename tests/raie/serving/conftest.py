@@ -17,6 +17,7 @@ from raie.engine.model import Settings
 from raie.migrations import upgrade
 from raie.registry import Author, Registry
 from raie.serving.sources import AliasSource
+from raie.workspace_file import read
 
 MODEL = "recsys"
 
@@ -30,12 +31,8 @@ class Shop:
     second: str
 
     @property
-    def database(self) -> str:
-        return f"sqlite:///{self.folder}/registry.db"
-
-    @property
     def registry(self) -> Registry:
-        return Registry.open(self.database, str(self.folder / "blobs"))
+        return read(self.folder / "raie.toml").registry()
 
     def source(self, alias: str = "production") -> AliasSource:
         return AliasSource(lambda: self.registry, MODEL, alias)
@@ -52,16 +49,18 @@ def _stocked(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     return stocked(tmp_path_factory.mktemp("stocked"))
 
 
-def stocked(folder: Path, users: int = 60) -> Shop:
+def stocked(
+    folder: Path, users: int = 60, database: str = "sqlite:///registry.db", store: str = "blobs", dim: int = 16
+) -> Shop:
     """A shop whose model was set up and edited once."""
     write_csv(drifting_log(SyntheticConfig(users=users)), folder / "log.csv")
-    backbone = BackboneConfig(dim=16, layers=1, heads=1, epochs=1)
+    backbone = BackboneConfig(dim=dim, layers=1, heads=1, epochs=1)
     edits = EditConfig(epochs=1, shared_epochs=1, max_validation=100)
     engine = EngineConfig(backbone=backbone, regions=RegionConfig(regions=2), edit=edits)
-    toml = 'database = "sqlite:///registry.db"\nstore = "blobs"\n'
-    (folder / "raie.toml").write_text(toml, encoding="utf-8")
-    upgrade(f"sqlite:///{folder}/registry.db")
-    registry = Registry.open(f"sqlite:///{folder}/registry.db", str(folder / "blobs"))
+    (folder / "raie.toml").write_text(f'database = "{database}"\nstore = "{store}"\n', encoding="utf-8")
+    workspace = read(folder / "raie.toml")
+    upgrade(workspace.database)
+    registry = workspace.registry()
     names: dict[str, Any] = {"actor": "ada", "reason": "", "work": folder / "work", "progress": lambda *_: None}
     first = run_setup(registry, MODEL, folder / "log.csv", "0.5", Settings(engine, LogSettings()), **names)
     registry.promote(MODEL, "head", "production", Author("ada"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import weakref
-from pathlib import Path
 
 import pytest
 
@@ -84,7 +83,7 @@ def test_over_many_swaps_no_more_than_two_snapshots_are_ever_held(shop: Shop) ->
 
 def test_a_database_that_is_away_changes_nothing_and_is_recorded_until_it_answers(shop: Shop) -> None:
     follower = following(shop)
-    database = Path(str(shop.registry.engine.url.database))
+    database = shop.folder / "registry.db"
     database.rename(database.with_suffix(".away"))
     assert not follower.check()
     since = follower.state.behind_since
