@@ -24,12 +24,13 @@ __all__ = ["Answer", "LoadedSnapshot", "Query", "Wanted", "answers", "answers_af
 class LoadedSnapshot:
     """A snapshot whose every blob that decides a score was read and verified.
 
-    id: of the snapshot.  created_at: epoch seconds; 0 where nobody asked.
+    id: of the snapshot.  created_at: epoch seconds.  edit: the number of the edit that made it; 0 where nobody asked.
     """
 
     id: str
     view: ModelView
     created_at: float = 0.0
+    edit: int = 0
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ def _add_facts(app: FastAPI, service: Service) -> None:
         facts = {
             "model": service.model,
             **_followed(service.follower),
-            "edit": service.edit_of(loaded.id),
+            "edit": loaded.edit,
             "created_at": loaded.created_at,
             "regions": len(loaded.view.content.regions),
             "items": len(loaded.view.catalogue.items),

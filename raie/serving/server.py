@@ -85,7 +85,7 @@ class _Uvicorn(uvicorn.Server):
         super().__init__(config)
         self._service, self._drain_s = service, drain_s
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+    def handle_exit(self, number: int, frame: FrameType | None) -> None:
         """A second signal ends the server at once."""
         if self._service.draining:
             self.should_exit = self.force_exit = True

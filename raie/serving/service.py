@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -45,7 +45,6 @@ class Service:
         follower: Of the alias that is served.
         limits: What one request may ask for.
         batching: How requests are answered together.
-        edit_of: From a snapshot's id to the number of the edit that made it.
         shadow: Answers some batches too; None without one.
         request_log: Where requests are logged; None where they are not.
         stored: User -> stored history; None where none are kept.
@@ -56,7 +55,6 @@ class Service:
     follower: Follower
     limits: Limits = field(default_factory=Limits)
     batching: Batching = field(default_factory=Batching)
-    edit_of: Callable[[str], int | None] = field(default=lambda snapshot: None, repr=False)
     shadow: Shadow | None = None
     request_log: RequestLog | None = None
     stored: Mapping[str, Query] | None = field(default=None, repr=False)

@@ -76,7 +76,7 @@ def load(
         EngineError: A blob's bytes are not what they should be.
     """
     view = ModelView(snapshot.content, registry.get, backbone_file, parts or SharedParts())
-    loaded = LoadedSnapshot(snapshot.id, view, snapshot.created_at)
+    loaded = LoadedSnapshot(snapshot.id, view, snapshot.created_at, snapshot.edit)
     _ = view.router, view.settings
     # Tables that are made at the first request are made now.
     known = view.catalogue.items[:1]

@@ -175,6 +175,7 @@ def test_the_interface_describes_itself_and_its_facts_hold_no_address(shop: Shop
     assert described["components"]["schemas"]["RecommendRequest"]["examples"]
     facts = server.get("/snapshot").json
     assert (facts["alias"], facts["snapshot"], facts["behind"]) == ("production", shop.first, None)
+    assert (facts["model"], facts["edit"], facts["swaps"]) == (MODEL, 1, 0)
     assert (facts["shadow"]["alias"], facts["shadow"]["snapshot"]) == ("candidate", shop.second)
     assert server.get("/health").json == {"status": "ok"}
     text = server.get("/metrics").body.decode()

@@ -61,9 +61,7 @@ class Grounds:
             time.sleep(LONG_S)
             during = load.outcomes(begun)
             assert kind is None or self.served_now(running) == old
-            ended = time.monotonic()
-        running.wait_for(lambda: self.served_now(running) == target, 60)
-        after = load.first_of(target, ended) or 0.0
+        after = running.wait_for(lambda: self.served_now(running) == target, 60)
         self.rows.append((name, str(dict(during)), kind or "-", f"{after:.1f} s"))
         assert set(load.outcomes(begun)) == {"200"}, load.outcomes(begun)
 
@@ -144,14 +142,14 @@ def corrupted(grounds: Grounds, running: Running) -> Iterator[None]:
     """One byte of an adapter is another that only the snapshot has which is not served now."""
     shop = grounds.shop
     served = grounds.served_now(running)
-    (other,) = {shop.first, shop.second} - {served}
+    (newer,) = {shop.first, shop.second} - {served}
     mine, theirs = (
         {
             digest
             for entry in shop.registry.resolve(MODEL, id_).content.regions.values()
             for digest in entry.values()
         }
-        for id_ in (other, served)
+        for id_ in (newer, served)
     )
     digest = sorted(mine - theirs)[0]
     file = next(path for path in grounds.objects.rglob(f"*{digest[2:]}*") if path.is_file())
