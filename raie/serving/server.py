@@ -38,6 +38,8 @@ __all__ = ["ServeOptions", "Server", "server", "stored_histories"]
 _log = logging.getLogger(__name__)
 _FIRST_POLL_S = 1.0
 _BACKLOG = 1024
+_KEEP_ALIVE_S = 75
+"""Longer than load balancers keep an idle connection: who closes first must not be the one that is about to be asked."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,7 @@ class Server:
             log_level="warning",
             access_log=False,
             server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=max(1, round(options.stop_s)),
         )
         runners = _runners(service)
