@@ -344,3 +344,21 @@ def test_a_loaded_model_that_names_an_alias_follows_it_and_a_version_that_was_ad
     candidate = mlflow.pyfunc.load_model("models:/recsys/2", model_config={"alias": "candidate"})
     assert candidate.predict(history)["snapshot"].tolist() == [first, first]
     candidate.unwrap_python_model()._source.stop()
+
+
+def test_a_version_that_an_earlier_release_published_loads_and_may_follow_an_alias(
+    moved: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    served = moved.registry().resolve("recsys", "production").id
+    files = Path(mlflow.artifacts.download_artifacts("models:/recsys/1", dst_path=str(tmp_path / "earlier")))
+    text = (files / "MLmodel").read_text(encoding="utf-8")
+    assert "    config:\n      alias: null\n" in text
+    (files / "MLmodel").write_text(text.replace("    config:\n      alias: null\n", ""), encoding="utf-8")
+    history = frame([["t0-core-00"]])
+    assert mlflow.pyfunc.load_model(str(files)).predict(history)["snapshot"].tolist() == [served]
+    monkeypatch.setenv("RAIE_ALIAS", "production")
+    loaded = mlflow.pyfunc.load_model(str(files))
+    assert loaded.predict(history)["snapshot"].tolist() == [served]
+    loaded.unwrap_python_model()._source.stop()
