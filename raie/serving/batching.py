@@ -32,7 +32,7 @@ class Batcher:
     Args:
         answer: From the histories of a batch to one answer for each; runs in a thread of its own, never twice at once.
         rows: Histories per batch; a request of more is a batch by itself.
-        wait_s: Seconds that the first request of a batch waits for others.
+        wait_s: Seconds that the first request of a batch waits for others, where several ask at the same time.
         queue_rows: Histories that may wait.
     """
 
@@ -45,6 +45,7 @@ class Batcher:
         self._pool = ThreadPoolExecutor(1, "raie-score")
         self._there = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
+        self._crowded = False
 
     @property
     def queued(self) -> int:
@@ -82,9 +83,11 @@ class Batcher:
     async def _work(self) -> None:
         while True:
             await self._there.wait()
-            if self._wait_s and self.queued < self._rows:
+            # Whoever asks alone gains nothing by waiting.
+            if self._wait_s and (self._crowded or len(self._pending) > 1) and self.queued < self._rows:
                 await asyncio.sleep(self._wait_s)
             batch = self._taken()
+            self._crowded = len(batch) > 1
             if not self._pending:
                 self._there.clear()
             if batch:

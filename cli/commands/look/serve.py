@@ -142,7 +142,7 @@ _BATCHES = (
         metavar="SECONDS",
         default=0.001,
         show_default=True,
-        help="How long a request waits for others.",
+        help="How long a request waits for others, where several clients ask.",
     ),
     click.option(
         "--queue-rows",
