@@ -68,6 +68,10 @@ def _say_problems(app: FastAPI) -> None:
     async def unread(request: Request, error: RequestValidationError) -> Response:
         return _problem(422, problem_line(error.errors()))
 
+    @app.exception_handler(400)
+    async def unreadable(request: Request, error: Exception) -> Response:
+        return _problem(422, "body: expected JSON that can be read, found a number or a depth beyond all measure")
+
     @app.exception_handler(Unprocessable)
     async def unprocessable(request: Request, error: Unprocessable) -> Response:
         return _problem(422, str(error))

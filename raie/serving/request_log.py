@@ -96,7 +96,9 @@ class RequestLog:
             users: Of each, who asked, where the request says so.
         """
         now = time.time()
-        rows = [(now, a.snapshot, a.region, a.ignored, user) for a, user in zip(made, users, strict=True)]
+        rows = [
+            (now, a.snapshot, a.region, a.ignored, _storable(user)) for a, user in zip(made, users, strict=True)
+        ]
         with self._lock:
             room = max(0, _MOST_ROWS - len(self._rows))
             self._rows += rows[:room]
@@ -158,6 +160,11 @@ class RequestLog:
                 writer.close()
         except (OSError, RaieError, pa.ArrowException) as error:
             _log.warning("log of requests: %s is lost: %s: %s", self._path, type(error).__name__, error)
+
+
+def _storable(user: str | None) -> str | None:
+    """A user as UTF-8 can hold it: JSON can name half a character, with which the whole file would be lost."""
+    return None if user is None else user.encode("utf-8", "replace").decode("utf-8")
 
 
 def read_requests(path: Path) -> pa.Table:

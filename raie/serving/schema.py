@@ -136,7 +136,7 @@ def problem_line(errors: Sequence[Mapping[str, Any]]) -> str:
     first = errors[0]
     if first["type"] == "json_invalid":
         return f"body: expected JSON, found none at character {first['loc'][-1]}"
-    path = ".".join(str(part) for part in first["loc"][1:] if part not in ("str", "int")) or "body"
+    path = ".".join(_shown(part) for part in first["loc"][1:] if part not in ("str", "int")) or "body"
     expected = (
         str(first["msg"]).replace("Input should be", "expected").replace("Field required", "expected a value")
     )
@@ -145,6 +145,11 @@ def problem_line(errors: Sequence[Mapping[str, Any]]) -> str:
     if first["type"] == "extra_forbidden":
         return f"{path}: expected no such field, found one"
     return f"{path}: {expected}, found {_brief(first.get('input'))}"
+
+
+def _shown(part: str | int) -> str:
+    """A part of a path, which a client may have named, on one line."""
+    return str(part).encode("unicode_escape", "backslashreplace").decode("ascii")[:60]
 
 
 def _brief(value: Any) -> str:

@@ -30,7 +30,7 @@ def logged(path: Path, *, users: bool, rows: int = 3) -> Counted:
     log, counted = RequestLog(path, users=users), Counted()
     log.metrics = counted  # type: ignore[assignment]
     log.start()
-    log.offer([answer(3), answer(None)] * rows, ["ada", None] * rows)
+    log.offer([answer(3), answer(None)] * rows, ["ada\ud800", None] * rows)
     log.stop(10)
     return counted
 
@@ -44,7 +44,7 @@ def test_a_log_is_whole_once_the_server_stops_and_names_no_user_unless_asked_to(
     logged(tmp_path / f"named-{name}", users=True)
     file = tmp_path / f"named-{name}"
     file = next(file.iterdir()) if file.is_dir() else file
-    assert pq.read_table(file)["user"].to_pylist() == ["ada", None] * 3
+    assert pq.read_table(file)["user"].to_pylist() == ["ada?", None] * 3
 
 
 def test_a_file_that_is_there_is_not_written_over(tmp_path: Path) -> None:
