@@ -37,6 +37,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     408: {"model": Problem, "description": "The body did not arrive in time."},
     413: {"model": Problem, "description": "The body is too large."},
     422: {"model": Problem, "description": "A field cannot be used; the line begins with its path."},
+    500: {"model": Problem, "description": "A bug, or one of a backbone of your own."},
     503: {"model": Problem, "description": "No snapshot is loaded yet, or too many requests wait."},
 }
 
@@ -71,6 +72,13 @@ def _say_problems(app: FastAPI) -> None:
     @app.exception_handler(400)
     async def unreadable(request: Request, error: Exception) -> Response:
         return _problem(422, "body: expected JSON that can be read, found a number or a depth beyond all measure")
+
+    @app.exception_handler(Exception)
+    async def unexpected(request: Request, error: Exception) -> Response:
+        # uvicorn logs the error itself.
+        return _problem(
+            500, f"expected an answer, found an unexpected {type(error).__name__}; the server's log has it"
+        )
 
     @app.exception_handler(Unprocessable)
     async def unprocessable(request: Request, error: Unprocessable) -> Response:

@@ -138,13 +138,18 @@ class Server:
             _Uvicorn(config, service, options.drain_s).run([self._socket])
         finally:
             self._socket.close()
+            for follower in self._followers():
+                follower.stop(0)
             for runner in reversed(runners):
                 runner.stop(options.stop_s)
 
+    def _followers(self) -> list[Follower]:
+        shadow = self.service.shadow
+        return [self.service.follower, *([] if shadow is None else [shadow.follower])]
+
     def _get_ready(self) -> None:
         """Load the first snapshot as soon as the registry and the store answer, and then the stored histories."""
-        followers = [self.service.follower, *([self.service.shadow.follower] if self.service.shadow else [])]
-        for follower in followers:
+        for follower in self._followers():
             while follower.loaded is None and not follower.check():
                 time.sleep(min(_FIRST_POLL_S, self.options.interval_s))
             follower.start()
