@@ -156,7 +156,10 @@ _MLFLOW = _group(
     ("raie mlflow sync", "raie mlflow ui"),
     {
         "sync": ("keep.mlflow:sync", "Publish what MLflow does not show yet."),
-        "status": ("keep.mlflow:status", "Show which events are published, which are pending, and why."),
+        "status": (
+            "keep.mlflow:status",
+            "Show what is published, what is pending and why, and where aliases differ.",
+        ),
         "ui": ("keep.mlflow:ui", "Serve MLflow's pages over this workspace's records."),
     },
 )
@@ -195,6 +198,7 @@ _SECTIONS: Mapping[str, Section] = {
         "drift": ("look.drift:drift", "Show which regions drift, and whether an edit is worth it."),
         "compare": ("look.compare:compare", "Compare strategies over several edits of a log."),
         "recommend": ("look.evaluate:recommend", "Recommend items to users of a log."),
+        "serve": ("look.serve:serve", "Serve recommendations over HTTP, following an alias."),
     },
     "Trust": {
         "policy": _POLICY,
@@ -241,6 +245,8 @@ Environment:
   RAIE_MODEL         model, before the one in raie.toml
   RAIE_BACKBONE_FILE Python file of your backbone, before the one in raie.toml
   RAIE_EVENTS_NAME_URL  URL of the consumer of events NAME, before the one in raie.toml
+  RAIE_ALIAS         alias that a model loaded by MLflow follows
+  RAIE_ALIAS_INTERVAL  how often it asks the registry, in seconds
   RAIE_ACTOR         who acts, in the history (else the user of the system)
   RAIE_SIGNING_KEY   file of the private key, as --key
   RAIE_SIGNING_PASSPHRASE  its passphrase (else it is asked for)

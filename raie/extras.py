@@ -20,6 +20,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "plots": ("matplotlib",),
     "postgres": ("psycopg",),
     "s3": ("boto3", "botocore"),
+    "serve": ("fastapi", "prometheus_client", "pydantic", "uvicorn"),
 }
 """Extra -> the modules that come with it, as they are imported."""
 

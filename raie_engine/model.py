@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -37,6 +37,7 @@ from raie.engine.regions.buffer import AddBuffer
 from raie.engine.regions.region_map import RegionMap
 from raie.engine.regions.space import RoutingSpace
 from raie.engine.router import Router, encode_windows
+from raie.engine.shared_parts import SharedParts
 from raie.engine.training.adapter import Adapter
 
 __all__ = ["ADAPTER_ROLES", "SHARED_PREFIX", "ContentDigests", "ModelView", "Settings", "pack_item_rows"]
@@ -144,12 +145,14 @@ def _unpack_item_rows(data: bytes) -> Tensor:
 class ModelView:
     """Engine values of one snapshot. Every property may raise DamagedArtifact, and whatever `get` raises.
 
-    backbone_file: the Python file of a backbone of the user's own; no other model needs it.
+    backbone_file: the Python file of a backbone of the user's own; no other model needs it.  parts: what other
+    snapshots of this process hold already; a part that is held there is not fetched again.
     """
 
     content: ContentDigests
     get: Callable[[Any], bytes]
     backbone_file: Path | None = None
+    parts: SharedParts = field(default_factory=SharedParts, repr=False)
 
     @cached_property
     def settings(self) -> Settings:
@@ -162,7 +165,8 @@ class ModelView:
 
     @cached_property
     def catalogue(self) -> Catalogue:
-        return Catalogue.from_chunks(self.catalogue_chunks)
+        digests = tuple(self.content.shared["catalogue"])
+        return self.parts.get(("catalogue", digests), lambda: Catalogue.from_chunks(self.catalogue_chunks))
 
     @cached_property
     def watermark(self) -> Watermark:
@@ -193,17 +197,27 @@ class ModelView:
         return tuple(_unpack_item_rows(self.get(digest)) for digest in self.content.shared.get("item_rows", ()))
 
     @cached_property
+    def _frozen_key(self) -> tuple[Any, ...]:
+        return ("backbone", *sorted(self.content.backbone.items()), self.backbone_file)
+
+    @cached_property
+    def _frozen(self) -> Backbone:
+        """The backbone without appended item rows; held, so that the next snapshot finds it whatever rows it appends."""
+        return self.parts.get(self._frozen_key, lambda: load_backbone(*self.backbone_bytes, self.backbone_file))
+
+    @cached_property
     def backbone(self) -> Backbone:
         """The frozen backbone with every appended item row."""
-        bare = load_backbone(*self.backbone_bytes, self.backbone_file)
         if not self.item_chunks:
-            return bare
-        titles = self.catalogue.titles[bare.known_items :] if bare.reads_titles else ()
-        return bare.with_item_rows(torch.cat(self.item_chunks), titles)
+            return self._frozen
+        titles = self.catalogue.titles[self._frozen.known_items :] if self._frozen.reads_titles else ()
+        key = (*self._frozen_key, tuple(self.content.shared["item_rows"]), titles)
+        return self.parts.get(key, lambda: self._frozen.with_item_rows(torch.cat(self.item_chunks), titles))
 
     @cached_property
     def space(self) -> RoutingSpace:
-        return RoutingSpace.from_bytes(self.get(self.content.space))
+        digest = self.content.space
+        return self.parts.get(("space", digest), lambda: RoutingSpace.from_bytes(self.get(digest)))
 
     @cached_property
     def region_map(self) -> RegionMap:
@@ -244,6 +258,10 @@ class ModelView:
         return self._adapter(region, SHARED_PREFIX)
 
     def _adapter(self, region: int, prefix: str) -> dict[str, bytes] | None:
+        digests = self._adapter_digests(region, prefix)
+        return None if digests is None else {role: self.get(digest) for role, digest in digests.items()}
+
+    def _adapter_digests(self, region: int, prefix: str = "") -> dict[str, Any] | None:
         entry = self.content.regions[region]
         digests = {role: entry[prefix + role] for role in ADAPTER_ROLES if prefix + role in entry}
         if "lora" not in digests:
@@ -251,7 +269,22 @@ class ModelView:
         missing = sorted(set(ADAPTER_ROLES) - OPTIONAL_ROLES - set(digests))
         if missing:
             raise DamagedArtifact(f"expected a whole adapter of region {region}, found no {prefix}{missing[0]}")
-        return {role: self.get(digest) for role, digest in digests.items()}
+        return digests
+
+    @cached_property
+    def adapters(self) -> dict[int, Adapter]:
+        """The adapter of every region that has one."""
+        adapters = {}
+        for region in sorted(self.content.regions):
+            digests = self._adapter_digests(region)
+            if digests is not None:
+                adapters[region] = self.parts.get(
+                    ("adapter", *digests.items()), partial(self._read_adapter, digests)
+                )
+        return adapters
+
+    def _read_adapter(self, digests: Mapping[str, Any]) -> Adapter:
+        return Adapter.from_blobs({role: self.get(digest) for role, digest in digests.items()})
 
     def replay(self, region: int) -> Windows:
         """Past windows of a region, kept to be replayed when it trains.
@@ -272,26 +305,27 @@ class ModelView:
     @cached_property
     def mixtures(self) -> dict[int, Mixture]:
         """The mixture of every region that has one; regions that one edit touched last share their counts."""
-        logs: dict[tuple[Any, int], LogParts] = {}
         mixtures = {}
         for region, entry in self.content.regions.items():
             if MIXTURE not in entry:
                 continue
-            weights = MixtureWeights.from_bytes(self.get(entry[MIXTURE]))
             if LOG_COUNTS not in entry:
                 raise DamagedArtifact(f"expected counts beside the mixture of region {region}, found none")
-            key = entry[LOG_COUNTS], weights.items
-            if key not in logs:
-                logs[key] = LogParts(LogCounts.from_bytes(self.get(entry[LOG_COUNTS])), weights.items + 1)
-            mixtures[region] = Mixture(weights, logs[key])
+            weights, counts = entry[MIXTURE], entry[LOG_COUNTS]
+            key = ("mixture", weights, counts)
+            mixtures[region] = self.parts.get(key, partial(self._read_mixture, weights, counts))
         return mixtures
+
+    def _read_mixture(self, weights_digest: Any, counts_digest: Any) -> Mixture:
+        weights, read = MixtureWeights.from_bytes(self.get(weights_digest)), self.get
+        key = ("log parts", counts_digest, weights.items)
+        log = self.parts.get(key, lambda: LogParts(LogCounts.from_bytes(read(counts_digest)), weights.items + 1))
+        return Mixture(weights, log)
 
     @cached_property
     def router(self) -> Router:
         """Raises: WrongBackbone when a part belongs to another backbone."""
-        blobs = {region: self.adapter_blobs(region) for region in sorted(self.content.regions)}
-        adapters = {region: Adapter.from_blobs(parts) for region, parts in blobs.items() if parts is not None}
-        return Router(self.backbone, self.item_chunks, self.space, self.region_map, adapters, self.mixtures)
+        return Router(self.backbone, self.item_chunks, self.space, self.region_map, self.adapters, self.mixtures)
 
     def _only(self, role: str) -> bytes:
         digests = self.content.shared.get(role, ())

@@ -69,6 +69,12 @@ def _slices(n: int, size: int) -> Iterator[slice]:
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 
+def _only(scores: Tensor, rows: np.ndarray) -> Tensor:
+    """Scores [v] of these item rows, and minus infinity for every other one."""
+    chosen = torch.from_numpy(rows)
+    return torch.full_like(scores, float("-inf")).index_copy(0, chosen, scores[chosen])
+
+
 @dataclass(frozen=True, eq=False)
 class Router:
     """One snapshot, ready to recommend.
@@ -180,7 +186,13 @@ class Router:
         return out
 
     def top_k(
-        self, windows: Windows, k: int, *, regions: np.ndarray | None = None, exclude_seen: bool | None = None
+        self,
+        windows: Windows,
+        k: int,
+        *,
+        regions: np.ndarray | None = None,
+        exclude_seen: bool | None = None,
+        allowed: Mapping[int, np.ndarray] | None = None,
     ) -> TopItems:
         """The best items per window.
 
@@ -189,6 +201,7 @@ class Router:
             k: how many items.
             regions: ids [n] where they are known already; otherwise the windows are routed first.
             exclude_seen: as of `scores`.
+            allowed: number of a window -> the item rows that alone may come; no number for all.
 
         Returns:
             Rows and scores [n, k], best first; of equal scores the lower row first.
@@ -198,6 +211,9 @@ class Router:
         rows, values = np.zeros((len(windows), k), np.int64), np.zeros((len(windows), k), np.float32)
         for part in _slices(len(windows), TOP_ROWS):  # the scores of a million windows do not fit in memory
             scores = self.scores(windows.take(part), regions[part], exclude_seen=exclude_seen)
+            for number, chosen in (allowed or {}).items():
+                if part.start <= number < part.stop:
+                    scores[number - part.start] = _only(scores[number - part.start], chosen)
             best, items = highest(scores, k)
             rows[part] = torch.where(best.isneginf(), 0, items).numpy()
             values[part] = best.numpy()

@@ -22,7 +22,7 @@ RegistryError
 │   ├── NotOwner            the store is another registry's, or another copy's of this one
 │   └── IncompatibleRegions a region of another backbone, routing space or catalogue
 ├── PromotionRefused        a check of the alias's policy was not passed
-├── Untrusted               what an alias points to is not signed as it must be, or was moved by hand
+├── Untrusted               not signed as it must be, moved by hand, or admitted by no policy
 ├── AccessDenied            the database's roles do not allow it
 ├── ArchiveDamaged          a snapshot's file that is truncated, was changed, or is none
 ├── EditStateError          the edit is not in the state this needs
@@ -201,7 +201,7 @@ class PromotionRefused(RegistryError):
 
 
 class Untrusted(RegistryError):
-    """What an alias points to has no valid signature by a trusted key, or the alias was moved behind its log."""
+    """A snapshot without its signature or that no policy admitted, or an alias that was moved behind its log."""
 
 
 class ArchiveDamaged(RegistryError):

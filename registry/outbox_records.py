@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from raie.registry.mlflow.alias_table import AliasGap
+    from raie.registry.mlflow.alias_table import AliasGap, ShownAlias
 
 __all__ = [
     "ALIAS_MOVED",
@@ -94,7 +94,8 @@ class OutboxStatus:
     failing: pending events whose last attempt failed; last_error: of the oldest of them.  oldest_pending_at,
     last_published_at: epoch seconds.  leased_until: until when a relay holds an event, None where none does.
     reachable: whether MLflow answered, None where nobody asked.  failures: the oldest of the failing events.
-    aliases: those that MLflow shows elsewhere than the registry although it got their last moves.
+    aliases: those that somebody moved in MLflow: it shows them where no sync brought them.  shown_aliases: all of them,
+    and where MLflow shows them; none where nobody asked.
     """
 
     pending: int
@@ -107,3 +108,4 @@ class OutboxStatus:
     reachable: bool | None = None
     failures: tuple[Failure, ...] = ()
     aliases: tuple[AliasGap, ...] = ()
+    shown_aliases: tuple[ShownAlias, ...] = ()

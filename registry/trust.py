@@ -9,14 +9,17 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from raie.registry.author import Author
-from raie.registry.db.engine import reading, write
-from raie.registry.db.queries import resolve_id, snapshot_by_id
+from raie.registry.db.engine import check_schema, reading, write
+from raie.registry.db.queries import kept_snapshot, pointed_at, require_model, resolve_id, snapshot_by_id
+from raie.registry.errors import NotFound
 from raie.registry.promotion import admission, aliases, approvals, evaluations, policy_versions
 from raie.registry.promotion import keys as key_table
 from raie.registry.registry import Registry
 from raie.registry.values import Snapshot
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from raie.registry.promotion.signing import Signer
 
 __all__ = [
@@ -30,6 +33,7 @@ __all__ = [
     "rehearse_region",
     "revoke_key",
     "servable",
+    "served",
     "set_policy",
     "sign",
     "signatures",
@@ -340,9 +344,43 @@ def servable(registry: Registry, model: str, snapshot: str) -> Snapshot:
 
     Raises:
         NotFound: for a model or a snapshot that is not there.
-        Untrusted: where an alias of the model requires a trusted signature, and it has none.
+        Untrusted: where the model has protected aliases and none of them admitted it, or where one requires a trusted
+            signature, and it has none.
     """
     with reading(registry.engine) as connection:
         servable_snapshot = snapshot_by_id(connection, resolve_id(connection, model, snapshot))
         admission.admit_serving(connection, model, servable_snapshot.id)
         return servable_snapshot
+
+
+def served(registry: Registry, model: str, alias: str) -> Snapshot:
+    """The snapshot that an alias points to, for a server that follows the alias.
+
+    Args:
+        registry: of the model.
+        model: its name.
+        alias: its name, and nothing else that names a snapshot.
+
+    Returns:
+        The snapshot, whose blobs are kept.
+
+    Raises:
+        NotFound: for a model or an alias that is not there.
+        SnapshotExpired: for one whose blobs may be gone.
+        Untrusted: for a protected alias that was moved by hand, or lacks the signature that its policy requires.
+        SchemaMismatch: for a database that was upgraded since the server started.
+    """
+
+    def snapshot_of_alias(connection: Connection) -> Snapshot:
+        require_model(connection, model)
+        snapshot = pointed_at(connection, model, alias)
+        if snapshot is None:
+            raise NotFound(
+                f"Expected an alias {alias!r} of model {model!r}, found none; `raie alias list` shows those there are, "
+                "and `raie promote REF --to ALIAS` makes one"
+            )
+        admission.admit_load(connection, model, alias, snapshot)
+        return kept_snapshot(connection, snapshot)
+
+    # With the check, because connecting to an SQLite file that was taken away would make an empty one.
+    return check_schema(registry.engine, snapshot_of_alias)

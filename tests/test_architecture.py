@@ -35,6 +35,10 @@ HOMES = {
     "boto3": ("registry/store/s3_objects.py",),
     "botocore": ("registry/store/s3_objects.py",),
     "click": ("cli/",),
+    "fastapi": ("raie/serving/",),
+    "prometheus_client": ("raie/serving/metrics.py",),
+    "pydantic": ("raie/serving/schema.py",),
+    "uvicorn": ("raie/serving/server.py",),
     "cryptography": ("registry/promotion/signing.py",),
     "matplotlib": ("raie_engine/comparison/figures.py",),
     "jinja2": ("registry/mlflow/",),
@@ -61,13 +65,18 @@ TABLES = {"numpy", "pandas", "pyarrow", "safetensors"}
 # Alembic runs these by their file name; nobody imports a name from them.
 ALEMBIC_SCRIPTS = ("migrations/env.py", "migrations/versions/")
 FORBIDDEN_WORDS = {"bank", "sig", "utils", "manager"}
-# The last one hands what it caught to the thread that waits for it.
+# registry/deadline.py hands what it caught to the thread that waits for it; a server goes on with the old snapshot, and
+# without its log or its shadow.
 CATCH_ALL = (
     "cli/main.py",
     "registry/outbox.py",
     "registry/events/delivery.py",
     "registry/mlflow/publisher.py",
     "registry/deadline.py",
+    "raie/serving/batching.py",
+    "raie/serving/follower.py",
+    "raie/serving/request_log.py",
+    "raie/serving/shadow.py",
 )
 
 

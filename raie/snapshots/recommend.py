@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from raie.engine.answers import LoadedSnapshot, Wanted, answers_after
 from raie.engine.model import ModelView
-from raie.engine.next_items import NOWHERE, best_items
+from raie.engine.next_items import require_popular
 from raie.logs.histories import Histories
 
 if TYPE_CHECKING:
@@ -60,25 +61,19 @@ def recommend(
     Raises:
         InputError: k is below 1, or a context has no times and the backbone reads times.
     """
-    windows, ids, titles = histories.windows, view.catalogue.item_ids, view.catalogue.titles
-    best, regions = best_items(view, windows, k, exclude_seen)
-
-    def scored(row: int, score: float) -> ScoredItem:
-        return ScoredItem(ids([row])[0], float(score), titles[row - 1] if row <= len(titles) else "")
-
+    windows, ids = histories.windows, view.catalogue.item_ids
+    require_popular(view, windows)
+    wanted = [Wanted(k, exclude_seen)] * len(windows)
+    made = answers_after(LoadedSnapshot("", view), windows, histories.ignored, wanted)
     return tuple(
         Recommendation(
             user=user,
-            region=None if regions[number] == NOWHERE else int(regions[number]),
-            ignored=histories.ignored[number],
+            region=answer.region,
+            ignored=answer.ignored,
             context=tuple(ids(windows.items[number][windows.items[number] > 0].tolist())),
-            items=tuple(
-                scored(row, score)
-                for row, score in zip(best.rows[number].tolist(), best.scores[number], strict=True)
-                if row > 0
-            ),
+            items=tuple(map(ScoredItem, answer.items, answer.scores, answer.titles)),
         )
-        for number, user in enumerate(histories.users)
+        for number, (user, answer) in enumerate(zip(histories.users, made, strict=True))
     )
 
 

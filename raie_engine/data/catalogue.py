@@ -79,6 +79,40 @@ class Catalogue:
             raise UnknownItem(_unknown("item", missing, len(self.items)))
         return np.array([self._item_rows[str(item)] for item in ids], dtype=np.int32)
 
+    def item_row(self, item: str) -> int | None:
+        """The row of an external item id.
+
+        Args:
+            item: external id.
+
+        Returns:
+            The row; None for an id that no log has held.
+        """
+        return self._item_rows.get(item)
+
+    def known_item_rows(self, ids: Iterable[str]) -> NDArray[np.int64]:
+        """Rows of those of some external item ids that a log has held.
+
+        Args:
+            ids: external.
+
+        Returns:
+            int64 [m], m at most the number of ids.
+        """
+        rows = (self._item_rows.get(item) for item in ids)
+        return np.array([row for row in rows if row is not None], dtype=np.int64)
+
+    def title_of(self, row: int) -> str:
+        """The title of an item.
+
+        Args:
+            row: item row, from 1.
+
+        Returns:
+            The title; "" where the model knows none.
+        """
+        return self.titles[row - 1] if row <= len(self.titles) else ""
+
     def item_ids(self, rows: Iterable[int]) -> list[str]:
         """External ids of item rows; the inverse of `item_rows`.
 

@@ -26,7 +26,17 @@ from raie.registry.mlflow.client import REQUEST_S, answers, sqlite_file
 from raie.registry.mlflow.payload import legal_alias, legal_model_name
 from raie.registry.outbox_records import ALIAS_MOVED
 
-__all__ = ["AliasGap", "alias_gaps", "is_last_move", "pending_aliases", "pointed_to"]
+__all__ = [
+    "AliasGap",
+    "ShownAlias",
+    "alias_gaps",
+    "gap_of",
+    "is_last_move",
+    "moved_by_hand",
+    "pending_aliases",
+    "pointed_to",
+    "shown_aliases",
+]
 
 _NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
@@ -52,8 +62,29 @@ class AliasGap:
     error: str | None = None
 
 
-def alias_gaps(engine: Engine, uri: str) -> tuple[AliasGap, ...] | None:
-    """Every alias that MLflow shows elsewhere than the registry.
+@dataclass(frozen=True)
+class ShownAlias:
+    """An alias of the registry, and what MLflow shows of it.
+
+    snapshot: where the registry has it.  found_version, found_snapshot: where MLflow has it, as of AliasGap.  pending:
+    whether MLflow has yet to get its last move.
+    """
+
+    model: str
+    alias: str
+    snapshot: str
+    found_version: str | None
+    found_snapshot: str | None
+    pending: bool
+
+    @property
+    def differs(self) -> bool:
+        """Whether MLflow shows it elsewhere."""
+        return self.found_snapshot != self.snapshot
+
+
+def shown_aliases(engine: Engine, uri: str) -> tuple[ShownAlias, ...] | None:
+    """Every alias of the registry, and where MLflow shows it.
 
     Args:
         engine: of the registry's database.
@@ -70,7 +101,41 @@ def alias_gaps(engine: Engine, uri: str) -> tuple[AliasGap, ...] | None:
         pairs = [(row, *shows(legal_model_name(row.model), legal_alias(row.name))) for row in rows]
     except (OSError, ValueError, sqlite3.Error):
         return None
-    return tuple(AliasGap(r.model, r.name, r.snapshot, v, s) for r, v, s in pairs if s != r.snapshot)
+    pending = pending_aliases(engine)
+    return tuple(ShownAlias(r.model, r.name, r.snapshot, v, s, (r.model, r.name) in pending) for r, v, s in pairs)
+
+
+def alias_gaps(engine: Engine, uri: str) -> tuple[AliasGap, ...] | None:
+    """Every alias that MLflow shows elsewhere than the registry.
+
+    Args:
+        engine: of the registry's database.
+        uri: a checked tracking URI.
+
+    Returns: the aliases, in the order of their names; None where MLflow does not say.
+    """
+    shown_there = shown_aliases(engine, uri)
+    return None if shown_there is None else tuple(gap_of(alias) for alias in shown_there if alias.differs)
+
+
+def gap_of(alias: ShownAlias) -> AliasGap:
+    """The gap of an alias that differs."""
+    return AliasGap(alias.model, alias.alias, alias.snapshot, alias.found_version, alias.found_snapshot)
+
+
+def moved_by_hand(engine: Engine, alias: ShownAlias) -> bool:
+    """Whether no sync can have brought an alias to where MLflow shows it.
+
+    One that is only behind shows a snapshot that the alias had in the registry once, or nothing yet.
+    """
+    if not alias.differs or (alias.pending and alias.found_version is None):
+        return False
+    if not alias.pending:
+        return True
+    mine = (alias_moves.c.model == alias.model, alias_moves.c.alias == alias.alias)
+    once = select(alias_moves.c.id).where(*mine, alias_moves.c.target == alias.found_snapshot).limit(1)
+    with reading(engine) as connection:
+        return connection.execute(once).first() is None
 
 
 def pending_aliases(engine: Engine) -> set[tuple[str, str]]:

@@ -24,6 +24,8 @@ flavors:
       snapshot:
         path: snapshot.json
         uri: snapshot.json
+    config:
+      alias: null
     loader_module: mlflow.pyfunc.model
     model_code_path: model.py
     python_version: $python
@@ -44,6 +46,8 @@ _TIMES = {"type": "array", "items": {"type": "long"}, "name": "times", "required
 _SCORES = {"type": "array", "items": {"type": "double"}, "name": "scores", "required": True}
 _REGION = {"type": "long", "name": "region", "required": True}
 _IGNORED = {"type": "long", "name": "ignored", "required": True}
+_SNAPSHOT = {"type": "string", "name": "snapshot", "required": True}
+_COLD = {"type": "boolean", "name": "cold", "required": True}
 _K = {"name": "k", "type": "long", "default": 10, "shape": None}
 _EXCLUDE_SEEN = {"name": "exclude_seen", "type": "boolean", "default": None, "shape": None}
 
@@ -72,7 +76,7 @@ def model_files(
         model_id=model_id,
         run_id=run_id,
         inputs=json.dumps([_ITEMS, _TIMES]),
-        outputs=json.dumps([_ITEMS, _SCORES, _REGION, _IGNORED]),
+        outputs=json.dumps([_ITEMS, _SCORES, _REGION, _IGNORED, _SNAPSHOT, _COLD]),
         params=json.dumps([_K, _EXCLUDE_SEEN]),
         created=at,
     )

@@ -21,7 +21,14 @@ from raie.registry.db.shown_url import shown
 from raie.registry.errors import MlflowUnreachable, NotFound, RegistryError
 from raie.registry.mlflow import payload as record
 from raie.registry.mlflow.alias_moves import publish_alias, set_alias
-from raie.registry.mlflow.alias_table import AliasGap, alias_gaps, pending_aliases
+from raie.registry.mlflow.alias_table import (
+    AliasGap,
+    alias_gaps,
+    gap_of,
+    moved_by_hand,
+    pending_aliases,
+    shown_aliases,
+)
 from raie.registry.mlflow.client import (
     REQUEST_S,
     answers,
@@ -95,19 +102,16 @@ def sync(
 def status(registry: Registry, tracking_uri: str | None = None) -> OutboxStatus:
     """How far MLflow is behind the registry.
 
-    With a tracking URI also whether MLflow answers, and which aliases it shows elsewhere than the registry although
-    it got their last moves.
+    With a tracking URI also whether MLflow answers, where it shows each alias, and which of them no sync brought there.
     """
     if tracking_uri is None:
         return outbox_status(registry.engine)
     uri = checked_uri(tracking_uri)
     state = outbox_status(registry.engine, secrets_hidden(uri))
     reachable = answers(uri)
-    gaps = alias_gaps(registry.engine, uri) if reachable else None
-    pending = pending_aliases(registry.engine) if gaps else set()
-    return replace(
-        state, reachable=reachable, aliases=tuple(g for g in gaps or () if (g.model, g.alias) not in pending)
-    )
+    aliases = (shown_aliases(registry.engine, uri) if reachable else None) or ()
+    gaps = tuple(gap_of(alias) for alias in aliases if moved_by_hand(registry.engine, alias))
+    return replace(state, reachable=reachable, aliases=gaps, shown_aliases=aliases)
 
 
 def _is_lasting(event: OutboxEvent, error: Exception) -> bool:

@@ -6,19 +6,20 @@ check and the move. A load is admitted again, because a row that somebody moved 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from sqlalchemy import Connection, select
 
 from raie.registry import audit
 from raie.registry.author import Author
-from raie.registry.db.queries import edit_by_number, snapshot_by_id
+from raie.registry.db.queries import edit_by_number, pointed_at, snapshot_by_id
 from raie.registry.db.tables import alias_moves, audit_events
 from raie.registry.errors import InvalidValue, PromotionRefused, Untrusted
 from raie.registry.promotion.evaluations import Candidate, facts
 from raie.registry.promotion.keys import signers
 from raie.registry.promotion.policy import SIGNATURE, Check, checks
-from raie.registry.promotion.policy_versions import PolicyVersion, history, in_force
+from raie.registry.promotion.policy_versions import PolicyVersion, history, in_force, policy_subject
 from raie.registry.states import AuditAction
 
 __all__ = ["admit", "admit_load", "admit_serving", "candidate_of", "checks_of"]
@@ -134,17 +135,59 @@ def admit_load(connection: Connection, model: str, ref: str, snapshot: str) -> N
 
 
 def admit_serving(connection: Connection, model: str, snapshot: str) -> None:
-    """Raises Untrusted for a snapshot without a trusted signature, where any alias of the model requires one.
+    """Raises Untrusted for a snapshot that no policy of the model admitted, or that lacks a signature it must have.
 
-    For a server that got a snapshot's id from elsewhere and cannot know for which alias.
+    For a server that got a snapshot's id from elsewhere and cannot know for which alias: somebody may have moved an alias
+    in MLflow. A protected alias admits what it points to, and what it pointed to while it was protected. A model without
+    a protected alias admits every snapshot.
     """
     newest: dict[str, PolicyVersion] = {}
     for version in history(connection, model):
         newest.setdefault(version.alias, version)
-    for version in newest.values():
-        if version.policy.protected and version.policy.require_signed:
+    protected = [version for version in newest.values() if version.policy.protected]
+    for version in protected:
+        if version.policy.require_signed:
             _require_signature(connection, model, snapshot, f"alias {version.alias!r}")
-            return
+            break
+    if protected and not any(_admits(connection, version, snapshot) for version in protected):
+        raise _not_admitted(connection, model, snapshot, protected)
+
+
+def _admits(connection: Connection, version: PolicyVersion, snapshot: str) -> bool:
+    """Whether a protected alias points to a snapshot, or pointed to it under a policy, as the audit says."""
+    model, alias = version.model, version.alias
+    if pointed_at(connection, model, alias) == snapshot:
+        admit_load(connection, model, alias, snapshot)
+        return True
+    e, versions = audit_events.c, history(connection, model, alias)
+    protects = {policy_subject(alias, known.version): known.policy.protected for known in versions}
+    promoted = (e.model == model, e.subject == f"alias:{alias}", e.target == snapshot)
+    moves = connection.execute(select(e.id).where(*promoted, e.action == AuditAction.PROMOTE)).scalars().all()
+    for move in moves:
+        changed = (e.model == model, e.action == AuditAction.POLICY, e.subject.in_(protects), e.id < move)
+        last = connection.execute(select(e.subject).where(*changed).order_by(e.id.desc()).limit(1)).scalar()
+        if last is not None and protects[last]:
+            return True
+    return False
+
+
+def _not_admitted(
+    connection: Connection, model: str, snapshot: str, protected: Sequence[PolicyVersion]
+) -> Untrusted:
+    """The error that says what was asked for, which alias refused it, why, and what the alias serves."""
+    reasons = []
+    for version in protected:
+        served = pointed_at(connection, model, version.alias)
+        failed = [check for check in _checks(connection, version, snapshot, served) if not check.passed]
+        why = "; ".join(check.summary for check in failed) or "nobody promoted it"
+        serves = "nothing" if served is None else served[:12]
+        policy = f"policy {version.version} of alias {version.alias!r}, which serves {serves}"
+        reasons.append(f"{policy}, did not admit it: {why}")
+    return Untrusted(
+        f"Expected snapshot {snapshot[:12]} of {model!r}, which was asked for by its id, to be admitted by a policy, "
+        f"found that {', and '.join(reasons)}. What to do: `raie mlflow sync` puts back an alias that was moved in "
+        f"MLflow; RAIE_ALIAS={protected[0].alias} serves what the registry's alias points to"
+    )
 
 
 def _require_signature(connection: Connection, model: str, snapshot: str, what: str) -> None:

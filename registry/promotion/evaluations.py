@@ -27,7 +27,7 @@ from raie.registry.errors import InvalidValue
 from raie.registry.promotion import keys
 from raie.registry.promotion.approvals import approvers
 from raie.registry.promotion.impact_report import ImpactReport, read_report
-from raie.registry.promotion.policy import Evaluation, Facts, Policy
+from raie.registry.promotion.policy import SHADOW, Evaluation, Facts, Policy
 from raie.registry.states import AuditAction, EditKind
 from raie.registry.values import Content, Snapshot, digest_of
 
@@ -116,7 +116,16 @@ def facts(
         authors=_authors(connection, candidate, served) if second else frozenset(),
         approvers=approvers(connection, candidate.model, alias, candidate.id) if second else frozenset(),
         signers=keys.signers(connection, candidate.model, candidate.id) if signed else frozenset(),
+        shadow=_shadow(connection, candidate, replaced) if replaced and policy.asks_a_shadow else None,
     )
+
+
+def _shadow(connection: Connection, candidate: Candidate, served: Snapshot) -> Evaluation | None:
+    """The newest evaluation that a server recorded of this content beside the served one."""
+    row = _recorded_row(connection, candidate, served, of_a_shadow=True)
+    if row is None:
+        return None
+    return _read(f"evaluation {row.id}", row.report, row.at, candidate.content, served.content)
 
 
 def _evaluation(connection: Connection, candidate: Candidate, served: Snapshot) -> Evaluation | None:
@@ -135,11 +144,17 @@ _Logged = tuple[int, Any]
 """The number of the audit event that records a row, and the row."""
 
 
-def _newest_recorded(connection: Connection, candidate: Candidate, served: Snapshot) -> _Logged | None:
+def _recorded_row(connection: Connection, candidate: Candidate, served: Snapshot, *, of_a_shadow: bool) -> Any:
+    """The newest row of one kind; a report of a shadow alone begins so, because its JSON is canonical."""
     mine = (_e.content == candidate.content.digest, _e.against_content == served.content.digest)
+    kind = _e.report.startswith(f'{{"{SHADOW}":', autoescape=True)
     # Numbers are given under the model's lock, so the largest is the newest.
     query = select(_e.id, _e.report, _e.at).where(_e.model == candidate.model, *mine).order_by(_e.id.desc())
-    row = connection.execute(query.limit(1)).first()
+    return connection.execute(query.where(kind if of_a_shadow else ~kind).limit(1)).first()
+
+
+def _newest_recorded(connection: Connection, candidate: Candidate, served: Snapshot) -> _Logged | None:
+    row = _recorded_row(connection, candidate, served, of_a_shadow=False)
     if row is None:
         return None
     subject = evaluation_subject(row.id, row.report)

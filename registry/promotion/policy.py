@@ -25,6 +25,8 @@ __all__ = ["Check", "Evaluation", "Facts", "Policy", "Threshold", "checks", "vio
 
 FORMAT = 1
 SIGNATURE = "signature"
+SHADOW = "shadow"
+"""The part of a report that a server measures, whose newest evaluation counts beside the newest of all other parts."""
 CLOCK_SKEW_S = 3600.0
 """How far ahead of ours the clock of an evaluation may be; one from later than that is refused."""
 
@@ -111,6 +113,17 @@ class Policy:
         if len({threshold.name for threshold in self.thresholds}) < len(self.thresholds):
             raise InvalidValue("Expected one threshold for each metric of a policy, found several of one")
 
+    @property
+    def asks_a_shadow(self) -> bool:
+        """Whether a threshold is on what a server measures."""
+        return any(threshold.part == SHADOW for threshold in self.thresholds)
+
+    @property
+    def asks_a_log(self) -> bool:
+        """Whether a check is on what is measured on a log."""
+        numbers = (getattr(self, name) is not None for name in _PARTS)
+        return self.locality or any(numbers) or any(threshold.part != SHADOW for threshold in self.thresholds)
+
     def amended(self, changes: Mapping[str, Any]) -> Policy:
         """The policy with these fields changed.
 
@@ -170,7 +183,8 @@ class Evaluation:
 class Facts:
     """What is known of a snapshot that should go to an alias.
 
-    replaces: whether the alias serves another content now.  evaluation: the newest one against what it serves.
+    replaces: whether the alias serves another content now.  evaluation: the newest one against what it serves, of a log.
+    shadow: the newest one that a server measured.
     authors: who made the snapshot or a region in which it differs.  approvers: who approved it for this alias.
     signers: names of trusted keys with a valid signature of it.
     """
@@ -182,6 +196,7 @@ class Facts:
     authors: frozenset[str] = frozenset()
     approvers: frozenset[str] = frozenset()
     signers: frozenset[str] = frozenset()
+    shadow: Evaluation | None = None
 
 
 @dataclass(frozen=True)
@@ -240,6 +255,8 @@ def _change(part: str, metric: str, least: float, facts: Facts) -> Check:
     name, windows = _PARTS.get(part, (part, f"the windows of {part}"))
     name = name if metric == _METRIC else f"{name}, {metric}"
     expected = f"{metric} to change by {least:+g} or more on {windows}"
+    if part == SHADOW:
+        return _of_the_shadow(name, metric, least, facts)
     if facts.evaluation is None:
         return _compared(name, False, expected, "", facts)
     report = facts.evaluation.report
@@ -248,6 +265,19 @@ def _change(part: str, metric: str, least: float, facts: Facts) -> Check:
         return _compared(name, change.mean >= least, expected, f"{change.mean:+.4g}", facts)
     others = ", ".join(sorted(report.parts[part].changes)) if part in report.parts else ""
     return _compared(name, False, expected, f"only {others}" if others else "no such window", facts)
+
+
+def _of_the_shadow(name: str, metric: str, least: float, facts: Facts) -> Check:
+    """A check of what a server measured of the snapshot beside what is served."""
+    expected = f"{metric} of {least:g} or more"
+    advice = f"`raie promote {facts.snapshot[:12]} --to candidate` and `raie serve --shadow candidate` measure it"
+    if not facts.replaces:
+        return Check(name, True, expected, f"nothing else that {facts.alias} serves", advice)
+    change = None if facts.shadow is None else facts.shadow.report.change(SHADOW, metric)
+    if facts.shadow is None or change is None:
+        return Check(name, False, expected, f"no such comparison with what {facts.alias} serves", advice)
+    actual = f"{change.mean:.4g} ({facts.shadow.source})"
+    return Check(name, change.mean >= least, expected, actual, advice)
 
 
 def _locality(policy: Policy, facts: Facts) -> Check | None:
@@ -265,7 +295,10 @@ def _locality(policy: Policy, facts: Facts) -> Check | None:
 def _age(policy: Policy, facts: Facts) -> Check | None:
     if policy.max_age_s is None:
         return None
-    age_s = math.inf if facts.evaluation is None else facts.evaluation.age_s
+    asked = [facts.evaluation] if policy.asks_a_log else []
+    asked += [facts.shadow] if policy.asks_a_shadow else []
+    ages = [math.inf if evaluation is None else evaluation.age_s for evaluation in asked or [facts.evaluation]]
+    age_s = min(ages) if min(ages) < -CLOCK_SKEW_S else max(ages)
     expected = f"an evaluation of the last {policy.max_age_s / _DAY_S:g} days"
     actual = "one from the future; look at the clocks" if age_s < 0 else f"one {age_s / _DAY_S:.1f} days old"
     return _compared("age", -CLOCK_SKEW_S <= age_s <= policy.max_age_s, expected, actual, facts)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from torch import Tensor
 
 from raie import evaluate
-from raie.edits.workflow import open_view, run_setup
+from raie.edits.workflow import apply_edit, open_view, plan_edit, run_setup
 from raie.engine.config import BackboneConfig, EngineConfig, RegionConfig
 from raie.engine.data.readers.settings import LogSettings
 from raie.engine.data.synthetic import SyntheticConfig, drifting_log, write_csv
@@ -25,7 +26,7 @@ from raie.engine.router import TopItems
 from raie.errors import WorkspaceError
 from raie.logs.log_reading import read_later_log
 from raie.migrations import upgrade
-from raie.registry import Author, BlobCorrupt, LocalStore, Registry, Untrusted, trust
+from raie.registry import Author, BlobCorrupt, LocalStore, PromotionRefused, Registry, Untrusted, trust
 from raie.registry.mlflow.publisher import sync
 from raie.registry.promotion import signing
 from raie.serve import open_described
@@ -204,9 +205,8 @@ def test_a_damaged_blob_stops_the_server_and_not_a_request(
     file.write_bytes(bytes(damaged))
     monkeypatch.setenv("RAIE_DATABASE_URL", f"sqlite:///{made}/registry.db")
     monkeypatch.setenv("RAIE_STORE", str(tmp_path / "blobs"))
-    view = open_described({"model": "recsys", "id": snapshot.id, "digest": snapshot.content.digest})
     with pytest.raises(BlobCorrupt):
-        _ = view.router
+        open_described({"model": "recsys", "id": snapshot.id, "digest": snapshot.content.digest})
 
 
 def test_where_an_alias_requires_signatures_nothing_unsigned_is_served(
@@ -224,7 +224,7 @@ def test_where_an_alias_requires_signatures_nothing_unsigned_is_served(
     release = signing.generate()
     trust.trust_key(registry, "recsys", release.key, "release", author=Author("ada"))
     trust.sign(registry, "recsys", "head", release, author=Author("ci"))
-    assert open_described(described).content == snapshot.content
+    assert open_described(described).current.view.content == snapshot.content
 
 
 def test_a_description_that_was_changed_after_publishing_is_refused(
@@ -238,3 +238,127 @@ def test_a_description_that_was_changed_after_publishing_is_refused(
     monkeypatch.delenv("RAIE_STORE")
     with pytest.raises(WorkspaceError, match="raie init"):
         open_described({"model": "recsys", "id": snapshot.id, "digest": snapshot.content.digest})
+
+
+@pytest.fixture(scope="module")
+def refused(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace whose policy refuses edit 2, which is published."""
+    folder = tmp_path_factory.mktemp("refused")
+    shutil.copytree(made, folder, dirs_exist_ok=True)
+    (folder / "raie.toml").write_text(
+        'database = "sqlite:///registry.db"\nstore = "blobs"\n[mlflow]\ntracking_uri = "sqlite:///mlflow.db"\n',
+        encoding="utf-8",
+    )
+    registry = at(folder)
+    trust.set_policy(registry, "recsys", "production", {"second_person": True}, author=Author("ada"))
+    names: dict[str, Any] = {"actor": "ada", "reason": "", "work": folder / "work", "progress": lambda *_: None}
+    apply_edit(
+        registry, "recsys", plan_edit(registry, "recsys", made / "log.csv", "0.6", None), workers=1, **names
+    )
+    with pytest.raises(PromotionRefused):
+        registry.promote("recsys", "head", "production", Author("ada"))
+    sync(registry, find(folder).tracking_uri, MODEL_CODE)
+    return folder
+
+
+@pytest.fixture
+def moved(refused: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
+    """A copy of that workspace, in whose MLflow somebody has moved production by hand to the version of edit 2."""
+    import mlflow
+
+    shutil.copytree(refused, tmp_path, dirs_exist_ok=True)
+    workspace = find(tmp_path)
+    monkeypatch.setenv("RAIE_DATABASE_URL", workspace.database)
+    monkeypatch.setenv("RAIE_STORE", workspace.store)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", workspace.tracking_uri)
+    mlflow.set_tracking_uri(workspace.tracking_uri)
+    mlflow.MlflowClient().set_registered_model_alias("recsys", "production", "2")
+    yield workspace
+    mlflow.set_tracking_uri(None)
+
+
+def test_an_alias_moved_by_hand_in_mlflow_is_not_served_but_reported_and_put_back(
+    moved: Workspace, raie: Raie
+) -> None:
+    import mlflow
+
+    registry = moved.registry()
+    served, head = registry.resolve("recsys", "production").id, registry.resolve("recsys", "head").id
+    uri, history = "models:/recsys@production", frame([["t0-core-00"]])
+    with pytest.raises(Untrusted) as refused:
+        mlflow.pyfunc.load_model(uri)
+    line = str(refused.value)
+    assert "\n" not in line
+    for words in (head[:12], "alias 'production'", f"serves {served[:12]}", "second person", "raie mlflow sync"):
+        assert words in line
+    # Whoever names the alias gets what the registry's alias points to, whatever MLflow says.
+    follower = mlflow.pyfunc.load_model(uri, model_config={"alias": "production"})
+    assert follower.predict(history)["snapshot"].tolist() == [served]
+    follower.unwrap_python_model()._source.stop()
+
+    status = raie("--workspace", str(moved.folder), "mlflow", "status")
+    assert status.code == 1
+    assert f"the registry has {served[:12]}, MLflow has version 2 ({head[:12]})" in status.out
+    (target,) = raie("--workspace", str(moved.folder), "mlflow", "status", "--json").json["alias_targets"]
+    assert (target["snapshot"], target["found_snapshot"], target["differs"]) == (served, head, True)
+    assert (
+        f"MLflow had version 2 ({head[:12]}); set to version 1"
+        in raie("--workspace", str(moved.folder), "mlflow", "sync").out
+    )
+    status = raie("--workspace", str(moved.folder), "mlflow", "status")
+    assert status.code == 0
+    assert f"the registry has {served[:12]}, MLflow has version 1 ({served[:12]})" in status.out
+    assert mlflow.pyfunc.load_model(uri).predict(history)["snapshot"].tolist() == [served]
+
+
+def test_a_loaded_model_that_names_an_alias_follows_it_and_a_version_that_was_admitted_once_stays_servable(
+    moved: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    registry, history = moved.registry(), frame([["t0-core-00"], []])
+    first, second = registry.resolve("recsys", "production").id, registry.resolve("recsys", "head").id
+    monkeypatch.setenv("RAIE_ALIAS", "production")
+    monkeypatch.setenv("RAIE_ALIAS_INTERVAL", "0.1")
+    loaded = mlflow.pyfunc.load_model("models:/recsys/1")
+    assert loaded.predict(history)["snapshot"].tolist() == [first, first]
+    trust.approve(registry, "recsys", second, "production", author=Author("grace", "seen"))
+    registry.promote("recsys", second, "production", Author("ada"))
+    for _ in range(100):
+        answers = loaded.predict(history)
+        if answers["snapshot"][0] == second:
+            break
+        time.sleep(0.05)
+    assert answers["snapshot"].tolist() == [second, second]
+    assert answers["cold"].tolist() == [False, True]
+    loaded.unwrap_python_model()._source.stop()
+    monkeypatch.delenv("RAIE_ALIAS")
+    assert mlflow.pyfunc.load_model("models:/recsys/2").predict(history)["snapshot"].tolist() == [second, second]
+    # The first was promoted before there was a policy, and has left the alias.
+    with pytest.raises(Untrusted, match=f"serves {second[:12]}"):
+        mlflow.pyfunc.load_model("models:/recsys/1")
+    # An alias without a policy admits nothing for those that have one.
+    registry.promote("recsys", first, "candidate", Author("ada"))
+    with pytest.raises(Untrusted):
+        mlflow.pyfunc.load_model("models:/recsys/1")
+    candidate = mlflow.pyfunc.load_model("models:/recsys/2", model_config={"alias": "candidate"})
+    assert candidate.predict(history)["snapshot"].tolist() == [first, first]
+    candidate.unwrap_python_model()._source.stop()
+
+
+def test_a_version_that_an_earlier_release_published_loads_and_may_follow_an_alias(
+    moved: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    served = moved.registry().resolve("recsys", "production").id
+    files = Path(mlflow.artifacts.download_artifacts("models:/recsys/1", dst_path=str(tmp_path / "earlier")))
+    text = (files / "MLmodel").read_text(encoding="utf-8")
+    assert "    config:\n      alias: null\n" in text
+    (files / "MLmodel").write_text(text.replace("    config:\n      alias: null\n", ""), encoding="utf-8")
+    history = frame([["t0-core-00"]])
+    assert mlflow.pyfunc.load_model(str(files)).predict(history)["snapshot"].tolist() == [served]
+    monkeypatch.setenv("RAIE_ALIAS", "production")
+    loaded = mlflow.pyfunc.load_model(str(files))
+    assert loaded.predict(history)["snapshot"].tolist() == [served]
+    loaded.unwrap_python_model()._source.stop()

@@ -25,7 +25,9 @@ HEAVY = {
     "alembic",
     "numpy",
     "jinja2",
+    "fastapi",
     "pydantic",
+    "uvicorn",
     "rich.console",  # bars, and tables that a terminal is too narrow for
 }
 RENDERED = (["edit", "list"], ["edit", "show", "3"], ["regions", "list"], ["alias", "list"], ["keys", "list"])
@@ -63,6 +65,7 @@ COMMANDS = [
     ["setup", "--help"],
     ["edit", "apply", "--help"],
     ["data", "describe", "--help"],
+    ["serve", "--help"],
     ["demo", "--help"],
 ]
 

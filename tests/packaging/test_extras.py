@@ -83,6 +83,7 @@ evaluate log.csv
 drift log.csv
 compare log.csv
 recommend log.csv --user 1
+serve
 demo
 """,
     "mlflow": "mlflow sync\nmlflow ui\naudit verify --mlflow\n",

@@ -15,7 +15,7 @@ from raie.cli.ui.workspace_option import in_workspace
 from raie.workspace import Workspace
 
 if TYPE_CHECKING:
-    from raie.registry.mlflow.alias_table import AliasGap
+    from raie.registry.mlflow.alias_table import AliasGap, ShownAlias
     from raie.registry.outbox_records import Failure, OutboxStatus, SyncReport
 
 __all__ = ["status", "sync", "ui"]
@@ -62,11 +62,24 @@ def _failure_line(failure: Failure) -> str:
     return f"event {failure.event} ({about}{tries}): {one_line(failure.error)}"
 
 
+def _there(alias: AliasGap | ShownAlias) -> str:
+    """Where MLflow has an alias."""
+    there = "no such alias" if alias.found_version is None else f"version {one_line(alias.found_version)}"
+    if alias.found_snapshot is not None:
+        there += f" ({one_line(short(alias.found_snapshot))})"
+    return there
+
+
+def _shown_line(alias: ShownAlias) -> str:
+    """One alias that nobody moved in MLflow: as it is there, or as it will be after the next sync."""
+    line = f"alias {one_line(alias.alias)} of {one_line(alias.model)}: the registry has {short(alias.snapshot)}"
+    then = "; `raie mlflow sync` publishes its last move" if alias.differs else ""
+    return f"{line}, MLflow has {_there(alias)}{then}"
+
+
 def _gap_line(gap: AliasGap) -> str:
-    """One alias that MLflow shows elsewhere, with both places, and what became of it."""
-    there = "no such alias" if gap.found_version is None else f"version {one_line(gap.found_version)}"
-    if gap.found_snapshot is not None:
-        there += f" ({one_line(short(gap.found_snapshot))})"
+    """One alias that MLflow shows elsewhere, with both snapshots, and what became of it."""
+    there = _there(gap)
     line = f"alias {one_line(gap.alias)} of {one_line(gap.model)}: the registry has {short(gap.snapshot)}"
     if gap.version is not None:
         return f"{line}, MLflow had {there}; set to version {gap.version}"
@@ -77,10 +90,10 @@ def _gap_line(gap: AliasGap) -> str:
 @json_option
 @in_workspace
 def status(workspace: Workspace, output: Output) -> None:
-    """Show which events are published, which are pending, and why.
+    """Show what is published, what is pending and why, and where aliases differ.
 
-    Each failed event is named, and each alias that differs in MLflow: exit code 1. The exit code is 0 if events are only
-    pending.
+    The exit code is 1 if an event failed or somebody moved an alias in MLflow, and 0 if events are only pending. An alias
+    that was moved there is not served: the registry's counts. `raie mlflow sync` puts it back.
 
     \b
     Examples:
@@ -105,6 +118,7 @@ def status(workspace: Workspace, output: Output) -> None:
         ),
         "failures": [asdict(failure) for failure in outbox.failures],
         "aliases": [asdict(gap) for gap in outbox.aliases],
+        "alias_targets": [asdict(alias) | {"differs": alias.differs} for alias in outbox.shown_aliases],
     }
     output.show(value, lambda: _status_lines(outbox, state.tracking_uri))
     if state.refused:
@@ -124,6 +138,8 @@ def _status_lines(outbox: OutboxStatus, uri: str) -> list[str]:
     if outbox.last_error is not None:
         lines.append(f"{faint('failing  ')}  {outbox.failing}: {one_line(outbox.last_error)}")
         lines += [_failure_line(failure) for failure in outbox.failures if not failure.is_outage]
+    moved = {(gap.model, gap.alias) for gap in outbox.aliases}
+    lines += [_shown_line(alias) for alias in outbox.shown_aliases if (alias.model, alias.alias) not in moved]
     return lines + [_gap_line(gap) for gap in outbox.aliases]
 
 

@@ -8,22 +8,31 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from raie.cli.ui.log_options import later_log_options, log_argument, say_notes, until_option
+from raie.cli.ui.log_options import given_options, later_log_options, say_notes, until_option
 from raie.cli.ui.output import Output, accent, faint, json_option, short, table
 from raie.cli.ui.progress import patient_bars
 from raie.cli.ui.records import degrees
 from raie.cli.ui.workspace_option import in_workspace
+from raie.errors import UsageError
 from raie.lines import known_line
 from raie.workspace import Workspace
 
 if TYPE_CHECKING:
+    from raie.serving.request_drift import RequestDrift
     from raie.snapshots.region_drift import Drift
 
 __all__ = ["drift"]
 
 
 @click.command()
-@log_argument
+@click.argument("log", required=False, type=click.Path(readable=False, path_type=str), metavar="[LOG]")
+@click.option(
+    "--from",
+    "requests",
+    type=click.Path(readable=False, path_type=str),
+    metavar="PATH",
+    help="Instead of LOG: a log of requests that `raie serve --log-requests` wrote.",
+)
 @until_option
 @click.option(
     "--ref", metavar="REF", default="head", show_default=True, help="Snapshot: head, an alias, edit:N or an id."
@@ -32,7 +41,13 @@ __all__ = ["drift"]
 @json_option
 @in_workspace
 def drift(
-    workspace: Workspace, log: str, until: str | None, ref: str, reading: Mapping[str, Any], output: Output
+    workspace: Workspace,
+    log: str | None,
+    requests: str | None,
+    until: str | None,
+    ref: str,
+    reading: Mapping[str, Any],
+    output: Output,
 ) -> None:
     """Show which regions drift, and whether an edit is worth it.
 
@@ -41,11 +56,27 @@ def drift(
     measured on the same windows with old and new shuffled. A region without a new window is listed too, with a dash for
     each unknown value.
 
+    With --from the shares of regions that were served are compared with those of the held-out windows of setup. Without
+    --ref the snapshot that answered most of the requests is meant. A region has drifted if its share differs by more than
+    three standard errors; every history that was served counts, also several of one user.
+
     \b
     Examples:
       raie drift today.csv
+      raie drift --from requests/
       raie drift log.csv --until 2024-05-30 --ref production --json
     """
+    if (log is None) == (requests is None):
+        raise UsageError("give either LOG or --from PATH")
+    if log is None:
+        _of_requests(workspace, str(requests), ref if given_options(["ref"]) else None, output)
+    else:
+        _of_log(workspace, log, until, ref, reading, output)
+
+
+def _of_log(
+    workspace: Workspace, log: str, until: str | None, ref: str, reading: Mapping[str, Any], output: Output
+) -> None:
     from raie.edits.workflow import plain
 
     with patient_bars() as progress:
@@ -54,6 +85,37 @@ def drift(
     value = {"snapshot": result.snapshot, **plain(result.report.to_mapping()), "drifted": list(result.drifted)}
     value["known"] = result.known
     output.show(value, lambda: [*_drift_lines(result), known_line(result.known)])
+
+
+def _of_requests(workspace: Workspace, requests: str, ref: str | None, output: Output) -> None:
+    if unused := given_options(["until", "user_column", "item_column", "time_column", "duplicates", "separator"]):
+        raise UsageError(f"{unused[0]} is for a LOG, and not for --from")
+    from raie.edits.workflow import plain
+    from raie.serving.request_drift import drift_of_requests
+
+    result = drift_of_requests(workspace, requests, ref=ref)
+    output.show(plain(result.to_mapping()), lambda: _request_lines(result))
+
+
+def _request_lines(result: RequestDrift) -> Iterator[str]:
+    yield (
+        f"{accent(short(result.snapshot))}  {result.requests:,} histories served, {result.cold:,} of them cold; "
+        f"{result.unknown_items:,} unknown items; {result.other_snapshots:,} served by other snapshots"
+    )
+    yield ""
+    rows = [
+        (
+            region.region,
+            f"{region.requests:,}",
+            f"{_known(region.share_before, '.1%')} → {_known(region.share_now, '.1%')}",
+            _known(region.errors, "+.2f"),
+            accent("drifted") if region.drifted else "",
+        )
+        for region in result.regions
+    ]
+    yield from table(("region", "served", "share", "standard errors", ""), rows, right=(0, 1, 3))
+    yield ""
+    yield f"population stability index {result.stability_index:.3f}; above 0.2 is a shift"
 
 
 def _drift_lines(result: Drift) -> Iterator[str]:

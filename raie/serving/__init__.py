@@ -1,0 +1,1 @@
+"""Serving: the snapshot that an alias points to, followed while requests are answered."""
