@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -52,8 +53,8 @@ def alias_findings(alias: str, of_head: Sequence[LandedEdit], of_alias: Sequence
         of_head: The edits of the head's history, oldest first.
         of_alias: Those of the snapshot that the alias points at.
     """
-    found = distance(of_head, of_alias)
-    promotes = f"raie promote head --to {alias}"
+    apart = distance(of_head, of_alias)
+    promotes = f"raie promote head --to {shlex.quote(alias)}"
     findings = [
         Finding(
             Severity.PROBLEM,
@@ -61,16 +62,16 @@ def alias_findings(alias: str, of_head: Sequence[LandedEdit], of_alias: Sequence
             f"{alias} serves edit {number}, which edit {by} took back",
             promotes,
         )
-        for number, by in found.taken_back.items()
+        for number, by in apart.taken_back.items()
     ]
-    return findings + _behind(alias, found, promotes)
+    return findings + _behind(alias, apart, promotes)
 
 
-def _behind(alias: str, found: Distance, promotes: str) -> list[Finding]:
-    if not found.behind:
+def _behind(alias: str, apart: Distance, promotes: str) -> list[Finding]:
+    if not apart.behind:
         return []
-    count = len(found.behind)
-    text = f"{alias} is {count} edit{'s' * (count != 1)} behind the head: {numbers_line(found.behind)}"
+    count = len(apart.behind)
+    text = f"{alias} is {count} edit{'s' * (count != 1)} behind the head: {numbers_line(apart.behind)}"
     return [Finding(Severity.NOTICE, "behind_head", text, promotes)]
 
 

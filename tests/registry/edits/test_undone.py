@@ -68,6 +68,6 @@ def test_a_return_leaves_exactly_what_counted_there(history):
 
 @given(_histories())
 def test_a_snapshot_beside_itself_is_neither_behind_nor_taken_back(history):
-    found = distance(history, history)
-    assert not found.behind
-    assert not found.taken_back
+    apart = distance(history, history)
+    assert not apart.behind
+    assert not apart.taken_back

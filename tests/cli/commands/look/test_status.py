@@ -49,14 +49,14 @@ def test_the_head_the_aliases_and_what_is_unfinished_are_on_one_screen(raie: Rai
 
 
 def test_an_alias_that_serves_an_undone_edit_is_a_problem_with_its_remedy(raie: Raie, registry: Registry) -> None:
-    problem, other, *notices = json.loads(raie("status", "--json").out)["findings"]
-    assert problem == {
+    production, staging, *notices = json.loads(raie("status", "--json").out)["findings"]
+    assert production == {
         "severity": "problem",
         "code": "serves_undone_edit",
         "text": "production serves edit 2, which edit 6 took back",
         "advice": "raie promote head --to production",
     }
-    assert other["text"] == "staging serves edit 2, which edit 6 took back"
+    assert staging["text"] == "staging serves edit 2, which edit 6 took back"
     assert [notice["text"] for notice in notices] == [
         "production is 3 edits behind the head: 3, 5, 6",
         "staging is 1 edit behind the head: 6",
@@ -76,8 +76,8 @@ def test_a_lost_blob_and_an_abandoned_edit_are_problems(raie: Raie, registry: Re
         connection.execute(update(edits).where(edits.c.number == 7).values(lease_expires_at=0.0))
     ran = raie("status", "--json")
     assert ran.code == 7
-    found = {finding["code"] for finding in json.loads(ran.out)["findings"]}
-    assert found == {"abandoned_edit", "missing_blob"}
+    codes = {finding["code"] for finding in json.loads(ran.out)["findings"]}
+    assert codes == {"abandoned_edit", "missing_blob"}
 
 
 def test_a_trained_model_says_until_when_it_has_learned(raie: Raie, ready: Path) -> None:
