@@ -234,6 +234,7 @@ Exit codes:
     4  conflict: the head, an alias or a region has moved since, or the store is another's
     5  integrity: a damaged or missing blob, a broken chain, another backbone
     6  the database or the store cannot be reached, or is full
+    7  a problem that raie status found
   130  interrupted (143: terminated)
 
 \b
