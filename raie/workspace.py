@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from raie.history import Lineage, Log, Regions
     from raie.logs.log_reading import When
     from raie.promotion import Promotion, Rollback
+    from raie.publishing.tracking import Sync
     from raie.registry import Edit, Registry
     from raie.registry.maintenance.verify import VerifyReport
     from raie.registry.transfer.moving import Exported, Imported
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from raie.snapshots.region_drift import Drift
     from raie.snapshots.snapshot_view import SnapshotView
     from raie.status import Status
-    from raie.tracking import Sync
 
 __all__ = ["FILE_NAME", "Workspace"]
 
@@ -598,6 +598,6 @@ class Workspace:
         Args:
             progress: Called as events are published.
         """
-        from raie import tracking
+        from raie.publishing import tracking
 
         return tracking.sync(self, progress=progress)

@@ -23,6 +23,10 @@ class SharedParts:
         self._lock = threading.Lock()
         self._parts: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
 
+    def __reduce__(self) -> tuple[type[SharedParts], tuple[()]]:
+        """Another process shares nothing with this one: it begins with no part in use."""
+        return SharedParts, ()
+
     def get(self, key: Hashable, read: Callable[[], T]) -> T:
         """The part of a key.
 

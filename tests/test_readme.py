@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from raie import workspace_file
@@ -176,6 +178,8 @@ def test_whoever_types_what_the_pages_say_meets_no_error(
         "s3://models/raie": s3_url,
         "https://s3.example.org": os.environ["AWS_ENDPOINT_URL"],
     }
+    histories = pa.table({"user_id": ["ada"], "items": [["t0-core-00", "t0-core-01"]]})
+    pq.write_table(histories, "histories.parquet")
     reader = Reader(monkeypatch, stand_ins)
     for page in PRINTED:
         for block in blocks(page, "console", "sh"):

@@ -48,7 +48,7 @@ from raie.registry.values import (
     entry_digest,
 )
 
-__all__ = ["AnyLanding", "NewEdit", "RunningEdit", "enqueue_committed", "land"]
+__all__ = ["AnyLanding", "NewEdit", "RunningEdit", "committed_payload", "enqueue_committed", "land"]
 
 _Row = dict[str, Any]
 
@@ -336,12 +336,17 @@ def enqueue_committed(
 
     changes: the JSON of each RegionChange, with its version.  event: of the audit, that records the edit.
     """
-    payload = {
+    payload = committed_payload(edit, manifest, changes, f"{event.id}:{event.hash}")
+    outbox.enqueue(connection, edit.model, SNAPSHOT_COMMITTED, payload)
+
+
+def committed_payload(edit: Edit, manifest: Manifest, changes: Sequence[_Row], audit_head: str) -> dict[str, Any]:
+    """What a publisher needs of a committed edit; audit_head: the number and hash of the event that records it."""
+    return {
         "edit": {name: getattr(edit, name) for name in _PUBLISHED},
         "snapshot": {"id": manifest.id, "parent": manifest.parent, "content": manifest.content.to_json()},
         "changes": list(changes),
         "report": dict(edit.report),
         # The chain head goes out with the event: a table rewritten later no longer fits what MLflow shows.
-        "audit_head": f"{event.id}:{event.hash}",
+        "audit_head": audit_head,
     }
-    outbox.enqueue(connection, edit.model, SNAPSHOT_COMMITTED, payload)

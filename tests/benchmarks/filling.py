@@ -18,8 +18,7 @@ from sqlalchemy import Connection, Engine, Table, func, insert, select, update
 from raie.registry import Content, Edit, Manifest, RegionChange, audit, canonical_json, digest_of
 from raie.registry.db import tables
 from raie.registry.db.queries import text_of
-from raie.registry.edits import landing as landings
-from raie.registry.edits.landing import RunningEdit
+from raie.registry.edits.landing import committed_payload
 from raie.registry.outbox_records import ALIAS_MOVED, SNAPSHOT_COMMITTED
 from raie.registry.recorded_rows import Rows, begun, closed, digest_of_rows
 from raie.registry.store.base import ArtifactStore
@@ -249,13 +248,11 @@ def _edit_rows(
     ]
     ended = closed(whole, *added, rows.of[tables.snapshots][-1:])
     rows.audit(planned, "commit", f"edit:{edit.number}", manifest.parent, manifest.id, ended)
-    landing = RunningEdit(
-        manifest=manifest, number=edit.number, changes=planned.changes, proposal=manifest.content.digest
-    )
+    published = [change.to_json() | {"version": known.get(change.region)} for change in planned.changes]
     rows.on_event(
         planned,
         SNAPSHOT_COMMITTED,
-        landings._payload(edit, landing, known) | {"audit_head": f"{rows.event}:{rows.hash}"},
+        committed_payload(edit, manifest, published, f"{rows.event}:{rows.hash}"),
     )
 
 

@@ -26,8 +26,8 @@ from typing import Any
 import pytest
 
 from raie.engine.answers import LoadedSnapshot, Query, answers
+from raie.publishing.served_code import MODEL_CODE
 from raie.registry.mlflow.publisher import sync
-from raie.served_code import MODEL_CODE
 from raie.serving.sources import load
 from tests.benchmarks.measuring import columns
 from tests.conftest import free_port

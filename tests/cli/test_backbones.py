@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from raie.edits.workflow import open_view
+from raie.engine.answers import LoadedSnapshot
 from raie.engine.config import BackboneConfig, EngineConfig
 from raie.engine.data.readers.settings import LogSettings
 from raie.engine.data.synthetic import SyntheticConfig, drifting_log, write_csv
@@ -162,12 +163,13 @@ def test_a_backbone_that_reads_times_gets_them_from_a_log_and_asks_for_them_else
     times = [row[row > 0].tolist() for row in windows.times]
     # These are the ends of histories: what lies further back would count as repeats.
     best = view.router.top_k(windows, 2, exclude_seen=False)
-    served = serving.recommend(view, histories, 2, False, times)
+    loaded = LoadedSnapshot("", view)
+    served = serving.recommend(loaded, histories, 2, False, times)
     assert served["items"].tolist() == [view.catalogue.item_ids(row.tolist()) for row in best.rows]
-    with pytest.raises(InputError, match="with the times of their items"):
-        serving.recommend(view, histories, 2)
+    with pytest.raises(InputError, match="times of the items of history 0"):
+        serving.recommend(loaded, histories, 2)
     with pytest.raises(InputError, match="one time for each item"):
-        serving.recommend(view, histories, 2, None, [history[1:] for history in times])
+        serving.recommend(loaded, histories, 2, None, [history[1:] for history in times])
 
 
 def test_a_language_model_reads_titles_and_its_folder_is_not_needed_again(

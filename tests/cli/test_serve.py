@@ -26,11 +26,11 @@ from raie.engine.router import TopItems
 from raie.errors import WorkspaceError
 from raie.logs.log_reading import read_later_log
 from raie.migrations import upgrade
+from raie.publishing.served_code import MODEL_CODE
 from raie.registry import Author, BlobCorrupt, LocalStore, PromotionRefused, Registry, Untrusted, trust
 from raie.registry.mlflow.publisher import sync
 from raie.registry.promotion import signing
 from raie.serve import open_described
-from raie.served_code import MODEL_CODE
 from raie.snapshots.snapshot_view import SnapshotView
 from raie.workspace import Workspace
 from raie.workspace_file import draft, find

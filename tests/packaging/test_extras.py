@@ -19,6 +19,7 @@ import click
 import pytest
 
 from raie import extras
+from raie.cli.errors import ATTENTION, OK
 from raie.cli.reference import commands
 from raie.errors import MissingExtra
 from raie.migrations import upgrade
@@ -56,6 +57,8 @@ keys trust release.pem.pub --name release
 keys list
 sign head --key release.pem
 keys revoke release --reason rotated
+snapshot export head moved.tar
+snapshot import moved.tar
 verify
 audit log
 audit verify
@@ -83,6 +86,8 @@ evaluate log.csv
 drift log.csv
 compare log.csv
 recommend log.csv --user 1
+adapter export head exported --region 1
+adapter import exported --yes
 serve
 demo
 """,
@@ -94,6 +99,8 @@ demo
 # want PostgreSQL.
 ELSEWHERE = {"policy check", "events retry", "events skip"}
 ELSEWHERE |= {"db grant", "registry fork", "registry move", "registry separate"}
+# Its plugin is loaded by vLLM and by nothing else.
+VLLM = "vllm"
 EVENTS = '[events.lineage]\nformat = "openlineage"\nfile = "lineage.jsonl"\n'
 
 
@@ -136,7 +143,9 @@ def run(folder: Path, lines: list[str]) -> Iterator[tuple[str, int, str, str]]:
 
 def test_the_base_looks_promotes_rolls_back_signs_and_verifies(workspace: Path) -> None:
     lines = BASE.splitlines()
-    failed = [(line, code, err) for line, code, _, err in run(workspace, lines) if code != 0]
+    # An alias of this history serves an edit that was taken back, which the status says.
+    ends = {"status": ATTENTION}
+    failed = [(line, code, err) for line, code, _, err in run(workspace, lines) if code != ends.get(line, OK)]
     assert not failed, "\n".join(map(str, failed))
 
 
@@ -196,7 +205,7 @@ def imported() -> dict[str, set[str]]:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            for name in {name.partition(".")[0] for name in names} - {"raie", *sys.stdlib_module_names}:
+            for name in {name.partition(".")[0] for name in names} - {"raie", VLLM, *sys.stdlib_module_names}:
                 modules.setdefault(name, set()).add(str(file.relative_to(ROOT)))
     return modules
 

@@ -15,7 +15,7 @@ from raie.workspace import Workspace
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from raie.events import ConsumerStatus
+    from raie.publishing.events import ConsumerStatus
     from raie.registry.events.delivery import Delivery
     from raie.registry.events.positions import FailedEvent, Lag
 
@@ -40,7 +40,7 @@ def status(workspace: Workspace, output: Output) -> None:
       raie events status
       raie events status --json
     """
-    from raie import events
+    from raie.publishing import events
 
     consumers = events.status(workspace)
     value = {"consumers": [_status_json(consumer) for consumer in consumers]}
@@ -65,7 +65,7 @@ def send(workspace: Workspace, consumer: tuple[str, ...], output: Output) -> Non
       raie events send
       raie events send lineage --json
     """
-    from raie import events
+    from raie.publishing import events
 
     _show(events.send(workspace, *consumer), output)
 
@@ -86,7 +86,7 @@ def retry(workspace: Workspace, event: int, consumer: str | None, reason: str, o
       raie events retry 12
       raie events retry 12 --consumer pager --reason "the receiver is mended"
     """
-    from raie import events
+    from raie.publishing import events
 
     _show((events.retry(workspace, event, consumer=consumer, reason=reason),), output)
 
@@ -107,7 +107,7 @@ def skip(workspace: Workspace, event: int, consumer: str | None, reason: str, ye
       raie events skip 12 --reason "the receiver cannot parse it"
       raie events skip 12 --consumer pager --reason "paged by telephone" --yes
     """
-    from raie import events
+    from raie.publishing import events
 
     ask(f"Skip event {event} for good?", yes=yes)
     name = events.skip(workspace, event, consumer=consumer, reason=reason)

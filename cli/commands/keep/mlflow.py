@@ -39,7 +39,7 @@ def sync(workspace: Workspace, again: bool, output: Output) -> None:
       raie mlflow sync
       raie mlflow sync --again
     """
-    from raie import tracking
+    from raie.publishing import tracking
 
     with patient_bars() as progress:
         done = tracking.sync(workspace, again=again, progress=progress)
@@ -100,7 +100,7 @@ def status(workspace: Workspace, output: Output) -> None:
       raie mlflow status
       raie mlflow status --json
     """
-    from raie import tracking
+    from raie.publishing import tracking
 
     state = tracking.status(workspace)
     outbox = state.outbox
@@ -163,7 +163,7 @@ def ui(workspace: Workspace, port: int) -> None:
       raie mlflow ui
       raie mlflow ui --port 5001
     """
-    from raie import tracking
+    from raie.publishing import tracking
 
     server = tracking.pages_server(workspace, port)
     say(f"serving at {server.url} (Ctrl+C stops it)")

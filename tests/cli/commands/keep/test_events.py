@@ -169,8 +169,8 @@ def test_what_is_wrong_in_raie_toml_is_one_line_without_a_secret(
 def test_a_workspace_of_somebody_else_sends_nothing(workspace: Workspace) -> None:
     from dataclasses import replace
 
-    from raie import events
     from raie.errors import WorkspaceError
+    from raie.publishing import events
 
     configure(workspace, FILE)
     foreign: Any = replace(find(workspace.folder), runs_code=False)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from raie.callbacks import Progress, ignore_progress
 from raie.chain_head import publishes_chain_head
 from raie.extras import require
+from raie.publishing.served_code import MODEL_CODE
 from raie.registry.db.shown_url import shown
 from raie.registry.mlflow import publisher
 from raie.registry.outbox_records import OutboxStatus, SyncReport
-from raie.served_code import MODEL_CODE
 
 if TYPE_CHECKING:
     from raie.workspace import Workspace

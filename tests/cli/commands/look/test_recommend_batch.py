@@ -27,7 +27,7 @@ from raie.snapshots.recommend import Recommendation
 from raie.snapshots.snapshot_view import SnapshotView
 from raie.workspace_file import find
 from tests.cli.conftest import Raie
-from tests.cli.trained import LOG, MODEL
+from tests.cli.trained import CONFIG, LOG, MODEL
 
 OUT = "out.parquet"
 PATIENCE_S = 120.0
@@ -91,7 +91,7 @@ def test_every_user_of_a_log_gets_the_list_of_the_command_for_one(
     result = head.recommend_batch(OUT, 7, all_users=LOG, exclude_seen=exclude_seen)
     single = rows_of(head.recommendations(LOG, 7, exclude_seen=exclude_seen))
     assert sorted(written(OUT)) == sorted(single)
-    assert (result.users, result.rows, result.cold) == (300, len(single), 0)
+    assert (result.users, result.rows, result.cold) == (CONFIG.users, len(single), 0)
     assert result.ignored == sum({row[0]: row[5] for row in single}.values()) > 0
 
 
@@ -269,7 +269,9 @@ def test_a_killed_batch_goes_on_where_it_was_and_ends_with_the_same_bytes(
 def test_the_command_takes_one_source_and_an_output(raie: Raie, ready: Path) -> None:
     ran = raie("recommend", LOG, "--all-users", "--output", "out.csv", "--top", "2")
     assert (ran.code, ran.err) == (0, "")
-    assert ran.out.startswith("600 rows for 300 users, none of them cold, in out.csv by ")
+    assert ran.out.startswith(
+        f"{2 * CONFIG.users} rows for {CONFIG.users} users, none of them cold, in out.csv by "
+    )
     for words in (
         ["--all-users", "--output", OUT],
         [LOG, "--output", OUT],

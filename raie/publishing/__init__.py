@@ -1,0 +1,1 @@
+"""What others get of a registry: MLflow its pages, consumers their events."""
