@@ -1,8 +1,10 @@
 """The Router: an immutable model that sends each window to its region and scores it with that region's adapter.
 
-Rows pass in blocks of a fixed size, padded when they do not fill, and every product has a shape that does not depend
-on which regions the other rows of a block belong to. So a window's scores depend on the window and its region alone,
-and an edit of another region leaves them equal to the last bit.
+Rows are ordered by region and pass in blocks of a fixed size, padded when they do not fill. Every product has a shape
+that does not depend on which regions the other rows of a block belong to: LoRA is one product per window, and what a
+region makes of items is computed for its own rows alone, in pieces of a fixed size (`training/region_items.py`). So a
+window's scores depend on the window and its region alone, and an edit of another region leaves them equal to the last
+bit.
 Legend: n windows, L positions, d hidden size, g adapters with a zero one first, r rank, v item rows (0 is padding),
 k best items.
 """
@@ -25,7 +27,8 @@ from raie.engine.mixture.mixture import Mixture
 from raie.engine.mixture.repeats import earlier_items
 from raie.engine.regions.region_map import RegionMap, assign
 from raie.engine.regions.space import RoutingSpace
-from raie.engine.training.adapter import Adapter, item_parts, rows_read
+from raie.engine.training.adapter import Adapter
+from raie.engine.training.region_items import ItemUpdates
 
 __all__ = ["Router", "TopItems", "encode_windows"]
 
@@ -67,6 +70,21 @@ def encode_windows(backbone: Backbone, windows: Windows, blocks: int = 4) -> np.
 
 def _slices(n: int, size: int) -> Iterator[slice]:
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
+
+
+@dataclass(frozen=True)
+class _Segment:
+    """Rows of a block, one after the other, that belong to one adapter; slot: from 1."""
+
+    slot: int
+    rows: slice
+
+
+def _segments(slots: np.ndarray) -> tuple[_Segment, ...]:
+    """The runs of equal slots of a block [n]; slot 0 has no adapter and makes none."""
+    ends = [*(np.flatnonzero(np.diff(slots)) + 1).tolist(), len(slots)]
+    runs = (slice(start, end) for start, end in zip([0, *ends], ends, strict=False))
+    return tuple(_Segment(int(slots[rows.start]), rows) for rows in runs if slots[rows.start])
 
 
 def _only(scores: Tensor, rows: np.ndarray) -> Tensor:
@@ -148,14 +166,16 @@ class Router:
         """
         regions = self.assign(windows) if regions is None else regions
         scores = self.model_scores(windows, regions)
-        for region in np.unique(regions).tolist():
+        mixed = np.isin(regions, [*self.mixtures])
+        for region in np.unique(regions[mixed]).tolist():
             rows = np.flatnonzero(regions == region)
-            members, where = windows.take(rows), torch.from_numpy(rows)
-            mixture = self.mixtures.get(region)
-            if mixture is not None:
-                scores[where] = mixture.joined(scores[where], members, indifferent=exclude_seen is False)
-            elif exclude_seen is not False:
-                scores[where] = without_context(scores[where], members)
+            where = torch.from_numpy(rows)
+            joined = self.mixtures[region].joined(
+                scores[where], windows.take(rows), indifferent=exclude_seen is False
+            )
+            scores[where] = joined
+        if exclude_seen is not False and not mixed.all():
+            scores = without_context(scores, windows, ~mixed)
         if exclude_seen:
             earlier = earlier_items(windows)
             scores[earlier.row, earlier.item] = float("-inf")
@@ -180,9 +200,9 @@ class Router:
                 f"expected regions of {self.region_map.ids.tolist()}, found {strangers.tolist()}; "
                 "route the windows with this snapshot"
             )
-        out = torch.empty(len(windows), self._items + 1)
-        for rows, contexts, slots in self._blocks(windows, regions):
-            out[rows] = self._block_scores(contexts, slots)[: len(out[rows])]
+        out, order = torch.empty(len(windows), self._items + 1), np.argsort(regions, kind="stable")
+        for rows, contexts, slots in self._blocks(windows, regions, order):
+            out[torch.from_numpy(rows)] = self._block_scores(contexts, slots)[: len(rows)]
         return out
 
     def top_k(
@@ -209,11 +229,13 @@ class Router:
         k = min(k, self._items)
         regions = self.assign(windows) if regions is None else regions
         rows, values = np.zeros((len(windows), k), np.int64), np.zeros((len(windows), k), np.float32)
-        for part in _slices(len(windows), TOP_ROWS):  # the scores of a million windows do not fit in memory
+        order, allowed = np.argsort(regions, kind="stable"), allowed or {}
+        for piece in _slices(len(windows), TOP_ROWS):  # the scores of a million windows do not fit in memory
+            part = order[piece]
             scores = self.scores(windows.take(part), regions[part], exclude_seen=exclude_seen)
-            for number, chosen in (allowed or {}).items():
-                if part.start <= number < part.stop:
-                    scores[number - part.start] = _only(scores[number - part.start], chosen)
+            for place, number in enumerate(part.tolist() if allowed else ()):
+                if number in allowed:
+                    scores[place] = _only(scores[place], allowed[number])
             best, items = highest(scores, k)
             rows[part] = torch.where(best.isneginf(), 0, items).numpy()
             values[part] = best.numpy()
@@ -247,60 +269,82 @@ class Router:
             stacked[name] = (down, up)
         return stacked
 
-    def _blocks(self, windows: Windows, regions: np.ndarray) -> Iterator[tuple[slice, Contexts, Tensor]]:
-        """(rows, contexts [BLOCK_ROWS, L], slots [BLOCK_ROWS]); the last block is filled up with padding."""
-        slot_of = np.array([self._slots.get(int(region), 0) for region in self.region_map.ids])
-        slots = slot_of[np.searchsorted(self.region_map.ids, regions)]
-        for rows in _slices(len(windows), BLOCK_ROWS):
-            fill = BLOCK_ROWS - (rows.stop - rows.start)
+    @cached_property
+    def _updates(self) -> dict[int, ItemUpdates]:
+        """What the adapter of each slot makes of items."""
+        return {slot: ItemUpdates(self.adapters[region]) for region, slot in self._slots.items()}
+
+    @cached_property
+    def _slot_of(self) -> np.ndarray:
+        """The slot of each region of the map; 0 for one without an adapter."""
+        return np.array([self._slots.get(int(region), 0) for region in self.region_map.ids])
+
+    def _blocks(
+        self, windows: Windows, regions: np.ndarray, order: np.ndarray
+    ) -> Iterator[tuple[np.ndarray, Contexts, np.ndarray]]:
+        """(rows, contexts [BLOCK_ROWS, L], slots [BLOCK_ROWS]) in this order; the last block is padded."""
+        slots = self._slot_of[np.searchsorted(self.region_map.ids, regions)]
+        for piece in _slices(len(windows), BLOCK_ROWS):
+            rows = order[piece]
             contexts = Contexts.of(windows.take(rows)).filled_up(BLOCK_ROWS)
-            yield rows, contexts, torch.from_numpy(np.pad(slots[rows], (0, fill)))
+            yield rows, contexts, np.pad(slots[rows], (0, BLOCK_ROWS - len(rows)))
 
     @torch.inference_mode()
-    def _block_scores(self, contexts: Contexts, slots: Tensor) -> Tensor:
-        states = self.backbone.encode(contexts, self._delta(slots) if self.adapters else None)
-        scores = torch.cat([states @ part for part in self._table_parts], dim=1)
+    def _block_scores(self, contexts: Contexts, slots: np.ndarray) -> Tensor:
+        segments = _segments(slots)
+        states = self.backbone.encode(contexts, self._delta(slots, segments) if self.adapters else None)
+        parts = [states @ part for part in self._table_parts]
+        scores = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
         vocab_size = torch.full((BLOCK_ROWS,), self.backbone.known_items)
-        for region, slot in self._slots.items():
-            members = slots == slot
-            if members.any():
-                adapter = self.adapters[region]
-                low, rows = item_parts(adapter, states)  # all rows of the block: a fixed shape
-                scores[members, 1 : adapter.vocab_size + 1] += (low @ rows.T)[members]
-                vocab_size[members] = adapter.vocab_size
-        unknown = torch.arange(self._items + 1) > vocab_size.unsqueeze(1)
-        unknown[:, 0] = True
-        scores.masked_fill_(unknown, float("-inf"))
-        for region, slot in self._slots.items():
-            adapter, members = self.adapters[region], slots == slot
-            if adapter.transitions is not None and members.any():
-                items = contexts.items[members].numpy()
-                scores[members] = adapter.with_transition_counts(scores[members], items)
+        for segment in segments:
+            updates = self._updates[segment.slot]
+            updates.add_to_scores(scores[segment.rows], states[segment.rows])
+            vocab_size[segment.rows] = updates.adapter.vocab_size
+        scores[:, 0] = float("-inf")
+        if int(vocab_size.min()) < self._items:
+            unknown = torch.arange(self._items + 1) > vocab_size.unsqueeze(1)
+            scores.masked_fill_(unknown, float("-inf"))
+        for segment in segments:
+            adapter, rows = self._updates[segment.slot].adapter, segment.rows
+            if adapter.transitions is not None:
+                scores[rows] = adapter.with_transition_counts(scores[rows], contexts.items[rows].numpy())
         return scores
 
-    def _delta(self, slots: Tensor) -> Delta:
-        present = {slot: self.adapters[region] for region, slot in self._slots.items() if (slots == slot).any()}
-        return _MixedDelta(self._stacked, present, slots)
+    def _delta(self, slots: np.ndarray, segments: tuple[_Segment, ...]) -> Delta:
+        return _MixedDelta(self._stacked, self._updates, segments, torch.from_numpy(slots))
 
 
 @dataclass(frozen=True, eq=False)
 class _MixedDelta:
-    """What the adapters change for the rows of one block; slots: [n], adapters: those that own a row, by slot."""
+    """What the adapters change for the rows of one block, by slot; slots: [n]."""
 
     stacked: Mapping[str, tuple[Tensor, Tensor]]
-    adapters: Mapping[int, Adapter]
+    updates: Mapping[int, ItemUpdates]
+    segments: tuple[_Segment, ...]
     slots: Tensor
 
     def linear(self, name: str, layer: nn.Module, inputs: Tensor) -> Tensor:
-        down, up = self.stacked[name]
-        added = torch.bmm(torch.bmm(inputs, down[self.slots]), up[self.slots])  # [n, L, inputs] -> [n, L, outputs]
-        out: Tensor = layer(inputs) + added
-        return out
+        (down, up), out = self.stacked[name], layer(inputs)  # [n, L, outputs]
+        if len(self.segments) == 1 and self.segments[0].rows == slice(0, len(inputs)):
+            # A view in place of a copy of the adapter for each row; still one product per row, and as many of them.
+            slot = self.segments[0].slot
+            down, up = (stack[slot].expand(len(inputs), -1, -1) for stack in (down, up))
+        else:
+            down, up = down[self.slots], up[self.slots]
+        return _add_product(out, torch.bmm(inputs, down), up)
 
     def read(self, items: Tensor) -> Tensor | None:
-        added = None
-        for slot, adapter in self.adapters.items():
-            members = (self.slots == slot).view(-1, 1, 1)
-            rows = rows_read(adapter, items)  # of all rows of the block: a fixed shape
-            added = torch.where(members, rows, 0.0 if added is None else added)
+        updates = [(self.updates[segment.slot], segment.rows) for segment in self.segments]
+        updates = [(update, rows) for update, rows in updates if len(update.adapter.item_ids)]
+        if not updates:
+            return None
+        added = torch.zeros(*items.shape, updates[0][0].adapter.item_lora_b.shape[1])
+        for update, rows in updates:
+            update.read_into(added[rows], items[rows])
         return added
+
+
+def _add_product(out: Tensor, low: Tensor, up: Tensor) -> Tensor:
+    """Adds low [n, L, r] times up [n, r, outputs] to out [n, L, outputs], in place."""
+    # At one position the fused form rounds the sum another way than the plain one, which older scores were made with.
+    return out.baddbmm_(low, up) if low.shape[1] > 1 else out.add_(torch.bmm(low, up))

@@ -83,17 +83,19 @@ def leaving_out_context(score: Callable[[Windows], Tensor]) -> Callable[[Windows
     return lambda windows: without_context(score(windows), windows)
 
 
-def without_context(scores: Tensor, windows: Windows) -> Tensor:
+def without_context(scores: Tensor, windows: Windows, where: np.ndarray | None = None) -> Tensor:
     """The scores with minus infinity for the items of each context.
 
     Args:
         scores: [n, v].
         windows: n of them.
+        where: mask [n] of the windows whose contexts are left out; None for all.
 
     Returns:
         [n, v].
     """
-    return scores.scatter(1, torch.from_numpy(windows.items).long(), float("-inf"))
+    items = windows.items if where is None else windows.items * where[:, None]
+    return scores.scatter(1, torch.from_numpy(items).long(), float("-inf"))
 
 
 def ranks(score: Callable[[Windows], Tensor], windows: Windows, batch: int = 256) -> np.ndarray:
@@ -161,9 +163,9 @@ def highest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """
     if not k:
         return scores[:, :0], scores[:, :0].long()
-    values, columns = scores.topk(k, dim=1)
-    last = values[:, -1:]
-    left_out = (_true(scores == last) > _true(values == last)) & ~last.isneginf().squeeze(1)
+    values, columns = scores.topk(min(k + 1, scores.shape[1]), dim=1)
+    last, next_one, columns = values[:, k - 1], values[:, k:], columns[:, :k]
+    left_out = (next_one == last.unsqueeze(1)).any(dim=1) & ~last.isneginf()
     if bool(left_out.any()):  # topk takes any of those that are as high as the last
         columns[left_out] = scores[left_out].sort(dim=1, descending=True, stable=True).indices[:, :k]
     columns = columns.sort(dim=1).values

@@ -34,7 +34,7 @@ def _model_lift(scores: Tensor, v: int) -> Tensor:
     Returns:
         float32 [n, v].
     """
-    return (torch.softmax(scores[:, :v], dim=1) * (v - 1)).nan_to_num_(0.0)
+    return torch.softmax(scores[:, :v], dim=1).mul_(v - 1).nan_to_num_(0.0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -68,7 +68,7 @@ class MixtureWeights:
         Returns:
             By part: float32 [n, v] or [1, v].
         """
-        return {name: torch.log1p(part.scale * lifts[name]).mul_(part.power) for name, part in self._speaking}
+        return {name: (part.scale * lifts[name]).log1p_().mul_(part.power) for name, part in self._speaking}
 
     def joined(self, said: Mapping[str, Tensor], earlier: EarlierItems, n: int) -> Tensor:
         """The joined scores.

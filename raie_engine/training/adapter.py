@@ -37,7 +37,7 @@ from raie.engine.errors import DamagedArtifact, WrongBackbone
 from raie.engine.training.lora_linear import lora_linear
 from raie.engine.training.transition_counts import TransitionCounts
 
-__all__ = ["Adapter", "AdapterDelta", "fresh_adapter", "item_parts", "rows_read"]
+__all__ = ["Adapter", "AdapterDelta", "fresh_adapter", "rows_read"]
 
 PEFT_PREFIX = "base_model.model."
 ITEM_ROWS = "item_rows 2"
@@ -370,21 +370,3 @@ def rows_read(adapter: Adapter, items: Tensor) -> Tensor:
     slots = torch.searchsorted(adapter.item_ids, items).clamp(max=len(adapter.item_ids) - 1)
     own = adapter.item_lora_a[slots] * (adapter.item_ids[slots] == items).unsqueeze(-1)  # [n, L, r_i]
     return own @ adapter.item_lora_b
-
-
-def item_parts(adapter: Adapter, states: Tensor) -> tuple[Tensor, Tensor]:
-    """Two factors whose product is what the item updates add to the scores of items 1..v-1.
-
-    For rows of a batch that belong to different adapters, where E_k cannot be made for each.
-
-    Args:
-        adapter: one region's adapter.
-        states: [m, d].
-
-    Returns:
-        low [m, r_i + 1] and rows [v - 1, r_i + 1].
-    """
-    low = torch.cat([states @ adapter.item_lora_b.T, states.new_ones(len(states), 1)], dim=1)
-    own = torch.cat([adapter.item_lora_a, adapter.bias.unsqueeze(1)], dim=1)  # [t, r_i + 1]
-    rows = own.new_zeros(adapter.vocab_size, own.shape[1]).index_copy(0, adapter.item_ids - 1, own)
-    return low, rows

@@ -30,6 +30,7 @@ HEAVY = {
     "pydantic",
     "uvicorn",
     "rich.console",  # bars, and tables that a terminal is too narrow for
+    "sqlalchemy.dialects.postgresql",  # of a workspace whose database is SQLite
 }
 RENDERED = (["edit", "list"], ["edit", "show", "3"], ["regions", "list"], ["alias", "list"], ["keys", "list"])
 """Commands that print a table, and measure its cells with rich; keys list has no key."""
@@ -37,7 +38,8 @@ REPORT = """
 import json, sys, time
 from raie.cli import main
 code = main.run(sys.argv[1:])
-modules = sorted({name.partition(".")[0] for name in sys.modules} | {"rich.console"} & set(sys.modules))
+parts = {"rich.console", "sqlalchemy.dialects.postgresql"}
+modules = sorted({name.partition(".")[0] for name in sys.modules} | parts & set(sys.modules))
 print(json.dumps({"code": code, "modules": modules, "seconds": time.process_time()}), file=sys.stderr)
 """
 COMMANDS = [

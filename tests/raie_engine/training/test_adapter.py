@@ -14,7 +14,7 @@ from raie.engine.backbones import Contexts
 from raie.engine.bytes.arrays import pack
 from raie.engine.config import AdapterConfig
 from raie.engine.errors import DamagedArtifact, WrongBackbone
-from raie.engine.training.adapter import Adapter, AdapterDelta, fresh_adapter, item_parts, rows_read
+from raie.engine.training.adapter import Adapter, AdapterDelta, fresh_adapter, rows_read
 from raie.engine.training.train_adapter import adapter_scores
 from tests.raie_engine.world import (
     in_another_process,
@@ -27,7 +27,6 @@ from tests.raie_engine.world import (
 ITEMS, LENGTH = 30, 6
 BACKBONE = random_backbone()
 WINDOWS = random_windows(20, LENGTH, ITEMS)
-STATES = torch.randn(4, 16, generator=torch.Generator().manual_seed(1))
 
 
 def test_blobs_give_back_every_bit() -> None:
@@ -106,15 +105,6 @@ def test_the_score_is_what_the_formula_says() -> None:
     assert scored[:, 0].isneginf().all()
     # 1e-4: single precision, scores of order ten.
     torch.testing.assert_close(scored[:, 1:], expected[:, 1:], rtol=0, atol=1e-4)
-
-
-def test_an_item_that_was_not_touched_gets_nothing() -> None:
-    adapter = random_adapter(BACKBONE, [2, 5, 30])
-    low, rows = item_parts(adapter, STATES)
-    added = low @ rows.T
-    assert added.shape == (4, ITEMS)
-    assert added[:, [item - 1 for item in range(1, 31) if item not in (2, 5, 30)]].abs().max() == 0
-    assert (added[:, [1, 4, 29]] != 0).all()
 
 
 def test_rows_looked_up_are_those_of_the_whole_table() -> None:
