@@ -48,7 +48,7 @@ _EDIT = _group(
         "resume": ("change.edit_apply:resume", "Finish an edit or a setup that was interrupted."),
         "list": ("change.edit_list:list_edits", "List the edits, newest first."),
         "show": ("change.edit_list:show", "Show one edit: who, why, and what it did to each region."),
-        "diff": ("change.edit_list:diff", "Compare two snapshots, or an edit with its base."),
+        "diff": ("look.diff:edit_diff", "Compare two snapshots, or an edit with its base, as `raie diff` does."),
         "abort": ("change.edit_list:abort", "Close a running or abandoned edit without a result."),
     },
 )
@@ -191,6 +191,8 @@ _SECTIONS: Mapping[str, Section] = {
     "Look": {
         "status": ("look.status:status", "Show the state of the model: head, aliases, unfinished edits."),
         "log": ("look.log:log", "Show the history of snapshots as a tree."),
+        "show": ("look.show:show", "Show one snapshot: who made it and why, what it changed, its regions."),
+        "diff": ("look.diff:diff", "Compare two snapshots: edits, regions, and whose top 10 changed."),
         "lineage": ("look.lineage:lineage", "Show what a snapshot consists of, and where each part came from."),
         "regions": _REGIONS,
         "alias": _ALIAS,

@@ -13,7 +13,7 @@ from raie.errors import UsageError
 from raie.newest import NEWEST, newest
 from raie.registry import AdapterVersion, Edit, Expiry, NotFound, Operation, Registry, Snapshot
 from raie.registry import lineage as reads
-from raie.registry.edits.undone import LandedEdit, undone_edits
+from raie.registry.edits.undone import undoing_edits, undone_edits
 
 if TYPE_CHECKING:
     from raie.workspace import Workspace
@@ -159,7 +159,7 @@ def log(workspace: Workspace, *, limit: int = NEWEST) -> Log:
         return Log(model, None, (), (), False)
     head = registry.head(model)
     landed = [] if head is None else registry.history_of(model)
-    undone, undoing = undone_edits(landed), _undoing(landed)
+    undone, undoing = undone_edits(landed), undoing_edits(landed)
     # One more than is returned shows whether there is more. No entry keeps its content.
     entries = [
         replace(_entry(entry), undoes=undoing.get(entry.edit.number, ()), undone_by=undone.get(entry.edit.number))
@@ -167,17 +167,6 @@ def log(workspace: Workspace, *, limit: int = NEWEST) -> Log:
     ]
     open_edits = tuple(registry.edits(model, only_open=True))
     return Log(model, None if head is None else head.id, open_edits, *newest(entries, limit))
-
-
-def _undoing(landed: Sequence[LandedEdit]) -> dict[int, tuple[int, ...]]:
-    """By rollback: the edits that it took back, those between it and the snapshot that it returned to among them."""
-    made = {edit.snapshot: position for position, edit in enumerate(landed)}
-    between = {
-        edit.number: tuple(later.number for later in landed[made[edit.returns_to] + 1 : position])
-        for position, edit in enumerate(landed)
-        if edit.returns_to in made
-    }
-    return {edit.number: edit.undoes for edit in landed if edit.undoes} | between
 
 
 def _entry(entry: reads.Entry) -> LogEntry:

@@ -30,7 +30,15 @@ HEAVY = {
     "uvicorn",
     "rich.console",  # bars, and tables that a terminal is too narrow for
 }
-RENDERED = (["edit", "list"], ["edit", "show", "3"], ["regions", "list"], ["alias", "list"], ["keys", "list"])
+RENDERED = (
+    ["edit", "list"],
+    ["edit", "show", "3"],
+    ["show"],
+    ["diff", "production", "head"],
+    ["regions", "list"],
+    ["alias", "list"],
+    ["keys", "list"],
+)
 """Commands that print a table, and measure its cells with rich; keys list has no key."""
 REPORT = """
 import json, sys, time
@@ -46,6 +54,8 @@ COMMANDS = [
     ["log", "--json"],
     ["edit", "list"],
     ["edit", "show", "3"],
+    ["show"],
+    ["diff", "production", "head"],
     ["lineage"],
     ["regions", "list"],
     ["alias", "list"],
