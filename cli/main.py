@@ -186,6 +186,8 @@ _SECTIONS: Mapping[str, Section] = {
         "edit": _EDIT,
         "promote": ("change.promote:promote", "Point an alias at a snapshot, or at one region's other version."),
         "rollback": ("change.promote:rollback", "Undo one edit, or go back to an older snapshot."),
+        "note": ("change.note:note", "Add a note to a snapshot."),
+        "tag": ("change.note:tag", "Tag a snapshot, or remove a tag."),
         "adapter": _ADAPTER,
     },
     "Look": {

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from raie.edits.notes import annotations_of
 from raie.errors import UsageError
 from raie.newest import NEWEST, newest
 from raie.registry import AdapterVersion, Edit, Expiry, NotFound, Operation, Registry, Snapshot
@@ -45,6 +46,7 @@ class LogEntry:
         aliases: The names that point at it, sorted.
         operations: What the edit did to each region, without centres and metrics.
         undoes: The edits that it took back; undone_by: the edit that took it back, None where the head holds it.
+        tags: Its tags, sorted; note: its newest note, "" without one.
     """
 
     id: str
@@ -62,6 +64,8 @@ class LogEntry:
     operations: tuple[Operation, ...]
     undoes: tuple[int, ...] = ()
     undone_by: int | None = None
+    tags: tuple[str, ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -166,7 +170,16 @@ def log(workspace: Workspace, *, limit: int = NEWEST) -> Log:
         for entry in reads.walk(registry, model, limit + 1)
     ]
     open_edits = tuple(registry.edits(model, only_open=True))
-    return Log(model, None if head is None else head.id, open_edits, *newest(entries, limit))
+    shown, more = newest(entries, limit)
+    return Log(model, None if head is None else head.id, open_edits, _annotated(registry, model, shown), more)
+
+
+def _annotated(registry: Registry, model: str, entries: Sequence[LogEntry]) -> tuple[LogEntry, ...]:
+    """The entries with what people wrote on their snapshots."""
+    written = annotations_of(registry, model, [entry.id for entry in entries])
+    return tuple(
+        replace(entry, tags=written[entry.id].tag_names, note=written[entry.id].newest_note) for entry in entries
+    )
 
 
 def _entry(entry: reads.Entry) -> LogEntry:

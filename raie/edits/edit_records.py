@@ -5,6 +5,7 @@ Nothing here needs more than the database.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from raie.registry.edits.undone import undone_edits
 if TYPE_CHECKING:
     from raie.workspace import Workspace
 
-__all__ = ["EditRecord", "abort_edit", "edit_record", "edits"]
+__all__ = ["EditRecord", "abort_edit", "edit_record", "edit_reference", "edits"]
 
 
 @dataclass(frozen=True)
@@ -77,3 +78,8 @@ def abort_edit(workspace: Workspace, number: int, *, reason: str = "", force: bo
         EditStateError: It is committed.
     """
     return workspace.registry().abort(workspace.model, number, author=Author(actor(), reason), force=force)
+
+
+def edit_reference(ref: str) -> str:
+    """The reference, with the number of an edit for its snapshot: `3` is `edit:3`, and four digits may begin an id."""
+    return f"edit:{ref}" if re.fullmatch(r"[0-9]{1,3}", ref) else ref

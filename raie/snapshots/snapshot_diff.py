@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from raie.edits.edit_records import edit_reference
 from raie.errors import UsageError
 from raie.registry import AdapterVersion, Edit, Registry, Snapshot, lineage
 from raie.registry.edits.undone import LandedEdit, undoing_edits, undone_edits
@@ -202,11 +203,6 @@ def _pair(registry: Registry, model: str, older: str, newer: str | None) -> Sequ
     if after.parent is None:
         raise UsageError(f"{after.id[:12]} is the first snapshot, so there is none before it to compare with")
     return lineage.find(registry, model, after.parent), after
-
-
-def edit_reference(ref: str) -> str:
-    """The reference, with the number of an edit for its snapshot: `3` is `edit:3`, and four digits may begin an id."""
-    return f"edit:{ref}" if re.fullmatch(r"[0-9]{1,3}", ref) else ref
 
 
 def _edits_between(registry: Registry, before: Snapshot, after: Snapshot) -> tuple[EditBetween, ...]:

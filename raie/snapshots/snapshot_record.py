@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from raie.edits.edit_records import edit_reference
+from raie.edits.notes import Annotations, annotations_of
 from raie.registry import Edit, Snapshot, lineage
 from raie.registry.edits.undone import undoing_edits, undone_edits
-from raie.snapshots.snapshot_diff import RegionState, SnapshotDiff, diff, edit_reference, region_states
+from raie.snapshots.snapshot_diff import RegionState, SnapshotDiff, diff, region_states
 
 if TYPE_CHECKING:
     from raie.workspace import Workspace
@@ -29,6 +31,7 @@ class SnapshotRecord:
         undoes: The edits that its edit took back; undone_by: the edit that took it back, None where the head holds it.
         regions: Region -> its state, by region.
         changes: What differs from the parent; None for the first snapshot.
+        annotations: Its notes and tags.
     """
 
     snapshot: Snapshot
@@ -39,6 +42,7 @@ class SnapshotRecord:
     undone_by: int | None
     regions: Mapping[int, RegionState]
     changes: SnapshotDiff | None
+    annotations: Annotations
 
 
 def snapshot_record(workspace: Workspace, ref: str = "head") -> SnapshotRecord:
@@ -68,4 +72,5 @@ def snapshot_record(workspace: Workspace, ref: str = "head") -> SnapshotRecord:
         undone_by=undone.get(snapshot.edit),
         regions=region_states(registry, snapshot),
         changes=None if snapshot.parent is None else diff(workspace, snapshot.id),
+        annotations=annotations_of(registry, model, [snapshot.id])[snapshot.id],
     )

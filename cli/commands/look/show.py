@@ -7,8 +7,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from raie.cli.ui.differences import diff_json, digests_json, region_lines, state_json
-from raie.cli.ui.output import Output, accent, faint, json_option, one_line, short, table, when
-from raie.cli.ui.records import degrees, edit_json, expiry_lines, names, snapshot_json, undid_line, undone_line
+from raie.cli.ui.output import Output, accent, faint, json_option, one_line, short, table, times, when
+from raie.cli.ui.records import (
+    degrees,
+    edit_json,
+    expiry_lines,
+    names,
+    snapshot_json,
+    tags_line,
+    undid_line,
+    undone_line,
+)
 from raie.cli.ui.workspace_option import in_workspace
 from raie.workspace import Workspace
 
@@ -45,6 +54,10 @@ def _json(record: SnapshotRecord) -> dict[str, Any]:
         "aliases": list(record.aliases),
         "undoes": list(record.undoes),
         "undone_by": record.undone_by,
+        "tags": list(record.annotations.tag_names),
+        "notes": [
+            {"text": note.reason, "actor": note.actor, **times(at=note.at)} for note in record.annotations.notes
+        ],
         "regions": [{"region": region, **state_json(state)} for region, state in record.regions.items()],
         "changes": None if record.changes is None else diff_json(record.changes),
         **digests_json(record.snapshot),
@@ -71,6 +84,11 @@ def _facts(record: SnapshotRecord) -> list[str]:
         ("when", f"{when(snapshot.created_at)} UTC"),
         ("parent", "" if snapshot.parent is None else short(snapshot.parent)),
         ("data", "" if edit.data_digest is None else short(edit.data_digest)),
+        ("tags", tags_line(record.annotations.tag_names)),
+        *(
+            ("note", f"{one_line(note.reason)}  {faint(f'{one_line(note.actor)}, {when(note.at)}')}")
+            for note in record.annotations.notes
+        ),
     ]
     return [f"{faint(name.ljust(8))}  {text}" for name, text in facts if text]
 

@@ -233,5 +233,7 @@ def test_the_keys_of_the_log_are_a_promise(raie: Raie, workspace: Workspace) -> 
         "changes",
         "undoes",
         "undone_by",
+        "tags",
+        "note",
     ]
     assert list(value["snapshots"][0]["changes"][0]) == ["region", "action", "version", "windows", "centre_shift"]
