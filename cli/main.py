@@ -228,6 +228,17 @@ _SECTIONS: Mapping[str, Section] = {
     },
 }
 
+_OTHER_WORDS = {
+    "deploy": "promote",
+    "history": "log",
+    "info": "show",
+    "release": "promote",
+    "revert": "rollback",
+    "rollout": "promote",
+    "undo": "rollback",
+}
+"""Words of other tools, each with the command that does it here."""
+
 _EPILOG = """\
 \b
 Exit codes:
@@ -267,6 +278,7 @@ Completion: eval "$(_RAIE_COMPLETE=bash_source raie)" in ~/.bashrc
 @click.group(
     cls=LazyGroup,
     sections=_SECTIONS,
+    other_words=_OTHER_WORDS,
     epilog=_EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
