@@ -60,16 +60,16 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that is meant; one line that leads to it where a word is another tool's, or mistyped."""
-        word = args[0]
-        if not word.startswith("-") and self.get_command(ctx, word) is None and not ctx.resilient_parsing:
-            raise _Unknown(f"{ctx.command_path} has no command {word!r}{self._hint(ctx, word)}", ctx)
+        """The command that is meant; one line that leads to it where a typed is another tool's, or mistyped."""
+        typed = args[0]
+        if not typed.startswith("-") and self.get_command(ctx, typed) is None and not ctx.resilient_parsing:
+            raise _Unknown(f"{ctx.command_path} has no command {typed!r}{self._hint(ctx, typed)}", ctx)
         return super().resolve_command(ctx, args)
 
-    def _hint(self, ctx: click.Context, word: str) -> str:
-        if word in self.other_words:
-            return f"; use `raie {self.other_words[word]}`"
-        close = difflib.get_close_matches(word, self.list_commands(ctx), n=3, cutoff=0.6)
+    def _hint(self, ctx: click.Context, typed: str) -> str:
+        if typed in self.other_words:
+            return f"; use `raie {self.other_words[typed]}`"
+        close = difflib.get_close_matches(typed, self.list_commands(ctx), n=3, cutoff=0.6)
         return f"; did you mean {' or '.join(close)}?" if close else f"; `{ctx.command_path} --help` lists them"
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
