@@ -5,9 +5,10 @@ The help of a group is rendered from the table alone, so `raie --help` costs no 
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from collections.abc import Mapping
-from typing import Any
+from typing import IO, Any
 
 import click
 
@@ -17,12 +18,27 @@ Section = Mapping[str, tuple[str, str] | click.Group]
 """Command name -> ("module:attribute" below raie.cli.commands, one line of help), or a group that is itself lazy."""
 
 
+class _Unknown(click.UsageError):
+    """A word that is no command, said in one line."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the line alone: the usage above it says nothing of the word."""
+        click.echo(f"error: {self.format_message()}", file=file, err=file is None)
+
+
 class LazyGroup(click.Group):
     """Commands in titled sections; each is imported when it is asked for, never before."""
 
-    def __init__(self, *args: Any, sections: Mapping[str, Section], **options: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        sections: Mapping[str, Section],
+        other_words: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(*args, **options)
         self.sections = sections
+        self.other_words = other_words or {}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in the order of the table, which is the order in which a newcomer needs them."""
@@ -40,6 +56,21 @@ class LazyGroup(click.Group):
                 assert isinstance(command, click.Command), f"{entry[0]} is not a click command"
                 return command
         return None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is meant; one line that leads to it where a typed is another tool's, or mistyped."""
+        typed = args[0]
+        if not typed.startswith("-") and self.get_command(ctx, typed) is None and not ctx.resilient_parsing:
+            raise _Unknown(f"{ctx.command_path} has no command {typed!r}{self._hint(ctx, typed)}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def _hint(self, ctx: click.Context, typed: str) -> str:
+        if typed in self.other_words:
+            return f"; use `raie {self.other_words[typed]}`"
+        close = difflib.get_close_matches(typed, self.list_commands(ctx), n=3, cutoff=0.6)
+        return f"; did you mean {' or '.join(close)}?" if close else f"; `{ctx.command_path} --help` lists them"
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write each section from the table's own lines of help."""

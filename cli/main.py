@@ -48,7 +48,7 @@ _EDIT = _group(
         "resume": ("change.edit_apply:resume", "Finish an edit or a setup that was interrupted."),
         "list": ("change.edit_list:list_edits", "List the edits, newest first."),
         "show": ("change.edit_list:show", "Show one edit: who, why, and what it did to each region."),
-        "diff": ("change.edit_list:diff", "Compare two snapshots, or an edit with its base."),
+        "diff": ("look.diff:edit_diff", "Compare two snapshots, or an edit with its base, as `raie diff` does."),
         "abort": ("change.edit_list:abort", "Close a running or abandoned edit without a result."),
     },
 )
@@ -186,11 +186,15 @@ _SECTIONS: Mapping[str, Section] = {
         "edit": _EDIT,
         "promote": ("change.promote:promote", "Point an alias at a snapshot, or at one region's other version."),
         "rollback": ("change.promote:rollback", "Undo one edit, or go back to an older snapshot."),
+        "note": ("change.note:note", "Add a note to a snapshot."),
+        "tag": ("change.note:tag", "Tag a snapshot, or remove a tag."),
         "adapter": _ADAPTER,
     },
     "Look": {
         "status": ("look.status:status", "Show the state of the model: head, aliases, unfinished edits."),
         "log": ("look.log:log", "Show the history of snapshots as a tree."),
+        "show": ("look.show:show", "Show one snapshot: who made it and why, what it changed, its regions."),
+        "diff": ("look.diff:diff", "Compare two snapshots: edits, regions, and whose top 10 changed."),
         "lineage": ("look.lineage:lineage", "Show what a snapshot consists of, and where each part came from."),
         "regions": _REGIONS,
         "alias": _ALIAS,
@@ -223,6 +227,17 @@ _SECTIONS: Mapping[str, Section] = {
         "events": _EVENTS,
     },
 }
+
+_OTHER_WORDS = {
+    "deploy": "promote",
+    "history": "log",
+    "info": "show",
+    "release": "promote",
+    "revert": "rollback",
+    "rollout": "promote",
+    "undo": "rollback",
+}
+"""Words of other tools, each with the command that does it here."""
 
 _EPILOG = """\
 \b
@@ -263,6 +278,7 @@ Completion: eval "$(_RAIE_COMPLETE=bash_source raie)" in ~/.bashrc
 @click.group(
     cls=LazyGroup,
     sections=_SECTIONS,
+    other_words=_OTHER_WORDS,
     epilog=_EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )

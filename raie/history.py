@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from raie.edits.notes import annotations_of
 from raie.errors import UsageError
 from raie.newest import NEWEST, newest
 from raie.registry import AdapterVersion, Edit, Expiry, NotFound, Operation, Registry, Snapshot
 from raie.registry import lineage as reads
-from raie.registry.edits.undone import LandedEdit, undone_edits
+from raie.registry.edits.undone import undoing_edits, undone_edits
 
 if TYPE_CHECKING:
     from raie.workspace import Workspace
@@ -45,6 +46,7 @@ class LogEntry:
         aliases: The names that point at it, sorted.
         operations: What the edit did to each region, without centres and metrics.
         undoes: The edits that it took back; undone_by: the edit that took it back, None where the head holds it.
+        tags: Its tags, sorted; note: its newest note, "" without one.
     """
 
     id: str
@@ -62,6 +64,8 @@ class LogEntry:
     operations: tuple[Operation, ...]
     undoes: tuple[int, ...] = ()
     undone_by: int | None = None
+    tags: tuple[str, ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -159,25 +163,23 @@ def log(workspace: Workspace, *, limit: int = NEWEST) -> Log:
         return Log(model, None, (), (), False)
     head = registry.head(model)
     landed = [] if head is None else registry.history_of(model)
-    undone, undoing = undone_edits(landed), _undoing(landed)
+    undone, undoing = undone_edits(landed), undoing_edits(landed)
     # One more than is returned shows whether there is more. No entry keeps its content.
     entries = [
         replace(_entry(entry), undoes=undoing.get(entry.edit.number, ()), undone_by=undone.get(entry.edit.number))
         for entry in reads.walk(registry, model, limit + 1)
     ]
     open_edits = tuple(registry.edits(model, only_open=True))
-    return Log(model, None if head is None else head.id, open_edits, *newest(entries, limit))
+    shown, more = newest(entries, limit)
+    return Log(model, None if head is None else head.id, open_edits, _annotated(registry, model, shown), more)
 
 
-def _undoing(landed: Sequence[LandedEdit]) -> dict[int, tuple[int, ...]]:
-    """By rollback: the edits that it took back, those between it and the snapshot that it returned to among them."""
-    made = {edit.snapshot: position for position, edit in enumerate(landed)}
-    between = {
-        edit.number: tuple(later.number for later in landed[made[edit.returns_to] + 1 : position])
-        for position, edit in enumerate(landed)
-        if edit.returns_to in made
-    }
-    return {edit.number: edit.undoes for edit in landed if edit.undoes} | between
+def _annotated(registry: Registry, model: str, entries: Sequence[LogEntry]) -> tuple[LogEntry, ...]:
+    """The entries with what people wrote on their snapshots."""
+    written = annotations_of(registry, model, [entry.id for entry in entries])
+    return tuple(
+        replace(entry, tags=written[entry.id].tag_names, note=written[entry.id].newest_note) for entry in entries
+    )
 
 
 def _entry(entry: reads.Entry) -> LogEntry:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from raie.alias_target import AliasTarget, alias_targets
 from raie.configuration.database_url import without_password
+from raie.edits.notes import annotations_of
 from raie.engine.data.watermark import Watermark
 from raie.findings import Finding, alias_findings, blob_findings, edit_findings, mlflow_findings
 from raie.registry import Edit, Registry, Snapshot
@@ -38,6 +40,7 @@ class Status:
         open_edits: Edits that run or were abandoned, newest first.
         outbox: What MLflow has not got yet; None before the first snapshot.
         findings: What an operator should know, problems first.
+        tags: Snapshot -> its tags, of the head and of what aliases point at; without those that have none.
     """
 
     model: str
@@ -48,6 +51,7 @@ class Status:
     open_edits: tuple[Edit, ...]
     outbox: OutboxStatus | None = None
     findings: tuple[Finding, ...] = ()
+    tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def problems(self) -> bool:
@@ -87,7 +91,10 @@ def status(workspace: Workspace, *, ask_mlflow: bool = False) -> Status:
         *mlflow_findings(outbox),
     ]
     ordered = sorted(findings, key=lambda finding: not finding.is_problem)
-    return Status(model, database, store, state, targets, open_edits, outbox, tuple(ordered))
+    pointed = [target.alias.snapshot for target in targets] + ([] if head is None else [head.id])
+    written = annotations_of(registry, model, pointed)
+    tags = {snapshot: there.tag_names for snapshot, there in written.items() if there.tags}
+    return Status(model, database, store, state, targets, open_edits, outbox, tuple(ordered), tags)
 
 
 def _pointer_findings(registry: Registry, model: str, aliases: list[str]) -> list[Finding]:

@@ -19,7 +19,7 @@ from raie.newest import NEWEST
 if TYPE_CHECKING:
     from raie.alias_target import AliasTarget
     from raie.compare import ComparisonOptions
-    from raie.edits.edit_records import EditRecord, SnapshotDiff
+    from raie.edits.edit_records import EditRecord
     from raie.edits.edit_result import EditResult
     from raie.edits.workflow import PlannedEdit
     from raie.engine.comparison.results import ComparisonResult
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from raie.registry.transfer.moving import Exported, Imported
     from raie.snapshots.adapter_export import ExportedAdapter, ExportedBase
     from raie.snapshots.region_drift import Drift
+    from raie.snapshots.snapshot_diff import SnapshotDiff
+    from raie.snapshots.snapshot_record import SnapshotRecord
     from raie.snapshots.snapshot_view import SnapshotView
     from raie.status import Status
 
@@ -483,9 +485,15 @@ class Workspace:
 
     def diff(self, older: str, newer: str | None = None) -> SnapshotDiff:
         """What differs between two snapshots; one alone is compared with the snapshot that it came from."""
-        from raie.edits import edit_records
+        from raie.snapshots import snapshot_diff
 
-        return edit_records.diff(self, older, newer)
+        return snapshot_diff.diff(self, older, newer)
+
+    def show(self, ref: str = "head") -> SnapshotRecord:
+        """One snapshot: who made it and why, what it changed, its regions, and what points at it. Raises NotFound."""
+        from raie.snapshots import snapshot_record
+
+        return snapshot_record.snapshot_record(self, ref)
 
     def evaluate(
         self,

@@ -40,6 +40,7 @@ __all__ = [
     "RegionStep",
     "adapter_versions",
     "diff",
+    "edits",
     "find",
     "find_all",
     "history",
@@ -210,6 +211,21 @@ def operations(registry: Registry, model: str, number: int) -> list[Operation]:
     with reading(registry.engine) as connection:
         edit_by_number(connection, model, number)
         return _operations(connection, model, [number]).get(number, [])
+
+
+def edits(registry: Registry, model: str, numbers: Sequence[int]) -> dict[int, Edit]:
+    """Several edits.
+
+    Args:
+        registry: of the model.
+        model: its name.
+        numbers: of the edits.
+
+    Returns:
+        Number -> edit; a number that no edit has is left out.
+    """
+    with reading(registry.engine) as connection:
+        return _edits(connection, model, list(numbers))
 
 
 def newest_versions(registry: Registry, model: str, region: int, limit: int) -> list[AdapterVersion]:

@@ -10,6 +10,7 @@
     approve, withdraw           the approval, or what followed on it
     trust key, revoke key       the word on the key
     sign                        the signature
+    note, tag, untag            the annotation
     import edit                 the edit as it was closed elsewhere, and what it added; the model too where this made it
     import evaluation           the evaluation as it was recorded elsewhere
 
@@ -80,6 +81,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "approval_events": ("id", "model", "alias", "snapshot", "action", *_SAID),
     "key_events": ("id", "model", "key", "action", "name", *_SAID),
     "signatures": ("model", "snapshot", "key", "signature", *_SAID),
+    "snapshot_notes": ("id", "model", "snapshot", "action", "tag", *_SAID),
 }
 """The columns of each table that are in a digest. One that is null is left out, so a new one changes no old digest."""
 
@@ -98,6 +100,9 @@ ACTIONS: Mapping[str, tuple[str, ...]] = {
     AuditAction.TRUST_KEY: _LANDED,
     AuditAction.REVOKE_KEY: _LANDED,
     AuditAction.SIGN: _LANDED,
+    AuditAction.NOTE: _LANDED,
+    AuditAction.TAG: _LANDED,
+    AuditAction.UNTAG: _LANDED,
     # Who imports is not who did it, and does it later.
     AuditAction.IMPORT_EDIT: ("target",),
     AuditAction.IMPORT_EVALUATION: ("target",),

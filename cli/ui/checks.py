@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from raie.cli.errors import REFUSED
-from raie.cli.ui.output import Output, accent, short, table
+from raie.cli.ui.output import JsonOutput, Output, accent, say, short, table
 from raie.cli.ui.records import step
 
 if TYPE_CHECKING:
     from raie.registry.promotion.aliases import Rehearsal
 
-__all__ = ["show_checks"]
+__all__ = ["refusal_table", "show_checks"]
 
 
 def show_checks(rehearsal: Rehearsal, alias: str, output: Output) -> None:
@@ -28,6 +30,28 @@ def show_checks(rehearsal: Rehearsal, alias: str, output: Output) -> None:
     output.show(value, lambda: _lines(rehearsal, alias))
     if not rehearsal.accepted:
         raise click.exceptions.Exit(REFUSED)
+
+
+@contextmanager
+def refusal_table(rehearse: Callable[[], Rehearsal], alias: str, output: Output) -> Iterator[None]:
+    """Print every check on stderr, passed or not, where the block raises PromotionRefused, which goes on to the caller.
+
+    Args:
+        rehearse: Gives the checks.
+        alias: The alias that did not move.
+        output: Of the command; as JSON nothing is printed beside the error.
+    """
+    from raie.registry.errors import PromotionRefused, RegistryError
+
+    try:
+        yield
+    except PromotionRefused:
+        if not isinstance(output, JsonOutput):
+            # The reason of the refusal counts, whatever becomes of the table.
+            with suppress(RegistryError):
+                for line in _lines(rehearse(), alias):
+                    say(line, err=True)
+        raise
 
 
 def _lines(rehearsal: Rehearsal, alias: str) -> list[str]:

@@ -31,6 +31,7 @@ __all__ = [
     "snapshot_json",
     "state_word",
     "step",
+    "tags_line",
     "undid_line",
     "undone_line",
     "version_json",
@@ -113,6 +114,12 @@ def undid_line(undoes: Sequence[int]) -> str:
 def undone_line(undone_by: int | None) -> str:
     """That an edit does not count any more; empty where it does."""
     return "" if undone_by is None else accent(f"undone by edit {undone_by}", "magenta")
+
+
+def tags_line(tags: Iterable[str]) -> str:
+    """The tags of a snapshot; empty without one."""
+    shown = ", ".join(accent(one_line(tag), "blue") for tag in tags)
+    return f"{faint('#')} {shown}" if shown else ""
 
 
 def change_json(operation: Operation) -> dict[str, Any]:

@@ -25,11 +25,12 @@ from raie.registry.states import AuditAction
 __all__ = ["RIGHTS", "ROLES", "grant", "statements"]
 
 _PREFIX = re.compile(r"[a-z][a-z0-9_]{0,39}")
-_SERIAL = ("alias_moves", "approval_events", "evaluations", "key_events", "outbox_events")
+_SERIAL = ("alias_moves", "snapshot_notes", "approval_events", "evaluations", "key_events", "outbox_events")
 _AUDIT = {"audit_events": ("INSERT",), "audit_head": ("UPDATE (event, hash)",)}
 _MOVE = {
     "aliases": ("INSERT", "UPDATE (snapshot, moved_at)"),
     "alias_moves": ("INSERT",),
+    "snapshot_notes": ("INSERT",),
     "evaluations": ("INSERT",),
     "signatures": ("INSERT",),
 }

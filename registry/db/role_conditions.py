@@ -211,6 +211,17 @@ CONDITIONS = (
         "a row of approval_events comes with its audit event",
         "end",
     ),
+    Condition(
+        "snapshot_notes_told",
+        "snapshot_notes",
+        "INSERT",
+        "EXISTS (SELECT 1 FROM {s}.audit_events AS a WHERE a.{here} AND a.model = NEW.model AND a.action = NEW.action "
+        "AND a.actor = NEW.actor AND a.target = NEW.snapshot AND a.reason = NEW.reason) "
+        "AND EXISTS (SELECT 1 FROM {s}.snapshots AS n WHERE n.id = NEW.snapshot AND n.model = NEW.model) "
+        f"AND NEW.at {_TIME}",
+        "a note or a tag comes with its audit event",
+        "end",
+    ),
     *(
         Condition(
             f"{table}_number",
@@ -220,7 +231,7 @@ CONDITIONS = (
             f"the number of a row of {table} comes from its sequence",
             "before",
         )
-        for table in ("alias_moves", "approval_events", "evaluations", "outbox_events")
+        for table in ("alias_moves", "snapshot_notes", "approval_events", "evaluations", "outbox_events")
     ),
     Condition(
         "outbox_events_new",

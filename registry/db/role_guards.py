@@ -14,6 +14,9 @@ from raie.registry.db.role_conditions import CONDITIONS, HERE, Condition
 
 __all__ = ["create", "drop", "expected", "statements"]
 
+_LATER = ("snapshot_notes", "event_positions")
+"""Tables that came with a revision after the conditions."""
+
 
 def create(connection: Connection) -> None:
     """Creates the triggers, replacing them where they exist; nothing on SQLite."""
@@ -66,7 +69,7 @@ def _conditions(connection: Connection) -> list[Condition]:
     named = [
         _as_before_0007(c) if c.table == "edit_checkpoints" and c.table not in there else c for c in CONDITIONS
     ]
-    return [c for c in named if c.table != "event_positions" or c.table in there]
+    return [c for c in named if c.table not in _LATER or c.table in there]
 
 
 def _as_before_0007(condition: Condition) -> Condition:

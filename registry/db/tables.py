@@ -50,14 +50,16 @@ __all__ = [
     "policies",
     "signatures",
     "snapshot_blobs",
+    "snapshot_notes",
     "snapshots",
 ]
 
-SCHEMA_REVISION = "0008"
+SCHEMA_REVISION = "0009"
 """The Alembic revision these tables are at; a database of any other is refused."""
 
 APPEND_ONLY_TABLES = (
     "alias_moves",
+    "snapshot_notes",
     "approval_events",
     "approvals",
     "audit_events",
@@ -241,6 +243,25 @@ alias_moves = Table(
     Index("ix_alias_moves_alias", "model", "alias", "id"),
     sqlite_autoincrement=True,
 )
+
+snapshot_notes = Table(
+    "snapshot_notes",
+    metadata,
+    Column("id", _Serial, primary_key=True),
+    Column("model", _Name, ForeignKey("models.name"), nullable=False),
+    Column("snapshot", _Hash, ForeignKey("snapshots.id"), nullable=False),
+    Column("action", String(20), nullable=False),
+    Column("tag", _Name),
+    Column("actor", _Name, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", Double, nullable=False),
+    CheckConstraint("action IN ('note', 'tag', 'untag')", name="action"),
+    CheckConstraint("(action = 'note') = (tag IS NULL)", name="tag"),
+    Index("ix_snapshot_notes_snapshot", "model", "snapshot", "id"),
+    sqlite_autoincrement=True,
+)
+"""What people wrote on a snapshot: a note, whose text is the reason, or a tag that it got or lost. The newest row of
+a tag counts."""
 
 audit_events = Table(
     "audit_events",

@@ -15,6 +15,7 @@ __all__ = ["KEYS", "create", "create_function", "drop", "drop_function", "expect
 
 KEYS: Mapping[str, tuple[str, ...]] = {
     "alias_moves": ("id",),
+    "snapshot_notes": ("id",),
     "approval_events": ("id",),
     "approvals": ("model", "alias", "snapshot", "actor"),
     "audit_events": ("id",),

@@ -16,7 +16,7 @@ from raie.registry.db.queries import require_model, resolve_id
 from raie.registry.db.tables import edits, snapshots
 from raie.registry.states import EditKind
 
-__all__ = ["Distance", "LandedEdit", "distance", "landed_edits", "undone_edits"]
+__all__ = ["Distance", "LandedEdit", "distance", "landed_edits", "undoing_edits", "undone_edits"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,24 @@ def undone_edits(landed: Sequence[LandedEdit]) -> dict[int, int]:
             undone[number] = edit.number
         after[edit.snapshot] = count, dict(undone)
     return undone
+
+
+def undoing_edits(landed: Sequence[LandedEdit]) -> dict[int, tuple[int, ...]]:
+    """The rollbacks of a history, each with the edits that it took back.
+
+    Args:
+        landed: the history, oldest first.
+
+    Returns:
+        Number of the rollback -> numbers of the edits, those between it and the snapshot that it returned to among them.
+    """
+    made = {edit.snapshot: position for position, edit in enumerate(landed)}
+    between = {
+        edit.number: tuple(later.number for later in landed[made[edit.returns_to] + 1 : position])
+        for position, edit in enumerate(landed)
+        if edit.returns_to in made
+    }
+    return {edit.number: edit.undoes for edit in landed if edit.undoes} | between
 
 
 @dataclass(frozen=True)

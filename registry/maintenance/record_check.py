@@ -24,6 +24,7 @@ from raie.registry.canonical import canonical_json
 from raie.registry.db import tables
 from raie.registry.db.engine import chunked
 from raie.registry.db.tables import audit_events
+from raie.registry.edits.notes import annotation_subject
 from raie.registry.errors import InvalidValue
 from raie.registry.promotion.evaluations import evaluation_subject
 from raie.registry.promotion.policy_versions import policy_subject
@@ -343,6 +344,9 @@ def _single_rows(connection: Connection, chain: Chain) -> Iterator[_Recorded]:
     for row in _all(connection, tables.signatures, "model", "snapshot", "key"):
         name, logged = f"signature of {row['snapshot']}", {"target": row["snapshot"]}
         yield _single(name, AuditAction.SIGN, f"key:{row['key']}", "signatures", row, logged)
+    for row in _all(connection, tables.snapshot_notes, "id"):
+        name, logged = f"annotation {row['id']} of {row['snapshot']}", {"target": row["snapshot"]}
+        yield _single(name, row["action"], annotation_subject(row["tag"]), "snapshot_notes", row, logged)
 
 
 def _all(connection: Connection, table: Table, *order: str) -> Iterator[Mapping[str, Any]]:

@@ -51,7 +51,8 @@ def test_a_log_that_cannot_be_used_changes_nothing(
     before = trained.state(ready)
     if command == ["setup"]:
         monkeypatch.setenv("RAIE_MODEL", "another")
-    refused(raie(*command, "new.csv"), 3, [words])
+    strict = ["--fail-if-idle"] if command[0] == "edit" else []
+    refused(raie(*command, "new.csv", *strict), 3, [words])
     assert trained.state(ready) == before
     assert raie("verify").code == 0
     if command == ["setup"]:
@@ -111,7 +112,11 @@ REQUESTS = {
     "log and items": (["recommend", LOG, "--user", "u00001", "--items", "t0-core-00"], 2, "or --items"),
     "unknown snapshot": (["recommend", "--items", "t0-core-00", "--ref", "staging"], 1, "'staging'"),
     "time that is none": (["edit", "plan", LOG, "--until", "yesterday"], 3, "'yesterday'"),
-    "time before the watermark": (["edit", "apply", LOG, "--until", "2024-02-01"], 3, "after the watermark"),
+    "time before the watermark": (
+        ["edit", "apply", LOG, "--fail-if-idle", "--until", "2024-02-01"],
+        3,
+        "after the watermark",
+    ),
     "nothing to measure": (["evaluate", LOG, "--until", SETUP], 3, "after the snapshot's watermark"),
     "strategies of a setup": (["evaluate", LOG, "--strategies"], 2, "--ref"),
     "second setup": (["setup", LOG], 4, "found head"),

@@ -139,7 +139,15 @@ def test_an_edit_does_what_its_plan_said(raie: Raie, ready: Path) -> None:
 
 
 def test_a_second_edit_takes_only_what_is_new(raie: Raie, edited: Path) -> None:
-    assert raie("edit", "plan", LOG, *UNTIL).code == 3
+    before = trained.state(edited)
+    for command in (("edit", "plan"), ("edit", "apply")):
+        idle = raie(*command, LOG, *UNTIL)
+        assert (idle.code, idle.out) == (0, "nothing new to edit\n")
+        assert idle.err.splitlines()[-1].startswith("note: expected")
+        refused(raie(*command, LOG, *UNTIL, "--fail-if-idle"), 3, ["after the watermark"])
+    assert raie("edit", "apply", LOG, *UNTIL, "--json").json == {"snapshot": None, "drifted": None}
+    assert raie("edit", "plan", LOG, *UNTIL, "--json").json == {"idle": True, "drifted": None}
+    assert trained.state(edited) == before
     shown = raie("edit", "plan", LOG, "--until", SECOND, "--json").json
     whole = raie("edit", "plan", LOG, "--json").json
     assert 0 < shown["windows"] < whole["windows"]
@@ -154,6 +162,7 @@ def test_an_edit_that_no_region_has_windows_for_uses_no_row_up(raie: Raie, ready
     applied = raie("edit", "apply", LOG, *soon)
     assert (applied.code, applied.out) == (0, f"{why}, and nothing was changed\n")
     assert raie("edit", "apply", LOG, *soon, "--json").json == {"snapshot": None, "drifted": None}
+    assert raie("edit", "apply", LOG, *soon, "--fail-if-idle").code == 3
     assert trained.state(ready) == before
     later = raie("edit", "plan", LOG, *UNTIL, "--json").json
     assert (later["after"], later["idle"]) == (SETUP, False), "their rows are still to come"
@@ -191,7 +200,9 @@ def test_options_that_the_set_up_fixed_are_told_where_raie_toml_has_others(raie:
 def test_where_nothing_is_new_the_reason_is_told_with_dates(
     raie: Raie, ready: Path, until: str, words: list[str]
 ) -> None:
-    refused(raie("edit", "plan", LOG, "--until", until), 3, [f"after the watermark {SETUP}", *words])
+    refused(
+        raie("edit", "plan", LOG, "--until", until, "--fail-if-idle"), 3, [f"after the watermark {SETUP}", *words]
+    )
 
 
 def test_another_seed_is_another_plan_and_the_same_seed_the_same(raie: Raie, ready: Path) -> None:

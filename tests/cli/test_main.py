@@ -124,6 +124,30 @@ def test_wrong_usage_ends_with_2(raie: Raie, arguments: list[str]) -> None:
     assert raie(*arguments).code == 2
 
 
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("undo", "use `raie rollback`"),
+        ("revert", "use `raie rollback`"),
+        ("deploy", "use `raie promote`"),
+        ("rollout", "use `raie promote`"),
+        ("history", "use `raie log`"),
+        ("info", "use `raie show`"),
+        ("promot", "did you mean promote?"),
+        ("zzzz", "`raie --help` lists them"),
+    ],
+)
+def test_a_word_that_is_no_command_leads_to_the_one_that_is(raie: Raie, word: str, hint: str) -> None:
+    ran = raie(word, "--to", "x")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == f"error: raie has no command {word!r}; {hint}\n"
+
+
+def test_a_mistyped_word_of_a_group_leads_to_its_command(raie: Raie) -> None:
+    ran = raie("edit", "aply", "log.csv")
+    assert (ran.code, ran.err) == (2, "error: raie edit has no command 'aply'; did you mean apply?\n")
+
+
 def test_without_a_workspace_a_command_says_how_to_make_one(raie: Raie) -> None:
     ran = raie("log")
     assert ran.code == 1

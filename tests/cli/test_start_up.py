@@ -32,7 +32,15 @@ HEAVY = {
     "rich.console",  # bars, and tables that a terminal is too narrow for
     "sqlalchemy.dialects.postgresql",  # of a workspace whose database is SQLite
 }
-RENDERED = (["edit", "list"], ["edit", "show", "3"], ["regions", "list"], ["alias", "list"], ["keys", "list"])
+RENDERED = (
+    ["edit", "list"],
+    ["edit", "show", "3"],
+    ["show"],
+    ["diff", "production", "head"],
+    ["regions", "list"],
+    ["alias", "list"],
+    ["keys", "list"],
+)
 """Commands that print a table, and measure its cells with rich; keys list has no key."""
 REPORT = """
 import json, sys, time
@@ -49,6 +57,8 @@ COMMANDS = [
     ["log", "--json"],
     ["edit", "list"],
     ["edit", "show", "3"],
+    ["show"],
+    ["diff", "production", "head"],
     ["lineage"],
     ["regions", "list"],
     ["alias", "list"],

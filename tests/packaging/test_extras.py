@@ -42,6 +42,8 @@ regions list
 regions show 1
 edit list
 edit show 3
+show edit:3
+diff edit:3
 edit diff edit:3
 edit abort 7 --reason stop --force --yes
 promote head --reason "looks well"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from raie.cli.errors import BAD_INPUT
 from raie.cli.ui.log_options import accept_new_ids_option, later_log_options, log_argument, say_notes, until_option
 from raie.cli.ui.output import Output, accent, faint, iso, json_option, say, short, table
 from raie.cli.ui.progress import progress_bars
@@ -42,6 +44,9 @@ _drifted_option = click.option(
     is_flag=True,
     help="Edit only regions that have drifted, as `raie drift` shows.",
 )
+_idle_option = click.option(
+    "--fail-if-idle", is_flag=True, help="End with exit code 3 if the log holds nothing new to edit."
+)
 _force_option = click.option(
     "--force", is_flag=True, help="Take the lease from a process that may still work on the edit."
 )
@@ -53,6 +58,7 @@ _force_option = click.option(
 @_drifted_option
 @_seed_option
 @_workers_option
+@_idle_option
 @accept_new_ids_option
 @later_log_options
 @json_option
@@ -63,13 +69,15 @@ def plan(
     until: str | None,
     seed: int | None,
     workers: int,
+    fail_if_idle: bool,
     output: Output,
     **options: Any,
 ) -> None:
     """Show what an edit would do, region by region, and change nothing.
 
     Only rows of LOG after the head's watermark are used, so the same growing log can be given every time. A log whose ids
-    look like known ids in another spelling is refused. LOG is read as at setup, unless an option says otherwise.
+    look like known ids in another spelling is refused. LOG is read as at setup, unless an option says otherwise. A log
+    without a new window is noted, and is no error unless --fail-if-idle is given.
 
     \b
     Examples:
@@ -77,7 +85,22 @@ def plan(
       raie edit plan today.csv --only-drifted --json
       raie edit plan today.csv --duplicates drop
     """
-    _show_plan(workspace, log, until, seed, workers, output, options)
+    with _nothing_new({"idle": True}, output, fail=fail_if_idle):
+        _show_plan(workspace, log, until, seed, workers, output, options)
+
+
+@contextmanager
+def _nothing_new(value: Mapping[str, Any], output: Output, *, fail: bool) -> Iterator[None]:
+    """Note that the log holds no new window, where that is not to be a failure; value: what is shown as JSON then."""
+    from raie.engine.errors import NothingToEdit
+
+    try:
+        yield
+    except NothingToEdit as error:
+        if fail:
+            raise
+        say_notes([str(error)])
+        output.show({**value, "drifted": None}, lambda: ["nothing new to edit"])
 
 
 def _show_plan(
@@ -212,6 +235,7 @@ def _duration(seconds: float) -> str:
 @click.option("--reason", metavar="TEXT", default="", help="Why. Recorded in the history.")
 @_seed_option
 @_workers_option
+@_idle_option
 @accept_new_ids_option
 @later_log_options
 @json_option
@@ -224,6 +248,7 @@ def apply(
     reason: str,
     seed: int | None,
     workers: int,
+    fail_if_idle: bool,
     output: Output,
     **options: Any,
 ) -> None:
@@ -232,7 +257,8 @@ def apply(
     Untouched regions keep their bytes. If interrupted, the edit continues with `raie edit resume`. If no region has
     gate.min_windows new windows, nothing is committed and the rows stay for a later edit. Otherwise the windows of
     untouched regions are left out for good. With --only-drifted nothing is committed if no region has drifted. A log
-    whose ids look like known ids in another spelling is refused, unless --accept-new-ids is given.
+    whose ids look like known ids in another spelling is refused, unless --accept-new-ids is given. A log without a new
+    window is noted. --fail-if-idle ends with code 3 where nothing is committed.
 
     \b
     Examples:
@@ -240,9 +266,25 @@ def apply(
       raie edit apply today.csv --dry-run
       raie edit apply today.csv --only-drifted --reason "nightly"
     """
-    if dry_run:
-        _show_plan(workspace, log, until, seed, workers, output, options)
-        return
+    with _nothing_new({"idle": True} if dry_run else {"snapshot": None}, output, fail=fail_if_idle):
+        if dry_run:
+            _show_plan(workspace, log, until, seed, workers, output, options)
+        else:
+            _apply(workspace, log, until, reason, seed, workers, output, options, fail_if_idle=fail_if_idle)
+
+
+def _apply(
+    workspace: Workspace,
+    log: str,
+    until: str | None,
+    reason: str,
+    seed: int | None,
+    workers: int,
+    output: Output,
+    options: Mapping[str, Any],
+    *,
+    fail_if_idle: bool,
+) -> None:
     planned = _planned(workspace, log, until, seed, options)
     with progress_bars() as progress:
         result = workspace.apply(planned, reason=reason, workers=workers, progress=progress)
@@ -250,6 +292,8 @@ def apply(
         drifted = None if planned.drift is None else list(planned.drift.drifted)
         nothing = f"{_nothing_to_edit(drifted)}, and nothing was changed"
         output.show({"snapshot": None, "drifted": drifted}, lambda: [nothing])
+        if fail_if_idle:
+            raise click.exceptions.Exit(BAD_INPUT)
         return
     _show_result(result, output)
 

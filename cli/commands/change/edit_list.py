@@ -1,9 +1,8 @@
-"""`raie edit list`, `show`, `diff` and `abort`: what was changed, by whom, and which edits are open."""
+"""`raie edit list`, `show` and `abort`: what was changed, by whom, and which edits are open."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,8 +14,6 @@ from raie.cli.ui.records import (
     degrees,
     edit_json,
     edit_number,
-    expiry_json,
-    expiry_lines,
     operation_json,
     state_word,
     step,
@@ -29,10 +26,10 @@ from raie.registry.states import EditState
 from raie.workspace import Workspace
 
 if TYPE_CHECKING:
-    from raie.edits.edit_records import EditRecord, SnapshotDiff
+    from raie.edits.edit_records import EditRecord
     from raie.registry import Edit, Operation
 
-__all__ = ["abort", "diff", "list_edits", "show"]
+__all__ = ["abort", "list_edits", "show"]
 
 
 @click.command("list")
@@ -199,76 +196,6 @@ def _operations(operations: Sequence[Operation]) -> list[str]:
         for operation in operations
     ]
     return ["", *table(headers, rows, right=[0, 3, 4, 5, 6, 7])]
-
-
-@click.command()
-@click.argument("older")
-@click.argument("newer", required=False)
-@json_option
-@in_workspace
-def diff(workspace: Workspace, older: str, newer: str | None, output: Output) -> None:
-    """Compare two snapshots, or an edit with its base.
-
-    One argument compares an edit (3 or edit:3) with its base, or a snapshot with its parent. Two arguments are
-    snapshots: head, an alias, edit:N, or the first characters of an id.
-
-    \b
-    Examples:
-      raie edit diff 3
-      raie edit diff production head
-    """
-    result = workspace.diff(older, newer)
-    before, after = result.older, result.newer
-    value = {
-        "older": before.id,
-        "newer": after.id,
-        "expired": {
-            snapshot.id: expiry_json(snapshot.expired)
-            for snapshot in (before, after)
-            if snapshot.expired is not None
-        },
-        "same_content": result.same_content,
-        "regions": [asdict(region) | {"roles": list(region.roles)} for region in result.regions],
-        "unchanged_regions": list(result.unchanged),
-        "shared": [_part_json(part, result) for part in result.shared],
-        "backbone": list(result.backbone),
-        "space": result.space,
-    }
-    output.show(value, lambda: [*expiry_lines(before, after), *_diff_lines(result)])
-
-
-def _part_json(part: str, diff: SnapshotDiff) -> dict[str, Any]:
-    older, newer = (snapshot.content.shared.get(part, ()) for snapshot in (diff.older, diff.newer))
-    return {"part": part, "older": list(older), "newer": list(newer)}
-
-
-def _diff_lines(diff: SnapshotDiff) -> list[str]:
-    lines = [step(diff.older.id, diff.newer.id)]
-    if diff.same_content:
-        return [*lines, "the same content"]
-    lines += [
-        f"{name} differs" for name, differs in (("space", diff.space), ("backbone", diff.backbone)) if differs
-    ]
-    rows = [
-        [
-            region.region,
-            region.difference,
-            f"{_version(region.older_version)} → {_version(region.newer_version)}",
-            ", ".join(region.roles),
-        ]
-        for region in diff.regions
-    ]
-    if rows:
-        lines += ["", *table(["region", "", "version", "blobs that differ"], rows, right=[0])]
-    for part in diff.shared:
-        older, newer = (len(snapshot.content.shared.get(part, ())) for snapshot in (diff.older, diff.newer))
-        lines.append(f"{part}  {older} → {newer} blobs")
-    untouched = ", ".join(map(str, diff.unchanged)) or "none"
-    return [*lines, "", f"{faint('untouched regions')}  {untouched}"]
-
-
-def _version(number: int | None) -> str:
-    return "-" if number is None else f"v{number}"
 
 
 @click.command()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from raie.cli.ui.checks import show_checks
+from raie.cli.ui.checks import refusal_table, show_checks
 from raie.cli.ui.confirm import ask, yes_option
 from raie.cli.ui.limits import limit_option, older_follow
 from raie.cli.ui.output import Output, accent, json_option, one_line, short, table, times, when
@@ -65,7 +65,7 @@ def promote(
 
     REF is head, an alias, edit:N, or the first characters of a snapshot's id. --region and --version cherry-pick one
     region version: a new snapshot has the content that the alias points at, with that region replaced. The head stays
-    where it is. A protected alias refuses (exit code 1) a snapshot that fails its policy, and names each failed check. A
+    where it is. A protected alias refuses (exit code 1) a snapshot that fails its policy, and shows every check. A
     snapshot with a missing blob is refused too (exit code 5). No blob is read: `raie verify` does that.
 
     \b
@@ -80,11 +80,17 @@ def promote(
     if ref is not None and region is None and version is None:
         if dry_run:
             return show_checks(promotion.check(workspace, ref, alias=alias, expected=expect), alias, output)
-        done = promotion.promote(workspace, ref, alias=alias, expected=expect, reason=reason, override=override)
+        with refusal_table(lambda: promotion.check(workspace, ref, alias=alias), alias, output):
+            done = promotion.promote(
+                workspace, ref, alias=alias, expected=expect, reason=reason, override=override
+            )
     elif ref is None and region is not None and version is not None and expect is None:
         if dry_run:
             return show_checks(promotion.check_region(workspace, region, version, alias=alias), alias, output)
-        done = promotion.promote_region(workspace, region, version, alias=alias, reason=reason, override=override)
+        with refusal_table(lambda: promotion.check_region(workspace, region, version, alias=alias), alias, output):
+            done = promotion.promote_region(
+                workspace, region, version, alias=alias, reason=reason, override=override
+            )
     else:
         raise click.UsageError(
             "give either a snapshot (and --expect, if you like), or both --region and --version"

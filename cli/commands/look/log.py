@@ -9,7 +9,16 @@ import click
 
 from raie.cli.ui.limits import limit_option, older_follow
 from raie.cli.ui.output import Output, accent, faint, json_option, one_line, short, times, when
-from raie.cli.ui.records import change_json, changes_line, expiry_json, names, state_word, undid_line, undone_line
+from raie.cli.ui.records import (
+    change_json,
+    changes_line,
+    expiry_json,
+    names,
+    state_word,
+    tags_line,
+    undid_line,
+    undone_line,
+)
 from raie.cli.ui.tree import Row, graph
 from raie.cli.ui.workspace_option import in_workspace
 from raie.registry.states import EditState
@@ -83,6 +92,8 @@ def _entry_json(entry: LogEntry) -> dict[str, Any]:
         "changes": [change_json(operation) for operation in entry.operations],
         "undoes": list(entry.undoes),
         "undone_by": entry.undone_by,
+        "tags": list(entry.tags),
+        "note": entry.note or None,
     }
 
 
@@ -103,6 +114,10 @@ def _tree(entries: Sequence[LogEntry], head: str | None) -> list[str]:
     return [line for pair in lines for line in pair]
 
 
+def _note(entry: LogEntry) -> str:
+    return f"note: {one_line(entry.note)}" if entry.note else ""
+
+
 def _entry_texts(entry: LogEntry) -> tuple[str, ...]:
     return short(entry.id), f"edit {entry.edit}", entry.kind, when(entry.created_at), one_line(entry.actor)
 
@@ -113,10 +128,10 @@ def _entry_lines(entry: LogEntry, texts: Sequence[str], row: Row, lanes: int, wi
     indent = " " * (len(columns[0]) + 2)
     columns[0] = accent(columns[0])
     pointed = names(entry.aliases, is_head=entry.is_head) if entry.expired is None else faint("expired")
-    parts = (changes_line(entry.operations), undid_line(entry.undoes), one_line(entry.reason))
+    parts = (changes_line(entry.operations), undid_line(entry.undoes), one_line(entry.reason), _note(entry))
     what = faint(" · ".join(filter(None, parts)))
     lines = [row.joins] if row.joins else []
-    state = filter(None, (pointed, undone_line(entry.undone_by)))
+    state = filter(None, (pointed, undone_line(entry.undone_by), tags_line(entry.tags)))
     lines.append(f"{row.node.ljust(lanes)}  {'  '.join([*columns, *state])}".rstrip())
     lines.append(f"{row.below.ljust(lanes)}  {indent}{what}".rstrip())
     return lines

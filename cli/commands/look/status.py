@@ -10,7 +10,7 @@ import click
 
 from raie.cli.errors import ATTENTION
 from raie.cli.ui.output import Output, accent, faint, iso, json_option, one_line, short, times, when
-from raie.cli.ui.records import edit_json, finding_line, state_word
+from raie.cli.ui.records import edit_json, finding_line, state_word, tags_line
 from raie.cli.ui.workspace_option import in_workspace
 from raie.registry.states import EditState
 from raie.workspace import Workspace
@@ -54,12 +54,18 @@ def _json(state: Status) -> dict[str, Any]:
         "model": state.model,
         "database": state.database,
         "store": state.store,
-        "head": None if state.head is None else _head_json(state.head),
+        "head": None
+        if state.head is None
+        else _head_json(state.head) | {"tags": _tags(state, state.head.snapshot.id)},
         "aliases": [_alias_json(state, target) for target in state.aliases],
         "open_edits": [edit_json(edit) for edit in state.open_edits],
         "outbox": None if state.outbox is None else _outbox_json(state.outbox),
         "findings": [asdict(finding) for finding in state.findings],
     }
+
+
+def _tags(state: Status, snapshot: str) -> list[str]:
+    return list(state.tags.get(snapshot, ()))
 
 
 def _outbox_json(outbox: OutboxStatus) -> dict[str, Any]:
@@ -86,6 +92,7 @@ def _alias_json(state: Status, target: AliasTarget) -> dict[str, Any]:
         "snapshot": target.alias.snapshot,
         "edit": target.edit,
         "is_head": state.is_head(target),
+        "tags": _tags(state, target.alias.snapshot),
         **times(moved_at=target.alias.moved_at),
     }
 
@@ -96,6 +103,7 @@ def _lines(state: Status) -> list[str]:
         rows.append(("head", "none; `raie setup LOG` makes the first one"))
     else:
         rows += _head_rows(state.head)
+        rows += [("tags", tags_line(tags)) for tags in [_tags(state, state.head.snapshot.id)] if tags]
     rows += [("alias", _alias_line(state, target)) for target in state.aliases]
     rows += [("open", _open_line(edit)) for edit in state.open_edits]
     rows += _outbox_rows(state.outbox)
@@ -128,7 +136,10 @@ def _age(since: float) -> str:
 def _alias_line(state: Status, target: AliasTarget) -> str:
     where = "the head" if state.is_head(target) else f"edit {target.edit}"
     since = faint(f"since {when(target.alias.moved_at)}")
-    return f"{accent(one_line(target.alias.name))} → {short(target.alias.snapshot)}  {where} {since}"
+    tags = tags_line(_tags(state, target.alias.snapshot))
+    return (
+        f"{accent(one_line(target.alias.name))} → {short(target.alias.snapshot)}  {where} {since}  {tags}".rstrip()
+    )
 
 
 def _open_line(edit: Edit) -> str:

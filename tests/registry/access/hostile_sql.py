@@ -131,6 +131,10 @@ _COMMITTER = {
         "INSERT INTO evaluations (model, snapshot, content, against, against_content, report, actor, reason, at) "
         "SELECT model, snapshot, snapshot, snapshot, snapshot, '{}', 'ada', '', 1 FROM heads"
     ],
+    "a tag that nothing records": [
+        "INSERT INTO snapshot_notes (model, snapshot, action, tag, actor, reason, at) "
+        "SELECT model, snapshot, 'tag', 'reviewed', 'grace', '', 1 FROM heads"
+    ],
     "the sequence is set to its end": ["SELECT setval('outbox_events_id_seq', 9000000000000000000)"],
 }
 _EDITOR = {

@@ -16,6 +16,7 @@ from raie.registry import AccessDenied, Author, InvalidValue, Registry, trust
 from raie.registry.access.postgres_roles import RIGHTS, grant, statements
 from raie.registry.db.engine import reading, write
 from raie.registry.db.tables import APPEND_ONLY_TABLES, metadata
+from raie.registry.edits import notes
 from raie.registry.events.delivery import Consumer, deliver
 from raie.registry.events.event_types import EventType
 from raie.registry.maintenance.expiry import Rule, expire
@@ -111,6 +112,17 @@ def test_an_editor_edits_rolls_back_and_moves_what_nobody_protects(team: Team) -
     (sent,) = deliver(editor.registry.engine, [Consumer("ledger", frozenset(EventType), Ledger(seen=seen))])
     assert sent.delivered == len(seen) > 5
     assert verify(editor.registry).ok
+
+
+def test_editors_and_promoters_write_notes_and_tags_in_their_own_name(team: Team) -> None:
+    for role in ("editor", "promoter"):
+        write(team.roles[role].engine, lambda c: notes.note(c, MODEL, "head", Author("bob", "clicks fell")))
+        write(team.roles[role].engine, lambda c: notes.tag(c, MODEL, "edit:1", "first", Author("bob")))
+        write(team.roles[role].engine, lambda c: notes.untag(c, MODEL, "edit:1", "first", Author("bob")))
+    for role in ("reader", "collector"):
+        with pytest.raises(AccessDenied):
+            write(team.roles[role].engine, lambda c: notes.note(c, MODEL, "head", Author("eve", "mine")))
+    assert verify(team.owner.registry).ok
 
 
 def test_an_editor_brings_back_what_had_expired(team: Team) -> None:

@@ -22,6 +22,7 @@ from raie.registry import Author, Registry, audit, trust
 from raie.registry.db import guards, triggers
 from raie.registry.db.engine import reading
 from raie.registry.db.tables import metadata
+from raie.registry.edits import notes
 from raie.registry.maintenance import fsck, record_check, trust_rows
 from raie.registry.maintenance.expiry import Rule, expire
 from raie.registry.maintenance.upgrade_event import append_upgrade
@@ -86,6 +87,12 @@ ACTS = (
             "INSERT INTO approvals (model, alias, snapshot, actor, reason, at) "
             "SELECT model, alias, snapshot, 'eve', reason, at FROM approvals",
         ),
+    ),
+    Act("a note rewritten", "annotation 1 of", ("UPDATE snapshot_notes SET reason = 'clicks rose' WHERE id = 1",)),
+    Act(
+        "the removal of a tag deleted",
+        "(untag, tag:frozen",
+        ("DELETE FROM snapshot_notes WHERE action = 'untag'",),
     ),
     Act("a signature deleted", "(sign, key:", ("DELETE FROM signatures",)),
     Act(
@@ -216,6 +223,10 @@ def lived(registry: Registry) -> None:
     trust.withdraw(registry, MODEL, "head", "production", author=Author("bob", "looked again"))
     world.begin()
     expire(registry, MODEL, Rule(2), author=Author("ada", "space"))
+    with registry.engine.begin() as connection:
+        notes.note(connection, MODEL, "head", Author("bob", "clicks fell"))
+        notes.tag(connection, MODEL, "head", "frozen", Author("bob", "sale"))
+        notes.untag(connection, MODEL, "head", "frozen", Author("bob"))
     assert first.id != world.head.id
 
 

@@ -179,7 +179,8 @@ READING = [
     ["lineage"],
     ["edit", "list"],
     ["edit", "show", "3"],
-    ["edit", "diff", "3"],
+    ["show"],
+    ["diff", "3"],
     ["regions", "list"],
     ["regions", "show", "0"],
     ["alias", "list"],
@@ -232,5 +233,7 @@ def test_the_keys_of_the_log_are_a_promise(raie: Raie, workspace: Workspace) -> 
         "changes",
         "undoes",
         "undone_by",
+        "tags",
+        "note",
     ]
     assert list(value["snapshots"][0]["changes"][0]) == ["region", "action", "version", "windows", "centre_shift"]
