@@ -233,9 +233,9 @@ class Router:
         for piece in _slices(len(windows), TOP_ROWS):  # the scores of a million windows do not fit in memory
             part = order[piece]
             scores = self.scores(windows.take(part), regions[part], exclude_seen=exclude_seen)
-            for place, number in enumerate(part.tolist() if allowed else ()):
+            for row, number in enumerate(part.tolist() if allowed else ()):
                 if number in allowed:
-                    scores[place] = _only(scores[place], allowed[number])
+                    scores[row] = _only(scores[row], allowed[number])
             best, items = highest(scores, k)
             rows[part] = torch.where(best.isneginf(), 0, items).numpy()
             values[part] = best.numpy()
