@@ -125,7 +125,7 @@ def test_wrong_usage_ends_with_2(raie: Raie, arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "hint"),
+    ("typed", "hint"),
     [
         ("undo", "use `raie rollback`"),
         ("revert", "use `raie rollback`"),
@@ -137,10 +137,10 @@ def test_wrong_usage_ends_with_2(raie: Raie, arguments: list[str]) -> None:
         ("zzzz", "`raie --help` lists them"),
     ],
 )
-def test_a_word_that_is_no_command_leads_to_the_one_that_is(raie: Raie, word: str, hint: str) -> None:
-    ran = raie(word, "--to", "x")
+def test_a_word_that_is_no_command_leads_to_the_one_that_is(raie: Raie, typed: str, hint: str) -> None:
+    ran = raie(typed, "--to", "x")
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err == f"error: raie has no command {word!r}; {hint}\n"
+    assert ran.err == f"error: raie has no command {typed!r}; {hint}\n"
 
 
 def test_a_mistyped_word_of_a_group_leads_to_its_command(raie: Raie) -> None:
