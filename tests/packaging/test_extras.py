@@ -46,6 +46,8 @@ show edit:3
 diff edit:3
 edit diff edit:3
 edit abort 7 --reason stop --force --yes
+note head "looks well"
+tag head reviewed
 promote head --reason "looks well"
 promote --region 0 --version 1 --to staging
 rollback 5 --reason "bad data"
