@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from raie.lines import numbers_line
 from raie.registry import BlobMissing, Edit, Registry
-from raie.registry.edits.undone import Distance, LandedEdit, distance
+from raie.registry.edits.undone import Distance, distance
 from raie.registry.outbox_records import OutboxStatus
 from raie.registry.preflight import require_snapshot
 from raie.registry.states import EditState
@@ -45,15 +45,23 @@ class Finding:
         return self.severity == Severity.PROBLEM
 
 
-def alias_findings(alias: str, of_head: Sequence[LandedEdit], of_alias: Sequence[LandedEdit]) -> list[Finding]:
-    """What an alias serves that the head does not hold any more, and what it does not serve yet.
+def alias_findings(registry: Registry, model: str) -> list[Finding]:
+    """What aliases serve that the head does not hold any more, and what they do not serve yet.
 
     Args:
-        alias: Its name.
-        of_head: The edits of the head's history, oldest first.
-        of_alias: Those of the snapshot that the alias points at.
+        registry: Of the model.
+        model: Its name; it has a head.
     """
-    apart = distance(of_head, of_alias)
+    aliases = [alias.name for alias in registry.aliases(model)]
+    of_head, *of_aliases = registry.histories(model, "head", *aliases)
+    return [
+        finding
+        for alias, of_alias in zip(aliases, of_aliases, strict=True)
+        for finding in _of_alias(alias, distance(of_head, of_alias))
+    ]
+
+
+def _of_alias(alias: str, apart: Distance) -> list[Finding]:
     promotes = f"raie promote head --to {shlex.quote(alias)}"
     findings = [
         Finding(

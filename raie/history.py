@@ -162,7 +162,7 @@ def log(workspace: Workspace, *, limit: int = NEWEST) -> Log:
     if not registry.models():
         return Log(model, None, (), (), False)
     head = registry.head(model)
-    landed = [] if head is None else registry.history_of(model)
+    (landed,) = registry.histories(model, "head")
     undone, undoing = undone_edits(landed), undoing_edits(landed)
     # One more than is returned shows whether there is more. No entry keeps its content.
     entries = [

@@ -316,13 +316,7 @@ def rollback_to(workspace: Workspace, ref: str, *, reason: str = "") -> Rollback
 
 def _rolled_back(registry: Registry, before: Snapshot | None, snapshot: Snapshot) -> Rollback:
     operations = lineage.operations(registry, snapshot.model, snapshot.edit)
-    of_head = registry.history_of(snapshot.model)
-    findings = [
-        finding
-        for alias in registry.aliases(snapshot.model)
-        for finding in alias_findings(alias.name, of_head, registry.history_of(snapshot.model, alias.name))
-        if finding.is_problem
-    ]
+    findings = [finding for finding in alias_findings(registry, snapshot.model) if finding.is_problem]
     return Rollback(snapshot, None if before is None else before.id, tuple(operations), tuple(findings))
 
 

@@ -85,8 +85,10 @@ def status(workspace: Workspace, *, ask_mlflow: bool = False) -> Status:
     state = None if head is None else _head(registry, head)
     targets = alias_targets(registry, model)
     outbox = publisher.status(registry, workspace.tracking_uri if ask_mlflow else None)
+    names = [target.alias.name for target in targets]
     findings = [
-        *([] if head is None else _pointer_findings(registry, model, [target.alias.name for target in targets])),
+        *([] if head is None else alias_findings(registry, model)),
+        *([] if head is None else blob_findings(registry, model, ["head", *names])),
         *edit_findings(open_edits),
         *mlflow_findings(outbox),
     ]
@@ -95,17 +97,6 @@ def status(workspace: Workspace, *, ask_mlflow: bool = False) -> Status:
     written = annotations_of(registry, model, pointed)
     tags = {snapshot: there.tag_names for snapshot, there in written.items() if there.tags}
     return Status(model, database, store, state, targets, open_edits, outbox, tuple(ordered), tags)
-
-
-def _pointer_findings(registry: Registry, model: str, aliases: list[str]) -> list[Finding]:
-    """What there is to say of the aliases of a model that has a head, and of the blobs of all that is pointed at."""
-    of_head = registry.history_of(model)
-    findings = [
-        finding
-        for alias in aliases
-        for finding in alias_findings(alias, of_head, registry.history_of(model, alias))
-    ]
-    return findings + blob_findings(registry, model, ["head", *aliases])
 
 
 def _head(registry: Registry, head: Snapshot) -> HeadStatus:

@@ -553,21 +553,21 @@ class Registry:
             query = select(aliases_table).where(table.model == model).order_by(table.name)
             return [Alias(**row._mapping) for row in connection.execute(query)]
 
-    def history_of(self, model: str, ref: str = "head") -> list[LandedEdit]:
-        """The edits that made a snapshot and its ancestors, and what each of them took back.
+    def histories(self, model: str, *refs: str) -> list[list[LandedEdit]]:
+        """The edits that made some snapshots and their ancestors, and what each edit took back, as of one moment.
 
         Args:
             model: its name.
-            ref: of the snapshot, as `resolve` takes it.
+            refs: of the snapshots, as `resolve` takes them.
 
         Returns:
-            One entry for each, oldest first.
+            For each snapshot one entry for each edit, oldest first; none for "head" before the first snapshot.
 
         Raises:
             NotFound: for a model or a snapshot that is not there.
         """
         with reading(self.engine) as connection:
-            return landed_edits(connection, model, ref)
+            return landed_edits(connection, model, refs)
 
     def alias_history(self, model: str, alias: str, limit: int | None = None) -> list[AliasMove]:
         """The moves of an alias, newest first.

@@ -59,8 +59,9 @@ def edit_record(workspace: Workspace, number: int) -> EditRecord:
     registry, model = workspace.registry(), workspace.model
     edit = registry.edit(model, number)
     operations = tuple(lineage.operations(registry, model, number))
-    undone = undone_edits(registry.history_of(model)) if registry.head(model) else {}
-    return EditRecord(edit, operations, tuple(sorted(registry.checkpoints(model, number))), undone.get(number))
+    checkpoints = tuple(sorted(registry.checkpoints(model, number)))
+    (landed,) = registry.histories(model, "head")
+    return EditRecord(edit, operations, checkpoints, undone_edits(landed).get(number))
 
 
 @publishes_chain_head

@@ -25,7 +25,6 @@ __all__ = [
     "RegionState",
     "SnapshotDiff",
     "diff",
-    "edit_reference",
     "region_states",
 ]
 
@@ -207,7 +206,7 @@ def _pair(registry: Registry, model: str, older: str, newer: str | None) -> Sequ
 
 def _edits_between(registry: Registry, before: Snapshot, after: Snapshot) -> tuple[EditBetween, ...]:
     """The edits of one history that the other lacks, newest first, the newer snapshot's before the older's."""
-    of_older, of_newer = (registry.history_of(snapshot.model, snapshot.id) for snapshot in (before, after))
+    of_older, of_newer = registry.histories(after.model, before.id, after.id)
     common = _common(of_older, of_newer)
     sides = (("newer", of_newer), ("older", of_older))
     numbers = [edit.number for _, landed in sides for edit in landed[common:]]

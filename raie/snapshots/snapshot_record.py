@@ -61,15 +61,14 @@ def snapshot_record(workspace: Workspace, ref: str = "head") -> SnapshotRecord:
     registry, model = workspace.registry(), workspace.model
     snapshot = lineage.find(registry, model, edit_reference(ref))
     head = registry.head(model)
-    undone = {} if head is None else undone_edits(registry.history_of(model, head.id))
-    undoes = undoing_edits(registry.history_of(model, snapshot.id))
+    mine, of_head = registry.histories(model, snapshot.id, "head")
     return SnapshotRecord(
         snapshot=snapshot,
         edit=registry.edit(model, snapshot.edit),
         is_head=head is not None and head.id == snapshot.id,
         aliases=tuple(alias.name for alias in registry.aliases(model) if alias.snapshot == snapshot.id),
-        undoes=undoes.get(snapshot.edit, ()),
-        undone_by=undone.get(snapshot.edit),
+        undoes=undoing_edits(mine).get(snapshot.edit, ()),
+        undone_by=undone_edits(of_head).get(snapshot.edit),
         regions=region_states(registry, snapshot),
         changes=None if snapshot.parent is None else diff(workspace, snapshot.id),
         annotations=annotations_of(registry, model, [snapshot.id])[snapshot.id],

@@ -5,14 +5,14 @@ A rollback is an edit like any other: it can be undone in its turn, and then wha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, select
 
 from raie.registry.canonical import parse_json
-from raie.registry.db.queries import require_model, resolve_id
+from raie.registry.db.queries import head_id, require_model, resolve_id
 from raie.registry.db.tables import edits, snapshots
 from raie.registry.states import EditKind
 
@@ -43,9 +43,8 @@ def undone_edits(landed: Sequence[LandedEdit]) -> dict[int, int]:
         Number of the edit that was taken back -> number of the edit that did it.
     """
     undone: dict[int, int] = {}
-    after: dict[
-        str, tuple[int, dict[int, int]]
-    ] = {}  # by snapshot: how many edits made it, and what was undone then
+    # By snapshot: how many edits made it, and what was undone then.
+    after: dict[str, tuple[int, dict[int, int]]] = {}
     for count, edit in enumerate(landed, start=1):
         if edit.returns_to in after:
             kept, undone_then = after[edit.returns_to]
@@ -106,16 +105,16 @@ def distance(of_head: Sequence[LandedEdit], of_snapshot: Sequence[LandedEdit]) -
     )
 
 
-def landed_edits(connection: Connection, model: str, ref: str) -> list[LandedEdit]:
-    """The edits that made a snapshot and its ancestors, oldest first.
+def landed_edits(connection: Connection, model: str, refs: Sequence[str]) -> list[list[LandedEdit]]:
+    """The edits that made some snapshots and their ancestors, all read at once.
 
     Args:
         connection: to the registry's database.
         model: its name.
-        ref: of the snapshot, as `Registry.resolve` takes it.
+        refs: of the snapshots, as `Registry.resolve` takes them.
 
     Returns:
-        One entry for each.
+        For each snapshot one entry for each edit, oldest first; none for the head of a model that has none yet.
 
     Raises:
         NotFound: for a model or a snapshot that is not there.
@@ -124,12 +123,16 @@ def landed_edits(connection: Connection, model: str, ref: str) -> list[LandedEdi
     columns = (snapshots.c.parent, snapshots.c.edit, snapshots.c.id)
     made = {row.id: row for row in connection.execute(select(*columns).where(snapshots.c.model == model))}
     rollbacks = _rollbacks(connection, model)
-    chain, current = [], resolve_id(connection, model, ref)
-    while current is not None:
-        row = made[current]
-        chain.append(_landed(row.edit, current, rollbacks.get(row.edit, {})))
-        current = row.parent
-    return chain[::-1]
+
+    def chain(snapshot: str | None) -> Iterator[LandedEdit]:
+        """From a snapshot to the first one."""
+        while snapshot is not None:
+            row = made[snapshot]
+            yield _landed(row.edit, snapshot, rollbacks.get(row.edit, {}))
+            snapshot = row.parent
+
+    starts = [head_id(connection, model) if ref == "head" else resolve_id(connection, model, ref) for ref in refs]
+    return [list(chain(start))[::-1] for start in starts]
 
 
 def _rollbacks(connection: Connection, model: str) -> dict[int, Mapping[str, Any]]:
