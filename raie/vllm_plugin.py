@@ -13,7 +13,6 @@ Source: vllm.lora.resolver.LoRAResolver, found through the entry point `vllm.gen
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import os
 import re
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from raie.engine.errors import EngineError
 from raie.errors import RaieError
+from raie.registry import digest_of
 from raie.registry.errors import RegistryError
 from raie.workspace_file import find, find_nearest
 
@@ -68,18 +68,19 @@ def adapter_folder(workspace: Workspace, name: AdapterName, cache: Path, base_mo
         RaieError: The workspace has another model, the region has no adapter, or the folder cannot be written.
         EngineError: The adapter cannot be read.
     """
-    from raie.snapshots.adapter_export import Exporter
+    from raie.engine.adapter_folder.files import FACTS_FILE
+    from raie.snapshots.adapter_export import Exporter, write_folder
 
     if name.model != workspace.model:
         raise RaieError(f"expected an adapter of model {workspace.model!r}, found one of {name.model!r}")
     snapshot = workspace.registry().resolve(workspace.model, name.ref)
     exporter = Exporter(workspace, snapshot, base_model)
     _, files = exporter.files(name.region)
-    digest = hashlib.sha256(files["raie_adapter.json"]).hexdigest()
+    digest = digest_of(files[FACTS_FILE])
     folder = cache / digest
     if not folder.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        exporter.write(name.region, folder)
+        write_folder(folder, files)
     verified(folder, digest)
     return folder, digest
 
@@ -94,11 +95,9 @@ def verified(folder: Path, digest: str) -> None:
 
     data = (folder / FACTS_FILE).read_bytes() if (folder / FACTS_FILE).is_file() else b""
     sums = {FACTS_FILE: digest}
-    if hashlib.sha256(data).hexdigest() == digest:
+    if digest_of(data) == digest:
         sums |= dict(read_facts(data).files)
-    held = {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir() if path.is_file()
-    }
+    held = {path.name: digest_of(path.read_bytes()) for path in folder.iterdir() if path.is_file()}
     wrong = sorted(name for name in sums.keys() | held.keys() if sums.get(name) != held.get(name))
     if wrong:
         raise RaieError(

@@ -6,7 +6,6 @@ it replays, and the mixture that its scores are joined with.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -121,7 +120,7 @@ def plan_import(workspace: Workspace, folder: Path, *, region: int | None = None
         base=base,
         folder=folder,
         facts=facts,
-        digest=hashlib.sha256(files[FACTS_FILE]).hexdigest(),
+        digest=digest_of(files[FACTS_FILE]),
         trained_on=facts.files.get(ADAPTER_FILE) != digest_of(files[ADAPTER_FILE]),
         region=chosen,
         version=version.version,

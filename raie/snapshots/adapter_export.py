@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,12 +17,20 @@ from raie.engine.model import MIXTURE, ModelView
 from raie.engine.training.adapter import Adapter
 from raie.errors import UsageError
 from raie.output_files import require_no_folder, whole_folder
-from raie.registry import Snapshot, lineage
+from raie.registry import Snapshot, digest_of, lineage
 
 if TYPE_CHECKING:
     from raie.workspace import Workspace
 
-__all__ = ["ExportedAdapter", "ExportedBase", "Exporter", "export_adapter", "export_all", "export_base"]
+__all__ = [
+    "ExportedAdapter",
+    "ExportedBase",
+    "Exporter",
+    "export_adapter",
+    "export_all",
+    "export_base",
+    "write_folder",
+]
 
 
 @dataclass(frozen=True)
@@ -119,18 +126,19 @@ class Exporter:
             files={},
         )
         files[CARD_FILE] = card(facts, adapter, mixed=MIXTURE in self.snapshot.content.regions[region])
-        sums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+        sums = {name: digest_of(data) for name, data in files.items()}
         facts = replace(facts, files=sums)
         return facts, {**files, FACTS_FILE: facts.to_bytes()}
 
     def write(self, region: int, folder: Path) -> ExportedAdapter:
         """Write a region's folder, whole or not at all; raises what `files` raises, RaieError and OSError."""
         facts, files = self.files(region)
-        _write(folder, files)
-        return ExportedAdapter(folder, facts, hashlib.sha256(files[FACTS_FILE]).hexdigest())
+        write_folder(folder, files)
+        return ExportedAdapter(folder, facts, digest_of(files[FACTS_FILE]))
 
 
-def _write(folder: Path, files: Mapping[str, bytes]) -> None:
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files into a new folder, whole or not at all; raises RaieError and OSError."""
     with whole_folder(folder) as partial:
         for name, data in files.items():
             (partial / name).write_bytes(data)
@@ -191,7 +199,7 @@ def export_base(workspace: Workspace, folder: Path, *, ref: str = "head") -> Exp
         RegistryError: There is no such snapshot, or a blob is missing or damaged.
     """
     exporter, folder = _exporter(workspace, ref), Path(folder).absolute()
-    _write(folder, base_files(exporter.view.backbone, exporter.view.catalogue))
+    write_folder(folder, base_files(exporter.view.backbone, exporter.view.catalogue))
     names = exporter.names
     items = len(exporter.view.backbone.item_table()) - 1
     return ExportedBase(folder, exporter.base_name, names.digest, names.layout, items)
