@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from raie.cli.ui.option_groups import with_options
 from raie.cli.ui.output import one_line, say
 
 __all__ = [
@@ -158,9 +159,7 @@ def log_options(command: Callable[..., Any]) -> Callable[..., Any]:
         }
         return command(*arguments, reading=reading, **options)
 
-    for option in reversed(_OPTIONS):
-        run = option(run)
-    return run
+    return with_options(run, _OPTIONS)
 
 
 def later_log_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -175,16 +174,12 @@ def later_log_options(command: Callable[..., Any]) -> Callable[..., Any]:
         given = {name: value for name, value in changes.items() if value is not None}
         return command(*arguments, reading=given, **options)
 
-    for option in reversed(_LATER_OPTIONS):
-        run = option(run)
-    return run
+    return with_options(run, _LATER_OPTIONS)
 
 
 def column_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of columns and separators to a command, which hands them on with `option_words`."""
-    for option in reversed((*_COLUMNS, _SEPARATOR, _header_option(given=None))):
-        command = option(command)
-    return command
+    return with_options(command, (*_COLUMNS, _SEPARATOR, _header_option(given=None)))
 
 
 def option_words(options: Mapping[str, str | bool | None]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from raie.cli.ui.option_groups import with_options
 from raie.cli.ui.output import Output, short
 from raie.cli.ui.progress import progress_bars
 from raie.errors import UsageError
@@ -65,9 +66,7 @@ def batch_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         return command(*arguments, batch=Batch(histories, all_users, into, force), **options)
 
-    for option in reversed(_OPTIONS):
-        run = option(run)
-    return run
+    return with_options(run, _OPTIONS)
 
 
 def recommend_batch(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import click
 
 from raie import extras
 from raie.cli.ui.log_records import log_records_shown
+from raie.cli.ui.option_groups import with_options
 from raie.cli.ui.output import say
 from raie.cli.ui.workspace_option import in_workspace
 from raie.workspace import Workspace
@@ -173,10 +175,8 @@ _BATCHES = (
 )
 
 
-def _serve_options(command: Any) -> Any:
-    for option in reversed((*_ADDRESS, *_SHADOW, *_LOGS, *_BOUNDS, *_BATCHES)):
-        command = option(command)
-    return command
+def _serve_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    return with_options(command, (*_ADDRESS, *_SHADOW, *_LOGS, *_BOUNDS, *_BATCHES))
 
 
 @click.command()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from raie.cli.ui.checks import show_checks
+from raie.cli.ui.option_groups import with_options
 from raie.cli.ui.output import Output, accent, json_option, one_line, table, times, when
 from raie.cli.ui.workspace_option import in_workspace
 from raie.workspace import Workspace
@@ -100,9 +101,7 @@ _OPTIONS = (
 
 
 def _policy_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+    return with_options(command, _OPTIONS)
 
 
 @click.command("set")
