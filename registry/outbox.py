@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -34,6 +33,7 @@ from raie.registry.outbox_records import (
     OutboxEvent,
     OutboxStatus,
     SyncReport,
+    error_line,
 )
 from raie.registry.progress import OnProgress, ignore_progress
 
@@ -47,7 +47,6 @@ __all__ = [
     "requeue",
 ]
 
-_ERROR_LENGTH = 500
 _FAILURES_SHOWN = 50
 
 _log = logging.getLogger(__name__)
@@ -206,7 +205,7 @@ class _Relay:
         row = write(self.engine, step)
         if row is None:
             return None
-        event = _event(row, row.attempts + 1)
+        event = OutboxEvent.of(row, row.attempts + 1)
         progress = json.loads(row.progress)
         return event, progress.get("steps", {}) if progress.get("target") == self.target else {}
 
@@ -223,7 +222,7 @@ class _Relay:
 
     def record(self, event: OutboxEvent, error: Exception) -> Failure:
         """Records why the event failed and gives its lease back."""
-        line = _one_line(error, self.hide)
+        line = error_line(error, self.hide, MlflowUnreachable)
         # An outage says nothing of the event, however often it is met.
         attempts = event.attempts - isinstance(error, MlflowUnreachable)
         self._update(event, last_error=line, attempts=attempts, **_FREE)
@@ -328,17 +327,6 @@ def outbox_status(engine: Engine, hide: Callable[[str], str] = _NO_SECRET) -> Ou
     return OutboxStatus(pending, published, failed, last, oldest, newest, leased, failures=failures)
 
 
-def _event(row: Row[Any], attempts: int) -> OutboxEvent:
-    return OutboxEvent(row.id, row.model, row.kind, json.loads(row.payload), row.created_at, attempts)
-
-
 def _failure(row: Row[Any], hide: Callable[[str], str]) -> Failure:
-    event = _event(row, row.attempts)
+    event = OutboxEvent.of(row, row.attempts)
     return Failure(event.id, event.model, event.kind, event.attempts, hide(row.last_error), event.subject)
-
-
-def _one_line(error: Exception, hide: Callable[[str], str]) -> str:
-    """The error as one line without a secret; its type where it is none of ours."""
-    text = re.sub(r"\s+", " ", hide(str(error))).strip()
-    line = text if isinstance(error, MlflowUnreachable) else f"{type(error).__name__}: {text}"
-    return line if len(line) <= _ERROR_LENGTH else f"{line[: _ERROR_LENGTH - 3]}..."

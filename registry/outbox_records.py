@@ -5,8 +5,9 @@ Times are epoch seconds UTC.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +22,15 @@ __all__ = [
     "OutboxEvent",
     "OutboxStatus",
     "SyncReport",
+    "error_line",
 ]
 
 SNAPSHOT_COMMITTED = "snapshot_committed"
 ALIAS_MOVED = "alias_moved"
 PROMOTION_REFUSED = "promotion_refused"
 """It changed nothing, so MLflow has nothing to show of it."""
+
+_ERROR_LENGTH = 500
 
 # An outage's line is the message alone; every other error's begins with its type.
 _TYPED = re.compile(r"\w+: ")
@@ -42,6 +46,11 @@ class OutboxEvent:
     payload: Mapping[str, Any]
     created_at: float
     attempts: int
+
+    @staticmethod
+    def of(row: Any, attempts: int) -> OutboxEvent:
+        """The event of a row of the outbox."""
+        return OutboxEvent(row.id, row.model, row.kind, json.loads(row.payload), row.created_at, attempts)
 
     @property
     def subject(self) -> str:
@@ -109,3 +118,16 @@ class OutboxStatus:
     failures: tuple[Failure, ...] = ()
     aliases: tuple[AliasGap, ...] = ()
     shown_aliases: tuple[ShownAlias, ...] = ()
+
+
+def error_line(error: Exception, hide: Callable[[str], str], *ours: type[Exception]) -> str:
+    """An error as one line, for the row of its event.
+
+    Args:
+        error: what was raised.
+        hide: strips a text of secrets.
+        ours: errors whose message says enough; every other line begins with the error's type.
+    """
+    text = re.sub(r"\s+", " ", hide(str(error))).strip()
+    line = text if isinstance(error, ours) else f"{type(error).__name__}: {text}"
+    return line if len(line) <= _ERROR_LENGTH else f"{line[: _ERROR_LENGTH - 3]}..."

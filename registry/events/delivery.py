@@ -10,7 +10,6 @@ Times are epoch seconds UTC.
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -34,7 +33,7 @@ from raie.registry.events.positions import (
     take,
 )
 from raie.registry.leases import new_lease_owner
-from raie.registry.outbox_records import OutboxEvent
+from raie.registry.outbox_records import OutboxEvent, error_line
 
 __all__ = ["Consumer", "Delivery", "Receiver", "backoff_s", "deliver"]
 
@@ -42,7 +41,8 @@ _BATCH = 20
 """Events that are read at a time: a setup's can be megabytes."""
 
 _LONGEST_BACKOFF_S = 900.0
-_ERROR_LENGTH = 500
+_OURS = (ReceiverUnreachable, EventRefused, StoreUnreachable)
+"""Their messages say enough without the type."""
 
 _log = logging.getLogger(__name__)
 
@@ -167,17 +167,9 @@ class _Sender:
         return True
 
     def _record(self, lease: Lease, event: OutboxEvent, attempts: int, error: Exception) -> None:
-        line = _one_line(error, self.consumer.receiver.hide)
+        line = error_line(error, self.consumer.receiver.hide, *_OURS)
         next_at = self.clock() + backoff_s(attempts)
         self.unreachable |= isinstance(error, ReceiverUnreachable | StoreUnreachable)
         self.failed.append(FailedEvent(event.id, event.model, type_of(event), attempts, line, next_at))
         _log.warning("event %d was not delivered to %s: %s", event.id, lease.consumer, line)
         lease.fail(line, attempts, next_at)
-
-
-def _one_line(error: Exception, hide: Callable[[str], str]) -> str:
-    """The error as one line without a secret; its type where it is none of ours."""
-    text = re.sub(r"\s+", " ", hide(str(error))).strip()
-    ours = isinstance(error, ReceiverUnreachable | EventRefused | StoreUnreachable)
-    line = text if ours else f"{type(error).__name__}: {text}"
-    return line if len(line) <= _ERROR_LENGTH else f"{line[: _ERROR_LENGTH - 3]}..."

@@ -8,7 +8,6 @@ Times are epoch seconds UTC.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -201,11 +200,7 @@ def events_after(engine: Engine, model: str, position: int, limit: int) -> list[
     """
     query = select(outbox_events).where(_e.model == model, _e.id > position).order_by(_e.id).limit(limit)
     with reading(engine) as connection:
-        return [_event(row) for row in connection.execute(query)]
-
-
-def _event(row: Any) -> OutboxEvent:
-    return OutboxEvent(row.id, row.model, row.kind, json.loads(row.payload), row.created_at, row.attempts)
+        return [OutboxEvent.of(row, row.attempts) for row in connection.execute(query)]
 
 
 def lag(engine: Engine, consumer: str, types: Iterable[EventType], *, from_now: bool) -> Lag:
@@ -244,7 +239,7 @@ def _failure(connection: Connection, row: Any) -> FailedEvent | None:
 def _next_event(connection: Connection, model: str, position: int) -> OutboxEvent | None:
     query = select(outbox_events).where(_e.model == model, _e.id > position).order_by(_e.id).limit(1)
     row = connection.execute(query).first()
-    return None if row is None else _event(row)
+    return None if row is None else OutboxEvent.of(row, row.attempts)
 
 
 def retry(engine: Engine, consumer: str, event: int, *, author: Author) -> None:

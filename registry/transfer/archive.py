@@ -18,7 +18,7 @@ from typing import IO, BinaryIO
 from raie.registry.canonical import canonical_json, parse_json
 from raie.registry.errors import ArchiveDamaged, InvalidValue
 from raie.registry.transfer.recomputed import History, recompute
-from raie.registry.transfer.records import Records
+from raie.registry.transfer.records import Records, require
 from raie.registry.values import Digest, check_digest, check_name, digest_of
 
 __all__ = ["Archive", "Header", "blobs_of", "check", "write"]
@@ -82,12 +82,12 @@ def check(path: Path, on_blob: Callable[[int, int], None] = lambda done, total: 
             members = _members(tar)
             header = _header(_small(tar, next(members, None), HEADER, _HEADER_BYTES))
             data = _small(tar, next(members, None), RECORDS, _RECORDS_BYTES)
-            _require(digest_of(data) == header.records, "rows that were changed")
+            require(digest_of(data) == header.records, "rows that were changed")
             history = recompute(header.model, header.snapshot, Records.from_bytes(data))
             for done, digest in enumerate(history.blobs):
                 on_blob(done, len(history.blobs))
                 _check_blob(tar, next(members, None), digest)
-            _require(next(members, None) is None, "more files than the snapshot has")
+            require(next(members, None) is None, "more files than the snapshot has")
         hashed.read_to_end()
         return Archive(path, hashed.sha256.hexdigest(), hashed.size, header, history)
 
@@ -99,7 +99,7 @@ def blobs_of(archive: Archive, wanted: frozenset[Digest]) -> Iterator[bytes]:
             digest = member.name.removeprefix(BLOBS)
             if digest in wanted:
                 data = _opened(tar, member).read()
-                _require(digest_of(data) == digest, f"other bytes than a moment ago as blob {digest[:12]}")
+                require(digest_of(data) == digest, f"other bytes than a moment ago as blob {digest[:12]}")
                 yield data
 
 
@@ -118,8 +118,8 @@ class _Hashed:
     def read_to_end(self) -> None:
         """Behind the last file a tar has zeros and nothing else."""
         while data := self.read(_PIECE):
-            _require(not data.strip(b"\0"), "more bytes behind its end")
-        _require(self.size % tarfile.RECORDSIZE == 0, "that its end is cut off")
+            require(not data.strip(b"\0"), "more bytes behind its end")
+        require(self.size % tarfile.RECORDSIZE == 0, "that its end is cut off")
 
 
 @contextmanager
@@ -134,15 +134,10 @@ def _damage(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _require(holds: bool, otherwise: str) -> None:
-    if not holds:
-        raise InvalidValue(otherwise)
-
-
 def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     while (member := tar.next()) is not None:
         plain = member.type == tarfile.REGTYPE and not member.issparse() and not member.linkname
-        _require(plain, f"{ascii(member.name)[:80]}, which is no ordinary file")
+        require(plain, f"{ascii(member.name)[:80]}, which is no ordinary file")
         yield member
         # What a stream has passed it never reads again: a long file must not gather its list in memory.
         tar.members = []  # type: ignore[attr-defined]
@@ -150,14 +145,14 @@ def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 def _small(tar: tarfile.TarFile, member: tarfile.TarInfo | None, name: str, most: int) -> bytes:
     member = _named(member, name)
-    _require(member.size <= most, f"{name} of {member.size} bytes")
+    require(member.size <= most, f"{name} of {member.size} bytes")
     return _opened(tar, member).read()
 
 
 def _named(member: tarfile.TarInfo | None, name: str) -> tarfile.TarInfo:
     if member is None:
         raise InvalidValue(f"that it ends before {name}")
-    _require(member.name == name, f"{ascii(member.name)[:80]} in the place of {name}")
+    require(member.name == name, f"{ascii(member.name)[:80]} in the place of {name}")
     return member
 
 
@@ -171,13 +166,13 @@ def _check_blob(tar: tarfile.TarFile, member: tarfile.TarInfo | None, digest: Di
     opened, sha256 = _opened(tar, _named(member, f"{BLOBS}{digest}")), hashlib.sha256()
     while piece := opened.read(_PIECE):
         sha256.update(piece)
-    _require(sha256.hexdigest() == digest, f"other bytes than those of blob {digest[:12]}")
+    require(sha256.hexdigest() == digest, f"other bytes than those of blob {digest[:12]}")
 
 
 def _header(data: bytes) -> Header:
     fields = parse_json(data)
-    _require(isinstance(fields, dict) and "format" in fields, f"another {HEADER}")
-    _require(fields.pop("format") == FORMAT, f"a format that this raie does not know in {HEADER}; upgrade raie")
+    require(isinstance(fields, dict) and "format" in fields, f"another {HEADER}")
+    require(fields.pop("format") == FORMAT, f"a format that this raie does not know in {HEADER}; upgrade raie")
     try:
         header = Header(**fields)
     except TypeError:

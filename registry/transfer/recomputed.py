@@ -15,7 +15,7 @@ from raie.registry.errors import ArchiveDamaged, InvalidValue
 from raie.registry.promotion.impact_report import read_report
 from raie.registry.states import EditKind, EditState
 from raie.registry.transfer.closure import main_line
-from raie.registry.transfer.records import Records, Row
+from raie.registry.transfer.records import Records, Row, require
 from raie.registry.values import Content, Digest, Manifest, RegionChange, check_digest, check_name, entry_digest
 
 __all__ = ["History", "recompute"]
@@ -46,7 +46,7 @@ def recompute(model: str, snapshot: str, records: Records) -> History:
     try:
         check_name(model, "model name")
         contents = _contents(model, records)
-        _require(snapshot in contents, "no row of the snapshot that it is of")
+        require(snapshot in contents, "no row of the snapshot that it is of")
         edits = _edits(model, records, contents)
         _require_operations(model, records, edits)
         _require_versions(model, records, edits, contents)
@@ -54,7 +54,7 @@ def recompute(model: str, snapshot: str, records: Records) -> History:
         heads = tuple(main_line(records.snapshots, records.edits))
         _require_line(records, heads)
         expired = {row["snapshot"] for row in records.expired_snapshots}
-        _require(expired <= contents.keys() - {snapshot, heads[-1]}, "the snapshot expired")
+        require(expired <= contents.keys() - {snapshot, heads[-1]}, "the snapshot expired")
     except (InvalidValue, KeyError, TypeError, ValueError) as error:
         raise ArchiveDamaged(
             f"Expected the history of a snapshot in the file, found: {error}; export it again"
@@ -64,11 +64,6 @@ def recompute(model: str, snapshot: str, records: Records) -> History:
     return History(model, snapshot, records, contents, heads, tuple(sorted(blobs)))
 
 
-def _require(holds: bool, otherwise: str) -> None:
-    if not holds:
-        raise InvalidValue(otherwise)
-
-
 def _contents(model: str, records: Records) -> dict[str, Content]:
     """Snapshot -> its content, read from the manifest that its id is the sha256 of."""
     contents: dict[str, Content] = {}
@@ -76,17 +71,17 @@ def _contents(model: str, records: Records) -> dict[str, Content]:
     for row in records.snapshots:
         manifest = Manifest.from_bytes(row["manifest"].encode())
         said = (manifest.id, manifest.model, manifest.parent, manifest.content.digest)
-        _require(
+        require(
             said == (row["id"], row["model"], row["parent"], row["content_digest"]) and row["model"] == model,
             f"snapshot {row['id'][:12]} is not what its manifest says",
         )
-        _require(row["id"] not in contents, f"snapshot {row['id'][:12]} twice")
+        require(row["id"] not in contents, f"snapshot {row['id'][:12]} twice")
         later = (
             manifest.parent is None
             if not contents
             else made_at.get(manifest.parent, row["created_at"]) < row["created_at"]
         )
-        _require(later, f"snapshot {row['id'][:12]} does not follow its parent")
+        require(later, f"snapshot {row['id'][:12]} does not follow its parent")
         contents[manifest.id], made_at[manifest.id] = manifest.content, row["created_at"]
     return contents
 
@@ -95,38 +90,36 @@ def _edits(model: str, records: Records, contents: Mapping[str, Content]) -> dic
     edits: dict[int, Row] = {}
     for row in records.edits:
         name = f"edit {row['number']}"
-        _require(
-            row["model"] == model and row["state"] == EditState.COMMITTED, f"{name} of another model, or open"
-        )
-        _require(0 < row["number"] < 10**9 and row["number"] > max(edits, default=0), f"{name} out of its order")
-        _require(
+        require(row["model"] == model and row["state"] == EditState.COMMITTED, f"{name} of another model, or open")
+        require(0 < row["number"] < 10**9 and row["number"] > max(edits, default=0), f"{name} out of its order")
+        require(
             row["result"] in contents and (row["base"] in contents or row["base"] is None),
             f"{name} without its snapshots",
         )
         EditKind(row["kind"])
         Author(row["actor"], row["reason"])
-        _require(row["closed_at"] is not None and row["close_reason"] is None, f"{name} is not closed")
+        require(row["closed_at"] is not None and row["close_reason"] is None, f"{name} is not closed")
         for digest in ("proposal", "data_digest", "plan_digest"):
-            _require(row[digest] is None or bool(check_digest(row[digest])), name)
+            require(row[digest] is None or bool(check_digest(row[digest])), name)
         for text in ("parameters", "report"):
-            _require(isinstance(_canonical(row[text]), dict), f"{name} with {text} that are no object")
+            require(isinstance(_canonical(row[text]), dict), f"{name} with {text} that are no object")
         edits[row["number"]] = row
     for snapshot in records.snapshots:
         made = edits.get(snapshot["edit"])
-        _require(made is not None and made["result"] == snapshot["id"], f"no edit that made {snapshot['id'][:12]}")
-    _require(set(records.plans) <= {row["plan_digest"] for row in edits.values()}, "a plan of no edit")
+        require(made is not None and made["result"] == snapshot["id"], f"no edit that made {snapshot['id'][:12]}")
+    require(set(records.plans) <= {row["plan_digest"] for row in edits.values()}, "a plan of no edit")
     return edits
 
 
 def _canonical(text: str) -> Any:
     value = parse_json(text)
-    _require(canonical_json(value).decode() == text, "JSON in another spelling than the canonical one")
+    require(canonical_json(value).decode() == text, "JSON in another spelling than the canonical one")
     return value
 
 
 def _change(row: Row) -> RegionChange:
     fields = _canonical(row["change"])
-    _require(fields["region"] == row["region"], "a change of another region than its row")
+    require(fields["region"] == row["region"], "a change of another region than its row")
     return RegionChange(**fields | {"centre": tuple(fields["centre"])})
 
 
@@ -136,7 +129,7 @@ def _require_operations(model: str, records: Records, edits: Mapping[int, Row]) 
         position = next_position.get(row["edit"], 0)
         known = row["model"] == model and row["edit"] in edits and row["position"] == position
         change = _change(row)
-        _require(
+        require(
             known and (change.action, change.windows) == (row["action"], row["windows"]),
             f"operation {row['position']} of edit {row['edit']} is not what it says",
         )
@@ -150,15 +143,15 @@ def _require_versions(
     for row in records.adapter_versions:
         name = f"version {row['version']} of region {row['region']}"
         entry = contents[row["snapshot"]].regions.get(row["region"]) if row["snapshot"] in contents else None
-        _require(row["model"] == model and row["edit"] in edits and row["version"] > 0, f"{name} without its edit")
-        _require(entry is not None and dict(entry) == _canonical(row["entry"]), f"{name} is not in its snapshot")
-        _require(entry is not None and entry_digest(entry) == row["entry_digest"], f"{name} has another digest")
+        require(row["model"] == model and row["edit"] in edits and row["version"] > 0, f"{name} without its edit")
+        require(entry is not None and dict(entry) == _canonical(row["entry"]), f"{name} is not in its snapshot")
+        require(entry is not None and entry_digest(entry) == row["entry_digest"], f"{name} has another digest")
         key = (row["region"], row["entry_digest"])
-        _require(key not in known, f"{name} twice")
+        require(key not in known, f"{name} twice")
         _change(row)
         known.add(key)
     named = {(region, str(entry_digest(entry))) for c in contents.values() for region, entry in c.regions.items()}
-    _require(named <= known, f"no version of region {min(named - known, default=(0, ''))[0]}")
+    require(named <= known, f"no version of region {min(named - known, default=(0, ''))[0]}")
 
 
 def _require_evaluations(model: str, records: Records, contents: Mapping[str, Content]) -> None:
@@ -166,7 +159,7 @@ def _require_evaluations(model: str, records: Records, contents: Mapping[str, Co
     for row in records.evaluations:
         contents_said = (row["content"], row["against_content"])
         measured = tuple(contents[row[side]].digest for side in ("snapshot", "against"))
-        _require(row["model"] == model and contents_said == measured, "an evaluation of another content")
+        require(row["model"] == model and contents_said == measured, "an evaluation of another content")
         read_report(_canonical(row["report"]))
         Author(row["actor"], row["reason"])
     for row in records.expired_snapshots:
@@ -177,16 +170,16 @@ def _require_evaluations(model: str, records: Records, contents: Mapping[str, Co
 
         for row in records.signatures:
             valid = row["model"] == model and is_valid(row["key"], model, row["snapshot"], row["signature"])
-            _require(valid and row["snapshot"] in contents, f"a signature by {row['key'][:12]} that is not valid")
+            require(valid and row["snapshot"] in contents, f"a signature by {row['key'][:12]} that is not valid")
             Author(row["actor"], row["reason"])
 
 
 def _require_line(records: Records, heads: Iterable[str]) -> None:
     """Every snapshot that was a head follows the one before it."""
     parents = {row["id"]: row["parent"] for row in records.snapshots}
-    _require(bool(parents), "no snapshot")
+    require(bool(parents), "no snapshot")
     before: str | None = None
     for head in heads:
-        _require(parents[head] == before, f"snapshot {head[:12]} does not follow the head before it")
+        require(parents[head] == before, f"snapshot {head[:12]} does not follow the head before it")
         before = head
-    _require(before is not None and set(parents.values()) <= {None, *parents}, "a snapshot without its parent")
+    require(before is not None and set(parents.values()) <= {None, *parents}, "a snapshot without its parent")

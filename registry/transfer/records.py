@@ -19,7 +19,7 @@ from raie.registry.errors import ArchiveDamaged, InvalidValue
 from raie.registry.recorded_rows import COLUMNS as RECORDED
 from raie.registry.values import Digest, check_digest
 
-__all__ = ["COLUMNS", "Records", "Row"]
+__all__ = ["COLUMNS", "Records", "Row", "require"]
 
 Row = Mapping[str, Any]
 
@@ -94,3 +94,9 @@ def _fits(column: Column[Any], value: Any) -> bool:
         return type(value) is int and -(2**63) <= value < 2**63
     longest = column.type.length if isinstance(column.type, String) else None
     return isinstance(value, str) and "\0" not in value and (longest is None or len(value) <= longest)
+
+
+def require(holds: bool, otherwise: str) -> None:
+    """Raises InvalidValue, which names what a file holds otherwise."""
+    if not holds:
+        raise InvalidValue(otherwise)
