@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from raie.alias_target import AliasTarget, alias_targets
 from raie.configuration.database_url import without_password
 from raie.edits.notes import annotations_of
-from raie.engine.data.watermark import Watermark
 from raie.findings import Finding, alias_findings, blob_findings, edit_findings, mlflow_findings
+from raie.logs.learned import watermark_of
 from raie.registry import Edit, Registry, Snapshot
 from raie.registry.db.shown_url import shown
 from raie.registry.mlflow import publisher
@@ -100,10 +100,5 @@ def status(workspace: Workspace, *, ask_mlflow: bool = False) -> Status:
 
 
 def _head(registry: Registry, head: Snapshot) -> HeadStatus:
-    return HeadStatus(head, registry.edit(head.model, head.edit), _learned_until(registry, head))
-
-
-def _learned_until(registry: Registry, snapshot: Snapshot) -> float | None:
-    """The time up to which a snapshot has taken the rows of its logs; None where it holds no watermark."""
-    digests = snapshot.content.shared.get("watermark", ())
-    return Watermark.from_bytes(registry.get(digests[0])).timestamp if digests else None
+    mark = watermark_of(registry, head.content)
+    return HeadStatus(head, registry.edit(head.model, head.edit), None if mark is None else mark.timestamp)

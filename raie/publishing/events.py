@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from raie.actor import actor
 from raie.chain_head import publishes_chain_head
 from raie.configuration.event_consumers import EventConsumer
-from raie.engine.data.watermark import Watermark
 from raie.engine.errors import DamagedArtifact
 from raie.errors import UsageError, WorkspaceError
+from raie.logs.learned import watermark_of
 from raie.registry import (
     Author,
     BlobCorrupt,
@@ -267,15 +267,11 @@ class _Ranges:
 
     def _read(self, event: OutboxEvent) -> DataRange | None:
         snapshot = event.payload["snapshot"]
-        mark = self._watermark(Content.from_json(snapshot["content"]))
+        mark = watermark_of(self.registry, Content.from_json(snapshot["content"]))
         if mark is None:
             return None
         parent = lineage.find(self.registry, event.model, snapshot["parent"]) if snapshot["parent"] else None
-        before = None if parent is None else self._watermark(parent.content)
+        before = None if parent is None else watermark_of(self.registry, parent.content)
         if before is None:
             return DataRange(mark.rows, None, mark.timestamp)
         return DataRange(max(0, mark.rows - before.rows), before.timestamp, mark.timestamp)
-
-    def _watermark(self, content: Content) -> Watermark | None:
-        digests = content.shared.get("watermark")
-        return Watermark.from_bytes(self.registry.get(digests[0])) if digests else None

@@ -106,17 +106,16 @@ class Comparison:
     recorded: int = 0
 
     def add(
-        self, made: Sequence[Answer], by_candidate: Sequence[Answer], seconds: float, candidate_s: float
+        self, shares: Sequence[float], shifts: Sequence[float], rows: int, seconds: float, candidate_s: float
     ) -> None:
-        """Count one batch."""
-        self.rows += len(made)
+        """Count one batch of so many rows; shares, shifts: of the rows that have one."""
+        self.rows += rows
         self.served_s += seconds
         self.candidate_s += candidate_s
-        for served, candidate in zip(made, by_candidate, strict=True):
-            if (share := overlap(served, candidate)) is not None:
-                self.overlap.add(share)
-            if (shift := score_shift(served, candidate)) is not None:
-                self.shift.add(shift)
+        for share in shares:
+            self.overlap.add(share)
+        for shift in shifts:
+            self.shift.add(shift)
 
     def report(self) -> dict[str, Any]:
         """The impact report: its one part is "shadow"; speed is above 1 where the candidate answers faster."""
@@ -222,15 +221,17 @@ class Shadow:
         begun = time.perf_counter()
         by_candidate = answers(loaded, queries)
         candidate_s = time.perf_counter() - begun
-        key = (made[0].snapshot, loaded.id)
-        self._comparisons.setdefault(key, Comparison(*key)).add(made, by_candidate, seconds, candidate_s)
-        self.metrics.shadow_rows.inc(len(made))
+        pairs, key = list(zip(made, by_candidate, strict=True)), (made[0].snapshot, loaded.id)
+        shares = [share for pair in pairs if (share := overlap(*pair)) is not None]
+        shifts = [shift for pair in pairs if (shift := score_shift(*pair)) is not None]
+        comparison = self._comparisons.setdefault(key, Comparison(*key))
+        comparison.add(shares, shifts, len(pairs), seconds, candidate_s)
+        self.metrics.shadow_rows.inc(len(pairs))
         self.metrics.shadow_seconds.observe(candidate_s)
-        for served, candidate in zip(made, by_candidate, strict=True):
-            if (share := overlap(served, candidate)) is not None:
-                self.metrics.shadow_overlap.observe(share)
-            if (shift := score_shift(served, candidate)) is not None:
-                self.metrics.shadow_shift.observe(shift)
+        for share in shares:
+            self.metrics.shadow_overlap.observe(share)
+        for shift in shifts:
+            self.metrics.shadow_shift.observe(shift)
 
     def _record_all(self) -> None:
         """Record every comparison that has grown; what the registry does not take now is recorded the next time."""
