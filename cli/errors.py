@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 
-from raie.errors import RaieError, UsageError
+from raie.errors import ClusterUnreachable, RaieError, UsageError
 
 __all__ = [
     "ATTENTION",
@@ -57,6 +57,7 @@ def exit_code(error: BaseException) -> int | None:
     # The first line that matches counts, so a special case stands before its base.
     codes: tuple[tuple[type[BaseException], int], ...] = (
         (UsageError, USAGE),
+        (ClusterUnreachable, UNREACHABLE),
         (RaieError, REFUSED),
         (engine.ConfigError, USAGE),
         (engine.WrongBackbone, INTEGRITY),

@@ -1,6 +1,7 @@
 """Every error that `raie` itself raises on purpose; those of the registry and of the engine pass through it.
 
 RaieError
+├── ClusterUnreachable    the cluster that an executor uses does not answer
 ├── MissingExtra          a library that an extra brings is not installed
 ├── WorkspaceError        no raie.toml where one is needed, or one that cannot be read
 └── UsageError            arguments that contradict each other or the workspace
@@ -10,11 +11,15 @@ A message is one line: what was expected, what was found and what to do.
 
 from __future__ import annotations
 
-__all__ = ["MissingExtra", "RaieError", "UsageError", "WorkspaceError"]
+__all__ = ["ClusterUnreachable", "MissingExtra", "RaieError", "UsageError", "WorkspaceError"]
 
 
 class RaieError(Exception):
     """The root of the errors of this package; its text is meant to be shown to a user as it is."""
+
+
+class ClusterUnreachable(RaieError):
+    """The cluster that was named does not answer, or its machines cannot run this version."""
 
 
 class MissingExtra(RaieError):

@@ -19,6 +19,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "mlflow": ("jinja2", "mlflow", "pandas", "requests"),
     "plots": ("matplotlib",),
     "postgres": ("psycopg",),
+    "ray": ("ray",),
     "s3": ("boto3", "botocore"),
     "serve": ("fastapi", "prometheus_client", "pydantic", "uvicorn"),
 }

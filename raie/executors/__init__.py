@@ -1,0 +1,1 @@
+"""The executors that a person may choose, and how one begins and ends."""
