@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from raie.registry import Digest, Registry, digest_of
@@ -49,3 +49,13 @@ class CommandBlobs:
             self.registry.put_all(list(new.values()))
             self._put.update(new)
         return digests
+
+    def adopt_all(self, sizes: Mapping[Digest, int]) -> dict[Digest, bytes]:
+        """The bytes of blobs that another process of this command has stored, each read once.
+
+        Args: sizes: in bytes, of every blob.
+        Raises: what `Registry.adopt_all` raises.
+        """
+        new = {digest: size for digest, size in sizes.items() if digest not in self._put}
+        self._put.update(self.registry.adopt_all(new) if new else {})
+        return {digest: self._put[digest] for digest in sizes}

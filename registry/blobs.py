@@ -25,7 +25,7 @@ from raie.registry.states import BlobState
 from raie.registry.store.base import ArtifactStore
 from raie.registry.values import Digest, digest_of
 
-__all__ = ["accept", "keep_blobs", "put", "put_all", "require_live", "stage"]
+__all__ = ["accept", "adopt_all", "keep_blobs", "put", "put_all", "require_live", "stage"]
 
 _ATTEMPTS = 5
 _b = blobs.c
@@ -51,6 +51,24 @@ def stage(database: Database, store: ArtifactStore, data: bytes) -> Digest:
     take the object, and then `accept` finds no such row. Raises what `put` raises.
     """
     return _put_all(database, store, [data], record=lambda there: set(there))[0]
+
+
+def adopt_all(database: Database, store: ArtifactStore, sizes: Mapping[Digest, int]) -> dict[Digest, bytes]:
+    """Reads blobs that another process has stored, and records them as live; their bytes by digest.
+
+    sizes: in bytes. Raises BlobMissing where one is not there, or a gc without a period of grace took it; it is not live
+    then.
+    """
+    require_store(database, store)
+    digests = sorted(sizes)
+    write(database, partial(_claim, sizes=[(digest, sizes[digest]) for digest in digests]))
+    data = {digest: store.get(digest) for digest in digests}  # after the claim, which no gc passes over
+    missing = set(digests) - _recorded(database, store, digests)
+    for digest in missing:
+        raise BlobMissing(
+            f"Expected blob {digest} to stay in the store, found that a gc took it; store it again", digest
+        )
+    return data
 
 
 def accept(connection: Connection, digest: Digest) -> None:

@@ -117,6 +117,22 @@ class Registry:
         self.require_writable()
         return blobs.put_all(self.engine, self.store, data)
 
+    def adopt_all(self, sizes: Mapping[Digest, int]) -> dict[Digest, bytes]:
+        """Makes blobs that another process has put into the store fit for a commit, as `put_all` does with bytes.
+
+        Args:
+            sizes: bytes of each blob, by digest.
+
+        Returns:
+            Their bytes, read and verified, by digest.
+
+        Raises:
+            BlobMissing: where the store does not hold one.
+            BlobCorrupt: where it holds other bytes.
+        """
+        self.require_writable()
+        return blobs.adopt_all(self.engine, self.store, sizes)
+
     def get(self, digest: Digest) -> bytes:
         """The bytes of a blob, whose sha256 is verified.
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from raie.registry.durable import sync_folder
 from raie.registry.errors import BlobCorrupt, BlobMissing, StoreFull, StoreUnreachable
@@ -38,6 +38,10 @@ class LocalStore:
     def top(self) -> Path:
         """The folder that the store's URL names: above the root of a part of it."""
         return self.root.parents[self.scope.count("/")] if self.scope else self.root
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the folders that are known to be safe: another machine may not have seen them."""
+        return {**vars(self), "_safe": set()}
 
     def within(self, scope: str) -> LocalStore:
         """The part of the store below a prefix; the whole for an empty one."""

@@ -60,6 +60,10 @@ class S3Store:
     scope: str = ""
     _clients: dict[int, Any] = field(default_factory=dict, repr=False, compare=False)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without clients: another process has connections of its own."""
+        return {**vars(self), "_clients": {}}
+
     def within(self, scope: str) -> S3Store:
         """The part of the store below a prefix; the whole for an empty one."""
         top = self.prefix.removesuffix(self.scope).rstrip("/")
