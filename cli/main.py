@@ -258,6 +258,7 @@ Environment:
   RAIE_TRUST_WORKSPACE  folders of other users whose raie.toml is used without being named, or *
   RAIE_DATABASE_URL  database, before the one in raie.toml
   RAIE_STORE         blob store, before the one in raie.toml
+  RAIE_EXECUTOR      where tasks run, local or ray, before the one in raie.toml
   RAIE_MODEL         model, before the one in raie.toml
   RAIE_BACKBONE_FILE Python file of your backbone, before the one in raie.toml
   RAIE_EVENTS_NAME_URL  URL of the consumer of events NAME, before the one in raie.toml

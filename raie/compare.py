@@ -29,6 +29,7 @@ from raie.engine.errors import ConfigError
 from raie.engine.model import Settings
 from raie.engine.training.train_backbone import configured_class
 from raie.errors import UsageError
+from raie.executors.choice import opened
 from raie.lines import known_line
 from raie.logs.known_ids import doubt_line, known_ids
 from raie.logs.log_reading import log_settings, notes_of, read_later_log
@@ -91,6 +92,7 @@ def compare(
     *,
     work: Path | None = None,
     workers: int = 1,
+    executor: str | None = None,
     fresh: bool = False,
     progress: Progress = ignore_progress,
     on_note: OnNote = ignore_notes,
@@ -104,6 +106,7 @@ def compare(
         options: What is compared, and how.
         work: Another folder for what is finished.
         workers: Strategies side by side.
+        executor: "local", or "ray" for a cluster; None for the workspace's own.
         fresh: Begin anew, whatever an earlier run has finished.
         progress: Called as the strategies go on.
         on_note: Called with each line on how the log was read.
@@ -127,7 +130,19 @@ def compare(
         on_note(line)
     if fresh:
         shutil.rmtree(work, ignore_errors=True)
-    run(protocol, settings, methods, options.seeds, work, workers=workers, progress=progress, backbone=backbone)
+    own = "local" if workspace is None else workspace.executor
+    with opened(executor or own, workers) as runner:
+        run(
+            protocol,
+            settings,
+            methods,
+            options.seeds,
+            work,
+            workers=workers,
+            progress=progress,
+            backbone=backbone,
+            executor=runner,
+        )
     by_key = {method.folder_name: method.name for method in methods}
     names = {"never": by_key["never"], "joint": by_key.get("joint"), "reference": reference.name}
     origin = Origin(Path(log).name, interactions.digest, _shared(settings.engine))

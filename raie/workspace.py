@@ -63,6 +63,7 @@ class Workspace:
         settings: Dotted name -> what was chosen and by whom. raie.workspace_file.all_settings adds the engine's
             options and the actor.
         consumers: Who is given events beside MLflow, by name.
+        executor: Where tasks run unless a call says otherwise: "local", or "ray" for a cluster.
     """
 
     folder: Path
@@ -75,6 +76,7 @@ class Workspace:
     runs_code: bool = field(default=True, repr=False)
     settings: Mapping[str, Setting] = field(default_factory=dict, repr=False)
     consumers: tuple[EventConsumer, ...] = ()
+    executor: str = "local"
 
     @property
     def work(self) -> Path:
@@ -129,6 +131,7 @@ class Workspace:
         reason: str = "",
         engine: Mapping[str, Any] | None = None,
         reading: LogSettings | Mapping[str, Any] | None = None,
+        executor: str | None = None,
         progress: Progress = ignore_progress,
         on_note: OnNote = ignore_notes,
     ) -> EditResult:
@@ -140,6 +143,7 @@ class Workspace:
             reason: Why; it stays in the history.
             engine: Options of the engine that differ from raie.toml's, as {"regions": {"regions": 4}}.
             reading: How the log is read, as {"user": "uid", "min_rating": 4}; later logs are read the same way.
+            executor: "local", or "ray" for a cluster; None for the workspace's own. The result does not depend on it.
             progress: Called with a stage, how many of its steps are done and how many there are.
             on_note: Called with each line on how the log was read.
 
@@ -156,6 +160,7 @@ class Workspace:
             reason=reason,
             engine=engine,
             reading=reading,
+            executor=executor,
             progress=progress,
             on_note=on_note,
         )
@@ -169,6 +174,7 @@ class Workspace:
         only_drifted: bool = False,
         accept_new_ids: bool = False,
         reading: Mapping[str, Any] | None = None,
+        executor: str | None = None,
     ) -> PlannedEdit:
         """What an edit of the head on this log would do, region by region; nothing changes.
 
@@ -179,6 +185,7 @@ class Workspace:
             only_drifted: Leave regions alone that predict the new windows as well as they did.
             accept_new_ids: Take ids that look like known ones in another spelling for new ones.
             reading: Options of reading the log that differ from the setup's.
+            executor: "local", or "ray" for a cluster; None for the workspace's own.
 
         Raises:
             EngineError: The log cannot be used; NothingToEdit where it has no new window.
@@ -195,6 +202,7 @@ class Workspace:
             only_drifted=only_drifted,
             accept_new_ids=accept_new_ids,
             reading=reading,
+            executor=executor,
         )
 
     def apply(
@@ -203,6 +211,7 @@ class Workspace:
         *,
         reason: str = "",
         workers: int = 1,
+        executor: str | None = None,
         progress: Progress = ignore_progress,
     ) -> EditResult | None:
         """Train what a plan touches and commit the next snapshot.
@@ -211,6 +220,7 @@ class Workspace:
             planned: What `plan` returned.
             reason: Why; it stays in the history.
             workers: Processes that train side by side; the result does not depend on it.
+            executor: "local", or "ray" for a cluster; None for the workspace's own. The result does not depend on it.
             progress: Called as the training goes on.
 
         Returns:
@@ -223,7 +233,7 @@ class Workspace:
         """
         from raie.edits import training
 
-        return training.apply(self, planned, reason=reason, workers=workers, progress=progress)
+        return training.apply(self, planned, reason=reason, workers=workers, executor=executor, progress=progress)
 
     def edit(
         self,
@@ -236,6 +246,7 @@ class Workspace:
         accept_new_ids: bool = False,
         reading: Mapping[str, Any] | None = None,
         workers: int = 1,
+        executor: str | None = None,
         progress: Progress = ignore_progress,
         on_note: OnNote = ignore_notes,
     ) -> EditResult | None:
@@ -247,13 +258,20 @@ class Workspace:
             only_drifted=only_drifted,
             accept_new_ids=accept_new_ids,
             reading=reading,
+            executor=executor,
         )
         for note in planned.notes:
             on_note(note)
-        return self.apply(planned, reason=reason, workers=workers, progress=progress)
+        return self.apply(planned, reason=reason, workers=workers, executor=executor, progress=progress)
 
     def resume(
-        self, number: int, *, force: bool = False, workers: int = 1, progress: Progress = ignore_progress
+        self,
+        number: int,
+        *,
+        force: bool = False,
+        workers: int = 1,
+        executor: str | None = None,
+        progress: Progress = ignore_progress,
     ) -> EditResult:
         """Finish an edit or a setup that was interrupted; the result is that of one which was not.
 
@@ -261,6 +279,7 @@ class Workspace:
             number: The edit.
             force: Take it from a process that may still work on it.
             workers: Processes that train side by side.
+            executor: "local", or "ray" for a cluster; None for the workspace's own. The result does not depend on it.
             progress: Called as the training goes on.
 
         Raises:
@@ -270,7 +289,7 @@ class Workspace:
         """
         from raie.edits import training
 
-        return training.resume(self, number, force=force, workers=workers, progress=progress)
+        return training.resume(self, number, force=force, workers=workers, executor=executor, progress=progress)
 
     def abort(self, number: int, *, reason: str = "", force: bool = False) -> Edit:
         """Close a running or abandoned edit without a result.
@@ -568,6 +587,7 @@ class Workspace:
         *,
         work: Path | None = None,
         workers: int = 1,
+        executor: str | None = None,
         fresh: bool = False,
         progress: Progress = ignore_progress,
         on_note: OnNote = ignore_notes,
@@ -579,6 +599,7 @@ class Workspace:
             options: What is compared, and how; None for the usual strategies over five edits.
             work: Another folder than the workspace's for what is finished.
             workers: Strategies side by side.
+            executor: "local", or "ray" for a cluster; None for the workspace's own.
             fresh: Begin anew, whatever an earlier run has finished.
             progress: Called as the strategies go on.
             on_note: Called with each line on how the log was read.
@@ -587,7 +608,15 @@ class Workspace:
 
         chosen = compare.ComparisonOptions() if options is None else options
         return compare.compare(
-            self, log, chosen, work=work, workers=workers, fresh=fresh, progress=progress, on_note=on_note
+            self,
+            log,
+            chosen,
+            work=work,
+            workers=workers,
+            executor=executor,
+            fresh=fresh,
+            progress=progress,
+            on_note=on_note,
         )
 
     def verify(self, *, progress: Progress = ignore_progress) -> VerifyReport:

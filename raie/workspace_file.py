@@ -1,6 +1,6 @@
 """raie.toml: the file that makes a folder a workspace and says where the database, the blobs and MLflow's records are.
 
-The environment comes before the file: RAIE_DATABASE_URL, RAIE_STORE, RAIE_MODEL, RAIE_BACKBONE_FILE.
+The environment comes before the file: RAIE_DATABASE_URL, RAIE_STORE, RAIE_MODEL, RAIE_EXECUTOR, RAIE_BACKBONE_FILE.
 RAIE_EVENTS_NAME_URL comes before the URL of the consumer of events that is called NAME.
 RAIE_TRUST_WORKSPACE names folders of other users whose raie.toml counts without being named.
 Every relative path, from either of them, starts at the folder of raie.toml.
@@ -32,7 +32,8 @@ ENVIRONMENT = {"database": "RAIE_DATABASE_URL", "store": "RAIE_STORE", "model": 
 """Keys of raie.toml -> the variables that come before them."""
 
 _BACKBONE_FILE = "RAIE_BACKBONE_FILE"
-_KNOWN = ("database", "engine", "events", "mlflow", "model", "store")
+_EXECUTOR = "RAIE_EXECUTOR"
+_KNOWN = ("database", "engine", "events", "executor", "mlflow", "model", "store")
 
 
 def find(start: Path | None = None) -> Workspace:
@@ -105,6 +106,7 @@ def parse(text: str, file: Path) -> Workspace:
         "model": chosen("model", values, _MODEL, variable=ENVIRONMENT["model"]),
         "database": chosen("database", values, _DATABASE, variable=ENVIRONMENT["database"]),
         "store": chosen("store", values, _STORE, variable=ENVIRONMENT["store"]),
+        "executor": chosen("executor", values, "local", variable=_EXECUTOR),
         "mlflow.tracking_uri": chosen("tracking_uri", tracking, _TRACKING, name="mlflow.tracking_uri"),
         **consumer_settings(events),
     }
@@ -119,6 +121,7 @@ def parse(text: str, file: Path) -> Workspace:
         runs_code=runs_code(file),
         settings=settings,
         consumers=event_consumers(events, folder, file),
+        executor=_text(settings["executor"], file),
     )
 
 

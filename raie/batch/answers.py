@@ -5,7 +5,7 @@ Legend: n users, k items per user.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from raie.batch.block import Block
 from raie.engine.data.catalogue import Catalogue
+from raie.engine.edit.named_blobs import scoring_view
 from raie.engine.model import ModelView
 from raie.engine.next_items import NOWHERE, best_items
 
@@ -77,6 +78,10 @@ class Answers:
         if self.titles is not None:
             columns["title"] = self.titles.take(pa.array(item - 1))
         return pa.table([columns[name] for name in self.schema.names], self.schema)
+
+    def to_travel(self) -> Answers:
+        """The same with no more of the snapshot than answers read."""
+        return replace(self, view=scoring_view(self.view))
 
     @cached_property
     def schema(self) -> pa.Schema:

@@ -1,7 +1,7 @@
 """A batch from its input to its output: read, answer, keep each part, join.
 
-Memory holds one block of users at a time, whatever their number. What is stopped half-way goes on from its last part and
-ends with the same bytes.
+Memory holds one block of users at a time, on a cluster a few for each of its processors, whatever their number. What is
+stopped half-way goes on from its last part and ends with the same bytes.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +24,7 @@ from raie.batch.output import require_output, write_output
 from raie.batch.work_folder import WorkFolder, work_folder
 from raie.callbacks import Progress, ignore_progress
 from raie.engine.errors import InputError
+from raie.engine.executor import LOCAL, Executor, Shared
 from raie.engine.model import ModelView
 from raie.registry import Snapshot
 
@@ -97,6 +99,7 @@ def recommend_batch(
     options: Mapping[str, Any] | None = None,
     replace: bool = False,
     progress: Progress = ignore_progress,
+    executor: Executor = LOCAL,
 ) -> BatchResult:
     """Write the k best items of every history of a source.
 
@@ -110,6 +113,7 @@ def recommend_batch(
         options: Further ones, of how the source is read.
         replace: Whether a file of the output's name may be written over.
         progress: Called after every part.
+        executor: Where blocks are answered; the file does not depend on it.
 
     Raises:
         InputError: The source cannot be used; nothing is written.
@@ -126,7 +130,7 @@ def recommend_batch(
     answers = Answers(view, k, exclude_seen)
     with work_folder(output, digest.hexdigest()) as folder:
         try:
-            parts, resumed = _answered(source, answers, folder, progress)
+            parts, resumed = _answered(source, answers, folder, progress, executor)
             if _stamp(source.path) != before:
                 raise InputError(
                     f"{source.path}: expected a file that stays as it is, found it changed meanwhile; start again"
@@ -149,18 +153,38 @@ def recommend_batch(
 
 
 def _answered(
-    source: BatchSource, answers: Answers, folder: WorkFolder, progress: Progress
+    source: BatchSource, answers: Answers, folder: WorkFolder, progress: Progress, executor: Executor
 ) -> tuple[list[Path], int]:
     """The parts in their order, and how many users' answers were there already."""
-    there, parts, resumed = folder.parts(), [], 0
-    for number, (block, done, total) in enumerate(source.blocks(answers.view, folder.path)):
-        if number in there:
-            resumed += len(block)
-            parts.append(there[number])
-        else:
-            parts.append(folder.write(number, _counted(answers.of(block), block)))
-        progress("recommending", done, max(done, total))
-    return parts, resumed
+    parts, resumed, asked = folder.parts(), 0, list[tuple[int, int, int]]()
+    shared = executor.share(answers.to_travel() if executor.remote else answers)
+
+    def unanswered() -> Iterator[_BlockTask]:
+        nonlocal resumed
+        for number, (block, done, total) in enumerate(source.blocks(answers.view, folder.path)):
+            if number in parts:
+                resumed += len(block)
+                progress("recommending", done, max(done, total))
+            else:
+                asked.append((number, done, total))
+                yield _BlockTask(shared, block)
+
+    with closing(executor.as_ready(_answer, unanswered())) as results:
+        for task, table in results:
+            number, done, total = asked[task]
+            parts[number] = folder.write(number, table)
+            progress("recommending", done, max(done, total))
+    return [parts[number] for number in sorted(parts)], resumed
+
+
+@dataclass(frozen=True)
+class _BlockTask:
+    answers: Shared[Answers]
+    block: Block
+
+
+def _answer(task: _BlockTask) -> pa.Table:
+    return _counted(task.answers.value.of(task.block), task.block)
 
 
 def _counted(table: pa.Table, block: Block) -> pa.Table:

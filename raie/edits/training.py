@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from raie.edits.workflow import PlannedEdit, apply_edit, plan_edit, resume_edit,
 from raie.engine.config import from_mapping
 from raie.engine.data.readers.settings import LogSettings
 from raie.engine.model import Settings
+from raie.executors.choice import opened
 from raie.logs.log_reading import When, log_settings, when_text
 from raie.registry.states import EditKind
 
@@ -33,6 +35,7 @@ def set_up(
     reason: str = "",
     engine: Mapping[str, Any] | None = None,
     reading: LogSettings | Mapping[str, Any] | None = None,
+    executor: str | None = None,
     progress: Progress = ignore_progress,
     on_note: OnNote = ignore_notes,
 ) -> EditResult:
@@ -45,6 +48,7 @@ def set_up(
         reason: Why; it stays in the history.
         engine: Options of the engine that differ from raie.toml's, as {"regions": {"regions": 4}}.
         reading: How the log is read, as for `log_settings`; later logs are read the same way.
+        executor: "local", or "ray" for a cluster; None for the workspace's own.
         progress: Called as the training goes on.
         on_note: Called with each line on how the log was read, before the training.
 
@@ -58,18 +62,20 @@ def set_up(
     workspace.require_code()
     settings = Settings(from_mapping(_merged(workspace.engine, engine or {})), log_settings(reading))
     registry = workspace.registry()
-    snapshot = run_setup(
-        registry,
-        workspace.model,
-        Path(log),
-        when_text(until),
-        settings,
-        actor=actor(),
-        reason=reason,
-        work=workspace.work,
-        progress=progress,
-        on_note=on_note,
-    )
+    with opened(executor or workspace.executor, os.cpu_count() or 1) as runner:
+        snapshot = run_setup(
+            registry,
+            workspace.model,
+            Path(log),
+            when_text(until),
+            settings,
+            actor=actor(),
+            reason=reason,
+            work=workspace.work,
+            progress=progress,
+            on_note=on_note,
+            executor=runner,
+        )
     return result_of(registry, snapshot)
 
 
@@ -92,6 +98,7 @@ def plan(
     only_drifted: bool = False,
     accept_new_ids: bool = False,
     reading: Mapping[str, Any] | None = None,
+    executor: str | None = None,
 ) -> PlannedEdit:
     """What an edit of the head on this log would do; nothing changes.
 
@@ -103,23 +110,26 @@ def plan(
         only_drifted: Leave regions alone that predict the new windows as well as they did.
         accept_new_ids: Take ids that look like known ones in another spelling for new ones.
         reading: Options of reading the log that differ from the setup's.
+        executor: "local", or "ray" for a cluster; None for the workspace's own.
 
     Raises:
         EngineError: The log cannot be used; NothingToEdit where it has no new window.
         RegistryError: The database or the store refuses.
         UsageError: There is no snapshot to edit.
     """
-    return plan_edit(
-        workspace.registry(),
-        workspace.model,
-        Path(log),
-        when_text(until),
-        seed,
-        only_drifted=only_drifted,
-        backbone_file=workspace.backbone_file,
-        reading=reading,
-        accept_new_ids=accept_new_ids,
-    )
+    with opened(executor or workspace.executor, os.cpu_count() or 1) as runner:
+        return plan_edit(
+            workspace.registry(),
+            workspace.model,
+            Path(log),
+            when_text(until),
+            seed,
+            only_drifted=only_drifted,
+            backbone_file=workspace.backbone_file,
+            reading=reading,
+            accept_new_ids=accept_new_ids,
+            executor=runner,
+        )
 
 
 @publishes_chain_head
@@ -129,6 +139,7 @@ def apply(
     *,
     reason: str = "",
     workers: int = 1,
+    executor: str | None = None,
     progress: Progress = ignore_progress,
 ) -> EditResult | None:
     """Train what a plan touches and commit the next snapshot.
@@ -138,6 +149,7 @@ def apply(
         planned: What `plan` returned.
         reason: Why; it stays in the history.
         workers: Processes that train side by side; the result does not depend on it.
+        executor: "local", or "ray" for a cluster; None for the workspace's own.
         progress: Called as the training goes on.
 
     Returns:
@@ -151,16 +163,18 @@ def apply(
     if planned.idle:
         return None
     registry = workspace.registry()
-    _, snapshot = apply_edit(
-        registry,
-        workspace.model,
-        planned,
-        actor=actor(),
-        reason=reason,
-        work=workspace.work,
-        workers=workers,
-        progress=progress,
-    )
+    with opened(executor or workspace.executor, workers) as runner:
+        _, snapshot = apply_edit(
+            registry,
+            workspace.model,
+            planned,
+            actor=actor(),
+            reason=reason,
+            work=workspace.work,
+            workers=workers,
+            progress=progress,
+            executor=runner,
+        )
     return result_of(registry, snapshot)
 
 
@@ -171,6 +185,7 @@ def resume(
     *,
     force: bool = False,
     workers: int = 1,
+    executor: str | None = None,
     progress: Progress = ignore_progress,
 ) -> EditResult:
     """Finish an edit or a setup that was interrupted; the result is that of one which was not.
@@ -180,6 +195,7 @@ def resume(
         number: The edit.
         force: Take it from a process that may still work on it.
         workers: Processes that train side by side.
+        executor: "local", or "ray" for a cluster; None for the workspace's own.
         progress: Called as the training goes on.
 
     Raises:
@@ -190,15 +206,17 @@ def resume(
     registry = workspace.registry()
     if registry.edit(workspace.model, number).kind == EditKind.IMPORT:
         return resume_import(workspace, number, force=force)
-    snapshot = resume_edit(
-        registry,
-        workspace.model,
-        number,
-        actor=actor(),
-        force=force,
-        work=workspace.work,
-        workers=workers,
-        progress=progress,
-        backbone_file=workspace.backbone_file,
-    )
+    with opened(executor or workspace.executor, workers) as runner:
+        snapshot = resume_edit(
+            registry,
+            workspace.model,
+            number,
+            actor=actor(),
+            force=force,
+            work=workspace.work,
+            workers=workers,
+            progress=progress,
+            backbone_file=workspace.backbone_file,
+            executor=runner,
+        )
     return result_of(registry, snapshot)

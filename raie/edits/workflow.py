@@ -19,6 +19,7 @@ from raie.callbacks import OnNote, Progress, ignore_notes
 from raie.command_blobs import CommandBlobs
 from raie.edits.heartbeat import kept_alive
 from raie.edits.plan_summary import PlanSummary, summarize
+from raie.edits.remote_training import train_remotely
 from raie.engine.bytes.stored_names import from_stored, to_stored
 from raie.engine.content import ContentParts, RegionFacts
 from raie.engine.data.interactions import Interactions, end_time, read_log
@@ -28,9 +29,11 @@ from raie.engine.edit.pipeline import PreparedEdit, finish_edit, new_windows, pr
 from raie.engine.edit.runtime_estimate import estimated_seconds
 from raie.engine.edit.setup import set_up
 from raie.engine.edit.training_tasks import region_tasks, shared_task
+from raie.engine.encoding import encode_on
 from raie.engine.errors import EngineError
+from raie.engine.executor import LOCAL, Executor
 from raie.engine.model import ModelView, Settings
-from raie.engine.training.train_adapter import SHARED, TrainedRegion, train_regions
+from raie.engine.training.train_adapter import SHARED, TrainedRegion, TrainTask, train_regions
 from raie.engine.training.workers import foreseen
 from raie.errors import UsageError
 from raie.extras import require
@@ -62,6 +65,7 @@ def run_setup(
     work: Path,
     progress: Progress,
     on_note: OnNote = ignore_notes,
+    executor: Executor = LOCAL,
 ) -> Snapshot:
     """Train the backbone, fit the regions and commit the model's first snapshot.
 
@@ -88,7 +92,7 @@ def run_setup(
         data_digest=interactions.digest,
         parameters={"log": str(log.resolve()), "until": until, "settings": settings.to_bytes().decode()},
     )
-    return _finish_setup(registry, model, edit.number, interactions, end, settings, work, progress)
+    return _finish_setup(registry, model, edit.number, interactions, end, settings, work, progress, executor)
 
 
 def _finish_setup(
@@ -100,6 +104,7 @@ def _finish_setup(
     settings: Settings,
     work: Path,
     progress: Progress,
+    executor: Executor,
 ) -> Snapshot:
     epochs, folder = settings.engine.backbone.epochs, _folder(work, model, number)
     with kept_alive(registry, model, number):
@@ -110,6 +115,7 @@ def _finish_setup(
                 settings,
                 checkpoint=folder / "backbone.safetensors",
                 progress=lambda epoch, score: progress(f"backbone, validation NDCG@10 {score:.4f}", epoch, epochs),
+                executor=executor,
             )
         except EngineError as error:
             # The same log and settings would fail again, so there is nothing to resume.
@@ -181,6 +187,7 @@ def plan_edit(
     backbone_file: Path | None = None,
     reading: Mapping[str, Any] | None = None,
     accept_new_ids: bool = False,
+    executor: Executor = LOCAL,
 ) -> PlannedEdit:
     """What an edit of the head on this log would do; changes nothing.
 
@@ -200,9 +207,12 @@ def plan_edit(
     known = known_ids(registry, model, base, view, interactions, end)
     require_known(known, log, accepted=accept_new_ids)
     vectors = drift = None
-    if only_drifted:
+    if only_drifted or executor.remote:
         windows = new_windows(view, interactions, end)
-        vectors = view.vectors(windows)
+        vectors = view.space.project(
+            encode_on(executor, view.backbone, view.backbone_bytes, windows, view.backbone_file)
+        )
+    if only_drifted:
         drift = drift_report(view, windows, vectors)
     prepared = prepare_edit(
         view,
@@ -231,6 +241,7 @@ def apply_edit(
     work: Path,
     workers: int,
     progress: Progress,
+    executor: Executor = LOCAL,
 ) -> tuple[int, Snapshot]:
     """Train what the plan touches and commit the next snapshot; returns the edit's number and the snapshot."""
     blobs = plan.blobs.of_an_edit(registry)
@@ -251,7 +262,7 @@ def apply_edit(
         base=plan.base.id,
     )
     registry.record_checkpoint(model, edit.number, "prepared", {"blob": digest})
-    snapshot = _train_and_commit(blobs, model, edit, plan.view, plan.prepared, work, workers, progress)
+    snapshot = _train_and_commit(blobs, model, edit, plan.view, plan.prepared, work, workers, progress, executor)
     return edit.number, snapshot
 
 
@@ -266,6 +277,7 @@ def resume_edit(
     workers: int,
     progress: Progress,
     backbone_file: Path | None = None,
+    executor: Executor = LOCAL,
 ) -> Snapshot:
     """Finish an interrupted edit or setup from what it has recorded; the result is that of an edit never stopped.
 
@@ -282,11 +294,11 @@ def resume_edit(
                 f"{edit.parameters['log']}: put it back, or `raie edit abort {number}` and run `raie setup` again"
             )
         end = end_time(interactions, edit.parameters["until"])
-        return _finish_setup(registry, model, number, interactions, end, settings, work, progress)
+        return _finish_setup(registry, model, number, interactions, end, settings, work, progress, executor)
     blobs = CommandBlobs(registry)
     view = open_view(blobs, registry.resolve(model, str(edit.base)), backbone_file)
     prepared = PreparedEdit.from_bytes(blobs.get(Digest(str(edit.plan_digest))))
-    return _train_and_commit(blobs, model, edit, view, prepared, work, workers, progress)
+    return _train_and_commit(blobs, model, edit, view, prepared, work, workers, progress, executor)
 
 
 def _require_backbone_file(settings: Settings, backbone_file: Path | None) -> None:
@@ -310,15 +322,16 @@ def _train_and_commit(
     work: Path,
     workers: int,
     progress: Progress,
+    executor: Executor,
 ) -> Snapshot:
     registry, number, folder = blobs.registry, edit.number, _folder(work, model, edit.number)
     with kept_alive(registry, model, number):
-        trained = _trained(blobs, model, number, view, prepared, folder, workers, progress)
+        trained = _trained(blobs, model, edit, view, prepared, folder, workers, progress, executor)
         finished = finish_edit(view, prepared, list(trained.values()))
         content = _uploaded(blobs, finished.parts, view.content)  # type: ignore[arg-type]
         candidate = ModelView(content, blobs.get, view.backbone_file)
         progress("evaluating the candidate", 0, 1)
-        report = impact(view, candidate, prepared, finished, trained).to_mapping()
+        report = impact(view, candidate, prepared, finished, trained, executor).to_mapping()
         if "known" in edit.parameters:  # of an edit that an older raie began it is not known
             report["known"] = edit.parameters["known"]
         progress("evaluating the candidate", 1, 1)
@@ -330,16 +343,18 @@ def _train_and_commit(
 def _trained(
     blobs: CommandBlobs,
     model: str,
-    number: int,
+    edit: Edit,
     view: ModelView,
     prepared: PreparedEdit,
     folder: Path,
     workers: int,
     progress: Progress,
+    executor: Executor,
 ) -> dict[int, TrainedRegion]:
     """Every touched region's training, and the shared one's; those recorded before are read, not trained again."""
     if not prepared.plan.touched:
         return {}
+    number = edit.number
     done = {
         int(key.removeprefix("region ")): _recalled(blobs, value)
         for key, value in blobs.registry.checkpoints(model, number).items()
@@ -358,15 +373,20 @@ def _trained(
                 done[result.region] = result
                 progress(what, len(done), total)
 
+    def train(tasks: Sequence[TrainTask]) -> Generator[TrainedRegion]:
+        if executor.remote:
+            return train_remotely(executor, blobs, Digest(str(edit.plan_digest)), tasks)
+        return train_regions(tasks, workers)
+
     untrained = set(prepared.plan.touched) - done.keys()
-    if min(workers, len(untrained)) > 1:
+    if min(workers, len(untrained)) > 1 and not executor.remote:
         foreseen()
     if SHARED not in done and together:
         task = shared_task(view, prepared, folder / "shared.safetensors")
-        record(train_regions([task], workers), "all touched regions together")
+        record(train([task]), "all touched regions together")
     shared = done[SHARED].blobs if SHARED in done else None
     tasks = [task for task in region_tasks(view, prepared, shared, folder) if task.region in untrained]
-    record(train_regions(tasks, workers), "regions")
+    record(train(tasks), "regions")
     return done
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -141,6 +142,7 @@ class SnapshotView:
         user_column: str | None = None,
         reading: Mapping[str, Any] | None = None,
         replace: bool = False,
+        executor: str | None = None,
         progress: Progress = ignore_progress,
     ) -> BatchResult:
         """Write the k best items of many users to a file, with no more than some thousand of them in memory.
@@ -159,6 +161,7 @@ class SnapshotView:
             user_column: Of histories: the column of users, if it has another name.
             reading: For a log: options that differ from the setup's.
             replace: Whether a file of the output's name may be written over.
+            executor: "local", or "ray" for a cluster; None for the workspace's own.
             progress: Called with the stage, how far it is, and how far it goes.
 
         Raises:
@@ -169,6 +172,7 @@ class SnapshotView:
         from raie.batch.histories_file import HistoriesFile
         from raie.batch.run import BatchSource, recommend_batch
         from raie.batch.users_of_log import UsersOfLog
+        from raie.executors.choice import opened
 
         if (histories is None) == (all_users is None):
             raise UsageError("give either histories or all_users")
@@ -180,17 +184,19 @@ class SnapshotView:
                 UsersOfLog(Path(str(all_users)), dict(reading or {})),
                 {"reading": dict(reading or {})},
             )
-        return recommend_batch(
-            self._view,
-            self.snapshot,
-            source,
-            Path(output),
-            k,
-            exclude_seen=exclude_seen,
-            options=options,
-            replace=replace,
-            progress=progress,
-        )
+        with opened(executor or self.workspace.executor, os.cpu_count() or 1) as runner:
+            return recommend_batch(
+                self._view,
+                self.snapshot,
+                source,
+                Path(output),
+                k,
+                exclude_seen=exclude_seen,
+                options=options,
+                replace=replace,
+                progress=progress,
+                executor=runner,
+            )
 
     def evaluate(
         self,

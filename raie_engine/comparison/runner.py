@@ -1,6 +1,7 @@
 """Run a comparison: for every seed one setup, for every method one edit after the other, some side by side.
 
-Whatever is finished lies in the work folder and is not done again.
+Whatever is finished lies in the work folder and is not done again. On a cluster, whose machines do not see that folder,
+an edit of a method is a task: the state before it goes there, and the result and the state after it come back.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ import numpy as np
 from raie.engine.comparison.methods import Method
 from raie.engine.comparison.protocol import ComparisonProtocol, task_data_of_edits
 from raie.engine.comparison.step_results import StepFiles, StepResult, read_blobs, write_blobs
-from raie.engine.edit.named_blobs import view_of, with_parts
+from raie.engine.edit.named_blobs import Blobs, view_of, with_parts
 from raie.engine.edit.setup import set_up
 from raie.engine.evaluation.metrics import ranks_and_lists
+from raie.engine.executor import LOCAL, Executor, Shared
 from raie.engine.model import Settings
-from raie.engine.strategies import LearnedState, TaskData
+from raie.engine.strategies import LearnedState, Strategy, TaskData
 from raie.engine.training.train_adapter import one_thread
 from raie.engine.training.train_backbone import configured_backbone_file
 from raie.engine.training.workers import side_by_side
@@ -41,6 +43,7 @@ def run(
     workers: int,
     progress: Progress,
     backbone: tuple[bytes, bytes] | None = None,
+    executor: Executor = LOCAL,
 ) -> None:
     """Bring every step result of the comparison into the work folder.
 
@@ -53,19 +56,21 @@ def run(
         workers: methods side by side.
         progress: called after every step.
         backbone: (configuration, weights) of a trained one, instead of one per seed.
+        executor: where setups and steps run; the results do not depend on it.
 
     Raises:
         EngineError: for what a setup or an edit refuses.
         WorkerLost: when the system ends a worker.
     """
     pairs = [(seed, method) for seed in seeds for method in methods]
-    _set_up_all(protocol, settings, pairs, seeds, work, workers, progress, backbone)
+    _set_up_all(executor, protocol, settings, pairs, seeds, work, workers, progress, backbone)
     backbone_file = configured_backbone_file(settings.engine.backbone)
     chains = [chain for seed in seeds for chain in _chains(protocol, methods, work, seed, backbone_file)]
     total = len(pairs) * (protocol.edits + 1)
     done = total - sum(len(chain.pending) for chain in chains)
     progress("steps", done, total)
-    with closing(_finished_steps(chains, workers)) as finished:
+    steps_done = _steps_of_tasks(executor, chains) if executor.remote else _finished_steps(chains, workers)
+    with closing(steps_done) as finished:
         for chain, steps in finished:
             done += steps
             progress(f"steps, {chain}", done, total)
@@ -79,7 +84,7 @@ class _SetUpTask:
     """path: where the setup's blobs are to lie. trained: the file of a setup whose backbone is used, or its bytes."""
 
     path: Path
-    protocol: ComparisonProtocol
+    protocol: Shared[ComparisonProtocol]
     settings: Settings
     trained: Path | tuple[bytes, bytes] | None
 
@@ -90,6 +95,7 @@ def _base(work: Path, seed: int, method: Method | None = None) -> Path:
 
 
 def _set_up_all(
+    executor: Executor,
     protocol: ComparisonProtocol,
     settings: Settings,
     pairs: Sequence[tuple[int, Method]],
@@ -100,9 +106,10 @@ def _set_up_all(
     backbone: tuple[bytes, bytes] | None,
 ) -> None:
     """First each seed's own, which trains a backbone; then those with other options, which use it."""
-    first = [_SetUpTask(_base(work, seed), protocol, _seeded(settings, seed), backbone) for seed in seeds]
+    shared = executor.share(protocol)
+    first = [_SetUpTask(_base(work, seed), shared, _seeded(settings, seed), backbone) for seed in seeds]
     second = [
-        _SetUpTask(_base(work, seed, method), protocol, _seeded(settings, seed, method), _base(work, seed))
+        _SetUpTask(_base(work, seed, method), shared, _seeded(settings, seed, method), _base(work, seed))
         for seed, method in pairs
         if method.options
     ]
@@ -110,6 +117,13 @@ def _set_up_all(
     for stage, tasks in (("backbones", first), ("regions", second)):
         pending = [task for task in tasks if not task.path.exists()]
         progress(stage, len(tasks) - len(pending), len(tasks))
+        if executor.remote:
+            asked = (_with_backbone(task) for task in pending)
+            with closing(executor.as_ready(_set_up_blobs, asked)) as made:
+                for done, (number, blobs) in enumerate(made, start=len(tasks) - len(pending) + 1):
+                    write_blobs(pending[number].path, blobs)
+                    progress(stage, done, len(tasks))
+            continue
         if workers > 1 and len(pending) > 1:
             with closing(side_by_side(_set_up, pending, workers)) as results:
                 for done, _ in enumerate(results, start=len(tasks) - len(pending) + 1):
@@ -130,21 +144,33 @@ def _seeded(settings: Settings, seed: int, method: Method | None = None) -> Sett
 
 
 def _set_up(task: _SetUpTask, progress: Callable[[int, float], None] | None = None) -> None:
-    trained = task.trained
-    if isinstance(trained, Path):
-        trained = view_of(read_blobs(trained)).backbone_bytes
     checkpoint = task.path.with_suffix(".checkpoint")
+    write_blobs(task.path, _set_up_blobs(_with_backbone(task), checkpoint, progress))
+    checkpoint.unlink(missing_ok=True)
+
+
+def _with_backbone(task: _SetUpTask) -> _SetUpTask:
+    """The task with the bytes of the backbone that it uses."""
+    if not isinstance(task.trained, Path):
+        return task
+    return replace(task, trained=view_of(read_blobs(task.trained)).backbone_bytes)
+
+
+def _set_up_blobs(
+    task: _SetUpTask, checkpoint: Path | None = None, progress: Callable[[int, float], None] | None = None
+) -> Blobs:
+    assert not isinstance(task.trained, Path), "read where the file lies"
+    protocol = task.protocol.value
     with one_thread():
         made = set_up(
-            task.protocol.interactions,
-            task.protocol.ends[0],
+            protocol.interactions,
+            protocol.ends[0],
             task.settings,
-            backbone=trained,
+            backbone=task.trained,
             checkpoint=checkpoint,
             progress=progress,
         )
-    write_blobs(task.path, with_parts({}, made.parts))
-    checkpoint.unlink(missing_ok=True)
+    return with_parts({}, made.parts)
 
 
 # --- Steps
@@ -164,6 +190,10 @@ class _Chain:
     @property
     def name(self) -> str:
         return f"{self.method.name}, seed {self.seed}"
+
+    def state_before(self, edit: int) -> Blobs:
+        """What the method has learned before an edit."""
+        return self.files.state(edit - 1) if edit else {}
 
 
 def _chains(
@@ -192,20 +222,26 @@ def _finished_steps(chains: Sequence[_Chain], workers: int) -> Generator[tuple[s
 
 def _finish(chain: _Chain) -> tuple[str, int]:
     """Run the pending edits of a chain, each from the state after the one before it."""
-    strategy = chain.method.implementation
-    with one_thread():
-        for edit in chain.pending:
-            task_data, started = chain.task_data[edit], time.process_time()
-            learned = (
-                strategy.learn(chain.files.state(edit - 1), task_data) if edit else strategy.begin({}, task_data)
-            )
-            seconds = time.process_time() - started
-            chain.files.write(edit, _step_result(chain, task_data, learned, seconds), learned.state)
+    for edit in chain.pending:
+        before = chain.state_before(edit)
+        chain.files.write(edit, *_step(chain.protocol, chain.method, chain.task_data[edit], before))
     return chain.name, len(chain.pending)
 
 
-def _step_result(chain: _Chain, task_data: TaskData, learned: LearnedState, seconds: float) -> StepResult:
-    strategy, protocol = chain.method.implementation, chain.protocol
+def _step(
+    protocol: ComparisonProtocol, method: Method, task_data: TaskData, before: Blobs
+) -> tuple[StepResult, Blobs]:
+    """One edit of a method, and the state after it."""
+    strategy, started = method.implementation, time.process_time()
+    with one_thread():
+        learned = strategy.learn(before, task_data) if task_data.number else strategy.begin({}, task_data)
+        seconds = time.process_time() - started
+        return _step_result(protocol, strategy, task_data, learned, seconds), learned.state
+
+
+def _step_result(
+    protocol: ComparisonProtocol, strategy: Strategy, task_data: TaskData, learned: LearnedState, seconds: float
+) -> StepResult:
     rows = protocol.scored_rows(task_data.number)
     windows = protocol.windows.take(rows).without_items_above(task_data.items)
     target_ranks, lists = ranks_and_lists(strategy.score(learned.state, task_data), windows)
@@ -223,3 +259,45 @@ def _step_result(chain: _Chain, task_data: TaskData, learned: LearnedState, seco
         learned.parameters,
         seconds,
     )
+
+
+# --- Steps as tasks
+
+
+@dataclass(frozen=True, eq=False)
+class _StepTask:
+    """One edit of a method. task_data: of every edit, from the setup on. before: the state before the edit."""
+
+    protocol: Shared[ComparisonProtocol]
+    method: Method
+    task_data: Shared[tuple[TaskData, ...]]
+    edit: int
+    before: Blobs
+
+
+def _steps_of_tasks(executor: Executor, chains: Sequence[_Chain]) -> Generator[tuple[str, int]]:
+    """Finish all steps, of every chain the same edit side by side; this process alone writes files."""
+    if not chains:
+        return
+    protocol = executor.share(chains[0].protocol)
+    shared = _shared_task_data(executor, chains)
+    for edit in range(chains[0].protocol.edits + 1):
+        due = [(chain, data) for chain, data in zip(chains, shared, strict=True) if edit in chain.pending]
+        tasks = (_StepTask(protocol, chain.method, data, edit, chain.state_before(edit)) for chain, data in due)
+        with closing(executor.as_ready(_step_in_worker, tasks)) as results:
+            for number, (result, state) in results:
+                chain = due[number][0]
+                chain.files.write(edit, result, state)
+                yield f"{chain.name}, edit {edit}", 1
+
+
+def _shared_task_data(executor: Executor, chains: Sequence[_Chain]) -> list[Shared[tuple[TaskData, ...]]]:
+    """The task data of each chain; chains of one seed and one setup share theirs."""
+    setups = [(chain.seed, chain.method.folder_name if chain.method.options else "") for chain in chains]
+    data = {setup: chain.task_data for setup, chain in zip(setups, chains, strict=True)}
+    shared = {setup: executor.share(task_data) for setup, task_data in data.items()}
+    return [shared[setup] for setup in setups]
+
+
+def _step_in_worker(task: _StepTask) -> tuple[StepResult, Blobs]:
+    return _step(task.protocol.value, task.method, task.task_data.value[task.edit], task.before)

@@ -154,6 +154,14 @@ class Windows:
         """
         return self._with_past(self.histories and compacted(self.histories))
 
+    def without_past(self) -> Windows:
+        """The same windows without histories, which no training reads.
+
+        Returns:
+            The windows.
+        """
+        return self._with_past(None)
+
     def to_bytes(self) -> bytes:
         """safetensors; equal windows give equal bytes, wherever their histories lie."""
         arrays = {name: np.ascontiguousarray(array) for name, array in self.compacted()._arrays.items()}

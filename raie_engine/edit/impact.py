@@ -10,14 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from raie.engine.bytes.stored_names import to_stored
 from raie.engine.data.windows import Windows
+from raie.engine.edit.named_blobs import scoring_view
 from raie.engine.edit.pipeline import FinishedEdit, PreparedEdit
+from raie.engine.encoding import parts_of
 from raie.engine.evaluation.metrics import Difference, mean_metrics, paired_differences, ranks
+from raie.engine.executor import LOCAL, Executor, Shared, in_order
+from raie.engine.mixture.mixture import Mixture
 from raie.engine.model import ModelView
 from raie.engine.router import Router
 from raie.engine.training.train_adapter import TrainedRegion
@@ -165,6 +170,7 @@ def impact(
     prepared: PreparedEdit,
     finished: FinishedEdit,
     trained: Mapping[int, TrainedRegion],
+    executor: Executor = LOCAL,
 ) -> ImpactReport:
     """Compare an edit's candidate with its parent.
 
@@ -174,14 +180,14 @@ def impact(
         prepared: the edit's plan and windows.
         finished: the edit's result.
         trained: by region id, that of the shared adapter among them.
+        executor: where windows are scored; of few of them this process.
 
     Returns:
         The report that is stored with the edit.
     """
-    after = _measurable(candidate.router, finished)
-    before = knowing_rows_of(parent.router, after)
+    both = _Both(parent, candidate, finished.mixed.measured if finished.mixed else {})
     newest = prepared.windows.take(prepared.windows.timestamp > prepared.train_until)
-    old, new = ranks(before.scores, newest), ranks(after.scores, newest)
+    old, new = _both_ranks(executor, both, newest)
     known = newest.target <= len(parent.catalogue.items)
     touched = [fact.region for fact in finished.facts]
     untouched = tuple(sorted(set(parent.content.regions) - set(touched)))
@@ -189,7 +195,7 @@ def impact(
     return ImpactReport(
         gate=dict(zip(("update", "expand", "add"), decided.tolist(), strict=True)),
         parts={
-            "retention": compared(before, after, parent.holdout),
+            "retention": compared_ranks(*_both_ranks(executor, both, parent.holdout), parent.holdout),
             "adaptation": compared_ranks(old, new, newest),
             "adaptation_known": compared_ranks(old[known], new[known], newest.take(known)),
         },
@@ -205,9 +211,57 @@ def impact(
     )
 
 
-def _measurable(router: Router, finished: FinishedEdit) -> Router:
-    """The candidate's router without the counts of the newest rows, which hold the answers it is asked for."""
-    return replace(router, mixtures={**router.mixtures, **finished.mixed.measured}) if finished.mixed else router
+SCORED = 1_024
+"""Windows of a task; they pass 256 at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Both:
+    """Parent and candidate. measured: the candidate's mixtures by region without the counts of the newest rows, which
+    hold the answers that it is asked for.
+    """
+
+    parent: ModelView
+    candidate: ModelView
+    measured: Mapping[int, Mixture]
+
+    @cached_property
+    def after(self) -> Router:
+        router = self.candidate.router
+        return replace(router, mixtures={**router.mixtures, **self.measured}) if self.measured else router
+
+    @cached_property
+    def before(self) -> Router:
+        return knowing_rows_of(self.parent.router, self.after)
+
+    def to_travel(self) -> _Both:
+        """The same with no more than scores read."""
+        return _Both(scoring_view(self.parent), scoring_view(self.candidate), self.measured)
+
+
+@dataclass(frozen=True)
+class _RankTask:
+    both: Shared[_Both]
+    windows: Windows
+
+
+def _both_ranks(executor: Executor, both: _Both, windows: Windows) -> tuple[np.ndarray, np.ndarray]:
+    """Ranks of the targets under both models, int64 [n] each."""
+    if not executor.remote or len(windows) <= SCORED:
+        return _ranks_under(both, windows)
+    shared = executor.share(both.to_travel())
+    tasks = (_RankTask(shared, part.compacted()) for part in parts_of(windows, SCORED))
+    old, new = zip(*in_order(executor, _ranked, tasks), strict=True)
+    return np.concatenate(old), np.concatenate(new)
+
+
+def _ranked(task: _RankTask) -> tuple[np.ndarray, np.ndarray]:
+    """In a worker."""
+    return _ranks_under(task.both.value, task.windows)
+
+
+def _ranks_under(both: _Both, windows: Windows) -> tuple[np.ndarray, np.ndarray]:
+    return ranks(both.before.scores, windows), ranks(both.after.scores, windows)
 
 
 def _region(trained: TrainedRegion, accepted: bool) -> RegionImpact:

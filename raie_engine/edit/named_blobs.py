@@ -11,12 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from raie.engine.content import ContentParts
-from raie.engine.model import ModelView
+from raie.engine.model import ADAPTER_ROLES, LOG_COUNTS, MIXTURE, ModelView
 
-__all__ = ["Blobs", "named_blobs", "view_of", "with_parts"]
+__all__ = ["Blobs", "named_blobs", "scoring_view", "view_of", "with_parts"]
 
 Blobs = Mapping[str, bytes]
 """Bytes by name."""
+
+_OF_EDITS = frozenset({"watermark", "validation", "holdout", "add_buffer", LOG_COUNTS})
+"""Shared roles that no score reads."""
+_OF_SCORES = frozenset({"state", LOG_COUNTS, MIXTURE, *ADAPTER_ROLES})
+"""Roles of a region that scores read."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,28 @@ def named_blobs(view: ModelView) -> Blobs:
     for region, entry in content.regions.items():
         places |= {f"region/{region}/{role}": digest for role, digest in entry.items()}
     return {name: view.get(digest) for name, digest in places.items()}
+
+
+def scoring_view(view: ModelView) -> ModelView:
+    """The same snapshot with the bytes of what routes and scores, and no others: it can be pickled.
+
+    Args:
+        view: the snapshot.
+
+    Returns:
+        The snapshot; what edits alone read raises KeyError.
+    """
+    content = view.content
+    shared = {role: tuple(digests) for role, digests in content.shared.items() if role not in _OF_EDITS}
+    regions = {
+        region: {role: digest for role, digest in entry.items() if role in _OF_SCORES}
+        for region, entry in content.regions.items()
+    }
+    names = _Names(dict(content.backbone), content.space, shared, regions)
+    digests = {*names.backbone.values(), names.space}.union(
+        *shared.values(), *(entry.values() for entry in regions.values())
+    )
+    return ModelView(names, {digest: view.get(digest) for digest in digests}.__getitem__, view.backbone_file)
 
 
 def with_parts(blobs: Blobs, parts: ContentParts) -> Blobs:

@@ -24,8 +24,10 @@ from raie.engine.data.watermark import Watermark
 from raie.engine.data.window_length import LengthChoice, choose_length
 from raie.engine.data.windows import Windows
 from raie.engine.edit.mixing import RegionMixtures, mix_regions, new_counts
+from raie.engine.encoding import encode_on
 from raie.engine.errors import NothingToEdit, WrongBackbone
 from raie.engine.evaluation.metrics import leaving_out_context, mean_metrics, ranks
+from raie.engine.executor import LOCAL, Executor, Report
 from raie.engine.mixture.fit import Validated
 from raie.engine.model import LOG_COUNTS, Settings
 from raie.engine.regions.buffer import AddBuffer
@@ -72,6 +74,7 @@ def set_up(
     backbone: tuple[bytes, bytes] | None = None,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
+    executor: Executor = LOCAL,
 ) -> SetUp:
     """Train the backbone on the first slice of a log, fit the routing space and the regions.
 
@@ -82,6 +85,7 @@ def set_up(
         backbone: (configuration, weights) of one that was trained on these rows already, to be used instead.
         checkpoint: file of the training's checkpoint; None for none.
         progress: called after every epoch.
+        executor: where the backbone trains and windows are encoded; the result does not depend on it.
 
     Returns:
         The parts of the first snapshot.
@@ -97,15 +101,17 @@ def set_up(
     config = settings.engine
     split = setup_windows(past, config.windows, config.edit, config.seed)
     _require_enough(split, past, config)
-    model, scores = _frozen(past, split, config, backbone, checkpoint, progress)
-    encodings = encode_windows(model, split.train)
+    model, scores = _frozen(past, split, config, backbone, checkpoint, progress, executor)
+    model_config, weights = model.to_bytes()
+    encodings = encode_on(
+        executor, model, (model_config, weights), split.train, configured_backbone_file(config.backbone)
+    )
     space = fit_space(encodings, config.regions.remove_components, model.digest)
     vectors = space.project(encodings)
     choice = None if config.regions.regions else choose_regions(vectors, config.regions, config.seed)
     k = choice.k if choice else different_directions(vectors, config.regions.regions)
     region_map, owner = fit_regions(vectors, config.regions, config.seed, space.digest, k)
     gate_from(config.gate).decide(region_map, vectors[:0])  # refuses what every edit of these regions would refuse
-    model_config, weights = model.to_bytes()
     buffer = AddBuffer.empty(config.windows.length, model.dim, space.digest, times=config.windows.times)
     mixed = _mixed(past, split, model, space, region_map, config) if config.mixture.names else None
     parts = ContentParts(
@@ -204,22 +210,16 @@ def _frozen(
     given: tuple[bytes, bytes] | None,
     checkpoint: Path | None,
     progress: Progress | None,
+    executor: Executor,
 ) -> tuple[Backbone, tuple[float, ...]]:
     """The backbone, trained unless it is given, and its validation score before training and after every epoch."""
     items = int(past.item.max())
     if given is None:
-        model, trained = train_backbone(
-            split.train,
-            split.validation,
-            items,
-            config.backbone,
-            positions=config.windows.stride,
-            seed=config.seed,
-            titles=past.catalogue.titles,
-            checkpoint=checkpoint,
-            progress=progress,
-        )
-        return model, trained.scores
+        task = _BackboneTask(split.train, split.validation, items, config, past.catalogue.titles, checkpoint)
+        if executor.remote:
+            stored, scores = executor.run(_stored_backbone, task.to_travel(), progress or _unseen)
+            return load_backbone(*stored, configured_backbone_file(config.backbone)), scores
+        return _trained_backbone(task, progress or _unseen)
     backbone = load_backbone(*given, configured_backbone_file(config.backbone))
     if backbone.known_items != items:
         raise WrongBackbone(
@@ -228,6 +228,48 @@ def _frozen(
         )
     score = leaving_out_context(adapter_scores(backbone, None))
     return backbone, (mean_metrics(ranks(score, split.validation))["NDCG@10"],)
+
+
+@dataclass(frozen=True)
+class _BackboneTask:
+    """All that training the backbone depends on; train, validation: windows."""
+
+    train: Windows
+    validation: Windows
+    items: int
+    config: EngineConfig
+    titles: tuple[str, ...]
+    checkpoint: Path | None
+
+    def to_travel(self) -> _BackboneTask:
+        """The task without a checkpoint, which would lie on another machine's disk, and with no more than it reads."""
+        bare = self.train.without_past(), self.validation.without_past()
+        return replace(self, train=bare[0], validation=bare[1], checkpoint=None)
+
+
+def _trained_backbone(task: _BackboneTask, report: Report) -> tuple[Backbone, tuple[float, ...]]:
+    model, trained = train_backbone(
+        task.train,
+        task.validation,
+        task.items,
+        task.config.backbone,
+        positions=task.config.windows.stride,
+        seed=task.config.seed,
+        titles=task.titles,
+        checkpoint=task.checkpoint,
+        progress=report,
+    )
+    return model, trained.scores
+
+
+def _stored_backbone(task: _BackboneTask, report: Report) -> tuple[tuple[bytes, bytes], tuple[float, ...]]:
+    """The same as bytes, from another process."""
+    model, scores = _trained_backbone(task, report)
+    return model.to_bytes(), scores
+
+
+def _unseen(epoch: int, score: float) -> None:
+    """Of a training that nobody watches."""
 
 
 def _catalogue_chunk(past: Interactions) -> bytes:

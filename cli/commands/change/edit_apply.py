@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from raie.cli.errors import BAD_INPUT
+from raie.cli.ui.executor_option import executor_option
 from raie.cli.ui.log_options import accept_new_ids_option, later_log_options, log_argument, say_notes, until_option
 from raie.cli.ui.output import Output, accent, faint, iso, json_option, say, short, table
 from raie.cli.ui.progress import progress_bars
@@ -235,6 +236,7 @@ def _duration(seconds: float) -> str:
 @click.option("--reason", metavar="TEXT", default="", help="Why. Recorded in the history.")
 @_seed_option
 @_workers_option
+@executor_option
 @_idle_option
 @accept_new_ids_option
 @later_log_options
@@ -248,6 +250,7 @@ def apply(
     reason: str,
     seed: int | None,
     workers: int,
+    executor: str | None,
     fail_if_idle: bool,
     output: Output,
     **options: Any,
@@ -265,11 +268,13 @@ def apply(
       raie edit apply ratings.dat --until 0.8 --reason "October"
       raie edit apply today.csv --dry-run
       raie edit apply today.csv --only-drifted --reason "nightly"
+      raie edit apply today.csv --executor ray
     """
     with _nothing_new({"idle": True} if dry_run else {"snapshot": None}, output, fail=fail_if_idle):
         if dry_run:
             _show_plan(workspace, log, until, seed, workers, output, options)
         else:
+            options["executor"] = executor
             _apply(workspace, log, until, reason, seed, workers, output, options, fail_if_idle=fail_if_idle)
 
 
@@ -287,7 +292,9 @@ def _apply(
 ) -> None:
     planned = _planned(workspace, log, until, seed, options)
     with progress_bars() as progress:
-        result = workspace.apply(planned, reason=reason, workers=workers, progress=progress)
+        result = workspace.apply(
+            planned, reason=reason, workers=workers, executor=options["executor"], progress=progress
+        )
     if result is None:
         drifted = None if planned.drift is None else list(planned.drift.drifted)
         nothing = f"{_nothing_to_edit(drifted)}, and nothing was changed"
@@ -302,9 +309,12 @@ def _apply(
 @click.argument("edit", type=click.IntRange(min=1), metavar="EDIT")
 @_force_option
 @_workers_option
+@executor_option
 @json_option
 @in_workspace
-def resume(workspace: Workspace, edit: int, force: bool, workers: int, output: Output) -> None:
+def resume(
+    workspace: Workspace, edit: int, force: bool, workers: int, executor: str | None, output: Output
+) -> None:
     """Finish an edit or a setup that was interrupted.
 
     Finished parts are read, not trained again. The snapshot is the one that the uninterrupted edit would have made.
@@ -315,7 +325,7 @@ def resume(workspace: Workspace, edit: int, force: bool, workers: int, output: O
       raie edit resume 3
     """
     with progress_bars() as progress:
-        result = workspace.resume(edit, force=force, workers=workers, progress=progress)
+        result = workspace.resume(edit, force=force, workers=workers, executor=executor, progress=progress)
     _show_result(result, output)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from raie.cli.ui.executor_option import executor_option
 from raie.cli.ui.log_options import READING, given_options, log_argument, log_options, say_notes
 from raie.cli.ui.output import Output, accent, faint, json_option, table
 from raie.cli.ui.progress import progress_bars_or_lines
@@ -80,6 +81,7 @@ _USUAL = "never,popularity,markov,item-knn,ease,full,replay+counts,raie"
 @click.option(
     "--workers", metavar="N", type=click.IntRange(min=1), default=1, show_default=True, help="Parallel processes."
 )
+@executor_option
 @click.option(
     "--work",
     metavar="DIR",
@@ -104,6 +106,7 @@ def compare(
     metric: str,
     out: Path,
     workers: int,
+    executor: str | None,
     work: Path | None,
     fresh: bool,
     reading: Mapping[str, Any],
@@ -120,6 +123,7 @@ def compare(
     Examples:
       raie compare log.csv
       raie compare ratings.dat --min-rating 4 --seeds 1,2,3 --workers 2
+      raie compare ratings.dat --seeds 1,2,3 --executor ray
       raie compare log.csv --strategies raie,peso,raie[gate.policy=paper] --against raie
       raie compare log.csv --ref edit:1 --strategies raie,global-lora --ablations
     """
@@ -142,6 +146,7 @@ def compare(
             options,
             work=work,
             workers=workers,
+            executor=executor,
             fresh=fresh,
             progress=progress,
             on_note=lambda line: say_notes([line]),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from raie.cli.ui.executor_option import executor_option
 from raie.cli.ui.option_groups import with_options
 from raie.cli.ui.output import Output, short
 from raie.cli.ui.progress import progress_bars
@@ -24,17 +25,21 @@ __all__ = ["Batch", "batch_options", "recommend_batch"]
 
 @dataclass(frozen=True)
 class Batch:
-    """The options of a batch. histories: the file of --input.  force: whether the output may be written over."""
+    """The options of a batch. histories: the file of --input.  force: whether the output may be written over.
+
+    executor: where it runs.
+    """
 
     histories: Path | None
     all_users: bool
     into: Path | None
     force: bool
+    executor: str | None = None
 
     @property
     def asked(self) -> bool:
         """Whether any of them was given."""
-        return bool(self.histories or self.all_users or self.into or self.force)
+        return bool(self.histories or self.all_users or self.into or self.force or self.executor)
 
 
 _OPTIONS = (
@@ -54,6 +59,7 @@ _OPTIONS = (
         help="File for the answers: .parquet, .csv or .jsonl.",
     ),
     click.option("--force", is_flag=True, help="Write over OUT."),
+    executor_option,
 )
 
 
@@ -62,9 +68,15 @@ def batch_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def run(
-        *arguments: Any, histories: Path | None, all_users: bool, into: Path | None, force: bool, **options: Any
+        *arguments: Any,
+        histories: Path | None,
+        all_users: bool,
+        into: Path | None,
+        force: bool,
+        executor: str | None,
+        **options: Any,
     ) -> Any:
-        return command(*arguments, batch=Batch(histories, all_users, into, force), **options)
+        return command(*arguments, batch=Batch(histories, all_users, into, force, executor), **options)
 
     return with_options(run, _OPTIONS)
 
@@ -109,6 +121,7 @@ def recommend_batch(
                 user_column=column if batch.histories else None,
                 reading={} if batch.histories else reading,
                 replace=batch.force,
+                executor=batch.executor,
                 progress=progress,
             )
     except KeyboardInterrupt as stopped:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from raie.cli.ui.executor_option import executor_option
 from raie.cli.ui.log_options import log_argument, log_options, say_notes, until_option
 from raie.cli.ui.output import Output, accent, json_option, short
 from raie.cli.ui.progress import progress_bars
@@ -31,6 +32,7 @@ __all__ = ["setup"]
     help="Random seed.  [42, or engine.seed in raie.toml]",
 )
 @click.option("--reason", metavar="TEXT", default="", help="Why. Recorded in the history.")
+@executor_option
 @log_options
 @json_option
 @in_workspace
@@ -41,6 +43,7 @@ def setup(
     regions: int | None,
     seed: int | None,
     reason: str,
+    executor: str | None,
     reading: Mapping[str, Any],
     output: Output,
 ) -> None:
@@ -54,6 +57,7 @@ def setup(
     Examples:
       raie setup ratings.dat --min-rating 4 --until 0.5
       raie setup purchases.csv --duplicates drop --until 2010-06-01 --regions 6
+      raie setup purchases.parquet --executor ray
     """
     engine: dict[str, Any] = {} if seed is None else {"seed": seed}
     # A value that is no table stays, and is refused with the name of the option.
@@ -66,6 +70,7 @@ def setup(
             reason=reason,
             engine=engine,
             reading=reading,
+            executor=executor,
             progress=progress,
             on_note=lambda line: say_notes([line]),
         )
