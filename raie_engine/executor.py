@@ -37,6 +37,10 @@ class Executor(Protocol):
         """Whether tasks run in processes that share no memory, and perhaps no disk, with this one."""
         ...
 
+    def require(self) -> None:
+        """Begin what tasks need, before anything is recorded that would have to be resumed."""
+        ...
+
     def share(self, value: T) -> Shared[T]:
         """A handle of a value, which tasks carry in its place.
 
@@ -110,6 +114,9 @@ class LocalExecutor:
 
     workers: int = 1
     remote: bool = False
+
+    def require(self) -> None:
+        """Nothing: this process is there."""
 
     def share(self, value: T) -> Held[T]:
         """The value itself."""

@@ -84,6 +84,7 @@ def run_setup(
     require_past(interactions, end, log)
     # What a store cannot do should be known now, not when there is something to be put after the training.
     registry.store.probe()
+    executor.require()
     edit = registry.begin(
         model,
         EditKind.SETUP,
@@ -244,6 +245,7 @@ def apply_edit(
     executor: Executor = LOCAL,
 ) -> tuple[int, Snapshot]:
     """Train what the plan touches and commit the next snapshot; returns the edit's number and the snapshot."""
+    executor.require()
     blobs = plan.blobs.of_an_edit(registry)
     (digest,) = blobs.put_all([plan.prepared.to_bytes()])
     edit = registry.begin(
@@ -283,6 +285,7 @@ def resume_edit(
 
     Raises: UsageError for a log that is no longer the one the setup began with; LeaseLost, EditStateError.
     """
+    executor.require()
     edit = registry.resume(model, number, author=Author(actor), force=force)
     if edit.kind == EditKind.SETUP:
         settings = Settings.from_bytes(edit.parameters["settings"].encode())

@@ -85,6 +85,10 @@ class RayExecutor:
     stack: ExitStack = field(repr=False)
     remote: bool = True
 
+    def require(self) -> None:
+        """Connect, or start a Ray here."""
+        _ = self._ray
+
     def share(self, value: T) -> _RayShared[T]:
         """Put a value into Ray's object store, from where each machine fetches it once."""
         return _RayShared(self._ray.put(pickle.dumps(value, pickle.HIGHEST_PROTOCOL)))
@@ -108,7 +112,7 @@ class RayExecutor:
 
     def run(self, function: Callable[[Any, Report], R], task: Any, report: Report) -> R:
         """One long task, whose reports come through a queue."""
-        _ = self._ray
+        self.require()
         from ray.util.queue import Queue
 
         queue = Queue(actor_options={"num_cpus": 0})

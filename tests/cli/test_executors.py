@@ -30,7 +30,8 @@ from raie.registry import StoreUnreachable
 from raie.registry.store.local import LocalStore
 from raie.workspace_file import find
 from tests.cli import ray_tasks, trained
-from tests.cli.conftest import Raie
+from tests.cli.conftest import Raie, Ran
+from tests.cli.test_interrupted import INTERRUPTED, applying, assert_resumable, wait_for
 from tests.cli.trained import FIRST, LOG, MODEL, SETUP, refused
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -280,6 +281,29 @@ def test_a_machine_that_is_lost_while_it_trains_costs_its_tasks_alone(ready: Pat
     assert trained.head_of(ready) == whole
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "code", "line"), [(signal.SIGINT, 130, INTERRUPTED), (signal.SIGTERM, 143, "error: terminated")]
+)
+def test_a_signal_stops_the_ray_that_was_started_and_the_edit_can_be_resumed(
+    ready: Path, whole: str, raie: Raie, number: signal.Signals, code: int, line: str
+) -> None:
+    pytest.importorskip("ray", reason=_WHY)
+    base = trained.head_of(ready)
+    with ray_environment(), applying(ready, "--executor", "ray", "--workers", "2") as process:
+        wait_for(trains_regions(ready), process)
+        started = children(process.pid)
+        os.killpg(process.pid, number)
+        _, err = process.communicate(timeout=PATIENCE_S)
+        assert (process.returncode, err.splitlines()[-1]) == (code, line), err
+        end = time.monotonic() + 30
+        while left := {pid for pid, _ in started} & {pid for pid, args in children(0) if "<defunct>" not in args}:
+            assert time.monotonic() < end, left
+            time.sleep(0.1)
+    assert any("raylet" in args for _, args in started)
+    assert_resumable(raie, ready, base, whole)
+
+
 # --- Which one
 
 
@@ -308,10 +332,17 @@ def test_the_option_comes_before_the_environment_and_that_before_the_file(
 
 
 @pytest.mark.slow
-def test_a_cluster_that_does_not_answer_is_one_line_and_nothing_is_begun_twice(
-    ready: Path, raie: Raie, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ray = pytest.importorskip("ray", reason=_WHY)
-    assert not ray.is_initialized()
-    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
-    refused(raie(*APPLY), 6, ["expected a Ray cluster at RAY_ADDRESS 127.0.0.1:1"])
+def test_a_cluster_that_does_not_answer_is_one_line_and_begins_no_edit(ready: Path) -> None:
+    pytest.importorskip("ray", reason=_WHY)
+    before = trained.state(ready)
+    with ray_environment():
+        ran = subprocess.run(
+            [sys.executable, "-m", "raie.cli.main", "--workspace", str(ready), *APPLY],
+            cwd=ready,
+            env={**os.environ, "RAY_ADDRESS": "127.0.0.1:1"},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+        )
+    refused(Ran(ran.returncode, ran.stdout, ran.stderr), 6, ["expected a Ray cluster at RAY_ADDRESS 127.0.0.1:1"])
+    assert trained.state(ready) == before

@@ -1,0 +1,127 @@
+"""An edit of eight regions on Ray with two processors beside the same edit in this process: ratios and bytes, printed.
+
+The gate takes every window for an update of its nearest region, so that all eight regions train. Ray runs and its workers
+have imported what they need before anything is measured, as on a cluster that is in use; what that takes is printed too.
+On a machine that does other work meanwhile the ratio says little: its load is printed beside.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pytest
+
+from raie.engine.data.synthetic import SyntheticConfig, drifting_log, write_csv
+from raie.executors import ray_executor
+from raie.executors.ray_executor import RayExecutor
+from raie.new_workspace import create
+from raie.workspace_file import find
+from tests.benchmarks.measuring import columns
+from tests.cli.test_executors import ray_environment
+
+pytestmark = pytest.mark.benchmark
+
+RUNS = 3
+REGIONS = 8
+SETUP, EDIT = "2024-04-30T00:00:00Z", "2024-05-30T00:00:00Z"
+ENGINE = {
+    "backbone": {"epochs": 3},
+    "regions": {"regions": REGIONS},
+    "gate": {"policy": "nearest", "min_windows": 1},
+    "edit": {"epochs": 4, "patience": 0},
+}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with its setup."""
+    folder = tmp_path_factory.mktemp("base")
+    write_csv(drifting_log(SyntheticConfig()), folder / "log.csv")
+    create(folder)
+    find(folder).setup(folder / "log.csv", until=SETUP, engine=ENGINE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def started() -> Iterator[float]:
+    """Seconds that a Ray with two processors took to start; it runs until the end."""
+    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'raie[ray]'")
+    with ray_environment() as options:
+        begun = time.perf_counter()
+        ray.init("local", num_cpus=2, **options)
+        yield time.perf_counter() - begun
+        ray.shutdown()
+
+
+@pytest.fixture
+def moved(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """Bytes that went to workers and came from them, by what they are."""
+    counts = dict.fromkeys(("shared", "tasks", "results"), 0)
+    packed, share, result = ray_executor._packed, RayExecutor.share, RayExecutor._result
+
+    def count(kind: str, data: bytes) -> None:
+        counts[kind] += len(data)
+
+    def counted_packed(*arguments: Any) -> Any:
+        made = packed(*arguments)
+        count("tasks", made[0])
+        return made
+
+    def counted_share(self: RayExecutor, value: Any) -> Any:
+        count("shared", ray_executor.pickle.dumps(value, -1))
+        return share(self, value)
+
+    def counted_result(self: RayExecutor, ref: Any) -> Any:
+        count("results", self._ray.get(ref))
+        return result(self, ref)
+
+    monkeypatch.setattr(ray_executor, "_packed", counted_packed)
+    monkeypatch.setattr(RayExecutor, "share", counted_share)
+    monkeypatch.setattr(RayExecutor, "_result", counted_result)
+    return counts
+
+
+def edited(base: Path, folder: Path, executor: str, workers: int) -> tuple[str, dict[str, float]]:
+    """The snapshot of an edit in a copy of the workspace, and seconds by stage."""
+    shutil.copytree(base, folder)
+    stamps: dict[str, list[float]] = {}
+    workspace = find(folder)
+    planned = workspace.plan(folder / "log.csv", until=EDIT)
+    begun = time.perf_counter()
+    made = workspace.apply(
+        planned,
+        workers=workers,
+        executor=executor,
+        progress=lambda stage, done, total: stamps.setdefault(stage, []).append(time.perf_counter()),
+    )
+    assert made is not None
+    seconds = {"apply": time.perf_counter() - begun}
+    seconds |= {stage: times[-1] - times[0] for stage, times in stamps.items()}
+    return made.id, seconds
+
+
+def test_eight_regions_on_ray_with_two_processors_against_this_process(
+    base: Path, started: float, moved: dict[str, int], tmp_path: Path
+) -> None:
+    cold, first = edited(base, tmp_path / "cold", "ray", 2)
+    sent = dict(moved)
+    runs: dict[str, list[dict[str, float]]] = {"local": [], "ray": []}
+    for number in range(RUNS):
+        for executor, workers in (("local", 1), ("ray", 2)):
+            made, seconds = edited(base, tmp_path / f"{executor}-{number}", executor, workers)
+            assert made == cold
+            runs[executor].append(seconds)
+    rows = []
+    for stage in runs["local"][0]:
+        here, there = (median(run[stage] for run in runs[executor]) for executor in ("local", "ray"))
+        rows.append((stage, f"{here:.2f}", f"{there:.2f}", f"{here / there:.2f}", f"{first[stage]:.2f}"))
+    head = ("stage", "local, 1: seconds", "Ray, 2: seconds", "ratio", "Ray, cold")
+    print("\n" + columns(head, rows))
+    print(f"Ray started in {started:.1f} s; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; goal 1.7")
+    print("bytes of an edit: " + ", ".join(f"{kind} {size:,}" for kind, size in sent.items()))
