@@ -10,7 +10,9 @@ import io
 import os
 import pickle
 import signal
+import socket
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -33,7 +35,8 @@ AHEAD = 2
 """Tasks that are handed over for each processor of the cluster: the next one waits where the last one ends."""
 LEAST_AHEAD = 16
 """The same for a small cluster, or one that grows when it is asked for more than it has."""
-POLL_S = 0.2
+POLL_S = 0.05
+KNOCK_S = 10.0
 _HELD = 4  # shared values that a worker keeps as they were last used
 
 
@@ -104,7 +107,7 @@ class RayExecutor:
                 while task and len(pending) < self._ahead:
                     pending[self._begun(_in_worker, function, task[1], threads or _threads())] = task[0]
                     task = next(waiting, None)
-                (ready, *_), _ = self._ray.wait(list(pending), num_returns=1)
+                ready = self._first_ready(list(pending))
                 yield pending.pop(ready), self._result(ready)
         finally:
             for ref in pending:
@@ -120,7 +123,8 @@ class RayExecutor:
         try:
             ready = False
             while not ready:
-                ready = bool(self._ray.wait([ref], timeout=POLL_S)[0])
+                time.sleep(POLL_S)
+                ready = bool(self._ray.wait([ref], timeout=0)[0])
                 for said in queue.get_nowait_batch(queue.qsize()):
                     report(*said)
             result: R = self._result(ref)
@@ -161,6 +165,12 @@ class RayExecutor:
         packed, refs = _packed(function, task)
         return self._ray.remote(runs).options(**options).remote(packed, refs, threads, version("raie"), *more)
 
+    def _first_ready(self, refs: list[Any]) -> Any:
+        """One that is ready. Not waited for by Ray, which makes exit code 1 of whatever a signal raises in it."""
+        while not (ready := self._ray.wait(refs, num_returns=1, timeout=0)[0]):
+            time.sleep(POLL_S)
+        return ready[0]
+
     def _result(self, ref: Any) -> Any:
         from ray import exceptions
 
@@ -192,12 +202,20 @@ def _connect(address: str, workers: int) -> None:
             ray.init("local", num_cpus=workers, include_dashboard=False, **quiet)
             return
         try:
+            _knock(address)
             ray.init(address, **quiet)
         except (OSError, RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise ClusterUnreachable(
                 f"expected a Ray cluster at RAY_ADDRESS {address}, found: {reason:.300}; check the address, or unset it"
             ) from error
+
+
+def _knock(address: str) -> None:
+    """Raises OSError within seconds where nothing listens: Ray itself tries for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S).close()
 
 
 @contextmanager
