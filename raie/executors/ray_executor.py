@@ -31,9 +31,9 @@ R = TypeVar("R")
 
 MAX_RETRIES = 3
 """How often Ray begins a task again whose process or machine was lost; an error of the task itself is final."""
-AHEAD = 2
+QUEUED_PER_CPU = 2
 """Tasks that are handed over for each processor of the cluster: the next one waits where the last one ends."""
-LEAST_AHEAD = 16
+LEAST_QUEUED = 16
 """The same for a small cluster, or one that grows when it is asked for more than it has."""
 POLL_S = 0.05
 KNOCK_S = 10.0
@@ -100,13 +100,13 @@ class RayExecutor:
         self, function: Callable[[Any], R], tasks: Iterable[Any], *, threads: int = 0
     ) -> Generator[tuple[int, R]]:
         """Each result as it is ready; what `Executor.as_ready` says."""
-        waiting, pending = enumerate(tasks), dict[Any, int]()
-        task = next(waiting, None)  # before anything is started for no task at all
+        upcoming, pending = enumerate(tasks), dict[Any, int]()
+        task = next(upcoming, None)  # before anything is started for no task at all
         try:
             while task or pending:
-                while task and len(pending) < self._ahead:
+                while task and len(pending) < self._most_queued:
                     pending[self._begun(_in_worker, function, task[1], threads or _threads())] = task[0]
-                    task = next(waiting, None)
+                    task = next(upcoming, None)
                 ready = self._first_ready(list(pending))
                 yield pending.pop(ready), self._result(ready)
         finally:
@@ -145,8 +145,8 @@ class RayExecutor:
         return ray
 
     @property
-    def _ahead(self) -> int:
-        return max(AHEAD * int(self._ray.cluster_resources().get("CPU", 0)), LEAST_AHEAD)
+    def _most_queued(self) -> int:
+        return max(QUEUED_PER_CPU * int(self._ray.cluster_resources().get("CPU", 0)), LEAST_QUEUED)
 
     def _begun(
         self, runs: Callable[..., bytes], function: Callable[..., Any], task: Any, threads: int, *more: Any

@@ -23,7 +23,7 @@ from raie.executors.ray_executor import RayExecutor
 from raie.new_workspace import create
 from raie.workspace_file import find
 from tests.benchmarks.measuring import columns
-from tests.cli.test_executors import ray_environment
+from tests.cli.executors.test_executors import ray_environment
 
 pytestmark = pytest.mark.benchmark
 

@@ -29,12 +29,13 @@ from raie.executors.choice import opened
 from raie.registry import StoreUnreachable
 from raie.registry.store.local import LocalStore
 from raie.workspace_file import find
-from tests.cli import ray_tasks, trained
+from tests.cli import trained
 from tests.cli.conftest import Raie, Ran
+from tests.cli.executors import ray_tasks
 from tests.cli.test_interrupted import INTERRUPTED, applying, assert_resumable, wait_for
 from tests.cli.trained import FIRST, LOG, MODEL, SETUP, refused
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 APPLY = ("edit", "apply", LOG, "--until", FIRST, "--executor", "ray")
 PATIENCE_S = 120.0
 _WHY = "Ray is not installed: pip install 'raie[ray]'"
@@ -45,7 +46,7 @@ def ray_environment() -> Iterator[dict[str, Any]]:
     """The variables of a Ray that writes nothing below the developer's home, and the options of its start."""
     folder = tempfile.mkdtemp(prefix="raie-ray-")  # short: sockets lie in it
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(ROOT))  # workers import tests.cli.ray_tasks
+        patch.setenv("PYTHONPATH", str(ROOT))  # workers import tests.cli.executors.ray_tasks
         patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.delenv("RAY_ADDRESS", raising=False)
@@ -151,14 +152,14 @@ def test_a_batch_on_ray_writes_the_file_of_a_batch_here(
 @pytest.mark.usefixtures("cluster")
 def test_a_comparison_on_ray_has_the_numbers_of_one_here(ready: Path, raie: Raie) -> None:
     options = ("--strategies", "popularity,global-lora,raie", "--edits", "1", "--ref", "edit:1", "--json")
-    found = []
+    compared = []
     for executor in ("local", "ray"):
         ran = raie(
             "compare", LOG, *options, "--work", executor, "--executor", executor, "--out", f"{executor}-out"
         )
         assert ran.code == 0, ran.err
-        found.append(without_seconds(ran.json))
-    assert found[0] == found[1]
+        compared.append(without_seconds(ran.json))
+    assert compared[0] == compared[1]
     steps = [len(list((ready / name).rglob("*.cell"))) for name in ("local", "ray")]
     assert steps[0] == steps[1] == 8
 
@@ -186,12 +187,12 @@ def children(pid: int) -> list[tuple[int, str]]:
         ["ps", "-A", "-ww", "-o", "ppid=,pid=,args="], capture_output=True, text=True, check=True
     )
     rows = [line.split(None, 2) for line in listed.stdout.splitlines()]
-    found, below = [], {pid}
+    descendants, below = [], {pid}
     while below:
         direct = [(int(child), args) for parent, child, args in rows if int(parent) in below]
-        found += direct
+        descendants += direct
         below = {child for child, _ in direct}
-    return found
+    return descendants
 
 
 def when(reached: Callable[[], object], act: Callable[[], object]) -> threading.Thread:
@@ -240,7 +241,7 @@ NODES = """
 import os, signal, sys, threading, time
 from ray.cluster_utils import Cluster
 import ray
-from tests.cli.test_executors import trains_regions, when
+from tests.cli.executors.test_executors import trains_regions, when
 from tests.cli.trained import head_of
 from raie.cli import main
 from pathlib import Path
