@@ -49,6 +49,9 @@ def ray_environment() -> Iterator[dict[str, Any]]:
         patch.setenv("PYTHONPATH", str(ROOT))  # workers import tests.cli.executors.ray_tasks
         patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv(
+            "RAY_worker_niceness", "0"
+        )  # 15 by itself: beside other tests no worker would come to its turn
         patch.delenv("RAY_ADDRESS", raising=False)
         yield {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR", "_temp_dir": folder}
     shutil.rmtree(folder, ignore_errors=True)
