@@ -185,9 +185,9 @@ def impact(
     Returns:
         The report that is stored with the edit.
     """
-    both = _Both(parent, candidate, finished.mixed.measured if finished.mixed else {})
+    scorer = _Scorer(executor, _Both(parent, candidate, finished.mixed.measured if finished.mixed else {}))
     newest = prepared.windows.take(prepared.windows.timestamp > prepared.train_until)
-    old, new = _both_ranks(executor, both, newest)
+    old, new = scorer.ranks(newest)
     known = newest.target <= len(parent.catalogue.items)
     touched = [fact.region for fact in finished.facts]
     untouched = tuple(sorted(set(parent.content.regions) - set(touched)))
@@ -195,7 +195,7 @@ def impact(
     return ImpactReport(
         gate=dict(zip(("update", "expand", "add"), decided.tolist(), strict=True)),
         parts={
-            "retention": compared_ranks(*_both_ranks(executor, both, parent.holdout), parent.holdout),
+            "retention": compared_ranks(*scorer.ranks(parent.holdout), parent.holdout),
             "adaptation": compared_ranks(old, new, newest),
             "adaptation_known": compared_ranks(old[known], new[known], newest.take(known)),
         },
@@ -245,14 +245,24 @@ class _RankTask:
     windows: Windows
 
 
-def _both_ranks(executor: Executor, both: _Both, windows: Windows) -> tuple[np.ndarray, np.ndarray]:
-    """Ranks of the targets under both models, int64 [n] each."""
-    if not executor.remote or len(windows) <= SCORED:
-        return _ranks_under(both, windows)
-    shared = executor.share(both.to_travel())
-    tasks = (_RankTask(shared, part.compacted()) for part in parts_of(windows, SCORED))
-    old, new = zip(*in_order(executor, _ranked, tasks), strict=True)
-    return np.concatenate(old), np.concatenate(new)
+@dataclass(frozen=True, eq=False)
+class _Scorer:
+    """Ranks the targets of windows under both models, on an executor."""
+
+    executor: Executor
+    both: _Both
+
+    @cached_property
+    def shared(self) -> Shared[_Both]:
+        return self.executor.share(self.both.to_travel())
+
+    def ranks(self, windows: Windows) -> tuple[np.ndarray, np.ndarray]:
+        """int64 [n] each; of few windows by this process."""
+        if not self.executor.remote or len(windows) <= SCORED:
+            return _ranks_under(self.both, windows)
+        tasks = (_RankTask(self.shared, part.compacted()) for part in parts_of(windows, SCORED))
+        old, new = zip(*in_order(self.executor, _ranked, tasks), strict=True)
+        return np.concatenate(old), np.concatenate(new)
 
 
 def _ranked(task: _RankTask) -> tuple[np.ndarray, np.ndarray]:
