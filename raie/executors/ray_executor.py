@@ -144,6 +144,11 @@ class RayExecutor:
             self.stack.callback(ray.shutdown)
         return ray
 
+    @cached_property
+    def _remotes(self) -> dict[Callable[..., bytes], Any]:
+        """Each function of a worker as Ray's, made once: Ray sends a function that is made anew to every worker again."""
+        return {function: self._ray.remote(function) for function in (_in_worker, _reporting)}
+
     @property
     def _most_queued(self) -> int:
         return max(QUEUED_PER_CPU * int(self._ray.cluster_resources().get("CPU", 0)), LEAST_QUEUED)
@@ -163,7 +168,7 @@ class RayExecutor:
             },
         }
         packed, refs = _packed(function, task)
-        return self._ray.remote(runs).options(**options).remote(packed, refs, threads, version("raie"), *more)
+        return self._remotes[runs].options(**options).remote(packed, refs, threads, version("raie"), *more)
 
     def _first_ready(self, refs: list[Any]) -> Any:
         """One that is ready. Not waited for by Ray, which makes exit code 1 of whatever a signal raises in it."""

@@ -152,6 +152,7 @@ def test_a_batch_on_ray_writes_the_file_of_a_batch_here(
     assert (ready / "ray.csv").read_bytes() == (ready / "local.csv").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_a_comparison_on_ray_has_the_numbers_of_one_here(ready: Path, raie: Raie) -> None:
     options = ("--strategies", "popularity,global-lora,raie", "--edits", "1", "--ref", "edit:1", "--json")
