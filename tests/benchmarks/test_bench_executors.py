@@ -123,9 +123,9 @@ def test_eight_regions_on_ray_with_two_processors_against_this_process(
             runs[kind].append(seconds)
     rows = []
     for stage in first:
-        one, two, ray = (median(run[stage] for run in runs[kind]) for kind in kinds)
-        times = (f"{seconds:.2f}" for seconds in (one, two, ray, first[stage]))
-        rows.append((stage, *times, f"{one / two:.2f}", f"{one / ray:.2f}"))
+        alone, paired, ray = (median(run[stage] for run in runs[kind]) for kind in kinds)
+        times = (f"{seconds:.2f}" for seconds in (alone, paired, ray, first[stage]))
+        rows.append((stage, *times, f"{alone / paired:.2f}", f"{alone / ray:.2f}"))
     head = (
         "stage",
         "local, 1: seconds",
