@@ -27,6 +27,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import URL, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
@@ -75,10 +77,24 @@ def share_compiled_statements(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(engines, "create_engine", partial(engines.create_engine, execution_options=options))
 
 
+def read_revisions_once(patch: pytest.MonkeyPatch) -> None:
+    """Lets every upgrade of this process use the same scripts of Alembic: to read them takes a fifth of an upgrade."""
+    read, known = ScriptDirectory.from_config, dict[str | None, ScriptDirectory]()
+
+    def from_config(config: Config) -> ScriptDirectory:
+        folder = config.get_main_option("script_location")
+        if folder not in known:
+            known[folder] = read(config)
+        return known[folder]
+
+    patch.setattr(ScriptDirectory, "from_config", from_config)
+
+
 @pytest.fixture(scope="session", autouse=True)
-def _compiled_once() -> Iterator[None]:
+def _read_and_compiled_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         share_compiled_statements(patch)
+        read_revisions_once(patch)
         yield
 
 

@@ -48,9 +48,9 @@ RENAMED = {"edit_parts": "edit_checkpoints"}
 
 def rows(url: str, wanted: Columns) -> Rows:
     """Every row of these columns, a table that was renamed under either name."""
-    there = columns(url).keys()
     former = {new: old for old, new in RENAMED.items()}
     with reading(open_engine(url)) as connection:
+        there = inspect(connection).get_table_names()
         return {
             table: sorted(map(tuple, connection.execute(text(f"SELECT {', '.join(names)} FROM {here}"))), key=repr)
             for table, names in wanted.items()
@@ -128,8 +128,6 @@ def test_every_step_up_keeps_every_row_and_trigger(
         assert lost(before, rows(url, wanted)) == {}
         assert trigger_names(url) == empty[revision].triggers
         assert dangling(url) == []
-    with open_engine(url).connect() as connection:
-        command.check(migrations.configuration(connection))
 
 
 def test_every_step_down_keeps_the_rows_of_the_older_revision_and_an_upgrade_brings_the_tables_back(
@@ -154,6 +152,9 @@ def test_every_step_down_keeps_the_rows_of_the_older_revision_and_an_upgrade_bri
     assert columns(url) == full
     assert lost(kept, rows(url, oldest)) == {}
     assert trigger_names(url) == empty[SCHEMA_REVISION].triggers
+    # Once, since every history goes through the same revisions in the same order: this one through all of them twice.
+    with open_engine(url).connect() as connection:
+        command.check(migrations.configuration(connection))
 
 
 def lost(before: Rows, after: Rows) -> dict[str, set[tuple[Any, ...]]]:
