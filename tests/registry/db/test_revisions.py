@@ -90,14 +90,14 @@ class Empty:
 @pytest.fixture(scope="module")
 def empty(shelf: Shelf) -> Mapping[str, Empty]:
     """Revision -> what a database that was empty when it was brought there has."""
-    found = {}
+    by_revision = {}
     with shelf.database() as url:
         for revision in REVISIONS:
             migrations.upgrade(url, revision)
-            found[revision] = Empty(trigger_names(url), set(columns(url)))
+            by_revision[revision] = Empty(trigger_names(url), set(columns(url)))
         migrations.downgrade(url, "base")
         assert trigger_names(url) == set()
-    return found
+    return by_revision
 
 
 @pytest.fixture
