@@ -130,7 +130,7 @@ def descriptions(registry: Registry, snapshot: Snapshot, view: ModelView) -> dic
         return {region: replace(description, missing=missing) for region, description in sized.items()}
     windows = {r: view.replay(r) for r in members if "replay" in snapshot.content.regions[r]}
     filled = {region: rows for region, rows in windows.items() if len(rows)}
-    items = _items(filled, members, view.catalogue)
+    items = _items(filled, members, view.catalogue) if filled else {}
     return {
         region: _read(description, filled[region], items[region], view.catalogue)
         if region in filled
