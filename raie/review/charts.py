@@ -111,7 +111,7 @@ def interval_mark(change: Change, axis: Axis) -> IntervalMark:
 
 
 def map_marks(points: Sequence[MapPoint], before: Mapping[int, MapPoint] | None = None) -> tuple[MapMark, ...]:
-    """The marks of one map, the largest first, so that a small region is drawn over a large one.
+    """The marks of one map, the largest first, so that a small region lies over a large one.
 
     Args:
         points: The regions.

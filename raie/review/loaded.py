@@ -48,12 +48,12 @@ def with_engine(
         RegistryError: A blob is missing or damaged.
     """
     loads = {"descriptions": _descriptions, "locality": _locality}
-    found: dict[str, Any] = {}
+    loaded: dict[str, Any] = {}
     missing = dict.fromkeys(loads, _DATABASE_ONLY) if database_only else {}
     for name, load in loads.items() if not database_only else ():
         reason = _unloadable(gathered, alone=name == "descriptions")
         try:
-            found |= {name: load(workspace, gathered, progress)} if not reason else {}
+            loaded |= {name: load(workspace, gathered, progress)} if not reason else {}
         except UsageError as refused:
             reason = str(refused)
         missing |= {name: reason} if reason else {}
@@ -61,7 +61,7 @@ def with_engine(
     missing |= {"map": reason} if reason else {}
     compared, reason = _users(workspace, gathered, users, progress)
     missing |= {"users": reason} if reason else {}
-    return replace(gathered, maps=mapped, users=compared, missing=missing, **found)
+    return replace(gathered, maps=mapped, users=compared, missing=missing, **loaded)
 
 
 def _unloadable(gathered: Review, *, alone: bool) -> str:

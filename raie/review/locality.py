@@ -93,10 +93,10 @@ def locality(
 
 def _over_one_table(older: ModelView, newer: ModelView) -> tuple[Router, Router]:
     """Both routers over the longer item table: what one of them has never met it reads, and never recommends."""
-    mine, other = older.catalogue.items, newer.catalogue.items
-    shared = min(len(mine), len(other))
-    if mine[:shared] != other[:shared]:
+    before, after = older.catalogue.items, newer.catalogue.items
+    shared = min(len(before), len(after))
+    if before[:shared] != after[:shared]:
         raise UsageError("expected two snapshots whose items were learned in one order, found two branches")
-    if len(mine) > len(other):
+    if len(before) > len(after):
         return older.router, knowing_rows_of(newer.router, older.router)
     return knowing_rows_of(older.router, newer.router), newer.router

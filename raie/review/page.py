@@ -23,7 +23,7 @@ def page(review: Review) -> str:
     Returns:
         One HTML document that loads nothing. The same review gives the same bytes.
     """
-    measured = [(one.source, metric_rows(one)) for one in review.measurements]
+    measured = [(measurement.source, metric_rows(measurement)) for measurement in review.measurements]
     axis = charts.axis_of(row.change for _, parts in measured for part in parts for row in part.rows)
     return render(
         "report.html",

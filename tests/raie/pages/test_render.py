@@ -69,9 +69,19 @@ def test_every_colour_of_text_can_be_read_on_every_ground(scheme):
     assert not low
 
 
-def contrast(one: str, other: str) -> float:
+@pytest.mark.parametrize("name", ["page.css", "report.css"])
+def test_a_style_names_colours_by_their_role_alone(name):
+    style = files("raie.pages").joinpath(name).read_text(encoding="utf-8")
+    rules = re.sub(r"--\w+: light-dark\(.*\);", "", style)
+    assert not re.findall(
+        r"#[0-9a-f]{3,8}\b|rgba?\(|(?:fill|color|stroke): *(?!var|none|light|inherit)[a-z]+", rules
+    )
+    assert set(re.findall(r"var\(--(\w+)\)", rules)) <= set(PALETTE)
+
+
+def contrast(text: str, ground: str) -> float:
     """The contrast ratio of WCAG 2 of two colours."""
-    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    high, low = sorted((luminance(text), luminance(ground)), reverse=True)
     return (high + 0.05) / (low + 0.05)
 
 
