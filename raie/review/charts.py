@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from raie.registry.promotion.impact_report import Change
@@ -36,6 +36,8 @@ TRADE_SIZE, TRADE_EDGE = 360.0, 44.0
 """Of the square in which retention stands against adaptation."""
 _LARGEST_RADIUS, _LEAST_RADIUS = 64.0, 5.0
 """Of the circle of a region with all windows, and of one with next to none."""
+MOST_NAMES = 40
+"""With more regions a map names those that differ, and with more of those none: its tooltips and tables name them."""
 _NOTICED = 4.0
 """A centre that moved less than this is not shown as moved."""
 
@@ -71,6 +73,7 @@ class MapMark:
         radius: Of its circle; shapes other than circles have the same area.
         shape: Points of the outline; "" for a circle.
         label, below: How far below the centre the baselines of the number and of the mark's word are.
+        named, worded: Whether the map has room for its number, and for the word of its mark.
         moved_from: Where its centre was; None where it did not move to speak of.
     """
 
@@ -82,6 +85,8 @@ class MapMark:
     shape: str
     label: float
     below: float
+    named: bool
+    worded: bool
     moved_from: tuple[float, float] | None = None
 
 
@@ -111,14 +116,17 @@ def interval_mark(change: Change, axis: Axis) -> IntervalMark:
 
 
 def map_marks(points: Sequence[MapPoint], before: Mapping[int, MapPoint] | None = None) -> tuple[MapMark, ...]:
-    """The marks of one map, the largest first, so that a small region lies over a large one.
+    """The marks of one map: regions that differ lie over the others, and small ones over large ones.
 
     Args:
         points: The regions.
         before: Region -> where it was, for a map that shows what moved.
     """
-    ordered = sorted(points, key=lambda point: (-point.share, point.region))
-    return tuple(_map_mark(point, (before or {}).get(point.region)) for point in ordered)
+    ordered = sorted(points, key=lambda point: (point.mark != "same", -point.share, point.region))
+    differing = {point.region for point in points if point.mark != "same"}
+    named = next((group for group in ({p.region for p in points}, differing) if len(group) <= MOST_NAMES), set())
+    marks = [_map_mark(point, (before or {}).get(point.region)) for point in ordered]
+    return tuple(replace(m, named=m.region in named, worded=len(points) <= MOST_NAMES) for m in marks)
 
 
 def _map_mark(point: MapPoint, before: MapPoint | None) -> MapMark:
@@ -135,6 +143,8 @@ def _map_mark(point: MapPoint, before: MapPoint | None) -> MapMark:
         shape=_shape(point.mark, x, y, radius),
         label=4.5 if radius >= 10 else -radius - 4,
         below=round(_reach(point.mark, radius) + 13, 1),
+        named=True,
+        worded=True,
         moved_from=was if moved else None,
     )
 

@@ -69,13 +69,25 @@ def test_every_shape_has_the_area_of_its_share_of_windows() -> None:
     assert whole**2 == pytest.approx(2 * half**2, rel=0.01)
 
 
-def test_small_regions_lie_over_large_ones_and_only_a_region_that_moved_shows_from_where() -> None:
-    points = [MapPoint(0, 0.5, 0.5, 0.1, "changed"), MapPoint(1, 0.0, 0.0, 0.9, "same")]
-    marks = map_marks(points, {0: MapPoint(0, -0.5, 0.5, 0.1, "changed"), 1: points[1]})
+def test_what_differs_lies_over_the_rest_and_only_a_region_that_moved_shows_from_where() -> None:
+    points = [MapPoint(0, 0.5, 0.5, 0.9, "changed"), MapPoint(1, 0.0, 0.0, 0.1, "same")]
+    marks = map_marks(points, {0: MapPoint(0, -0.5, 0.5, 0.9, "changed"), 1: points[1]})
     assert [mark.region for mark in marks] == [1, 0]
     assert marks[0].moved_from is None
     assert marks[1].moved_from is not None
     assert marks[1].moved_from[0] < marks[1].x
+
+
+def test_a_crowded_map_names_what_differs_and_a_very_crowded_one_nothing() -> None:
+    def named(same: int, changed: int) -> set[str]:
+        marks = ["same"] * same + ["changed"] * changed
+        return {
+            m.mark for m in map_marks([MapPoint(n, 0, 0, 0.01, mark) for n, mark in enumerate(marks)]) if m.named
+        }
+
+    assert named(38, 2) == {"same", "changed"}
+    assert named(39, 2) == {"changed"}
+    assert named(1, 41) == set()
 
 
 def test_an_axis_holds_zero_and_every_end_of_an_interval() -> None:
