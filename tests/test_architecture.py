@@ -42,6 +42,7 @@ HOMES = {
     "cryptography": ("registry/promotion/signing.py",),
     "matplotlib": ("raie_engine/comparison/figures.py",),
     "jinja2": ("raie/pages/render.py", "registry/mlflow/"),
+    "markupsafe": ("raie/pages/render.py",),
     "mlflow": ("registry/mlflow/", "raie_engine/serving.py"),
     "peft": ("raie_engine/training/adapter.py",),
     "psycopg": ("registry/db/postgres.py",),

@@ -19,6 +19,7 @@ from raie.registry.times import utc_text
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 __all__ = ["render", "visible"]
 
@@ -49,7 +50,7 @@ def render(
     all_scripts = ("page.js", *scripts)
     document = _environment().get_template(template)
     return document.render(
-        styles=("page.css", *styles), scripts=all_scripts, policy=_policy(all_scripts), source=_source, **values
+        styles=("page.css", *styles), scripts=all_scripts, policy=_policy(all_scripts), source=_markup, **values
     )
 
 
@@ -86,8 +87,14 @@ def _environment() -> Environment:
 
 
 def _source(name: str) -> str:
-    """A file of this folder. Styles and scripts are put in as they are: inside their elements nothing is escaped."""
     return files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _markup(name: str) -> Markup:
+    """A style sheet or a script of this folder as it is: inside its element nothing is escaped."""
+    from markupsafe import Markup
+
+    return Markup(_source(name))
 
 
 def _policy(scripts: Sequence[str]) -> str:
