@@ -22,7 +22,7 @@ from raie.snapshots.changed_users import ChangedUser, ChangedUsers
 from raie.snapshots.recommend import ScoredItem
 from raie.workspace import Workspace
 from raie.workspace_file import find
-from tests.browser import open_page
+from tests.chromium import running_chromium
 from tests.cli import history, trained
 from tests.cli.conftest import Raie
 
@@ -184,10 +184,12 @@ def test_a_report_of_another_client_does_not_stop_the_page(workspace: Workspace,
     base = registry.head(history.MODEL)
     assert base is not None
     for report in (
-        {"regions": 3, "gate": 1, "passes": "many", "seconds": True},
-        {"regions": [1, {"region": 0, "before": 1, "after": None, "passes": 1}], "gate": {"update": "all"}},
-        {"version": 9},
-        {"adaptation": {"windows": 3, "x|y change": {"mean": 0.5}}},
+        {"regions": 3, "gate": 1, "passes": "many", "seconds": True, "version": 9},
+        {
+            "regions": [1, {"region": 0, "before": 1, "after": None, "passes": 1}],
+            "gate": {"update": "all"},
+            "adaptation": {"windows": 3, "x|y change": {"mean": 0.5}},
+        },
     ):
         begun = registry.begin(history.MODEL, "edit", seed=1, author=Author("ada"))
         entry = history.entry(registry, 0, str(report))
@@ -277,22 +279,21 @@ def test_a_browser_shows_the_page_in_both_schemes_without_an_error(
 ) -> None:
     raie("note", "head", EVIL)
     written(raie, "head", "--against", "edit:1")
-    with open_page(Path("page.html")) as opened:
+    with running_chromium() as browser, browser.page(Path("page.html")) as opened:
         ground = "getComputedStyle(document.body).backgroundColor"
         grounds = {}
         for scheme in ("light", "dark"):
-            opened.prefer(scheme)
+            opened.scheme(scheme)
             grounds[scheme] = opened.run(ground)
         assert len(set(grounds.values())) == 2
-        for _ in range(2):  # past the link that skips to the content
-            opened.press("Tab", 9)
+        opened.press("Tab", "Tab")  # past the link that skips to the content
         assert opened.run("document.activeElement.id") == "scheme"
-        opened.press("Enter", 13, "\r")
+        opened.press("Enter")
         assert opened.run(ground) == grounds["light"]
-        opened.press("Enter", 13, "\r")
+        opened.press("Enter")
         assert opened.run(ground) == grounds["dark"]
         assert opened.run("document.documentElement.scrollWidth <= innerWidth")
         assert opened.run("document.title") == "recsys · edit 2"
         assert opened.run("document.querySelectorAll('svg polygon').length") > 1
-        assert opened.messages == []
-        assert opened.requests == [Path("page.html").resolve().as_uri()]
+        assert opened.run("performance.getEntriesByType('resource').length") == 0
+        assert opened.complaints == []
