@@ -1,16 +1,14 @@
-"""What a review takes from the snapshots themselves: the map of regions, locality, descriptions and users."""
+"""What a review takes from the snapshots themselves: locality, descriptions of regions, and users' recommendations."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from raie.callbacks import Progress
 from raie.edits.workflow import open_view
 from raie.errors import UsageError
 from raie.review.locality import locality
-from raie.review.region_map import region_maps
 from raie.snapshots.changed_users import changed_users
 from raie.snapshots.region_descriptions import descriptions
 
@@ -18,60 +16,65 @@ if TYPE_CHECKING:
     from raie.review.review import Review, UsersOfLog
     from raie.workspace import Workspace
 
-__all__ = ["with_engine"]
+__all__ = ["with_snapshots", "with_users"]
 
-_DATABASE_ONLY = "not asked for: leave out --database-only"
+_EXPIRED = "the snapshot has expired"
+_FIRST = "a first snapshot has none before it"
 
 
-def with_engine(
-    workspace: Workspace,
-    gathered: Review,
-    users: UsersOfLog | None,
-    *,
-    database_only: bool,
-    progress: Progress,
-) -> Review:
-    """The review with what the snapshots say, or why they say nothing.
+def with_snapshots(workspace: Workspace, gathered: Review, progress: Progress) -> Review:
+    """The review with its locality proof and the descriptions of its regions, or why they are missing.
 
     Args:
         workspace: Whose model it is.
         gathered: What the database says.
-        users: Whose recommendations to compare; None for nobody's.
-        database_only: Load no snapshot.
-        progress: Called as windows are scored and users answered.
-
-    Returns:
-        The review, each of its parts present or among `missing`.
+        progress: Called as windows are scored.
 
     Raises:
-        EngineError: The log of the users cannot be used.
         RegistryError: A blob is missing or damaged.
     """
-    loads = {"descriptions": _descriptions, "locality": _locality}
-    loaded: dict[str, Any] = {}
-    missing = dict.fromkeys(loads, _DATABASE_ONLY) if database_only else {}
-    for name, load in loads.items() if not database_only else ():
-        reason = _unloadable(gathered, alone=name == "descriptions")
-        try:
-            loaded |= {name: load(workspace, gathered, progress)} if not reason else {}
-        except UsageError as refused:
-            reason = str(refused)
-        missing |= {name: reason} if reason else {}
-    mapped, reason = _map(gathered)
-    missing |= {"map": reason} if reason else {}
-    compared, reason = _users(workspace, gathered, users, progress)
-    missing |= {"users": reason} if reason else {}
-    return replace(gathered, maps=mapped, users=compared, missing=missing, **loaded)
+    snapshot = gathered.record.snapshot
+    if snapshot.expired is not None:
+        return _missing(_missing(gathered, "descriptions", _EXPIRED), "locality", _EXPIRED)
+    registry = workspace.registry()
+    view = open_view(registry, snapshot, workspace.backbone_file)
+    described = replace(gathered, descriptions=descriptions(registry, snapshot, view))
+    difference, reason = gathered.difference, _incomparable(gathered)
+    if reason or difference is None:
+        return _missing(described, "locality", reason)
+    older = open_view(registry, difference.older, workspace.backbone_file)
+    try:
+        return replace(described, locality=locality(older, view, difference.unchanged, progress=progress))
+    except UsageError as refused:
+        return _missing(described, "locality", str(refused))
 
 
-def _unloadable(gathered: Review, *, alone: bool) -> str:
-    """Why the snapshots cannot be loaded, or not both together; alone: whether only the newer one is."""
-    if gathered.record.snapshot.expired is not None:
-        return "the snapshot has expired"
-    if alone:
-        return ""
+def with_users(workspace: Workspace, gathered: Review, users: UsersOfLog, progress: Progress) -> Review:
+    """The review with the users whose recommendations changed most.
+
+    Args:
+        workspace: Whose model it is.
+        gathered: The review so far.
+        users: Whose recommendations to compare.
+        progress: Called as users are answered.
+
+    Raises:
+        EngineError: The log cannot be used.
+        RegistryError: A snapshot expired, or a blob is missing or damaged.
+    """
+    if gathered.difference is None:
+        return _missing(gathered, "users", _FIRST)
+    older, newer = gathered.difference.older, gathered.difference.newer
+    compared = changed_users(
+        workspace, older, newer, users.log, top=users.top, reading=users.reading, progress=progress
+    )
+    return replace(gathered, users=compared)
+
+
+def _incomparable(gathered: Review) -> str:
+    """Why the two snapshots cannot score the same windows; "" where they can."""
     if gathered.against is None or gathered.difference is None:
-        return "a first snapshot has none before it"
+        return _FIRST
     if gathered.against.expired is not None:
         return "the snapshot that it is compared with has expired"
     if gathered.difference.backbone or gathered.difference.space:
@@ -79,37 +82,5 @@ def _unloadable(gathered: Review, *, alone: bool) -> str:
     return ""
 
 
-def _descriptions(workspace: Workspace, gathered: Review, progress: Progress) -> Mapping[int, Any]:
-    registry, snapshot = workspace.registry(), gathered.record.snapshot
-    return descriptions(registry, snapshot, open_view(registry, snapshot, workspace.backbone_file))
-
-
-def _locality(workspace: Workspace, gathered: Review, progress: Progress) -> Any:
-    difference = gathered.difference
-    assert difference is not None  # _unloadable says so
-    registry = workspace.registry()
-    older, newer = (
-        open_view(registry, side, workspace.backbone_file) for side in (difference.older, difference.newer)
-    )
-    return locality(older, newer, difference.unchanged, progress=progress)
-
-
-def _map(gathered: Review) -> tuple[Any, str]:
-    if gathered.difference is not None and gathered.difference.space:
-        return None, "the two snapshots have different routing spaces"
-    mapped = region_maps(gathered.before, gathered.record.regions, gathered.marks)
-    return mapped, "" if mapped else "the registry knows no centres of one length for these regions"
-
-
-def _users(
-    workspace: Workspace, gathered: Review, users: UsersOfLog | None, progress: Progress
-) -> tuple[Any, str]:
-    if users is None:
-        return None, "not asked for: name a log with --users LOG"
-    if gathered.difference is None:
-        return None, "a first snapshot has none before it"
-    older, newer = gathered.difference.older, gathered.difference.newer
-    compared = changed_users(
-        workspace, older, newer, users.log, top=users.top, reading=users.reading, progress=progress
-    )
-    return compared, ""
+def _missing(gathered: Review, part: str, reason: str) -> Review:
+    return replace(gathered, missing={**gathered.missing, part: reason})

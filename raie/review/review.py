@@ -7,7 +7,7 @@ cannot be had says why, and nothing is made up.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -209,7 +209,32 @@ def _with_parts(
     except MissingExtra as absent:
         if users is not None:
             raise
-        return replace(gathered, missing=dict.fromkeys(("map", "descriptions", "locality", "users"), str(absent)))
-    from raie.review.loaded import with_engine
+        return _without(gathered, ("map", "descriptions", "locality", "users"), str(absent))
+    mapped = _with_map(gathered)
+    if database_only:
+        described = _without(mapped, ("descriptions", "locality"), "not asked for: leave out --database-only")
+    else:
+        # Not before it is needed: torch takes most of the time of a report that loads no snapshot.
+        from raie.review.loaded import with_snapshots
 
-    return with_engine(workspace, gathered, users, database_only=database_only, progress=progress)
+        described = with_snapshots(workspace, mapped, progress)
+    if users is None:
+        return _without(described, ("users",), "not asked for: name a log with --users LOG")
+    from raie.review.loaded import with_users
+
+    return with_users(workspace, described, users, progress)
+
+
+def _with_map(gathered: Review) -> Review:
+    from raie.review.region_map import region_maps
+
+    if gathered.difference is not None and gathered.difference.space:
+        return _without(gathered, ("map",), "the two snapshots have different routing spaces")
+    maps = region_maps(gathered.before, gathered.record.regions, gathered.marks)
+    if maps is None:
+        return _without(gathered, ("map",), "the registry knows no centres of one length for these regions")
+    return replace(gathered, maps=maps)
+
+
+def _without(gathered: Review, parts: Iterable[str], reason: str) -> Review:
+    return replace(gathered, missing={**gathered.missing, **dict.fromkeys(parts, reason)})

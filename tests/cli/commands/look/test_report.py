@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -114,6 +117,23 @@ def test_the_same_records_give_the_same_bytes(raie: Raie, workspace: Workspace) 
     assert (
         raie("report", "--database-only", "--markdown").out == raie("report", "--database-only", "--markdown").out
     )
+
+
+def test_the_database_alone_answers_without_the_store_and_without_torch(workspace: Workspace) -> None:
+    shutil.rmtree(workspace.store.removeprefix("file://"))
+    script = (
+        "import sys; from raie.cli import main; code = main.run(['report', '--database-only', '-o', 'p.html']); "
+        "sys.exit(code or ('torch' in sys.modules))"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=workspace.folder, timeout=60, check=True)
+    assert (workspace.folder / "p.html").stat().st_size > 10_000
+
+
+def test_an_expired_snapshot_is_shown_and_says_that_it_cannot_be_served(raie: Raie, workspace: Workspace) -> None:
+    assert raie("expire", "--keep-last", "1", "--reason", "old", "--yes").code == 0
+    text = written(raie, "edit:3", "--against", "edit:2")
+    assert "The snapshot has expired: it cannot be served." in text
+    assert text.count("the snapshot has expired") >= 2
 
 
 def test_an_existing_file_is_replaced_only_by_force_and_a_failure_writes_nothing(
