@@ -195,6 +195,7 @@ _SECTIONS: Mapping[str, Section] = {
         "log": ("look.log:log", "Show the history of snapshots as a tree."),
         "show": ("look.show:show", "Show one snapshot: who made it and why, what it changed, its regions."),
         "diff": ("look.diff:diff", "Compare two snapshots: edits, regions, and whose top 10 changed."),
+        "report": ("look.report:report", "Write the report of a snapshot for whoever approves it."),
         "lineage": ("look.lineage:lineage", "Show what a snapshot consists of, and where each part came from."),
         "regions": _REGIONS,
         "alias": _ALIAS,

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from raie.registry import Edit, Registry
     from raie.registry.maintenance.verify import VerifyReport
     from raie.registry.transfer.moving import Exported, Imported
+    from raie.review.review import Review, UsersOfLog
     from raie.snapshots.adapter_export import ExportedAdapter, ExportedBase
     from raie.snapshots.region_drift import Drift
     from raie.snapshots.snapshot_diff import SnapshotDiff
@@ -494,6 +495,33 @@ class Workspace:
         from raie.snapshots import snapshot_record
 
         return snapshot_record.snapshot_record(self, ref)
+
+    def review(
+        self,
+        ref: str = "head",
+        *,
+        against: str | None = None,
+        users: UsersOfLog | None = None,
+        database_only: bool = False,
+        progress: Progress = ignore_progress,
+    ) -> Review:
+        """What speaks for and against a snapshot; `raie.review.page` and `raie.review.markdown` render it.
+
+        Args:
+            ref: The snapshot.
+            against: Another one; None for what production points to, or else the parent.
+            users: Whose recommendations to compare; None for nobody's.
+            database_only: Load no snapshot.
+            progress: Called as windows are scored and users answered.
+
+        Raises:
+            NotFound: There is no such snapshot.
+        """
+        from raie.review import review
+
+        return review.review(
+            self, ref, against=against, users=users, database_only=database_only, progress=progress
+        )
 
     def evaluate(
         self,

@@ -14,6 +14,7 @@ from raie.registry.db.queries import kept_snapshot, pointed_at, require_model, r
 from raie.registry.errors import NotFound
 from raie.registry.promotion import admission, aliases, approvals, evaluations, policy_versions
 from raie.registry.promotion import keys as key_table
+from raie.registry.promotion.policy import Evaluation, Policy
 from raie.registry.registry import Registry
 from raie.registry.values import Snapshot
 
@@ -27,6 +28,7 @@ __all__ = [
     "approve",
     "keys",
     "look_alikes",
+    "newest_evaluation",
     "policies",
     "record_evaluation",
     "rehearse",
@@ -81,6 +83,25 @@ def set_policy(
     """
     registry.require_writable(store_needed=False)
     return write(registry.engine, lambda c: policy_versions.amend(c, model, alias, changes, author))
+
+
+def newest_evaluation(registry: Registry, snapshot: Snapshot, against: Snapshot) -> Evaluation | None:
+    """The newest evaluation of one snapshot's content against another's, as a policy would count it.
+
+    Args:
+        registry: of the model.
+        snapshot: that was measured.
+        against: of the same model.
+
+    Returns:
+        The evaluation, of an edit or recorded by itself; None where there is none, and where both score the same.
+
+    Raises:
+        InvalidValue: for a report of another client that is none.
+    """
+    with reading(registry.engine) as connection:
+        candidate = admission.candidate_of(connection, snapshot.id)
+        return evaluations.facts(connection, Policy(), "", candidate, against).evaluation
 
 
 def rehearse(

@@ -45,6 +45,8 @@ edit show 3
 show edit:3
 diff edit:3
 edit diff edit:3
+report -o report.html
+report --markdown
 edit abort 7 --reason stop --force --yes
 note head "looks well"
 tag head reviewed
@@ -90,6 +92,9 @@ evaluate log.csv
 drift log.csv
 compare log.csv
 recommend log.csv --user 1
+report --users log.csv
+regions list --describe
+show --describe
 adapter export head exported --region 1
 adapter import exported --yes
 serve
