@@ -29,8 +29,7 @@ def test_the_history_holds_every_snapshot_edit_move_and_note(any_database: Regis
     back = any_database.rollback_edit(MODEL, 2, Author("ada", "worse"))
     running = world.begin()
     write(any_database.engine, lambda c: notes.tag(c, MODEL, second.id, "autumn", Author("ada")))
-    other = World(any_database, "other")
-    other.setup()
+    World(any_database, "another model").setup()
     history = history_of(any_database)
     assert [(row.id, row.parent) for row in history.snapshots] == [
         (first.id, None),

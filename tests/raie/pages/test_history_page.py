@@ -74,8 +74,8 @@ def test_a_text_of_a_user_is_shown_as_it_is_and_runs_nothing(browser: Browser, t
 
 def test_a_page_names_no_other_address(file: Path) -> None:
     source = file.read_text(encoding="utf-8")
-    found = set(re.findall(r"https?://[^\s\"'`<]+", source))
-    assert found <= {"http://www.w3.org/2000/svg"}, "the name of a language is no address that is loaded"
+    addresses = set(re.findall(r"https?://[^\s\"'`<]+", source))
+    assert addresses <= {"http://www.w3.org/2000/svg"}, "the name of a language is no address that is loaded"
     assert not re.search(r"url\(|@import|\bsrc=|fetch\(|XMLHttpRequest|WebSocket|eval\(|innerHTML", source)
 
 
