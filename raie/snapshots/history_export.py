@@ -8,18 +8,11 @@ from typing import TYPE_CHECKING
 
 from raie.edits.edit_records import edit_reference
 from raie.output_files import require_free, whole_file
-from raie.pages.history_data import PublishedPages
 from raie.pages.history_page import history_page
-from raie.registry.db.engine import reading
-from raie.registry.db.queries import resolve_id
-from raie.registry.db.shown_url import shown
-from raie.registry.mlflow.client import page_address
-from raie.registry.mlflow.payload import legal_model_name
-from raie.registry.mlflow.published_versions import published_versions
-from raie.registry.whole_history import whole_history
+from raie.pages.model_history import published_pages, read_history
+from raie.registry import lineage
 
 if TYPE_CHECKING:
-    from raie.registry import Registry
     from raie.workspace import Workspace
 
 __all__ = ["WrittenHistory", "write_history"]
@@ -60,22 +53,11 @@ def write_history(
         NotFound: There is no such snapshot, or no model yet.
     """
     require_free(file, replace=replace)
-    registry = workspace.registry()
-    with reading(registry.engine) as connection:
-        opened = None if ref is None else resolve_id(connection, workspace.model, edit_reference(ref))
-        history = whole_history(connection, workspace.model)
-    data = history_page(history, _pages(workspace, registry), opened).encode()
+    registry, model = workspace.registry(), workspace.model
+    opened = None if ref is None else lineage.find(registry, model, edit_reference(ref)).id
+    history = read_history(registry, model)
+    pages = published_pages(registry, model, workspace.tracking_uri)
+    data = history_page(history, pages, opened).encode()
     with whole_file(file, replace=replace) as stream:
         stream.write(data)
     return WrittenHistory(file, len(history.snapshots), len(history.edits), len(data))
-
-
-def _pages(workspace: Workspace, registry: Registry) -> PublishedPages | None:
-    """Where a server shows the snapshots; a file of MLflow's records has no address."""
-    uri = workspace.tracking_uri.rstrip("/")
-    address = page_address(uri)
-    if not address:
-        return None
-    with reading(registry.engine) as connection:
-        versions = published_versions(connection, workspace.model, shown(uri))
-    return PublishedPages(address, legal_model_name(workspace.model), versions) if versions else None
