@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import os
+import select
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -31,6 +33,7 @@ _OPTIONS = (
     "--no-first-run",
     "--hide-scrollbars",
 )
+_PATIENCE_S = 60
 _KEYS = {
     "Enter": (13, "\r"),
     "Escape": (27, ""),
@@ -70,14 +73,16 @@ def running_chromium() -> Iterator[Browser]:
             stderr=subprocess.DEVNULL,
             preexec_fn=hand_over,
             close_fds=False,
+            start_new_session=True,
         )
         os.close(to_browser)
         os.close(from_browser)
         try:
-            with os.fdopen(from_test, "wb", 0) as out, os.fdopen(to_test, "rb") as back:
+            with os.fdopen(from_test, "wb", 0) as out, os.fdopen(to_test, "rb", 0) as back:
                 yield Browser(out, back)
         finally:
-            process.terminate()
+            # The browser and all its processes, which are a group of their own.
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait(10)
 
 
@@ -104,7 +109,9 @@ class Browser:
     def read(self) -> dict[str, Any]:
         """The next message."""
         while b"\0" not in self.pending:
-            part = self.back.read1(1 << 20)
+            ready, _, _ = select.select([self.back], [], [], _PATIENCE_S)
+            assert ready, f"the browser said nothing for {_PATIENCE_S} s"
+            part = self.back.read(1 << 20)
             assert part, "the browser has ended"
             self.pending += part
         message, _, self.pending = self.pending.partition(b"\0")

@@ -535,7 +535,7 @@ class Chart {
     let free = -Infinity;
     main.forEach((i, n) => {
       const x = this.x(this.unit[i]);
-      const next = n + 1 < main.length ? this.x(this.unit[main[n + 1]]) : this.width + 200;
+      const next = n + 1 < main.length ? this.x(this.unit[main[n + 1]]) : this.width;
       const number = String(this.lineage.edit[i]);
       this.font(pen, 11.5, 600);
       const half = pen.measureText(number).width / 2;

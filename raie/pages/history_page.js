@@ -32,9 +32,11 @@
     });
   }
 
+  // Drawn at once: a canvas that gets another size is empty.
   function resized() {
+    if (canvas.clientWidth === chart.width && canvas.clientHeight === chart.height) return;
     chart.resize();
-    redraw();
+    chart.draw();
   }
 
   function repaint() {

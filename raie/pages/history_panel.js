@@ -186,7 +186,10 @@ class Panel {
     const [version, experiment, run] = (known && known.versions[i]) || [];
     if (!version) return null;
     const page = (path) => `${known.address}#${path}?workflowType=machine_learning`;
-    const out = (label, path) => el("a", { href: page(path), target: "_blank", rel: "noopener noreferrer" }, label);
+    // MLflow shows an artifact in a frame that may open no other page: there the address is a text to copy.
+    const out = (label, path) => (window.top === window
+      ? el("a", { href: page(path), target: "_blank", rel: "noopener noreferrer" }, label)
+      : el("span", {}, `${label}: `, el("code", {}, page(path).split("?")[0])));
     return [out(`version ${version}`, `/models/${encodeURIComponent(known.model)}/versions/${version}`), " · ",
       out("run", `/experiments/${experiment}/runs/${run}`)];
   }
