@@ -407,6 +407,6 @@ function signed(value) {
 
 function change(before, after, low, high) {
   if (before === null) return "";
-  const interval = low === null ? "" : ` (${signed(low)} to ${signed(high)})`;
-  return signed(after - before) + interval;
+  const interval = low === null ? "" : el("div", { class: "soft small" }, `${signed(low)} to ${signed(high)}`);
+  return [signed(after - before), interval];
 }

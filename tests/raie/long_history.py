@@ -114,7 +114,7 @@ def _annotate(made: _Made, number: int) -> None:
 def _add(made: _Made, kind: str, actions: list[tuple[int, str]], parameters=None, side: bool = False) -> None:
     source, number = made.source, len(made.rows) + 1
     snapshot, content = digest_of(f"snapshot {number}".encode()), digest_of(f"content {number}".encode())
-    parent, score = made.head, 0.2 + 0.0001 * number
+    parent, score = made.head, 0.2 + 0.00002 * number
     report = {
         "adaptation": {"before": {"Recall@10": score}, "after": {"Recall@10": score + source.gauss(0.01, 0.02)}}
     }
