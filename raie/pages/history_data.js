@@ -133,11 +133,16 @@ class Lineage {
     return words.join("\n").toLowerCase();
   }
 
+  // What every search reads, once.
+  prepare() {
+    this.haystacks = this.haystacks || this.id.map((_, i) => this.haystack(i));
+  }
+
   // Positions of the snapshots that match every term of a query, oldest first.
   search(query) {
     const tests = terms(query).map((term) => this.test(term));
     if (!tests.length) return [];
-    this.haystacks = this.haystacks || this.id.map((_, i) => this.haystack(i));
+    this.prepare();
     const found = [];
     for (let i = 0; i < this.size; i++) if (tests.every((matches) => matches(i))) found.push(i);
     return found;

@@ -15,8 +15,8 @@ from typing import Any
 from raie.pages.render import visible
 from raie.registry import Edit, Operation
 from raie.registry.edits.undone import undoing_edits, undone_edits
+from raie.registry.edits.whole_history import SnapshotRow, WholeHistory
 from raie.registry.states import RegionAction
-from raie.registry.whole_history import SnapshotRow, WholeHistory
 
 __all__ = ["METRICS_BYTES", "PublishedPages", "history_data", "metric_rows"]
 

@@ -360,6 +360,8 @@
     listen();
     open();
     chart.draw();
+    // After the first picture, so that the first search is as fast as the others.
+    (window.requestIdleCallback || setTimeout)(() => lineage.prepare());
   } else {
     byId("panel").append(el("p", {}, "This model has no snapshot yet."));
   }

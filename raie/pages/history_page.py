@@ -6,11 +6,12 @@ from typing import Any
 
 from raie.pages.history_data import PublishedPages, history_data
 from raie.pages.render import render
-from raie.registry.whole_history import WholeHistory
+from raie.registry.edits.whole_history import WholeHistory
 
 __all__ = ["history_page"]
 
-_SCRIPTS = ("history_data.js", "history_chart.js", "history_panel.js", "history_page.js")
+# Each uses what those before it define.
+_SCRIPTS = tuple(f"history_{name}.js" for name in ("data", "axis", "shapes", "view", "chart", "panel", "page"))
 
 
 def history_page(history: WholeHistory, pages: PublishedPages | None = None, opened: str | None = None) -> str:

@@ -7,10 +7,10 @@ from raie.pages.history_page import history_page
 from raie.registry import Registry
 from raie.registry.db.engine import reading
 from raie.registry.db.shown_url import shown
+from raie.registry.edits.whole_history import WholeHistory, whole_history
 from raie.registry.mlflow.client import page_address
 from raie.registry.mlflow.payload import legal_model_name
 from raie.registry.mlflow.published_versions import published_versions
-from raie.registry.whole_history import WholeHistory, whole_history
 
 __all__ = ["model_history_page", "published_pages", "read_history"]
 

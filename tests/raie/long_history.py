@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from raie.registry import AliasMove, Edit, Operation, RegionChange, digest_of
 from raie.registry.edits.notes import Annotation, Annotations
+from raie.registry.edits.whole_history import SnapshotRow, WholeHistory
 from raie.registry.states import EditKind, EditState, RegionAction
 from raie.registry.values import Expiry
-from raie.registry.whole_history import SnapshotRow, WholeHistory
 
 __all__ = ["MODEL", "long_history"]
 

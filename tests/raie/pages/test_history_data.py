@@ -11,7 +11,7 @@ from raie.pages import history_data as data_of_page
 from raie.pages.history_data import PublishedPages, history_data, metric_rows
 from raie.registry import Author, Registry
 from raie.registry.db.engine import reading
-from raie.registry.whole_history import whole_history
+from raie.registry.edits.whole_history import whole_history
 from tests.cli import history as small
 from tests.raie.long_history import long_history
 

@@ -13,7 +13,7 @@ import pytest
 
 from raie.pages.history_page import history_page
 from raie.registry.edits.notes import Annotation, Annotations
-from raie.registry.whole_history import WholeHistory
+from raie.registry.edits.whole_history import WholeHistory
 from tests.chromium import Browser, Page, running_chromium
 from tests.raie.long_history import MODEL, long_history
 
@@ -59,7 +59,7 @@ def test_a_text_of_a_user_is_shown_as_it_is_and_runs_nothing(browser: Browser, t
     )
     page_file = written(tmp_path, hostile, opened=history.snapshots[2].id)
     source = page_file.read_text(encoding="utf-8")
-    assert source.count("</script>") == source.count("<script") == 6
+    assert source.count("</script>") == source.count("<script") == 9
     with browser.page(page_file) as page:
         shown = text(page)
         assert [shown.count(part) for part in (HOSTILE, "<b>eve", "<i>eve", "<s>prod")] == [2, 1, 1, 1]

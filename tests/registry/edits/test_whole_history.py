@@ -9,7 +9,7 @@ from raie.registry import Author, NotFound, Registry
 from raie.registry.db.engine import reading, write
 from raie.registry.edits import notes
 from raie.registry.edits.undone import undone_edits
-from raie.registry.whole_history import WholeHistory, whole_history
+from raie.registry.edits.whole_history import WholeHistory, whole_history
 from tests.registry.building import MODEL, World
 
 
