@@ -410,7 +410,8 @@ class Chart extends View {
     const [width, height] = [this.overview.clientWidth, this.overview.clientHeight];
     const { soft, accent, move, rollback } = this.colours;
     pen.clearRect(0, 0, width, height);
-    const bars = this.density(width);
+    this.bars = this.bars || this.density(width);
+    const { bars } = this;
     const most = Math.max(1, ...bars.all);
     bars.all.forEach((count, x) => {
       if (!count) return;

@@ -25,6 +25,7 @@ class Lineage {
     this.movesTo = new Map();
     for (const move of this.moves) this.listAt(this.movesTo, move.target).push(move);
     this.haystacks = null;
+    this.kinds = this.kind.map((number) => this.text(number));
   }
 
   text(number) {
@@ -77,7 +78,7 @@ class Lineage {
   }
 
   kindOf(i) {
-    return this.text(this.kind[i]);
+    return this.kinds[i];
   }
 
   undoneBy(i) {

@@ -37,6 +37,7 @@ class View {
 
   // Units along the axis: seconds, or edits.
   place() {
+    this.bars = null;
     const { at, size, moves } = this.lineage;
     this.unit = this.byTime ? Float64Array.from(at) : Float64Array.from({ length: size }, (_, i) => i);
     this.moveUnit = Float64Array.from(moves, (move) => (this.byTime ? move.at : after(at, move.at) - 0.5));
@@ -52,6 +53,7 @@ class View {
   }
 
   resize() {
+    this.bars = null;
     const ratio = window.devicePixelRatio || 1;
     for (const canvas of [this.canvas, this.overview]) {
       canvas.width = Math.round(canvas.clientWidth * ratio);
@@ -137,6 +139,7 @@ class View {
   setMatches(found) {
     this.matches = found;
     this.isMatch = null;
+    this.bars = null;
     if (!found) return;
     this.isMatch = new Uint8Array(this.lineage.size);
     for (const i of found) this.isMatch[i] = 1;
