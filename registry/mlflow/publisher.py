@@ -193,17 +193,15 @@ class MlflowPublisher:
 
                 try:
                     self._client = self._client or open_client(self._uri)
-                    publish_history(self._upserts(self._client, model), page)
+                    # Outside of an event: no record of finished steps precedes its creates.
+                    upserts = ModelUpserts(self._client, self._uri, model, Progress({}, lambda steps: None))
+                    publish_history(upserts, page)
                 # Of requests, every error is an OSError; a file of MLflow's records raises SQLAlchemy's.
                 except (MlflowException, NotFound, OSError, SQLAlchemyError) as error:
                     raise MlflowUnreachable(
                         f"Expected MLflow at {self.target} to take the page of {model!r}, found "
                         f"{' '.join(str(error).split())}; all events are published, the next change writes the page"
                     ) from error
-
-    def _upserts(self, client: MlflowClient, model: str) -> ModelUpserts:
-        """Creates outside of an event, which no record of finished steps precedes."""
-        return ModelUpserts(client, self._uri, model, Progress({}, lambda steps: None))
 
     def close_gaps(self, *, others_at_work: bool) -> tuple[AliasGap, ...]:
         """Sets every alias that MLflow shows elsewhere than the registry.
@@ -227,8 +225,8 @@ class MlflowPublisher:
 
             try:
                 self._client = self._client or open_client(self._uri)
-                version = set_alias(self._upserts(self._client, gap.model), self._engine, gap.alias)
-                return replace(gap, version=version)
+                upserts = ModelUpserts(self._client, self._uri, gap.model, Progress({}, lambda steps: None))
+                return replace(gap, version=set_alias(upserts, self._engine, gap.alias))
             except NotFound as error:
                 return replace(gap, error=str(error))
             except MlflowException as error:
