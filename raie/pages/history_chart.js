@@ -114,23 +114,24 @@ class Chart extends View {
     this.font(pen, 11.5);
     moves.forEach((move, n) => {
       const x = this.x(this.moveUnit[move.number]);
-      const end = n + 1 < moves.length ? this.x(this.moveUnit[moves[n + 1].number]) : now ? this.width : x;
+      const last = n + 1 === moves.length;
+      const next = last ? this.width : this.x(this.moveUnit[moves[n + 1].number]);
+      const end = move.target === NONE || (last && !now) ? x : next;
       if (end < GUTTER || x > this.width) return;
       pen.fillStyle = colour;
       pen.globalAlpha = n % 2 ? 0.16 : 0.28;
-      pen.fillRect(x, y - 8, Math.max(0.6, end - x), 16);
+      if (end > x) pen.fillRect(x, y - 8, Math.max(0.6, end - x), 16);
       pen.globalAlpha = 1;
       const room = end - Math.max(x, GUTTER) - 18;
-      if (end - x > 9) this.drawMove(pen, move, x, y);
+      if (next - x > 9) this.drawMove(pen, move, x, y);
       pen.fillStyle = ink;
-      if (room > 44) pen.fillText(`edit ${this.lineage.edit[move.target]}`, Math.max(x, GUTTER) + 12, y + 0.5);
+      if (room > 44) pen.fillText(this.lineage.goal(move), Math.max(x, GUTTER) + 12, y + 0.5);
     });
   }
 
-  // A flag; where the alias went back in history, a triangle to the left.
+  // A flag; where the alias went back in history, a triangle to the left; where it ended, a cross.
   drawMove(pen, move, x, y) {
-    const back = move.source !== NONE && move.target < move.source;
-    const [shape, colour] = back ? look("rollback") : look("move");
+    const [shape, colour] = look(this.lineage.manner(move));
     const chosen = this.selected && this.selected.type === "move" && this.selected.m === move.number;
     this.mark(pen, shape, this.colours[colour], x, y, chosen ? 7 : 5.5);
   }

@@ -23,7 +23,7 @@ class Lineage {
     this.aliasesAt = new Map();
     for (const [name, i] of Object.entries(raw.aliases)) this.listAt(this.aliasesAt, i).push(name);
     this.movesTo = new Map();
-    for (const move of this.moves) this.listAt(this.movesTo, move.target).push(move);
+    for (const move of this.moves) if (move.target !== NONE) this.listAt(this.movesTo, move.target).push(move);
     this.haystacks = null;
     this.kinds = this.kind.map((number) => this.text(number));
   }
@@ -79,6 +79,17 @@ class Lineage {
 
   kindOf(i) {
     return this.kinds[i];
+  }
+
+  // Where a move of an alias led, in words.
+  goal(move) {
+    return move.target === NONE ? "deleted" : `edit ${this.edit[move.target]}`;
+  }
+
+  // How a move looks: a promotion, a way back in history, or the alias's end.
+  manner(move) {
+    if (move.target === NONE) return "retire";
+    return move.source !== NONE && move.target < move.source ? "rollback" : "move";
   }
 
   undoneBy(i) {

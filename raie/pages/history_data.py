@@ -100,7 +100,7 @@ def history_data(
             [
                 texts(move.alias),
                 position.get(move.source or "", _NONE),
-                position[move.target],
+                position.get(move.target or "", _NONE),
                 texts(move.actor),
                 texts(move.reason),
                 _time(move.at),

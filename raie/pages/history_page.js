@@ -76,7 +76,7 @@
     else if (target.type === "snapshot") live.textContent = sentence(target.i);
     else if (target.type === "move") {
       const move = lineage.moves[target.m];
-      live.textContent = `${move.alias} moved to edit ${lineage.edit[move.target]}, ${utc(move.at)}, by ${move.actor}. ${move.reason}`;
+      live.textContent = `${move.alias}: ${lineage.goal(move)}, ${utc(move.at)}, by ${move.actor}. ${move.reason}`;
     } else live.textContent = target.type === "region" ? `region ${target.region}` : `alias ${target.name}`;
   }
 
@@ -294,7 +294,7 @@
     if (target.type === "snapshot") tip.textContent = cut(sentence(target.i));
     else {
       const move = lineage.moves[target.m];
-      tip.textContent = cut(`${move.alias} → edit ${lineage.edit[move.target]}, ${utc(move.at)}, by ${move.actor}. ${move.reason}`);
+      tip.textContent = cut(`${move.alias} → ${lineage.goal(move)}, ${utc(move.at)}, by ${move.actor}. ${move.reason}`);
     }
     const left = Math.min(event.offsetX + 14, chart.width - tip.offsetWidth - 8);
     tip.style.left = `${Math.max(4, left)}px`;

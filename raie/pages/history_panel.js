@@ -3,6 +3,7 @@
 
 const FIRST_ROWS = 25;
 const SVG = "http://www.w3.org/2000/svg";
+const MANNERS = { move: "promotion", rollback: "alias moved back", retire: "alias deleted" };
 const NAMES = { compose: "cherry-pick", edit: "edit", rollback: "rollback", setup: "setup" };
 
 // An element with children; a text is always a text, whatever it holds.
@@ -269,24 +270,25 @@ class Panel {
     const { lineage } = this;
     const move = lineage.moves[m];
     const { source, target } = move;
-    const back = source !== NONE && target < source;
-    const moves = lineage.moves.filter((other) => other.alias === move.alias);
-    const next = moves.find((other) => other.number > m);
+    const gone = target === NONE;
+    const manner = lineage.manner(move);
+    const next = lineage.moves.find((other) => other.alias === move.alias && other.number > m);
     this.fill(
-      el("div", { class: "kind" }, shape(back ? "rollback" : "move"), back ? "alias moved back" : "promotion", ` · ${utc(move.at)}`),
-      el("h2", { class: "text" }, move.alias, ` → edit ${lineage.edit[target]}`),
+      el("div", { class: "kind" }, shape(manner), MANNERS[manner], ` · ${utc(move.at)}`),
+      el("h2", { class: "text" }, move.alias, ` → ${lineage.goal(move)}`),
       this.why(move.reason),
       this.facts([
         ["Who", this.said(move.actor)],
         ["From", source === NONE ? "nothing: the alias was new" : this.snapshot(source)],
-        ["To", this.snapshot(target)],
-        ["Snapshot", this.digest(lineage.id[target])],
-        ["Until", next ? this.link(utc(next.at), { type: "move", m: next.number }) : "now"],
+        ["To", gone ? "nothing" : this.snapshot(target)],
+        ["Snapshot", gone ? null : this.digest(lineage.id[target])],
+        ["Until", next ? this.link(utc(next.at), { type: "move", m: next.number }) : gone ? null : "now"],
         ["Lasted", next ? duration(next.at - move.at) : null],
       ]),
       el("h3", {}, "On the command line"),
       el("code", { class: "command" }, `raie alias history ${move.alias}`),
-      source === NONE ? null : el("code", { class: "command" }, `raie diff edit:${lineage.edit[source]} edit:${lineage.edit[target]}`),
+      source === NONE || gone ? null
+        : el("code", { class: "command" }, `raie diff edit:${lineage.edit[source]} edit:${lineage.edit[target]}`),
     );
   }
 
@@ -321,7 +323,7 @@ class Panel {
       this.facts([["Points at", now === undefined ? "nothing: it was taken away" : this.snapshot(now)], ["Moved", many(moves.length, "time")]]),
       el("h3", {}, "Moves, newest first"),
       ...this.table(["when", "to", "who"], moves, (move) => [
-        this.link(utc(move.at), { type: "move", m: move.number }), this.snapshot(move.target), this.said(move.actor),
+        this.link(utc(move.at), { type: "move", m: move.number }), move.target === NONE ? "deleted" : this.snapshot(move.target), this.said(move.actor),
       ]),
     );
   }

@@ -172,6 +172,21 @@ def test_the_picture_follows_the_colours_that_the_reader_prefers(browser: Browse
         assert page.complaints == []
 
 
+def test_an_alias_that_was_deleted_ends_with_a_cross(browser: Browser, tmp_path: Path) -> None:
+    history = long_history(20)
+    last = [move for move in history.moves if move.alias == "production"][-1]
+    end = replace(last, id=99, source=last.target, target=None, reason="no longer served", at=last.at + 9e6)
+    aliases = {name: snapshot for name, snapshot in history.aliases.items() if name != "production"}
+    with browser.page(written(tmp_path, replace(history, moves=(*history.moves, end), aliases=aliases))) as page:
+        page.run("document.getElementById('chart').focus()")
+        page.press("ArrowDown", "ArrowLeft")
+        assert heading(page) == "production → deleted"
+        assert "no longer served" in text(page)
+        page.press("ArrowLeft")
+        assert heading(page).startswith("production → edit ")
+        assert page.complaints == []
+
+
 def test_an_empty_history_says_so(browser: Browser, tmp_path: Path) -> None:
     empty = replace(long_history(1), snapshots=(), edits={}, operations={}, moves=(), aliases={}, head=None)
     with browser.page(written(tmp_path, empty)) as page:
