@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import math
 import re
 from collections.abc import Sequence
@@ -75,6 +76,7 @@ def _environment() -> Environment:
         loader=FunctionLoader(_source),
     )
     pages.filters |= {
+        "compact_json": _compact_json,
         "degrees": _degrees,
         "fixed": _fixed,
         "share": _share,
@@ -95,6 +97,14 @@ def _markup(name: str) -> Markup:
     from markupsafe import Markup
 
     return Markup(_source(name))
+
+
+def _compact_json(value: Any) -> Markup:
+    """A value as JSON for a script element of data: it holds no `<`, so no text of a user ends the element."""
+    from markupsafe import Markup
+
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c"))
 
 
 def _policy(scripts: Sequence[str]) -> str:

@@ -30,6 +30,8 @@ _PORT = 5000
 def sync(workspace: Workspace, again: bool, output: Output) -> None:
     """Publish what MLflow does not show yet: every edit as a run, every snapshot as a version, every alias.
 
+    A model of which something was published gets a new page of its whole history, as `raie lineage --html` writes it.
+
     Running it twice adds nothing. An alias that somebody moved in MLflow is moved back to the registry's snapshot. If
     MLflow does not answer (exit code 6), the events stay pending. An event that MLflow refuses is named (exit code 1).
     Events that do not depend on it are published.
