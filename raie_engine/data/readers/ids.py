@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from raie.engine.data.arrow import first_true, to_numpy
+from raie.engine.data.arrow import first_true, to_numpy, whole
 from raie.engine.errors import InputError
 
-__all__ = ["Codes", "id_codes", "spelt_twice"]
+__all__ = ["Codes", "encoded_ids", "id_codes", "spelt_twice"]
 
 # From here on not every whole number is one of these floats: neighbouring ids have run together.
 _FIRST_LOST = {"float": 2**24, "double": 2**53}
@@ -32,8 +32,6 @@ class Codes:
 def id_codes(column: pa.ChunkedArray, where: str, role: str, *, blanks: bool = False) -> Codes:
     """The ids of one column as codes.
 
-    where,
-
     Args:
         column: of ids.
         where: the file, for messages.
@@ -48,12 +46,7 @@ def id_codes(column: pa.ChunkedArray, where: str, role: str, *, blanks: bool = F
     """
     if pa.types.is_nested(column.type):
         raise InputError(f"{where}: expected one id per row, found {column.type}; flatten the column")
-    if pa.types.is_dictionary(column.type) and not _is_text(column.type.value_type):
-        column = column.cast(column.type.value_type)
-    if pa.types.is_dictionary(column.type):
-        encoded = column.unify_dictionaries().combine_chunks()
-    else:
-        encoded = column.combine_chunks().dictionary_encode()
+    encoded = whole(encoded_ids(column).unify_dictionaries())
     missing = first_true(pc.is_null(encoded))
     if missing is not None:
         raise _missing_id(where, role, missing)
@@ -69,6 +62,20 @@ def id_codes(column: pa.ChunkedArray, where: str, role: str, *, blanks: bool = F
     return Codes(codes, texts)
 
 
+def encoded_ids(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column of ids with a dictionary for each chunk.
+
+    Args:
+        column: of text, numbers, or either of them dictionary-encoded.
+
+    Returns:
+        The ids by int32 code.
+    """
+    if pa.types.is_dictionary(column.type) and not _is_text(column.type.value_type):
+        column = column.cast(column.type.value_type)
+    return column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+
+
 def spelt_twice(texts: list[str]) -> tuple[str, str] | None:
     """The first whole number that is there with and without ".0", both ways; None where none is.
 
@@ -78,8 +85,9 @@ def spelt_twice(texts: list[str]) -> tuple[str, str] | None:
     Returns:
         Both spellings.
     """
-    known = set(texts)
-    return next(((text[:-2], text) for text in texts if text.endswith(".0") and text[:-2] in known), None)
+    pointed = [text for text in texts if text.endswith(".0")]
+    known = set(texts) if pointed else ()
+    return next(((text[:-2], text) for text in pointed if text[:-2] in known), None)
 
 
 def _is_text(kind: pa.DataType) -> bool:
