@@ -54,6 +54,8 @@ def first_appearance(codes: NDArray[np.integer[Any]], size: int) -> NDArray[np.i
     Returns:
         Distinct codes, int64.
     """
+    if _counted_up(codes):
+        return np.arange(int(codes.max(initial=-1)) + 1)
     first = np.full(size, -1, dtype=np.int64)
     for stop in range(len(codes), 0, -_CHUNK):
         start = max(0, stop - _CHUNK)
@@ -61,3 +63,9 @@ def first_appearance(codes: NDArray[np.integer[Any]], size: int) -> NDArray[np.i
         first[codes[start:stop][::-1]] = np.arange(stop - 1, start - 1, -1)
     present = np.flatnonzero(first >= 0)
     return present[np.argsort(first[present])]
+
+
+def _counted_up(codes: NDArray[np.integer[Any]]) -> bool:
+    """Whether each code is the next one where it comes first, as a dictionary numbers its values."""
+    highest = np.maximum.accumulate(codes)
+    return bool((codes[:1] == 0).all() and (codes[1:] <= highest[:-1] + 1).all())

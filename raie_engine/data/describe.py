@@ -18,7 +18,7 @@ from raie.engine.arrays import stable_order
 from raie.engine.config import WindowConfig
 from raie.engine.data.interactions import Interactions, between
 from raie.engine.data.readers.timestamps import EARLIEST_PLAUSIBLE, iso
-from raie.engine.data.window_length import LengthChoice, choose_length, earlier_items
+from raie.engine.data.window_length import LengthChoice, choose_length
 from raie.engine.data.windows import uncut_evaluation_windows, uncut_windows
 
 __all__ = ["Description", "Learned", "Slice", "describe"]
@@ -149,11 +149,11 @@ def _history(interactions: Interactions) -> NDArray[np.int64]:
 def _learned(
     interactions: Interactions, history: NDArray[np.int64], choice: LengthChoice, config: WindowConfig
 ) -> Learned:
-    earlier = earlier_items(interactions)
     windows = uncut_windows(interactions, config)
     if windows.targets is not None:
         targets = int(windows.targets.sum())
-        whole = int(((earlier >= config.min_length) & (earlier <= config.length)).sum())
+        short = np.minimum(history - 1, config.length) - config.min_length + 1
+        whole = int(np.maximum(short, 0).sum())
     else:  # windows that slide predict the last `stride` items of each
         predicted = np.minimum(config.stride, windows.length)
         targets, whole = int(predicted.sum()), int(predicted[windows.length < config.length].sum())

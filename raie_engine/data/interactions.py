@@ -123,9 +123,9 @@ def read_log(
     raw = read_raw(path, columns, with_rating=min_rating is not None, cut=Delimited(separator, header))
     kept = None if min_rating is None else _rated(raw, min_rating, path)
     order = _time_order(raw.timestamp, kept)
-    timestamp, user, item = (
-        values if order is None else values[order] for values in (raw.timestamp, raw.user.codes, raw.item.codes)
-    )
+    timestamp, user, item = raw.timestamp, raw.user.codes, raw.item.codes
+    if order is not None:
+        timestamp, user, item = timestamp[order], user[order], item[order]
     if duplicates != "keep":
         again = duplicate_rows(user, item, timestamp, len(raw.user.texts), len(raw.item.texts))
         if duplicates == "error" and len(again):
@@ -136,7 +136,6 @@ def read_log(
     known = catalogue or Catalogue()
     user, users = _to_rows(user, raw.user, known.users)
     item, items = _to_rows(item, raw.item, known.items)
-    item += np.int32(PAD + 1)
     grown = Catalogue(users, items, known.titles)
     reading = raw.reading
     beside = titles_beside(Path(path), reading.columns) if titles is None and columns.title is None else None
@@ -145,7 +144,7 @@ def read_log(
     if titles is not None or columns.title is not None or beside is not None:
         item_titles = read_titles(titles or beside or path, reading.columns)
         grown = grown.with_titles(item_titles, since=len(known.items))
-    return Interactions(user, item, timestamp, grown, reading)
+    return Interactions(user, item + np.int32(PAD + 1), timestamp, grown, reading)
 
 
 def _rated(raw: RawLog, min_rating: float, path: str | Path) -> NDArray[np.int64]:
@@ -235,13 +234,14 @@ def _to_rows(
     """Codes of one file as catalogue rows from 0, and the catalogue's ids with the new ones appended."""
     appearance = first_appearance(codes, len(raw.texts))
     texts = [raw.texts[code] for code in appearance.tolist()]
+    rows: list[int] | range = range(len(texts))
+    if known or len(row_of_id := dict(zip(texts, rows, strict=True))) < len(texts):
+        row_of_id = dict(zip(known, range(len(known)), strict=True))
+        rows = [row_of_id.setdefault(text, len(row_of_id)) for text in texts]
     row_of = np.zeros(len(raw.texts), dtype=np.int32)
-    if not known and len(set(texts)) == len(texts):
-        row_of[appearance] = np.arange(len(appearance))
-        return row_of[codes], tuple(texts)
-    row_of_id = {text: row for row, text in enumerate(known)}
-    row_of[appearance] = [row_of_id.setdefault(text, len(row_of_id)) for text in texts]
-    return row_of[codes], tuple(row_of_id)
+    row_of[appearance] = rows
+    as_coded = bool((row_of == np.arange(len(row_of))).all())  # as a sorted log of new ids has it
+    return codes if as_coded else row_of[codes], tuple(row_of_id)
 
 
 def end_time(interactions: Interactions, until: str | None) -> int | None:

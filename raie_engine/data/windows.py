@@ -455,9 +455,12 @@ class _ByUser:
 
 
 def _by_user(interactions: Interactions) -> _ByUser:
-    order = stable_order(interactions.user)
-    user = interactions.user[order]
-    return _ByUser(user, interactions.item[order], interactions.timestamp[order], *_user_spans(user))
+    order, size = stable_order(interactions.user), np.bincount(interactions.user)
+    users = np.flatnonzero(size)
+    size = size[users]
+    end = np.cumsum(size)
+    user = np.repeat(users.astype(np.int32), size)
+    return _ByUser(user, interactions.item[order], interactions.timestamp[order], end - size, end)
 
 
 def _blocks(
@@ -540,13 +543,6 @@ def span_windows(past: Past, length: int, times: NDArray[np.int64] | None = None
     when = None if times is None else _contexts(times, start, past.stop, length)
     contexts = _contexts(past.items, start, past.stop, length)
     return Windows(contexts, none, none, none.astype(np.int64), when)._with_past(past)
-
-
-def _user_spans(user: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """First row and the row after the last of each user; rows are sorted by user."""
-    edges = np.flatnonzero(np.diff(user)) + 1
-    begin = np.concatenate([[0], edges]) if len(user) else edges
-    return begin, np.append(begin[1:], len(user)) if len(user) else edges
 
 
 def _window_spans(

@@ -109,9 +109,10 @@ def stream_delimited(
     """
     layout = _layout(source, cut, wanted, named)
     parsing, converting = layout.parsing, _converting(layout.columns)
-    if as_text:
-        parsing.newlines_in_values = True
-        converting.column_types = dict.fromkeys(layout.columns.values(), pa.string())
+    parsing.newlines_in_values = as_text
+    # Text is encoded once for many blocks, not in each of them.
+    texts = [name for role, name in layout.columns.items() if as_text or role in ("user", "item", "title")]
+    converting.column_types = dict.fromkeys(texts, pa.string())
     reading = pa.csv.ReadOptions(block_size=_BLOCK_BYTES, **layout.naming)
     with source.open() as file, pa.csv.open_csv(file, reading, parsing, converting) as batches:
         for batch in batches:

@@ -20,9 +20,8 @@ from raie.engine.data.readers.timestamps import epoch_seconds
 
 __all__ = ["NotPlain", "gathered"]
 
-_MERGED_ROWS = (
-    4_000_000  # dictionaries of batches are merged once so many rows wait, as each merge reads all ids again
-)
+_MERGED_ROWS = 4_000_000  # rows whose dictionaries are merged at a time; each merge reads all ids again
+_ENCODED_ROWS = 1_000_000  # rows of text that wait for their codes
 
 _DATED = pa.timestamp("s")
 
@@ -64,35 +63,53 @@ class _Ids:
     def __init__(self) -> None:
         self._distinct: Any = None
         self._codes: list[NDArray[np.int32]] = []
-        self._waiting: list[Any] = []
+        self._raw: list[Any] = []
+        self._raw_rows = 0
+        self._encoded: list[Any] = []
 
     def add(self, column: pa.ChunkedArray) -> None:
-        for chunk in encoded_ids(column).chunks:
-            before = self._waiting[0].dictionary if self._waiting else self._distinct
-            if chunk.null_count or (before is not None and before.type != chunk.dictionary.type):
-                raise NotPlain
-            self._waiting.append(chunk)
-        if sum(map(len, self._waiting)) >= _MERGED_ROWS:
+        if column.null_count or (self._raw and self._raw[0].type != column.type):
+            raise NotPlain
+        self._raw += column.chunks
+        self._raw_rows += len(column)
+        if self._raw_rows >= _ENCODED_ROWS:
+            self._encode()
+
+    def _encode(self) -> None:
+        raw, self._raw, self._raw_rows = pa.chunked_array(self._raw), [], 0
+        chunks = encoded_ids(raw).chunks
+        before = self._encoded[0].dictionary if self._encoded else self._distinct
+        if before is not None and before.type != chunks[0].dictionary.type:
+            raise NotPlain
+        if not pa.types.is_dictionary(raw.type):  # its chunks were encoded together
+            codes = _joined([to_numpy(chunk.indices) for chunk in chunks])
+            chunks = [_coded(codes, chunks[0].dictionary)]
+        self._encoded += chunks
+        if sum(map(len, self._encoded)) >= _MERGED_ROWS:
             self._merge()
 
     def _merge(self) -> None:
-        known = [] if self._distinct is None else [_without_rows(self._distinct)]
-        merged = pa.chunked_array([*known, *self._waiting]).unify_dictionaries()
+        known = [] if self._distinct is None else [_coded(np.empty(0, np.int32), self._distinct)]
+        merged = pa.chunked_array([*known, *self._encoded])
+        if merged.num_chunks > 1:
+            merged = merged.unify_dictionaries()
         # Codes given before stay what they are: ids that are known come first.
         self._codes += [to_numpy(chunk.indices) for chunk in merged.chunks]
-        self._distinct, self._waiting = merged.chunk(0).dictionary, []
+        self._distinct, self._encoded = merged.chunk(0).dictionary, []
 
     def column(self) -> Any:
-        if self._waiting:
+        if self._raw:
+            self._encode()
+        if self._encoded:
             self._merge()
         if self._distinct is None:
             return pa.nulls(0, pa.dictionary(pa.int32(), pa.string()))
-        codes, self._codes = from_numpy(_joined(self._codes), pa.int32()), []
-        return pa.DictionaryArray.from_arrays(codes, self._distinct)
+        codes, self._codes = _joined(self._codes), []
+        return _coded(codes, self._distinct)
 
 
-def _without_rows(distinct: Any) -> Any:
-    return pa.DictionaryArray.from_arrays(pa.nulls(0, pa.int32()), distinct)
+def _coded(codes: NDArray[np.int32], distinct: Any) -> Any:
+    return pa.DictionaryArray.from_arrays(from_numpy(codes, pa.int32()), distinct, safe=False)
 
 
 class _Times:
