@@ -44,7 +44,9 @@ _times = st.sampled_from(
 @st.composite
 def _logs(draw: st.DrawFn) -> list[tuple[Any, ...]]:
     ids = draw(st.sampled_from([_ids, _ids, _ids, _odd_ids]))
-    ratings = draw(st.sampled_from([st.integers(1, 5), st.sampled_from([1, 2.5, 4]), st.sampled_from([3, "", "good"])]))
+    ratings = draw(
+        st.sampled_from([st.integers(1, 5), st.sampled_from([1, 2.5, 4]), st.sampled_from([3, "", "good"])])
+    )
     return draw(st.lists(st.tuples(ids, ids, draw(_times), ratings), min_size=1, max_size=40))
 
 
@@ -56,7 +58,9 @@ def _quoted(value: Any) -> str:
 def _written(kind: str, path: Path, rows: list[tuple[Any, ...]]) -> Path:
     if kind == "parquet":
         columns = [list(column) for column in zip(*rows, strict=True)]
-        mixed = [column if len({type(value) for value in column}) == 1 else list(map(str, column)) for column in columns]
+        mixed = [
+            column if len({type(value) for value in column}) == 1 else list(map(str, column)) for column in columns
+        ]
         pa.parquet.write_table(pa.table(dict(zip(NAMES, mixed, strict=True))), path, row_group_size=7)
     elif kind == "jsonl":
         path.write_text("".join(json.dumps(dict(zip(NAMES, row, strict=True))) + "\n" for row in rows))

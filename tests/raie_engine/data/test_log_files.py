@@ -46,7 +46,9 @@ def test_files_of_a_pattern_are_one_log_in_the_order_of_their_paths(tmp_path, ki
     assert [at for some in streamed for at in some.timestamp.tolist()] == [at for _, _, at in ROWS]
 
 
-@pytest.mark.parametrize("pattern", ["logs", "logs/day=*", "logs/*/part-0.parquet", "logs/**/*.parquet", "logs/day=?"])
+@pytest.mark.parametrize(
+    "pattern", ["logs", "logs/day=*", "logs/*/part-0.parquet", "logs/**/*.parquet", "logs/day=?"]
+)
 def test_folders_may_be_partitions_that_no_column_is(tmp_path, pattern):
     whole = read_log(part(tmp_path / "whole.csv", ROWS))
     for day, rows in ((1, ROWS[:2]), (2, ROWS[2:])):
@@ -76,7 +78,12 @@ def test_a_file_whose_name_looks_like_a_pattern_is_that_file(tmp_path):
     [
         ("csv", ROWS, ("who", "item_id", "timestamp"), "b.csv: expected a column 'user_id'"),
         ("csv", [("ann", "tea", "2026-11-01")], NAMES, "b.csv: expected columns of the types in"),
-        ("csv", [*ROWS, ("ann", "", 7)], NAMES, "b.csv: item_id: expected item ids in every row, found none in row 6"),
+        (
+            "csv",
+            [*ROWS, ("ann", "", 7)],
+            NAMES,
+            "b.csv: item_id: expected item ids in every row, found none in row 6",
+        ),
         ("csv", [("ann", "tea", 10**12)], NAMES, "b.csv: timestamp: expected epoch seconds .* in row 1"),
         ("parquet", [(1, "tea", 5)], NAMES, "b.parquet: expected columns of the types in .* found user int64"),
         ("jsonl", [(1, "tea", 5)], NAMES, "b.jsonl: expected columns of the types in .* found user int64"),
@@ -135,7 +142,9 @@ def test_a_file_without_rows_among_others_adds_none(tmp_path):
 
 
 def test_an_address_is_no_log_on_this_machine():
-    with pytest.raises(InputError, match="expected a log on this machine, found s3://bucket/log.parquet: copy it here"):
+    with pytest.raises(
+        InputError, match=r"expected a log on this machine, found s3://bucket/log\.parquet: copy it here"
+    ):
         read_log("s3://bucket/log.parquet")
 
 
