@@ -183,13 +183,13 @@ def duplicate_rows(
     Returns:
         int64.
     """
-    found, start = [np.empty(0, dtype=np.int64)], 0
+    repeated, start = [np.empty(0, dtype=np.int64)], 0
     while start < len(timestamp):
         last = timestamp[min(start + _CHUNK_ROWS, len(timestamp)) - 1]
         rows = slice(start, int(np.searchsorted(timestamp, last, side="right")))  # no second is cut
-        found.append(start + _repeated(user[rows], item[rows], timestamp[rows], users, items))
+        repeated.append(start + _repeated(user[rows], item[rows], timestamp[rows], users, items))
         start = rows.stop
-    return np.concatenate(found)
+    return np.concatenate(repeated)
 
 
 def _repeated(

@@ -56,12 +56,12 @@ def batches(shape: LogShape) -> Iterator[pa.Table]:
     item_ids = pa.array([f"sku-{number:07d}" for number in random.permutation(shape.items)])
     for first in range(0, shape.rows, _BATCH):
         size = min(_BATCH, shape.rows - first)
-        place = (first + np.arange(size) + random.random(size)) / shape.rows
+        share = (first + np.arange(size) + random.random(size)) / shape.rows
         yield pa.table(
             {
                 "user_id": user_ids.take(pa.array(_drawn(rate, size, random))),
                 "item_id": item_ids.take(pa.array(_drawn(popularity, size, random))),
-                "timestamp": pa.array((_START + place * _DAYS * _DAY_S).astype(np.int64)),
+                "timestamp": pa.array((_START + share * _DAYS * _DAY_S).astype(np.int64)),
                 "rating": pa.array(random.integers(1, 6, size)),
             }
         )

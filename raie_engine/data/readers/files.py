@@ -308,9 +308,9 @@ def _concatenated(paths: Sequence[Path], reads: Sequence[Read]) -> Read:
     return replace(reads[0], table=tables[0] if tables else reads[0].table)
 
 
-def _values_alike(first: Matched, other: Matched) -> bool:
+def _values_alike(first: Matched, later: Matched) -> bool:
     """Whether values of both files are spelt alike, wherever their columns lie."""
-    return (first.blanks, first.milliseconds) == (other.blanks, other.milliseconds)
+    return (first.blanks, first.milliseconds) == (later.blanks, later.milliseconds)
 
 
 def _types(table: pa.Table) -> str:

@@ -27,7 +27,7 @@ _DATED = pa.timestamp("s")
 
 
 class NotPlain(Exception):
-    """Batches that differ in type, or values that are missing: only a reader of the whole can judge them."""
+    """Batches that differ in type, or values that are missing: only a reader of the whole can say what is wrong."""
 
 
 def gathered(tables: Iterable[pa.Table], ratings: Callable[[pa.ChunkedArray], NDArray[np.float64]]) -> pa.Table:

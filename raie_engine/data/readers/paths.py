@@ -54,10 +54,10 @@ def log_files(path: Path) -> list[LogFile]:
 def _matching(pattern: Path) -> list[LogFile]:
     fixed = next(number for number, name in enumerate(pattern.parts) if _WILD & set(name))
     root = Path(*pattern.parts[:fixed])
-    found: set[Path] = set()
+    matching: set[Path] = set()
     for match in map(Path, glob.glob(str(pattern), recursive=True)):
-        found.update(_parts_of(match) if match.is_dir() else [match])
-    files = sorted(path for path in found if _is_data(path, root))
+        matching.update(_parts_of(match) if match.is_dir() else [match])
+    files = sorted(path for path in matching if _is_data(path, root))
     if not files:
         raise InputError(f"{pattern}: expected files of this pattern, found none; check the path")
     for file in files:

@@ -62,9 +62,9 @@ def test_the_name_of_a_partition_below_the_fixed_part_of_a_pattern_is_a_column(t
         part(tmp_path / "logs" / f"day={day}" / "p.parquet", [("ann", f"tea {day}")], NAMES[:2])
     log = read_log(tmp_path / "logs" / "day=2026-11-*", Columns(timestamp="day"))
     assert [iso(int(at))[:10] for at in log.timestamp] == ["2026-11-01", "2026-11-02"]
-    one = tmp_path / "logs" / "day=2026-11-01" / "*.parquet"
+    one_day = tmp_path / "logs" / "day=2026-11-01" / "*.parquet"
     with pytest.raises(InputError, match="expected a column 'day'"):
-        read_log(one, Columns(timestamp="day"))
+        read_log(one_day, Columns(timestamp="day"))
 
 
 def test_a_file_whose_name_looks_like_a_pattern_is_that_file(tmp_path):
@@ -102,10 +102,10 @@ def test_the_file_that_is_unlike_the_others_is_named(tmp_path, kind, rows, names
 def test_a_file_that_vanishes_is_named(tmp_path, monkeypatch):
     for name in "abc":
         part(tmp_path / f"{name}.csv", ROWS)
-    found = files.checked_files
+    checked = files.checked_files
 
     def vanishing(path):
-        listed = found(path)
+        listed = checked(path)
         (tmp_path / "b.csv").unlink(missing_ok=True)
         return listed
 
