@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from raie.engine.data.interactions import Interactions, between, read_log
 from raie.engine.data.readers.columns import Columns
+from raie.engine.data.readers.files import checked_files
 from raie.engine.data.readers.settings import LogSettings
 from raie.engine.data.readers.timestamps import iso
 from raie.engine.errors import InputError
@@ -19,7 +20,16 @@ from raie.errors import UsageError
 if TYPE_CHECKING:
     from raie.engine.model import ModelView
 
-__all__ = ["When", "later_settings", "log_settings", "notes_of", "read_later_log", "require_past", "when_text"]
+__all__ = [
+    "When",
+    "later_settings",
+    "log_settings",
+    "notes_of",
+    "read_later_log",
+    "require_log",
+    "require_past",
+    "when_text",
+]
 
 _DAY_S = 86_400
 
@@ -64,12 +74,21 @@ def notes_of(interactions: Interactions) -> tuple[str, ...]:
     return interactions.reading.lines if interactions.reading else ()
 
 
+def require_log(log: Path) -> None:
+    """Refuse a log whose files are not there, or of no kind that is read.
+
+    Raises:
+        InputError: A file, folder or pattern that names no log.
+    """
+    checked_files(log)
+
+
 def read_later_log(view: ModelView, log: Path, changes: Mapping[str, Any] | None = None) -> Interactions:
     """Read a log as the model reads its logs: known ids keep their rows.
 
     Args:
         view: The snapshot whose settings and catalogue count.
-        log: The file or folder.
+        log: The file, folder or pattern.
         changes: Options that differ from the setup's, as for `log_settings`.
 
     Raises:
