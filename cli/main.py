@@ -78,11 +78,13 @@ _SNAPSHOT = _group(
 )
 _ALIAS = _group(
     "alias",
-    "Inspect aliases and their moves.",
-    ("raie alias list", "raie alias history production"),
+    "Inspect, rename and delete aliases.",
+    ("raie alias list", "raie alias history production", 'raie alias delete staging --reason "trial is over"'),
     {
         "list": ("change.promote:list_aliases", "List the aliases and what they point at."),
         "history": ("change.promote:alias_history", "List the moves of an alias, newest first."),
+        "rename": ("change.alias:rename", "Rename an alias."),
+        "delete": ("change.alias:delete", "Delete an alias."),
     },
 )
 _REGIONS = _group(

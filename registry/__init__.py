@@ -9,6 +9,7 @@ from raie.registry.canonical import canonical_json
 from raie.registry.errors import (
     AccessDenied,
     AliasConflict,
+    AliasDeleted,
     ArchiveDamaged,
     BlobCorrupt,
     BlobMissing,
@@ -64,6 +65,7 @@ __all__ = [
     "AdapterVersion",
     "Alias",
     "AliasConflict",
+    "AliasDeleted",
     "AliasMove",
     "ArchiveDamaged",
     "ArtifactStore",

@@ -3,6 +3,7 @@
 RegistryError
 ├── InvalidValue            a name, digest or content that can never be stored
 ├── NotFound                no model, snapshot, alias, edit or version of that name
+│   └── AliasDeleted        there was an alias of that name
 ├── SnapshotExpired         the snapshot is history: its blobs may be gone
 ├── SchemaMismatch          a database of another revision
 ├── DatabaseUnreachable     no answer, refused, or the connection broke
@@ -41,6 +42,7 @@ from collections.abc import Iterable
 __all__ = [
     "AccessDenied",
     "AliasConflict",
+    "AliasDeleted",
     "ArchiveDamaged",
     "BlobCorrupt",
     "BlobMissing",
@@ -82,6 +84,10 @@ class InvalidValue(RegistryError):
 
 class NotFound(RegistryError):
     """No model, snapshot, alias, edit or region version of that name."""
+
+
+class AliasDeleted(NotFound):
+    """Somebody deleted the alias; its log says who, when and why."""
 
 
 class SnapshotExpired(RegistryError):

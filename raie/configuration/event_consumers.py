@@ -18,7 +18,7 @@ from raie.errors import WorkspaceError
 __all__ = ["FORMATS", "EventConsumer", "consumer_settings", "event_consumers", "url_variable"]
 
 FORMATS = ("openlineage", "webhook")
-_TYPES = ("edit", "rollback", "promotion", "promotion_refused")
+_TYPES = ("edit", "rollback", "promotion", "promotion_refused", "alias_deleted")
 _DEFAULT_TYPES = {"openlineage": _TYPES, "webhook": _TYPES[1:]}
 _STARTS = {"openlineage": "beginning", "webhook": "now"}
 _KEYS = {

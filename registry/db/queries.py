@@ -13,6 +13,7 @@ from raie.registry.canonical import canonical_json, parse_json
 from raie.registry.db.engine import chunked
 from raie.registry.db.tables import (
     adapter_versions,
+    alias_moves,
     aliases,
     edits,
     expired_snapshots,
@@ -21,7 +22,7 @@ from raie.registry.db.tables import (
     snapshot_blobs,
     snapshots,
 )
-from raie.registry.errors import BlobCorrupt, InvalidValue, NotFound, SnapshotExpired
+from raie.registry.errors import AliasDeleted, BlobCorrupt, InvalidValue, NotFound, SnapshotExpired
 from raie.registry.leases import EDIT_LEASE_S, lease_is_over, lease_owner_is_gone
 from raie.registry.states import EditState
 from raie.registry.times import utc_text
@@ -53,6 +54,7 @@ __all__ = [
     "pointed_at",
     "require_kept",
     "require_model",
+    "require_not_deleted",
     "require_unexpired",
     "resolve_id",
     "select_snapshots",
@@ -201,10 +203,22 @@ def pointed_at(connection: Connection, model: str, alias: str) -> str | None:
     return snapshot
 
 
+def require_not_deleted(connection: Connection, model: str, alias: str) -> None:
+    """Raises AliasDeleted for a name whose last move was its deletion, and says who, when and why."""
+    mine = (alias_moves.c.model == model, alias_moves.c.alias == alias)
+    last = connection.execute(select(alias_moves).where(*mine).order_by(alias_moves.c.id.desc()).limit(1)).first()
+    if last is not None and last.target is None:
+        raise AliasDeleted(
+            f"Expected an alias {alias!r} of model {model!r}, found it deleted by {last.actor} at {utc_text(last.at)} "
+            f"({last.reason}); it pointed at {last.source[:12]}: `raie promote {last.source[:12]} --to {alias}` makes "
+            "it again"
+        )
+
+
 def resolve_id(connection: Connection, model: str, ref: str) -> str:
     """The snapshot id that a reference names: "head", "edit:3", an alias, an id, or a unique prefix of one.
 
-    Raises NotFound, and InvalidValue for a prefix of several.
+    Raises NotFound, AliasDeleted, and InvalidValue for a prefix of several.
     """
     require_model(connection, model)
     if ref == "head":
@@ -233,6 +247,7 @@ def _by_prefix(connection: Connection, model: str, ref: str) -> str:
     if len(matches) > 1:
         raise InvalidValue(f"Expected a longer prefix than {ref}, found {_listed([f[:16] for f in matches])}")
     if not matches:
+        require_not_deleted(connection, model, ref)
         names = select(aliases.c.name).where(aliases.c.model == model).order_by(aliases.c.name).limit(_SHOWN + 1)
         known = ["head", *connection.execute(names).scalars()]
         raise NotFound(
