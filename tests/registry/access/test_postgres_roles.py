@@ -114,6 +114,36 @@ def test_an_editor_edits_rolls_back_and_moves_what_nobody_protects(team: Team) -
     assert verify(editor.registry).ok
 
 
+def test_an_editor_deletes_and_renames_what_nobody_protects_and_a_promoter_what_a_policy_lets_pass(
+    team: Team,
+) -> None:
+    editor, promoter, ended = team.roles["editor"], team.roles["promoter"], Author("bob", "over")
+    editor.rename_alias(MODEL, "staging", "candidate", ended)
+    editor.delete_alias(MODEL, "candidate", ended)
+    trust.set_policy(team.owner.registry, MODEL, "production", {"override": True}, author=Author("owner"))
+    with pytest.raises(AccessDenied, match="alias production of recsys is protected"):
+        editor.delete_alias(MODEL, "production", ended, override=True)
+    for role in ("reader", "collector"):
+        with pytest.raises(AccessDenied):
+            team.roles[role].delete_alias(MODEL, "production", ended, override=True)
+    promoter.delete_alias(MODEL, "production", ended, override=True)
+    assert team.owner.registry.aliases(MODEL) == []
+    assert verify(team.owner.registry).ok
+
+
+def test_an_alias_is_deleted_by_nobody_without_the_row_that_records_it(team: Team) -> None:
+    gone = "INSERT INTO alias_moves (model, alias, source, actor, reason, at) SELECT model, name, snapshot, 'eve', '', 1"
+    for lines in (
+        ["DELETE FROM aliases WHERE name = 'staging'"],
+        [f"{gone} FROM aliases WHERE name = 'staging'"],
+        [f"{gone} FROM aliases WHERE name = 'staging'", "DELETE FROM aliases WHERE name = 'staging'"],
+    ):
+        with pytest.raises((AccessDenied, DBAPIError), match=r"recorded together with|together with the row"):
+            team.sql("editor", *lines)
+    assert team.owner.registry.resolve(MODEL, "staging").edit == 1
+    assert verify(team.owner.registry).ok
+
+
 def test_editors_and_promoters_write_notes_and_tags_in_their_own_name(team: Team) -> None:
     for role in ("editor", "promoter"):
         write(team.roles[role].engine, lambda c: notes.note(c, MODEL, "head", Author("bob", "clicks fell")))
