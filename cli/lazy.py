@@ -5,12 +5,13 @@ The help of a group is rendered from the table alone, so `raie --help` costs no 
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Mapping
 from typing import IO, Any
 
 import click
+
+from raie.cli.suggestions import close_names
 
 __all__ = ["LazyGroup", "Section"]
 
@@ -69,7 +70,7 @@ class LazyGroup(click.Group):
     def _hint(self, ctx: click.Context, typed: str) -> str:
         if typed in self.other_words:
             return f"; use `raie {self.other_words[typed]}`"
-        close = difflib.get_close_matches(typed, self.list_commands(ctx), n=3, cutoff=0.6)
+        close = close_names(typed, self.list_commands(ctx))
         return f"; did you mean {' or '.join(close)}?" if close else f"; `{ctx.command_path} --help` lists them"
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

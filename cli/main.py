@@ -18,6 +18,7 @@ from click.shell_completion import shell_complete
 from raie import extras
 from raie.cli import errors
 from raie.cli.lazy import LazyGroup, Section
+from raie.cli.suggestions import suggestion_of
 from raie.cli.ui.log_records import log_records_shown
 from raie.cli.ui.output import harmless, one_line
 
@@ -177,10 +178,18 @@ _EVENTS = _group(
     },
 )
 
+_CONFIG = _group(
+    "config",
+    "Show the configuration.",
+    ("raie config show", "raie config show --changed"),
+    {"show": ("start.config:show", "Show every value in force, and who chose it.")},
+)
+
 _SECTIONS: Mapping[str, Section] = {
     "Start": {
         "demo": ("start.demo:demo", "Run every step, from a log to a rollback, in a new workspace."),
         "init": ("start.init:init", "Make a workspace: raie.toml, a database and a blob store."),
+        "config": _CONFIG,
         "data": _DATA,
         "setup": ("start.setup:setup", "Train the backbone, fit the regions, commit the first snapshot."),
     },
@@ -371,7 +380,7 @@ def _report(error: Exception, color: bool | None) -> int:
     if isinstance(error, ImportError):
         error = extras.explain(error) or error
     code = errors.exit_code(error)
-    words = one_line(" ".join(_words(error).split()))
+    words = one_line(" ".join(_words(error).split())) + one_line(suggestion_of(error))
     if code is None:
         bug = f"unexpected {type(error).__name__}: {words}: this is a bug; RAIE_DEBUG=1 shows where"
         return _fail(bug, errors.REFUSED, color)

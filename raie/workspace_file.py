@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -94,11 +94,9 @@ def parse(text: str, file: Path) -> Workspace:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise WorkspaceError(f"{file} is not valid TOML: {error}") from error
-    if unknown := sorted(set(values) - set(_KNOWN)):
-        raise WorkspaceError(f"{file}: unknown key {unknown[0]!r}; known here: {', '.join(_KNOWN)}")
+    _require_known(values, _KNOWN, "", file)
     tracking = _table(values, "mlflow", file)
-    if unknown := sorted(set(tracking) - {"tracking_uri"}):
-        raise WorkspaceError(f"{file}: unknown key 'mlflow.{unknown[0]}'; known here: mlflow.tracking_uri")
+    _require_known(tracking, ("tracking_uri",), "mlflow.", file)
     folder, events = _printable(file.resolve().parent), _table(values, "events", file)
     engine = _located(folder, _table(values, "engine", file))
     settings = {
@@ -120,6 +118,17 @@ def parse(text: str, file: Path) -> Workspace:
         settings=settings,
         consumers=event_consumers(events, folder, file),
     )
+
+
+def _require_known(table: Mapping[str, Any], known: Sequence[str], prefix: str, file: Path) -> None:
+    """Raises WorkspaceError for a key that means nothing; prefix: the table's name with a dot, "" at the top."""
+    if unknown := sorted(set(table) - set(known)):
+        names = [f"{prefix}{name}" for name in known]
+        raise WorkspaceError(
+            f"{file}: unknown key {prefix + unknown[0]!r}; known here: {', '.join(names)}",
+            unknown[0],
+            dict(zip(known, names, strict=True)),
+        )
 
 
 def all_settings(workspace: Workspace) -> dict[str, Setting]:

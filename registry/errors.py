@@ -37,7 +37,7 @@ A message is one line: what was expected, what was found and what to do. It neve
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 __all__ = [
     "AccessDenied",
@@ -83,7 +83,15 @@ class InvalidValue(RegistryError):
 
 
 class NotFound(RegistryError):
-    """No model, snapshot, alias, edit or region version of that name."""
+    """No model, snapshot, alias, edit or region version of that name.
+
+    asked: the name.  known: the names that there are -> what to type for each; both empty where no name was mistyped.
+    """
+
+    def __init__(self, message: str, asked: str = "", known: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.asked = asked
+        self.known = dict(known or {})
 
 
 class AliasDeleted(NotFound):

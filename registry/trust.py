@@ -17,8 +17,8 @@ from raie.registry.db.queries import (
     require_not_deleted,
     resolve_id,
     snapshot_by_id,
+    unknown_alias,
 )
-from raie.registry.errors import NotFound
 from raie.registry.promotion import admission, aliases, approvals, evaluations, policy_versions
 from raie.registry.promotion import keys as key_table
 from raie.registry.registry import Registry
@@ -384,10 +384,8 @@ def served(registry: Registry, model: str, alias: str) -> Snapshot:
         snapshot = pointed_at(connection, model, alias)
         if snapshot is None:
             require_not_deleted(connection, model, alias)
-            raise NotFound(
-                f"Expected an alias {alias!r} of model {model!r}, found none; `raie alias list` shows those there are, "
-                "and `raie promote REF --to ALIAS` makes one"
-            )
+            advice = "`raie alias list` shows those there are, and `raie promote REF --to ALIAS` makes one"
+            raise unknown_alias(connection, model, alias, advice)
         admission.admit_load(connection, model, alias, snapshot)
         return kept_snapshot(connection, snapshot)
 

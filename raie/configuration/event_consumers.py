@@ -109,9 +109,11 @@ class _Table:
             raise self._wrong("", "a table [events.NAME], whose name is lower-case letters, digits, - and _")
         format_ = self._one_of("format", FORMATS, None)
         if unknown := sorted(set(self.values) - set(_KEYS[format_])):
-            known = ", ".join(f"events.{self.name}.{key}" for key in _KEYS[format_])
+            known = [f"events.{self.name}.{key}" for key in _KEYS[format_]]
             raise WorkspaceError(
-                f"{self.file}: unknown key 'events.{self.name}.{unknown[0]}'; known here: {known}"
+                f"{self.file}: unknown key 'events.{self.name}.{unknown[0]}'; known here: {', '.join(known)}",
+                unknown[0],
+                dict(zip(_KEYS[format_], known, strict=True)),
             )
         target, url = self._text("file", ""), self._url()
         if bool(target) == bool(url):

@@ -20,11 +20,12 @@ from raie.registry.db.tables import (
     heads,
     models,
     snapshot_blobs,
+    snapshot_notes,
     snapshots,
 )
 from raie.registry.errors import AliasDeleted, BlobCorrupt, InvalidValue, NotFound, SnapshotExpired
 from raie.registry.leases import EDIT_LEASE_S, lease_is_over, lease_owner_is_gone
-from raie.registry.states import EditState
+from raie.registry.states import AuditAction, EditState
 from raie.registry.times import utc_text
 from raie.registry.values import (
     AdapterVersion,
@@ -42,6 +43,7 @@ from raie.registry.values import (
 )
 
 __all__ = [
+    "alias_names",
     "check_alias",
     "edit_by_number",
     "edit_of",
@@ -61,6 +63,8 @@ __all__ = [
     "snapshot_by_id",
     "snapshot_of",
     "text_of",
+    "unknown_alias",
+    "unknown_region",
     "version_of",
     "version_row",
     "versions_of",
@@ -248,13 +252,42 @@ def _by_prefix(connection: Connection, model: str, ref: str) -> str:
         raise InvalidValue(f"Expected a longer prefix than {ref}, found {_listed([f[:16] for f in matches])}")
     if not matches:
         require_not_deleted(connection, model, ref)
-        names = select(aliases.c.name).where(aliases.c.model == model).order_by(aliases.c.name).limit(_SHOWN + 1)
-        known = ["head", *connection.execute(names).scalars()]
+        known = ["head", *alias_names(connection, model)]
         raise NotFound(
             f"Expected a snapshot of {model!r} as alias, edit:N or at least 4 characters of an id, found {ref!r}; "
-            f"there are {_listed(known)}"
+            f"there are {_listed(known)}",
+            ref,
+            _tagged(connection, model) | {name: name for name in known},
         )
     return matches[0]
+
+
+def alias_names(connection: Connection, model: str) -> list[str]:
+    """The names of a model's aliases, sorted."""
+    names = select(aliases.c.name).where(aliases.c.model == model).order_by(aliases.c.name)
+    return list(connection.execute(names).scalars())
+
+
+def _tagged(connection: Connection, model: str) -> dict[str, str]:
+    """Tag -> the newest snapshot that has it, as it is typed: a tag is no reference, and people take it for one."""
+    n = snapshot_notes.c
+    tags = select(n.tag, n.snapshot, n.action).where(n.model == model, n.tag.is_not(None)).order_by(n.id)
+    newest = {(row.tag, row.snapshot): row.action for row in connection.execute(tags)}
+    return {
+        tag: f"{snapshot[:12]}, which is tagged {tag}"
+        for (tag, snapshot), action in newest.items()
+        if action == AuditAction.TAG
+    }
+
+
+def unknown_alias(connection: Connection, model: str, alias: str, advice: str) -> NotFound:
+    """The error for an alias that is not there; advice: what to do, as a clause."""
+    names = alias_names(connection, model)
+    return NotFound(
+        f"Expected an alias {alias!r} of model {model!r}, found none; {advice}",
+        alias,
+        dict(zip(names, names, strict=True)),
+    )
 
 
 def _listed(names: Any) -> str:
@@ -294,9 +327,24 @@ def version_row(connection: Connection, model: str, region: int, version: int) -
     if row is None:
         require_model(connection, model)
         latest = connection.execute(select(func.max(table.version)).where(*mine)).scalar()
-        there = "no version of it" if latest is None else f"versions 1 to {latest}"
-        raise NotFound(f"Expected version {version} of region {region} of model {model!r}, found {there}")
+        if latest is None:
+            raise unknown_region(connection, model, region)
+        raise NotFound(
+            f"Expected version {version} of region {region} of model {model!r}, found versions 1 to {latest}"
+        )
     return version_of(row)
+
+
+def unknown_region(connection: Connection, model: str, region: int) -> NotFound:
+    """The error for a region that the model never had."""
+    column_ = adapter_versions.c.region
+    query = select(column_).where(adapter_versions.c.model == model).distinct().order_by(column_)
+    names = [str(known) for known in connection.execute(query).scalars()]
+    return NotFound(
+        f"Expected a region of model {model!r}, found none numbered {region}; there are {_listed(names)}",
+        str(region),
+        {name: f"region {name}" for name in names},
+    )
 
 
 def version_of(row: Row[Any]) -> AdapterVersion:

@@ -16,9 +16,9 @@ from sqlalchemy import Connection, delete, insert
 
 from raie.registry import audit, outbox
 from raie.registry.author import Author
-from raie.registry.db.queries import check_alias, lock_model, pointed_at, require_kept
+from raie.registry.db.queries import check_alias, lock_model, pointed_at, require_kept, unknown_alias
 from raie.registry.db.tables import alias_moves, aliases
-from raie.registry.errors import AliasConflict, InvalidValue, NotFound, PromotionRefused
+from raie.registry.errors import AliasConflict, InvalidValue, PromotionRefused
 from raie.registry.outbox_records import ALIAS_DELETED
 from raie.registry.promotion import admission
 from raie.registry.promotion.aliases import move_alias
@@ -110,9 +110,7 @@ def _require_reason(author: Author) -> None:
 def _served(connection: Connection, model: str, alias: str) -> str:
     served = pointed_at(connection, model, alias)
     if served is None:
-        raise NotFound(
-            f"Expected an alias {alias!r} of model {model!r}, found none; `raie alias list` shows those there are"
-        )
+        raise unknown_alias(connection, model, alias, "`raie alias list` shows those there are")
     return served
 
 

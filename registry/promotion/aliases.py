@@ -27,6 +27,7 @@ from raie.registry.db.queries import (
     resolve_id,
     select_snapshots,
     snapshot_by_id,
+    unknown_alias,
     version_row,
 )
 from raie.registry.db.tables import alias_moves, aliases, snapshots
@@ -212,7 +213,7 @@ def alias_history(connection: Connection, model: str, alias: str, limit: int | N
         select(alias_moves).where(*mine).order_by(alias_moves.c.id.desc()).limit(limit)
     ).all()
     if not rows:
-        raise NotFound(f"Expected an alias {alias!r} of model {model!r}, found none; `raie promote` makes one")
+        raise unknown_alias(connection, model, alias, "`raie promote` makes one")
     return [AliasMove(**row._mapping) for row in rows]
 
 
