@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import IO, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from raie.cli.suggestions import close_names
 
@@ -80,6 +81,12 @@ class LazyGroup(click.Group):
             with formatter.section(title):
                 rows = [(name.ljust(width), self.summary(entry)) for name, entry in section.items()]
                 formatter.write_dl(rows)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """The commands that begin so, from the table, and options of the group."""
+        entries = [entry for section in self.sections.values() for entry in section.items()]
+        items = [CompletionItem(name, help=self.summary(e)) for name, e in entries if name.startswith(incomplete)]
+        return [*items, *click.Command.shell_complete(self, ctx, incomplete)]
 
     @staticmethod
     def summary(entry: tuple[str, str] | click.Group) -> str:

@@ -13,7 +13,6 @@ from types import FrameType
 from typing import NoReturn
 
 import click
-from click.shell_completion import shell_complete
 
 from raie import extras
 from raie.cli import errors
@@ -190,6 +189,10 @@ _SECTIONS: Mapping[str, Section] = {
         "demo": ("start.demo:demo", "Run every step, from a log to a rollback, in a new workspace."),
         "init": ("start.init:init", "Make a workspace: raie.toml, a database and a blob store."),
         "config": _CONFIG,
+        "completion": (
+            "start.completion:completion",
+            "Print the script that makes a shell complete commands, options and values.",
+        ),
         "data": _DATA,
         "setup": ("start.setup:setup", "Train the backbone, fit the regions, commit the first snapshot."),
     },
@@ -281,8 +284,7 @@ Environment:
   NO_COLOR           no colour
 
 \b
-Completion: eval "$(_RAIE_COMPLETE=bash_source raie)" in ~/.bashrc
-  (zsh_source in ~/.zshrc; `_RAIE_COMPLETE=fish_source raie | source` for fish)
+Completion: eval "$(raie completion bash)" in ~/.bashrc; zsh and fish: raie completion --help
 """
 
 
@@ -333,7 +335,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         The exit code. Of any error one line is printed.
     """
     if instruction := os.environ.get("_RAIE_COMPLETE"):
-        return shell_complete(raie, {}, "raie", "_RAIE_COMPLETE", instruction)
+        from raie.cli.completion import complete
+
+        return complete(raie, instruction)
     words = list(sys.argv[1:] if arguments is None else arguments)
     color = _color(words)
     try:

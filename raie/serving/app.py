@@ -151,8 +151,8 @@ def _add_facts(app: FastAPI, service: Service) -> None:
         if loaded is None:
             return _problem(503, _not_loaded(service.follower))
         behind = _followed(service.follower)["behind"]
-        told = {} if behind is None else {"behind": behind}
-        return JSONResponse({"status": "ready", "snapshot": loaded.id, **told})
+        more = {} if behind is None else {"behind": behind}
+        return JSONResponse({"status": "ready", "snapshot": loaded.id, **more})
 
     @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:

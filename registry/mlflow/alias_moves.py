@@ -57,8 +57,8 @@ def publish_deletion(upserts: ModelUpserts, engine: Engine, payload: Payload) ->
     step("alias", lambda: remove_alias(upserts, engine, alias))
     version = upserts.version_of(payload["from"])
     if version is not None:
-        told = {**payload, "reason": f"deleted: {payload['reason']}"}
-        step("why", lambda: _note_move(upserts, told, version["version"], version["run"]))
+        noted = {**payload, "reason": f"deleted: {payload['reason']}"}
+        step("why", lambda: _note_move(upserts, noted, version["version"], version["run"]))
 
 
 def remove_alias(upserts: ModelUpserts, engine: Engine, alias: str) -> bool:

@@ -114,7 +114,7 @@ def shown_aliases(engine: Engine, uri: str) -> tuple[ShownAlias, ...] | None:
     except (OSError, ValueError, sqlite3.Error):
         return None
     pending = pending_aliases(engine)
-    shown_there = (ShownAlias(*name, named[name], *found, name in pending) for name, found in there.items())
+    shown_there = (ShownAlias(*name, named[name], *position, name in pending) for name, position in there.items())
     return tuple(alias for alias in shown_there if alias.snapshot is not None or alias.differs)
 
 

@@ -93,12 +93,12 @@ def rename_alias(
     require_kept(connection, [served])
     _require_unprotected(connection, model, old, served, author, "renamed", override=override)
     admission.admit(connection, model, new, served, None, author=author, override=override)
-    move = move_alias(connection, model, new, None, served, _told(author, f"renamed from {old}"))
-    _take_away(connection, model, old, served, _told(author, f"renamed to {new}"))
+    move = move_alias(connection, model, new, None, served, _with_note(author, f"renamed from {old}"))
+    _take_away(connection, model, old, served, _with_note(author, f"renamed to {new}"))
     return move
 
 
-def _told(author: Author, what: str) -> Author:
+def _with_note(author: Author, what: str) -> Author:
     return replace(author, reason=f"{what}: {author.reason}")
 
 
@@ -148,8 +148,8 @@ def _take_away(connection: Connection, model: str, alias: str, served: str, auth
     at = time.time()
     mine = (aliases.c.model == model, aliases.c.name == alias, aliases.c.snapshot == served)
     if connection.execute(delete(aliases).where(*mine)).rowcount != 1:
-        found = pointed_at(connection, model, alias)
-        raise AliasConflict(f"Expected alias {alias!r} at {served}, found it at {found}; retry", served, found)
+        actual = pointed_at(connection, model, alias)
+        raise AliasConflict(f"Expected alias {alias!r} at {served}, found it at {actual}; retry", served, actual)
     said = {"actor": author.name, "reason": author.reason, "at": at}
     row = {"model": model, "alias": alias, "source": served, "target": None, **said}
     number = connection.execute(insert(alias_moves).values(row).returning(alias_moves.c.id)).scalar_one()

@@ -287,13 +287,13 @@ def alias_history(workspace: Workspace, alias: str | None, limit: int, output: O
     output.show(value, lambda: _timeline_lines(timeline))
 
 
-def _move_cell(move: AliasMove) -> str:
+def _move_text(move: AliasMove) -> str:
     return f"{short(move.source)} → deleted" if move.target is None else step(move.source, move.target)
 
 
 def _timeline_lines(timeline: AliasTimeline) -> list[str]:
     rows = [
-        [when(move.at), _move_cell(move), one_line(move.actor), one_line(move.reason)] for move in timeline.moves
+        [when(move.at), _move_text(move), one_line(move.actor), one_line(move.reason)] for move in timeline.moves
     ]
     headers = ["when (UTC)", "from → to", "who", "why"]
     return [*table(headers, rows), *older_follow("moves", more=timeline.more)]

@@ -37,7 +37,7 @@ def shown(raie: Raie, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> 
     ran = raie("config", "show", "--json")
     assert ran.code == 0
     for text in (ran.out, raie("config", "show").out):
-        assert not [word for word in ("s3cret", "t0ken", "hunter2", "sw0rdfish", "0pen") if word in text]
+        assert not [secret for secret in ("s3cret", "t0ken", "hunter2", "sw0rdfish", "0pen") if secret in text]
     return {setting["name"]: setting for setting in ran.json["settings"]}
 
 
