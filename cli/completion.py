@@ -17,7 +17,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem, ShellComplete, get_completion_class
 
-from raie.completion_values import Kind, Value, config_keys, values
+from raie.environment.completion_values import Kind, Value, config_keys, values
 
 __all__ = ["SHELLS", "complete", "kind_of", "script"]
 

@@ -206,6 +206,10 @@ _SECTIONS: Mapping[str, Section] = {
     },
     "Look": {
         "status": ("look.status:status", "Show the state of the model: head, aliases, unfinished edits."),
+        "doctor": (
+            "look.doctor:doctor",
+            "Check the machine, and the workspace with its database, store and MLflow.",
+        ),
         "log": ("look.log:log", "Show the history of snapshots as a tree."),
         "show": ("look.show:show", "Show one snapshot: who made it and why, what it changed, its regions."),
         "diff": ("look.diff:diff", "Compare two snapshots: edits, regions, and whose top 10 changed."),
@@ -263,7 +267,7 @@ Exit codes:
     4  conflict: the head, an alias or a region has moved since, or the store is another's
     5  integrity: a damaged or missing blob, a broken chain, another backbone
     6  the database or the store cannot be reached, or is full
-    7  a problem that raie status found
+    7  a problem that raie status or raie doctor found
   130  interrupted (143: terminated)
 
 \b

@@ -14,7 +14,7 @@ from raie.errors import UsageError
 from raie.workspace import Workspace
 
 if TYPE_CHECKING:
-    from raie.shown_settings import ShownSetting
+    from raie.environment.shown_settings import ShownSetting
 
 __all__ = ["show"]
 
@@ -37,7 +37,7 @@ def show(workspace: Workspace, key: str | None, changed: bool, output: Output) -
       raie config show engine.regions
       raie config show --changed --json
     """
-    from raie.shown_settings import shown_settings
+    from raie.environment.shown_settings import shown_settings
 
     settings = shown_settings(workspace)
     wanted = [s for s in settings if key is None or s.name == key or s.name.startswith(f"{key}.")]

@@ -14,7 +14,7 @@ import pytest
 
 from raie.cli.completion import complete, kind_of, script
 from raie.cli.main import raie as root
-from raie.completion_values import Kind, values
+from raie.environment.completion_values import Kind, values
 from raie.registry import Registry
 from raie.workspace import Workspace
 from tests.cli.conftest import Raie

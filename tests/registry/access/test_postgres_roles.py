@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from raie import migrations
 from raie.registry import AccessDenied, Author, InvalidValue, Registry, trust
+from raie.registry.access.held_rights import HeldRights, held_rights
 from raie.registry.access.postgres_roles import RIGHTS, grant, statements
 from raie.registry.db.engine import reading, write
 from raie.registry.db.tables import APPEND_ONLY_TABLES, metadata
@@ -142,6 +143,26 @@ def test_an_alias_is_deleted_by_nobody_without_the_row_that_records_it(team: Tea
             team.sql("editor", *lines)
     assert team.owner.registry.resolve(MODEL, "staging").edit == 1
     assert verify(team.owner.registry).ok
+
+
+def test_each_role_is_known_by_its_rights_and_one_that_lacks_some_by_what_it_lacks(team: Team) -> None:
+    def held(registry: Registry) -> HeldRights:
+        with reading(registry.engine) as connection:
+            rights = held_rights(connection)
+        assert rights is not None
+        return rights
+
+    assert {role: held(registry).roles for role, registry in team.roles.items()} == {
+        "reader": ("reader",),
+        "editor": ("reader", "editor"),
+        "promoter": ("reader", "promoter"),
+        "collector": ("reader", "collector"),
+    }
+    assert held(team.owner.registry).owner
+    login = str(team.roles["editor"].engine.url.username)
+    run(team.owner.registry, f"REVOKE DELETE ON aliases FROM {login.removesuffix('_login')}")
+    lacking = held(team.roles["editor"])
+    assert (lacking.roles, dict(lacking.lacking)) == (("reader",), {"editor": ("DELETE on aliases",)})
 
 
 def test_editors_and_promoters_write_notes_and_tags_in_their_own_name(team: Team) -> None:

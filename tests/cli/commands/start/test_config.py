@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from raie.shown_settings import key_lines
+from raie.environment.shown_settings import key_lines
 from raie.workspace import Workspace
 from tests.cli.conftest import Raie
 

@@ -16,24 +16,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from raie.registry.db.name_queries import NAME_QUERIES, named_rows
 from raie.workspace_file import find, locate, model_and_database
 
 __all__ = ["Kind", "Value", "config_keys", "values"]
 
 _SHOWN = 40
 _BUSY_S = 0.2
-
-_QUERIES: Mapping[str, str] = {
-    "aliases": "SELECT name, snapshot FROM aliases WHERE model = :model ORDER BY name LIMIT :limit",
-    "edits": "SELECT number, kind, created_at, reason FROM edits WHERE model = :model ORDER BY number DESC LIMIT :limit",
-    "snapshots": "SELECT s.id, s.edit, s.created_at, e.reason FROM snapshots s "
-    "JOIN edits e ON e.model = s.model AND e.number = s.edit "
-    "LEFT JOIN expired_snapshots x ON x.snapshot = s.id "
-    "WHERE s.model = :model AND x.snapshot IS NULL AND s.id LIKE :start ORDER BY s.created_at DESC LIMIT :limit",
-    "regions": "SELECT region, max(version) FROM adapter_versions WHERE model = :model GROUP BY region "
-    "ORDER BY region LIMIT :limit",
-    "tags": "SELECT DISTINCT tag FROM snapshot_notes WHERE model = :model AND tag IS NOT NULL ORDER BY tag LIMIT :limit",
-}
 
 
 class Kind(StrEnum):
@@ -84,19 +73,11 @@ class _Names:
         bound = {"model": model, "limit": _SHOWN, "start": f"{start}%"}
         path = _sqlite_path(file, database)
         if path is None:
-            return self._asked(_QUERIES[what], bound)
+            return named_rows(find(self._folder).registry().engine, what, bound)
         # Opened as it is: a file that is not there is not made.
         address = f"file:{quote(str(path))}?mode=ro"
         with closing(sqlite3.connect(address, uri=True, timeout=_BUSY_S)) as connection:
-            return connection.execute(_QUERIES[what], bound).fetchall()
-
-    def _asked(self, query: str, bound: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
-        from sqlalchemy import text
-
-        from raie.registry.db.engine import reading
-
-        with reading(find(self._folder).registry().engine) as connection:
-            return [tuple(row) for row in connection.execute(text(query), bound)]
+            return connection.execute(NAME_QUERIES[what], bound).fetchall()
 
 
 def _sqlite_path(file: Path, database: str) -> Path | None:
