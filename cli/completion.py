@@ -149,8 +149,8 @@ def _attach(cli: click.Command, words: Sequence[str]) -> None:
         inner = command.get_command(click.Context(command), name)
         if inner is not None:
             command, path = inner, [*path, name]
-    for parameter in command.params:
-        completer = _completer_of(path, parameter)
+    for owner, parameter in [*(([], p) for p in cli.params), *((path, p) for p in command.params)]:
+        completer = _completer_of(owner, parameter)
         if completer is not None:
             parameter.shell_complete = _as_method(completer, parameter)  # type: ignore[method-assign]
 
@@ -166,6 +166,8 @@ def _completer_of(path: Sequence[str], parameter: click.Parameter) -> Completer 
         return lambda context, parameter, start: _items(_strategies(start))
     if path == ["tag"] and parameter.name == "name":
         return _of_kind(Kind.TAG)
+    if not path and parameter.name == "model":
+        return _of_kind(Kind.MODEL)
     kind = kind_of(parameter)
     return None if kind is None else _of_kind(kind)
 
@@ -183,8 +185,9 @@ def kind_of(parameter: click.Parameter) -> Kind | None:
 
 def _of_kind(kind: Kind) -> Completer:
     def completer(context: click.Context, parameter: click.Parameter, start: str) -> list[CompletionItem[str]]:
-        folder: Path | None = context.find_root().params.get("workspace")
-        return _items(values(kind, start, folder))
+        root = context.find_root().params
+        folder: Path | None = root.get("workspace")
+        return _items(values(kind, start, folder, root.get("model")))
 
     return completer
 

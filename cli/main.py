@@ -206,6 +206,7 @@ _SECTIONS: Mapping[str, Section] = {
     },
     "Look": {
         "status": ("look.status:status", "Show the state of the model: head, aliases, unfinished edits."),
+        "models": ("look.models:list_models", "List the models of the registry."),
         "doctor": (
             "look.doctor:doctor",
             "Check the machine, and the workspace with its database, store and MLflow.",
@@ -306,13 +307,16 @@ Completion: eval "$(raie completion bash)" in ~/.bashrc; zsh and fish: raie comp
     metavar="DIR",
     help="Folder of raie.toml.  [the nearest at or above the current folder]",
 )
+@click.option(
+    "--model", metavar="NAME", help="Model of the registry.  [RAIE_MODEL, then the one in raie.toml, then recsys]"
+)
 @click.option("--no-color", is_flag=True, expose_value=False, help="Print without colors.")
 @click.option(
     "-v", "--verbose", count=True, help="Log to standard error what is retried or slow; twice: every step."
 )
 @click.version_option(package_name="raie", message="raie %(version)s")
 @click.pass_context
-def raie(ctx: click.Context, workspace: Path | None, verbose: int) -> None:
+def raie(ctx: click.Context, workspace: Path | None, model: str | None, verbose: int) -> None:
     """Edit a recommender region by region, and keep every state of it.
 
     A snapshot is one state of the model. An edit makes the next snapshot from new interactions. An

@@ -33,6 +33,7 @@ class Kind(StrEnum):
     EDIT = "edit"
     REGION = "region"
     TAG = "tag"
+    MODEL = "model"
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,14 @@ class Value:
     help: str = ""
 
 
-def values(kind: Kind, start: str, folder: Path | None = None) -> list[Value]:
+def values(kind: Kind, start: str, folder: Path | None = None, model: str | None = None) -> list[Value]:
     """What a parameter may be, as the workspace's database has it.
 
     Args:
         kind: What the parameter names.
         start: What is typed of it so far.
         folder: Of raie.toml; None for the nearest at or above the current folder.
+        model: The model's name; None for the workspace's own.
 
     Returns:
         The values that begin so: 40 or fewer of each sort, the newest first where they have an age.
@@ -57,20 +59,21 @@ def values(kind: Kind, start: str, folder: Path | None = None) -> list[Value]:
     Raises:
         RaieError, RegistryError, OSError, sqlite3.Error: There is no workspace, or its database cannot be read.
     """
-    made = _MAKERS[kind](_Names(folder), start)
+    made = _MAKERS[kind](_Names(folder, model), start)
     return [value for value in made if value.text.startswith(start)]
 
 
 class _Names:
     """The rows of a workspace's database that have names."""
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, model: str | None) -> None:
         self._folder = folder
+        self._model = model
 
     def rows(self, what: str, start: str = "") -> Sequence[Sequence[Any]]:
         file = locate(self._folder)
         model, database = model_and_database(file)
-        bound = {"model": model, "limit": _SHOWN, "start": f"{start}%"}
+        bound = {"model": self._model or model, "limit": _SHOWN, "start": f"{start}%"}
         path = _sqlite_path(file, database)
         if path is None:
             return named_rows(find(self._folder).registry().engine, what, bound)
@@ -97,6 +100,10 @@ def _edits(names: _Names, start: str) -> list[Value]:
 
 def _regions(names: _Names, start: str) -> list[Value]:
     return [Value(str(region), f"version {version}") for region, version in names.rows("regions")]
+
+
+def _models(names: _Names, start: str) -> list[Value]:
+    return [Value(name) for (name,) in names.rows("models")]
 
 
 def _tags(names: _Names, start: str) -> list[Value]:
@@ -128,6 +135,7 @@ _MAKERS = {
     Kind.EDIT: _edits,
     Kind.REGION: _regions,
     Kind.TAG: _tags,
+    Kind.MODEL: _models,
 }
 
 

@@ -22,9 +22,10 @@ NAME_QUERIES: Mapping[str, str] = {
     "WHERE s.model = :model AND x.snapshot IS NULL AND s.id LIKE :start ORDER BY s.created_at DESC LIMIT :limit",
     "regions": "SELECT region, max(version) FROM adapter_versions WHERE model = :model GROUP BY region "
     "ORDER BY region LIMIT :limit",
+    "models": "SELECT name FROM models ORDER BY name LIMIT :limit",
     "tags": "SELECT DISTINCT tag FROM snapshot_notes WHERE model = :model AND tag IS NOT NULL ORDER BY tag LIMIT :limit",
 }
-"""What is listed -> its query; each takes :model and :limit, and snapshots the beginning of an id with a % as :start."""
+"""What is listed -> its query, with :limit; all but models take :model, snapshots how an id begins, as :start with a %."""
 
 
 def named_rows(engine: Engine, what: str, bound: Mapping[str, Any]) -> Sequence[Sequence[Any]]:

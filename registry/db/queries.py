@@ -98,8 +98,12 @@ def lock_model(connection: Connection, model: str) -> None:
 
 
 def _no_model(connection: Connection, model: str) -> NotFound:
-    known = connection.execute(select(models.c.name).order_by(models.c.name).limit(_SHOWN + 1)).scalars().all()
-    return NotFound(f"Expected a model {model!r}, found {_listed(known)}; name one of these, or run `raie setup`")
+    known = connection.execute(select(models.c.name).order_by(models.c.name)).scalars().all()
+    return NotFound(
+        f"Expected a model {model!r}, found {_listed(known)}; name one of these, or run `raie setup`",
+        model,
+        dict(zip(known, known, strict=True)),
+    )
 
 
 def head_id(connection: Connection, model: str) -> str | None:
