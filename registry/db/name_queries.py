@@ -25,7 +25,7 @@ NAME_QUERIES: Mapping[str, str] = {
     "models": "SELECT name FROM models ORDER BY name LIMIT :limit",
     "tags": "SELECT DISTINCT tag FROM snapshot_notes WHERE model = :model AND tag IS NOT NULL ORDER BY tag LIMIT :limit",
 }
-"""What is listed -> its query, with :limit; all but models take :model, snapshots how an id begins, as :start with a %."""
+"""What is listed -> its query. All take :limit, all but models :model, and snapshots the beginning of an id as :start."""
 
 
 def named_rows(engine: Engine, what: str, bound: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
