@@ -103,7 +103,7 @@ def _finish_setup(
     progress: Progress,
 ) -> Snapshot:
     backbone, folder = settings.engine.backbone, _folder(work, model, number)
-    estimate = EpochEstimate(backbone.epochs, backbone.patience, _earlier_epochs(registry))
+    estimate = EpochEstimate(backbone.epochs, backbone.patience, tuple(_earlier_epochs(registry)))
     with kept_alive(registry, model, number):
         try:
             result = set_up(

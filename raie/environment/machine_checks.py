@@ -141,7 +141,9 @@ def torch_check() -> Check:
         import torch
     except (ImportError, OSError) as error:
         return Check("torch", State.FAIL, f"cannot be imported: {error}", "`pip install --force-reinstall torch`")
-    threads, cores = torch.get_num_threads(), len(os.sched_getaffinity(0))
+    # Not every system says on which of its cores a process may run.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = torch.get_num_threads()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     text = f"torch {torch.__version__}, {threads} thread{'s' * (threads != 1)} on {cores} cores, {device}"
     if threads > cores:

@@ -6,16 +6,16 @@ when the one that runs could end at the earliest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from statistics import median
 
 __all__ = ["EpochEstimate", "estimated"]
 
 
-@dataclass
+@dataclass(frozen=True)
 class EpochEstimate:
-    """The guess for one training, which learns of each epoch.
+    """What is known of how long a training takes, before it begins.
 
     Attributes:
         limit: Epochs at most.
@@ -25,24 +25,20 @@ class EpochEstimate:
 
     limit: int
     patience: int
-    earlier: Sequence[int] = ()
-    _best: tuple[float, int] = field(default=(float("-inf"), 0), init=False)
+    earlier: tuple[int, ...] = ()
 
-    def after(self, epoch: int, score: float) -> int:
+    def after(self, epoch: int, best: int) -> int:
         """The epochs that the training will take in all, as far as is known after an epoch.
 
         Args:
             epoch: Its number, from 1.
-            score: Its validation score; higher is better.
+            best: The epoch with the best score so far.
 
         Returns:
             From `epoch` to `limit`.
         """
-        if score > self._best[0]:
-            self._best = (score, epoch)
         if not self.patience:
             return self.limit
-        best = self._best[1]
         earliest = best + self.patience
         # Without any experience, what still improves is taken to be half done.
         usual = round(median(self.earlier)) if self.earlier else 2 * best if best == epoch else earliest
@@ -60,7 +56,12 @@ def estimated(
         estimate: Of the training.
     """
 
+    best, best_score = 0, float("-inf")
+
     def after_epoch(epoch: int, score: float) -> None:
-        progress(f"{stage}, validation NDCG@10 {score:.4f}", epoch, estimate.after(epoch, score))
+        nonlocal best, best_score
+        if score > best_score:
+            best, best_score = epoch, score
+        progress(f"{stage}, validation NDCG@10 {score:.4f}", epoch, estimate.after(epoch, best))
 
     return after_epoch

@@ -170,9 +170,12 @@ def test_a_private_key_is_looked_at_and_never_opened(
     assert state(checked(workspace)["keys"])[-1] == State.OK
 
 
-def test_on_postgresql_the_rights_and_the_clock_are_asked(any_database: Registry, workspace: Workspace) -> None:
-    url = any_database.engine.url.render_as_string(hide_password=False)
-    checks = checked(replace(workspace, database=url, store=str(any_database.store.root)))  # type: ignore[attr-defined]
+def test_every_database_and_store_is_asked(up_to_date: str, store_url: str, workspace: Workspace) -> None:
+    registry = Registry.open(up_to_date, store_url)
+    registry.put(b"the first")
+    url = registry.engine.url.render_as_string(hide_password=False)
+    checks = checked(replace(workspace, database=url, store=store_url))
     assert state(checks["rights"])[0] == State.OK
-    postgres = any_database.engine.dialect.name == "postgresql"
+    postgres = registry.engine.dialect.name == "postgresql"
+    assert state(checks["store"] + checks["owner"]) == [State.OK, State.OK]
     assert state(checks["clock"]) == [State.OK if postgres else State.SKIPPED]
