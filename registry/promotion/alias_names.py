@@ -124,7 +124,7 @@ def _require_unprotected(
     final = not version.policy.override or version.policy.require_signed
     summary = f"policy {version.version} protects {alias!r}, which is to be {done}"
     if final or not override:
-        ways = f"`raie policy set --alias {alias} --unprotected --reason TEXT` lifts the policy"
+        ways = f"`raie policy set {alias} --unprotected --reason TEXT` lifts the policy"
         ways += "" if final else "; `--override --reason TEXT` passes over it"
         raise PromotionRefused(
             f"Expected alias {alias!r} of {model!r} without a protecting policy, found that {summary}. "

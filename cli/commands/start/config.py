@@ -42,13 +42,18 @@ def show(workspace: Workspace, key: str | None, changed: bool, output: Output) -
     settings = shown_settings(workspace)
     wanted = [s for s in settings if key is None or s.name == key or s.name.startswith(f"{key}.")]
     if not wanted:
-        names = {setting.name: setting.name for setting in settings}
-        raise UsageError(
-            f"expected a key of raie.toml, found {key!r}; `raie config show` lists them", key or "", names
-        )
+        raise _unknown(key or "", [setting.name for setting in settings])
     wanted = [s for s in wanted if not changed or s.origin is not Origin.BUILT_IN]
     value: dict[str, Any] = {"workspace": _workspace_json(workspace), "settings": [vars(s) for s in wanted]}
     output.show(value, lambda: _lines(workspace, wanted))
+
+
+def _unknown(key: str, names: Sequence[str]) -> UsageError:
+    """The error for a key that is none; what is meant is looked for in the table that is named, if that is one."""
+    table_, _, last = key.rpartition(".")
+    siblings = {name.rpartition(".")[2]: name for name in names if name.rpartition(".")[0] == table_}
+    message = f"expected a key of raie.toml, found {key!r}; `raie config show` lists them"
+    return UsageError(message, last, siblings) if siblings else UsageError(message, key, {n: n for n in names})
 
 
 def _workspace_json(workspace: Workspace) -> dict[str, Any]:

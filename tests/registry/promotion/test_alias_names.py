@@ -129,7 +129,7 @@ def test_a_protected_alias_is_kept_until_its_protection_is_lifted(local_registry
     registry.promote(MODEL, "head", "production", Author("bob"))
     trust.set_policy(registry, MODEL, "production", {"second_person": True}, author=Author("owner"))
     for override in (False, True):
-        with pytest.raises(PromotionRefused, match="--unprotected"):
+        with pytest.raises(PromotionRefused, match=r"`raie policy set production --unprotected --reason"):
             registry.delete_alias(MODEL, "production", ADA, override=override)
         with pytest.raises(PromotionRefused, match="--unprotected"):
             registry.rename_alias(MODEL, "production", "live", ADA, override=override)

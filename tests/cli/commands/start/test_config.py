@@ -70,7 +70,8 @@ def test_a_key_and_what_was_changed_narrow_the_list(raie: Raie, workspace: Works
     assert [line.split()[0] for line in out[2:]] == ["engine.regions.regions"]
     ran = raie("config", "show", "engine.region")
     assert (ran.code, ran.out) == (2, "")
-    assert "did you mean engine.regions." in ran.err
+    assert "did you mean engine.regions." in raie("config", "show", "engine.region.regions").err
+    assert raie("config", "show", "engine.backbone.epchs").err.endswith("; did you mean engine.backbone.epochs?\n")
 
 
 def test_a_line_in_a_text_of_several_lines_is_no_key() -> None:
