@@ -41,33 +41,33 @@ def completed(monkeypatch: pytest.MonkeyPatch, raie: Raie, line: str, shell: str
     return [line.partition(",")[2] for line in ran.out.splitlines() if line]
 
 
-@pytest.mark.parametrize(
-    ("line", "offered"),
-    [
-        ("raie al", ["alias"]),
-        ("raie alias ", ["list", "history", "rename", "delete"]),
-        ("raie alias delete ", ["production", "staging"]),
-        ("raie alias rename st", ["staging"]),
-        ("raie promote --to ", ["production", "staging"]),
-        ("raie serve --shadow s", ["staging"]),
-        ("raie show pro", ["production"]),
-        ("raie diff production st", ["staging"]),
-        ("raie evaluate log.csv --against hea", ["head"]),
-        ("raie regions show ", ["0", "1", "2", "3"]),
-        ("raie lineage --region ", ["0", "1", "2", "3"]),
-        ("raie edit show ", ["6", "5", "4", "3", "2", "1"]),
-        ("raie rollback ", ["6", "5", "4", "3", "2", "1"]),
-        ("raie config show engine.adapter.r", ["engine.adapter.rank"]),
-        ("raie compare log.csv --strategies raie,la", []),
-        ("raie compare log.csv --strategies raie,ls", ["raie,lsat"]),
-        ("raie completion z", ["zsh"]),
-        ("raie promote --reas", ["--reason"]),
-    ],
-)
+OFFERED = {
+    "raie al": ["alias"],
+    "raie alias ": ["list", "history", "rename", "delete"],
+    "raie alias delete ": ["production", "staging"],
+    "raie alias rename st": ["staging"],
+    "raie promote --to ": ["production", "staging"],
+    "raie serve --shadow s": ["staging"],
+    "raie show pro": ["production"],
+    "raie diff production st": ["staging"],
+    "raie evaluate log.csv --against hea": ["head"],
+    "raie regions show ": ["0", "1", "2", "3"],
+    "raie lineage --region ": ["0", "1", "2", "3"],
+    "raie edit show ": ["6", "5", "4", "3", "2", "1"],
+    "raie rollback ": ["6", "5", "4", "3", "2", "1"],
+    "raie config show engine.adapter.r": ["engine.adapter.rank"],
+    "raie compare log.csv --strategies raie,la": [],
+    "raie compare log.csv --strategies raie,ls": ["raie,lsat"],
+    "raie completion z": ["zsh"],
+    "raie promote --reas": ["--reason"],
+}
+"""What is typed -> what may follow."""
+
+
 def test_a_value_is_offered_where_it_may_stand(
-    raie: Raie, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, line: str, offered: list[str]
+    raie: Raie, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert completed(monkeypatch, raie, line) == offered
+    assert {line: completed(monkeypatch, raie, line) for line in OFFERED} == OFFERED
 
 
 def test_a_snapshot_is_completed_by_its_id_with_what_helps_to_choose_it(
