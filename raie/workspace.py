@@ -6,7 +6,7 @@ A method imports what it calls, so that opening a workspace, promoting and rolli
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +81,16 @@ class Workspace:
     def work(self) -> Path:
         """The folder for what an edit computes before it is committed; it may be deleted when no edit runs."""
         return self.folder / ".raie" / "work"
+
+    def of_model(self, model: str, setting: Setting | None = None) -> Workspace:
+        """The same workspace with another model of the same registry.
+
+        Args:
+            model: The model's name in the registry.
+            setting: Who chose it, where `raie config show` shall say so.
+        """
+        chosen = {} if setting is None else {"model": setting}
+        return replace(self, model=model, settings={**self.settings, **chosen})
 
     def registry(self) -> Registry:
         """Open the registry of this workspace.

@@ -15,6 +15,8 @@ A message says what was expected, what was found and what to do.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 __all__ = [
     "ConfigError",
     "DamagedArtifact",
@@ -41,7 +43,15 @@ class UnknownItem(InputError):
 
 
 class ConfigError(EngineError):
-    """A configuration key or value that is unknown, contradictory or can never act."""
+    """A configuration key or value that is unknown, contradictory or can never act.
+
+    asked: a key that is unknown, "" where none is.  known: the keys that there are -> what to type for each.
+    """
+
+    def __init__(self, message: str, asked: str = "", known: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.asked = asked
+        self.known = dict(known or {})
 
 
 class WrongBackbone(EngineError):

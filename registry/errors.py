@@ -3,6 +3,7 @@
 RegistryError
 ├── InvalidValue            a name, digest or content that can never be stored
 ├── NotFound                no model, snapshot, alias, edit or version of that name
+│   └── AliasDeleted        there was an alias of that name
 ├── SnapshotExpired         the snapshot is history: its blobs may be gone
 ├── SchemaMismatch          a database of another revision
 ├── DatabaseUnreachable     no answer, refused, or the connection broke
@@ -36,11 +37,12 @@ A message is one line: what was expected, what was found and what to do. It neve
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 __all__ = [
     "AccessDenied",
     "AliasConflict",
+    "AliasDeleted",
     "ArchiveDamaged",
     "BlobCorrupt",
     "BlobMissing",
@@ -81,7 +83,19 @@ class InvalidValue(RegistryError):
 
 
 class NotFound(RegistryError):
-    """No model, snapshot, alias, edit or region version of that name."""
+    """No model, snapshot, alias, edit or region version of that name.
+
+    asked: the name.  known: the names that there are -> what to type for each; both empty where no name was mistyped.
+    """
+
+    def __init__(self, message: str, asked: str = "", known: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.asked = asked
+        self.known = dict(known or {})
+
+
+class AliasDeleted(NotFound):
+    """Somebody deleted the alias; its log says who, when and why."""
 
 
 class SnapshotExpired(RegistryError):

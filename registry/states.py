@@ -69,6 +69,7 @@ class AuditAction(StrEnum):
     RESUME = "resume"
     ABORT = "abort"
     PROMOTE = "promote"
+    DELETE_ALIAS = "delete alias"
     OVERRIDE = "override"
     POLICY = "policy"
     EVALUATE = "evaluate"

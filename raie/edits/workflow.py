@@ -30,6 +30,7 @@ from raie.engine.edit.setup import set_up
 from raie.engine.edit.training_tasks import region_tasks, shared_task
 from raie.engine.errors import EngineError
 from raie.engine.model import ModelView, Settings
+from raie.engine.training.epoch_estimate import EpochEstimate, estimated
 from raie.engine.training.train_adapter import SHARED, TrainedRegion, train_regions
 from raie.engine.training.workers import foreseen
 from raie.errors import UsageError
@@ -101,7 +102,8 @@ def _finish_setup(
     work: Path,
     progress: Progress,
 ) -> Snapshot:
-    epochs, folder = settings.engine.backbone.epochs, _folder(work, model, number)
+    backbone, folder = settings.engine.backbone, _folder(work, model, number)
+    estimate = EpochEstimate(backbone.epochs, backbone.patience, tuple(_earlier_epochs(registry)))
     with kept_alive(registry, model, number):
         try:
             result = set_up(
@@ -109,7 +111,7 @@ def _finish_setup(
                 end,
                 settings,
                 checkpoint=folder / "backbone.safetensors",
-                progress=lambda epoch, score: progress(f"backbone, validation NDCG@10 {score:.4f}", epoch, epochs),
+                progress=estimated(progress, "backbone", estimate),
             )
         except EngineError as error:
             # The same log and settings would fail again, so there is nothing to resume.
@@ -119,6 +121,14 @@ def _finish_setup(
     snapshot = registry.commit(model, number, content, _changes(result.facts), plain(result.report))
     shutil.rmtree(folder, ignore_errors=True)
     return snapshot
+
+
+def _earlier_epochs(registry: Registry) -> list[int]:
+    """How many epochs the setups of the registry's models took."""
+    # The first edit of a model is its setup.
+    backbones = [registry.edit(name, 1).report.get("backbone") for name in registry.models()]
+    counts = [backbone.get("epochs") for backbone in backbones if isinstance(backbone, Mapping)]
+    return [count for count in counts if isinstance(count, int) and count > 0]
 
 
 @dataclass(frozen=True, eq=False, repr=False)

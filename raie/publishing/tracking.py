@@ -33,7 +33,7 @@ class Sync:
     @property
     def refused(self) -> bool:
         """Whether MLflow refused an event, or an alias could not be put back; an outage is neither."""
-        return bool(self.report.failed) or any(gap.version is None for gap in self.report.aliases)
+        return bool(self.report.failed) or any(not gap.is_closed for gap in self.report.aliases)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from raie.registry.db.shown_url import shown
 from raie.registry.errors import MlflowUnreachable, NotFound, RegistryError
 from raie.registry.mlflow import payload as record
-from raie.registry.mlflow.alias_moves import publish_alias, set_alias
+from raie.registry.mlflow.alias_moves import publish_alias, publish_deletion, remove_alias, set_alias
 from raie.registry.mlflow.alias_table import (
     AliasGap,
     alias_gaps,
@@ -48,7 +48,14 @@ from raie.registry.mlflow.model_files import model_files
 from raie.registry.mlflow.payload import Payload, millis
 from raie.registry.mlflow.upserts import ModelUpserts, dataset, folder_of, log, region_parts
 from raie.registry.outbox import Progress, clean_errors, drain, outbox_status, requeue
-from raie.registry.outbox_records import ALIAS_MOVED, SNAPSHOT_COMMITTED, OutboxEvent, OutboxStatus, SyncReport
+from raie.registry.outbox_records import (
+    ALIAS_DELETED,
+    ALIAS_MOVED,
+    SNAPSHOT_COMMITTED,
+    OutboxEvent,
+    OutboxStatus,
+    SyncReport,
+)
 from raie.registry.times import utc_text
 from raie.registry.values import Content
 
@@ -175,6 +182,8 @@ class MlflowPublisher:
             _publish_edit(upserts, event.payload, self._model_code)
         elif event.kind == ALIAS_MOVED:
             publish_alias(upserts, self._engine, event.payload)
+        elif event.kind == ALIAS_DELETED:
+            publish_deletion(upserts, self._engine, event.payload)
         else:
             raise NotFound(f"Expected an event of a known kind, found {event.kind!r}; upgrade raie")
 
@@ -209,7 +218,8 @@ class MlflowPublisher:
         Args:
             others_at_work: whether another relay publishes now; what still waits for an event is left to it.
 
-        Returns: the aliases that were set, and those that could not be although MLflow got their last moves.
+        Returns: the aliases that were set or taken away, and those that could not be although MLflow got their last
+            moves.
         Raises: MlflowUnreachable where MLflow stops answering meanwhile.
         """
         gaps = alias_gaps(self._engine, self._uri) or ()
@@ -217,7 +227,7 @@ class MlflowPublisher:
         wanted = [gap for gap in gaps if not others_at_work or (gap.model, gap.alias) not in pending]
         closed = [self._closed(gap) for gap in wanted]
         # Of the others the events say why they wait.
-        return tuple(gap for gap in closed if gap.version is not None or (gap.model, gap.alias) not in pending)
+        return tuple(gap for gap in closed if gap.is_closed or (gap.model, gap.alias) not in pending)
 
     def _closed(self, gap: AliasGap) -> AliasGap:
         with quiet_mlflow():
@@ -226,6 +236,8 @@ class MlflowPublisher:
             try:
                 self._client = self._client or open_client(self._uri)
                 upserts = ModelUpserts(self._client, self._uri, gap.model, Progress({}, lambda steps: None))
+                if gap.snapshot is None:
+                    return replace(gap, removed=remove_alias(upserts, self._engine, gap.alias))
                 return replace(gap, version=set_alias(upserts, self._engine, gap.alias))
             except NotFound as error:
                 return replace(gap, error=str(error))
