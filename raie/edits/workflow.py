@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from raie.callbacks import OnNote, Progress, ignore_notes
 from raie.command_blobs import CommandBlobs
@@ -39,7 +39,26 @@ from raie.logs.log_reading import notes_of, read_later_log, require_past
 from raie.registry import Author, Content, Digest, Edit, RegionChange, Registry, Snapshot
 from raie.registry.states import EditKind
 
-__all__ = ["PlannedEdit", "apply_edit", "open_view", "plain", "plan_edit", "resume_edit", "run_setup"]
+__all__ = [
+    "BlobSink",
+    "PlannedEdit",
+    "apply_edit",
+    "content_of",
+    "open_view",
+    "plain",
+    "plan_edit",
+    "recalled_region",
+    "resume_edit",
+    "run_setup",
+]
+
+
+class BlobSink(Protocol):
+    """Where blobs are put."""
+
+    def put_all(self, data: Sequence[bytes]) -> list[Digest]:
+        """Keep them; their digests in the same order."""
+        ...
 
 
 def open_view(blobs: Registry | CommandBlobs, snapshot: Snapshot, backbone_file: Path | None = None) -> ModelView:
@@ -115,7 +134,7 @@ def _finish_setup(
             # The same log and settings would fail again, so there is nothing to resume.
             registry.abort(model, number, Author(registry.edit(model, number).actor, str(error)))
             raise
-        content = _uploaded(CommandBlobs(registry), result.parts, None)
+        content = content_of(CommandBlobs(registry), result.parts, None)
     snapshot = registry.commit(model, number, content, _changes(result.facts), plain(result.report))
     shutil.rmtree(folder, ignore_errors=True)
     return snapshot
@@ -271,6 +290,11 @@ def resume_edit(
 
     Raises: UsageError for a log that is no longer the one the setup began with; LeaseLost, EditStateError.
     """
+    if registry.edit(model, number).kind == EditKind.ERASE:
+        raise UsageError(
+            f"expected an edit that its records can finish, found that edit {number} erases a user, whose id is kept "
+            f"nowhere: `raie edit abort {number}`, and run `raie erase` again"
+        )
     edit = registry.resume(model, number, author=Author(actor), force=force)
     if edit.kind == EditKind.SETUP:
         settings = Settings.from_bytes(edit.parameters["settings"].encode())
@@ -315,7 +339,7 @@ def _train_and_commit(
     with kept_alive(registry, model, number):
         trained = _trained(blobs, model, number, view, prepared, folder, workers, progress)
         finished = finish_edit(view, prepared, list(trained.values()))
-        content = _uploaded(blobs, finished.parts, view.content)  # type: ignore[arg-type]
+        content = content_of(blobs, finished.parts, view.content)  # type: ignore[arg-type]
         candidate = ModelView(content, blobs.get, view.backbone_file)
         progress("evaluating the candidate", 0, 1)
         report = impact(view, candidate, prepared, finished, trained).to_mapping()
@@ -341,7 +365,7 @@ def _trained(
     if not prepared.plan.touched:
         return {}
     done = {
-        int(key.removeprefix("region ")): _recalled(blobs, value)
+        int(key.removeprefix("region ")): recalled_region(blobs, value)
         for key, value in blobs.registry.checkpoints(model, number).items()
         if key.startswith("region ")
     }
@@ -377,7 +401,16 @@ def _remembered(blobs: CommandBlobs, result: TrainedRegion) -> dict[str, Any]:
     return kept | {"blobs": dict(zip(result.blobs, digests, strict=True))}
 
 
-def _recalled(blobs: CommandBlobs, value: Mapping[str, Any]) -> TrainedRegion:
+def recalled_region(blobs: CommandBlobs, value: Mapping[str, Any]) -> TrainedRegion:
+    """The result of a training that an edit recorded.
+
+    Args:
+        blobs: Where its blobs are read.
+        value: What the edit recorded.
+
+    Raises:
+        BlobMissing: A blob of it was collected.
+    """
     read = {role: blobs.get(Digest(digest)) for role, digest in value["blobs"].items()}
     measured = {
         when: {name: math.nan if number is None else number for name, number in value[when].items()}
@@ -386,8 +419,14 @@ def _recalled(blobs: CommandBlobs, value: Mapping[str, Any]) -> TrainedRegion:
     return TrainedRegion(**from_stored("trained region", {**value, **measured, "blobs": read}))
 
 
-def _uploaded(blobs: CommandBlobs, parts: ContentParts, base: Content | None) -> Content:
-    """The content that the parts make of the base, every new blob in the store, in one go."""
+def content_of(blobs: BlobSink, parts: ContentParts, base: Content | None) -> Content:
+    """The content that the parts make of the base, every new blob in the store, in one go.
+
+    Args:
+        blobs: Where they are put.
+        parts: What a setup or an edit made.
+        base: The content that they are added to; None for a setup's.
+    """
     new = [*parts.backbone.values(), *parts.appended.values(), *parts.replaced.values()]
     new += [data for entry in parts.regions.values() for data in entry.values()]
     new += [] if parts.space is None else [parts.space]
