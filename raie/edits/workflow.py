@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -32,6 +32,7 @@ from raie.engine.errors import EngineError
 from raie.engine.model import ModelView, Settings
 from raie.engine.training.train_adapter import SHARED, TrainedRegion, train_regions
 from raie.engine.training.workers import foreseen
+from raie.erasing.erased_ids import new_erased_ids
 from raie.errors import UsageError
 from raie.extras import require
 from raie.logs.known_ids import KnownIds, known_ids, require_known
@@ -81,17 +82,19 @@ def run_setup(
     work: Path,
     progress: Progress,
     on_note: OnNote = ignore_notes,
+    without_users: Collection[str] = (),
 ) -> Snapshot:
     """Train the backbone, fit the regions and commit the model's first snapshot.
 
     on_note: called with each line on how the log was read; the columns that were detected are kept for later logs.
+    without_users: whose rows of the log are left out; their ids are kept nowhere.
 
     Raises: EngineError for a log that cannot be used, and the setup is then closed; RegistryError when the model has
     a snapshot already, and StoreUnreachable before any training where the store does not keep what it is given.
     """
     if settings.engine.backbone.kind == "causal_lm":
         require("llm")
-    interactions = read_log(log, **vars(settings.log))
+    interactions = read_log(log, without_users=without_users, **vars(settings.log))
     for line in notes_of(interactions):
         on_note(line)
     settings = replace(settings, log=settings.log.as_read(interactions.reading))
@@ -105,7 +108,8 @@ def run_setup(
         seed=settings.engine.seed,
         author=Author(actor, reason),
         data_digest=interactions.digest,
-        parameters={"log": str(log.resolve()), "until": until, "settings": settings.to_bytes().decode()},
+        parameters={"log": str(log.resolve()), "until": until, "settings": settings.to_bytes().decode()}
+        | ({"without_users": len(without_users)} if without_users else {}),
     )
     return _finish_setup(registry, model, edit.number, interactions, end, settings, work, progress)
 
@@ -206,7 +210,8 @@ def plan_edit(
     only_drifted: leave regions alone that predict the new windows as well as they did.  reading: what of the log is to be
     read otherwise than at the setup.  accept_new_ids: pass ids that look like known ones respelt.
 
-    Raises: EngineError, NothingToEdit among them; RegistryError; UsageError before the setup.
+    Raises: EngineError, NothingToEdit among them; RegistryError; UsageError before the setup, and after an erasure without
+    the key that tells whom it erased.
     """
     base = registry.head(model)
     if base is None:
@@ -214,6 +219,8 @@ def plan_edit(
     blobs = CommandBlobs(registry)
     view = open_view(blobs, base, backbone_file)
     interactions = read_later_log(view, log, reading)
+    if gone := new_erased_ids(registry, model, interactions.catalogue.users[len(view.catalogue.users) :]):
+        interactions = read_later_log(view, log, reading, without_users=gone)
     end = end_time(interactions, until)
     require_past(interactions, end, log)
     known = known_ids(registry, model, base, view, interactions, end)
@@ -301,6 +308,7 @@ def resume_edit(
         _require_backbone_file(settings, backbone_file)
         interactions = read_log(Path(edit.parameters["log"]), **vars(settings.log))
         if interactions.digest != edit.data_digest:
+            _require_whole_log(edit)
             raise UsageError(
                 f"expected the log that setup {number} began with ({str(edit.data_digest)[:12]}), found another in "
                 f"{edit.parameters['log']}: put it back, or `raie edit abort {number}` and run `raie setup` again"
@@ -311,6 +319,15 @@ def resume_edit(
     view = open_view(blobs, registry.resolve(model, str(edit.base)), backbone_file)
     prepared = PreparedEdit.from_bytes(blobs.get(Digest(str(edit.plan_digest))))
     return _train_and_commit(blobs, model, edit, view, prepared, work, workers, progress)
+
+
+def _require_whole_log(setup: Edit) -> None:
+    """Raises UsageError for a setup that left users out: their ids are kept nowhere, so only they can be named again."""
+    if setup.parameters.get("without_users"):
+        raise UsageError(
+            f"expected a setup that its records can finish, found that setup {setup.number} leaves users out, whose ids "
+            f"are kept nowhere: `raie edit abort {setup.number}`, and run `raie setup` with --without-user again"
+        )
 
 
 def _require_backbone_file(settings: Settings, backbone_file: Path | None) -> None:

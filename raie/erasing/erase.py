@@ -18,7 +18,8 @@ from raie.edits.heartbeat import kept_alive
 from raie.edits.workflow import plain
 from raie.engine.edit.impact import compared
 from raie.engine.model import ModelView
-from raie.erasing.keyed_hash import keyed_hash
+from raie.erasing.erased_ids import erasures_of, require_same_key
+from raie.erasing.keyed_hash import key_id, keyed_hash
 from raie.erasing.mentions import Mention
 from raie.erasing.reach import Reach, reach_of
 from raie.erasing.replay import MemoryBlobs, Replay, Replayed, first_step
@@ -33,17 +34,16 @@ from raie.registry.states import EditKind, RegionAction
 if TYPE_CHECKING:
     from raie.workspace import Workspace
 
-__all__ = ["erase", "plan_erasure"]
+__all__ = ["erase", "plan_erasure", "require_reason"]
 
 
 @dataclass(frozen=True)
 class _Erasure:
-    """The head that is replayed, its history, and whom the replay leaves out; hash: of the user who is erased now."""
+    """The head that is replayed, its history, where the user first is in it, and the hash of the user's id."""
 
     head: Snapshot
     steps: Sequence[Step]
     first: int
-    users: frozenset[str]
     hash: str
 
 
@@ -100,7 +100,7 @@ def erase(
         EngineError: A log is not the one that an edit was made from.
         RegistryError: The head moved meanwhile, or the database or the store refuses.
     """
-    _require_reason(reason, user)
+    require_reason(reason, user)
     registry = workspace.registry()
     erasure = _erasure(registry, workspace.model, user, key)
     edit = registry.begin(
@@ -108,13 +108,14 @@ def erase(
         EditKind.ERASE,
         seed=0,
         author=Author(actor(), reason),
-        parameters={"user": erasure.hash, FIRST: erasure.steps[erasure.first].snapshot},
+        parameters={"user": erasure.hash, "key": key_id(key), FIRST: erasure.steps[erasure.first].snapshot},
         base=erasure.head.id,
     )
     replay = Replay(
         registry,
         workspace.model,
-        erasure.users,
+        user,
+        key,
         log,
         workspace.backbone_file,
         workers,
@@ -134,7 +135,12 @@ def erase(
         raise
 
 
-def _require_reason(reason: str, user: str) -> None:
+def require_reason(reason: str, user: str) -> None:
+    """Refuse an erasure without a reason, or with one that names the user.
+
+    Raises:
+        UsageError: As that says.
+    """
     if not reason.strip():
         raise UsageError("expected a reason for the history, found none: give --reason, which must not name the user")
     if Mention(user).in_text(reason):
@@ -146,6 +152,7 @@ def _require_reason(reason: str, user: str) -> None:
 
 def _erasure(registry: Registry, model: str, user: str, key: bytes) -> _Erasure:
     head = _head(registry, model)
+    require_same_key(erasures_of(registry, model), key)
     steps, blobs = steps_of(registry, head), MemoryBlobs(registry)
     first = first_step(steps, blobs.get, {user})
     if first is None:
@@ -153,7 +160,7 @@ def _erasure(registry: Registry, model: str, user: str, key: bytes) -> _Erasure:
             f"expected a user whom the head of {model!r} holds, found none of this id: nothing was changed; "
             "raie erase --prove says what else is left"
         )
-    return _Erasure(head, steps, first, frozenset({user}), keyed_hash(key, model, user))
+    return _Erasure(head, steps, first, keyed_hash(key, model, user))
 
 
 def _stored(registry: Registry, replayed: Replayed) -> Content:

@@ -12,13 +12,13 @@ from pathlib import Path
 from raie.errors import UsageError
 from raie.key_files import read_file
 
-__all__ = ["KEY", "keyed_hash", "read_key"]
+__all__ = ["KEY", "key_id", "keyed_hash", "read_key"]
 
 KEY = "RAIE_ERASE_KEY"
 """The variable that names the key's file."""
 
 _SHORTEST = 16
-_DOMAIN = b"raie erased user 1\n"
+_DOMAIN, _KEY_DOMAIN = b"raie erased user 1\n", b"raie erase key 1\n"
 
 
 def read_key(path: Path | None) -> bytes:
@@ -54,3 +54,12 @@ def keyed_hash(key: bytes, model: str, user: str) -> str:
     """
     text = _DOMAIN + model.encode() + b"\n" + user.encode()
     return f"hmac-sha256:{hmac.new(key, text, hashlib.sha256).hexdigest()}"
+
+
+def key_id(key: bytes) -> str:
+    """Which key a hash was made with; it does not tell the key.
+
+    Args:
+        key: As `read_key` gives it.
+    """
+    return hmac.new(key, _KEY_DOMAIN, hashlib.sha256).hexdigest()[:16]

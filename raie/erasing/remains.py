@@ -15,6 +15,7 @@ from sqlalchemy import String, select
 from raie.callbacks import Progress, ignore_progress
 from raie.engine.data.user_traces import Traces, traces_of
 from raie.engine.edit.erasing import is_placeholder
+from raie.erasing.erased_ids import erasures_of
 from raie.erasing.keyed_hash import keyed_hash
 from raie.erasing.mentions import Mention
 from raie.registry import Registry, Snapshot, lineage
@@ -22,7 +23,6 @@ from raie.registry.db.engine import reading
 from raie.registry.db.tables import metadata
 from raie.registry.mlflow.shown_texts import shown_texts
 from raie.registry.roles import CATALOGUE
-from raie.registry.states import EditKind, EditState
 
 if TYPE_CHECKING:
     from raie.workspace import Workspace
@@ -77,8 +77,8 @@ class Remains:
     Attributes:
         erased_by: The erasures of this user; empty where the key is not given, or another one.
         snapshots, blobs, rows, mlflow, requests: Where the user is left.
-        frozen: Whether the backbone of the head was trained on rows of users who were erased since, which no erasure
-            changes.
+        frozen: Whether the frozen backbone was trained on rows of the user, or, without the key, of any who was erased
+            since; no erasure changes it.
     """
 
     model: str
@@ -120,17 +120,21 @@ def remains_of(
     registry, mention = workspace.registry(), Mention(user)
     snapshots = {model: list(_kept(registry, model)) for model in registry.models()}
     rows = {model: _rows(registry, kept, user) for model, kept in snapshots.items()}
-    erasures = _erasures(registry, workspace.model)
+    erasures = erasures_of(registry, workspace.model) if workspace.model in snapshots else []
     named = None if key is None else keyed_hash(key, workspace.model, user)
     return Remains(
         model=workspace.model,
-        erased_by=tuple(number for number, (hashed, _) in erasures.items() if hashed == named),
+        erased_by=tuple(edit.number for edit in erasures if edit.parameters.get("user") == named),
         snapshots=tuple(_left_snapshots(registry, workspace.model, snapshots.get(workspace.model, []), user)),
         blobs=tuple(_left_blobs(registry, snapshots, rows, user, progress)),
         rows=_counted(_left_rows(registry, mention)),
         mlflow=_counted(place for place, text in shown_texts(workspace.tracking_uri) if mention.in_text(text)),
         requests=tuple(_left_requests(requests, user)),
-        frozen=any(saw for _, saw in erasures.values()),
+        frozen=any(
+            edit.report.get("backbone_saw_user")
+            for edit in erasures
+            if named in (None, edit.parameters.get("user"))
+        ),
     )
 
 
@@ -146,15 +150,6 @@ def _rows(registry: Registry, snapshots: Iterable[Snapshot], user: str) -> froze
         for row, text in traces_of(registry.get(chunk)).users.items()
         if text == user or is_placeholder(text, row)
     )
-
-
-def _erasures(registry: Registry, model: str) -> dict[int, tuple[str, bool]]:
-    """The committed erasures: number -> the keyed hash, and whether the backbone saw the user."""
-    return {
-        edit.number: (str(edit.parameters.get("user")), bool(edit.report.get("backbone_saw_user")))
-        for edit in (registry.edits(model) if model in registry.models() else [])
-        if edit.kind == EditKind.ERASE and edit.state == EditState.COMMITTED
-    }
 
 
 def _left_snapshots(

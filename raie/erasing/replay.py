@@ -1,4 +1,4 @@
-"""The head's history replayed without some users: what their rows reached is trained again, everything else is taken over.
+"""The head's history replayed without a user: what their rows reached is trained again, everything else is taken over.
 
 Each step is made on the replayed content of the one before. A training whose inputs are what they were is not repeated,
 because its result would be the same bytes.
@@ -21,6 +21,7 @@ from raie.engine.edit.training_tasks import region_tasks, shared_task
 from raie.engine.errors import EngineError, InputError
 from raie.engine.model import ADAPTER_ROLES, ModelView
 from raie.engine.training.train_adapter import SHARED, TrainedRegion, TrainTask, train_regions
+from raie.erasing.erased_ids import erased_ids
 from raie.erasing.steps import Step
 from raie.errors import RaieError
 from raie.registry import Content, Digest, Registry, digest_of
@@ -97,11 +98,12 @@ def _users(get: Callable[[Digest], bytes], chunk: Digest) -> Sequence[str]:
 
 @dataclass(frozen=True)
 class Replay:
-    """A replay of a model's history without some users.
+    """A replay of a model's history without a user.
 
     Attributes:
         model: Its name.
-        users: Their external ids.
+        user: The external id.
+        key: Of the hashes of those who were erased before, whose rows a log may still hold.
         log: The log of all steps; None takes the log that each edit names.
         backbone_file: The Python file of a backbone of the user's own.
         workers: Processes that train side by side; the result does not depend on it.
@@ -109,7 +111,8 @@ class Replay:
 
     registry: Registry
     model: str
-    users: frozenset[str]
+    user: str
+    key: bytes
     log: Path | None
     backbone_file: Path | None
     workers: int
@@ -172,7 +175,7 @@ class Replay:
         _require_kept(step)
         view = self._view(step.content)
         mixed = bool(view.settings.engine.mixture.names)
-        without = setup_without(view, self._interactions(step, view) if mixed else None, self.users)
+        without = setup_without(view, self._interactions(step, view) if mixed else None, {self.user})
         content = content_of(self.blobs, without.parts, step.content)  # type: ignore[arg-type]
         chunk = self.blobs.put(without.catalogue)
         shared = {**content.shared, CATALOGUE: (chunk, *content.shared[CATALOGUE][1:])}
@@ -196,8 +199,8 @@ class Replay:
             new,
             prepared,
             self._interactions(step, head) if needed else None,
-            self.users,
-            rows=user_rows(head.catalogue, self.users),
+            {self.user},
+            rows=user_rows(head.catalogue, {self.user}),
             next_region_id=_next_region(prepared, new, steps, step),
         )
         trained, again = self._trained(step.number, old, new, prepared, changed)
@@ -264,7 +267,12 @@ class Replay:
         if key not in self._logs:
             settings = later_settings(view, reading)
             try:
-                self._logs[key] = read_log(path, catalogue=view.catalogue, **vars(settings))
+                found = read_log(path, catalogue=view.catalogue, **vars(settings))
+                strange = found.catalogue.users[len(view.catalogue.users) :]
+                gone = erased_ids(self.registry, self.model, strange, self.key)
+                if gone:
+                    found = read_log(path, catalogue=view.catalogue, without_users=gone, **vars(settings))
+                self._logs[key] = found
             except (EngineError, OSError) as error:
                 raise InputError(
                     f"expected the log that edit {step.number} was made from: {error}; give it with --log"
@@ -275,7 +283,7 @@ class Replay:
         return ModelView(content, self.blobs.get, self.backbone_file)
 
 
-_ANEW = "set the model up anew, as a model of another name: RAIE_MODEL=NAME raie setup LOG --without-user FILE"
+_ANEW = "set the model up anew in another workspace (raie init, raie setup LOG --without-user ID)"
 
 
 def _require_kept(step: Step) -> None:
