@@ -210,8 +210,8 @@ def plan_edit(
     only_drifted: leave regions alone that predict the new windows as well as they did.  reading: what of the log is to be
     read otherwise than at the setup.  accept_new_ids: pass ids that look like known ones respelt.
 
-    Raises: EngineError, NothingToEdit among them; RegistryError; UsageError before the setup, and after an erasure without
-    the key that tells whom it erased.
+    Raises: EngineError, NothingToEdit among them; RegistryError; UsageError before the setup, and after an erasure
+    without the key that tells whom it erased.
     """
     base = registry.head(model)
     if base is None:

@@ -6,6 +6,7 @@ The old snapshots stay until they expire and are collected; nothing brings them 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ from raie.erasing.reach import Reach, reach_of
 from raie.erasing.replay import MemoryBlobs, Replay, Replayed, first_step
 from raie.erasing.steps import Step, steps_of, with_history, without_history
 from raie.errors import UsageError
-from raie.registry import Author, Content, Registry, RegionChange, Snapshot
+from raie.registry import Author, Content, RegionChange, Registry, RegistryError, Snapshot
 from raie.registry.edits.erased import FIRST
 from raie.registry.edits.merge import changed_regions
 from raie.registry.edits.rollback import angle
@@ -47,18 +48,21 @@ class _Erasure:
     hash: str
 
 
-def plan_erasure(workspace: Workspace, user: str) -> Reach:
+def plan_erasure(workspace: Workspace, user: str, *, key: bytes | None = None) -> Reach:
     """What the erasure of a user would make again; nothing changes.
 
     Args:
         workspace: Where the model lives.
         user: The external id.
+        key: Of the hashes of erased users, where it is known already; it must be that of the erasures before.
 
     Raises:
-        UsageError: There is no snapshot, or the head does not hold the user.
+        UsageError: There is no snapshot, the head does not hold the user, or it is another key.
         RegistryError: The database or the store refuses.
     """
     registry = workspace.registry()
+    if key is not None:
+        require_same_key(erasures_of(registry, workspace.model), key)
     return reach_of(registry, _head(registry, workspace.model), user)
 
 
@@ -125,13 +129,14 @@ def erase(
     try:
         with kept_alive(registry, workspace.model, edit.number):
             replayed = replay.run(erasure.steps, erasure.first)
-            report = _report(erasure, replayed, workspace.backbone_file)
+            report = _report(erasure, replayed, workspace.backbone_file) | _known(registry, erasure.head)
             content = _stored(registry, replayed)
         changes = _changes(erasure.head, replayed)
         return result_of(registry, registry.commit(workspace.model, edit.number, content, changes, plain(report)))
-    except Exception as error:
+    except BaseException as error:
         # The next try begins anew: what was trained is held by this process alone.
-        registry.abort(workspace.model, edit.number, Author(actor(), f"not erased: {type(error).__name__}"))
+        with suppress(RegistryError):
+            registry.abort(workspace.model, edit.number, Author(actor(), f"not erased: {type(error).__name__}"))
         raise
 
 
@@ -142,11 +147,13 @@ def require_reason(reason: str, user: str) -> None:
         UsageError: As that says.
     """
     if not reason.strip():
-        raise UsageError("expected a reason for the history, found none: give --reason, which must not name the user")
+        raise UsageError(
+            "expected a reason for the history, found none: give --reason, which must not name the user"
+        )
     if Mention(user).in_text(reason):
         raise UsageError(
-            "expected a reason that does not name the user, found the id in --reason: the history keeps it for good; name "
-            "the request instead, such as its number"
+            "expected a reason that does not name the user, found the id in --reason, which the history keeps for good; "
+            "name the request instead, such as its number"
         )
 
 
@@ -161,6 +168,12 @@ def _erasure(registry: Registry, model: str, user: str, key: bytes) -> _Erasure:
             "raie erase --prove says what else is left"
         )
     return _Erasure(head, steps, first, keyed_hash(key, model, user))
+
+
+def _known(registry: Registry, head: Snapshot) -> dict[str, Any]:
+    """What later logs are measured against, as the head's edit recorded it: shares of ids and no id."""
+    known = registry.edit(head.model, head.edit).report.get("known")
+    return {} if known is None else {"known": known}
 
 
 def _stored(registry: Registry, replayed: Replayed) -> Content:

@@ -20,9 +20,7 @@ __all__ = ["erased_ids", "erasures_of", "new_erased_ids", "require_same_key"]
 def erasures_of(registry: Registry, model: str) -> list[Edit]:
     """The committed erasures of a model, newest first."""
     return [
-        edit
-        for edit in registry.edits(model)
-        if edit.kind == EditKind.ERASE and edit.state == EditState.COMMITTED
+        edit for edit in registry.edits(model) if edit.kind == EditKind.ERASE and edit.state == EditState.COMMITTED
     ]
 
 
@@ -34,8 +32,8 @@ def require_same_key(erasures: Sequence[Edit], key: bytes) -> None:
     """
     if erasures and key_id(key) not in {edit.parameters.get("key") for edit in erasures}:
         raise UsageError(
-            f"expected the key of edit {erasures[0].number}, which erased a user, found another one: name that key's file "
-            f"with --key or in {KEY}"
+            f"expected the key of edit {erasures[0].number}, which erased a user, found another one: name that key's "
+            f"file with --key or in {KEY}"
         )
 
 

@@ -37,7 +37,9 @@ def read_key(path: Path | None) -> bytes:
         )
     key = read_file(path)
     if len(key) < _SHORTEST:
-        raise UsageError(f"expected a key of {_SHORTEST} bytes or more in {path}, found {len(key)}: make a longer one")
+        raise UsageError(
+            f"expected a key of {_SHORTEST} bytes or more in {path}, found {len(key)}: make a longer one"
+        )
     return key
 
 

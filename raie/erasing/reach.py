@@ -92,7 +92,7 @@ def reach_of(registry: Registry, head: Snapshot, user: str) -> Reach:
     first = first_step(steps, blobs.get, {user})
     if first is None:
         raise UsageError(
-            f"expected a user whom the head of {head.model!r} holds, found none of this id; ids are compared as text, and "
+            f"expected a user whom the head of {head.model!r} holds, found none of this id; ids are compared as text; "
             "raie erase --prove says what else is left"
         )
     view = ModelView(without_history(head.content), blobs.get)
@@ -150,14 +150,18 @@ def _follow(
         found = _regions_of_windows(view, prepared, rows)
     except (BlobMissing, SnapshotExpired):
         # What has expired cannot be looked at: everything that the edit touched counts as reached.
-        touched = [r for r, entry in step.content.regions.items() if entry != base.content.regions.get(r)]
-        return traces.train(touched, step.number)
+        traces.train(_changed(step, base), step.number)
+        return
     touched = list(prepared.plan.touched)
     settings = head.settings.engine
     together = settings.edit.shared_epochs > 0 or bool(settings.adapter.transition_weight)
     mine = [region for region in touched if region in found | traces.regions]
     if mine:
         traces.train(touched if together else mine, step.number)
+
+
+def _changed(step: Step, base: Step) -> list[int]:
+    return [region for region, entry in step.content.regions.items() if entry != base.content.regions.get(region)]
 
 
 def _regions_of_windows(view: ModelView, prepared: PreparedEdit, rows: Sequence[int]) -> set[int]:

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import String, select
-
 from raie.callbacks import Progress, ignore_progress
 from raie.engine.data.user_traces import Traces, traces_of
 from raie.engine.edit.erasing import is_placeholder
@@ -19,8 +17,7 @@ from raie.erasing.erased_ids import erasures_of
 from raie.erasing.keyed_hash import keyed_hash
 from raie.erasing.mentions import Mention
 from raie.registry import Registry, Snapshot, lineage
-from raie.registry.db.engine import reading
-from raie.registry.db.tables import metadata
+from raie.registry.maintenance.stored_texts import stored_texts
 from raie.registry.mlflow.shown_texts import shown_texts
 from raie.registry.roles import CATALOGUE
 
@@ -28,9 +25,6 @@ if TYPE_CHECKING:
     from raie.workspace import Workspace
 
 __all__ = ["LeftBlob", "LeftPlace", "LeftSnapshot", "Remains", "remains_of"]
-
-_NOT_A_USERS = frozenset({"actor", "client", "lease_owner", "model", "hash", "previous", "digest", "consumer"})
-"""Columns that name colleagues, models and digests."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +121,7 @@ def remains_of(
         erased_by=tuple(edit.number for edit in erasures if edit.parameters.get("user") == named),
         snapshots=tuple(_left_snapshots(registry, workspace.model, snapshots.get(workspace.model, []), user)),
         blobs=tuple(_left_blobs(registry, snapshots, rows, user, progress)),
-        rows=_counted(_left_rows(registry, mention)),
+        rows=_counted(place for place, text in stored_texts(registry.engine) if mention.in_text(text)),
         mlflow=_counted(place for place, text in shown_texts(workspace.tracking_uri) if mention.in_text(text)),
         requests=tuple(_left_requests(requests, user)),
         frozen=any(
@@ -206,17 +200,6 @@ def _keepers(registry: Registry, snapshots: Mapping[str, Sequence[Snapshot]]) ->
             if edit.plan_digest is not None and (edit.result in results or edit.is_open):
                 keepers.setdefault(edit.plan_digest, {})[f"the plan of edit {edit.number}"] = model
     return keepers
-
-
-def _left_rows(registry: Registry, mention: Mention) -> Iterator[str]:
-    """The table and column of every text that names the user, as often as one does."""
-    with reading(registry.engine) as connection:
-        for table in metadata.sorted_tables:
-            texts = [c for c in table.columns if isinstance(c.type, String) and c.name not in _NOT_A_USERS]
-            for row in connection.execute(select(*texts)) if texts else ():
-                for column, text in zip(texts, row, strict=True):
-                    if text is not None and mention.in_text(text):
-                        yield f"{table.name}.{column.name}"
 
 
 def _counted(places: Iterable[str]) -> tuple[LeftPlace, ...]:

@@ -24,12 +24,12 @@ from raie.engine.training.train_adapter import SHARED, TrainedRegion, TrainTask,
 from raie.erasing.erased_ids import erased_ids
 from raie.erasing.steps import Step
 from raie.errors import RaieError
+from raie.logs.log_reading import later_settings
 from raie.registry import Content, Digest, Registry, digest_of
 from raie.registry.edits.merge import rebase, revert
 from raie.registry.errors import BlobMissing, IncompatibleRegions, SnapshotExpired
 from raie.registry.roles import CATALOGUE
 from raie.registry.states import EditKind
-from raie.logs.log_reading import later_settings
 
 __all__ = ["MemoryBlobs", "Replay", "Replayed", "first_step"]
 
@@ -167,16 +167,14 @@ class Replay:
                 return _imported(step, parent), None, ()
             case EditKind.ERASE if parent is not None:
                 return parent, None, ()
-        raise RaieError(
-            f"expected steps that can be made again, found edit {step.number}, a {step.kind}: {_ANEW}"
-        )
+        raise RaieError(f"expected steps that can be made again, found edit {step.number}, a {step.kind}: {_ANEW}")
 
     def _setup(self, step: Step) -> Content:
         _require_kept(step)
         view = self._view(step.content)
         mixed = bool(view.settings.engine.mixture.names)
         without = setup_without(view, self._interactions(step, view) if mixed else None, {self.user})
-        content = content_of(self.blobs, without.parts, step.content)  # type: ignore[arg-type]
+        content = content_of(self.blobs, without.parts, step.content)
         chunk = self.blobs.put(without.catalogue)
         shared = {**content.shared, CATALOGUE: (chunk, *content.shared[CATALOGUE][1:])}
         return Content(content.backbone, content.space, shared, content.regions)
@@ -205,7 +203,7 @@ class Replay:
         )
         trained, again = self._trained(step.number, old, new, prepared, changed)
         finished = finish_edit(new, changed, list(trained.values()))
-        content = content_of(self.blobs, finished.parts, made[base])  # type: ignore[arg-type]
+        content = content_of(self.blobs, finished.parts, made[base])
         if base != parent:
             content = rebase(content, made[base], made[parent])
         return content, self.blobs.put(changed.to_bytes()), again
@@ -257,7 +255,7 @@ class Replay:
             return PreparedEdit.from_bytes(self.blobs.get(step.plan))
         except (BlobMissing, SnapshotExpired) as error:
             raise RaieError(
-                f"expected the plan of edit {step.number}, found that it was collected after its snapshot expired: {_ANEW}"
+                f"expected the plan of edit {step.number}, found that it went with its expired snapshot: {_ANEW}"
             ) from error
 
     def _interactions(self, step: Step, view: ModelView) -> Interactions:
@@ -325,9 +323,7 @@ def _imported(step: Step, parent: Content) -> Content:
     entry = step.content.regions[region]
     adapter = {role: entry[role] for role in ADAPTER_ROLES if role in entry}
     kept = {role: digest for role, digest in parent.regions[region].items() if role not in ADAPTER_ROLES}
-    return Content(
-        parent.backbone, parent.space, parent.shared, {**parent.regions, region: {**kept, **adapter}}
-    )
+    return Content(parent.backbone, parent.space, parent.shared, {**parent.regions, region: {**kept, **adapter}})
 
 
 def _require_no_import(steps: Sequence[Step], made: Mapping[str, Content], first: int) -> None:

@@ -30,7 +30,7 @@ from raie.engine.edit.setup import setup_mixtures
 from raie.engine.errors import InputError
 from raie.engine.model import LOG_COUNTS, ModelView
 from raie.engine.regions.gate import gate_from
-from raie.engine.regions.region_map import RegionMap, assign, region_state
+from raie.engine.regions.region_map import RegionMap, region_state
 from raie.engine.training.train_adapter import TrainTask
 from raie.engine.training.train_backbone import cold_item_rows
 
@@ -207,7 +207,7 @@ def _require_setup_rows(view: ModelView, past: Interactions, kept: dict[int, Win
     found = found.take(found.timestamp <= train_until)
     if _in_order(found).digest != _in_order(concatenate(list(kept.values()))).digest:
         raise InputError(
-            f"expected the {sum(map(len, kept.values())):,} windows of the setup, found {len(found):,} others in the log; "
+            f"expected {sum(map(len, kept.values())):,} windows of the setup, found {len(found):,} others in the log; "
             + _OTHER_ROWS.format("the setup")
         )
 

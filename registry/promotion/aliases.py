@@ -86,8 +86,8 @@ def promote(
     """Moves an alias to a snapshot; where it is there already, returns the move that brought it there, as repeated.
 
     expected: a reference to the snapshot the alias must point to, "" where it must not exist, None for either.
-    Raises NotFound, InvalidValue, SnapshotExpired, SnapshotErased for one that holds an erased user, AliasConflict where it
-    points elsewhere, and PromotionRefused.
+    Raises NotFound, InvalidValue, SnapshotExpired, SnapshotErased for one that holds an erased user, AliasConflict where
+    it points elsewhere, and PromotionRefused.
     """
     lock_model(connection, model)
     check_alias(connection, model, alias)

@@ -19,9 +19,9 @@ from raie.lines import numbers_line
 from raie.workspace import Workspace
 
 if TYPE_CHECKING:
+    from raie.edits.edit_result import EditResult
     from raie.erasing.reach import Reach, RegionReach
     from raie.erasing.remains import LeftPlace, Remains
-    from raie.edits.edit_result import EditResult
 
 __all__ = ["erase"]
 
@@ -51,7 +51,9 @@ _FROZEN = (
 )
 @click.option("--workers", type=click.IntRange(min=1), default=1, metavar="N", help="Processes that train.  [1]")
 @click.option("--dry-run", is_flag=True, help="Only show what the user's rows reached.")
-@click.option("--prove", metavar="ID", help="Show what is left of a user, and where; - reads the id from standard input.")
+@click.option(
+    "--prove", metavar="ID", help="Show what is left of a user, and where; - reads the id from standard input."
+)
 @click.option(
     "--requests",
     type=click.Path(path_type=Path),
@@ -77,10 +79,10 @@ def erase(
 ) -> None:
     """Erase a user, or prove what is left of one.
 
-    Regions that the user's rows reached are trained again without them, and every other region stays as it is. One edit is
-    committed; the history keeps a keyed hash and no id. Snapshots that hold the user can no longer be promoted or rolled
-    back to. Their blobs go with `raie expire` and `raie gc`, once no alias points at them. With --prove the exit code is 7
-    while something is left.
+    Regions that the user's rows reached are trained again without them, and every other region stays as it is. One edit
+    is committed; the history keeps a keyed hash and no id. Snapshots that hold the user can no longer be promoted or
+    rolled back to. Their blobs go with `raie expire` and `raie gc`, once no alias points at them. With --prove the exit
+    code is 7 while something is left.
 
     \b
     Examples:
@@ -91,13 +93,23 @@ def erase(
     if (user is None) == (prove is None):
         raise click.UsageError("give --user ID to erase a user, or --prove ID to see what is left of one")
     if prove is not None:
-        return _prove(workspace, _id(prove), key, requests, output)
-    return _erase(workspace, _id(str(user)), reason, key, log, workers, dry_run=dry_run, yes=yes, output=output)
+        _prove(workspace, _id(prove), key, requests, output)
+    elif dry_run:
+        _show_reach(workspace, _id(str(user)), output)
+    else:
+        _erase(workspace, _id(str(user)), reason, key, log, workers, yes=yes, output=output)
 
 
 def _id(text: str) -> str:
     """The id: what was typed, or the first line of standard input, which no list of processes shows."""
     return sys.stdin.readline().rstrip("\r\n") if text == "-" else text
+
+
+def _show_reach(workspace: Workspace, user: str, output: Output) -> None:
+    from raie.erasing.erase import plan_erasure
+
+    reach = plan_erasure(workspace, user)
+    output.show(_reach_json(reach), lambda: _reach_lines(reach))
 
 
 def _erase(
@@ -108,30 +120,27 @@ def _erase(
     log: Path | None,
     workers: int,
     *,
-    dry_run: bool,
     yes: bool,
     output: Output,
 ) -> None:
     from raie.erasing import erase as erasing
     from raie.erasing.keyed_hash import read_key
 
-    reach = erasing.plan_erasure(workspace, user)
-    if dry_run:
-        return output.show(_reach_json(reach), lambda: _reach_lines(reach))
     key = read_key(key_file)
     erasing.require_reason(reason, user)
+    reach = erasing.plan_erasure(workspace, user, key=key)
     for line in _reach_lines(reach):
         click.echo(line, err=True)
     ask("Make this again without the user?", yes=yes)
     with progress_bars() as progress:
-        done = erasing.erase(
-            workspace, user, key=key, reason=reason, log=log, workers=workers, progress=progress
-        )
+        done = erasing.erase(workspace, user, key=key, reason=reason, log=log, workers=workers, progress=progress)
     value = snapshot_json(done.snapshot) | {"report": dict(done.report), "reach": _reach_json(reach)}
     output.show(value, lambda: _done_lines(done))
 
 
-def _prove(workspace: Workspace, user: str, key_file: Path | None, requests: Sequence[Path], output: Output) -> None:
+def _prove(
+    workspace: Workspace, user: str, key_file: Path | None, requests: Sequence[Path], output: Output
+) -> None:
     from raie.erasing.keyed_hash import read_key
     from raie.erasing.remains import remains_of
 
@@ -224,4 +233,3 @@ def _remains_lines(found: Remains) -> list[str]:
 
 def _place_lines(kind: str, places: Sequence[LeftPlace]) -> list[str]:
     return [f"{kind} {left.place}: {left.count}" for left in places]
-
