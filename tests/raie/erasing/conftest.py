@@ -21,7 +21,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Both logs, and a shop that was set up and edited once."""
     folder = tmp_path_factory.mktemp("shops")
     shops.write_logs(folder)
-    shops.make(folder / "shop", folder / shops.LOG, shops.cuts()[1:])
+    shops.make(folder / "shop", folder / shops.LOG, shops.CUTS[1:])
     return folder
 
 

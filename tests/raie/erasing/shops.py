@@ -13,12 +13,14 @@ from raie.engine.data.synthetic import SyntheticConfig, drifting_log, write_csv
 from raie.new_workspace import create
 from raie.workspace import Workspace
 
-__all__ = ["EARLY_USER", "KEY", "LOG", "MODEL", "REASON", "USER", "WITHOUT", "cuts", "make", "write_logs"]
+__all__ = ["CUTS", "EARLY_USER", "KEY", "LOG", "MODEL", "REASON", "USER", "WITHOUT", "make", "write_logs"]
 
 USER, EARLY_USER = "visitor-4711", "u00001"
 KEY, REASON, MODEL = b"a key of 16 byte", "request 17", "shop"
 LOG, WITHOUT = "log.csv", "without.csv"
 CONFIG = SyntheticConfig(users=60, core_items=12, fringe_items=6, new_items=4, unseen_items=2)
+CUTS = ("2024-04-30T00:00:00Z", "2024-05-30T00:00:00Z", "2024-06-29T00:00:00Z")
+"""Up to when the setup and each edit read the log."""
 # Nothing is sampled: a sample that is drawn from fewer windows is another one.
 ENGINE = {
     "backbone": {"dim": 8, "layers": 1, "heads": 1, "epochs": 1},
@@ -28,17 +30,14 @@ ENGINE = {
 }
 
 
-def cuts() -> list[str]:
-    """Up to when the setup and each edit read the log."""
-    return list(drifting_log(CONFIG).truth.cuts.values())[:3]
-
-
 def write_logs(folder: Path) -> None:
     """The log, and the log without the user, who comes in the last slice and after everybody else."""
-    write_csv(drifting_log(CONFIG), folder / WITHOUT)
+    log = drifting_log(CONFIG)
+    assert tuple(log.truth.cuts.values())[:3] == CUTS
+    write_csv(log, folder / WITHOUT)
     head, *rows = csv.reader((folder / WITHOUT).read_text(encoding="utf-8").splitlines())
     rows = [row for row in rows if _is_kept(row)]
-    mine = _visits(rows, *cuts()[1:])
+    mine = _visits(rows, *CUTS[1:])
     for name, kept in ((WITHOUT, rows), (LOG, sorted(rows + mine, key=lambda row: int(row[2])))):
         with (folder / name).open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([head, *kept])
@@ -46,7 +45,7 @@ def write_logs(folder: Path) -> None:
 
 def _is_kept(row: Sequence[str]) -> bool:
     """The last slice holds one topic alone, so that its edit leaves a region untouched."""
-    return int(row[2]) <= _seconds(cuts()[1]) or row[1].startswith("t3-")
+    return int(row[2]) <= _seconds(CUTS[1]) or row[1].startswith("t3-")
 
 
 def _seconds(time: str) -> int:

@@ -145,7 +145,7 @@ def test_a_reason_is_asked_for_and_must_not_name_the_user(shop: Workspace, reaso
 def daily(made: Path) -> Path:
     """The shop that was edited twice, as one that never saw the user was."""
     for name, log in (("daily", shops.LOG), ("never", shops.WITHOUT)):
-        shops.make(made / name, made / log, shops.cuts())
+        shops.make(made / name, made / log, shops.CUTS)
     return made
 
 
