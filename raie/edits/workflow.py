@@ -211,7 +211,7 @@ def plan_edit(
     read otherwise than at the setup.  accept_new_ids: pass ids that look like known ones respelt.
 
     Raises: EngineError, NothingToEdit among them; RegistryError; UsageError before the setup, and after an erasure
-    without the key that tells whom it erased.
+    without the key of its hash.
     """
     base = registry.head(model)
     if base is None:

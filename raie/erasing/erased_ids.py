@@ -1,6 +1,6 @@
 """Which ids of a log were erased: their rows are left out, so that no log brings an erased user back.
 
-The history keeps a keyed hash of each, so only the key tells.
+The history keeps a keyed hash of each, so the key is needed to recognise an id.
 """
 
 from __future__ import annotations

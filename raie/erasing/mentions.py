@@ -26,7 +26,7 @@ class Mention:
     user: str
 
     @cached_property
-    def _word(self) -> re.Pattern[str]:
+    def _pattern(self) -> re.Pattern[str]:
         before = r"(?<!\w)" if len(self.user) >= _CLEAR else r"(?i:\busers?)[\s:=#'\"]{1,3}"
         return re.compile(rf"{before}{re.escape(self.user)}(?!\w)")
 
@@ -43,11 +43,12 @@ class Mention:
                 return self._in_json(json.loads(text))
             except ValueError:
                 pass
-        return bool(self._word.search(text))
+        return bool(self._pattern.search(text))
 
     def _in_json(self, value: Any, name: str = "") -> bool:
         return any(
-            bool(self._word.search(leaf)) or (leaf == self.user and (len(leaf) >= _CLEAR or "user" in key.lower()))
+            bool(self._pattern.search(leaf))
+            or (leaf == self.user and (len(leaf) >= _CLEAR or "user" in key.lower()))
             for key, leaf in _leaves(value, name)
         )
 

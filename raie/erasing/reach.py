@@ -147,7 +147,7 @@ def _follow(
     try:
         prepared = PreparedEdit.from_bytes(blobs.get(Digest(step.plan)))
         view = ModelView(base.content, blobs.get)
-        found = _regions_of_windows(view, prepared, rows)
+        own = _regions_of_windows(view, prepared, rows)
     except (BlobMissing, SnapshotExpired):
         # What has expired cannot be looked at: everything that the edit touched counts as reached.
         traces.train(_changed(step, base), step.number)
@@ -155,7 +155,7 @@ def _follow(
     touched = list(prepared.plan.touched)
     settings = head.settings.engine
     together = settings.edit.shared_epochs > 0 or bool(settings.adapter.transition_weight)
-    mine = [region for region in touched if region in found | traces.regions]
+    mine = [region for region in touched if region in own | traces.regions]
     if mine:
         traces.train(touched if together else mine, step.number)
 

@@ -24,7 +24,7 @@ from raie.registry.roles import CATALOGUE
 if TYPE_CHECKING:
     from raie.workspace import Workspace
 
-__all__ = ["LeftBlob", "LeftPlace", "LeftSnapshot", "Remains", "remains_of"]
+__all__ = ["LeftBlob", "LeftSnapshot", "LeftText", "Remains", "remains_of"]
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,10 @@ class LeftBlob:
 
 
 @dataclass(frozen=True)
-class LeftPlace:
+class LeftText:
     """A row, a record or a file that names the user, and how many times."""
 
-    place: str
+    where: str
     count: int
 
 
@@ -79,14 +79,14 @@ class Remains:
     erased_by: tuple[int, ...]
     snapshots: tuple[LeftSnapshot, ...]
     blobs: tuple[LeftBlob, ...]
-    rows: tuple[LeftPlace, ...]
-    mlflow: tuple[LeftPlace, ...]
-    requests: tuple[LeftPlace, ...]
+    rows: tuple[LeftText, ...]
+    mlflow: tuple[LeftText, ...]
+    requests: tuple[LeftText, ...]
     frozen: bool
 
     @property
     def anything(self) -> bool:
-        """Whether something is left; what the frozen backbone saw is told apart."""
+        """Whether something is left; what the frozen backbone saw does not count."""
         return bool(self.snapshots or self.blobs or self.rows or self.mlflow or self.requests)
 
 
@@ -121,8 +121,8 @@ def remains_of(
         erased_by=tuple(edit.number for edit in erasures if edit.parameters.get("user") == named),
         snapshots=tuple(_left_snapshots(registry, workspace.model, snapshots.get(workspace.model, []), user)),
         blobs=tuple(_left_blobs(registry, snapshots, rows, user, progress)),
-        rows=_counted(place for place, text in stored_texts(registry.engine) if mention.in_text(text)),
-        mlflow=_counted(place for place, text in shown_texts(workspace.tracking_uri) if mention.in_text(text)),
+        rows=_counted(where for where, text in stored_texts(registry.engine) if mention.in_text(text)),
+        mlflow=_counted(where for where, text in shown_texts(workspace.tracking_uri) if mention.in_text(text)),
         requests=tuple(_left_requests(requests, user)),
         frozen=any(
             edit.report.get("backbone_saw_user")
@@ -177,15 +177,15 @@ def _left_blobs(
         progress("reading blobs", number, len(stored))
         kept_by = keepers.get(digest, {})
         mine = frozenset[int]().union(*(rows[model] for model in kept_by.values())) if kept_by else everybody
-        found = traces_of(registry.store.get(digest))
-        windows = sum(count for row, count in found.windows.items() if row in mine)
-        if user in found.users.values() or windows:
-            yield LeftBlob(digest, _what(found, user), windows, tuple(kept_by))
+        traces = traces_of(registry.store.get(digest))
+        windows = sum(count for row, count in traces.windows.items() if row in mine)
+        if user in traces.users.values() or windows:
+            yield LeftBlob(digest, _what(traces, user), windows, tuple(kept_by))
     progress("reading blobs", len(stored), len(stored))
 
 
-def _what(found: Traces, user: str) -> str:
-    return "id" if user in found.users.values() else "windows"
+def _what(traces: Traces, user: str) -> str:
+    return "id" if user in traces.users.values() else "windows"
 
 
 def _keepers(registry: Registry, snapshots: Mapping[str, Sequence[Snapshot]]) -> dict[str, dict[str, str]]:
@@ -202,18 +202,18 @@ def _keepers(registry: Registry, snapshots: Mapping[str, Sequence[Snapshot]]) ->
     return keepers
 
 
-def _counted(places: Iterable[str]) -> tuple[LeftPlace, ...]:
+def _counted(texts: Iterable[str]) -> tuple[LeftText, ...]:
     counts: dict[str, int] = {}
-    for place in places:
-        counts[place] = counts.get(place, 0) + 1
-    return tuple(LeftPlace(place, count) for place, count in counts.items())
+    for where in texts:
+        counts[where] = counts.get(where, 0) + 1
+    return tuple(LeftText(where, count) for where, count in counts.items())
 
 
-def _left_requests(paths: Sequence[Path], user: str) -> Iterator[LeftPlace]:
+def _left_requests(paths: Sequence[Path], user: str) -> Iterator[LeftText]:
     if not paths:
         return
     from raie.serving.request_log import rows_of_user
 
     for path in paths:
         for file, count in rows_of_user(path, user):
-            yield LeftPlace(str(file), count)
+            yield LeftText(str(file), count)

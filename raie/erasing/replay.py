@@ -265,12 +265,12 @@ class Replay:
         if key not in self._logs:
             settings = later_settings(view, reading)
             try:
-                found = read_log(path, catalogue=view.catalogue, **vars(settings))
-                strange = found.catalogue.users[len(view.catalogue.users) :]
+                interactions = read_log(path, catalogue=view.catalogue, **vars(settings))
+                strange = interactions.catalogue.users[len(view.catalogue.users) :]
                 gone = erased_ids(self.registry, self.model, strange, self.key)
                 if gone:
-                    found = read_log(path, catalogue=view.catalogue, without_users=gone, **vars(settings))
-                self._logs[key] = found
+                    interactions = read_log(path, catalogue=view.catalogue, without_users=gone, **vars(settings))
+                self._logs[key] = interactions
             except (EngineError, OSError) as error:
                 raise InputError(
                     f"expected the log that edit {step.number} was made from: {error}; give it with --log"
@@ -297,14 +297,14 @@ def _next_region(prepared: PreparedEdit, new: ModelView, steps: Sequence[Step], 
     taken, known = int(new.region_map.ids.max()), prepared.plan.added
     if known and known[0] > taken:
         return int(known[0])
-    return max(taken, *(max(other.content.regions) for other in steps), *(known or (0,))) + 1
+    return max(taken, *(max(earlier.content.regions) for earlier in steps), *(known or (0,))) + 1
 
 
 def _rolled_back(step: Step, head: Content, made: Mapping[str, Content], steps: Sequence[Step]) -> Content:
     """The content of a rollback, from the replayed contents of the snapshots that it names."""
     if "to" in step.parameters:
         return made[step.parameters["to"]]
-    by_number = {other.number: other for other in steps}
+    by_number = {made_by.number: made_by for made_by in steps}
     content = head
     try:
         for number in sorted(step.parameters["edits"], reverse=True):

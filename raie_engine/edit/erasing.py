@@ -168,8 +168,13 @@ def setup_without(view: ModelView, interactions: Interactions | None, users: Col
     mark, mixtures = view.watermark, None
     if interactions is not None:
         past = _rows_without(between(interactions, None, mark.timestamp), rows)
-        train_until = max(int(windows.timestamp.max()) for windows in kept.values() if len(windows))
-        _require_setup_rows(view, past, kept, train_until)
+        train_until = max((int(windows.timestamp.max()) for windows in kept.values() if len(windows)), default=0)
+        if not train_until:
+            raise InputError(
+                "expected windows of other users in the setup, found none: nothing would be left of it"
+            )
+        if all(len(windows) < config.edit.max_replay for windows in replay.values()):  # then all of them were kept
+            _require_setup_rows(view, past, concatenate(list(kept.values())), train_until)
         mark = Watermark(mark.timestamp, len(past), mark.train_until)
         mixtures = setup_mixtures(past, train_until, validation, view.backbone, view.space, region_map, config)
     regions = {
@@ -197,17 +202,15 @@ def _fewer(region_map: RegionMap, windows: dict[int, int]) -> RegionMap:
     return dataclasses.replace(region_map, count=np.maximum(region_map.count - less, 1))
 
 
-def _require_setup_rows(view: ModelView, past: Interactions, kept: dict[int, Windows], train_until: int) -> None:
-    """Raises InputError where the log does not give the windows that the setup kept, as far as it kept all."""
+def _require_setup_rows(view: ModelView, past: Interactions, kept: Windows, train_until: int) -> None:
+    """Raises InputError where the log does not give the windows that the setup kept."""
     config = view.settings.engine
-    if any(len(windows) >= config.edit.max_replay for windows in kept.values()):
-        return
     rows = between(past, None, train_until) if config.windows.context == "history" else past
-    found = cut_windows(rows, config.windows)
-    found = found.take(found.timestamp <= train_until)
-    if _in_order(found).digest != _in_order(concatenate(list(kept.values()))).digest:
+    windows = cut_windows(rows, config.windows)
+    windows = windows.take(windows.timestamp <= train_until)
+    if _in_order(windows).digest != _in_order(kept).digest:
         raise InputError(
-            f"expected {sum(map(len, kept.values())):,} windows of the setup, found {len(found):,} others in the log; "
+            f"expected {len(kept):,} windows of the setup, found {len(windows):,} others in the log; "
             + _OTHER_ROWS.format("the setup")
         )
 
@@ -291,33 +294,33 @@ def _require_edit_rows(view: ModelView, prepared: PreparedEdit, past: Interactio
     config, mark, until = view.settings.engine, view.watermark, prepared.train_until
     history = config.windows.context == "history"
     rows = between(past, None, until) if history else past
-    found = cut_windows(rows, config.windows, after=mark.trained if history else mark.timestamp)
+    windows = cut_windows(rows, config.windows, after=mark.trained if history else mark.timestamp)
     trained = prepared.windows.take(prepared.windows.timestamp <= until)
-    found = found.take(found.timestamp <= until)
-    if _in_order(found).digest != _in_order(trained).digest:
+    windows = windows.take(windows.timestamp <= until)
+    if _in_order(windows).digest != _in_order(trained).digest:
         raise InputError(
-            f"expected the {len(trained):,} windows that the edit trained on, found {len(found):,} others in the log; "
+            f"expected the {len(trained):,} windows that the edit trained on, found {len(windows):,} others in the log; "
             + _OTHER_ROWS.format("the edit")
         )
 
 
-def same_task(one: TrainTask, other: TrainTask) -> bool:
+def same_task(earlier: TrainTask, task: TrainTask) -> bool:
     """Whether two trainings are the same: their results are then the same bytes.
 
     Args:
-        one: a training.
-        other: another one.
+        earlier: a training.
+        task: another one.
 
     Returns:
         Whether everything that they depend on is equal.
     """
     fields = [field.name for field in dataclasses.fields(TrainTask) if field.name != "checkpoint"]
-    return all(_same(getattr(one, name), getattr(other, name)) for name in fields)
+    return all(_same(getattr(earlier, name), getattr(task, name)) for name in fields)
 
 
-def _same(one: object, other: object) -> bool:
-    if isinstance(one, Windows) and isinstance(other, Windows):
-        return len(one) == len(other) and one.digest == other.digest
-    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
-        return torch.equal(one, other)
-    return one == other
+def _same(a: object, b: object) -> bool:
+    if isinstance(a, Windows) and isinstance(b, Windows):
+        return len(a) == len(b) and a.digest == b.digest
+    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+        return torch.equal(a, b)
+    return a == b

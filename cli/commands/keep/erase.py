@@ -21,7 +21,7 @@ from raie.workspace import Workspace
 if TYPE_CHECKING:
     from raie.edits.edit_result import EditResult
     from raie.erasing.reach import Reach, RegionReach
-    from raie.erasing.remains import LeftPlace, Remains
+    from raie.erasing.remains import LeftText, Remains
 
 __all__ = ["erase"]
 
@@ -47,7 +47,7 @@ _FROZEN = (
     "--log",
     type=click.Path(path_type=Path),
     metavar="LOG",
-    help="Log that setup and edits were made from, if it is not where each of them found it.",
+    help="Log that setup and edits were made from, if it is not where each of them remains it.",
 )
 @click.option("--workers", type=click.IntRange(min=1), default=1, metavar="N", help="Processes that train.  [1]")
 @click.option("--dry-run", is_flag=True, help="Only show what the user's rows reached.")
@@ -146,9 +146,9 @@ def _prove(
 
     key = None if key_file is None else read_key(key_file)
     with progress_bars() as progress:
-        found = remains_of(workspace, user, key=key, requests=requests, progress=progress)
-    output.show(_remains_json(found), lambda: _remains_lines(found))
-    if found.anything:
+        remains = remains_of(workspace, user, key=key, requests=requests, progress=progress)
+    output.show(_remains_json(remains), lambda: _remains_lines(remains))
+    if remains.anything:
         raise click.exceptions.Exit(errors.ATTENTION)
 
 
@@ -199,37 +199,37 @@ def _done_lines(done: EditResult) -> list[str]:
     return [*lines, *([_FROZEN] if done.report["backbone_saw_user"] else [])]
 
 
-def _remains_json(found: Remains) -> dict[str, Any]:
+def _remains_json(remains: Remains) -> dict[str, Any]:
     return {
-        "model": found.model,
-        "left": found.anything,
-        "erased_by": list(found.erased_by),
-        "snapshots": [{**vars(left), "aliases": list(left.aliases)} for left in found.snapshots],
-        "blobs": [{**vars(left), "kept_by": list(left.kept_by)} for left in found.blobs],
-        "rows": [vars(left) for left in found.rows],
-        "mlflow": [vars(left) for left in found.mlflow],
-        "requests": [vars(left) for left in found.requests],
-        "frozen_backbone_saw_user": found.frozen,
+        "model": remains.model,
+        "left": remains.anything,
+        "erased_by": list(remains.erased_by),
+        "snapshots": [{**vars(left), "aliases": list(left.aliases)} for left in remains.snapshots],
+        "blobs": [{**vars(left), "kept_by": list(left.kept_by)} for left in remains.blobs],
+        "rows": [vars(left) for left in remains.rows],
+        "mlflow": [vars(left) for left in remains.mlflow],
+        "requests": [vars(left) for left in remains.requests],
+        "frozen_backbone_saw_user": remains.frozen,
     }
 
 
-def _remains_lines(found: Remains) -> list[str]:
-    lines = [f"erased by edit {numbers_line(found.erased_by)}"] if found.erased_by else []
-    for left in found.snapshots[:_LISTED]:
+def _remains_lines(remains: Remains) -> list[str]:
+    lines = [f"erased by edit {numbers_line(remains.erased_by)}"] if remains.erased_by else []
+    for left in remains.snapshots[:_LISTED]:
         at = f", which {' and '.join(left.aliases)} point at" if left.aliases else ""
         lines.append(f"snapshot  {short(left.snapshot)} of edit {left.edit}{at}")
-    for blob in found.blobs[:_LISTED]:
+    for blob in remains.blobs[:_LISTED]:
         what = "the id" if blob.what == "id" else f"{blob.windows} windows"
         keeps = f"kept by {', '.join(blob.kept_by[:3])}" if blob.kept_by else "kept by nothing: raie gc deletes it"
         lines.append(f"blob      {short(blob.digest)} holds {what}, {keeps}")
-    lines += _place_lines("row      ", found.rows)
-    lines += _place_lines("mlflow   ", found.mlflow)
-    lines += _place_lines("requests ", found.requests)
-    hidden = max(0, len(found.snapshots) - _LISTED) + max(0, len(found.blobs) - _LISTED)
+    lines += _text_lines("row      ", remains.rows)
+    lines += _text_lines("mlflow   ", remains.mlflow)
+    lines += _text_lines("requests ", remains.requests)
+    hidden = max(0, len(remains.snapshots) - _LISTED) + max(0, len(remains.blobs) - _LISTED)
     lines += [f"and {hidden} more; --json lists all"] if hidden else []
-    end = accent("something is left", "red") if found.anything else accent("nothing is left", "green")
-    return [*lines, end, *([_FROZEN] if found.frozen else [])]
+    end = accent("something is left", "red") if remains.anything else accent("nothing is left", "green")
+    return [*lines, end, *([_FROZEN] if remains.frozen else [])]
 
 
-def _place_lines(kind: str, places: Sequence[LeftPlace]) -> list[str]:
-    return [f"{kind} {left.place}: {left.count}" for left in places]
+def _text_lines(kind: str, texts: Sequence[LeftText]) -> list[str]:
+    return [f"{kind} {left.where}: {left.count}" for left in texts]

@@ -21,7 +21,7 @@ LOG, WITHOUT = "log.csv", "without.csv"
 CONFIG = SyntheticConfig(users=60, core_items=12, fringe_items=6, new_items=4, unseen_items=2)
 CUTS = ("2024-04-30T00:00:00Z", "2024-05-30T00:00:00Z", "2024-06-29T00:00:00Z")
 """Up to when the setup and each edit read the log."""
-# Nothing is sampled: a sample that is drawn from fewer windows is another one.
+# Nothing is sampled: of fewer windows another sample would be taken.
 ENGINE = {
     "backbone": {"dim": 8, "layers": 1, "heads": 1, "epochs": 1},
     "regions": {"regions": 3},

@@ -109,9 +109,9 @@ def test_a_later_edit_leaves_the_rows_of_an_erased_user_out(
 ) -> None:
     with pytest.raises(UsageError, match="1 new users of this log were erased"):
         erased.plan(made / shops.LOG)
-    other = key.with_name("other.key")
-    other.write_bytes(b"another key of 16")
-    monkeypatch.setenv("RAIE_ERASE_KEY", str(other))
+    wrong = key.with_name("other.key")
+    wrong.write_bytes(b"another key of 16")
+    monkeypatch.setenv("RAIE_ERASE_KEY", str(wrong))
     with pytest.raises(UsageError, match="found another one"):
         erased.plan(made / shops.LOG)
     monkeypatch.setenv("RAIE_ERASE_KEY", str(key))
@@ -124,11 +124,11 @@ def test_another_log_than_the_edits_is_refused_and_nothing_is_left_behind(
     shop: Workspace, made: Path, tmp_path: Path
 ) -> None:
     lines = (made / shops.LOG).read_text(encoding="utf-8").splitlines()
-    other = tmp_path / "other.csv"
-    other.write_text("\n".join(line for line in lines if "u00002" not in line), encoding="utf-8")
+    another = tmp_path / "other.csv"
+    another.write_text("\n".join(line for line in lines if "u00002" not in line), encoding="utf-8")
     before = sorted(blob.digest for blob in shop.registry().store.iterate())
     with pytest.raises(InputError, match="give the log that the edit was made from with --log"):
-        erase(shop, shops.USER, key=shops.KEY, reason=shops.REASON, log=other)
+        erase(shop, shops.USER, key=shops.KEY, reason=shops.REASON, log=another)
     assert sorted(blob.digest for blob in shop.registry().store.iterate()) == before
     edit = shop.registry().edit(shops.MODEL, 3)
     assert (edit.state, edit.close_reason) == ("aborted", "not erased: InputError")

@@ -37,7 +37,7 @@ def test_prove_finds_a_note_that_names_the_user_and_exits_with_7(raie: Raie, wor
     note(workspace, "head", "asked by visitor-4711")
     left = raie("erase", "--prove", "visitor-4711", "--json")
     assert left.code == 7
-    assert {row["place"]: row["count"] for row in left.json["rows"]} == {
+    assert {row["where"]: row["count"] for row in left.json["rows"]} == {
         "snapshot_notes.reason": 1,
         "audit_events.reason": 1,
     }
@@ -56,8 +56,9 @@ def test_prove_counts_the_rows_of_a_log_of_requests(raie: Raie, workspace: Works
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
 def test_prove_finds_what_mlflow_shows(raie: Raie, registry: Registry) -> None:
     registry.promote("recsys", "head", "canary", Author("ada", "for visitor-4711"))
     assert raie("mlflow", "sync").code == 0
-    places = {row["place"] for row in raie("erase", "--prove", "visitor-4711", "--json").json["mlflow"]}
-    assert any(place.startswith("model_version_tags.") for place in places), places
+    shown = {row["where"] for row in raie("erase", "--prove", "visitor-4711", "--json").json["mlflow"]}
+    assert any(where.startswith("model_version_tags.") for where in shown), shown
