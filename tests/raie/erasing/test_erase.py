@@ -19,7 +19,7 @@ from raie.erasing.keyed_hash import keyed_hash
 from raie.erasing.remains import remains_of
 from raie.erasing.steps import steps_of, without_history
 from raie.errors import UsageError
-from raie.registry import Content, EditStateError, SnapshotErased
+from raie.registry import Author, Content, EditStateError, SnapshotErased
 from raie.registry.edits.merge import changed_regions
 from raie.workspace import Workspace
 from tests.raie.erasing import shops
@@ -192,3 +192,30 @@ def test_a_rollback_in_the_history_is_made_again(daily: Path, tmp_path: Path) ->
     steps = {step.number: step.content for step in steps_of(registry, registry.resolve(shops.MODEL, "head"))}
     assert _head(workspace) == steps[4] == steps[2]
     assert steps[2] != steps[3]
+
+
+@pytest.mark.slow
+def test_a_setup_without_a_user_is_that_of_a_log_that_never_held_the_user(made: Path, tmp_path: Path) -> None:
+    lines = (made / shops.WITHOUT).read_text(encoding="utf-8").splitlines()
+    filtered = tmp_path / "filtered.csv"
+    filtered.write_text(
+        "\n".join(line for line in lines if not line.startswith(shops.EARLY_USER)), encoding="utf-8"
+    )
+    left_out = shops.make(
+        tmp_path / "left-out", made / shops.WITHOUT, shops.CUTS[:1], without_users=[shops.EARLY_USER]
+    )
+    never = shops.make(tmp_path / "never", filtered, shops.CUTS[:1])
+    assert _head(left_out) == _head(never)
+    assert _files_with(left_out.folder, shops.EARLY_USER) == []
+    assert left_out.registry().edit(shops.MODEL, 1).parameters["without_users"] == 1
+
+
+def test_an_erasure_that_was_interrupted_cannot_be_resumed_for_no_record_holds_the_id(shop: Workspace) -> None:
+    registry = shop.registry()
+    first = registry.resolve(shops.MODEL, "edit:2").id
+    registry.begin(
+        shops.MODEL, "erase", seed=0, author=Author("ada", "x"), parameters={"user": "h", "first": first}
+    )
+    with pytest.raises(UsageError, match="`raie edit abort 3`, and run `raie erase` again"):
+        shop.resume(3, force=True)
+    shop.promote("edit:2")  # nothing is barred before it commits
