@@ -45,7 +45,7 @@ _DONE: Mapping[str, str] = {
     RegionAction.REVERT: "reverted",
     RegionAction.REPLACE: "replaced",
     RegionAction.RETIRE: "retired",
-    RegionAction.ERASE: "trained without an erased user",
+    RegionAction.ERASE: "erased a user from",
 }
 _STATE_COLOURS: Mapping[str, str] = {
     EditState.RUNNING: "cyan",

@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from sqlalchemy import Connection, select
 
 from raie.registry.canonical import parse_json
-from raie.registry.db.tables import edits, snapshots
+from raie.registry.db.engine import Database, reading
+from raie.registry.db.tables import aliases, edits, snapshots
 from raie.registry.errors import SnapshotErased
 from raie.registry.states import EditKind, EditState
 
-__all__ = ["FIRST", "barred_edits", "erasing_edit", "require_not_erased"]
+__all__ = ["FIRST", "barred_edits", "erasing_edit", "erasures_served", "require_not_erased"]
 
 FIRST = "first"
 """The parameter of an erasure that names the first snapshot that held the user."""
@@ -40,6 +41,26 @@ def erasing_edit(connection: Connection, model: str, snapshot: str) -> int | Non
         number for number, (first, result) in erasures.items() if first in ancestors and result not in ancestors
     ]
     return min(holding, default=None)
+
+
+def erasures_served(database: Database, model: str) -> dict[str, int]:
+    """The aliases that still serve a snapshot that holds an erased user.
+
+    Args:
+        database: the registry's.
+        model: its name.
+
+    Returns:
+        Name of the alias -> number of the erasure.
+    """
+    with reading(database) as connection:
+        served = (
+            select(aliases.c.name, aliases.c.snapshot).where(aliases.c.model == model).order_by(aliases.c.name)
+        )
+        erasing = {
+            row.name: erasing_edit(connection, model, row.snapshot) for row in connection.execute(served).all()
+        }
+    return {alias: number for alias, number in erasing.items() if number is not None}
 
 
 def require_not_erased(connection: Connection, model: str, snapshot: str) -> None:
