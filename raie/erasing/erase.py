@@ -25,11 +25,12 @@ from raie.erasing.mentions import Mention
 from raie.erasing.reach import Reach, reach_of
 from raie.erasing.replay import MemoryBlobs, Replay, Replayed, first_step
 from raie.erasing.steps import Step, steps_of, with_history, without_history
-from raie.errors import UsageError
+from raie.errors import RaieError, UsageError
 from raie.registry import Author, Content, RegionChange, Registry, RegistryError, Snapshot
 from raie.registry.edits.erased import FIRST
 from raie.registry.edits.merge import changed_regions
 from raie.registry.edits.rollback import angle
+from raie.registry.edits.undone import undone_edits
 from raie.registry.states import EditKind, RegionAction
 
 if TYPE_CHECKING:
@@ -167,7 +168,19 @@ def _erasure(registry: Registry, model: str, user: str, key: bytes) -> _Erasure:
             f"expected a user whom the head of {model!r} holds, found none of this id: nothing was changed; "
             "raie erase --prove says what else is left"
         )
+    _require_no_import(registry, model, steps[first:])
     return _Erasure(head, steps, first, keyed_hash(key, model, user))
+
+
+def _require_no_import(registry: Registry, model: str, steps: Sequence[Step]) -> None:
+    """Raises RaieError where an imported adapter is in force, or was trained on: what it has seen is not known."""
+    undone = undone_edits(registry.histories(model, "head")[0])
+    imports = [step.number for step in steps if step.kind == EditKind.IMPORT and step.number not in undone]
+    if imports:
+        raise RaieError(
+            f"expected adapters whose training is known, found that edit {imports[0]} imported one since the user came: "
+            f"undo it first (raie rollback {imports[0]} --cascade)"
+        )
 
 
 def _known(registry: Registry, head: Snapshot) -> dict[str, Any]:

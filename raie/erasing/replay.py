@@ -143,7 +143,6 @@ class Replay:
             if regions:
                 trained[step.number] = regions
         self.progress("replaying the history without the user", len(steps) - first, len(steps) - first)
-        _require_no_import(steps, made, first)
         return Replayed(made[steps[-1].snapshot], tuple(replayed), trained, self.blobs)
 
     def _step(
@@ -324,17 +323,3 @@ def _imported(step: Step, parent: Content) -> Content:
     adapter = {role: entry[role] for role in ADAPTER_ROLES if role in entry}
     kept = {role: digest for role, digest in parent.regions[region].items() if role not in ADAPTER_ROLES}
     return Content(parent.backbone, parent.space, parent.shared, {**parent.regions, region: {**kept, **adapter}})
-
-
-def _require_no_import(steps: Sequence[Step], made: Mapping[str, Content], first: int) -> None:
-    """Raises RaieError where the result holds an imported adapter: what that was trained on is not known."""
-    head = made[steps[-1].snapshot]
-    for step in steps[first:]:
-        if step.kind != EditKind.IMPORT:
-            continue
-        region = int(step.parameters["region"])
-        if head.regions.get(region, {}).get("lora") == step.content.regions[region].get("lora"):
-            raise RaieError(
-                f"expected adapters whose training is known, found that edit {step.number} imported the one of region "
-                f"{region}: undo it first (raie rollback {step.number}), or edit the region on a log"
-            )

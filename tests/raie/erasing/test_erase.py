@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,8 @@ from raie.erasing.erase import erase, plan_erasure
 from raie.erasing.keyed_hash import keyed_hash
 from raie.erasing.remains import remains_of
 from raie.erasing.steps import steps_of, without_history
-from raie.errors import UsageError
-from raie.registry import Author, Content, EditStateError, SnapshotErased
+from raie.errors import RaieError, UsageError
+from raie.registry import Author, Content, EditStateError, RegionChange, SnapshotErased
 from raie.registry.edits.merge import changed_regions
 from raie.workspace import Workspace
 from tests.raie.erasing import shops
@@ -139,6 +140,18 @@ def test_a_reason_is_asked_for_and_must_not_name_the_user(shop: Workspace, reaso
     with pytest.raises(UsageError, match="expected a reason"):
         erase(shop, shops.USER, key=shops.KEY, reason=reason)
     assert len(shop.registry().edits(shops.MODEL)) == 2
+
+
+def test_an_imported_adapter_is_undone_first_for_nobody_knows_what_it_was_trained_on(shop: Workspace) -> None:
+    registry, head = shop.registry(), _head(shop)
+    edit = registry.begin(shops.MODEL, "import", seed=0, author=Author("ada"), parameters={"region": 0})
+    entry = {**head.regions[0], "lora": head.regions[1]["lora"], "item_rows": head.regions[1]["item_rows"]}
+    content = replace(head, regions={**head.regions, 0: {**entry, "note": registry.put(b"another")}})
+    registry.commit(shops.MODEL, edit.number, content, [RegionChange(0, "replace")])
+    with pytest.raises(RaieError, match="edit 3 imported one since the user came: undo it first"):
+        erase(shop, shops.USER, key=shops.KEY, reason=shops.REASON)
+    shop.rollback(3)
+    assert erase(shop, shops.USER, key=shops.KEY, reason=shops.REASON).number == 5
 
 
 @pytest.fixture(scope="session")
