@@ -177,7 +177,9 @@ class PlannedEdit:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a person should know of how the log was read."""
-        return notes_of(self.interactions)
+        erased = self.facts.get("erased_users", 0)
+        left_out = (f"rows of {erased:,} erased users are left out",) if erased else ()
+        return (*notes_of(self.interactions), *left_out)
 
     @cached_property
     def summary(self) -> PlanSummary:
@@ -219,7 +221,8 @@ def plan_edit(
     blobs = CommandBlobs(registry)
     view = open_view(blobs, base, backbone_file)
     interactions = read_later_log(view, log, reading)
-    if gone := new_erased_ids(registry, model, interactions.catalogue.users[len(view.catalogue.users) :]):
+    gone = new_erased_ids(registry, model, interactions.catalogue.users[len(view.catalogue.users) :])
+    if gone:
         interactions = read_later_log(view, log, reading, without_users=gone)
     end = end_time(interactions, until)
     require_past(interactions, end, log)
@@ -244,6 +247,8 @@ def plan_edit(
     facts |= {"known": known.kept(accepted=accept_new_ids)}
     if accept_new_ids:
         facts |= {"accepted_new_ids": True}
+    if gone:
+        facts |= {"erased_users": len(gone)}
     return PlannedEdit(base, blobs, log, until, view, interactions, prepared, drift, known, facts)
 
 

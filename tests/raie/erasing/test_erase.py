@@ -118,6 +118,7 @@ def test_a_later_edit_leaves_the_rows_of_an_erased_user_out(
     monkeypatch.setenv("RAIE_ERASE_KEY", str(key))
     planned = erased.plan(made / shops.LOG)
     assert shops.USER not in planned.interactions.catalogue.users
+    assert "rows of 1 erased users are left out" in planned.notes
     assert len(planned.interactions) == len(erased.plan(made / shops.WITHOUT).interactions)
 
 
