@@ -238,6 +238,7 @@ _SECTIONS: Mapping[str, Section] = {
         "audit": _AUDIT,
         "expire": ("keep.expire:expire", "Expire old snapshots by a retention rule."),
         "gc": ("keep.verify:gc", "Delete blobs that nothing refers to."),
+        "erase": ("keep.erase:erase", "Erase a user, or prove what is left of one."),
         "backup": ("keep.backup:backup", "Copy the database at one moment, with the list of its blobs."),
         "restore": ("keep.backup:restore", "Check a backup and restore it."),
         "snapshot": _SNAPSHOT,
@@ -269,7 +270,7 @@ Exit codes:
     4  conflict: the head, an alias or a region has moved since, or the store is another's
     5  integrity: a damaged or missing blob, a broken chain, another backbone
     6  the database or the store cannot be reached, or is full
-    7  a problem that raie status or raie doctor found
+    7  a problem that raie status or raie doctor found, or something left of an erased user
   130  interrupted (143: terminated)
 
 \b
@@ -286,6 +287,7 @@ Environment:
   RAIE_ACTOR         who acts, in the history (else the user of the system)
   RAIE_SIGNING_KEY   file of the private key, as --key
   RAIE_SIGNING_PASSPHRASE  its passphrase (else it is asked for)
+  RAIE_ERASE_KEY     file of the key for the hashes of erased users, as --key
   RAIE_DEBUG=1       show the traceback of an error
   NO_COLOR           no colour
 

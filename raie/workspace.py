@@ -5,7 +5,7 @@ A method imports what it calls, so that opening a workspace, promoting and rolli
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,6 +142,7 @@ class Workspace:
         reading: LogSettings | Mapping[str, Any] | None = None,
         progress: Progress = ignore_progress,
         on_note: OnNote = ignore_notes,
+        without_users: Collection[str] = (),
     ) -> EditResult:
         """Train the backbone, fit the regions and commit the first snapshot.
 
@@ -153,6 +154,7 @@ class Workspace:
             reading: How the log is read, as {"user": "uid", "min_rating": 4}; later logs are read the same way.
             progress: Called with a stage, how many of its steps are done and how many there are.
             on_note: Called with each line on how the log was read.
+            without_users: Ids of users whose rows of the log are left out, as if it had never held them.
 
         Raises:
             EngineError: The log or an option cannot be used.
@@ -169,6 +171,7 @@ class Workspace:
             reading=reading,
             progress=progress,
             on_note=on_note,
+            without_users=without_users,
         )
 
     def plan(

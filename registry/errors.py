@@ -5,6 +5,7 @@ RegistryError
 ├── NotFound                no model, snapshot, alias, edit or version of that name
 │   └── AliasDeleted        there was an alias of that name
 ├── SnapshotExpired         the snapshot is history: its blobs may be gone
+├── SnapshotErased          the snapshot holds a user who was erased
 ├── SchemaMismatch          a database of another revision
 ├── DatabaseUnreachable     no answer, refused, or the connection broke
 │   ├── DatabaseBusy        another program holds its lock for too long
@@ -65,6 +66,7 @@ __all__ = [
     "RegistryError",
     "RollbackConflict",
     "SchemaMismatch",
+    "SnapshotErased",
     "SnapshotExpired",
     "StoreError",
     "StoreFull",
@@ -100,6 +102,14 @@ class AliasDeleted(NotFound):
 
 class SnapshotExpired(RegistryError):
     """A retention rule gave the snapshot's blobs up; what it was can still be read."""
+
+    def __init__(self, message: str, snapshot: str) -> None:
+        super().__init__(message)
+        self.snapshot = snapshot
+
+
+class SnapshotErased(RegistryError):
+    """The snapshot holds a user who was erased since; nothing brings it into use again."""
 
     def __init__(self, message: str, snapshot: str) -> None:
         super().__init__(message)

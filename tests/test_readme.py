@@ -41,8 +41,8 @@ PRINTED = [
         for name in ("method", "compare", "registry", "operating", "trust", "backbones")
     ),
 ]
-# Servers run until they are stopped, so this page is not typed.
-SPELT = [*PRINTED, ROOT / "docs" / "serving.md"]
+# Servers run until they are stopped, and what is erased is gone for the pages after it, so these are not typed.
+SPELT = [*PRINTED, ROOT / "docs" / "serving.md", ROOT / "docs" / "erasing.md"]
 PAGES = sorted({*PRINTED, *ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")})
 DRAWINGS = sorted((ROOT / "docs").rglob("*.svg"))
 PICTURES = [*DRAWINGS, *sorted((ROOT / "docs").rglob("*.png"))]

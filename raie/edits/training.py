@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ def set_up(
     reading: LogSettings | Mapping[str, Any] | None = None,
     progress: Progress = ignore_progress,
     on_note: OnNote = ignore_notes,
+    without_users: Collection[str] = (),
 ) -> EditResult:
     """Train the backbone, fit the regions and commit the first snapshot.
 
@@ -47,6 +48,7 @@ def set_up(
         reading: How the log is read, as for `log_settings`; later logs are read the same way.
         progress: Called as the training goes on.
         on_note: Called with each line on how the log was read, before the training.
+        without_users: Ids of users whose rows of the log are left out, as if it had never held them.
 
     Returns:
         The first snapshot, with what the setup found.
@@ -69,6 +71,7 @@ def set_up(
         work=workspace.work,
         progress=progress,
         on_note=on_note,
+        without_users=without_users,
     )
     return result_of(registry, snapshot)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,13 +83,20 @@ def require_log(log: Path) -> None:
     checked_files(log)
 
 
-def read_later_log(view: ModelView, log: Path, changes: Mapping[str, Any] | None = None) -> Interactions:
+def read_later_log(
+    view: ModelView,
+    log: Path,
+    changes: Mapping[str, Any] | None = None,
+    *,
+    without_users: Collection[str] = (),
+) -> Interactions:
     """Read a log as the model reads its logs: known ids keep their rows.
 
     Args:
         view: The snapshot whose settings and catalogue count.
         log: The file, folder or pattern.
         changes: Options that differ from the setup's, as for `log_settings`.
+        without_users: External ids of users whose rows are left out.
 
     Raises:
         InputError: The log cannot be used.
@@ -97,7 +104,7 @@ def read_later_log(view: ModelView, log: Path, changes: Mapping[str, Any] | None
     """
     settings = later_settings(view, changes)
     try:
-        return read_log(log, catalogue=view.catalogue, **vars(settings))
+        return read_log(log, catalogue=view.catalogue, without_users=without_users, **vars(settings))
     except InputError as error:
         raise InputError(
             f"{error} (a model's later logs are read with the options of its setup, unless an option differs)"

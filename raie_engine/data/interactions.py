@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -98,6 +99,7 @@ def read_log(
     catalogue: Catalogue | None = None,
     separator: str | None = None,
     header: bool = True,
+    without_users: Collection[str] = (),
 ) -> Interactions:
     """Read a log of any known kind, as docs/configuration.md lists them.
 
@@ -111,6 +113,7 @@ def read_log(
         catalogue: an older one whose ids keep their rows and titles.
         separator: of a file of text, None to look for it.
         header: whether a file of text has one; without, columns are named by their numbers.
+        without_users: external ids of users whose rows are left out, as if the log had never held them.
 
     Returns:
         The interactions in time order; rows of one time keep the file's order.
@@ -122,6 +125,8 @@ def read_log(
         raise InputError(f"--duplicates: expected error, drop or keep, found {duplicates!r}")
     raw = read_raw(path, columns, with_rating=min_rating is not None, cut=Delimited(separator, header))
     kept = None if min_rating is None else _rated(raw, min_rating, path)
+    if without_users:
+        kept = _of_others(raw, kept, without_users)
     order = _time_order(raw.timestamp, kept)
     timestamp, user, item = raw.timestamp, raw.user.codes, raw.item.codes
     if order is not None:
@@ -157,6 +162,13 @@ def _rated(raw: RawLog, min_rating: float, path: str | Path) -> NDArray[np.int64
             f"(the highest rating is {raw.rating.max():g}); lower --min-rating"
         )
     return kept
+
+
+def _of_others(raw: RawLog, kept: NDArray[np.int64] | None, users: Collection[str]) -> NDArray[np.int64]:
+    """File rows, of `kept` where that is given, that are of none of the users."""
+    codes = [code for code, text in enumerate(raw.user.texts) if text in users]
+    rows = np.arange(len(raw.timestamp)) if kept is None else kept
+    return rows[~np.isin(raw.user.codes[rows], codes)]
 
 
 def _time_order(timestamp: NDArray[np.int64], kept: NDArray[np.int64] | None) -> NDArray[np.int64] | None:

@@ -32,6 +32,7 @@ from raie.registry.db.queries import (
 )
 from raie.registry.db.tables import alias_moves, aliases, snapshots
 from raie.registry.edits.commit import LANDING_ATTEMPTS, write_unless_collected
+from raie.registry.edits.erased import require_not_erased
 from raie.registry.edits.landing import NewEdit, land
 from raie.registry.edits.merge import cherry_pick
 from raie.registry.edits.rollback import changes_between
@@ -87,7 +88,8 @@ def promote(
     """Moves an alias to a snapshot; where it is there already, returns the move that brought it there, as repeated.
 
     expected: a reference to the snapshot the alias must point to, "" where it must not exist, None for either.
-    Raises NotFound, InvalidValue, SnapshotExpired, AliasConflict where it points elsewhere, and PromotionRefused.
+    Raises NotFound, InvalidValue, SnapshotExpired, SnapshotErased for one that holds an erased user, AliasConflict where
+    it points elsewhere, and PromotionRefused.
     """
     lock_model(connection, model)
     check_alias(connection, model, alias)
@@ -96,6 +98,7 @@ def promote(
     require_kept(connection, [target])
     if served == target:
         return _repeated(connection, model, alias)
+    require_not_erased(connection, model, target)
     admission.admit(connection, model, alias, target, served, author=author, override=override)
     return move_alias(connection, model, alias, served, target, author)
 
@@ -105,6 +108,8 @@ def rehearse(connection: Connection, model: str, ref: str, alias: str, expected:
     check_alias(connection, model, alias)
     served = pointed_at(connection, model, alias)
     target = _target(connection, model, ref, alias, expected, served)
+    if served != target:
+        require_not_erased(connection, model, target)
     return Rehearsal(served, target, admission.checks_of(connection, model, alias, target, served))
 
 

@@ -85,6 +85,7 @@ NEEDS = {
 data synth other.csv
 data describe log.csv
 setup log.csv
+erase --prove 4711
 edit plan log.csv
 edit apply log.csv
 edit resume 7

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -31,6 +31,13 @@ __all__ = ["setup"]
     help="Random seed.  [42, or engine.seed in raie.toml]",
 )
 @click.option("--reason", metavar="TEXT", default="", help="Why. Recorded in the history.")
+@click.option(
+    "--without-user",
+    "without_users",
+    multiple=True,
+    metavar="ID",
+    help="Leave out the rows of this user. May be given several times; the ids are recorded nowhere.",
+)
 @log_options
 @json_option
 @in_workspace
@@ -41,6 +48,7 @@ def setup(
     regions: int | None,
     seed: int | None,
     reason: str,
+    without_users: Sequence[str],
     reading: Mapping[str, Any],
     output: Output,
 ) -> None:
@@ -68,6 +76,7 @@ def setup(
             reading=reading,
             progress=progress,
             on_note=lambda line: say_notes([line]),
+            without_users=without_users,
         )
     value = snapshot_json(result.snapshot) | {"report": dict(result.report)}
     made = f"set up {accent(short(result.id))}"
