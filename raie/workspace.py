@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from raie.edits.workflow import PlannedEdit
     from raie.engine.comparison.results import ComparisonResult
     from raie.engine.data.readers.settings import LogSettings
+    from raie.engine.edit.gain import Accept
     from raie.evaluate import Measured
     from raie.history import Lineage, Log, Regions
     from raie.logs.log_reading import When
@@ -217,6 +218,7 @@ class Workspace:
         *,
         reason: str = "",
         workers: int = 1,
+        accept: Accept = "gain",
         progress: Progress = ignore_progress,
     ) -> EditResult | None:
         """Train what a plan touches and commit the next snapshot.
@@ -225,19 +227,22 @@ class Workspace:
             planned: What `plan` returned.
             reason: Why; it stays in the history.
             workers: Processes that train side by side; the result does not depend on it.
+            accept: "gain" commits an edit only where NDCG@10 rises beyond chance on windows that it was not trained on,
+                new ones or those that the setup held out; "anyway" commits every edit.
             progress: Called as the training goes on.
 
         Returns:
             The new snapshot, with what the edit changed for whom; None where the plan changes nothing.
 
         Raises:
+            GainedNothing: The edit gains nothing beyond chance, and is closed; the head is as before.
             CommitConflict: The head moved, and the edit cannot be replayed on it.
             EngineError: The training failed; `resume` goes on from what was finished.
             RegistryError: The database or the store refuses.
         """
         from raie.edits import training
 
-        return training.apply(self, planned, reason=reason, workers=workers, progress=progress)
+        return training.apply(self, planned, reason=reason, workers=workers, accept=accept, progress=progress)
 
     def edit(
         self,
@@ -250,6 +255,7 @@ class Workspace:
         accept_new_ids: bool = False,
         reading: Mapping[str, Any] | None = None,
         workers: int = 1,
+        accept: Accept = "gain",
         progress: Progress = ignore_progress,
         on_note: OnNote = ignore_notes,
     ) -> EditResult | None:
@@ -264,7 +270,7 @@ class Workspace:
         )
         for note in planned.notes:
             on_note(note)
-        return self.apply(planned, reason=reason, workers=workers, progress=progress)
+        return self.apply(planned, reason=reason, workers=workers, accept=accept, progress=progress)
 
     def resume(
         self, number: int, *, force: bool = False, workers: int = 1, progress: Progress = ignore_progress

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from raie.actor import actor
 from raie.callbacks import OnNote, Progress, ignore_notes, ignore_progress
@@ -14,7 +14,9 @@ from raie.edits.edit_result import EditResult, result_of
 from raie.edits.workflow import PlannedEdit, apply_edit, plan_edit, resume_edit, run_setup
 from raie.engine.config import from_mapping
 from raie.engine.data.readers.settings import LogSettings
+from raie.engine.edit.gain import GAIN, Accept
 from raie.engine.model import Settings
+from raie.errors import UsageError
 from raie.logs.log_reading import When, log_settings, when_text
 from raie.registry.states import EditKind
 
@@ -132,6 +134,7 @@ def apply(
     *,
     reason: str = "",
     workers: int = 1,
+    accept: Accept = GAIN,
     progress: Progress = ignore_progress,
 ) -> EditResult | None:
     """Train what a plan touches and commit the next snapshot.
@@ -141,12 +144,15 @@ def apply(
         planned: What `plan` returned.
         reason: Why; it stays in the history.
         workers: Processes that train side by side; the result does not depend on it.
+        accept: "gain" commits an edit only where NDCG@10 rises beyond chance on windows that it was not trained on,
+            new ones or those that the setup held out; "anyway" commits every edit.
         progress: Called as the training goes on.
 
     Returns:
         The new snapshot, with what the edit changed for whom; None where the plan is idle, and nothing was changed.
 
     Raises:
+        GainedNothing: The edit gains nothing beyond chance, and is closed; the head is as before.
         CommitConflict: The head moved, and the edit cannot be replayed on it.
         EngineError: The training failed; `resume` goes on from what was finished.
         RegistryError: The database or the store refuses.
@@ -163,8 +169,17 @@ def apply(
         work=workspace.work,
         workers=workers,
         progress=progress,
+        accept=_rule(accept),
     )
     return result_of(registry, snapshot)
+
+
+def _rule(accept: str) -> Accept:
+    rules: tuple[Accept, ...] = get_args(Accept)
+    for rule in rules:
+        if rule == accept:
+            return rule
+    raise UsageError(f"expected accept to be {' or '.join(rules)}, found {accept!r}")
 
 
 @publishes_chain_head

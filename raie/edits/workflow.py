@@ -23,7 +23,8 @@ from raie.engine.bytes.stored_names import from_stored, to_stored
 from raie.engine.content import ContentParts, RegionFacts
 from raie.engine.data.interactions import Interactions, end_time, read_log
 from raie.engine.edit.drift_report import DriftReport, drift_report
-from raie.engine.edit.impact import impact
+from raie.engine.edit.gain import ANYWAY, Accept, GainedNothing, gains, why_not
+from raie.engine.edit.impact import ImpactReport, impact
 from raie.engine.edit.pipeline import PreparedEdit, finish_edit, new_windows, prepare_edit
 from raie.engine.edit.runtime_estimate import estimated_seconds
 from raie.engine.edit.setup import set_up
@@ -272,8 +273,14 @@ def apply_edit(
     work: Path,
     workers: int,
     progress: Progress,
+    accept: Accept = ANYWAY,
 ) -> tuple[int, Snapshot]:
-    """Train what the plan touches and commit the next snapshot; returns the edit's number and the snapshot."""
+    """Train what the plan touches and commit the next snapshot; returns the edit's number and the snapshot.
+
+    accept: whether it is committed too where it gains nothing beyond chance.
+
+    Raises: GainedNothing where it is not; the edit is closed then, and the head is as before.
+    """
     blobs = plan.blobs.of_an_edit(registry)
     (digest,) = blobs.put_all([plan.prepared.to_bytes()])
     edit = registry.begin(
@@ -287,6 +294,7 @@ def apply_edit(
             "log": str(plan.log.resolve()),
             "until": plan.until,
             "gate": plan.prepared.plan.gate,
+            "accept": accept,
             **plan.facts,
         },
         base=plan.base.id,
@@ -374,13 +382,27 @@ def _train_and_commit(
         content = content_of(blobs, finished.parts, view.content)  # type: ignore[arg-type]
         candidate = ModelView(content, blobs.get, view.backbone_file)
         progress("evaluating the candidate", 0, 1)
-        report = impact(view, candidate, prepared, finished, trained).to_mapping()
+        measured = impact(view, candidate, prepared, finished, trained)
+        report = measured.to_mapping()
         if "known" in edit.parameters:  # of an edit that an older raie began it is not known
             report["known"] = edit.parameters["known"]
         progress("evaluating the candidate", 1, 1)
+        if prepared.plan.touched and edit.parameters.get("accept", ANYWAY) != ANYWAY and not gains(measured):
+            raise _closed(registry, edit, measured, report)
     snapshot = registry.commit(model, number, content, _changes(finished.facts), plain(report))
     shutil.rmtree(folder, ignore_errors=True)
     return snapshot
+
+
+def _closed(registry: Registry, edit: Edit, measured: ImpactReport, report: Mapping[str, Any]) -> GainedNothing:
+    """Close an edit that gains nothing; its rows stay for a later one."""
+    why = why_not(measured)
+    registry.abort(edit.model, edit.number, Author(edit.actor, why))
+    return GainedNothing(
+        f"{why}: nothing is committed, and the rows stay for a later edit; --accept anyway commits it",
+        edit.number,
+        plain(report),
+    )
 
 
 def _trained(

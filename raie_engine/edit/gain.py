@@ -1,0 +1,72 @@
+"""Does an edit gain anything beyond chance? What it shows decides: NDCG@10 on windows that it was not trained on.
+
+An edit gains where the 95 % interval of the change, by user, lies above zero: on its newest windows, or on those that the
+setup held out. What it may lose is a question for the policy of an alias, which sees the same report.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from raie.engine.edit.impact import ImpactReport, Part
+from raie.engine.errors import NothingToEdit
+
+__all__ = ["ANYWAY", "DECIDING", "GAIN", "Accept", "GainedNothing", "gains", "why_not"]
+
+Accept = Literal["gain", "anyway"]
+GAIN: Final = "gain"
+ANYWAY: Final = "anyway"
+DECIDING = "NDCG@10"
+_PARTS = {"adaptation": "new windows", "retention": "setup windows"}
+
+
+class GainedNothing(NothingToEdit):
+    """A trained edit that gains nothing beyond chance, and was closed without a result.
+
+    Attributes:
+        number: The edit's.
+        report: What it would have changed, as plain values.
+    """
+
+    def __init__(self, message: str, number: int, report: dict[str, object]) -> None:
+        super().__init__(message)
+        self.number = number
+        self.report = report
+
+
+def gains(report: ImpactReport) -> bool:
+    """Whether an edit gains anything beyond chance.
+
+    Args:
+        report: of its candidate against its parent.
+
+    Returns:
+        Whether the interval of a change lies above zero.
+    """
+    return any(_low(report.parts[part]) > 0 for part in _PARTS)
+
+
+def why_not(report: ImpactReport) -> str:
+    """The changes of an edit that gains nothing, in one line.
+
+    Args:
+        report: of its candidate against its parent.
+
+    Returns:
+        The line, without a full stop.
+    """
+    return "expected a gain beyond chance, found " + "; ".join(
+        f"{DECIDING} {_change(report.parts[part])} on {report.parts[part].windows:,} {words}"
+        for part, words in _PARTS.items()
+    )
+
+
+def _low(part: Part) -> float:
+    return part.changes[DECIDING].low if part.windows else 0.0
+
+
+def _change(part: Part) -> str:
+    if not part.windows:
+        return "unknown"
+    change = part.changes[DECIDING]
+    return f"{change.mean:+.4f} (95 % {change.low:+.4f} to {change.high:+.4f})"
