@@ -21,6 +21,7 @@ __all__ = [
     "ConfigError",
     "DamagedArtifact",
     "EngineError",
+    "GainedNothing",
     "InputError",
     "NotFinite",
     "NothingToEdit",
@@ -68,6 +69,20 @@ class NotFinite(EngineError):
 
 class NothingToEdit(EngineError):
     """The log holds no new window after the snapshot's watermark."""
+
+
+class GainedNothing(NothingToEdit):
+    """A trained edit that gains nothing beyond chance, and was closed without a result.
+
+    Attributes:
+        number: The edit's.
+        report: What it would have changed, as plain values.
+    """
+
+    def __init__(self, message: str, number: int, report: dict[str, object]) -> None:
+        super().__init__(message)
+        self.number = number
+        self.report = report
 
 
 class WorkerLost(EngineError):

@@ -23,13 +23,13 @@ from raie.engine.bytes.stored_names import from_stored, to_stored
 from raie.engine.content import ContentParts, RegionFacts
 from raie.engine.data.interactions import Interactions, end_time, read_log
 from raie.engine.edit.drift_report import DriftReport, drift_report
-from raie.engine.edit.gain import ANYWAY, Accept, GainedNothing, gains, why_not
+from raie.engine.edit.gain import ANYWAY, Accept, gains, why_not
 from raie.engine.edit.impact import ImpactReport, impact
 from raie.engine.edit.pipeline import PreparedEdit, finish_edit, new_windows, prepare_edit
 from raie.engine.edit.runtime_estimate import estimated_seconds
 from raie.engine.edit.setup import set_up
 from raie.engine.edit.training_tasks import region_tasks, shared_task
-from raie.engine.errors import EngineError
+from raie.engine.errors import EngineError, GainedNothing
 from raie.engine.model import ModelView, Settings
 from raie.engine.training.epoch_estimate import EpochEstimate, estimated
 from raie.engine.training.train_adapter import SHARED, TrainedRegion, train_regions

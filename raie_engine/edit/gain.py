@@ -9,29 +9,14 @@ from __future__ import annotations
 from typing import Final, Literal
 
 from raie.engine.edit.impact import ImpactReport, Part
-from raie.engine.errors import NothingToEdit
 
-__all__ = ["ANYWAY", "DECIDING", "GAIN", "Accept", "GainedNothing", "gains", "why_not"]
+__all__ = ["ANYWAY", "DECIDING", "GAIN", "Accept", "gains", "why_not"]
 
 Accept = Literal["gain", "anyway"]
 GAIN: Final = "gain"
 ANYWAY: Final = "anyway"
 DECIDING = "NDCG@10"
 _PARTS = {"adaptation": "new windows", "retention": "setup windows"}
-
-
-class GainedNothing(NothingToEdit):
-    """A trained edit that gains nothing beyond chance, and was closed without a result.
-
-    Attributes:
-        number: The edit's.
-        report: What it would have changed, as plain values.
-    """
-
-    def __init__(self, message: str, number: int, report: dict[str, object]) -> None:
-        super().__init__(message)
-        self.number = number
-        self.report = report
 
 
 def gains(report: ImpactReport) -> bool:

@@ -100,8 +100,7 @@ def plan(
 @contextmanager
 def _nothing_new(value: Mapping[str, Any], output: Output, *, fail: bool) -> Iterator[None]:
     """Note that the log holds no new window, where that is not to be a failure; value: what is shown as JSON then."""
-    from raie.engine.edit.gain import GainedNothing
-    from raie.engine.errors import NothingToEdit
+    from raie.engine.errors import GainedNothing, NothingToEdit
 
     try:
         yield
