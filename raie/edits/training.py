@@ -145,7 +145,7 @@ def apply(
         reason: Why; it stays in the history.
         workers: Processes that train side by side; the result does not depend on it.
         accept: "gain" commits an edit only where NDCG@10 rises beyond chance on windows that it was not trained on,
-            new ones or those that the setup held out; "anyway" commits every edit.
+            new ones or those that the setup held out, and falls by less on the others; "anyway" commits every edit.
         progress: Called as the training goes on.
 
     Returns:

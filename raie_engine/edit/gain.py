@@ -1,7 +1,8 @@
 """Does an edit gain anything beyond chance? What it shows decides: NDCG@10 on windows that it was not trained on.
 
-An edit gains where the 95 % interval of the change, by user, lies above zero: on its newest windows, or on those that the
-setup held out. What it may lose is a question for the policy of an alias, which sees the same report.
+An edit gains where the 95 % interval of the change, by user, lies above zero on its newest windows or on those that the
+setup held out, and the changes of both, in equal parts, come to more than nothing, as an adapter is chosen. The newest
+windows have chosen the adapters and flatter the edit; what it may lose besides is a question for the policy of an alias.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ def gains(report: ImpactReport) -> bool:
         report: of its candidate against its parent.
 
     Returns:
-        Whether the interval of a change lies above zero.
+        Whether the interval of a change lies above zero, and no more is lost than is gained.
     """
-    return any(_low(report.parts[part]) > 0 for part in _PARTS)
+    parts = [report.parts[part] for part in _PARTS]
+    return any(_low(part) > 0 for part in parts) and sum(map(_mean, parts)) > 0
 
 
 def why_not(report: ImpactReport) -> str:
@@ -48,6 +50,10 @@ def why_not(report: ImpactReport) -> str:
 
 def _low(part: Part) -> float:
     return part.changes[DECIDING].low if part.windows else 0.0
+
+
+def _mean(part: Part) -> float:
+    return part.changes[DECIDING].mean if part.windows else 0.0
 
 
 def _change(part: Part) -> str:

@@ -26,7 +26,9 @@ def report(adaptation: Part, retention: Part) -> ImpactReport:
 @pytest.mark.parametrize(
     ("adaptation", "retention", "gained"),
     [
-        (part(RISE), part(FALL), True),
+        (part(RISE), part(CHANCE), True),
+        (part(RISE), part(Difference(-0.01, -0.02, -0.001)), True),
+        (part(RISE), part(FALL), False),
         (part(CHANCE), part(RISE), True),
         (part(CHANCE), part(CHANCE), False),
         (part(FALL), part(CHANCE), False),
@@ -34,7 +36,9 @@ def report(adaptation: Part, retention: Part) -> ImpactReport:
         (UNKNOWN, UNKNOWN, False),
     ],
 )
-def test_an_edit_gains_where_ndcg_rises_beyond_chance(adaptation: Part, retention: Part, gained: bool) -> None:
+def test_an_edit_gains_where_ndcg_rises_beyond_chance_and_less_is_lost(
+    adaptation: Part, retention: Part, gained: bool
+) -> None:
     assert gains(report(adaptation, retention)) is gained
 
 
