@@ -5,12 +5,14 @@ The help of a group is rendered from the table alone, so `raie --help` costs no 
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Mapping
 from typing import IO, Any
 
 import click
+from click.shell_completion import CompletionItem
+
+from raie.cli.suggestions import close_names
 
 __all__ = ["LazyGroup", "Section"]
 
@@ -69,7 +71,7 @@ class LazyGroup(click.Group):
     def _hint(self, ctx: click.Context, typed: str) -> str:
         if typed in self.other_words:
             return f"; use `raie {self.other_words[typed]}`"
-        close = difflib.get_close_matches(typed, self.list_commands(ctx), n=3, cutoff=0.6)
+        close = close_names(typed, self.list_commands(ctx))
         return f"; did you mean {' or '.join(close)}?" if close else f"; `{ctx.command_path} --help` lists them"
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -79,6 +81,12 @@ class LazyGroup(click.Group):
             with formatter.section(title):
                 rows = [(name.ljust(width), self.summary(entry)) for name, entry in section.items()]
                 formatter.write_dl(rows)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """The commands that begin so, from the table, and options of the group."""
+        entries = [entry for section in self.sections.values() for entry in section.items()]
+        items = [CompletionItem(name, help=self.summary(e)) for name, e in entries if name.startswith(incomplete)]
+        return [*items, *click.Command.shell_complete(self, ctx, incomplete)]
 
     @staticmethod
     def summary(entry: tuple[str, str] | click.Group) -> str:

@@ -13,11 +13,11 @@ from types import FrameType
 from typing import NoReturn
 
 import click
-from click.shell_completion import shell_complete
 
 from raie import extras
 from raie.cli import errors
 from raie.cli.lazy import LazyGroup, Section
+from raie.cli.suggestions import suggestion_of
 from raie.cli.ui.log_records import log_records_shown
 from raie.cli.ui.output import harmless, one_line
 
@@ -78,11 +78,13 @@ _SNAPSHOT = _group(
 )
 _ALIAS = _group(
     "alias",
-    "Inspect aliases and their moves.",
-    ("raie alias list", "raie alias history production"),
+    "Inspect, rename and delete aliases.",
+    ("raie alias list", "raie alias history production", 'raie alias delete staging --reason "trial is over"'),
     {
         "list": ("change.promote:list_aliases", "List the aliases and what they point at."),
         "history": ("change.promote:alias_history", "List the moves of an alias, newest first."),
+        "rename": ("change.alias:rename", "Rename an alias."),
+        "delete": ("change.alias:delete", "Delete an alias."),
     },
 )
 _REGIONS = _group(
@@ -175,10 +177,22 @@ _EVENTS = _group(
     },
 )
 
+_CONFIG = _group(
+    "config",
+    "Show the configuration.",
+    ("raie config show", "raie config show --changed"),
+    {"show": ("start.config:show", "Show every value in force, and who chose it.")},
+)
+
 _SECTIONS: Mapping[str, Section] = {
     "Start": {
         "demo": ("start.demo:demo", "Run every step, from a log to a rollback, in a new workspace."),
         "init": ("start.init:init", "Make a workspace: raie.toml, a database and a blob store."),
+        "config": _CONFIG,
+        "completion": (
+            "start.completion:completion",
+            "Print the script that makes a shell complete commands, options and values.",
+        ),
         "data": _DATA,
         "setup": ("start.setup:setup", "Train the backbone, fit the regions, commit the first snapshot."),
     },
@@ -192,9 +206,15 @@ _SECTIONS: Mapping[str, Section] = {
     },
     "Look": {
         "status": ("look.status:status", "Show the state of the model: head, aliases, unfinished edits."),
+        "models": ("look.models:list_models", "List the models of the registry."),
+        "doctor": (
+            "look.doctor:doctor",
+            "Check the machine, and the workspace with its database, store and MLflow.",
+        ),
         "log": ("look.log:log", "Show the history of snapshots as a tree."),
         "show": ("look.show:show", "Show one snapshot: who made it and why, what it changed, its regions."),
         "diff": ("look.diff:diff", "Compare two snapshots: edits, regions, and whose top 10 changed."),
+        "report": ("look.report:report", "Write the report of a snapshot for whoever approves it."),
         "lineage": ("look.lineage:lineage", "Show what a snapshot consists of, and where each part came from."),
         "regions": _REGIONS,
         "alias": _ALIAS,
@@ -218,6 +238,7 @@ _SECTIONS: Mapping[str, Section] = {
         "audit": _AUDIT,
         "expire": ("keep.expire:expire", "Expire old snapshots by a retention rule."),
         "gc": ("keep.verify:gc", "Delete blobs that nothing refers to."),
+        "erase": ("keep.erase:erase", "Erase a user, or prove what is left of one."),
         "backup": ("keep.backup:backup", "Copy the database at one moment, with the list of its blobs."),
         "restore": ("keep.backup:restore", "Check a backup and restore it."),
         "snapshot": _SNAPSHOT,
@@ -249,7 +270,7 @@ Exit codes:
     4  conflict: the head, an alias or a region has moved since, or the store is another's
     5  integrity: a damaged or missing blob, a broken chain, another backbone
     6  the database or the store cannot be reached, or is full
-    7  a problem that raie status found
+    7  a problem that raie status or raie doctor found, or something left of an erased user
   130  interrupted (143: terminated)
 
 \b
@@ -267,12 +288,12 @@ Environment:
   RAIE_ACTOR         who acts, in the history (else the user of the system)
   RAIE_SIGNING_KEY   file of the private key, as --key
   RAIE_SIGNING_PASSPHRASE  its passphrase (else it is asked for)
+  RAIE_ERASE_KEY     file of the key for the hashes of erased users, as --key
   RAIE_DEBUG=1       show the traceback of an error
   NO_COLOR           no colour
 
 \b
-Completion: eval "$(_RAIE_COMPLETE=bash_source raie)" in ~/.bashrc
-  (zsh_source in ~/.zshrc; `_RAIE_COMPLETE=fish_source raie | source` for fish)
+Completion: eval "$(raie completion bash)" in ~/.bashrc; zsh and fish: raie completion --help
 """
 
 
@@ -290,13 +311,16 @@ Completion: eval "$(_RAIE_COMPLETE=bash_source raie)" in ~/.bashrc
     metavar="DIR",
     help="Folder of raie.toml.  [the nearest at or above the current folder]",
 )
+@click.option(
+    "--model", metavar="NAME", help="Model of the registry.  [RAIE_MODEL, then the one in raie.toml, then recsys]"
+)
 @click.option("--no-color", is_flag=True, expose_value=False, help="Print without colors.")
 @click.option(
     "-v", "--verbose", count=True, help="Log to standard error what is retried or slow; twice: every step."
 )
 @click.version_option(package_name="raie", message="raie %(version)s")
 @click.pass_context
-def raie(ctx: click.Context, workspace: Path | None, verbose: int) -> None:
+def raie(ctx: click.Context, workspace: Path | None, model: str | None, verbose: int) -> None:
     """Edit a recommender region by region, and keep every state of it.
 
     A snapshot is one state of the model. An edit makes the next snapshot from new interactions. An
@@ -323,7 +347,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         The exit code. Of any error one line is printed.
     """
     if instruction := os.environ.get("_RAIE_COMPLETE"):
-        return shell_complete(raie, {}, "raie", "_RAIE_COMPLETE", instruction)
+        from raie.cli.completion import complete
+
+        return complete(raie, instruction)
     words = list(sys.argv[1:] if arguments is None else arguments)
     color = _color(words)
     try:
@@ -370,7 +396,7 @@ def _report(error: Exception, color: bool | None) -> int:
     if isinstance(error, ImportError):
         error = extras.explain(error) or error
     code = errors.exit_code(error)
-    words = one_line(" ".join(_words(error).split()))
+    words = one_line(" ".join(_words(error).split())) + one_line(suggestion_of(error))
     if code is None:
         bug = f"unexpected {type(error).__name__}: {words}: this is a bug; RAIE_DEBUG=1 shows where"
         return _fail(bug, errors.REFUSED, color)

@@ -11,11 +11,23 @@ A message is one line: what was expected, what was found and what to do.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 __all__ = ["ClusterUnreachable", "MissingExtra", "RaieError", "UsageError", "WorkspaceError"]
 
 
 class RaieError(Exception):
-    """The root of the errors of this package; its text is meant to be shown to a user as it is."""
+    """The root of the errors of this package; its text is meant to be shown to a user as it is.
+
+    Attributes:
+        asked: A name that is unknown; "" where the error is about none.
+        known: The names that there are -> what to type for each.
+    """
+
+    def __init__(self, message: str, asked: str = "", known: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.asked = asked
+        self.known = dict(known or {})
 
 
 class ClusterUnreachable(RaieError):

@@ -16,7 +16,7 @@ __all__ = ["EXTRAS", "explain", "require"]
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "engine": ("numpy", "pandas", "pyarrow", "safetensors", "scipy", "torch"),
     "llm": ("huggingface_hub", "tokenizers", "transformers"),
-    "mlflow": ("jinja2", "mlflow", "pandas", "requests"),
+    "mlflow": ("mlflow", "pandas", "requests"),
     "plots": ("matplotlib",),
     "postgres": ("psycopg",),
     "ray": ("ray",),

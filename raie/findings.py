@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from raie.lines import numbers_line
 from raie.registry import BlobMissing, Edit, Registry
+from raie.registry.edits.erased import erasures_served
 from raie.registry.edits.undone import Distance, distance
 from raie.registry.outbox_records import OutboxStatus
 from raie.registry.preflight import require_snapshot
@@ -54,10 +55,23 @@ def alias_findings(registry: Registry, model: str) -> list[Finding]:
     """
     aliases = [alias.name for alias in registry.aliases(model)]
     of_head, *of_aliases = registry.histories(model, "head", *aliases)
-    return [
+    findings = [
         finding
         for alias, of_alias in zip(aliases, of_aliases, strict=True)
         for finding in _of_alias(alias, distance(of_head, of_alias))
+    ]
+    return [*_serving_erased(registry, model), *findings]
+
+
+def _serving_erased(registry: Registry, model: str) -> list[Finding]:
+    return [
+        Finding(
+            Severity.PROBLEM,
+            "serves_erased_user",
+            f"{alias} serves a snapshot that holds the user whom edit {number} erased",
+            f"raie promote head --to {shlex.quote(alias)}",
+        )
+        for alias, number in erasures_served(registry.engine, model).items()
     ]
 
 

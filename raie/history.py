@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 from raie.edits.notes import annotations_of
 from raie.errors import UsageError
 from raie.newest import NEWEST, newest
-from raie.registry import AdapterVersion, Edit, Expiry, NotFound, Operation, Registry, Snapshot
+from raie.registry import AdapterVersion, Edit, Expiry, Operation, Registry, Snapshot
 from raie.registry import lineage as reads
+from raie.registry.db.engine import reading
+from raie.registry.db.queries import unknown_region
 from raie.registry.edits.undone import undoing_edits, undone_edits
 
 if TYPE_CHECKING:
@@ -312,9 +314,8 @@ def region_versions(workspace: Workspace, region: int, *, limit: int = NEWEST) -
     registry, model = workspace.registry(), workspace.model
     versions = reads.newest_versions(registry, model, region, limit + 1)
     if not versions:
-        raise NotFound(
-            f"Expected a region of model {model!r}, found none numbered {region}; see `raie regions list`"
-        )
+        with reading(registry.engine) as connection:
+            raise unknown_region(connection, model, region)
     shown, more = newest(versions, limit)
     return RegionVersions(model, region, shown, _held_by(registry, model, shown), more)
 

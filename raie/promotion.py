@@ -47,12 +47,14 @@ __all__ = [
     "approve",
     "check",
     "check_region",
+    "delete_alias",
     "plan_rollback",
     "plan_rollback_to",
     "policies",
     "policy_history",
     "promote",
     "promote_region",
+    "rename_alias",
     "rollback",
     "rollback_to",
     "set_policy",
@@ -352,6 +354,53 @@ def alias_history(workspace: Workspace, alias: str = PRODUCTION, *, limit: int =
     """
     moves = workspace.registry().alias_history(workspace.model, alias, limit + 1)
     return AliasTimeline(alias, *newest(moves, limit))
+
+
+@publishes_chain_head
+def delete_alias(workspace: Workspace, alias: str, *, reason: str, override: bool = False) -> AliasMove:
+    """Delete an alias; its moves, its policy and the snapshot that it pointed at stay.
+
+    Args:
+        workspace: Whose model it is.
+        alias: The alias's name.
+        reason: Why; it stays in the history.
+        override: Pass over a policy that allows to be passed over.
+
+    Returns:
+        The move, whose target is None.
+
+    Raises:
+        NotFound: There is no such alias.
+        InvalidValue: There is no reason.
+        PromotionRefused: A policy protects the alias.
+    """
+    author = Author(actor(), reason)
+    return workspace.registry().delete_alias(workspace.model, alias, author, override=override)
+
+
+@publishes_chain_head
+def rename_alias(workspace: Workspace, old: str, new: str, *, reason: str, override: bool = False) -> AliasMove:
+    """Give an alias another name; the moves and the policy of the old name stay with the old name.
+
+    Args:
+        workspace: Whose model it is.
+        old: The alias's name.
+        new: The name that it gets; no other alias has it.
+        reason: Why; it stays in the history.
+        override: Pass over policies that allow to be passed over.
+
+    Returns:
+        The move of the new name to where the old one pointed.
+
+    Raises:
+        NotFound: There is no such alias.
+        AliasConflict: There is an alias of the new name.
+        InvalidValue: There is no reason, or no alias may have this name.
+        PromotionRefused: A policy protects the alias, or the new name's policy refuses the snapshot.
+        SnapshotExpired: The blobs of what it points at may be gone.
+    """
+    author = Author(actor(), reason)
+    return workspace.registry().rename_alias(workspace.model, old, new, author, override=override)
 
 
 @publishes_chain_head

@@ -19,7 +19,7 @@ from raie.registry.outbox_records import OutboxStatus
 if TYPE_CHECKING:
     from raie.workspace import Workspace
 
-__all__ = ["HeadStatus", "Status", "status"]
+__all__ = ["HeadStatus", "ModelSummary", "Status", "models", "status"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,43 @@ class Status:
     def is_head(self, target: AliasTarget) -> bool:
         """Whether an alias points at the head."""
         return self.head is not None and target.alias.snapshot == self.head.snapshot.id
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """One model of a registry.
+
+    Attributes:
+        head: The newest snapshot; None before the first.
+        edits: How many there are, those that run or were aborted too.
+        aliases: Their names, sorted.
+        chosen: Whether it is the model of the workspace.
+    """
+
+    name: str
+    head: Snapshot | None
+    edits: int
+    aliases: tuple[str, ...]
+    chosen: bool
+
+
+def models(workspace: Workspace) -> tuple[ModelSummary, ...]:
+    """The models of a workspace's registry, by name.
+
+    Args:
+        workspace: Whose registry it is.
+
+    Raises:
+        DatabaseUnreachable: There is no answer.
+    """
+    registry = workspace.registry()
+    return tuple(_summary(registry, name, chosen=name == workspace.model) for name in registry.models())
+
+
+def _summary(registry: Registry, name: str, *, chosen: bool) -> ModelSummary:
+    newest = registry.edits(name, limit=1)
+    aliases = tuple(alias.name for alias in registry.aliases(name))
+    return ModelSummary(name, registry.head(name), newest[0].number if newest else 0, aliases, chosen)
 
 
 def status(workspace: Workspace, *, ask_mlflow: bool = False) -> Status:

@@ -5,8 +5,8 @@ A method imports what it calls, so that opening a workspace, promoting and rolli
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from raie.edits.workflow import PlannedEdit
     from raie.engine.comparison.results import ComparisonResult
     from raie.engine.data.readers.settings import LogSettings
+    from raie.engine.edit.gain import Accept
     from raie.evaluate import Measured
     from raie.history import Lineage, Log, Regions
     from raie.logs.log_reading import When
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from raie.registry import Edit, Registry
     from raie.registry.maintenance.verify import VerifyReport
     from raie.registry.transfer.moving import Exported, Imported
+    from raie.review.review import Review, UsersOfLog
     from raie.snapshots.adapter_export import ExportedAdapter, ExportedBase
     from raie.snapshots.region_drift import Drift
     from raie.snapshots.snapshot_diff import SnapshotDiff
@@ -82,6 +84,16 @@ class Workspace:
     def work(self) -> Path:
         """The folder for what an edit computes before it is committed; it may be deleted when no edit runs."""
         return self.folder / ".raie" / "work"
+
+    def of_model(self, model: str, setting: Setting | None = None) -> Workspace:
+        """The same workspace with another model of the same registry.
+
+        Args:
+            model: The model's name in the registry.
+            setting: Who chose it, where `raie config show` shall say so.
+        """
+        chosen = {} if setting is None else {"model": setting}
+        return replace(self, model=model, settings={**self.settings, **chosen})
 
     def registry(self) -> Registry:
         """Open the registry of this workspace.
@@ -134,6 +146,7 @@ class Workspace:
         executor: str | None = None,
         progress: Progress = ignore_progress,
         on_note: OnNote = ignore_notes,
+        without_users: Collection[str] = (),
     ) -> EditResult:
         """Train the backbone, fit the regions and commit the first snapshot.
 
@@ -146,6 +159,7 @@ class Workspace:
             executor: "local", or "ray" for a cluster; None for the workspace's own. The result does not depend on it.
             progress: Called with a stage, how many of its steps are done and how many there are.
             on_note: Called with each line on how the log was read.
+            without_users: Ids of users whose rows of the log are left out, as if it had never held them.
 
         Raises:
             EngineError: The log or an option cannot be used.
@@ -163,6 +177,7 @@ class Workspace:
             executor=executor,
             progress=progress,
             on_note=on_note,
+            without_users=without_users,
         )
 
     def plan(
@@ -212,6 +227,7 @@ class Workspace:
         reason: str = "",
         workers: int = 1,
         executor: str | None = None,
+        accept: Accept = "gain",
         progress: Progress = ignore_progress,
     ) -> EditResult | None:
         """Train what a plan touches and commit the next snapshot.
@@ -221,19 +237,24 @@ class Workspace:
             reason: Why; it stays in the history.
             workers: Processes that train side by side; the result does not depend on it.
             executor: "local", or "ray" for a cluster; None for the workspace's own. The result does not depend on it.
+            accept: "gain" commits an edit only where NDCG@10 rises beyond chance on windows that it was not trained on,
+                new ones or those that the setup held out, and falls by less on the others; "anyway" commits every edit.
             progress: Called as the training goes on.
 
         Returns:
             The new snapshot, with what the edit changed for whom; None where the plan changes nothing.
 
         Raises:
+            GainedNothing: The edit gains nothing beyond chance, and is closed; the head is as before.
             CommitConflict: The head moved, and the edit cannot be replayed on it.
             EngineError: The training failed; `resume` goes on from what was finished.
             RegistryError: The database or the store refuses.
         """
         from raie.edits import training
 
-        return training.apply(self, planned, reason=reason, workers=workers, executor=executor, progress=progress)
+        return training.apply(
+            self, planned, reason=reason, workers=workers, executor=executor, accept=accept, progress=progress
+        )
 
     def edit(
         self,
@@ -247,6 +268,7 @@ class Workspace:
         reading: Mapping[str, Any] | None = None,
         workers: int = 1,
         executor: str | None = None,
+        accept: Accept = "gain",
         progress: Progress = ignore_progress,
         on_note: OnNote = ignore_notes,
     ) -> EditResult | None:
@@ -262,7 +284,9 @@ class Workspace:
         )
         for note in planned.notes:
             on_note(note)
-        return self.apply(planned, reason=reason, workers=workers, executor=executor, progress=progress)
+        return self.apply(
+            planned, reason=reason, workers=workers, executor=executor, accept=accept, progress=progress
+        )
 
     def resume(
         self,
@@ -513,6 +537,33 @@ class Workspace:
         from raie.snapshots import snapshot_record
 
         return snapshot_record.snapshot_record(self, ref)
+
+    def review(
+        self,
+        ref: str = "head",
+        *,
+        against: str | None = None,
+        users: UsersOfLog | None = None,
+        database_only: bool = False,
+        progress: Progress = ignore_progress,
+    ) -> Review:
+        """What speaks for and against a snapshot; `raie.review.page` and `raie.review.markdown` render it.
+
+        Args:
+            ref: The snapshot.
+            against: Another one; None for what production points to, or else the parent.
+            users: Whose recommendations to compare; None for nobody's.
+            database_only: Load no snapshot.
+            progress: Called as windows are scored and users answered.
+
+        Raises:
+            NotFound: There is no such snapshot.
+        """
+        from raie.review import review
+
+        return review.review(
+            self, ref, against=against, users=users, database_only=database_only, progress=progress
+        )
 
     def evaluate(
         self,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -22,7 +22,18 @@ from raie.configuration.settings import Origin, Setting, chosen, table_settings
 from raie.errors import WorkspaceError
 from raie.workspace import FILE_NAME, Workspace
 
-__all__ = ["ENVIRONMENT", "all_settings", "backbone_file", "draft", "find", "find_nearest", "parse", "read"]
+__all__ = [
+    "ENVIRONMENT",
+    "all_settings",
+    "backbone_file",
+    "draft",
+    "find",
+    "find_nearest",
+    "locate",
+    "model_and_database",
+    "parse",
+    "read",
+]
 
 _DATABASE = "sqlite:///.raie/registry.db"
 _STORE = ".raie/blobs"
@@ -42,14 +53,25 @@ def find(start: Path | None = None) -> Workspace:
     Raises: WorkspaceError where there is none, where it cannot be read, or where one that nobody named is another
     user's.
     """
+    return read(locate(start))
+
+
+def locate(start: Path | None = None) -> Path:
+    """The raie.toml of a workspace, which is not read.
+
+    Args:
+        start: A folder or its raie.toml; None for the nearest at or above the current folder.
+
+    Raises: WorkspaceError as of `find`.
+    """
     if start is not None:
         file = start if start.is_file() else start / FILE_NAME
         if not file.is_file():
             raise WorkspaceError(
                 f"expected a workspace at {start}, found no {FILE_NAME} there: run `raie init` in it"
             )
-        return read(file)
-    nearest = find_nearest()
+        return file
+    nearest = _nearest()
     if nearest is None:
         raise WorkspaceError(
             f"no {FILE_NAME} in {Path.cwd()} or any folder above it: run `raie init` here, or name a folder with "
@@ -58,17 +80,40 @@ def find(start: Path | None = None) -> Workspace:
     return nearest
 
 
+def model_and_database(file: Path) -> tuple[str, str]:
+    """The model and the URL of the database that a raie.toml and the environment choose; nothing else is looked at.
+
+    Args:
+        file: The raie.toml.
+
+    Returns:
+        The model's name, and the URL as it is written: an SQLite file may be relative to the folder.
+
+    Raises: OSError, tomllib.TOMLDecodeError.
+    """
+    table = tomllib.loads(file.read_text(encoding="utf-8"))
+    model = chosen("model", table, _MODEL, variable=ENVIRONMENT["model"])
+    database = chosen("database", table, _DATABASE, variable=ENVIRONMENT["database"])
+    return str(model.value), str(database.value)
+
+
 def find_nearest() -> Workspace | None:
     """The workspace nearest at or above the current folder; None where there is none.
 
     Raises: WorkspaceError where it cannot be read, or is another user's.
     """
+    file = _nearest()
+    return None if file is None else read(file)
+
+
+def _nearest() -> Path | None:
+    """The raie.toml nearest at or above the current folder. Raises: WorkspaceError for another user's."""
     here = Path.cwd()
     for folder in (here, *here.parents):
         file = folder / FILE_NAME
         if file.is_file():
             require_trusted(file, here=folder == here)
-            return read(file)
+            return file
     return None
 
 
@@ -95,11 +140,9 @@ def parse(text: str, file: Path) -> Workspace:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise WorkspaceError(f"{file} is not valid TOML: {error}") from error
-    if unknown := sorted(set(values) - set(_KNOWN)):
-        raise WorkspaceError(f"{file}: unknown key {unknown[0]!r}; known here: {', '.join(_KNOWN)}")
+    _require_known(values, _KNOWN, "", file)
     tracking = _table(values, "mlflow", file)
-    if unknown := sorted(set(tracking) - {"tracking_uri"}):
-        raise WorkspaceError(f"{file}: unknown key 'mlflow.{unknown[0]}'; known here: mlflow.tracking_uri")
+    _require_known(tracking, ("tracking_uri",), "mlflow.", file)
     folder, events = _printable(file.resolve().parent), _table(values, "events", file)
     engine = _located(folder, _table(values, "engine", file))
     settings = {
@@ -123,6 +166,17 @@ def parse(text: str, file: Path) -> Workspace:
         consumers=event_consumers(events, folder, file),
         executor=_text(settings["executor"], file),
     )
+
+
+def _require_known(table: Mapping[str, Any], known: Sequence[str], prefix: str, file: Path) -> None:
+    """Raises WorkspaceError for a key that means nothing; prefix: the table's name with a dot, "" at the top."""
+    if unknown := sorted(set(table) - set(known)):
+        names = [f"{prefix}{name}" for name in known]
+        raise WorkspaceError(
+            f"{file}: unknown key {prefix + unknown[0]!r}; known here: {', '.join(names)}",
+            unknown[0],
+            dict(zip(known, names, strict=True)),
+        )
 
 
 def all_settings(workspace: Workspace) -> dict[str, Setting]:

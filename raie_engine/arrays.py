@@ -15,6 +15,8 @@ __all__ = ["Floats", "Ints", "first_appearance", "stable_order"]
 Floats: TypeAlias = NDArray[np.float32]
 Ints: TypeAlias = NDArray[np.int32]
 
+_CHUNK = 1 << 22  # row numbers that are written out at a time
+
 
 def stable_order(values: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
     """Row numbers, int64 [n], that sort the integers `values` [n]; equal values keep their order.
@@ -52,7 +54,18 @@ def first_appearance(codes: NDArray[np.integer[Any]], size: int) -> NDArray[np.i
     Returns:
         Distinct codes, int64.
     """
+    if _counted_up(codes):
+        return np.arange(int(codes.max(initial=-1)) + 1)
     first = np.full(size, -1, dtype=np.int64)
-    first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)  # the last assignment, the earliest row, stays
+    for stop in range(len(codes), 0, -_CHUNK):
+        start = max(0, stop - _CHUNK)
+        # The last assignment, that of the earliest row, stays.
+        first[codes[start:stop][::-1]] = np.arange(stop - 1, start - 1, -1)
     present = np.flatnonzero(first >= 0)
     return present[np.argsort(first[present])]
+
+
+def _counted_up(codes: NDArray[np.integer[Any]]) -> bool:
+    """Whether each code is the next one where it comes first, as a dictionary numbers its values."""
+    highest = np.maximum.accumulate(codes)
+    return bool((codes[:1] == 0).all() and (codes[1:] <= highest[:-1] + 1).all())

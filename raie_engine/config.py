@@ -389,7 +389,12 @@ def from_mapping(values: Mapping[str, Any], kind: type[Any] = EngineConfig, path
     hints = get_type_hints(kind)
     unknown = sorted(set(values) - set(hints))
     if unknown:
-        raise ConfigError(f"unknown option {path + unknown[0]!r}; known here: {', '.join(sorted(hints))}")
+        known = {name: path + name for name in sorted(hints)}
+        raise ConfigError(
+            f"unknown option {path + unknown[0]!r}; known here: {', '.join(sorted(hints))}",
+            unknown[0],
+            known,
+        )
     return kind(**{name: _coerce(value, hints[name], path + name) for name, value in values.items()})
 
 

@@ -15,10 +15,13 @@ A message says what was expected, what was found and what to do.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 __all__ = [
     "ConfigError",
     "DamagedArtifact",
     "EngineError",
+    "GainedNothing",
     "InputError",
     "NotFinite",
     "NothingToEdit",
@@ -41,7 +44,15 @@ class UnknownItem(InputError):
 
 
 class ConfigError(EngineError):
-    """A configuration key or value that is unknown, contradictory or can never act."""
+    """A configuration key or value that is unknown, contradictory or can never act.
+
+    asked: a key that is unknown, "" where none is.  known: the keys that there are -> what to type for each.
+    """
+
+    def __init__(self, message: str, asked: str = "", known: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.asked = asked
+        self.known = dict(known or {})
 
 
 class WrongBackbone(EngineError):
@@ -58,6 +69,20 @@ class NotFinite(EngineError):
 
 class NothingToEdit(EngineError):
     """The log holds no new window after the snapshot's watermark."""
+
+
+class GainedNothing(NothingToEdit):
+    """A trained edit that gains nothing beyond chance, and was closed without a result.
+
+    Attributes:
+        number: The edit's.
+        report: What it would have changed, as plain values.
+    """
+
+    def __init__(self, message: str, number: int, report: dict[str, object]) -> None:
+        super().__init__(message)
+        self.number = number
+        self.report = report
 
 
 class WorkerLost(EngineError):

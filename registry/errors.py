@@ -3,7 +3,9 @@
 RegistryError
 ├── InvalidValue            a name, digest or content that can never be stored
 ├── NotFound                no model, snapshot, alias, edit or version of that name
+│   └── AliasDeleted        there was an alias of that name
 ├── SnapshotExpired         the snapshot is history: its blobs may be gone
+├── SnapshotErased          the snapshot holds a user who was erased
 ├── SchemaMismatch          a database of another revision
 ├── DatabaseUnreachable     no answer, refused, or the connection broke
 │   ├── DatabaseBusy        another program holds its lock for too long
@@ -36,11 +38,12 @@ A message is one line: what was expected, what was found and what to do. It neve
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 __all__ = [
     "AccessDenied",
     "AliasConflict",
+    "AliasDeleted",
     "ArchiveDamaged",
     "BlobCorrupt",
     "BlobMissing",
@@ -63,6 +66,7 @@ __all__ = [
     "RegistryError",
     "RollbackConflict",
     "SchemaMismatch",
+    "SnapshotErased",
     "SnapshotExpired",
     "StoreError",
     "StoreFull",
@@ -81,11 +85,31 @@ class InvalidValue(RegistryError):
 
 
 class NotFound(RegistryError):
-    """No model, snapshot, alias, edit or region version of that name."""
+    """No model, snapshot, alias, edit or region version of that name.
+
+    asked: the name.  known: the names that there are -> what to type for each; both empty where no name was mistyped.
+    """
+
+    def __init__(self, message: str, asked: str = "", known: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.asked = asked
+        self.known = dict(known or {})
+
+
+class AliasDeleted(NotFound):
+    """Somebody deleted the alias; its log says who, when and why."""
 
 
 class SnapshotExpired(RegistryError):
     """A retention rule gave the snapshot's blobs up; what it was can still be read."""
+
+    def __init__(self, message: str, snapshot: str) -> None:
+        super().__init__(message)
+        self.snapshot = snapshot
+
+
+class SnapshotErased(RegistryError):
+    """The snapshot holds a user who was erased since; nothing brings it into use again."""
 
     def __init__(self, message: str, snapshot: str) -> None:
         super().__init__(message)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from raie.registry.mlflow.alias_table import AliasGap, ShownAlias
 
 __all__ = [
+    "ALIAS_DELETED",
     "ALIAS_MOVED",
     "PROMOTION_REFUSED",
     "SNAPSHOT_COMMITTED",
@@ -27,6 +28,7 @@ __all__ = [
 
 SNAPSHOT_COMMITTED = "snapshot_committed"
 ALIAS_MOVED = "alias_moved"
+ALIAS_DELETED = "alias_deleted"
 PROMOTION_REFUSED = "promotion_refused"
 """It changed nothing, so MLflow has nothing to show of it."""
 

@@ -4,7 +4,7 @@
     begin                       the edit as it begins; the model too where it is a setup
     commit, rollback, compose   the edit as it is closed, its operations, the region versions and the snapshot it added
     abort                       the edit as it is closed
-    promote                     the alias move
+    promote, delete alias       the alias move
     policy                      the version of the policy
     evaluate                    the evaluation
     approve, withdraw           the approval, or what followed on it
@@ -93,6 +93,7 @@ ACTIONS: Mapping[str, tuple[str, ...]] = {
     AuditAction.CHERRY_PICK: _LANDED,
     AuditAction.ABORT: ("reason",),
     AuditAction.PROMOTE: ("source", *_LANDED),
+    AuditAction.DELETE_ALIAS: ("source", *_LANDED),
     AuditAction.POLICY: _LANDED,
     AuditAction.EVALUATE: ("source", *_LANDED),
     AuditAction.APPROVE: _LANDED,

@@ -27,7 +27,7 @@ from raie.registry.failpoints import failpoint
 from raie.registry.leases import new_lease_owner
 from raie.registry.ownership import standing
 from raie.registry.ownership.identity import scope_of
-from raie.registry.promotion import admission, refusals
+from raie.registry.promotion import admission, alias_names, refusals
 from raie.registry.promotion import aliases as promotion
 from raie.registry.states import EditState
 from raie.registry.store.base import ArtifactStore
@@ -550,6 +550,51 @@ class Registry:
             return promotion.promote_region(
                 database, self.store, self.lease_owner, model, region, version, alias, author, override
             )
+
+    def delete_alias(self, model: str, alias: str, author: Author, *, override: bool = False) -> AliasMove:
+        """Deletes an alias; its log, its policy and the snapshot that it pointed at stay.
+
+        Args:
+            model: its name.
+            alias: its name.
+            author: who deletes it, and why; the reason is required.
+            override: pass over a policy that allows it.
+
+        Returns:
+            The move, whose target is None.
+
+        Raises:
+            NotFound: for a model or an alias that is not there.
+            InvalidValue: without a reason.
+            PromotionRefused: for an alias that a policy protects.
+        """
+        self.require_writable(store_needed=False)
+        return write(self.engine, lambda c: alias_names.delete_alias(c, model, alias, author, override=override))
+
+    def rename_alias(self, model: str, old: str, new: str, author: Author, *, override: bool = False) -> AliasMove:
+        """Gives an alias another name; the log and the policy of the old name stay with the old name.
+
+        Args:
+            model: its name.
+            old: the alias's name.
+            new: the name that it gets.
+            author: who renames it, and why; the reason is required.
+            override: pass over policies that allow it.
+
+        Returns:
+            The move of the new name to where the old one pointed.
+
+        Raises:
+            NotFound: for a model or an alias that is not there.
+            AliasConflict: where there is an alias of the new name.
+            InvalidValue: for a name that no alias may have, or without a reason.
+            PromotionRefused: for an alias that a policy protects, or a snapshot that the new name's policy refuses.
+            SnapshotExpired: where the blobs of what it points at may be gone.
+        """
+        self.require_writable(store_needed=False)
+        return write(
+            self.engine, lambda c: alias_names.rename_alias(c, model, old, new, author, override=override)
+        )
 
     def aliases(self, model: str) -> list[Alias]:
         """The model's aliases.

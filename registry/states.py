@@ -28,6 +28,7 @@ class EditKind(StrEnum):
     MERGE = "merge"
     SPLIT = "split"
     RETIRE = "retire"
+    ERASE = "erase"
     ROLLBACK = "rollback"
     CHERRY_PICK = "compose"
 
@@ -42,6 +43,7 @@ class RegionAction(StrEnum):
     REVERT = "revert"
     REPLACE = "replace"
     RETIRE = "retire"
+    ERASE = "erase"
 
 
 class BlobState(StrEnum):
@@ -69,6 +71,7 @@ class AuditAction(StrEnum):
     RESUME = "resume"
     ABORT = "abort"
     PROMOTE = "promote"
+    DELETE_ALIAS = "delete alias"
     OVERRIDE = "override"
     POLICY = "policy"
     EVALUATE = "evaluate"

@@ -10,10 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from raie.registry.author import Author
 from raie.registry.db.engine import check_schema, reading, write
-from raie.registry.db.queries import kept_snapshot, pointed_at, require_model, resolve_id, snapshot_by_id
-from raie.registry.errors import NotFound
+from raie.registry.db.queries import (
+    kept_snapshot,
+    pointed_at,
+    require_model,
+    require_not_deleted,
+    resolve_id,
+    snapshot_by_id,
+    unknown_alias,
+)
 from raie.registry.promotion import admission, aliases, approvals, evaluations, policy_versions
 from raie.registry.promotion import keys as key_table
+from raie.registry.promotion.policy import Evaluation, Policy
 from raie.registry.registry import Registry
 from raie.registry.values import Snapshot
 
@@ -27,6 +35,7 @@ __all__ = [
     "approve",
     "keys",
     "look_alikes",
+    "newest_evaluation",
     "policies",
     "record_evaluation",
     "rehearse",
@@ -81,6 +90,25 @@ def set_policy(
     """
     registry.require_writable(store_needed=False)
     return write(registry.engine, lambda c: policy_versions.amend(c, model, alias, changes, author))
+
+
+def newest_evaluation(registry: Registry, snapshot: Snapshot, against: Snapshot) -> Evaluation | None:
+    """The newest evaluation of one snapshot's content against another's, as a policy would count it.
+
+    Args:
+        registry: of the model.
+        snapshot: that was measured.
+        against: of the same model.
+
+    Returns:
+        The evaluation, of an edit or recorded by itself; None where there is none, and where both score the same.
+
+    Raises:
+        InvalidValue: for a report of another client that is none.
+    """
+    with reading(registry.engine) as connection:
+        candidate = admission.candidate_of(connection, snapshot.id)
+        return evaluations.facts(connection, Policy(), "", candidate, against).evaluation
 
 
 def rehearse(
@@ -366,6 +394,7 @@ def served(registry: Registry, model: str, alias: str) -> Snapshot:
 
     Raises:
         NotFound: for a model or an alias that is not there.
+        AliasDeleted: for one that somebody deleted.
         SnapshotExpired: for one whose blobs may be gone.
         Untrusted: for a protected alias that was moved by hand, or lacks the signature that its policy requires.
         SchemaMismatch: for a database that was upgraded since the server started.
@@ -375,10 +404,9 @@ def served(registry: Registry, model: str, alias: str) -> Snapshot:
         require_model(connection, model)
         snapshot = pointed_at(connection, model, alias)
         if snapshot is None:
-            raise NotFound(
-                f"Expected an alias {alias!r} of model {model!r}, found none; `raie alias list` shows those there are, "
-                "and `raie promote REF --to ALIAS` makes one"
-            )
+            require_not_deleted(connection, model, alias)
+            advice = "`raie alias list` shows those there are, and `raie promote REF --to ALIAS` makes one"
+            raise unknown_alias(connection, model, alias, advice)
         admission.admit_load(connection, model, alias, snapshot)
         return kept_snapshot(connection, snapshot)
 

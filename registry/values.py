@@ -307,7 +307,7 @@ class Alias:
 
 @dataclass(frozen=True)
 class AliasMove:
-    """One move of an alias; source: where it pointed before, None for the first move.
+    """One move of an alias; source: where it pointed before, None for the first move.  target: None for its deletion.
 
     repeated: whether it was found made already by whoever asked for it, and nothing moved.
     """
@@ -316,7 +316,7 @@ class AliasMove:
     model: str
     alias: str
     source: str | None
-    target: str
+    target: str | None
     actor: str
     reason: str
     at: float

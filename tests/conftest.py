@@ -19,19 +19,25 @@ import time
 import urllib.error
 import urllib.request
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, make_url, text
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import URL, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
 from raie import migrations
 from raie.registry import Registry
 from raie.registry.db import engine as engines
+
+Recipe = Callable[[Registry], object]
+Ready = Callable[[Recipe], Registry]
 
 S3_NAME = "models"
 _OTHER_PAIRS = (("sqlite", "s3"), ("postgresql", "folder"))
@@ -71,10 +77,24 @@ def share_compiled_statements(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(engines, "create_engine", partial(engines.create_engine, execution_options=options))
 
 
+def read_revisions_once(patch: pytest.MonkeyPatch) -> None:
+    """Lets every upgrade of this process use the same scripts of Alembic: to read them takes a fifth of an upgrade."""
+    read, known = ScriptDirectory.from_config, dict[str | None, ScriptDirectory]()
+
+    def from_config(config: Config) -> ScriptDirectory:
+        folder = config.get_main_option("script_location")
+        if folder not in known:
+            known[folder] = read(config)
+        return known[folder]
+
+    patch.setattr(ScriptDirectory, "from_config", from_config)
+
+
 @pytest.fixture(scope="session", autouse=True)
-def _compiled_once() -> Iterator[None]:
+def _read_and_compiled_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         share_compiled_statements(patch)
+        read_revisions_once(patch)
         yield
 
 
@@ -204,10 +224,22 @@ def postgres_copy(postgres_server: str, postgres_template: str) -> Iterator[str]
         yield url
 
 
+@pytest.fixture
+def postgres_name(postgres_server: str) -> Iterator[str]:
+    """The URL of a PostgreSQL database of this test's own that does not exist yet."""
+    name = f"raie_{next(_numbers)}"
+    yield make_url(postgres_server).set(database=name).render_as_string(hide_password=False)
+    run_sql(postgres_server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest) -> str:
-    """An empty database, of each kind; where `up_to_date` asks for it, on PostgreSQL a copy of one that is."""
-    postgres = "postgres_copy" if "up_to_date" in request.fixturenames else "postgres_url"
+    """An empty database, of each kind; where `up_to_date` asks for it, on PostgreSQL a copy of one that is.
+
+    Where `ready` asks for it, it is yet to be made, of either kind.
+    """
+    asked = {"up_to_date": "postgres_copy", "ready": "postgres_name"}
+    postgres = next((asked[name] for name in asked if name in request.fixturenames), "postgres_url")
     url: str = request.getfixturevalue({"sqlite": "sqlite_url", "postgresql": postgres}[request.param])
     return url
 
@@ -323,6 +355,59 @@ def postgres_template(postgres_server: str) -> str:
     return "raie_template"
 
 
+@dataclass(frozen=True)
+class Histories:
+    """Registries in each of which a recipe made a history once: a test that copies one waits for no edit.
+
+    made: the database's kind and the recipe -> the database's URL and its store, in a folder of this folder.
+    """
+
+    folder: Path
+    made: dict[tuple[str, Recipe], tuple[URL, Path]] = field(default_factory=dict)
+
+    def copy(self, recipe: Recipe, url: str, store: Path, fixture: Callable[[str], Any]) -> Registry:
+        """A registry with this history.
+
+        Args:
+            recipe: makes the history in an empty registry.
+            url: of the database to make.
+            store: the folder to make.
+            fixture: gives the templates of databases, by their fixtures' names.
+
+        Returns:
+            The registry, opened at this URL and this folder.
+        """
+        template, blobs = self._made(recipe, make_url(url), fixture)
+        _copy_database(template, make_url(url))
+        shutil.copytree(blobs, store)
+        return Registry.open(url, str(store))
+
+    def _made(self, recipe: Recipe, url: URL, fixture: Callable[[str], Any]) -> tuple[URL, Path]:
+        key = (url.drivername, recipe)
+        if key not in self.made:
+            number = len(self.made)
+            if url.drivername == "sqlite":
+                empty = make_url(f"sqlite:///{fixture('sqlite_template')}")
+                template = url.set(database=str(self.folder / f"{number}.db"))
+            else:
+                empty = url.set(database=fixture("postgres_template"))
+                template = url.set(database=f"raie_history_{number}")
+            _copy_database(empty, template)
+            store = self.folder / f"{number}"
+            recipe(Registry.open(template.render_as_string(hide_password=False), str(store)))
+            self.made[key] = template, store
+        return self.made[key]
+
+
+def _copy_database(template: URL, copy: URL) -> None:
+    """Makes a database, by its URL, from another one to which nobody is connected."""
+    if copy.drivername == "sqlite":
+        shutil.copyfile(str(template.database), str(copy.database))
+    else:
+        server = copy.set(database="postgres").render_as_string(hide_password=False)
+        make_database(server, str(copy.database), str(template.database))
+
+
 @pytest.fixture
 def up_to_date(request: pytest.FixtureRequest, database_url: str) -> str:
     """The URL of a database of each kind that holds an empty registry."""
@@ -344,6 +429,38 @@ def local_registry(scratch: Path, sqlite_template: Path) -> Registry:
     (scratch / "local").mkdir()
     shutil.copyfile(sqlite_template, scratch / "local" / "registry.db")
     return Registry.open(f"sqlite:///{scratch / 'local' / 'registry.db'}", str(scratch / "local" / "store"))
+
+
+@pytest.fixture(scope="session")
+def histories() -> Iterator[Histories]:
+    """Registries with a history, to be copied."""
+    with tempfile.TemporaryDirectory(prefix="raie-test-", dir=memory()) as folder:
+        yield Histories(Path(folder))
+
+
+@pytest.fixture
+def ready(request: pytest.FixtureRequest, histories: Histories, database_url: str, scratch: Path) -> Ready:
+    """A registry with a history on every database, with a folder as its store: ready(recipe).
+
+    The recipe is a function of a module, which makes the history in an empty registry; that happens once.
+    """
+
+    def copied(recipe: Recipe) -> Registry:
+        return histories.copy(recipe, database_url, scratch / "store", request.getfixturevalue)
+
+    return copied
+
+
+@pytest.fixture
+def ready_locally(request: pytest.FixtureRequest, histories: Histories, scratch: Path) -> Ready:
+    """The same in an SQLite file, for tests of what is the same everywhere."""
+
+    def copied(recipe: Recipe) -> Registry:
+        (scratch / "local").mkdir()
+        url = f"sqlite:///{scratch / 'local' / 'registry.db'}"
+        return histories.copy(recipe, url, scratch / "local" / "store", request.getfixturevalue)
+
+    return copied
 
 
 @pytest.fixture

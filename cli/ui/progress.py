@@ -28,7 +28,8 @@ def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
     """A function `(stage, done, total)` that renders a bar per stage; the text of a stage may change while it runs.
 
     A stage is what stands before the first comma. It is complete, at 100 %, when the next one begins and when all is
-    done, even where it stopped early. Where stderr is not a terminal that can move its cursor, nothing is rendered.
+    done, even where it stopped early. Its total may change, and its bar never moves back. Where stderr is not a terminal
+    that can move its cursor, nothing is rendered.
     """
     end_activity()
     with _stages(0.0) as report:
@@ -92,6 +93,7 @@ class _Stages:
         self._begins_at = time.monotonic() + patience_s
         self._name: str | None = None
         self._rendered_at = 0.0
+        self._share = 0.0
 
     def report(self, stage: str, done: int, total: int) -> None:
         """Move the bar of a stage, or begin the next one."""
@@ -104,8 +106,10 @@ class _Stages:
         if name != self._name:
             self.complete()
             self._bars.add_task(stage, total=total)
-            self._name, self._rendered_at = name, 0.0
-        self._bars.update(self._bars.tasks[-1].id, description=stage, completed=min(done, total), total=total)
+            self._name, self._rendered_at, self._share = name, 0.0, 0.0
+        # A total is a guess where training may stop early, and a guess may grow: a bar never moves back.
+        self._share = max(self._share, min(done / total, 1.0))
+        self._bars.update(self._bars.tasks[-1].id, description=stage, completed=self._share * total, total=total)
         if done >= total or time.monotonic() - self._rendered_at >= _REDRAWN_S:
             self._bars.refresh()
             self._rendered_at = time.monotonic()

@@ -45,6 +45,7 @@ _DONE: Mapping[str, str] = {
     RegionAction.REVERT: "reverted",
     RegionAction.REPLACE: "replaced",
     RegionAction.RETIRE: "retired",
+    RegionAction.ERASE: "erased a user from",
 }
 _STATE_COLOURS: Mapping[str, str] = {
     EditState.RUNNING: "cyan",
@@ -196,7 +197,7 @@ def _regions(action: str, operations: list[Operation]) -> str:
 def _region(action: str, operation: Operation) -> str:
     """The region, with the version it led to where that is not simply its next one."""
     name = str(operation.change.region)
-    if action not in (RegionAction.REVERT, RegionAction.REPLACE):
+    if action not in (RegionAction.REVERT, RegionAction.REPLACE, RegionAction.ERASE):
         return name
     return f"{name} to v{operation.version}" if operation.version is not None else f"{name} (removed)"
 

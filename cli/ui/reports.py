@@ -14,9 +14,11 @@ from raie.registry.states import EditKind
 if TYPE_CHECKING:
     from raie.registry import Edit
 
-__all__ = ["length_line", "mixture_lines", "report_lines"]
+__all__ = ["impact_lines", "length_line", "mixture_lines", "report_lines"]
 
 _WORTH = ("worth", "alone")
+_DECIDING = "NDCG@10"
+"""The metric by which an edit takes adapters, and is committed."""
 _RECENT = 5
 """Ages of an earlier item that are summed up in one sentence: the last item, and those up to 16 back."""
 
@@ -33,7 +35,7 @@ def report_lines(edit: Edit) -> list[str]:
     if edit.kind == EditKind.SETUP and "backbone" in edit.report:
         return _setup(edit.report)
     if edit.kind == EditKind.EDIT and "adaptation" in edit.report:
-        return _impact(edit.report)
+        return impact_lines(edit.report)
     return [f"{faint(name)}  {text}" for name, text in flat(edit.report)]
 
 
@@ -126,13 +128,21 @@ def _again(term: float) -> str:
     return "more often than others" if term > 0 else "rarely again"
 
 
-def _impact(report: Mapping[str, Any]) -> list[str]:
+def impact_lines(report: Mapping[str, Any]) -> list[str]:
+    """What an edit changed for whom, or would have changed.
+
+    Args:
+        report: Of an `ImpactReport`, as plain values.
+
+    Returns:
+        Lines of text.
+    """
     rows = [
         (
             region["region"],
             region["adapter"] if region["accepted"] else faint("rejected"),
-            _change(region, "Recall@10"),
-            _change(region, "retained Recall@10"),
+            _change(region, _DECIDING),
+            _change(region, f"retained {_DECIDING}"),
             f"{region['passes']:,}",
             f"{region['seconds']:.1f}",
         )
@@ -141,7 +151,7 @@ def _impact(report: Mapping[str, Any]) -> list[str]:
     untouched = ", ".join(map(str, report["untouched"])) or "none"
     lines = [
         *table(
-            ("region", "adapter", "Recall@10, new", "Recall@10, setup", "samples seen", "seconds"),
+            ("region", "adapter", f"{_DECIDING}, new", f"{_DECIDING}, setup", "samples seen", "seconds"),
             rows,
             right=(4, 5),
         ),
@@ -169,8 +179,10 @@ def _change(region: Mapping[str, Any], name: str) -> str:
 def _line(words: str, compared: Mapping[str, Any]) -> str:
     if not compared["windows"]:
         return f"{words}: none"
-    change = compared["Recall@10 change"]
+    # A report of version 1 has the change of Recall@10 alone.
+    metric = _DECIDING if "changes" in compared else "Recall@10"
+    change = compared["changes"][metric] if "changes" in compared else compared[f"{metric} change"]
     return (
-        f"{words}: Recall@10 {compared['before']['Recall@10']:.4f} → {compared['after']['Recall@10']:.4f} "
+        f"{words}: {metric} {compared['before'][metric]:.4f} → {compared['after'][metric]:.4f} "
         f"({change['mean']:+.4f}, 95 % {change['low']:+.4f} to {change['high']:+.4f}, {compared['windows']:,} windows)"
     )

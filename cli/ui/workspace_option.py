@@ -9,6 +9,8 @@ from typing import Any
 import click
 
 from raie.cli.ui.activity import activity_bar
+from raie.configuration.settings import Origin, Setting
+from raie.workspace import Workspace
 from raie.workspace_file import find, find_nearest
 
 __all__ = ["in_workspace", "in_workspace_if_any"]
@@ -24,7 +26,7 @@ def in_workspace(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def run(context: click.Context, *args: Any, **options: Any) -> Any:
         with activity_bar(context):
-            return command(find(context.obj), *args, **options)
+            return command(_of_model(find(context.obj), context), *args, **options)
 
     return run
 
@@ -36,6 +38,13 @@ def in_workspace_if_any(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def run(context: click.Context, *args: Any, **options: Any) -> Any:
         with activity_bar(context):
-            return command(find_nearest() if context.obj is None else find(context.obj), *args, **options)
+            nearest = find_nearest() if context.obj is None else find(context.obj)
+            return command(None if nearest is None else _of_model(nearest, context), *args, **options)
 
     return run
+
+
+def _of_model(workspace: Workspace, context: click.Context) -> Workspace:
+    """The workspace, with the model that `--model` names in place of its own."""
+    model = context.find_root().params.get("model")
+    return workspace if model is None else workspace.of_model(model, Setting(model, Origin.OPTION, "--model"))

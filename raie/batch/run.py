@@ -23,6 +23,7 @@ from raie.batch.block import BLOCK_USERS, Block
 from raie.batch.output import require_output, write_output
 from raie.batch.work_folder import WorkFolder, work_folder
 from raie.callbacks import Progress, ignore_progress
+from raie.engine.data.readers.paths import log_files
 from raie.engine.errors import InputError
 from raie.engine.executor import LOCAL, Executor, Shared
 from raie.engine.model import ModelView
@@ -209,7 +210,9 @@ def _facts(snapshot: Snapshot, input_digest: str, options: Mapping[str, Any]) ->
 
 
 def _files(path: Path) -> list[Path]:
-    return sorted(part for part in path.rglob("*") if part.is_file()) if path.is_dir() else [path]
+    if path.is_dir():
+        return sorted(part for part in path.rglob("*") if part.is_file())
+    return [path] if path.exists() else [file.path for file in log_files(path)]
 
 
 def _stamp(path: Path) -> list[tuple[str, int, int]]:
@@ -223,12 +226,13 @@ def _stamp(path: Path) -> list[tuple[str, int, int]]:
 
 
 def _input_digest(path: Path, progress: Progress) -> str:
-    """sha256 of the bytes; of a folder also of the names."""
+    """sha256 of the bytes; of several files also of their names."""
     files = _files(path)
     total, done, digest = sum(file.stat().st_size for file in files), 0, hashlib.sha256()
     for file in files:
-        if path.is_dir():
-            digest.update(f"{file.relative_to(path)}\0{file.stat().st_size}\0".encode())
+        if file != path:
+            name = file.relative_to(path) if path.is_dir() else file
+            digest.update(f"{name}\0{file.stat().st_size}\0".encode())
         with file.open("rb") as stream:
             while chunk := stream.read(_CHUNK):
                 digest.update(chunk)

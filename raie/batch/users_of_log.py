@@ -24,7 +24,7 @@ from raie.batch.block import BLOCK_USERS, Block, block_of
 from raie.engine.arrays import stable_order
 from raie.engine.data.interactions import duplicate_rows
 from raie.engine.data.readers.delimited import Delimited
-from raie.engine.data.readers.files import RawLog, stream_raw
+from raie.engine.data.readers.files import RawLog, checked_files, stream_raw
 from raie.engine.errors import InputError
 from raie.engine.model import ModelView
 from raie.logs.log_reading import later_settings, read_later_log
@@ -45,7 +45,7 @@ class UsersOfLog:
     """The users of a log.
 
     Attributes:
-        path: The log, a file or a folder of Parquet parts.
+        path: The log, a file, a folder of Parquet parts, or a pattern.
         reading: Options that differ from the setup's.
     """
 
@@ -58,8 +58,11 @@ class UsersOfLog:
         Raises:
             InputError: It is not.
         """
-        if not self.path.exists():
-            read_later_log(view, self.path, self.reading)
+        try:
+            checked_files(self.path)
+        except InputError:
+            read_later_log(view, self.path, self.reading)  # which says so as every command does
+            raise
 
     def blocks(self, view: ModelView, folder: Path) -> Iterator[tuple[Block, int, int]]:
         """The histories of all users, in an order that depends on their ids and on the log's size alone.
@@ -98,7 +101,10 @@ class UsersOfLog:
 
     def _files(self) -> int:
         """How many files, by the log's size, so that a log is dealt out the same way every time."""
-        parts = [part for part in self.path.rglob("*") if part.is_file()] if self.path.is_dir() else [self.path]
+        if self.path.is_dir():
+            parts = [part for part in self.path.rglob("*") if part.is_file()]
+        else:
+            parts = [file.path for file in checked_files(self.path)]
         size = sum(part.stat().st_size for part in parts)
         return min(_MOST_FILES, size // _FILE_BYTES + 1)
 

@@ -18,7 +18,7 @@ from raie.errors import WorkspaceError
 __all__ = ["FORMATS", "EventConsumer", "consumer_settings", "event_consumers", "url_variable"]
 
 FORMATS = ("openlineage", "webhook")
-_TYPES = ("edit", "rollback", "promotion", "promotion_refused")
+_TYPES = ("edit", "rollback", "promotion", "promotion_refused", "alias_deleted")
 _DEFAULT_TYPES = {"openlineage": _TYPES, "webhook": _TYPES[1:]}
 _STARTS = {"openlineage": "beginning", "webhook": "now"}
 _KEYS = {
@@ -109,9 +109,11 @@ class _Table:
             raise self._wrong("", "a table [events.NAME], whose name is lower-case letters, digits, - and _")
         format_ = self._one_of("format", FORMATS, None)
         if unknown := sorted(set(self.values) - set(_KEYS[format_])):
-            known = ", ".join(f"events.{self.name}.{key}" for key in _KEYS[format_])
+            known = [f"events.{self.name}.{key}" for key in _KEYS[format_]]
             raise WorkspaceError(
-                f"{self.file}: unknown key 'events.{self.name}.{unknown[0]}'; known here: {known}"
+                f"{self.file}: unknown key 'events.{self.name}.{unknown[0]}'; known here: {', '.join(known)}",
+                unknown[0],
+                dict(zip(_KEYS[format_], known, strict=True)),
             )
         target, url = self._text("file", ""), self._url()
         if bool(target) == bool(url):

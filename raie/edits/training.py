@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from raie.actor import actor
 from raie.callbacks import OnNote, Progress, ignore_notes, ignore_progress
@@ -15,7 +15,9 @@ from raie.edits.edit_result import EditResult, result_of
 from raie.edits.workflow import PlannedEdit, apply_edit, plan_edit, resume_edit, run_setup
 from raie.engine.config import from_mapping
 from raie.engine.data.readers.settings import LogSettings
+from raie.engine.edit.gain import GAIN, Accept
 from raie.engine.model import Settings
+from raie.errors import UsageError
 from raie.executors.choice import opened
 from raie.logs.log_reading import When, log_settings, when_text
 from raie.registry.states import EditKind
@@ -38,6 +40,7 @@ def set_up(
     executor: str | None = None,
     progress: Progress = ignore_progress,
     on_note: OnNote = ignore_notes,
+    without_users: Collection[str] = (),
 ) -> EditResult:
     """Train the backbone, fit the regions and commit the first snapshot.
 
@@ -51,6 +54,7 @@ def set_up(
         executor: "local", or "ray" for a cluster; None for the workspace's own.
         progress: Called as the training goes on.
         on_note: Called with each line on how the log was read, before the training.
+        without_users: Ids of users whose rows of the log are left out, as if it had never held them.
 
     Returns:
         The first snapshot, with what the setup found.
@@ -75,6 +79,7 @@ def set_up(
             progress=progress,
             on_note=on_note,
             executor=runner,
+            without_users=without_users,
         )
     return result_of(registry, snapshot)
 
@@ -140,6 +145,7 @@ def apply(
     reason: str = "",
     workers: int = 1,
     executor: str | None = None,
+    accept: Accept = GAIN,
     progress: Progress = ignore_progress,
 ) -> EditResult | None:
     """Train what a plan touches and commit the next snapshot.
@@ -150,12 +156,15 @@ def apply(
         reason: Why; it stays in the history.
         workers: Processes that train side by side; the result does not depend on it.
         executor: "local", or "ray" for a cluster; None for the workspace's own.
+        accept: "gain" commits an edit only where NDCG@10 rises beyond chance on windows that it was not trained on,
+            new ones or those that the setup held out, and falls by less on the others; "anyway" commits every edit.
         progress: Called as the training goes on.
 
     Returns:
         The new snapshot, with what the edit changed for whom; None where the plan is idle, and nothing was changed.
 
     Raises:
+        GainedNothing: The edit gains nothing beyond chance, and is closed; the head is as before.
         CommitConflict: The head moved, and the edit cannot be replayed on it.
         EngineError: The training failed; `resume` goes on from what was finished.
         RegistryError: The database or the store refuses.
@@ -174,8 +183,17 @@ def apply(
             workers=workers,
             progress=progress,
             executor=runner,
+            accept=_rule(accept),
         )
     return result_of(registry, snapshot)
+
+
+def _rule(accept: str) -> Accept:
+    rules: tuple[Accept, ...] = get_args(Accept)
+    for rule in rules:
+        if rule == accept:
+            return rule
+    raise UsageError(f"expected accept to be {' or '.join(rules)}, found {accept!r}")
 
 
 @publishes_chain_head

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from raie.callbacks import OnNote, Progress, ignore_notes
 from raie.command_blobs import CommandBlobs
@@ -24,17 +24,20 @@ from raie.engine.bytes.stored_names import from_stored, to_stored
 from raie.engine.content import ContentParts, RegionFacts
 from raie.engine.data.interactions import Interactions, end_time, read_log
 from raie.engine.edit.drift_report import DriftReport, drift_report
-from raie.engine.edit.impact import impact
+from raie.engine.edit.gain import ANYWAY, Accept, gains, why_not
+from raie.engine.edit.impact import ImpactReport, impact
 from raie.engine.edit.pipeline import PreparedEdit, finish_edit, new_windows, prepare_edit
 from raie.engine.edit.runtime_estimate import estimated_seconds
 from raie.engine.edit.setup import set_up
 from raie.engine.edit.training_tasks import region_tasks, shared_task
 from raie.engine.encoding import encode_on
-from raie.engine.errors import EngineError
+from raie.engine.errors import EngineError, GainedNothing
 from raie.engine.executor import LOCAL, Executor
 from raie.engine.model import ModelView, Settings
+from raie.engine.training.epoch_estimate import EpochEstimate, estimated
 from raie.engine.training.train_adapter import SHARED, TrainedRegion, TrainTask, train_regions
 from raie.engine.training.workers import foreseen
+from raie.erasing.erased_ids import new_erased_ids
 from raie.errors import UsageError
 from raie.extras import require
 from raie.logs.known_ids import KnownIds, known_ids, require_known
@@ -42,7 +45,26 @@ from raie.logs.log_reading import notes_of, read_later_log, require_past
 from raie.registry import Author, Content, Digest, Edit, RegionChange, Registry, Snapshot
 from raie.registry.states import EditKind
 
-__all__ = ["PlannedEdit", "apply_edit", "open_view", "plain", "plan_edit", "resume_edit", "run_setup"]
+__all__ = [
+    "BlobSink",
+    "PlannedEdit",
+    "apply_edit",
+    "content_of",
+    "open_view",
+    "plain",
+    "plan_edit",
+    "recalled_region",
+    "resume_edit",
+    "run_setup",
+]
+
+
+class BlobSink(Protocol):
+    """Where blobs are put."""
+
+    def put_all(self, data: Sequence[bytes]) -> list[Digest]:
+        """Keep them; their digests in the same order."""
+        ...
 
 
 def open_view(blobs: Registry | CommandBlobs, snapshot: Snapshot, backbone_file: Path | None = None) -> ModelView:
@@ -66,17 +88,19 @@ def run_setup(
     progress: Progress,
     on_note: OnNote = ignore_notes,
     executor: Executor = LOCAL,
+    without_users: Collection[str] = (),
 ) -> Snapshot:
     """Train the backbone, fit the regions and commit the model's first snapshot.
 
     on_note: called with each line on how the log was read; the columns that were detected are kept for later logs.
+    without_users: whose rows of the log are left out; their ids are kept nowhere.
 
     Raises: EngineError for a log that cannot be used, and the setup is then closed; RegistryError when the model has
     a snapshot already, and StoreUnreachable before any training where the store does not keep what it is given.
     """
     if settings.engine.backbone.kind == "causal_lm":
         require("llm")
-    interactions = read_log(log, **vars(settings.log))
+    interactions = read_log(log, without_users=without_users, **vars(settings.log))
     for line in notes_of(interactions):
         on_note(line)
     settings = replace(settings, log=settings.log.as_read(interactions.reading))
@@ -91,7 +115,8 @@ def run_setup(
         seed=settings.engine.seed,
         author=Author(actor, reason),
         data_digest=interactions.digest,
-        parameters={"log": str(log.resolve()), "until": until, "settings": settings.to_bytes().decode()},
+        parameters={"log": str(log.resolve()), "until": until, "settings": settings.to_bytes().decode()}
+        | ({"without_users": len(without_users)} if without_users else {}),
     )
     return _finish_setup(registry, model, edit.number, interactions, end, settings, work, progress, executor)
 
@@ -107,7 +132,8 @@ def _finish_setup(
     progress: Progress,
     executor: Executor,
 ) -> Snapshot:
-    epochs, folder = settings.engine.backbone.epochs, _folder(work, model, number)
+    backbone, folder = settings.engine.backbone, _folder(work, model, number)
+    estimate = EpochEstimate(backbone.epochs, backbone.patience, tuple(_earlier_epochs(registry)))
     with kept_alive(registry, model, number):
         try:
             result = set_up(
@@ -115,17 +141,25 @@ def _finish_setup(
                 end,
                 settings,
                 checkpoint=folder / "backbone.safetensors",
-                progress=lambda epoch, score: progress(f"backbone, validation NDCG@10 {score:.4f}", epoch, epochs),
+                progress=estimated(progress, "backbone", estimate),
                 executor=executor,
             )
         except EngineError as error:
             # The same log and settings would fail again, so there is nothing to resume.
             registry.abort(model, number, Author(registry.edit(model, number).actor, str(error)))
             raise
-        content = _uploaded(CommandBlobs(registry), result.parts, None)
+        content = content_of(CommandBlobs(registry), result.parts, None)
     snapshot = registry.commit(model, number, content, _changes(result.facts), plain(result.report))
     shutil.rmtree(folder, ignore_errors=True)
     return snapshot
+
+
+def _earlier_epochs(registry: Registry) -> list[int]:
+    """How many epochs the setups of the registry's models took."""
+    # The first edit of a model is its setup.
+    backbones = [registry.edit(name, 1).report.get("backbone") for name in registry.models()]
+    counts = [backbone.get("epochs") for backbone in backbones if isinstance(backbone, Mapping)]
+    return [count for count in counts if isinstance(count, int) and count > 0]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -161,7 +195,9 @@ class PlannedEdit:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a person should know of how the log was read."""
-        return notes_of(self.interactions)
+        erased = self.facts.get("erased_users", 0)
+        left_out = (f"rows of {erased:,} erased users are left out",) if erased else ()
+        return (*notes_of(self.interactions), *left_out)
 
     @cached_property
     def summary(self) -> PlanSummary:
@@ -195,7 +231,8 @@ def plan_edit(
     only_drifted: leave regions alone that predict the new windows as well as they did.  reading: what of the log is to be
     read otherwise than at the setup.  accept_new_ids: pass ids that look like known ones respelt.
 
-    Raises: EngineError, NothingToEdit among them; RegistryError; UsageError before the setup.
+    Raises: EngineError, NothingToEdit among them; RegistryError; UsageError before the setup, and after an erasure
+    without the key of its hash.
     """
     base = registry.head(model)
     if base is None:
@@ -203,6 +240,9 @@ def plan_edit(
     blobs = CommandBlobs(registry)
     view = open_view(blobs, base, backbone_file)
     interactions = read_later_log(view, log, reading)
+    gone = new_erased_ids(registry, model, interactions.catalogue.users[len(view.catalogue.users) :])
+    if gone:
+        interactions = read_later_log(view, log, reading, without_users=gone)
     end = end_time(interactions, until)
     require_past(interactions, end, log)
     known = known_ids(registry, model, base, view, interactions, end)
@@ -229,6 +269,8 @@ def plan_edit(
     facts |= {"known": known.kept(accepted=accept_new_ids)}
     if accept_new_ids:
         facts |= {"accepted_new_ids": True}
+    if gone:
+        facts |= {"erased_users": len(gone)}
     return PlannedEdit(base, blobs, log, until, view, interactions, prepared, drift, known, facts)
 
 
@@ -243,8 +285,14 @@ def apply_edit(
     workers: int,
     progress: Progress,
     executor: Executor = LOCAL,
+    accept: Accept = ANYWAY,
 ) -> tuple[int, Snapshot]:
-    """Train what the plan touches and commit the next snapshot; returns the edit's number and the snapshot."""
+    """Train what the plan touches and commit the next snapshot; returns the edit's number and the snapshot.
+
+    accept: whether it is committed too where it gains nothing beyond chance.
+
+    Raises: GainedNothing where it is not; the edit is closed then, and the head is as before.
+    """
     executor.require()
     blobs = plan.blobs.of_an_edit(registry)
     (digest,) = blobs.put_all([plan.prepared.to_bytes()])
@@ -259,6 +307,7 @@ def apply_edit(
             "log": str(plan.log.resolve()),
             "until": plan.until,
             "gate": plan.prepared.plan.gate,
+            "accept": accept,
             **plan.facts,
         },
         base=plan.base.id,
@@ -285,6 +334,11 @@ def resume_edit(
 
     Raises: UsageError for a log that is no longer the one the setup began with; LeaseLost, EditStateError.
     """
+    if registry.edit(model, number).kind == EditKind.ERASE:
+        raise UsageError(
+            f"expected an edit that its records can finish, found that edit {number} erases a user, whose id is kept "
+            f"nowhere: `raie edit abort {number}`, and run `raie erase` again"
+        )
     executor.require()
     edit = registry.resume(model, number, author=Author(actor), force=force)
     if edit.kind == EditKind.SETUP:
@@ -292,6 +346,7 @@ def resume_edit(
         _require_backbone_file(settings, backbone_file)
         interactions = read_log(Path(edit.parameters["log"]), **vars(settings.log))
         if interactions.digest != edit.data_digest:
+            _require_whole_log(edit)
             raise UsageError(
                 f"expected the log that setup {number} began with ({str(edit.data_digest)[:12]}), found another in "
                 f"{edit.parameters['log']}: put it back, or `raie edit abort {number}` and run `raie setup` again"
@@ -302,6 +357,15 @@ def resume_edit(
     view = open_view(blobs, registry.resolve(model, str(edit.base)), backbone_file)
     prepared = PreparedEdit.from_bytes(blobs.get(Digest(str(edit.plan_digest))))
     return _train_and_commit(blobs, model, edit, view, prepared, work, workers, progress, executor)
+
+
+def _require_whole_log(setup: Edit) -> None:
+    """Raises UsageError for a setup that left users out: their ids are kept nowhere, so only they can be named again."""
+    if setup.parameters.get("without_users"):
+        raise UsageError(
+            f"expected a setup that its records can finish, found that setup {setup.number} leaves users out, whose ids "
+            f"are kept nowhere: `raie edit abort {setup.number}`, and run `raie setup` with --without-user again"
+        )
 
 
 def _require_backbone_file(settings: Settings, backbone_file: Path | None) -> None:
@@ -331,16 +395,30 @@ def _train_and_commit(
     with kept_alive(registry, model, number):
         trained = _trained(blobs, model, edit, view, prepared, folder, workers, progress, executor)
         finished = finish_edit(view, prepared, list(trained.values()))
-        content = _uploaded(blobs, finished.parts, view.content)  # type: ignore[arg-type]
+        content = content_of(blobs, finished.parts, view.content)  # type: ignore[arg-type]
         candidate = ModelView(content, blobs.get, view.backbone_file)
         progress("evaluating the candidate", 0, 1)
-        report = impact(view, candidate, prepared, finished, trained, executor).to_mapping()
+        measured = impact(view, candidate, prepared, finished, trained, executor)
+        report = measured.to_mapping()
         if "known" in edit.parameters:  # of an edit that an older raie began it is not known
             report["known"] = edit.parameters["known"]
         progress("evaluating the candidate", 1, 1)
+        if prepared.plan.touched and edit.parameters.get("accept", ANYWAY) != ANYWAY and not gains(measured):
+            raise _closed(registry, edit, measured, report)
     snapshot = registry.commit(model, number, content, _changes(finished.facts), plain(report))
     shutil.rmtree(folder, ignore_errors=True)
     return snapshot
+
+
+def _closed(registry: Registry, edit: Edit, measured: ImpactReport, report: Mapping[str, Any]) -> GainedNothing:
+    """Close an edit that gains nothing; its rows stay for a later one."""
+    why = why_not(measured)
+    registry.abort(edit.model, edit.number, Author(edit.actor, why))
+    return GainedNothing(
+        f"{why}: nothing is committed, and the rows stay for a later edit; --accept anyway commits it",
+        edit.number,
+        plain(report),
+    )
 
 
 def _trained(
@@ -359,7 +437,7 @@ def _trained(
         return {}
     number = edit.number
     done = {
-        int(key.removeprefix("region ")): _recalled(blobs, value)
+        int(key.removeprefix("region ")): recalled_region(blobs, value)
         for key, value in blobs.registry.checkpoints(model, number).items()
         if key.startswith("region ")
     }
@@ -400,7 +478,16 @@ def _remembered(blobs: CommandBlobs, result: TrainedRegion) -> dict[str, Any]:
     return kept | {"blobs": dict(zip(result.blobs, digests, strict=True))}
 
 
-def _recalled(blobs: CommandBlobs, value: Mapping[str, Any]) -> TrainedRegion:
+def recalled_region(blobs: CommandBlobs, value: Mapping[str, Any]) -> TrainedRegion:
+    """The result of a training that an edit recorded.
+
+    Args:
+        blobs: Where its blobs are read.
+        value: What the edit recorded.
+
+    Raises:
+        BlobMissing: A blob of it was collected.
+    """
     read = {role: blobs.get(Digest(digest)) for role, digest in value["blobs"].items()}
     measured = {
         when: {name: math.nan if number is None else number for name, number in value[when].items()}
@@ -409,8 +496,14 @@ def _recalled(blobs: CommandBlobs, value: Mapping[str, Any]) -> TrainedRegion:
     return TrainedRegion(**from_stored("trained region", {**value, **measured, "blobs": read}))
 
 
-def _uploaded(blobs: CommandBlobs, parts: ContentParts, base: Content | None) -> Content:
-    """The content that the parts make of the base, every new blob in the store, in one go."""
+def content_of(blobs: BlobSink, parts: ContentParts, base: Content | None) -> Content:
+    """The content that the parts make of the base, every new blob in the store, in one go.
+
+    Args:
+        blobs: Where they are put.
+        parts: What a setup or an edit made.
+        base: The content that they are added to; None for a setup's.
+    """
     new = [*parts.backbone.values(), *parts.appended.values(), *parts.replaced.values()]
     new += [data for entry in parts.regions.values() for data in entry.values()]
     new += [] if parts.space is None else [parts.space]

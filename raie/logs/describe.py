@@ -53,7 +53,7 @@ def describe_log(
     """What a log holds, what a model learns from it, and what will go wrong.
 
     Args:
-        log: The file or folder.
+        log: The file, folder or pattern.
         cuts: Where slices end.
         length: Context items per window; None for what the options say, or setup chooses.
         reading: How the log is read, as for `log_settings`.

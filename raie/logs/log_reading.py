@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raie.engine.data.interactions import Interactions, between, read_log
 from raie.engine.data.readers.columns import Columns
+from raie.engine.data.readers.files import checked_files
 from raie.engine.data.readers.settings import LogSettings
 from raie.engine.data.readers.timestamps import iso
 from raie.engine.errors import InputError
@@ -19,7 +20,16 @@ from raie.errors import UsageError
 if TYPE_CHECKING:
     from raie.engine.model import ModelView
 
-__all__ = ["When", "later_settings", "log_settings", "notes_of", "read_later_log", "require_past", "when_text"]
+__all__ = [
+    "When",
+    "later_settings",
+    "log_settings",
+    "notes_of",
+    "read_later_log",
+    "require_log",
+    "require_past",
+    "when_text",
+]
 
 _DAY_S = 86_400
 
@@ -64,13 +74,29 @@ def notes_of(interactions: Interactions) -> tuple[str, ...]:
     return interactions.reading.lines if interactions.reading else ()
 
 
-def read_later_log(view: ModelView, log: Path, changes: Mapping[str, Any] | None = None) -> Interactions:
+def require_log(log: Path) -> None:
+    """Refuse a log whose files are not there, or of no kind that is read.
+
+    Raises:
+        InputError: A file, folder or pattern that names no log.
+    """
+    checked_files(log)
+
+
+def read_later_log(
+    view: ModelView,
+    log: Path,
+    changes: Mapping[str, Any] | None = None,
+    *,
+    without_users: Collection[str] = (),
+) -> Interactions:
     """Read a log as the model reads its logs: known ids keep their rows.
 
     Args:
         view: The snapshot whose settings and catalogue count.
-        log: The file or folder.
+        log: The file, folder or pattern.
         changes: Options that differ from the setup's, as for `log_settings`.
+        without_users: External ids of users whose rows are left out.
 
     Raises:
         InputError: The log cannot be used.
@@ -78,7 +104,7 @@ def read_later_log(view: ModelView, log: Path, changes: Mapping[str, Any] | None
     """
     settings = later_settings(view, changes)
     try:
-        return read_log(log, catalogue=view.catalogue, **vars(settings))
+        return read_log(log, catalogue=view.catalogue, without_users=without_users, **vars(settings))
     except InputError as error:
         raise InputError(
             f"{error} (a model's later logs are read with the options of its setup, unless an option differs)"

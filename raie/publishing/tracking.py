@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from raie.callbacks import Progress, ignore_progress
 from raie.chain_head import publishes_chain_head
 from raie.extras import require
+from raie.pages.model_history import model_history_page
 from raie.publishing.served_code import MODEL_CODE
 from raie.registry.db.shown_url import shown
 from raie.registry.mlflow import publisher
@@ -32,7 +33,7 @@ class Sync:
     @property
     def refused(self) -> bool:
         """Whether MLflow refused an event, or an alias could not be put back; an outage is neither."""
-        return bool(self.report.failed) or any(gap.version is None for gap in self.report.aliases)
+        return bool(self.report.failed) or any(not gap.is_closed for gap in self.report.aliases)
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class PagesServer:
 def sync(workspace: Workspace, *, again: bool = False, progress: Progress = ignore_progress) -> Sync:
     """Publish what MLflow does not show yet: every edit as a run, every snapshot as a version, every alias.
 
+    A model of which something was published gets a new page of its whole history.
+
     Args:
         workspace: Whose registry and MLflow they are.
         again: Publish the whole history once more, which adds only what MLflow does not have.
@@ -74,8 +77,14 @@ def sync(workspace: Workspace, *, again: bool = False, progress: Progress = igno
         NotOwner: The database is a copy of a registry, which publishes the same.
     """
     require("mlflow")
+    registry, uri = workspace.registry(), workspace.tracking_uri
     report = publisher.sync(
-        workspace.registry(), workspace.tracking_uri, MODEL_CODE, again=again, progress=progress
+        registry,
+        uri,
+        MODEL_CODE,
+        again=again,
+        progress=progress,
+        history_page=lambda model: model_history_page(registry, model, uri),
     )
     return Sync(shown(workspace.tracking_uri), report)
 

@@ -144,13 +144,15 @@ def _add_facts(app: FastAPI, service: Service) -> None:
 
     @app.get("/ready", responses={503: _PROBLEMS[503]})
     async def ready() -> Response:
-        """Whether it should get requests: a snapshot is loaded, and it is not about to stop."""
+        """Whether it should get requests: one that cannot ask for the alias, or finds none, is ready and `behind`."""
         if service.draining:
             return _problem(503, "expected a server that goes on, found one that is about to stop; ask another")
         loaded = service.follower.loaded
         if loaded is None:
             return _problem(503, _not_loaded(service.follower))
-        return JSONResponse({"status": "ready", "snapshot": loaded.id})
+        behind = _followed(service.follower)["behind"]
+        more = {} if behind is None else {"behind": behind}
+        return JSONResponse({"status": "ready", "snapshot": loaded.id, **more})
 
     @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:

@@ -27,7 +27,7 @@ from raie.output_files import require_free, whole_file
 if TYPE_CHECKING:
     from raie.serving.metrics import Metrics
 
-__all__ = ["FIELDS", "FORMAT_KEY", "RequestLog", "read_requests"]
+__all__ = ["FIELDS", "FORMAT_KEY", "RequestLog", "read_requests", "rows_of_user"]
 
 _log = logging.getLogger(__name__)
 
@@ -179,11 +179,31 @@ def read_requests(path: Path) -> pa.Table:
     Raises:
         UsageError: There is no such log.
     """
+    wanted = [name for name, _ in FIELDS]
+    return pa.concat_tables([_read(file).select(wanted) for file in _files(path)])
+
+
+def rows_of_user(path: Path, user: str) -> list[tuple[Path, int]]:
+    """The files of a log of requests that name a user, each with how many rows do.
+
+    Args:
+        path: The file, or the folder of files.
+        user: The user's id, as requests name it.
+
+    Raises:
+        UsageError: There is no such log.
+    """
+    name = _USER[0]
+    tables = ((file, _read(file)) for file in _files(path))
+    counts = [(file, table[name].to_pylist().count(user)) for file, table in tables if name in table.column_names]
+    return [(file, count) for file, count in counts if count]
+
+
+def _files(path: Path) -> list[Path]:
     files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
     if not files:
         raise UsageError(f"expected a log of requests in {path}, found no .parquet file; `raie serve` writes them")
-    wanted = [name for name, _ in FIELDS]
-    return pa.concat_tables([_read(file).select(wanted) for file in files])
+    return files
 
 
 def _read(file: Path) -> pa.Table:

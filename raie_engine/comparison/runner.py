@@ -23,6 +23,7 @@ from raie.engine.evaluation.metrics import ranks_and_lists
 from raie.engine.executor import LOCAL, Executor, Shared
 from raie.engine.model import Settings
 from raie.engine.strategies import LearnedState, Strategy, TaskData
+from raie.engine.training.epoch_estimate import EpochEstimate, estimated
 from raie.engine.training.train_adapter import one_thread
 from raie.engine.training.train_backbone import configured_backbone_file
 from raie.engine.training.workers import side_by_side
@@ -113,7 +114,7 @@ def _set_up_all(
         for seed, method in pairs
         if method.options
     ]
-    epochs = settings.engine.backbone.epochs
+    trained, earlier = settings.engine.backbone, list[int]()
     for stage, tasks in (("backbones", first), ("regions", second)):
         pending = [task for task in tasks if not task.path.exists()]
         progress(stage, len(tasks) - len(pending), len(tasks))
@@ -130,12 +131,24 @@ def _set_up_all(
                     progress(stage, done, len(tasks))
             continue
         for task in pending:
-            _set_up(task, _each_epoch(progress, f"{stage} of seed {task.settings.engine.seed}", epochs))
+            estimate = EpochEstimate(trained.epochs, trained.patience, tuple(earlier))
+            report = estimated(progress, f"{stage} of seed {task.settings.engine.seed}", estimate)
+            last = _set_up_counted(task, report)
+            earlier += [last] if last else []
         progress(stage, len(tasks), len(tasks))
 
 
-def _each_epoch(progress: Progress, stage: str, epochs: int) -> Callable[[int, float], None]:
-    return lambda epoch, score: progress(f"{stage}, validation NDCG@10 {score:.4f}", epoch, epochs)
+def _set_up_counted(task: _SetUpTask, report: Callable[[int, float], None]) -> int:
+    """Sets up, and returns the epochs that it trained; 0 where it trained no backbone."""
+    last = 0
+
+    def count(epoch: int, score: float) -> None:
+        nonlocal last
+        last = epoch
+        report(epoch, score)
+
+    _set_up(task, count)
+    return last
 
 
 def _seeded(settings: Settings, seed: int, method: Method | None = None) -> Settings:

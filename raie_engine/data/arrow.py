@@ -1,14 +1,15 @@
-"""From arrow arrays to numpy without pandas: pyarrow's own `to_numpy` imports it, which costs half a second."""
+"""Between arrow arrays and numpy without pandas: pyarrow's own conversions import it, which costs half a second."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-__all__ = ["first_true", "rows_true", "to_numpy"]
+__all__ = ["first_true", "from_numpy", "rows_true", "to_numpy", "whole"]
 
 
 def to_numpy(values: Any) -> NDArray[Any]:
@@ -21,6 +22,31 @@ def to_numpy(values: Any) -> NDArray[Any]:
         A view.
     """
     return np.from_dlpack(values)
+
+
+def from_numpy(values: NDArray[Any], kind: pa.DataType) -> Any:
+    """Numbers as an arrow array on the same memory.
+
+    Args:
+        values: [n].
+        kind: arrow's type of the same width.
+
+    Returns:
+        An arrow array.
+    """
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def whole(column: Any) -> Any:
+    """A column as one array; one of a single chunk is not copied.
+
+    Args:
+        column: a chunked array.
+
+    Returns:
+        An arrow array.
+    """
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def rows_true(mask: Any) -> NDArray[np.uint64]:

@@ -18,8 +18,8 @@ from raie.engine.arrays import stable_order
 from raie.engine.config import WindowConfig
 from raie.engine.data.interactions import Interactions, between
 from raie.engine.data.readers.timestamps import EARLIEST_PLAUSIBLE, iso
-from raie.engine.data.window_length import LengthChoice, choose_length, earlier_items
-from raie.engine.data.windows import cut_windows, evaluation_windows
+from raie.engine.data.window_length import LengthChoice, choose_length
+from raie.engine.data.windows import uncut_evaluation_windows, uncut_windows
 
 __all__ = ["Description", "Learned", "Slice", "describe"]
 
@@ -149,11 +149,11 @@ def _history(interactions: Interactions) -> NDArray[np.int64]:
 def _learned(
     interactions: Interactions, history: NDArray[np.int64], choice: LengthChoice, config: WindowConfig
 ) -> Learned:
-    earlier = earlier_items(interactions)
-    windows = cut_windows(interactions, config)
+    windows = uncut_windows(interactions, config)
     if windows.targets is not None:
         targets = int(windows.targets.sum())
-        whole = int(((earlier >= config.min_length) & (earlier <= config.length)).sum())
+        short = np.minimum(history - 1, config.length) - config.min_length + 1
+        whole = int(np.maximum(short, 0).sum())
     else:  # windows that slide predict the last `stride` items of each
         predicted = np.minimum(config.stride, windows.length)
         targets, whole = int(predicted.sum()), int(predicted[windows.length < config.length].sum())
@@ -196,8 +196,8 @@ def _slices(interactions: Interactions, config: WindowConfig, cuts: Sequence[int
             new_users=int((~known_users[users]).sum()),
             new_items=int((~known_items[items]).sum()),
             new_item_share=float((~known_items[part.item]).mean()) if len(part) else 0.0,
-            windows=len(cut_windows(past, config, after=after)),
-            targets=len(evaluation_windows(past, config, after=after)),
+            windows=len(uncut_windows(past, config, after=after)),
+            targets=len(uncut_evaluation_windows(past, config, after=after)),
             first_of_user=int((~known_users[users]).sum()),
             first=_edge(part, 0),
             last=_edge(part, -1),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -36,6 +37,8 @@ __all__ = [
     "read_log",
     "watermark",
 ]
+
+_CHUNK_ROWS = 1 << 22  # whatever takes several numbers per row takes them of so many at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +83,8 @@ class Interactions:
             position = np.zeros(len(texts), dtype="<i4")
             position[appearance] = np.arange(len(appearance))
             digest.update(json.dumps([texts[row] for row in appearance], separators=(",", ":")).encode())
-            digest.update(position[rows - first].data)
+            for start in range(0, len(rows), _CHUNK_ROWS):
+                digest.update(position[rows[start : start + _CHUNK_ROWS] - first].data)
         digest.update(np.ascontiguousarray(self.timestamp, dtype="<i8").data)
         return digest.hexdigest()
 
@@ -95,6 +99,7 @@ def read_log(
     catalogue: Catalogue | None = None,
     separator: str | None = None,
     header: bool = True,
+    without_users: Collection[str] = (),
 ) -> Interactions:
     """Read a log of any known kind, as docs/configuration.md lists them.
 
@@ -108,6 +113,7 @@ def read_log(
         catalogue: an older one whose ids keep their rows and titles.
         separator: of a file of text, None to look for it.
         header: whether a file of text has one; without, columns are named by their numbers.
+        without_users: external ids of users whose rows are left out, as if the log had never held them.
 
     Returns:
         The interactions in time order; rows of one time keep the file's order.
@@ -119,13 +125,16 @@ def read_log(
         raise InputError(f"--duplicates: expected error, drop or keep, found {duplicates!r}")
     raw = read_raw(path, columns, with_rating=min_rating is not None, cut=Delimited(separator, header))
     kept = None if min_rating is None else _rated(raw, min_rating, path)
+    if without_users:
+        kept = _of_others(raw, kept, without_users)
     order = _time_order(raw.timestamp, kept)
-    timestamp = raw.timestamp[order]
-    user, item = raw.user.codes[order], raw.item.codes[order]
+    timestamp, user, item = raw.timestamp, raw.user.codes, raw.item.codes
+    if order is not None:
+        timestamp, user, item = timestamp[order], user[order], item[order]
     if duplicates != "keep":
         again = duplicate_rows(user, item, timestamp, len(raw.user.texts), len(raw.item.texts))
         if duplicates == "error" and len(again):
-            raise _duplicate_error(path, raw, order[again], len(again))
+            raise _duplicate_error(path, raw, again if order is None else order[again], len(again))
         if len(again):
             user, item = np.delete(user, again), np.delete(item, again)
             timestamp = np.delete(timestamp, again)
@@ -155,11 +164,18 @@ def _rated(raw: RawLog, min_rating: float, path: str | Path) -> NDArray[np.int64
     return kept
 
 
-def _time_order(timestamp: NDArray[np.int64], kept: NDArray[np.int64] | None) -> NDArray[np.int64]:
-    """File rows by (timestamp, file row)."""
+def _of_others(raw: RawLog, kept: NDArray[np.int64] | None, users: Collection[str]) -> NDArray[np.int64]:
+    """File rows, of `kept` where that is given, that are of none of the users."""
+    codes = [code for code, text in enumerate(raw.user.texts) if text in users]
+    rows = np.arange(len(raw.timestamp)) if kept is None else kept
+    return rows[~np.isin(raw.user.codes[rows], codes)]
+
+
+def _time_order(timestamp: NDArray[np.int64], kept: NDArray[np.int64] | None) -> NDArray[np.int64] | None:
+    """File rows by (timestamp, file row); None for all of them as they are."""
     times = timestamp if kept is None else timestamp[kept]
     if (times[1:] >= times[:-1]).all():
-        return np.arange(len(times)) if kept is None else kept
+        return kept
     order = stable_order(times)
     return order if kept is None else kept[order]
 
@@ -179,11 +195,25 @@ def duplicate_rows(
     Returns:
         int64.
     """
+    repeated, start = [np.empty(0, dtype=np.int64)], 0
+    while start < len(timestamp):
+        last = timestamp[min(start + _CHUNK_ROWS, len(timestamp)) - 1]
+        rows = slice(start, int(np.searchsorted(timestamp, last, side="right")))  # no second is cut
+        repeated.append(start + _repeated(user[rows], item[rows], timestamp[rows], users, items))
+        start = rows.stop
+    return np.concatenate(repeated)
+
+
+def _repeated(
+    user: NDArray[np.int32], item: NDArray[np.int32], timestamp: NDArray[np.int64], users: int, items: int
+) -> NDArray[np.int64]:
     same = timestamp[1:] == timestamp[:-1]
     tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
     pair = user[tied].astype(np.int64) * items + item[tied]  # < users * items
     times = timestamp[tied]
-    order = np.lexsort((pair, times)) if _any_repeated(pair, times, users * items) else np.empty(0, dtype=np.int64)
+    if not _any_repeated(pair, times, users * items):
+        return np.empty(0, dtype=np.int64)
+    order = np.lexsort((pair, times))
     repeated = (pair[order[1:]] == pair[order[:-1]]) & (times[order[1:]] == times[order[:-1]])
     return np.sort(tied[order[1:][repeated]])
 
@@ -215,11 +245,15 @@ def _to_rows(
 ) -> tuple[NDArray[np.int32], tuple[str, ...]]:
     """Codes of one file as catalogue rows from 0, and the catalogue's ids with the new ones appended."""
     appearance = first_appearance(codes, len(raw.texts))
-    row_of_id = {text: row for row, text in enumerate(known)}
-    rows = [row_of_id.setdefault(raw.texts[code], len(row_of_id)) for code in appearance]
+    texts = [raw.texts[code] for code in appearance.tolist()]
+    rows: list[int] | range = range(len(texts))
+    if known or len(row_of_id := dict(zip(texts, rows, strict=True))) < len(texts):
+        row_of_id = dict(zip(known, range(len(known)), strict=True))
+        rows = [row_of_id.setdefault(text, len(row_of_id)) for text in texts]
     row_of = np.zeros(len(raw.texts), dtype=np.int32)
     row_of[appearance] = rows
-    return row_of[codes], tuple(row_of_id)
+    as_coded = bool((row_of == np.arange(len(row_of))).all())  # as a sorted log of new ids has it
+    return codes if as_coded else row_of[codes], tuple(row_of_id)
 
 
 def end_time(interactions: Interactions, until: str | None) -> int | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,7 +15,13 @@ from raie.engine.config import EditConfig, WindowConfig
 from raie.engine.data.interactions import Interactions, between, watermark
 from raie.engine.data.watermark import Watermark
 from raie.engine.data.window_length import earlier_items
-from raie.engine.data.windows import Windows, concatenate, cut_windows, evaluation_windows
+from raie.engine.data.windows import (
+    UncutWindows,
+    Windows,
+    concatenate,
+    cut_windows,
+    uncut_evaluation_windows,
+)
 
 __all__ = [
     "EditWindows",
@@ -26,6 +33,8 @@ __all__ = [
     "setup_windows",
     "split_setup",
 ]
+
+_Kind = TypeVar("_Kind", Windows, UncutWindows)
 
 
 @dataclass(frozen=True)
@@ -90,20 +99,25 @@ def setup_windows(past: Interactions, windows: WindowConfig, edit: EditConfig, s
     if windows.context == "history":
         new = past.timestamp[earlier_items(past) >= windows.min_length]
         cut = int(np.quantile(new, 1 - edit.holdout)) if len(new) else None
-        asked = evaluation_windows(past, windows, after=cut)
+        asked = uncut_evaluation_windows(past, windows, after=cut)
         even = asked.user % 2 == 0
-        split = SplitWindows(cut_windows(between(past, None, cut), windows), asked.take(even), asked.take(~even))
-    else:
-        split = split_setup(cut_windows(past, windows), edit.holdout)
+        validation, holdout = (
+            _sample(asked.take(rows), edit.max_validation, [seed, number])
+            for number, rows in enumerate((even, ~even))
+        )
+        del asked, even  # as large as the log, while the training windows are cut
+        return SplitWindows(cut_windows(between(past, None, cut), windows), validation, holdout)
+    split = split_setup(cut_windows(past, windows), edit.holdout)
     validation, holdout = (
-        _sample(part, edit.max_validation, [seed, number])
+        keep_sample(part, edit.max_validation or len(part), [seed, number]).compacted()
         for number, part in enumerate((split.validation, split.holdout))
     )
     return SplitWindows(split.train, validation, holdout)
 
 
-def _sample(windows: Windows, most: int, seed: Sequence[int]) -> Windows:
-    return keep_sample(windows, most or len(windows), seed).compacted()
+def _sample(windows: UncutWindows, most: int, seed: Sequence[int]) -> Windows:
+    """A sample of windows; contexts are laid out for those alone that are kept."""
+    return keep_sample(windows, most or len(windows), seed).cut().compacted()
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +160,7 @@ def edit_windows(
             return None
         train_until = int(np.quantile(new, 1 - edit.holdout))
         train = cut_windows(between(rows, None, train_until), windows, after=mark.trained)
-        asked = evaluation_windows(rows, windows, after=train_until)
+        asked = uncut_evaluation_windows(rows, windows, after=train_until)
         validation = _sample(asked, edit.max_validation, [seed, len(rows)])
         return EditWindows(concatenate([train, validation]), train_until)
     cut = cut_windows(rows, windows, after=mark.timestamp)
@@ -177,7 +191,7 @@ def next_watermark(
     return replace(reached, train_until=cut.train_until) if windows.context == "history" else reached
 
 
-def keep_sample(windows: Windows, most: int, seed: Sequence[int]) -> Windows:
+def keep_sample(windows: _Kind, most: int, seed: Sequence[int]) -> _Kind:
     """A random sample of windows.
 
     Args:

@@ -54,9 +54,10 @@ def choose_length(interactions: Interactions, config: WindowConfig) -> LengthCho
     Returns:
         The choice.
     """
-    earlier = earlier_items(interactions)
-    earlier = earlier[earlier > 0]
-    shares = {length: float((earlier <= length).mean()) for length in LENGTHS} if len(earlier) else {}
+    history = np.bincount(interactions.user)
+    later = np.maximum(history - 1, 0)  # interactions of each user with one before them
+    count = int(later.sum())
+    shares = {length: int(np.minimum(later, length).sum()) / count for length in LENGTHS} if count else {}
     if config.length:
         return LengthChoice(config.length, "option", shares)
     usable = [length for length in LENGTHS if length >= max(config.min_length, config.stride)]

@@ -27,6 +27,7 @@ from raie.engine.data.past import Past, compacted, span_rows, without_above
 from raie.engine.errors import ConfigError, DamagedArtifact, InputError
 
 __all__ = [
+    "UncutWindows",
     "Windows",
     "concatenate",
     "cut_windows",
@@ -34,6 +35,8 @@ __all__ = [
     "histories_of",
     "last_windows",
     "span_windows",
+    "uncut_evaluation_windows",
+    "uncut_windows",
 ]
 
 _DTYPES = {
@@ -255,6 +258,74 @@ def _joined_past(parts: Sequence[Windows]) -> Past | None:
     return Past(np.concatenate(list(attached.values())), start, stop)
 
 
+@dataclass(frozen=True, eq=False)
+class UncutWindows:
+    """Windows of a log whose contexts are not laid out yet, to count or to sample them: a few numbers for each.
+
+    by_user: the log.  items: int32 [p], the rows that contexts are spans of.  times: int64 [p], of them.  start, stop:
+    int64 [n], a context's span is the last `length` rows of it.  row: int64 [n], of the target in by_user. known: bool by
+    row of by_user, None for all. targets: int32 [n], as in `Windows`; None where nobody says. past: whether the whole
+    span is attached.
+    """
+
+    by_user: _ByUser
+    items: NDArray[np.int32]
+    times: NDArray[np.int64]
+    start: NDArray[np.int64]
+    stop: NDArray[np.int64]
+    row: NDArray[np.int64]
+    config: WindowConfig
+    targets: NDArray[np.int32] | None = None
+    known: NDArray[np.bool_] | None = None
+    past: bool = False
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    @property
+    def user(self) -> NDArray[np.int32]:
+        """int32 [n]: catalogue rows."""
+        return self.by_user.user[self.row]
+
+    @property
+    def length(self) -> NDArray[np.int64]:
+        """int64 [n]: context items."""
+        return np.minimum(self.stop - self.start, self.config.length)
+
+    def take(self, rows: NDArray[np.integer] | NDArray[np.bool_] | slice) -> UncutWindows:
+        """The windows of these rows (indices, mask or slice), in that order.
+
+        Args:
+            rows: indices, mask or slice.
+
+        Returns:
+            The windows.
+        """
+        targets = None if self.targets is None else self.targets[rows]
+        return replace(self, start=self.start[rows], stop=self.stop[rows], row=self.row[rows], targets=targets)
+
+    def cut(self) -> Windows:
+        """The windows with their contexts.
+
+        Returns:
+            n windows.
+        """
+        length, by_user = self.config.length, self.by_user
+        start = np.maximum(self.start, self.stop - length)
+        target = by_user.item[self.row]
+        if self.known is not None:
+            target = np.where(self.known[self.row], target, np.int32(PAD))
+        windows = Windows(
+            _contexts(self.items, start, self.stop, length),
+            target,
+            self.user,
+            by_user.time[self.row],
+            _contexts(self.times, start, self.stop, length) if self.config.times else None,
+            self.targets,
+        )
+        return windows._with_past(Past(self.items, self.start, self.stop)) if self.past else windows
+
+
 def cut_windows(interactions: Interactions, config: WindowConfig, *, after: int | None = None) -> Windows:
     """The windows to train on: by user row, then in time order. With config.times they hold the times of their items.
 
@@ -276,18 +347,35 @@ def cut_windows(interactions: Interactions, config: WindowConfig, *, after: int 
     Raises:
         ConfigError: for a length that is not chosen yet.
     """
+    return uncut_windows(interactions, config, after=after).cut()
+
+
+def uncut_windows(interactions: Interactions, config: WindowConfig, *, after: int | None = None) -> UncutWindows:
+    """The windows of `cut_windows` without their contexts.
+
+    Args:
+        interactions: the log, in time order.
+        config: length, stride, min_length, context and times.
+        after: epoch seconds, as for `cut_windows`.
+
+    Returns:
+        The windows.
+
+    Raises:
+        ConfigError: for a length that is not chosen yet.
+    """
     _require_length(config)
     if after is not None and config.context == "slice":
         interactions, after = between(interactions, after, None), None
     rows = _by_user(interactions)
     if config.context == "history":
         start, stop, targets = _blocks(rows, config, after)
-        return replace(_windows(rows, start, stop, config), targets=targets)
+        return UncutWindows(rows, rows.item, rows.time, start, stop, stop, config, targets)
     start, stop = _window_spans(rows.begin, rows.end, config)
     if after is not None:
         new = rows.time[stop] > after
         start, stop = start[new], stop[new]
-    return _windows(rows, start, stop, config)
+    return UncutWindows(rows, rows.item, rows.time, start, stop, stop, config)
 
 
 def evaluation_windows(
@@ -312,22 +400,39 @@ def evaluation_windows(
     if config.context != "history":
         windows = cut_windows(interactions, config, after=after)
         return windows if last_item is None else windows.without_items_above(last_item)
+    return uncut_evaluation_windows(interactions, config, after=after, last_item=last_item).cut()
+
+
+def uncut_evaluation_windows(
+    interactions: Interactions, config: WindowConfig, *, after: int | None = None, last_item: int | None = None
+) -> UncutWindows:
+    """The windows of `evaluation_windows` without their contexts.
+
+    Args:
+        interactions: the log, in time order.
+        config: length, context and times.
+        after: epoch seconds; only targets later than it.
+        last_item: as for `evaluation_windows`, where config.context is "history"; None otherwise.
+
+    Returns:
+        The windows.
+
+    Raises:
+        ConfigError: for a length that is not chosen yet.
+    """
+    if config.context != "history":
+        return uncut_windows(interactions, config, after=after)
     _require_length(config)
     rows = _by_user(interactions)
-    stop = np.flatnonzero((rows.earlier > 0) & _later(rows.time, after))
-    first = stop - rows.earlier[stop]
-    known = np.ones(len(rows.item), bool) if last_item is None else rows.item <= last_item
+    row = np.flatnonzero(rows.eligible(1, after))
+    first = row - rows.earlier_of(row)
+    targets = np.ones(len(row), np.int32)
+    if last_item is None:
+        return UncutWindows(rows, rows.item, rows.time, first, row, row, config, targets, past=True)
+    known = rows.item <= last_item
     before = np.append(0, np.cumsum(known))  # known rows before each
-    past = Past(rows.item[known], before[first], before[stop])
-    start = np.maximum(past.start, past.stop - config.length)
-    return Windows(
-        _contexts(past.items, start, past.stop, config.length),
-        np.where(known[stop], rows.item[stop], np.int32(PAD)),
-        rows.user[stop],
-        rows.time[stop],
-        _contexts(rows.time[known], start, past.stop, config.length) if config.times else None,
-        np.ones(len(stop), np.int32),
-    )._with_past(past)
+    items, times = rows.item[known], rows.time[known]
+    return UncutWindows(rows, items, times, before[first], before[row], row, config, targets, known, past=True)
 
 
 def _require_length(config: WindowConfig) -> None:
@@ -337,10 +442,7 @@ def _require_length(config: WindowConfig) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _ByUser:
-    """Interactions by user, then in the recorded order; users are [begin, end).
-
-    earlier: items of its user before each.
-    """
+    """Interactions by user, then in the recorded order; users are [begin, end)."""
 
     user: NDArray[np.int32]
     item: NDArray[np.int32]
@@ -348,35 +450,33 @@ class _ByUser:
     begin: NDArray[np.int64]
     end: NDArray[np.int64]
 
-    @property
-    def earlier(self) -> NDArray[np.int64]:
-        return np.asarray(np.arange(len(self.user)) - np.repeat(self.begin, self.end - self.begin))
+    def eligible(self, least: int, after: int | None) -> NDArray[np.bool_]:
+        """bool by row: at least so many items of its user lie before it, and it is later than `after`."""
+        rows = np.ones(len(self.user), bool) if after is None else self.time > after
+        for nth in range(least):
+            rows[self.begin[self.begin + nth < self.end] + nth] = False
+        return rows
+
+    def earlier_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """int64: how many items of its user lie before each of some rows, which ascend."""
+        return rows - self.begin[np.searchsorted(self.begin, rows, side="right") - 1]
 
 
 def _by_user(interactions: Interactions) -> _ByUser:
-    order = stable_order(interactions.user)
-    user = interactions.user[order]
-    return _ByUser(user, interactions.item[order], interactions.timestamp[order], *_user_spans(user))
-
-
-def _later(time: NDArray[np.int64], after: int | None) -> NDArray[np.bool_]:
-    return np.ones(len(time), bool) if after is None else time > after
-
-
-def _windows(rows: _ByUser, start: NDArray[np.int64], stop: NDArray[np.int64], config: WindowConfig) -> Windows:
-    """The windows whose contexts are the rows [start, stop), and whose targets are the rows `stop`."""
-    items = _contexts(rows.item, start, stop, config.length)
-    times = _contexts(rows.time, start, stop, config.length) if config.times else None
-    return Windows(items, rows.item[stop], rows.user[stop], rows.time[stop], times)
+    order, size = stable_order(interactions.user), np.bincount(interactions.user)
+    users = np.flatnonzero(size)
+    size = size[users]
+    end = np.cumsum(size)
+    user = np.repeat(users.astype(np.int32), size)
+    return _ByUser(user, interactions.item[order], interactions.timestamp[order], end - size, end)
 
 
 def _blocks(
     rows: _ByUser, config: WindowConfig, after: int | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
     """Start, target row and number of targets of the window of every block."""
-    eligible = (rows.earlier >= config.min_length) & _later(rows.time, after)  # the end of each user's rows
-    seen = np.append(0, np.cumsum(eligible))
-    count = seen[rows.end] - seen[rows.begin]
+    eligible = rows.eligible(config.min_length, after)  # the end of each user's rows
+    count = np.add.reduceat(eligible, rows.begin, dtype=np.int64) if len(eligible) else rows.begin
     blocks = -(-count // config.stride)
     back = np.repeat(np.cumsum(blocks), blocks) - 1 - np.arange(blocks.sum())  # .., 1, 0 within each user
     stop = np.repeat(rows.end, blocks) - 1 - back * config.stride
@@ -451,13 +551,6 @@ def span_windows(past: Past, length: int, times: NDArray[np.int64] | None = None
     when = None if times is None else _contexts(times, start, past.stop, length)
     contexts = _contexts(past.items, start, past.stop, length)
     return Windows(contexts, none, none, none.astype(np.int64), when)._with_past(past)
-
-
-def _user_spans(user: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """First row and the row after the last of each user; rows are sorted by user."""
-    edges = np.flatnonzero(np.diff(user)) + 1
-    begin = np.concatenate([[0], edges]) if len(user) else edges
-    return begin, np.append(begin[1:], len(user)) if len(user) else edges
 
 
 def _window_spans(

@@ -159,8 +159,10 @@ def prepare_edit(
     config, mark, cut = view.settings.engine, view.watermark, _edit_windows(view, interactions, until)
     windows, rows = cut.windows, between(interactions, None, until)
     catalogue, chunk = _grown(view.catalogue, interactions, until)
-    neighbours = cut_windows(rows, config.windows, after=mark.timestamp)  # of every new row, validating ones too
-    item_rows = cold_item_rows(view.backbone, neighbours, len(catalogue.items), seed)
+    # Neighbours in the windows of every new row, validating ones too; these are not kept.
+    item_rows = cold_item_rows(
+        view.backbone, cut_windows(rows, config.windows, after=mark.timestamp), len(catalogue.items), seed
+    )
     if vectors is None:
         vectors = view.vectors(windows)
     plan = make_plan(

@@ -40,7 +40,7 @@ from raie.engine.training.loop import Progress
 from raie.engine.training.train_adapter import adapter_scores
 from raie.engine.training.train_backbone import configured_backbone_file, configured_class, train_backbone
 
-__all__ = ["SetUp", "set_up", "with_length", "with_times"]
+__all__ = ["SetUp", "set_up", "setup_mixtures", "with_length", "with_times"]
 
 
 _CRITERION = "mean simplified silhouette"
@@ -113,7 +113,12 @@ def set_up(
     region_map, owner = fit_regions(vectors, config.regions, config.seed, space.digest, k)
     gate_from(config.gate).decide(region_map, vectors[:0])  # refuses what every edit of these regions would refuse
     buffer = AddBuffer.empty(config.windows.length, model.dim, space.digest, times=config.windows.times)
-    mixed = _mixed(past, split, model, space, region_map, config) if config.mixture.names else None
+    train_until = int(split.train.timestamp.max())
+    mixed = (
+        setup_mixtures(past, train_until, split.validation, model, space, region_map, config)
+        if config.mixture.names
+        else None
+    )
     parts = ContentParts(
         backbone={"config": model_config, "weights": weights},
         space=space.to_bytes(),
@@ -143,23 +148,34 @@ def set_up(
     return SetUp(parts, _facts(region_map), report)
 
 
-def _mixed(
+def setup_mixtures(
     past: Interactions,
-    split: SplitWindows,
+    train_until: int,
+    validation: Windows,
     model: Backbone,
     space: RoutingSpace,
     region_map: RegionMap,
     config: EngineConfig,
 ) -> RegionMixtures:
-    """The mixture of every region; the rows of the holdout's users after the cut are never counted."""
-    train_until = int(split.train.timestamp.max())
+    """The mixture of every region; the rows of the holdout's users after the cut are never counted.
+
+    Args:
+        past: the setup slice, in time order.
+        train_until: time of the last window that trains, epoch seconds.
+        validation: windows that the weights are fitted on.
+        model: the frozen backbone.
+        space: the routing space.
+        region_map: of the setup.
+        config: the options.
+
+    Returns:
+        The mixtures.
+    """
     counted = past.of((past.timestamp <= train_until) | (past.user % 2 == 0))
     counts = new_counts(past, None, train_until, model.known_items, None, counted)
-    region = assign(region_map, space.project(encode_windows(model, split.validation)))
+    region = assign(region_map, space.project(encode_windows(model, validation)))
     score = adapter_scores(model, None)
-    validated = {
-        number: Validated(split.validation.take(region == number), score) for number in region_map.ids.tolist()
-    }
+    validated = {number: Validated(validation.take(region == number), score) for number in region_map.ids.tolist()}
     return mix_regions(validated, None, counts, config, config.seed)
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +25,8 @@ MOST_FOLLOWING = 400
 """Items that counts keep after each item, the most frequent of the widest kind."""
 TREND_SHARE, LEAST_TREND = 0.02, 500
 """The half-life of the trend, in rows: a share of the setup's rows, and at least so many."""
+_PAIRS_AT_A_TIME = 1 << 24
+"""Pairs that are counted at a time; one takes some fifty bytes."""
 _TYPES = {
     "start": np.int64,
     "following": np.int32,
@@ -160,30 +164,80 @@ def count_rows(
     age = np.arange(len(new))[::-1]
     popularity = np.bincount(new.item, minlength=items + 1)[: items + 1].astype(np.float64)
     trend = np.bincount(new.item, 0.5 ** (age / half_life), minlength=items + 1)[: items + 1]
-    start, following, pairs = _grouped(
-        *(_pairs(interactions, after, items + 1) if with_pairs else _added((), ())), items + 1
+    start, following, pairs = (
+        _counted_pairs(interactions, after, items + 1) if with_pairs else _grouped(*_added((), ()), items + 1)
     )
     return LogCounts(len(new), half_life, start, following, pairs, popularity, trend.astype(np.float64))
 
 
-def _pairs(interactions: Interactions, after: int | None, v: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The distinct pairs as `first x v + second`, ascending int64 [p], and how often they came, float64 [p, c]."""
+def _counted_pairs(
+    interactions: Interactions, after: int | None, v: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
+    """As `_grouped`, for some first items at a time, so that a long log's pairs are never in memory all at once."""
+    rows = _rows_by_user(interactions, after, v)
+    start, following, pairs = [np.zeros(1, np.int64)], [], []
+    for first, last in _item_ranges(rows, v):
+        begin, *kept = _grouped(*_pairs(rows, first, last, v), v)
+        start.append(start[-1][-1] + begin[first + 1 : last + 1])
+        following.append(kept[0])
+        pairs.append(kept[1])
+    return np.concatenate(start), np.concatenate(following), np.concatenate(pairs)
+
+
+class _Rows(NamedTuple):
+    """Rows by user, in time order. item: int32 [n].  back: uint8 [n], items of its user before it, up to the longest
+    reach. pairs: bool [n], whether pairs belong to it. counted: bool [n], whether its item is.
+    """
+
+    item: NDArray[np.int32]
+    back: NDArray[np.uint8]
+    pairs: NDArray[np.bool_]
+    counted: NDArray[np.bool_]
+
+
+def _rows_by_user(interactions: Interactions, after: int | None, v: int) -> _Rows:
     order = stable_order(interactions.user)
-    user, item = interactions.user[order], interactions.item[order].astype(np.int64)
+    user, item = interactions.user[order], interactions.item[order]
     new = np.ones(len(item), bool) if after is None else interactions.timestamp[order] > after
+    back = np.zeros(len(item), np.uint8)
+    for step in range(1, PAIR_KINDS[-1].reach + 1):
+        back[step:] += user[step:] == user[:-step]
+    counted = item < v
+    return _Rows(item, back, new & counted, counted)
+
+
+def _item_ranges(rows: _Rows, v: int) -> list[tuple[int, int]]:
+    """Ranges of first items, each with about as many pairs as are counted at a time, or of one item."""
+    near = np.zeros(len(rows.item), bool)  # a pair belongs to them or to one of the rows that follow
+    reach = PAIR_KINDS[-1].reach
+    for step in range(min(reach, len(near) - 1) + 1):
+        near[: len(near) - step] |= rows.pairs[step:]
+    weight = np.cumsum(2 * reach * np.bincount(rows.item[near & rows.counted], minlength=v))
+    ends = np.unique(np.searchsorted(weight, np.arange(_PAIRS_AT_A_TIME, weight[-1], _PAIRS_AT_A_TIME)) + 1)
+    edges = [0, *ends[ends < v].tolist(), v]
+    return list(pairwise(edges))
+
+
+def _pairs(rows: _Rows, least: int, below: int, v: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The distinct pairs as `first x v + second` of first items from `least` on and below `below`, ascending int64 [p],
+    and how often they came, float64 [p, c].
+    """
+    item = rows.item
+    mine = (item >= least) & (item < below)
     keys, counted = [], []
     for step in range(1, PAIR_KINDS[-1].reach + 1):
-        later = np.flatnonzero((user[step:] == user[:-step]) & new[step:]) + step
-        later = later[(item[later] < v) & (item[later - step] < v)]
-        if not len(later):
-            continue
+        paired = rows.pairs[step:] & (rows.back[step:] >= step) & rows.counted[:-step]
         forward = [kind.fade ** (step - 1) if step <= kind.reach else 0.0 for kind in PAIR_KINDS]
         backward = [weight * kind.back for weight, kind in zip(forward, PAIR_KINDS, strict=True)]
-        for first, second, weights in (
-            (item[later - step], item[later], forward),
-            (item[later], item[later - step], backward),
+        for firsts, to_first, to_second, weights in (
+            (mine[:-step], 0, step, forward),
+            (mine[step:], step, 0, backward),
         ):
-            distinct, times = np.unique(first * v + second, return_counts=True)
+            row = np.flatnonzero(paired & firsts)
+            if not len(row):
+                continue
+            pair = item[row + to_first].astype(np.int64) * v + item[row + to_second]
+            distinct, times = np.unique(pair, return_counts=True)
             keys.append(distinct)
             counted.append(times[:, None] * np.array(weights))
     return _added(keys, counted)

@@ -28,7 +28,7 @@ _PREFIX = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _SERIAL = ("alias_moves", "snapshot_notes", "approval_events", "evaluations", "key_events", "outbox_events")
 _AUDIT = {"audit_events": ("INSERT",), "audit_head": ("UPDATE (event, hash)",)}
 _MOVE = {
-    "aliases": ("INSERT", "UPDATE (snapshot, moved_at)"),
+    "aliases": ("INSERT", "UPDATE (snapshot, moved_at)", "DELETE"),
     "alias_moves": ("INSERT",),
     "snapshot_notes": ("INSERT",),
     "evaluations": ("INSERT",),
@@ -79,7 +79,7 @@ RIGHTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 
 ROLES: Mapping[str, str] = {
     "reader": "looks at everything and loads snapshots",
-    "editor": "edits, rolls back, and moves aliases that are not protected",
+    "editor": "edits, rolls back, and moves or deletes aliases that are not protected",
     "promoter": "approves, and moves protected aliases",
     "collector": "runs expire and gc, and commits nothing",
 }

@@ -42,6 +42,7 @@ __all__ = [
     "Database",
     "check_schema",
     "chunked",
+    "clock_skew_s",
     "connected",
     "missing_file",
     "open_engine",
@@ -357,3 +358,20 @@ def _one_line(error: BaseException, secrets: Iterable[str]) -> str:
     for secret in secrets:
         line = line.replace(secret, "***")
     return line if len(line) <= 300 else f"{line[:297]}..."
+
+
+def clock_skew_s(engine: Engine) -> float | None:
+    """How far the database's clock is ahead of this machine's, in seconds; None where it is the same clock.
+
+    Args:
+        engine: of the registry's database.
+
+    Raises:
+        DatabaseUnreachable: where there is no answer.
+    """
+    if engine.dialect.name != "postgresql":
+        return None
+    with reading(engine) as connection:
+        before = time.time()
+        there = float(connection.execute(text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
+        return there - (before + time.time()) / 2

@@ -13,17 +13,19 @@ from raie.registry.canonical import canonical_json, parse_json
 from raie.registry.db.engine import chunked
 from raie.registry.db.tables import (
     adapter_versions,
+    alias_moves,
     aliases,
     edits,
     expired_snapshots,
     heads,
     models,
     snapshot_blobs,
+    snapshot_notes,
     snapshots,
 )
-from raie.registry.errors import BlobCorrupt, InvalidValue, NotFound, SnapshotExpired
+from raie.registry.errors import AliasDeleted, BlobCorrupt, InvalidValue, NotFound, SnapshotExpired
 from raie.registry.leases import EDIT_LEASE_S, lease_is_over, lease_owner_is_gone
-from raie.registry.states import EditState
+from raie.registry.states import AuditAction, EditState
 from raie.registry.times import utc_text
 from raie.registry.values import (
     AdapterVersion,
@@ -41,6 +43,7 @@ from raie.registry.values import (
 )
 
 __all__ = [
+    "alias_names",
     "check_alias",
     "edit_by_number",
     "edit_of",
@@ -53,12 +56,15 @@ __all__ = [
     "pointed_at",
     "require_kept",
     "require_model",
+    "require_not_deleted",
     "require_unexpired",
     "resolve_id",
     "select_snapshots",
     "snapshot_by_id",
     "snapshot_of",
     "text_of",
+    "unknown_alias",
+    "unknown_region",
     "version_of",
     "version_row",
     "versions_of",
@@ -92,8 +98,12 @@ def lock_model(connection: Connection, model: str) -> None:
 
 
 def _no_model(connection: Connection, model: str) -> NotFound:
-    known = connection.execute(select(models.c.name).order_by(models.c.name).limit(_SHOWN + 1)).scalars().all()
-    return NotFound(f"Expected a model {model!r}, found {_listed(known)}; name one of these, or run `raie setup`")
+    known = connection.execute(select(models.c.name).order_by(models.c.name)).scalars().all()
+    return NotFound(
+        f"Expected a model {model!r}, found {_listed(known)}; name one of these, or run `raie setup`",
+        model,
+        dict(zip(known, known, strict=True)),
+    )
 
 
 def head_id(connection: Connection, model: str) -> str | None:
@@ -201,10 +211,22 @@ def pointed_at(connection: Connection, model: str, alias: str) -> str | None:
     return snapshot
 
 
+def require_not_deleted(connection: Connection, model: str, alias: str) -> None:
+    """Raises AliasDeleted for a name whose last move was its deletion, and says who, when and why."""
+    mine = (alias_moves.c.model == model, alias_moves.c.alias == alias)
+    last = connection.execute(select(alias_moves).where(*mine).order_by(alias_moves.c.id.desc()).limit(1)).first()
+    if last is not None and last.target is None:
+        raise AliasDeleted(
+            f"Expected an alias {alias!r} of model {model!r}, found it deleted by {last.actor} at {utc_text(last.at)} "
+            f"({last.reason}); it pointed at {last.source[:12]}: `raie promote {last.source[:12]} --to {alias}` makes "
+            "it again"
+        )
+
+
 def resolve_id(connection: Connection, model: str, ref: str) -> str:
     """The snapshot id that a reference names: "head", "edit:3", an alias, an id, or a unique prefix of one.
 
-    Raises NotFound, and InvalidValue for a prefix of several.
+    Raises NotFound, AliasDeleted, and InvalidValue for a prefix of several.
     """
     require_model(connection, model)
     if ref == "head":
@@ -233,13 +255,43 @@ def _by_prefix(connection: Connection, model: str, ref: str) -> str:
     if len(matches) > 1:
         raise InvalidValue(f"Expected a longer prefix than {ref}, found {_listed([f[:16] for f in matches])}")
     if not matches:
-        names = select(aliases.c.name).where(aliases.c.model == model).order_by(aliases.c.name).limit(_SHOWN + 1)
-        known = ["head", *connection.execute(names).scalars()]
+        require_not_deleted(connection, model, ref)
+        known = ["head", *alias_names(connection, model)]
         raise NotFound(
             f"Expected a snapshot of {model!r} as alias, edit:N or at least 4 characters of an id, found {ref!r}; "
-            f"there are {_listed(known)}"
+            f"there are {_listed(known)}",
+            ref,
+            _tagged(connection, model) | {name: name for name in known},
         )
     return matches[0]
+
+
+def alias_names(connection: Connection, model: str) -> list[str]:
+    """The names of a model's aliases, sorted."""
+    names = select(aliases.c.name).where(aliases.c.model == model).order_by(aliases.c.name)
+    return list(connection.execute(names).scalars())
+
+
+def _tagged(connection: Connection, model: str) -> dict[str, str]:
+    """Tag -> the newest snapshot that has it, as it is typed: a tag is no reference, and people take it for one."""
+    n = snapshot_notes.c
+    tags = select(n.tag, n.snapshot, n.action).where(n.model == model, n.tag.is_not(None)).order_by(n.id)
+    newest = {(row.tag, row.snapshot): row.action for row in connection.execute(tags)}
+    return {
+        tag: f"{snapshot[:12]}, which is tagged {tag}"
+        for (tag, snapshot), action in newest.items()
+        if action == AuditAction.TAG
+    }
+
+
+def unknown_alias(connection: Connection, model: str, alias: str, advice: str) -> NotFound:
+    """The error for an alias that is not there; advice: what to do, as a clause."""
+    names = alias_names(connection, model)
+    return NotFound(
+        f"Expected an alias {alias!r} of model {model!r}, found none; {advice}",
+        alias,
+        dict(zip(names, names, strict=True)),
+    )
 
 
 def _listed(names: Any) -> str:
@@ -279,9 +331,24 @@ def version_row(connection: Connection, model: str, region: int, version: int) -
     if row is None:
         require_model(connection, model)
         latest = connection.execute(select(func.max(table.version)).where(*mine)).scalar()
-        there = "no version of it" if latest is None else f"versions 1 to {latest}"
-        raise NotFound(f"Expected version {version} of region {region} of model {model!r}, found {there}")
+        if latest is None:
+            raise unknown_region(connection, model, region)
+        raise NotFound(
+            f"Expected version {version} of region {region} of model {model!r}, found versions 1 to {latest}"
+        )
     return version_of(row)
+
+
+def unknown_region(connection: Connection, model: str, region: int) -> NotFound:
+    """The error for a region that the model never had."""
+    column_ = adapter_versions.c.region
+    query = select(column_).where(adapter_versions.c.model == model).distinct().order_by(column_)
+    names = [str(known) for known in connection.execute(query).scalars()]
+    return NotFound(
+        f"Expected a region of model {model!r}, found none numbered {region}; there are {_listed(names)}",
+        str(region),
+        {name: f"region {name}" for name in names},
+    )
 
 
 def version_of(row: Row[Any]) -> AdapterVersion:

@@ -37,6 +37,7 @@ _COMMITTED_HERE = (
     "EXISTS (SELECT 1 FROM {s}.edits AS e WHERE e.model = NEW.model AND e.number = NEW.edit "
     "AND e.state = 'committed' AND e.{here})"
 )
+_ALIAS_OF_MOVE = "SELECT 1 FROM {s}.aliases AS p WHERE p.model = NEW.model AND p.name = NEW.alias"
 HERE = "xmin::text = (txid_current() % 4294967296)::text"
 
 
@@ -178,12 +179,23 @@ CONDITIONS = (
         "end",
     ),
     Condition(
+        "aliases_deleted",
+        "aliases",
+        "DELETE",
+        "EXISTS (SELECT 1 FROM {s}.alias_moves AS m WHERE m.model = OLD.model AND m.alias = OLD.name "
+        "AND m.target IS NULL AND m.source = OLD.snapshot AND m.{here})",
+        "an alias is deleted together with the row that records it",
+        "end",
+    ),
+    Condition(
         "alias_moves_told",
         "alias_moves",
         "INSERT",
-        "EXISTS (SELECT 1 FROM {s}.aliases AS p WHERE p.model = NEW.model AND p.name = NEW.alias "
-        f"AND p.snapshot = NEW.target) AND NEW.at {_TIME} AND "
-        + _recorded("promote", " AND a.subject = 'alias:' || NEW.alias AND a.target = NEW.target"),
+        f"NEW.at {_TIME} AND CASE WHEN NEW.target IS NULL THEN NOT EXISTS ({_ALIAS_OF_MOVE}) AND "
+        + _recorded("delete alias", " AND a.subject = 'alias:' || NEW.alias AND a.source = NEW.source")
+        + f" ELSE EXISTS ({_ALIAS_OF_MOVE} AND p.snapshot = NEW.target) AND "
+        + _recorded("promote", " AND a.subject = 'alias:' || NEW.alias AND a.target = NEW.target")
+        + " END",
         "a move of an alias is recorded together with the move, in the audit too",
         "end",
     ),

@@ -54,7 +54,7 @@ __all__ = [
     "snapshots",
 ]
 
-SCHEMA_REVISION = "0009"
+SCHEMA_REVISION = "0010"
 """The Alembic revision these tables are at; a database of any other is refused."""
 
 APPEND_ONLY_TABLES = (
@@ -236,13 +236,14 @@ alias_moves = Table(
     Column("model", _Name, ForeignKey("models.name"), nullable=False),
     Column("alias", _Name, nullable=False),
     Column("source", _Hash, ForeignKey("snapshots.id")),
-    Column("target", _Hash, ForeignKey("snapshots.id"), nullable=False),
+    Column("target", _Hash, ForeignKey("snapshots.id")),
     Column("actor", _Name, nullable=False),
     Column("reason", Text, nullable=False),
     Column("at", Double, nullable=False),
     Index("ix_alias_moves_alias", "model", "alias", "id"),
     sqlite_autoincrement=True,
 )
+"""source: null for the first move of an alias.  target: null for its deletion."""
 
 snapshot_notes = Table(
     "snapshot_notes",

@@ -136,7 +136,11 @@ def untag(connection: Connection, model: str, ref: str, name: str, author: Autho
     if given is None:
         tags = [entry.tag for entry in annotations_of(connection, model, [snapshot])[snapshot].tags]
         there = ", ".join(repr(tag) for tag in tags) or "none"
-        raise NotFound(f"Expected a tag {name!r} of {snapshot[:12]}, found {there}; `raie show` lists them")
+        raise NotFound(
+            f"Expected a tag {name!r} of {snapshot[:12]}, found {there}; `raie show` lists them",
+            name,
+            {tag: tag for tag in tags if tag is not None},
+        )
     return _append(connection, model, snapshot, AuditAction.UNTAG, name, author)
 
 

@@ -8,7 +8,7 @@ conflict, or with cascade that edit is rolled back too.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from raie.registry.db.queries import (
 )
 from raie.registry.db.tables import edits, operations, snapshots
 from raie.registry.edits.commit import LANDING_ATTEMPTS, land_on_head
+from raie.registry.edits.erased import barred_edits, require_not_erased
 from raie.registry.edits.landing import NewEdit
 from raie.registry.edits.merge import changed_regions, contested_regions, revert
 from raie.registry.errors import CommitConflict, EditStateError, IncompatibleRegions, RollbackConflict
@@ -34,7 +35,7 @@ from raie.registry.states import EditKind, RegionAction
 from raie.registry.store.base import ArtifactStore
 from raie.registry.values import Content, Manifest, RegionChange, Snapshot
 
-__all__ = ["RollbackPlan", "changes_between", "plan_edit", "plan_to", "rollback_edit", "rollback_to"]
+__all__ = ["RollbackPlan", "angle", "changes_between", "plan_edit", "plan_to", "rollback_edit", "rollback_to"]
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def rollback_to(
 ) -> Snapshot:
     """Commits a snapshot with exactly the content of an older one; the head where it has that content already.
 
-    Raises NotFound, and SnapshotExpired.
+    Raises NotFound, SnapshotExpired, and SnapshotErased for one that holds an erased user.
     """
     with reading(database) as connection:
         undo = _to(connection, model, ref)
@@ -91,7 +92,8 @@ def plan_to(connection: Connection, model: str, ref: str) -> RollbackPlan:
 def _to(connection: Connection, model: str, ref: str) -> _Undo:
     target = kept_snapshot(connection, resolve_id(connection, model, ref))
 
-    def undo(_connection: Connection, _head: Snapshot) -> _Undone:
+    def undo(connection: Connection, _head: Snapshot) -> _Undone:
+        require_not_erased(connection, model, target.id)
         return _Undone(target.content, {"to": target.id}, (target.id,))
 
     return undo
@@ -108,8 +110,8 @@ def rollback_edit(
 ) -> Snapshot:
     """Commits a snapshot without what one edit changed; the head where that is undone already.
 
-    Raises RollbackConflict, naming the later edits, EditStateError for an edit with nothing to undo, and
-    SnapshotExpired where what it started from expired.
+    Raises RollbackConflict, naming the later edits, EditStateError for an edit with nothing to undo or one that an erased
+    user was part of, and SnapshotExpired where what it started from expired.
     """
 
     return _land(database, store, lease_owner, model, _of_edit(model, number, cascade), author)
@@ -122,11 +124,24 @@ def plan_edit(connection: Connection, model: str, number: int, *, cascade: bool)
 
 def _of_edit(model: str, number: int, cascade: bool) -> _Undo:
     def undo(connection: Connection, head: Snapshot) -> _Undone:
+        barred = barred_edits(connection, model, head.id)
+        _require_not_barred([number], barred)
         content, numbers = _without(connection, head, number, cascade)
+        _require_not_barred(numbers, barred)
         before = tuple(_before(connection, model, undone) for undone in numbers)
         return _Undone(content, {"edits": numbers}, before)
 
     return undo
+
+
+def _require_not_barred(numbers: Sequence[int], barred: Mapping[int, int]) -> None:
+    """Raises EditStateError for an edit that an erased user was part of, or that erased one."""
+    for number in numbers:
+        if number in barred:
+            raise EditStateError(
+                f"Expected an edit that no erased user was part of, found that edit {barred[number]} erased a user "
+                f"whom the undoing of edit {number} could bring back; correct it by a new edit instead"
+            )
 
 
 def _plan(connection: Connection, model: str, undo: _Undo) -> RollbackPlan:

@@ -1,4 +1,4 @@
-"""What an event of the outbox means to others: an edit, a rollback, a promotion or a refused one."""
+"""What an event of the outbox means to others: an edit, a rollback, a promotion, a refused one or an alias's end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ from enum import StrEnum
 from sqlalchemy import JSON, ColumnElement, cast, func, or_
 
 from raie.registry.db.tables import outbox_events
-from raie.registry.outbox_records import ALIAS_MOVED, PROMOTION_REFUSED, SNAPSHOT_COMMITTED, OutboxEvent
+from raie.registry.outbox_records import (
+    ALIAS_DELETED,
+    ALIAS_MOVED,
+    PROMOTION_REFUSED,
+    SNAPSHOT_COMMITTED,
+    OutboxEvent,
+)
 from raie.registry.states import EditKind
 
 __all__ = ["EventType", "is_one_of", "type_of"]
@@ -23,6 +29,14 @@ class EventType(StrEnum):
     ROLLBACK = "rollback"
     PROMOTION = "promotion"
     PROMOTION_REFUSED = "promotion_refused"
+    ALIAS_DELETED = "alias_deleted"
+
+
+_OF_ALIASES = {
+    ALIAS_MOVED: EventType.PROMOTION,
+    PROMOTION_REFUSED: EventType.PROMOTION_REFUSED,
+    ALIAS_DELETED: EventType.ALIAS_DELETED,
+}
 
 
 def type_of(event: OutboxEvent) -> EventType | None:
@@ -34,7 +48,7 @@ def type_of(event: OutboxEvent) -> EventType | None:
     """
     if event.kind == SNAPSHOT_COMMITTED:
         return EventType.ROLLBACK if event.payload["edit"]["kind"] == EditKind.ROLLBACK else EventType.EDIT
-    return {ALIAS_MOVED: EventType.PROMOTION, PROMOTION_REFUSED: EventType.PROMOTION_REFUSED}.get(event.kind)
+    return _OF_ALIASES.get(event.kind)
 
 
 def is_one_of(types: Iterable[EventType], dialect: str) -> ColumnElement[bool]:
@@ -54,5 +68,6 @@ def is_one_of(types: Iterable[EventType], dialect: str) -> ColumnElement[bool]:
         EventType.ROLLBACK: committed & rolled_back,
         EventType.PROMOTION: _e.kind == ALIAS_MOVED,
         EventType.PROMOTION_REFUSED: _e.kind == PROMOTION_REFUSED,
+        EventType.ALIAS_DELETED: _e.kind == ALIAS_DELETED,
     }
     return or_(*(conditions[wanted] for wanted in sorted(set(types))))

@@ -92,6 +92,8 @@ def run_events(event: OutboxEvent, source: Source, data: DataRange | None = None
         raise InvalidValue(f"Expected an event of a known kind, found {event.kind!r}; upgrade raie")
     if type_ in (EventType.PROMOTION, EventType.PROMOTION_REFUSED):
         return _promotion(event, source, refused=type_ is EventType.PROMOTION_REFUSED)
+    if type_ is EventType.ALIAS_DELETED:
+        return _deletion(event, source)
     return _edit(event, source, type_, data)
 
 
@@ -114,6 +116,16 @@ def _edit(event: OutboxEvent, source: Source, type_: EventType, data: DataRange 
     run = _run(event, source, type_, change)
     began, ended = edit["created_at"], edit.get("closed_at") or edit["created_at"]
     return [run("START", began, inputs, [output]), run("COMPLETE", ended, inputs, [output])]
+
+
+def _deletion(event: OutboxEvent, source: Source) -> list[Object]:
+    """The end of an alias: it goes in, and nothing comes out."""
+    payload = event.payload
+    change = {"type": EventType.ALIAS_DELETED.value, "model": event.model, "source": payload["from"]}
+    change |= {name: payload[name] for name in ("alias", "actor", "reason")}
+    inputs = [_dataset(source, f"{event.model}@{payload['alias']}", payload["from"])]
+    run = _run(event, source, EventType.ALIAS_DELETED, change)
+    return [run(type_, payload["at"], inputs, []) for type_ in ("START", "COMPLETE")]
 
 
 def _promotion(event: OutboxEvent, source: Source, *, refused: bool) -> list[Object]:

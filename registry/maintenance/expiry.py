@@ -192,8 +192,11 @@ def _pointed(connection: Connection, model: str, rule: Rule, since: float) -> It
         _newest_first(func.lag(alias_moves.c.at)).label("left_at"),
     ).where(alias_moves.c.model == model)
     before = moves.subquery()
-    wanted = or_(before.c.place <= rule.keep_last, before.c.left_at >= since)
-    query = select(before).where(before.c.left_at.is_not(None), wanted).order_by(before.c.alias, before.c.place)
+    # Of an alias that was deleted only the time since then counts: nothing that follows could push it out.
+    living = before.c.alias.in_(select(aliases.c.name).where(aliases.c.model == model))
+    wanted = or_((before.c.place <= rule.keep_last) & living, before.c.left_at >= since)
+    left = (before.c.left_at.is_not(None), before.c.target.is_not(None))
+    query = select(before).where(*left, wanted).order_by(before.c.alias, before.c.place)
     for row in connection.execute(query):
         yield row.target, f"alias {row.alias} pointed at it until {utc_text(row.left_at)}"
 

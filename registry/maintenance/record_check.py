@@ -151,6 +151,8 @@ def _derive(chain: Chain, event: Mapping[str, Any]) -> None:
             chain.heads[model] = target, at
     if action == AuditAction.PROMOTE:
         chain.aliases[model, subject.removeprefix(_ALIAS)] = target, at
+    if action == AuditAction.DELETE_ALIAS:
+        chain.aliases.pop((model, subject.removeprefix(_ALIAS)), None)
     if action == AuditAction.EXPIRE:
         chain.expired[event["source"]] = at, event["actor"], event["reason"], event["id"]
 
@@ -309,7 +311,7 @@ def _single_rows(connection: Connection, chain: Chain) -> Iterator[_Recorded]:
         logged = {"source": row["source"], "target": row["target"]}
         yield _single(
             f"move {row['id']} of an alias",
-            AuditAction.PROMOTE,
+            AuditAction.DELETE_ALIAS if row["target"] is None else AuditAction.PROMOTE,
             f"alias:{row['alias']}",
             "alias_moves",
             row,

@@ -1,4 +1,4 @@
-"""An alias in MLflow: set to where the registry has it now, with a note of who moved it there and why.
+"""An alias in MLflow: set to where the registry has it now, or gone, with a note of who moved or deleted it and why.
 
 Never to where an event of the past moved it: events may be published late, in a heap, or a second time.
 """
@@ -17,7 +17,7 @@ from raie.registry.mlflow.upserts import ModelUpserts, folder_of
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-__all__ = ["publish_alias", "set_alias"]
+__all__ = ["publish_alias", "publish_deletion", "remove_alias", "set_alias"]
 
 
 def publish_alias(upserts: ModelUpserts, engine: Engine, payload: Payload) -> None:
@@ -44,8 +44,32 @@ def set_alias(upserts: ModelUpserts, engine: Engine, alias: str) -> str:
         upserts.client.set_registered_model_alias(upserts.name, record.legal_alias(alias), version)
         # It may have moved meanwhile, and another relay may have set it already.
         before, target = target, pointed_to(engine, upserts.model, alias)
-        if target == before:
+        # The event of a deletion, which comes later, takes it away.
+        if target in (before, None):
             return version
+
+
+def publish_deletion(upserts: ModelUpserts, engine: Engine, payload: Payload) -> None:
+    """Takes the alias away, unless somebody has made it again, and notes who did it on the version it pointed to."""
+    alias, step = payload["alias"], upserts.progress.step
+    if pointed_to(engine, upserts.model, alias) is not None:
+        return
+    step("alias", lambda: remove_alias(upserts, engine, alias))
+    version = upserts.version_of(payload["from"])
+    if version is not None:
+        noted = {**payload, "reason": f"deleted: {payload['reason']}"}
+        step("why", lambda: _note_move(upserts, noted, version["version"], version["run"]))
+
+
+def remove_alias(upserts: ModelUpserts, engine: Engine, alias: str) -> bool:
+    """Takes away an alias that the registry has not; whether it is gone, and was not made again meanwhile."""
+    if upserts.client.search_registered_models(f"name = '{upserts.name}'", max_results=1):
+        upserts.client.delete_registered_model_alias(upserts.name, record.legal_alias(alias))
+    # Another relay may have set it already.
+    if pointed_to(engine, upserts.model, alias) is None:
+        return True
+    set_alias(upserts, engine, alias)
+    return False
 
 
 def _note_move(upserts: ModelUpserts, payload: Payload, version: str, run: str) -> None:

@@ -24,7 +24,7 @@ from raie.registry.db.shown_url import shown, userinfo_of
 from raie.registry.db.tables import alias_moves, aliases, outbox_events
 from raie.registry.mlflow.client import REQUEST_S, answers, sqlite_file
 from raie.registry.mlflow.payload import legal_alias, legal_model_name
-from raie.registry.outbox_records import ALIAS_MOVED
+from raie.registry.outbox_records import ALIAS_DELETED, ALIAS_MOVED
 
 __all__ = [
     "AliasGap",
@@ -48,31 +48,38 @@ Shows = Callable[[str, str], tuple[str | None, str | None]]
 class AliasGap:
     """An alias that MLflow shows elsewhere than the registry.
 
-    snapshot: where the registry has it.  found_version, found_snapshot: where MLflow has it, None where it has no
-    such alias, or a version that is none of the registry's.  version: where the sync put it back to, None where it
-    stands as found.  error: why the sync could not put it back, in one line.
+    snapshot: where the registry has it, None where it was deleted there.  found_version, found_snapshot: where MLflow
+    has it, None where it has no such alias, or a version that is none of the registry's.  version: where the sync put
+    it back to, None where it stands as found.  removed: whether the sync took a deleted one away.  error: why the sync
+    could not, in one line.
     """
 
     model: str
     alias: str
-    snapshot: str
+    snapshot: str | None
     found_version: str | None
     found_snapshot: str | None
     version: str | None = None
     error: str | None = None
+    removed: bool = False
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether MLflow shows what the registry says, once more."""
+        return self.removed or self.version is not None
 
 
 @dataclass(frozen=True)
 class ShownAlias:
     """An alias of the registry, and what MLflow shows of it.
 
-    snapshot: where the registry has it.  found_version, found_snapshot: where MLflow has it, as of AliasGap.  pending:
-    whether MLflow has yet to get its last move.
+    snapshot, found_version, found_snapshot: where the registry and MLflow have it, as of AliasGap.  pending: whether
+    MLflow has yet to get its last move.
     """
 
     model: str
     alias: str
-    snapshot: str
+    snapshot: str | None
     found_version: str | None
     found_snapshot: str | None
     pending: bool
@@ -80,11 +87,13 @@ class ShownAlias:
     @property
     def differs(self) -> bool:
         """Whether MLflow shows it elsewhere."""
+        if self.snapshot is None:
+            return self.found_version is not None
         return self.found_snapshot != self.snapshot
 
 
 def shown_aliases(engine: Engine, uri: str) -> tuple[ShownAlias, ...] | None:
-    """Every alias of the registry, and where MLflow shows it.
+    """Every alias of the registry, and where MLflow shows it; of those that were deleted the ones that it still shows.
 
     Args:
         engine: of the registry's database.
@@ -93,16 +102,20 @@ def shown_aliases(engine: Engine, uri: str) -> tuple[ShownAlias, ...] | None:
     Returns: the aliases, in the order of their names; None where MLflow does not say.
     """
     with reading(engine) as connection:
-        rows = connection.execute(select(aliases).order_by(aliases.c.model, aliases.c.name)).all()
-    if not rows:
+        live = connection.execute(select(aliases)).all()
+        moved = connection.execute(select(alias_moves.c.model, alias_moves.c.alias).distinct()).all()
+    named: dict[tuple[str, str], str | None] = {(row.model, row.alias): None for row in moved}
+    named |= {(row.model, row.name): row.snapshot for row in live}
+    if not named:
         return ()
     shows = _shows(uri)
     try:
-        pairs = [(row, *shows(legal_model_name(row.model), legal_alias(row.name))) for row in rows]
+        there = {name: shows(legal_model_name(name[0]), legal_alias(name[1])) for name in sorted(named)}
     except (OSError, ValueError, sqlite3.Error):
         return None
     pending = pending_aliases(engine)
-    return tuple(ShownAlias(r.model, r.name, r.snapshot, v, s, (r.model, r.name) in pending) for r, v, s in pairs)
+    shown_there = (ShownAlias(*name, named[name], *position, name in pending) for name, position in there.items())
+    return tuple(alias for alias in shown_there if alias.snapshot is not None or alias.differs)
 
 
 def alias_gaps(engine: Engine, uri: str) -> tuple[AliasGap, ...] | None:
@@ -140,7 +153,7 @@ def moved_by_hand(engine: Engine, alias: ShownAlias) -> bool:
 
 def pending_aliases(engine: Engine) -> set[tuple[str, str]]:
     """The (model, alias) whose last moves MLflow has not got yet."""
-    pending = (outbox_events.c.kind == ALIAS_MOVED, outbox_events.c.published_at.is_(None))
+    pending = (outbox_events.c.kind.in_((ALIAS_MOVED, ALIAS_DELETED)), outbox_events.c.published_at.is_(None))
     with reading(engine) as connection:
         rows = connection.execute(select(outbox_events.c.model, outbox_events.c.payload).where(*pending)).all()
     return {(row.model, json.loads(row.payload)["alias"]) for row in rows}

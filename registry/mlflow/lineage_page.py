@@ -30,6 +30,7 @@ _COLORS: Mapping[str, str] = {
     RegionAction.REVERT: "#b4525b",
     RegionAction.REPLACE: "#4a76c9",
     RegionAction.RETIRE: "#77787c",
+    RegionAction.ERASE: "#8a5a3c",
 }
 
 

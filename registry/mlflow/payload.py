@@ -169,12 +169,13 @@ def alias_note(payload: Payload, file: str | None = None) -> str:
     )
 
 
-def registered_model_description(model: str) -> str:
-    """The markdown of the registered model's page."""
+def registered_model_description(model: str, history_link: str | None = None) -> str:
+    """The markdown of the registered model's page; history_link: to the page of its history, where there is one."""
     about = (
         f"Snapshots of {markdown(model)}. The registry that `raie` keeps is their source and holds their bytes."
     )
-    return cut(about, DESCRIPTION_LENGTH)
+    whole = "" if history_link is None else f" [Its whole history on one page]({history_link})."
+    return cut(about, DESCRIPTION_LENGTH) + whole
 
 
 def edit_params(payload: Payload) -> dict[str, str]:

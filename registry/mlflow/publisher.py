@@ -13,14 +13,16 @@ meets no older state after a newer one, however late or often the events are pub
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from raie.registry.db.shown_url import shown
 from raie.registry.errors import MlflowUnreachable, NotFound, RegistryError
 from raie.registry.mlflow import payload as record
-from raie.registry.mlflow.alias_moves import publish_alias, set_alias
+from raie.registry.mlflow.alias_moves import publish_alias, publish_deletion, remove_alias, set_alias
 from raie.registry.mlflow.alias_table import (
     AliasGap,
     alias_gaps,
@@ -40,12 +42,20 @@ from raie.registry.mlflow.client import (
     quiet_mlflow,
     secrets_hidden,
 )
+from raie.registry.mlflow.history_artifact import publish_history
 from raie.registry.mlflow.lineage_page import lineage_page
 from raie.registry.mlflow.model_files import model_files
 from raie.registry.mlflow.payload import Payload, millis
 from raie.registry.mlflow.upserts import ModelUpserts, dataset, folder_of, log, region_parts
 from raie.registry.outbox import Progress, clean_errors, drain, outbox_status, requeue
-from raie.registry.outbox_records import ALIAS_MOVED, SNAPSHOT_COMMITTED, OutboxEvent, OutboxStatus, SyncReport
+from raie.registry.outbox_records import (
+    ALIAS_DELETED,
+    ALIAS_MOVED,
+    SNAPSHOT_COMMITTED,
+    OutboxEvent,
+    OutboxStatus,
+    SyncReport,
+)
 from raie.registry.times import utc_text
 from raie.registry.values import Content
 
@@ -69,6 +79,7 @@ def sync(
     *,
     again: bool = False,
     progress: OnProgress = ignore_progress,
+    history_page: Callable[[str], str] | None = None,
 ) -> SyncReport:
     """Publishes the pending events to MLflow, and puts back the aliases that it shows elsewhere than the registry.
 
@@ -80,6 +91,8 @@ def sync(
         model_code: the Python of a published model, which loads its snapshot from a registry.
         again: publish the whole history once more, which adds only what MLflow does not have.
         progress: called as events are published.
+        history_page: the page of a model's whole history, by its name; each model of which something was published gets
+            a new one. None for no such page.
 
     Returns: what was done.
     Raises: InvalidValue for a URI that is none, DatabaseUnreachable where the registry's database is, and NotOwner for
@@ -94,9 +107,12 @@ def sync(
     if report.stopped is not None:
         return report
     try:
-        return replace(report, aliases=publisher.close_gaps(others_at_work=report.leased_until is not None))
+        report = replace(report, aliases=publisher.close_gaps(others_at_work=report.leased_until is not None))
+        if history_page is not None:
+            publisher.publish_histories(history_page)
     except MlflowUnreachable as error:
         return replace(report, stopped=publisher.hide(str(error)))
+    return report
 
 
 def status(registry: Registry, tracking_uri: str | None = None) -> OutboxStatus:
@@ -135,6 +151,7 @@ class MlflowPublisher:
         self._engine = engine
         self._model_code = model_code
         self._client: MlflowClient | None = None
+        self._published = set[str]()
         self.hide = secrets_hidden(self._uri)
 
     @property
@@ -151,6 +168,7 @@ class MlflowPublisher:
             try:
                 self._client = self._client or open_client(self._uri)
                 self._publish(self._client, event, progress)
+                self._published.add(event.model)
             except RegistryError:
                 raise
             except Exception as error:
@@ -164,8 +182,35 @@ class MlflowPublisher:
             _publish_edit(upserts, event.payload, self._model_code)
         elif event.kind == ALIAS_MOVED:
             publish_alias(upserts, self._engine, event.payload)
+        elif event.kind == ALIAS_DELETED:
+            publish_deletion(upserts, self._engine, event.payload)
         else:
             raise NotFound(f"Expected an event of a known kind, found {event.kind!r}; upgrade raie")
+
+    def publish_histories(self, history_page: Callable[[str], str]) -> None:
+        """Puts the page of the whole history into MLflow for each model of which this publisher has published something.
+
+        Args:
+            history_page: the page of a model, by its name.
+
+        Raises: MlflowUnreachable where MLflow stops answering, or refuses a page.
+        """
+        for model in sorted(self._published):
+            page = history_page(model)
+            with quiet_mlflow():
+                from mlflow.exceptions import MlflowException
+
+                try:
+                    self._client = self._client or open_client(self._uri)
+                    # Outside of an event: no record of finished steps precedes its creates.
+                    upserts = ModelUpserts(self._client, self._uri, model, Progress({}, lambda steps: None))
+                    publish_history(upserts, page)
+                # Of requests, every error is an OSError; a file of MLflow's records raises SQLAlchemy's.
+                except (MlflowException, NotFound, OSError, SQLAlchemyError) as error:
+                    raise MlflowUnreachable(
+                        f"Expected MLflow at {self.target} to take the page of {model!r}, found "
+                        f"{' '.join(str(error).split())}; all events are published, the next change writes the page"
+                    ) from error
 
     def close_gaps(self, *, others_at_work: bool) -> tuple[AliasGap, ...]:
         """Sets every alias that MLflow shows elsewhere than the registry.
@@ -173,7 +218,8 @@ class MlflowPublisher:
         Args:
             others_at_work: whether another relay publishes now; what still waits for an event is left to it.
 
-        Returns: the aliases that were set, and those that could not be although MLflow got their last moves.
+        Returns: the aliases that were set or taken away, and those that could not be although MLflow got their last
+            moves.
         Raises: MlflowUnreachable where MLflow stops answering meanwhile.
         """
         gaps = alias_gaps(self._engine, self._uri) or ()
@@ -181,7 +227,7 @@ class MlflowPublisher:
         wanted = [gap for gap in gaps if not others_at_work or (gap.model, gap.alias) not in pending]
         closed = [self._closed(gap) for gap in wanted]
         # Of the others the events say why they wait.
-        return tuple(gap for gap in closed if gap.version is not None or (gap.model, gap.alias) not in pending)
+        return tuple(gap for gap in closed if gap.is_closed or (gap.model, gap.alias) not in pending)
 
     def _closed(self, gap: AliasGap) -> AliasGap:
         with quiet_mlflow():
@@ -190,6 +236,8 @@ class MlflowPublisher:
             try:
                 self._client = self._client or open_client(self._uri)
                 upserts = ModelUpserts(self._client, self._uri, gap.model, Progress({}, lambda steps: None))
+                if gap.snapshot is None:
+                    return replace(gap, removed=remove_alias(upserts, self._engine, gap.alias))
                 return replace(gap, version=set_alias(upserts, self._engine, gap.alias))
             except NotFound as error:
                 return replace(gap, error=str(error))

@@ -121,6 +121,10 @@ class ModelUpserts:
         """A link to a run's page."""
         return record.link(page_address(self.uri), f"/experiments/{experiment}/runs/{run}")
 
+    def link_to_artifact(self, experiment: str, run: str, file: str) -> str:
+        """A link to the page that shows a run's artifact."""
+        return record.link(page_address(self.uri), f"/experiments/{experiment}/runs/{run}/artifacts/{file}")
+
 
 def log(
     client: MlflowClient,

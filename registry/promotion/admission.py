@@ -121,7 +121,8 @@ def admit_load(connection: Connection, model: str, ref: str, snapshot: str) -> N
     newest = select(alias_moves.c.target).where(*mine).order_by(alias_moves.c.id.desc()).limit(1)
     # A move by hand may hide in the log of moves, by a row put in or taken away; the audit is hashed.
     e = audit_events.c
-    promoted = (e.model == model, e.subject == f"alias:{ref}", e.action == AuditAction.PROMOTE)
+    moved = e.action.in_((AuditAction.PROMOTE, AuditAction.DELETE_ALIAS))
+    promoted = (e.model == model, e.subject == f"alias:{ref}", moved)
     recorded = select(e.target).where(*promoted).order_by(e.id.desc()).limit(1)
     for where, query in (("its log", newest), ("the audit", recorded)):
         logged = connection.execute(query).scalar()

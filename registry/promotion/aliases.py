@@ -27,10 +27,12 @@ from raie.registry.db.queries import (
     resolve_id,
     select_snapshots,
     snapshot_by_id,
+    unknown_alias,
     version_row,
 )
 from raie.registry.db.tables import alias_moves, aliases, snapshots
 from raie.registry.edits.commit import LANDING_ATTEMPTS, write_unless_collected
+from raie.registry.edits.erased import require_not_erased
 from raie.registry.edits.landing import NewEdit, land
 from raie.registry.edits.merge import cherry_pick
 from raie.registry.edits.rollback import changes_between
@@ -52,6 +54,7 @@ __all__ = [
     "alias_history",
     "approval_counts",
     "look_alikes",
+    "move_alias",
     "promote",
     "promote_region",
     "rehearse",
@@ -85,7 +88,8 @@ def promote(
     """Moves an alias to a snapshot; where it is there already, returns the move that brought it there, as repeated.
 
     expected: a reference to the snapshot the alias must point to, "" where it must not exist, None for either.
-    Raises NotFound, InvalidValue, SnapshotExpired, AliasConflict where it points elsewhere, and PromotionRefused.
+    Raises NotFound, InvalidValue, SnapshotExpired, SnapshotErased for one that holds an erased user, AliasConflict where
+    it points elsewhere, and PromotionRefused.
     """
     lock_model(connection, model)
     check_alias(connection, model, alias)
@@ -94,8 +98,9 @@ def promote(
     require_kept(connection, [target])
     if served == target:
         return _repeated(connection, model, alias)
+    require_not_erased(connection, model, target)
     admission.admit(connection, model, alias, target, served, author=author, override=override)
-    return _move(connection, model, alias, served, target, author)
+    return move_alias(connection, model, alias, served, target, author)
 
 
 def rehearse(connection: Connection, model: str, ref: str, alias: str, expected: str | None = None) -> Rehearsal:
@@ -103,6 +108,8 @@ def rehearse(connection: Connection, model: str, ref: str, alias: str, expected:
     check_alias(connection, model, alias)
     served = pointed_at(connection, model, alias)
     target = _target(connection, model, ref, alias, expected, served)
+    if served != target:
+        require_not_erased(connection, model, target)
     return Rehearsal(served, target, admission.checks_of(connection, model, alias, target, served))
 
 
@@ -211,7 +218,7 @@ def alias_history(connection: Connection, model: str, alias: str, limit: int | N
         select(alias_moves).where(*mine).order_by(alias_moves.c.id.desc()).limit(limit)
     ).all()
     if not rows:
-        raise NotFound(f"Expected an alias {alias!r} of model {model!r}, found none; `raie promote` makes one")
+        raise unknown_alias(connection, model, alias, "`raie promote` makes one")
     return [AliasMove(**row._mapping) for row in rows]
 
 
@@ -286,14 +293,17 @@ def _land_on_alias(
         author=landing.author,
         override=override,
     )
-    move = _move(connection, manifest.model, alias, manifest.parent, manifest.id, landing.author)
+    move = move_alias(connection, manifest.model, alias, manifest.parent, manifest.id, landing.author)
     return snapshot_by_id(connection, manifest.id), move
 
 
-def _move(
+def move_alias(
     connection: Connection, model: str, alias: str, source: str | None, target: str, author: Author
 ) -> AliasMove:
-    """Compare and swap: the update names what the alias pointed to, and must find it."""
+    """Moves an alias that may move, under the model's lock, and records it; the update names what it pointed to.
+
+    source: where it points now, None where it is new.  Raises AliasConflict where it points elsewhere.
+    """
     at = time.time()
     failpoint("promote.locked")
     row = {"model": model, "name": alias, "snapshot": target, "moved_at": at}

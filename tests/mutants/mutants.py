@@ -309,4 +309,16 @@ MUTANTS = (
         (("    if kind is not None:\n", "    if False:\n"),),
         ("tests/cli/test_output_files.py",),
     ),
+    Mutant(
+        "the locality proof of a report sees no score that changed",
+        "raie/review/locality.py",
+        (("        scores_changed=int(differ[untouched].sum()),\n", "        scores_changed=0,\n"),),
+        ("tests/cli/commands/look/test_report.py",),
+    ),
+    Mutant(
+        "a page shows users' text as markup",
+        "raie/pages/render.py",
+        (("        autoescape=True,\n", "        autoescape=False,\n"),),
+        ("tests/raie/pages/test_render.py",),
+    ),
 )

@@ -8,14 +8,15 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from raie.registry import Author, Registry, audit, lineage
+from raie.registry import Author, audit, lineage
 from raie.registry.db.engine import reading
 from raie.registry.db.tables import outbox_events
 from raie.registry.leases import EDIT_LEASE_S
 from raie.registry.maintenance.verify import gc, verify
 from raie.registry.outbox import Progress, drain, outbox_status
 from raie.registry.outbox_records import OutboxEvent
-from tests.registry.building import MODEL, World
+from tests.conftest import Ready
+from tests.registry.building import MODEL, World, set_up
 
 DAY_S = 24 * 3600.0
 ELSEWHERE = "elsewhere:1:00000000"
@@ -41,10 +42,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def world(any_database: Registry) -> World:
-    world = World(any_database)
-    world.setup()
-    return world
+def world(ready: Ready) -> World:
+    return World(ready(set_up))
 
 
 def test_history_is_told_in_the_order_in_which_it_was_made(world: World, clock: Clock) -> None:

@@ -29,9 +29,9 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def sockets_collected_here() -> Iterator[None]:
-    """So that no later test, of another file, hears of a socket that one of these left."""
+    """So that no later test, of another file, hears of a socket that one of these left; to collect takes 0.2 s."""
     yield
     garbage.collect()
 

@@ -11,7 +11,7 @@ import pytest
 import raie as api
 from raie.workspace import Workspace
 from tests.cli.conftest import _made, _somewhere_else, raie, registry, workspace
-from tests.raie.pages import DOCS, python_blocks, run
+from tests.raie.doc_pages import DOCS, python_blocks, run
 
 __all__ = ["_made", "_somewhere_else", "page", "raie", "registry", "shop", "workspace"]
 

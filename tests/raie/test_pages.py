@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from raie.workspace import Workspace
-from tests.raie.pages import DOCS, cells, python_blocks, run
+from tests.raie.doc_pages import DOCS, cells, python_blocks, run
 
 
 def test_the_page_on_the_api_runs_block_after_block(page: tuple[Path, dict[str, Any]]) -> None:

@@ -21,7 +21,7 @@ from raie.registry import (
 from raie.registry.store.base import blob_key
 from raie.registry.store.s3 import S3Store
 
-__all__ = ["MODEL", "World", "change", "overwrite"]
+__all__ = ["MODEL", "World", "change", "overwrite", "set_up"]
 
 MODEL = "recsys"
 
@@ -83,6 +83,11 @@ class World:
         newest = self.registry.head(self.model)
         assert newest is not None
         return newest
+
+
+def set_up(registry: Registry) -> None:
+    """The history of most tests: a setup of three regions."""
+    World(registry).setup()
 
 
 def overwrite(store: ArtifactStore, digest: Digest, data: bytes) -> None:

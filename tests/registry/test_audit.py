@@ -15,17 +15,21 @@ from raie.registry.db.engine import reading
 from raie.registry.maintenance.expiry import Rule, expire
 from raie.registry.maintenance.verify import gc
 from raie.registry.states import AuditAction
+from tests.conftest import Ready
 from tests.registry.building import MODEL, World
 
 
 @pytest.fixture
-def world(any_database: Registry) -> World:
-    """Five events: a setup begun and committed, an edit begun and committed, a promotion."""
-    world = World(any_database)
+def world(ready: Ready) -> World:
+    return World(ready(five_events))
+
+
+def five_events(registry: Registry) -> None:
+    """A setup begun and committed, an edit begun and committed, a promotion."""
+    world = World(registry)
     world.setup()
     world.edit(1, text="a")
-    world.registry.promote(MODEL, "head", "production", Author("ada", "looks good"))
-    return world
+    registry.promote(MODEL, "head", "production", Author("ada", "looks good"))
 
 
 def chain(world: World, *checkpoints: str) -> ChainReport:

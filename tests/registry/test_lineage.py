@@ -9,18 +9,23 @@ import pytest
 
 from raie.registry import Author, NotFound, Registry, lineage
 from raie.registry.states import EditKind
+from tests.conftest import Ready
 from tests.registry.building import MODEL, World
 
 
 @pytest.fixture
-def world(any_database: Registry) -> World:
-    world = World(any_database)
+def world(ready: Ready) -> World:
+    return World(ready(cherry_picked))
+
+
+def cherry_picked(registry: Registry) -> None:
+    """A setup, two edits, and an alias that serves a region of the second one."""
+    world = World(registry)
     world.setup()
     world.edit(0, text="a")
     world.registry.promote(MODEL, "edit:1", "production", Author("ada"))
     world.edit(1, 3, text="b", watermark=(world.blob("mark 1"),))
     world.registry.promote_region(MODEL, 3, 1, "production", Author("ada"))
-    return world
 
 
 def test_the_history_is_newest_first_with_edits_aliases_and_side_branches(world: World) -> None:

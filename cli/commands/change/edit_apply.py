@@ -16,7 +16,7 @@ from raie.cli.ui.log_options import accept_new_ids_option, later_log_options, lo
 from raie.cli.ui.output import Output, accent, faint, iso, json_option, say, short, table
 from raie.cli.ui.progress import progress_bars
 from raie.cli.ui.records import degrees, snapshot_json
-from raie.cli.ui.reports import report_lines
+from raie.cli.ui.reports import impact_lines, report_lines
 from raie.cli.ui.workspace_option import in_workspace
 from raie.lines import known_line
 from raie.registry.states import RegionAction
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from raie.edits.edit_result import EditResult
     from raie.edits.plan_summary import RegionPlan
     from raie.edits.workflow import PlannedEdit
+    from raie.engine.edit.gain import Accept
 
 __all__ = ["apply", "plan", "plan_lines", "resume"]
 
@@ -47,6 +48,13 @@ _drifted_option = click.option(
 )
 _idle_option = click.option(
     "--fail-if-idle", is_flag=True, help="End with exit code 3 if the log holds nothing new to edit."
+)
+_accept_option = click.option(
+    "--accept",
+    type=click.Choice(["gain", "anyway"]),
+    default="gain",
+    show_default=True,
+    help="Commit the edit only if NDCG@10 rises beyond chance on held-out windows, or anyway.",
 )
 _force_option = click.option(
     "--force", is_flag=True, help="Take the lease from a process that may still work on the edit."
@@ -93,10 +101,17 @@ def plan(
 @contextmanager
 def _nothing_new(value: Mapping[str, Any], output: Output, *, fail: bool) -> Iterator[None]:
     """Note that the log holds no new window, where that is not to be a failure; value: what is shown as JSON then."""
-    from raie.engine.errors import NothingToEdit
+    from raie.engine.errors import GainedNothing, NothingToEdit
 
     try:
         yield
+    except GainedNothing as error:
+        closed = {"snapshot": None, "drifted": None, "edit": error.number, "report": error.report}
+        lines = [f"edit {error.number} gains nothing beyond chance", "", *impact_lines(error.report)]
+        output.show(closed, lambda: lines)
+        if fail:
+            raise
+        say_notes([str(error)])
     except NothingToEdit as error:
         if fail:
             raise
@@ -237,6 +252,7 @@ def _duration(seconds: float) -> str:
 @_seed_option
 @_workers_option
 @executor_option
+@_accept_option
 @_idle_option
 @accept_new_ids_option
 @later_log_options
@@ -251,17 +267,19 @@ def apply(
     seed: int | None,
     workers: int,
     executor: str | None,
+    accept: Accept,
     fail_if_idle: bool,
     output: Output,
     **options: Any,
 ) -> None:
     """Train the touched regions and commit a new snapshot.
 
-    Untouched regions keep their bytes. If interrupted, the edit continues with `raie edit resume`. If no region has
-    gate.min_windows new windows, nothing is committed and the rows stay for a later edit. Otherwise the windows of
-    untouched regions are left out for good. With --only-drifted nothing is committed if no region has drifted. A log
-    whose ids look like known ids in another spelling is refused, unless --accept-new-ids is given. A log without a new
-    window is noted. --fail-if-idle ends with code 3 where nothing is committed.
+    Untouched regions keep their bytes. An edit that gains nothing beyond chance is closed without a result, and its
+    rows stay for a later edit. --accept anyway commits it. If interrupted, the edit continues with `raie edit
+    resume`. If no region has gate.min_windows new windows, nothing is committed and the rows stay for a later edit.
+    Otherwise the windows of untouched regions are left out for good. With --only-drifted nothing is committed if no
+    region has drifted. A log whose ids look like known ids in another spelling is refused, unless --accept-new-ids is
+    given. A log without a new window is noted. --fail-if-idle ends with code 3 where nothing is committed.
 
     \b
     Examples:
@@ -275,26 +293,24 @@ def apply(
             _show_plan(workspace, log, until, seed, workers, output, options)
         else:
             options["executor"] = executor
-            _apply(workspace, log, until, reason, seed, workers, output, options, fail_if_idle=fail_if_idle)
+            arguments = {"reason": reason, "workers": workers, "accept": accept, "executor": executor}
+            _apply(workspace, log, until, seed, output, options, arguments, fail_if_idle=fail_if_idle)
 
 
 def _apply(
     workspace: Workspace,
     log: str,
     until: str | None,
-    reason: str,
     seed: int | None,
-    workers: int,
     output: Output,
     options: Mapping[str, Any],
+    arguments: Mapping[str, Any],
     *,
     fail_if_idle: bool,
 ) -> None:
     planned = _planned(workspace, log, until, seed, options)
     with progress_bars() as progress:
-        result = workspace.apply(
-            planned, reason=reason, workers=workers, executor=options["executor"], progress=progress
-        )
+        result = workspace.apply(planned, progress=progress, **arguments)
     if result is None:
         drifted = None if planned.drift is None else list(planned.drift.drifted)
         nothing = f"{_nothing_to_edit(drifted)}, and nothing was changed"
@@ -324,9 +340,10 @@ def resume(
       raie edit list
       raie edit resume 3
     """
-    with progress_bars() as progress:
-        result = workspace.resume(edit, force=force, workers=workers, executor=executor, progress=progress)
-    _show_result(result, output)
+    with _nothing_new({"snapshot": None}, output, fail=False):
+        with progress_bars() as progress:
+            result = workspace.resume(edit, force=force, workers=workers, executor=executor, progress=progress)
+        _show_result(result, output)
 
 
 def _show_result(result: EditResult, output: Output) -> None:

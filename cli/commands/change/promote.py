@@ -27,6 +27,7 @@ from raie.workspace import Workspace
 if TYPE_CHECKING:
     from raie.alias_target import AliasTarget
     from raie.promotion import AliasTimeline, Promotion, Rollback
+    from raie.registry import AliasMove
     from raie.registry.edits.rollback import RollbackPlan
 
 __all__ = ["alias_history", "list_aliases", "promote", "rollback"]
@@ -286,10 +287,13 @@ def alias_history(workspace: Workspace, alias: str | None, limit: int, output: O
     output.show(value, lambda: _timeline_lines(timeline))
 
 
+def _move_text(move: AliasMove) -> str:
+    return f"{short(move.source)} → deleted" if move.target is None else step(move.source, move.target)
+
+
 def _timeline_lines(timeline: AliasTimeline) -> list[str]:
     rows = [
-        [when(move.at), step(move.source, move.target), one_line(move.actor), one_line(move.reason)]
-        for move in timeline.moves
+        [when(move.at), _move_text(move), one_line(move.actor), one_line(move.reason)] for move in timeline.moves
     ]
     headers = ["when (UTC)", "from → to", "who", "why"]
     return [*table(headers, rows), *older_follow("moves", more=timeline.more)]

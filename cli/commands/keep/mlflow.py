@@ -30,6 +30,8 @@ _PORT = 5000
 def sync(workspace: Workspace, again: bool, output: Output) -> None:
     """Publish what MLflow does not show yet: every edit as a run, every snapshot as a version, every alias.
 
+    A model of which something was published gets a new page of its whole history, as `raie lineage --html` writes it.
+
     Running it twice adds nothing. An alias that somebody moved in MLflow is moved back to the registry's snapshot. If
     MLflow does not answer (exit code 6), the events stay pending. An event that MLflow refuses is named (exit code 1).
     Events that do not depend on it are published.
@@ -70,9 +72,14 @@ def _there(alias: AliasGap | ShownAlias) -> str:
     return there
 
 
+def _registry_line(alias: AliasGap | ShownAlias) -> str:
+    there = "has deleted it" if alias.snapshot is None else f"has {short(alias.snapshot)}"
+    return f"alias {one_line(alias.alias)} of {one_line(alias.model)}: the registry {there}"
+
+
 def _shown_line(alias: ShownAlias) -> str:
     """One alias that nobody moved in MLflow: as it is there, or as it will be after the next sync."""
-    line = f"alias {one_line(alias.alias)} of {one_line(alias.model)}: the registry has {short(alias.snapshot)}"
+    line = _registry_line(alias)
     then = "; `raie mlflow sync` publishes its last move" if alias.differs else ""
     return f"{line}, MLflow has {_there(alias)}{then}"
 
@@ -80,7 +87,9 @@ def _shown_line(alias: ShownAlias) -> str:
 def _gap_line(gap: AliasGap) -> str:
     """One alias that MLflow shows elsewhere, with both snapshots, and what became of it."""
     there = _there(gap)
-    line = f"alias {one_line(gap.alias)} of {one_line(gap.model)}: the registry has {short(gap.snapshot)}"
+    line = _registry_line(gap)
+    if gap.removed:
+        return f"{line}, MLflow had {there}; deleted there too"
     if gap.version is not None:
         return f"{line}, MLflow had {there}; set to version {gap.version}"
     return f"{line}, MLflow has {there}; " + one_line(gap.error or "`raie mlflow sync` puts it back")

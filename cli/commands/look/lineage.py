@@ -1,17 +1,20 @@
-"""`raie lineage`: what a snapshot is made of, and which edit and which data each part came from."""
+"""`raie lineage`: what a snapshot is made of, and which edit and data each part came from; the history as a page."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from raie.cli.ui.limits import limit_option, older_follow
-from raie.cli.ui.output import Output, accent, faint, json_option, one_line, short, times, when
+from raie.cli.ui.log_options import given_options
+from raie.cli.ui.output import Output, accent, faint, json_option, one_line, short, size, times, when
 from raie.cli.ui.records import degrees, expiry_lines, names, snapshot_json
 from raie.cli.ui.tree import branches
 from raie.cli.ui.workspace_option import in_workspace
+from raie.errors import UsageError
 from raie.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -19,29 +22,76 @@ if TYPE_CHECKING:
 
 __all__ = ["lineage"]
 
+_PAGE = "history.html"
+
 
 @click.command()
 @click.argument("ref", default="head")
 @click.option("--region", type=click.IntRange(min=0), metavar="R", help="Only this region.")
 @limit_option
+@click.option("--html", is_flag=True, help="Write the whole history as an interactive page instead.")
+@click.option(
+    "--output",
+    "-o",
+    "file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    default=_PAGE,
+    help=f"The page's file, with --html.  [default: {_PAGE}]",
+)
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @json_option
 @in_workspace
-def lineage(workspace: Workspace, ref: str, region: int | None, limit: int, output: Output) -> None:
+def lineage(
+    workspace: Workspace,
+    ref: str,
+    region: int | None,
+    limit: int,
+    html: bool,
+    file: Path,
+    force: bool,
+    output: Output,
+) -> None:
     """Show what a snapshot consists of, and where each part came from. REF is the head by default.
 
     Below each region are the edits that led to its version, newest first, at most --limit. Each has the data that it
     learned from.
+
+    --html writes the whole history as one page that a browser opens from the file: snapshots on a time axis, a lane for
+    each alias and region, rollbacks and promotions, to click, search and zoom. It loads nothing from elsewhere. With REF
+    it opens at that snapshot.
 
     \b
     Examples:
       raie lineage
       raie lineage production
       raie lineage edit:3 --region 2
+      raie lineage --html -o history.html
     """
+    _check(html)
+    if html:
+        return _write(workspace, ref if given_options(["ref"]) else None, file, force, output)
     from raie import history
 
     shown = history.lineage(workspace, ref, region=region, limit=limit)
-    output.show(_json(shown), lambda: _lines(shown))
+    return output.show(_json(shown), lambda: _lines(shown))
+
+
+def _check(html: bool) -> None:
+    """Refuses options that the other form of the command has."""
+    strange = given_options(["region", "limit"] if html else ["file", "force"])
+    if strange and html:
+        raise UsageError(f"--html shows the whole history: leave out {strange[0]}")
+    if strange:
+        raise UsageError(f"expected --html with {strange[0].replace('file', 'output')}, found none: add it")
+
+
+def _write(workspace: Workspace, ref: str | None, file: Path, force: bool, output: Output) -> None:
+    from raie.snapshots.history_export import write_history
+
+    written = write_history(workspace, file, ref=ref, replace=force)
+    value = {"file": str(file), "snapshots": written.snapshots, "edits": written.edits, "bytes": written.size}
+    output.show(value, lambda: [f"{file}  {written.snapshots:,} snapshots, {size(written.size)}"])
 
 
 def _json(lineage: Lineage) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from raie.cli.ui.descriptions import describe_option, description_json, description_lines, descriptions_if
 from raie.cli.ui.limits import limit_option, older_follow
 from raie.cli.ui.output import Output, accent, faint, json_option, short, table, when
 from raie.cli.ui.records import degrees, expiry_json, expiry_lines, names, version_json
@@ -22,29 +23,36 @@ __all__ = ["list_regions", "show"]
 
 @click.command("list")
 @click.argument("ref", default="head")
+@describe_option
 @json_option
 @in_workspace
-def list_regions(workspace: Workspace, ref: str, output: Output) -> None:
+def list_regions(workspace: Workspace, ref: str, described: bool, output: Output) -> None:
     """List the regions of a snapshot with their versions. REF is the head by default.
 
     REF is head, an alias, edit:N, or the first characters of a snapshot's id. A region's members are the windows that it
-    was fitted on. Its weight is its share of all members.
+    was fitted on. Its weight is its share of all members. With --describe each region has the items that it has more
+    often than the model, how its size changed, and a typical history.
 
     \b
     Examples:
       raie regions list
+      raie regions list --describe
       raie regions list production --json
     """
     from raie import history
 
     shown = history.regions(workspace, ref)
+    about = descriptions_if(workspace, shown.snapshot.id, described)
     value = {
         "model": shown.snapshot.model,
         "snapshot": shown.snapshot.id,
         "expired": expiry_json(shown.snapshot.expired),
-        "regions": [version_json(version) | {"weight": shown.weight(version)} for version in shown.versions],
+        "regions": [
+            version_json(version) | {"weight": shown.weight(version)} | description_json(about, version.region)
+            for version in shown.versions
+        ],
     }
-    output.show(value, lambda: _regions(shown))
+    output.show(value, lambda: [*_regions(shown), *description_lines(about)])
 
 
 def _regions(shown: Regions) -> list[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from raie.cli.ui.descriptions import describe_option, description_json, description_lines, descriptions_if
 from raie.cli.ui.differences import diff_json, digests_json, region_lines, state_json
 from raie.cli.ui.output import Output, accent, faint, json_option, one_line, short, table, times, when
 from raie.cli.ui.records import (
@@ -22,6 +24,7 @@ from raie.cli.ui.workspace_option import in_workspace
 from raie.workspace import Workspace
 
 if TYPE_CHECKING:
+    from raie.snapshots.region_descriptions import RegionDescription
     from raie.snapshots.snapshot_record import SnapshotRecord
 
 __all__ = ["show"]
@@ -29,13 +32,14 @@ __all__ = ["show"]
 
 @click.command()
 @click.argument("ref", default="head")
+@describe_option
 @json_option
 @in_workspace
-def show(workspace: Workspace, ref: str, output: Output) -> None:
+def show(workspace: Workspace, ref: str, described: bool, output: Output) -> None:
     """Show one snapshot: who made it and why, what it changed, and its regions. REF is the head by default.
 
-    REF is head, an alias, edit:N or N, or the first characters of a snapshot's id. The database alone answers. Times are
-    UTC.
+    REF is head, an alias, edit:N or N, or the first characters of a snapshot's id. The database alone answers, unless
+    --describe also says what each region is about. Times are UTC.
 
     \b
     Examples:
@@ -44,10 +48,11 @@ def show(workspace: Workspace, ref: str, output: Output) -> None:
       raie show edit:3 --json
     """
     record = workspace.show(ref)
-    output.show(_json(record), lambda: _lines(record))
+    about = descriptions_if(workspace, record.snapshot.id, described)
+    output.show(_json(record, about), lambda: _lines(record, about))
 
 
-def _json(record: SnapshotRecord) -> dict[str, Any]:
+def _json(record: SnapshotRecord, about: Mapping[int, RegionDescription]) -> dict[str, Any]:
     return snapshot_json(record.snapshot) | {
         "made_by": edit_json(record.edit),
         "is_head": record.is_head,
@@ -58,15 +63,18 @@ def _json(record: SnapshotRecord) -> dict[str, Any]:
         "notes": [
             {"text": note.reason, "actor": note.actor, **times(at=note.at)} for note in record.annotations.notes
         ],
-        "regions": [{"region": region, **state_json(state)} for region, state in record.regions.items()],
+        "regions": [
+            {"region": region, **state_json(state), **description_json(about, region)}
+            for region, state in record.regions.items()
+        ],
         "changes": None if record.changes is None else diff_json(record.changes),
         **digests_json(record.snapshot),
     }
 
 
-def _lines(record: SnapshotRecord) -> list[str]:
+def _lines(record: SnapshotRecord, about: Mapping[int, RegionDescription]) -> list[str]:
     snapshot, changes = record.snapshot, record.changes
-    lines = [*expiry_lines(snapshot), *_facts(record), "", *_regions(record)]
+    lines = [*expiry_lines(snapshot), *_facts(record), "", *_regions(record), *description_lines(about)]
     if changes is not None and changes.regions:
         lines += ["", f"changes against {short(snapshot.parent)}", *region_lines(changes.regions)[1:]]
     return [*lines, "", *_digests(record)]

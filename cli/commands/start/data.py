@@ -49,11 +49,13 @@ def describe(
     learned but the first of each user.
 
     LOG is a CSV, TSV, Parquet or JSONL file, RecBole's .inter, or MovieLens' ratings.dat or u.data. It may be compressed.
+    A folder of Parquet files, or a pattern in quotes that several files match, is one log.
 
     \b
     Examples:
       raie data describe ratings.dat --min-rating 4
       raie data describe purchases.csv --cut 2010-06-01 --cut 2010-09-01 --json
+      raie data describe 'logs/2026-*.parquet'
       raie data describe games.csv --no-header --user-column 1 --item-column 2 --time-column 4
     """
     from raie.logs.describe import describe_log

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -19,10 +20,16 @@ from raie.extras import require
 __all__ = ["demo"]
 
 
+class _Log(click.Path):
+    """A log that is there; whether a pattern matches anything is for its reader to say."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path."""
+        return Path(value) if set("*?[") & set(str(value)) else super().convert(value, param, ctx)
+
+
 @click.command()
-@click.argument(
-    "log", required=False, metavar="[LOG]", type=click.Path(exists=True, dir_okay=False, path_type=Path)
-)
+@click.argument("log", required=False, metavar="[LOG]", type=_Log(exists=True, path_type=Path))
 @click.option(
     "--folder",
     metavar="DIR",
@@ -43,6 +50,10 @@ def demo(log: Path | None, folder: Path | None, **reading: str | bool | None) ->
       raie demo games.csv --no-header --user-column 1 --item-column 2 --time-column 4
     """
     require("engine")
+    if log is not None:
+        from raie.logs.log_reading import require_log
+
+        require_log(log)
     path = _fresh(folder)
     path.mkdir(parents=True, exist_ok=True)
     steps = _Steps(path)

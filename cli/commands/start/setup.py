@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -33,6 +33,13 @@ __all__ = ["setup"]
 )
 @click.option("--reason", metavar="TEXT", default="", help="Why. Recorded in the history.")
 @executor_option
+@click.option(
+    "--without-user",
+    "without_users",
+    multiple=True,
+    metavar="ID",
+    help="Leave out the rows of this user. May be given several times; the ids are recorded nowhere.",
+)
 @log_options
 @json_option
 @in_workspace
@@ -44,6 +51,7 @@ def setup(
     seed: int | None,
     reason: str,
     executor: str | None,
+    without_users: Sequence[str],
     reading: Mapping[str, Any],
     output: Output,
 ) -> None:
@@ -73,6 +81,7 @@ def setup(
             executor=executor,
             progress=progress,
             on_note=lambda line: say_notes([line]),
+            without_users=without_users,
         )
     value = snapshot_json(result.snapshot) | {"report": dict(result.report)}
     made = f"set up {accent(short(result.id))}"

@@ -88,27 +88,31 @@ def read_delimited(
 
 
 def stream_delimited(
-    source: Source, cut: Delimited, wanted: Mapping[str, str], named: Mapping[str, str]
+    source: Source, cut: Delimited, wanted: Mapping[str, str], named: Mapping[str, str], *, as_text: bool
 ) -> Iterator[tuple[pa.Table, Matched, str]]:
-    """The same, some megabytes at a time; every column is text, so that no block decides what the next one is.
+    """The same, some megabytes at a time.
 
     Args:
         source: the file that may be compressed.
         cut: how a file of text is cut.
         wanted: a name for each role.
         named: further columns that must be there.
+        as_text: every column is text, so that no block decides what the next one is. Otherwise the first block decides,
+            and a later one that differs is an error, as is a field of several lines.
 
     Yields:
         As `read_delimited` returns.
 
     Raises:
         InputError: as `read_delimited`.
+        pa.ArrowInvalid: for a line that is broken, or differs from those of the first block.
     """
     layout = _layout(source, cut, wanted, named)
-    parsing = layout.parsing
-    parsing.newlines_in_values = True
-    converting = _converting(layout.columns)
-    converting.column_types = dict.fromkeys(layout.columns.values(), pa.string())
+    parsing, converting = layout.parsing, _converting(layout.columns)
+    parsing.newlines_in_values = as_text
+    # Text is encoded once for many blocks, not in each of them.
+    texts = [name for role, name in layout.columns.items() if as_text or role in ("user", "item", "title")]
+    converting.column_types = dict.fromkeys(texts, pa.string())
     reading = pa.csv.ReadOptions(block_size=_BLOCK_BYTES, **layout.naming)
     with source.open() as file, pa.csv.open_csv(file, reading, parsing, converting) as batches:
         for batch in batches:

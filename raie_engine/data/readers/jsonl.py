@@ -15,10 +15,11 @@ from raie.engine.data.readers.columns import Matched, match, missing_column
 from raie.engine.data.readers.sources import Source
 from raie.engine.errors import InputError
 
-__all__ = ["read_jsonl", "stream_jsonl"]
+__all__ = ["batches_jsonl", "read_jsonl", "stream_jsonl"]
 
 _LINES = 65_536
 """Lines that are parsed at a time, where a log is read in parts."""
+_BLOCK_BYTES = 1 << 22
 
 
 def read_jsonl(source: Source, wanted: Mapping[str, str], named: Mapping[str, str]) -> tuple[pa.Table, Matched]:
@@ -48,7 +49,7 @@ def read_jsonl(source: Source, wanted: Mapping[str, str], named: Mapping[str, st
 def stream_jsonl(
     source: Source, wanted: Mapping[str, str], named: Mapping[str, str]
 ) -> Iterator[tuple[pa.Table, Matched]]:
-    """The same, so many lines at a time.
+    """The same, so many lines at a time; lines decide for themselves what is a float.
 
     Args:
         source: the file that may be compressed.
@@ -70,6 +71,31 @@ def stream_jsonl(
         except pa.ArrowInvalid:
             table = _parsed(pa.BufferReader(data), {name: _as_float(kind) for name, kind in kinds.items()})
         yield table.select(list(columns.values())).rename_columns(list(columns)), matched
+
+
+def batches_jsonl(
+    source: Source, wanted: Mapping[str, str], named: Mapping[str, str]
+) -> Iterator[tuple[pa.Table, Matched]]:
+    """The same, some megabytes at a time, of the types of the first line.
+
+    Args:
+        source: the file that may be compressed.
+        wanted: a name for each role.
+        named: further columns that must be there.
+
+    Yields:
+        As `read_jsonl` returns.
+
+    Raises:
+        InputError: for a first line that is no object, and a missing or doubled column.
+        pa.ArrowInvalid: for a line that is broken, or not of those types.
+    """
+    columns, _, kinds, matched = _first_line(source, wanted, named)
+    reading = pa.json.ReadOptions(block_size=_BLOCK_BYTES)
+    with source.open() as file, pa.json.open_json(file, reading, _parsing(kinds)) as batches:
+        for batch in batches:
+            table = pa.Table.from_batches([batch])
+            yield table.select(list(columns.values())).rename_columns(list(columns)), matched
 
 
 def _first_line(
@@ -95,10 +121,11 @@ def _read(source: Source, kinds: Mapping[str, pa.DataType]) -> pa.Table:
 
 
 def _parsed(file: Any, kinds: Mapping[str, pa.DataType]) -> pa.Table:
-    parsing = pa.json.ParseOptions(
-        explicit_schema=pa.schema(list(kinds.items())), unexpected_field_behavior="ignore"
-    )
-    return pa.json.read_json(file, parse_options=parsing)
+    return pa.json.read_json(file, parse_options=_parsing(kinds))
+
+
+def _parsing(kinds: Mapping[str, pa.DataType]) -> Any:
+    return pa.json.ParseOptions(explicit_schema=pa.schema(list(kinds.items())), unexpected_field_behavior="ignore")
 
 
 def _object(path: Path, number: int, line: str) -> list[tuple[str, Any]]:

@@ -1,80 +1,58 @@
-"""Parquet logs: one file, or a folder of parts whose partition may stand in the names of folders, as day=2024-01-31."""
+"""Parquet files; a column that is not in the file may stand in the names of its folders, as day=2024-01-31."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.parquet
 
 from raie.engine.data.readers.columns import Matched, match, missing_column
+from raie.engine.data.readers.paths import LogFile
 from raie.engine.data.readers.sources import FREE_BYTES
 from raie.engine.errors import InputError
 
-__all__ = ["parts_of", "read_parquet", "stream_parquet"]
+__all__ = ["read_parquet", "stream_parquet"]
 
-_ROWS = 262_144  # that are read at a time, where a log is read in parts
+_ROWS = 1_048_576  # that are read at a time, where a log is read in parts
 _FREE_ROWS = 1_000_000  # what any file may unpack to, however small it is
 
 
-def parts_of(folder: Path) -> list[Path]:
-    """The Parquet files below a folder, by path; those whose name begins with a dot or an underscore are not data.
+def read_parquet(file: LogFile, wanted: Mapping[str, str], named: Mapping[str, str]) -> tuple[pa.Table, Matched]:
+    """The wanted columns by role.
 
     Args:
-        folder: the folder.
-
-    Returns:
-        Paths.
-    """
-    files = (path for path in folder.rglob("*.parquet") if path.is_file())
-    return sorted(p for p in files if not any(n[0] in "._" for n in p.relative_to(folder).parts))
-
-
-def read_parquet(path: Path, wanted: Mapping[str, str], named: Mapping[str, str]) -> tuple[pa.Table, Matched]:
-    """The wanted columns by role, of a file or of the parts below a folder in the order of their paths.
-
-    Args:
-        path: the file.
+        file: and what the names of its folders say.
         wanted: a name for each role.
         named: further columns that must be there.
 
     Returns:
         The columns by role, and how they were found.
     """
-    if not path.is_dir():
-        return _read_file(path, _partition(path, path), wanted, named)
-    read = [_read_file(part, _partition(part, path), wanted, named) for part in parts_of(path)]
-    whole = pa.concat_tables([table for table, _ in read], promote_options="permissive")
-    return whole, read[0][1]
-
-
-def _partition(part: Path, root: Path) -> dict[str, str]:
-    """What the folders between the root and a part say: name -> value."""
-    folders = part.relative_to(root).parts[:-1] if part != root else ()
-    pairs = (folder.partition("=") for folder in folders if "=" in folder)
-    return {name: unquote(value) for name, _, value in pairs}
+    opened = _opened(file, wanted, named)
+    table = opened.file.read(list(opened.inside.values()))
+    return opened.by_role(table).select(list(wanted)), opened.matched
 
 
 def stream_parquet(
-    path: Path, wanted: Mapping[str, str], named: Mapping[str, str]
+    file: LogFile, wanted: Mapping[str, str], named: Mapping[str, str], rows: int = _ROWS
 ) -> Iterator[tuple[pa.Table, Matched]]:
     """The same, so many rows at a time.
 
     Args:
-        path: the file or folder.
+        file: and what the names of its folders say.
         wanted: a name for each role.
         named: further columns that must be there.
+        rows: the most of a table.
 
     Yields:
         As `read_parquet` returns.
     """
-    for part in parts_of(path) if path.is_dir() else [path]:
-        opened = _opened(part, _partition(part, path), wanted, named)
-        for batch in opened.file.iter_batches(_ROWS, columns=list(opened.inside.values())):
-            yield opened.by_role(pa.Table.from_batches([batch])), opened.matched
+    opened = _opened(file, wanted, named)
+    for batch in opened.file.iter_batches(rows, columns=list(opened.inside.values())):
+        yield opened.by_role(pa.Table.from_batches([batch])), opened.matched
 
 
 class _Opened(NamedTuple):
@@ -94,17 +72,8 @@ class _Opened(NamedTuple):
         return table
 
 
-def _read_file(
-    path: Path, partition: Mapping[str, str], wanted: Mapping[str, str], named: Mapping[str, str]
-) -> tuple[pa.Table, Matched]:
-    opened = _opened(path, partition, wanted, named)
-    table = opened.file.read(list(opened.inside.values()))
-    return opened.by_role(table).select(list(wanted)), opened.matched
-
-
-def _opened(
-    path: Path, partition: Mapping[str, str], wanted: Mapping[str, str], named: Mapping[str, str]
-) -> _Opened:
+def _opened(part: LogFile, wanted: Mapping[str, str], named: Mapping[str, str]) -> _Opened:
+    path, partition = part.path, part.partition
     schema = pa.parquet.read_schema(path)
     names = [*schema.names, *(name for name in partition if name not in schema.names)]
     matched = match(str(path), names, {**named, **wanted})

@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from raie.engine.data.arrow import first_true, rows_true, to_numpy
+from raie.engine.data.arrow import first_true, rows_true, to_numpy, whole
 from raie.engine.data.readers.calendar import calendar_date, calendar_seconds, looks_like_days
 from raie.engine.errors import InputError
 
-__all__ = ["EARLIEST_PLAUSIBLE", "iso", "parse_time", "read_times"]
+__all__ = ["EARLIEST_PLAUSIBLE", "epoch_seconds", "iso", "parse_time", "read_times"]
 
 EARLIEST_PLAUSIBLE = 631_152_000
 """1990-01-01; earlier than any log of clicks or ratings, later than any row number up to six hundred million."""
@@ -49,23 +49,39 @@ def read_times(
     Raises:
         InputError: for a missing, non-numeric, negative or implausibly large timestamp, naming its row.
     """
-    values = column.combine_chunks()
-    missing = first_true(pc.is_null(values))
-    if missing is not None:
-        raise _bad(where, "none", missing)
-    times: NDArray[np.int64] = _epoch_seconds(values, where)
+    times, dated = epoch_seconds(column, where)
     name, notes = where.rpartition(": ")[2].strip(), []
     if milliseconds and times.size and times.min() > _MOST_SECONDS:
         times = times // 1000
         notes.append(f"{name} is read as milliseconds")
-    dates = None if _is_dated(values.type) else calendar_seconds(times)
+    dates = None if dated else calendar_seconds(times)
     if dates is not None:
         notes.append(f"{name} is read as dates, not as seconds since 1970: {times[0]} is {iso(int(dates[0]))}")
         times = dates
     _require_plausible(times, where)
-    if times.size and times.max() < EARLIEST_PLAUSIBLE and not _is_dated(values.type):
+    if times.size and times.max() < EARLIEST_PLAUSIBLE and not dated:
         notes.append(_early(name, times))
     return times, tuple(notes)
+
+
+def epoch_seconds(column: pa.ChunkedArray, where: str) -> tuple[NDArray[np.int64], bool]:
+    """Each time as the number it holds, or as epoch seconds UTC where it is a date; each value by itself.
+
+    Args:
+        column: of any type.
+        where: file and column, for messages.
+
+    Returns:
+        int64 [n], fractions cut off, and whether the column's type is one of dates.
+
+    Raises:
+        InputError: for a missing or non-numeric timestamp, naming its row.
+    """
+    values = whole(column)
+    missing = first_true(pc.is_null(values))
+    if missing is not None:
+        raise _bad(where, "none", missing)
+    return _epoch_seconds(values, where), _is_dated(values.type)
 
 
 def _is_dated(kind: pa.DataType) -> bool:

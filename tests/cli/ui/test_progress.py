@@ -55,6 +55,16 @@ def test_a_stage_that_stops_early_ends_at_100_percent(terminal: Terminal) -> Non
     assert all("100%" in line for line in last.values())
 
 
+def test_a_bar_whose_total_grows_never_moves_back(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "_REDRAWN_S", 0.0)
+    with redirect_stderr(terminal), progress_bars() as report:
+        for epoch, total in ((1, 4), (5, 8), (6, 12), (9, 12)):
+            report(f"backbone, epoch {epoch}", epoch, total)
+    shares = [int(match[1]) for line in terminal.lines if (match := re.search(r"(\d+)%", line))]
+    assert shares == sorted(shares)
+    assert {25, 62, 75, 100} <= set(shares)
+
+
 def test_a_stage_that_fails_stays_where_it_was(terminal: Terminal) -> None:
     def fails() -> None:
         with redirect_stderr(terminal), progress_bars() as report:

@@ -9,7 +9,7 @@ import pytest
 
 from raie.engine.answers import Query, Wanted, answers
 from raie.engine.model import ModelView
-from raie.registry import BlobCorrupt, NotFound
+from raie.registry import Author, BlobCorrupt, NotFound
 from raie.serving.follower import Follower, NotLoaded
 from tests.raie.serving.conftest import Shop
 
@@ -128,6 +128,17 @@ def test_before_the_first_snapshot_there_is_no_answer_and_an_alias_that_is_not_t
         follower.load_first()
     assert not follower.check()
     assert follower.state.kind == "NotFound"
+
+
+def test_a_deleted_alias_changes_nothing_that_is_served_and_is_recorded_until_it_is_made_again(shop: Shop) -> None:
+    follower = following(shop)
+    shop.registry.delete_alias("recsys", "production", Author("ada", "by mistake"))
+    assert not follower.check()
+    assert (follower.current.id, follower.state.kind) == (shop.first, "AliasDeleted")
+    assert "deleted by ada" in str(follower.state.error)
+    shop.promote(shop.first)
+    assert not follower.check()
+    assert (follower.state.behind_since, follower.state.kind) == (None, None)
 
 
 def test_every_row_answers_on_its_own(shop: Shop) -> None:

@@ -218,6 +218,17 @@ def test_an_alias_that_moves_is_followed_and_a_server_that_stops_has_logged_and_
     assert 'raie_last_error_info{kind="DatabaseUnreachable"} 1.0' in server.get("/metrics").body.decode()
     (folder / "away.db").rename(database)
     server.wait_for(lambda: server.get("/snapshot").json["behind"] is None)
+    shop.registry.delete_alias(MODEL, "production", Author("ada", "by mistake"))
+    server.wait_for(lambda: "behind" in server.get("/ready").json)
+    ready = server.get("/ready")
+    assert (ready.status, ready.json["snapshot"], ready.json["behind"]["kind"]) == (
+        200,
+        shop.first,
+        "AliasDeleted",
+    )
+    assert 'raie_last_error_info{kind="AliasDeleted"} 1.0' in server.get("/metrics").body.decode()
+    shop.promote(shop.first)
+    server.wait_for(lambda: "behind" not in server.get("/ready").json)
     for start in range(6):
         server.post({"histories": [{"items": items[start : start + 8], "user": "u7"}]})
     with server.client() as client:

@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 from raie.engine.config import WindowConfig
 from raie.engine.data.catalogue import Catalogue
 from raie.engine.data.interactions import Interactions, between, cut_time, read_log
-from raie.engine.data.windows import Windows, concatenate, cut_windows, last_windows
+from raie.engine.data.windows import (
+    Windows,
+    concatenate,
+    cut_windows,
+    evaluation_windows,
+    last_windows,
+    uncut_evaluation_windows,
+    uncut_windows,
+)
 from raie.engine.errors import DamagedArtifact, InputError
 from tests.raie_engine.world import sliding
 
@@ -207,3 +215,22 @@ def test_movielens_1m_gives_the_windows_of_the_reference():
     slices = [(None, first), (first, second), (second, None)]
     assert [len(cut_windows(between(log, *edges), sliding())) for edges in slices] == [52437, 30842, 20366]
     assert [len(np.unique(between(log, *edges).user)) for edges in slices] == [3218, 2404, 1785]
+
+
+@settings(max_examples=60, deadline=None)
+@given(log=LOGS, length=st.integers(1, 6), after=st.none() | st.integers(-1, 41), data=st.data())
+def test_windows_taken_before_they_are_cut_are_those_taken_after(log, length, after, data):
+    config = WindowConfig(length=length, times=True, context=data.draw(st.sampled_from(["history", "overlap"])))
+    last_item = data.draw(st.none() | st.integers(1, 5)) if config.context == "history" else None
+    for uncut, whole in (
+        (uncut_windows(log, config, after=after), cut_windows(log, config, after=after)),
+        (
+            uncut_evaluation_windows(log, config, after=after, last_item=last_item),
+            evaluation_windows(log, config, after=after, last_item=last_item),
+        ),
+    ):
+        rows = np.flatnonzero(data.draw(st.lists(st.booleans(), min_size=len(whole), max_size=len(whole))))
+        assert len(uncut) == len(whole)
+        np.testing.assert_array_equal(uncut.user, whole.user)
+        np.testing.assert_array_equal(uncut.length, whole.length)
+        assert uncut.take(rows).cut().digest == whole.take(rows).digest

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from raie.engine.data.catalogue import Catalogue
 from raie.engine.data.interactions import Interactions, between
 from raie.engine.errors import DamagedArtifact
+from raie.engine.mixture import log_counts
 from raie.engine.mixture.log_counts import PAIR_KINDS, LogCounts, count_rows, summed
 
 ITEMS = 12
@@ -63,6 +64,17 @@ def test_counts_of_the_parts_of_a_log_add_up_to_those_of_all_of_it(
     np.testing.assert_allclose(joined.pairs, whole.pairs, rtol=1e-5)
     np.testing.assert_allclose(joined.popularity, whole.popularity)
     np.testing.assert_allclose(joined.trend, whole.trend)
+
+
+@given(_rows, st.integers(1, 200), st.none() | st.integers(0, 60))
+@settings(max_examples=40, deadline=None)
+def test_pairs_counted_for_some_items_at_a_time_are_the_same_bytes(
+    rows: list[tuple[int, int]], most: int, after: int | None
+) -> None:
+    whole = count_rows(_log(rows), after, ITEMS - 2).to_bytes()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(log_counts, "_PAIRS_AT_A_TIME", most)
+        assert count_rows(_log(rows), after, ITEMS - 2).to_bytes() == whole
 
 
 def test_a_new_row_of_an_item_weighs_twice_one_that_is_a_half_life_old() -> None:

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from raie import migrations
 from raie.registry import AccessDenied, Author, InvalidValue, Registry, trust
+from raie.registry.access.held_rights import HeldRights, held_rights
 from raie.registry.access.postgres_roles import RIGHTS, grant, statements
 from raie.registry.db.engine import reading, write
 from raie.registry.db.tables import APPEND_ONLY_TABLES, metadata
@@ -112,6 +113,56 @@ def test_an_editor_edits_rolls_back_and_moves_what_nobody_protects(team: Team) -
     (sent,) = deliver(editor.registry.engine, [Consumer("ledger", frozenset(EventType), Ledger(seen=seen))])
     assert sent.delivered == len(seen) > 5
     assert verify(editor.registry).ok
+
+
+def test_an_editor_deletes_and_renames_what_nobody_protects_and_a_promoter_what_a_policy_lets_pass(
+    team: Team,
+) -> None:
+    editor, promoter, ended = team.roles["editor"], team.roles["promoter"], Author("bob", "over")
+    editor.rename_alias(MODEL, "staging", "candidate", ended)
+    editor.delete_alias(MODEL, "candidate", ended)
+    trust.set_policy(team.owner.registry, MODEL, "production", {"override": True}, author=Author("owner"))
+    with pytest.raises(AccessDenied, match="alias production of recsys is protected"):
+        editor.delete_alias(MODEL, "production", ended, override=True)
+    for role in ("reader", "collector"):
+        with pytest.raises(AccessDenied):
+            team.roles[role].delete_alias(MODEL, "production", ended, override=True)
+    promoter.delete_alias(MODEL, "production", ended, override=True)
+    assert team.owner.registry.aliases(MODEL) == []
+    assert verify(team.owner.registry).ok
+
+
+def test_an_alias_is_deleted_by_nobody_without_the_row_that_records_it(team: Team) -> None:
+    gone = "INSERT INTO alias_moves (model, alias, source, actor, reason, at) SELECT model, name, snapshot, 'eve', '', 1"
+    for lines in (
+        ["DELETE FROM aliases WHERE name = 'staging'"],
+        [f"{gone} FROM aliases WHERE name = 'staging'"],
+        [f"{gone} FROM aliases WHERE name = 'staging'", "DELETE FROM aliases WHERE name = 'staging'"],
+    ):
+        with pytest.raises((AccessDenied, DBAPIError), match=r"recorded together with|together with the row"):
+            team.sql("editor", *lines)
+    assert team.owner.registry.resolve(MODEL, "staging").edit == 1
+    assert verify(team.owner.registry).ok
+
+
+def test_each_role_is_known_by_its_rights_and_one_that_lacks_some_by_what_it_lacks(team: Team) -> None:
+    def held(registry: Registry) -> HeldRights:
+        with reading(registry.engine) as connection:
+            rights = held_rights(connection)
+        assert rights is not None
+        return rights
+
+    assert {role: held(registry).roles for role, registry in team.roles.items()} == {
+        "reader": ("reader",),
+        "editor": ("reader", "editor"),
+        "promoter": ("reader", "promoter"),
+        "collector": ("reader", "collector"),
+    }
+    assert held(team.owner.registry).owner
+    login = str(team.roles["editor"].engine.url.username)
+    run(team.owner.registry, f"REVOKE DELETE ON aliases FROM {login.removesuffix('_login')}")
+    lacking = held(team.roles["editor"])
+    assert (lacking.roles, dict(lacking.lacking)) == (("reader",), {"editor": ("DELETE on aliases",)})
 
 
 def test_editors_and_promoters_write_notes_and_tags_in_their_own_name(team: Team) -> None:

@@ -28,15 +28,14 @@ from raie.registry import (
 )
 from raie.registry.db.engine import reading
 from raie.registry.maintenance.verify import verify
-from tests.registry.building import MODEL, World, change
+from tests.conftest import Ready
+from tests.registry.building import MODEL, World, change, set_up
 from tests.registry.store.proxy import AnswerLost, Proxy
 
 
 @pytest.fixture
-def world(any_database: Registry) -> World:
-    world = World(any_database)
-    world.setup()
-    return world
+def world(ready: Ready) -> World:
+    return World(ready(set_up))
 
 
 def test_an_edit_lands_on_every_database_and_every_store(registry: Registry) -> None:

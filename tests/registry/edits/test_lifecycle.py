@@ -15,14 +15,13 @@ from sqlalchemy import text
 
 from raie.registry import Author, EditStateError, InvalidValue, LeaseLost, NotFound, Registry
 from raie.registry.leases import EDIT_LEASE_S
-from tests.registry.building import MODEL, World
+from tests.conftest import Ready
+from tests.registry.building import MODEL, World, set_up
 
 
 @pytest.fixture
-def world(any_database: Registry) -> World:
-    world = World(any_database)
-    world.setup()
-    return world
+def world(ready: Ready) -> World:
+    return World(ready(set_up))
 
 
 def another_process(world: World) -> World:

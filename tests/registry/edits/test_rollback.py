@@ -8,14 +8,13 @@ import pytest
 
 from raie.registry import Author, EditStateError, NotFound, Registry, RollbackConflict, lineage
 from raie.registry.maintenance.verify import verify
-from tests.registry.building import MODEL, World
+from tests.conftest import Ready
+from tests.registry.building import MODEL, World, set_up
 
 
 @pytest.fixture
-def world(any_database: Registry) -> World:
-    world = World(any_database)
-    world.setup()
-    return world
+def world(ready: Ready) -> World:
+    return World(ready(set_up))
 
 
 def test_a_rollback_to_a_snapshot_has_exactly_its_content_everywhere(registry: Registry) -> None:

@@ -15,7 +15,13 @@ from openlineage.client.serde import Serde
 
 from raie.registry.events.event_types import EventType, type_of
 from raie.registry.events.openlineage import FACETS_ID, DataRange, Source, run_events
-from raie.registry.outbox_records import ALIAS_MOVED, PROMOTION_REFUSED, SNAPSHOT_COMMITTED, OutboxEvent
+from raie.registry.outbox_records import (
+    ALIAS_DELETED,
+    ALIAS_MOVED,
+    PROMOTION_REFUSED,
+    SNAPSHOT_COMMITTED,
+    OutboxEvent,
+)
 from raie.registry.states import EditKind
 
 SOURCE = Source("r1", "9.9.9", "recommenders")
@@ -60,6 +66,18 @@ def promotion(kind: str = ALIAS_MOVED, source: str | None = OLD) -> OutboxEvent:
     return event(kind, payload | more)
 
 
+def deletion() -> OutboxEvent:
+    payload = {
+        "alias": "staging",
+        "from": OLD,
+        "to": None,
+        "actor": "ada",
+        "reason": "over",
+        "at": 1_800_000_000.0,
+    }
+    return event(ALIAS_DELETED, payload)
+
+
 EVENTS = [
     edit(),
     edit("setup", parent=None),
@@ -67,6 +85,7 @@ EVENTS = [
     promotion(),
     promotion(source=None),
     promotion(PROMOTION_REFUSED),
+    deletion(),
 ]
 
 STANDARD = {
@@ -177,6 +196,14 @@ def test_a_refused_promotion_is_a_run_that_fails_with_each_check() -> None:
         (False, "second person: found none"),
         (False, "evaluation: none"),
     ]
+
+
+def test_the_end_of_an_alias_is_a_run_that_reads_it_and_makes_nothing() -> None:
+    _, end = run_events(deletion(), SOURCE)
+    assert (end["job"]["name"], end["outputs"]) == ("recsys.alias_deleted", [])
+    (alias,) = end["inputs"]
+    assert (alias["name"], alias["facets"]["version"]["datasetVersion"]) == ("recsys@staging", OLD)
+    assert end["run"]["facets"]["raie_change"]["type"] == "alias_deleted"
 
 
 def test_an_event_that_is_sent_twice_is_one_run_and_another_event_is_another() -> None:

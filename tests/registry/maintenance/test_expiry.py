@@ -32,21 +32,26 @@ from raie.registry.maintenance import expiry, fsck
 from raie.registry.maintenance.expiry import ExpiryReport, Rule, expire
 from raie.registry.maintenance.verify import gc, verify
 from raie.registry.promotion import aliases
+from tests.conftest import Ready
 from tests.registry.building import MODEL, World, change
 
 DAY_S = 24 * 3600.0
 
 
 @pytest.fixture
-def world(any_database: Registry) -> World:
-    """Six snapshots in a line: a setup of three regions, and edits of regions 0, 1, 2, 0 and 1."""
-    return line(World(any_database))
+def world(ready: Ready) -> World:
+    return World(ready(six_snapshots))
 
 
 @pytest.fixture
-def local(local_registry: Registry) -> World:
+def local(ready_locally: Ready) -> World:
     """The same in an SQLite file, for what is the same everywhere."""
-    return line(World(local_registry))
+    return World(ready_locally(six_snapshots))
+
+
+def six_snapshots(registry: Registry) -> None:
+    """Six snapshots in a line: a setup of three regions, and edits of regions 0, 1, 2, 0 and 1."""
+    line(World(registry))
 
 
 def line(world: World, edits: int = 5) -> World:

@@ -64,6 +64,16 @@ ACTS = (
         "move 1 of an alias: no audit event",
         ("UPDATE alias_moves SET reason = 'the board asked for it' WHERE id = 1",),
     ),
+    Act(
+        "the row of an alias's deletion deleted",
+        "(delete alias, alias:trial",
+        ("DELETE FROM alias_moves WHERE target IS NULL",),
+    ),
+    Act(
+        "a deleted alias put back by hand",
+        "alias 'trial' of 'recsys' is at",
+        (f"INSERT INTO aliases (model, name, snapshot, moved_at) VALUES ('recsys', 'trial', {FIRST}, 1)",),
+    ),
     Act("the head moved back by hand", "the head of 'recsys' is", (f"UPDATE heads SET snapshot = {FIRST}",)),
     Act("a revocation deleted", "(revoke key, key:release", ("DELETE FROM key_events WHERE action = 'revoke'",)),
     Act(
@@ -227,6 +237,8 @@ def lived(registry: Registry) -> None:
         notes.note(connection, MODEL, "head", Author("bob", "clicks fell"))
         notes.tag(connection, MODEL, "head", "frozen", Author("bob", "sale"))
         notes.untag(connection, MODEL, "head", "frozen", Author("bob"))
+    registry.promote(MODEL, "head", "trial", Author("ada"))
+    registry.delete_alias(MODEL, "trial", Author("ada", "over"))
     assert first.id != world.head.id
 
 

@@ -21,17 +21,21 @@ from raie.registry.db.engine import reading, write
 from raie.registry.leases import EDIT_LEASE_S
 from raie.registry.maintenance import verify as maintenance
 from raie.registry.maintenance.verify import Collected, DamagedBlob, gc, verify
+from tests.conftest import Ready
 from tests.registry.building import MODEL, World, overwrite
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
-def world(any_database: Registry) -> World:
-    world = World(any_database)
+def world(ready: Ready) -> World:
+    return World(ready(one_edit))
+
+
+def one_edit(registry: Registry) -> None:
+    world = World(registry)
     world.setup()
     world.edit(1, text="a")
-    return world
 
 
 def age(world: World, seconds: float) -> None:

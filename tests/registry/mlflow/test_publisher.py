@@ -557,3 +557,30 @@ def test_the_interface_is_started_lean_and_only_for_a_file(tmp_path: Path) -> No
     assert environment["MLFLOW_DISABLE_TELEMETRY"] == "true"
     with pytest.raises(InvalidValue, match=r"open http://\*\*\*@host:5000 in a browser"):
         connection.ui_command("http://ada:secret@host:5000", 5001)
+
+
+def test_a_deleted_alias_goes_in_mlflow_too_and_one_that_is_put_back_there_goes_again(
+    small: Registry, tracking: str, mlflow: Any
+) -> None:
+    model = "ended"
+    first, second, _ = history(small, model)
+    small.delete_alias(model, "candidate", Author("ada", "no use"))
+    small.rename_alias(model, "production", "live", Author("ada", "one name"))
+    sync(small, tracking)
+    assert shape(mlflow, model)["aliases"] == {"live": 3}
+    note = mlflow.get_model_version(model, "2").tags["raie.alias.candidate"]
+    assert note.endswith("deleted: no use")
+    assert status(small, tracking).aliases == ()
+
+    mlflow.set_registered_model_alias(model, "candidate", "1")
+    (gap,) = status(small, tracking).aliases
+    assert (gap.alias, gap.snapshot, gap.found_snapshot) == ("candidate", None, first.id)
+    (closed,) = sync(small, tracking).aliases
+    assert (closed.removed, closed.is_closed) == (True, True)
+    assert shape(mlflow, model)["aliases"] == {"live": 3}
+
+    # Made again before the deletion is published: the deletion takes nothing away.
+    small.delete_alias(model, "live", Author("ada", "by mistake"))
+    small.promote(model, second.id, "live", Author("ada"))
+    sync(small, tracking)
+    assert shape(mlflow, model)["aliases"] == {"live": 2}

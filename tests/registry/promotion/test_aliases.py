@@ -23,16 +23,20 @@ from raie.registry import (
 from raie.registry.db.tables import aliases
 from raie.registry.maintenance.verify import verify
 from raie.registry.states import EditKind
+from tests.conftest import Ready
 from tests.registry.building import MODEL, World
 
 
 @pytest.fixture
-def world(any_database: Registry) -> World:
-    world = World(any_database)
+def world(ready: Ready) -> World:
+    return World(ready(two_edits))
+
+
+def two_edits(registry: Registry) -> None:
+    world = World(registry)
     world.setup()
     world.edit(0, text="a")
     world.edit(1, text="b")
-    return world
 
 
 def pointed(world: World) -> dict[str, str]:

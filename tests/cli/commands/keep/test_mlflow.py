@@ -68,8 +68,16 @@ def test_status_names_each_event_that_failed_and_ends_with_1(raie: Raie, workspa
 def test_sync_publishes_everything_once_and_status_names_an_alias_moved_in_mlflow(
     raie: Raie, workspace: Workspace
 ) -> None:
-    published = [_sync(workspace) for _ in range(2)]
+    published, page = [_sync(workspace)], workspace.folder / ".raie" / "mlflow-artifacts"
+    (page,) = page.rglob("history.html")
+    written = page.stat().st_mtime_ns
+    published.append(_sync(workspace))
     assert [line.split(",")[0] for line in published] == ["published 9", "published 0"]
+    assert (page.stat().st_mtime_ns, page.read_text("utf-8").count('"edit":[1,2,3,4,5,6]')) == (written, 1)
+    with closing(sqlite3.connect(workspace.folder / ".raie" / "mlflow.db")) as mlflow:
+        ((about,),) = mlflow.execute("SELECT description FROM registered_models").fetchall()
+    run = page.parts[-3]
+    assert f"/runs/{run}/artifacts/history.html?workflowType=machine_learning)" in about
     with closing(sqlite3.connect(workspace.folder / ".raie" / "mlflow.db")) as mlflow, mlflow:
         mlflow.execute("UPDATE registered_model_aliases SET version = 1 WHERE alias = 'production'")
     status = raie("mlflow", "status")

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from raie.cli.commands.look.compare import _USUAL
+from raie.cli.completion import STRATEGIES as OFFERED
 from raie.compare import USUAL, ComparisonOptions, compare, result_json
 from raie.engine.comparison.methods import parse_methods
 from raie.engine.comparison.step_results import STEP_VERSION
@@ -20,6 +21,7 @@ from raie.engine.data.interactions import between, read_log
 from raie.engine.data.readers.settings import LogSettings
 from raie.engine.data.synthetic import SyntheticConfig, drifting_log, write_csv
 from raie.engine.data.window_length import choose_length
+from raie.engine.strategies import STRATEGIES
 from raie.workspace_file import draft, find
 from tests.cli.conftest import Raie
 from tests.cli.trained import LOG, SETUP, refused, state
@@ -273,3 +275,7 @@ def test_another_model_in_the_same_folder_is_another_comparison(kept: Kept, tmp_
     second, _ = kept(options, "the first film")
     (model / "model.safetensors").rename(model / "model-1.safetensors")
     assert len({first, second, kept(options, "the first film")[0]}) == 3
+
+
+def test_the_strategies_that_a_shell_is_offered_are_those_there_are() -> None:
+    assert set(OFFERED) == set(STRATEGIES)

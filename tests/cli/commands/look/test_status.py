@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,24 @@ def test_an_alias_that_serves_an_undone_edit_is_a_problem_with_its_remedy(raie: 
     assert all(raie("promote", "head", "--to", alias).code == 0 for alias in ("production", "staging"))
     ran = raie("status", "--json")
     assert (ran.code, ran.json["findings"]) == (0, [])
+
+
+def test_an_alias_that_serves_an_erased_user_is_a_problem_with_its_remedy(raie: Raie, registry: Registry) -> None:
+    assert all(raie("promote", "head", "--to", alias).code == 0 for alias in ("production", "staging"))
+    head = registry.resolve(MODEL, "head")
+    erasure = registry.begin(
+        MODEL, "erase", seed=0, author=Author("ada", "request 17"), parameters={"user": "hash", "first": head.id}
+    )
+    content = replace(head.content, shared={**head.content.shared, "settings": (registry.put(b"without"),)})
+    registry.commit(MODEL, erasure.number, content, [])
+    assert raie("promote", "head", "--to", "staging").code == 0
+    first, *_ = raie("status", "--json").json["findings"]
+    assert first == {
+        "severity": "problem",
+        "code": "serves_erased_user",
+        "text": "production serves a snapshot that holds the user whom edit 7 erased",
+        "advice": "raie promote head --to production",
+    }
 
 
 def test_a_lost_blob_and_an_abandoned_edit_are_problems(raie: Raie, registry: Registry) -> None:

@@ -1,0 +1,1 @@
+"""A user is erased: what its rows reached is found, made again without them, and proven to be gone."""
