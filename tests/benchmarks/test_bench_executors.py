@@ -21,10 +21,11 @@ import pytest
 from raie.engine.data.synthetic import Drift, SyntheticConfig, drifting_log, write_csv
 from raie.executors import ray_executor
 from raie.executors.ray_executor import RayExecutor
+from raie.executors.ray_worker import pickled
 from raie.new_workspace import create
 from raie.workspace_file import find
 from tests.benchmarks.measuring import columns
-from tests.cli.executors.test_executors import ray_environment
+from tests.cli.executors.ray_here import NOT_INSTALLED, ray_environment
 
 pytestmark = pytest.mark.benchmark
 
@@ -53,7 +54,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def started() -> Iterator[float]:
     """Seconds that a Ray with two processors took to start; it runs until the end."""
-    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'raie[ray]'")
+    ray = pytest.importorskip("ray", reason=NOT_INSTALLED)
     with ray_environment() as options:
         begun = time.perf_counter()
         ray.init("local", num_cpus=2, **options)
@@ -65,7 +66,7 @@ def started() -> Iterator[float]:
 def moved(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """Bytes that went to workers and came from them, by what they are."""
     counts = dict.fromkeys(("shared", "tasks", "results"), 0)
-    packed, share, result = ray_executor._packed, RayExecutor.share, RayExecutor._result
+    packed, share, result = ray_executor.packed, RayExecutor.share, RayExecutor._result
 
     def count(kind: str, data: bytes) -> None:
         counts[kind] += len(data)
@@ -76,14 +77,14 @@ def moved(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
         return made
 
     def counted_share(self: RayExecutor, value: Any) -> Any:
-        count("shared", ray_executor.pickle.dumps(value, -1))
+        count("shared", pickled(value))
         return share(self, value)
 
     def counted_result(self: RayExecutor, ref: Any) -> Any:
         count("results", self._ray.get(ref))
         return result(self, ref)
 
-    monkeypatch.setattr(ray_executor, "_packed", counted_packed)
+    monkeypatch.setattr(ray_executor, "packed", counted_packed)
     monkeypatch.setattr(RayExecutor, "share", counted_share)
     monkeypatch.setattr(RayExecutor, "_result", counted_result)
     return counts
