@@ -63,11 +63,12 @@ def adopt_all(database: Database, store: ArtifactStore, sizes: Mapping[Digest, i
     digests = sorted(sizes)
     write(database, partial(_claim, sizes=[(digest, sizes[digest]) for digest in digests]))
     data = {digest: store.get(digest) for digest in digests}  # after the claim, which no gc passes over
-    missing = set(digests) - _recorded(database, store, digests)
-    for digest in missing:
-        raise BlobMissing(
-            f"Expected blob {digest} to stay in the store, found that a gc took it; store it again", digest
-        )
+    live = _recorded(database, store, digests)
+    for digest in digests:
+        if digest not in live:
+            raise BlobMissing(
+                f"Expected blob {digest} to stay in the store, found that a gc took it; store it again", digest
+            )
     return data
 
 

@@ -46,6 +46,7 @@ HOMES = {
     "mlflow": ("registry/mlflow/", "raie_engine/serving.py"),
     "peft": ("raie_engine/training/adapter.py",),
     "psycopg": ("registry/db/postgres.py",),
+    "ray": ("raie/executors/",),
     "rich": ("cli/ui/",),
     "sqlalchemy": ("registry/", "migrations/", "raie/configuration/database_url.py"),
     "transformers": ("raie_engine/backbones/",),

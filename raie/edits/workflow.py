@@ -393,7 +393,7 @@ def _train_and_commit(
 ) -> Snapshot:
     registry, number, folder = blobs.registry, edit.number, _folder(work, model, edit.number)
     with kept_alive(registry, model, number):
-        trained = _trained(blobs, model, edit, view, prepared, folder, workers, progress, executor)
+        trained = _trained(blobs, edit, view, prepared, folder, workers, progress, executor)
         finished = finish_edit(view, prepared, list(trained.values()))
         content = content_of(blobs, finished.parts, view.content)  # type: ignore[arg-type]
         candidate = ModelView(content, blobs.get, view.backbone_file)
@@ -423,7 +423,6 @@ def _closed(registry: Registry, edit: Edit, measured: ImpactReport, report: Mapp
 
 def _trained(
     blobs: CommandBlobs,
-    model: str,
     edit: Edit,
     view: ModelView,
     prepared: PreparedEdit,
@@ -435,10 +434,9 @@ def _trained(
     """Every touched region's training, and the shared one's; those recorded before are read, not trained again."""
     if not prepared.plan.touched:
         return {}
-    number = edit.number
     done = {
         int(key.removeprefix("region ")): recalled_region(blobs, value)
-        for key, value in blobs.registry.checkpoints(model, number).items()
+        for key, value in blobs.registry.checkpoints(edit.model, edit.number).items()
         if key.startswith("region ")
     }
     together = view.settings.engine.edit.shared_epochs > 0
@@ -448,9 +446,8 @@ def _trained(
         progress(what, len(done), total)
         with closing(results):  # an interrupt in here stops the workers at once
             for result in results:
-                blobs.registry.record_checkpoint(
-                    model, number, f"region {result.region}", _remembered(blobs, result)
-                )
+                kept = _remembered(blobs, result)
+                blobs.registry.record_checkpoint(edit.model, edit.number, f"region {result.region}", kept)
                 done[result.region] = result
                 progress(what, len(done), total)
 

@@ -80,7 +80,8 @@ def _needed_extras(workspace: Workspace | None) -> dict[str, str]:
     if workspace is None:
         return {}
     needed = {"postgres": "the database"} if workspace.database.startswith("postgres") else {}
-    return needed | ({"s3": "the store"} if workspace.store.startswith("s3://") else {})
+    needed |= {"s3": "the store"} if workspace.store.startswith("s3://") else {}
+    return needed | ({"ray": "the executor"} if workspace.executor == "ray" else {})
 
 
 def _folders(workspace: Workspace) -> dict[str, Path]:

@@ -17,6 +17,7 @@ import numpy as np
 from raie.engine.comparison.methods import Method
 from raie.engine.comparison.protocol import ComparisonProtocol, task_data_of_edits
 from raie.engine.comparison.step_results import StepFiles, StepResult, read_blobs, write_blobs
+from raie.engine.config import BackboneConfig
 from raie.engine.edit.named_blobs import Blobs, view_of, with_parts
 from raie.engine.edit.setup import set_up
 from raie.engine.evaluation.metrics import ranks_and_lists
@@ -64,7 +65,7 @@ def run(
         WorkerLost: when the system ends a worker.
     """
     pairs = [(seed, method) for seed in seeds for method in methods]
-    _set_up_all(executor, protocol, settings, pairs, seeds, work, workers, progress, backbone)
+    _set_up_all(protocol, settings, pairs, seeds, work, workers, progress, backbone, executor)
     backbone_file = configured_backbone_file(settings.engine.backbone)
     chains = [chain for seed in seeds for chain in _chains(protocol, methods, work, seed, backbone_file)]
     total = len(pairs) * (protocol.edits + 1)
@@ -96,7 +97,6 @@ def _base(work: Path, seed: int, method: Method | None = None) -> Path:
 
 
 def _set_up_all(
-    executor: Executor,
     protocol: ComparisonProtocol,
     settings: Settings,
     pairs: Sequence[tuple[int, Method]],
@@ -105,6 +105,7 @@ def _set_up_all(
     workers: int,
     progress: Progress,
     backbone: tuple[bytes, bytes] | None,
+    executor: Executor,
 ) -> None:
     """First each seed's own, which trains a backbone; then those with other options, which use it."""
     shared = executor.share(protocol)
@@ -114,28 +115,39 @@ def _set_up_all(
         for seed, method in pairs
         if method.options
     ]
-    trained, earlier = settings.engine.backbone, list[int]()
     for stage, tasks in (("backbones", first), ("regions", second)):
         pending = [task for task in tasks if not task.path.exists()]
-        progress(stage, len(tasks) - len(pending), len(tasks))
-        if executor.remote:
-            asked = (_with_backbone(task) for task in pending)
-            with closing(executor.as_ready(_set_up_blobs, asked)) as made:
-                for done, (number, blobs) in enumerate(made, start=len(tasks) - len(pending) + 1):
-                    write_blobs(pending[number].path, blobs)
-                    progress(stage, done, len(tasks))
+        there = len(tasks) - len(pending)
+        progress(stage, there, len(tasks))
+        if not executor.remote and min(workers, len(pending)) <= 1:
+            _set_up_in_turn(stage, pending, settings.engine.backbone, progress)
+            progress(stage, len(tasks), len(tasks))
             continue
-        if workers > 1 and len(pending) > 1:
-            with closing(side_by_side(_set_up, pending, workers)) as results:
-                for done, _ in enumerate(results, start=len(tasks) - len(pending) + 1):
-                    progress(stage, done, len(tasks))
-            continue
-        for task in pending:
-            estimate = EpochEstimate(trained.epochs, trained.patience, tuple(earlier))
-            report = estimated(progress, f"{stage} of seed {task.settings.engine.seed}", estimate)
-            last = _set_up_counted(task, report)
-            earlier += [last] if last else []
-        progress(stage, len(tasks), len(tasks))
+        finished = _set_up_tasks(executor, pending) if executor.remote else side_by_side(_set_up, pending, workers)
+        with closing(finished):
+            for done, _ in enumerate(finished, start=there + 1):
+                progress(stage, done, len(tasks))
+
+
+def _set_up_tasks(executor: Executor, pending: Sequence[_SetUpTask]) -> Generator[None]:
+    """Set up elsewhere; this process alone reads and writes files."""
+    tasks = (_with_backbone(task) for task in pending)
+    with closing(executor.as_ready(_set_up_blobs, tasks)) as results:
+        for number, blobs in results:
+            write_blobs(pending[number].path, blobs)
+            yield
+
+
+def _set_up_in_turn(
+    stage: str, pending: Sequence[_SetUpTask], backbone: BackboneConfig, progress: Progress
+) -> None:
+    """One after the other, each with a bar of its own, which knows how long those before it trained."""
+    earlier: list[int] = []
+    for task in pending:
+        estimate = EpochEstimate(backbone.epochs, backbone.patience, tuple(earlier))
+        report = estimated(progress, f"{stage} of seed {task.settings.engine.seed}", estimate)
+        last = _set_up_counted(task, report)
+        earlier += [last] if last else []
 
 
 def _set_up_counted(task: _SetUpTask, report: Callable[[int, float], None]) -> int:

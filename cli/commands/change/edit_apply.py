@@ -292,9 +292,9 @@ def apply(
         if dry_run:
             _show_plan(workspace, log, until, seed, workers, output, options)
         else:
-            options["executor"] = executor
             arguments = {"reason": reason, "workers": workers, "accept": accept, "executor": executor}
-            _apply(workspace, log, until, seed, output, options, arguments, fail_if_idle=fail_if_idle)
+            planning = options | {"executor": executor}
+            _apply(workspace, log, until, seed, output, planning, arguments, fail_if_idle=fail_if_idle)
 
 
 def _apply(

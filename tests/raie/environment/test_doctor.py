@@ -124,6 +124,13 @@ def test_an_extra_that_the_workspace_needs_and_that_is_missing_fails(monkeypatch
     assert (check.state, check.advice) == (State.FAIL, "`pip install 'raie[s3]'`")
 
 
+def test_a_workspace_that_runs_on_ray_needs_it(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine_checks, "EXTRAS", {"ray": ("no_such_module",)})
+    assert checked(workspace)["extras"] == [Check("extras", State.OK, "installed: none; not: ray")]
+    (check,) = checked(replace(workspace, executor="ray"))["extras"]
+    assert (check.state, check.advice) == (State.FAIL, "`pip install 'raie[ray]'`")
+
+
 def test_every_requirement_of_raie_is_understood_and_an_old_package_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {extra for _, _, extra in requirements()} >= {"", "engine", "mlflow", "s3", "serve"}
     assert state(package_checks()) == [State.OK]
