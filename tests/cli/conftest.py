@@ -39,7 +39,7 @@ Raie = Callable[..., Ran]
 def _somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty current folder and no variable of the developer's own."""
     monkeypatch.chdir(tmp_path)
-    for name in ("DATABASE_URL", "STORE", "MODEL", "WORKSPACE", "DEBUG"):
+    for name in ("DATABASE_URL", "STORE", "MODEL", "EXECUTOR", "WORKSPACE", "DEBUG"):
         monkeypatch.delenv(f"RAIE_{name}", raising=False)
     monkeypatch.setenv("RAIE_ACTOR", "ada")
 

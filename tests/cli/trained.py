@@ -60,7 +60,7 @@ def edited(trained: Path, folder: Path) -> Path:
 def command(folder: Path, *arguments: str) -> None:
     """Run one command line that must succeed, as nobody but ada."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("DATABASE_URL", "STORE", "MODEL", "WORKSPACE", "DEBUG"):
+        for name in ("DATABASE_URL", "STORE", "MODEL", "EXECUTOR", "WORKSPACE", "DEBUG"):
             patch.delenv(f"RAIE_{name}", raising=False)
         patch.setenv("RAIE_ACTOR", "ada")
         assert main.run(["--workspace", str(folder), *arguments]) == 0

@@ -35,6 +35,7 @@ from raie.engine.evaluation.continual import backward_transfer, prequential
 from raie.engine.evaluation.coverage import Coverage
 from raie.engine.evaluation.metrics import COMPARED_METRICS, per_window
 from raie.engine.strategies import STRATEGIES
+from tests.raie_engine.travelling import TravellingExecutor
 from tests.raie_engine.world import World, small_settings
 
 WHO = parse_methods(["raie", "never", "markov", "global-lora", "global-lora[adapter.rank=2]"])
@@ -209,6 +210,17 @@ def test_step_results_are_the_same_however_many_run_side_by_side(
     run(protocol, small_settings(3), WHO[:1], SEEDS, tmp_path, workers=2, progress=quiet)
     for seed in SEEDS:
         assert_same(StepFiles.of(tmp_path, WHO[0], seed), StepFiles.of(work, WHO[0], seed))
+
+
+def test_step_results_are_the_same_where_each_is_a_task_of_an_executor(
+    protocol: ComparisonProtocol, work: Path, tmp_path: Path
+) -> None:
+    executor, methods = TravellingExecutor(), (WHO[1], WHO[2], WHO[-1])
+    run(protocol, small_settings(3), methods, SEEDS[:1], tmp_path, workers=1, progress=quiet, executor=executor)
+    for method in methods:
+        assert_same(StepFiles.of(tmp_path, method, 1), StepFiles.of(work, method, 1))
+    setups, steps = 2, 3 * 3
+    assert len(executor.ran) == setups + steps
 
 
 def assert_same(here: StepFiles, there: StepFiles) -> None:

@@ -10,11 +10,13 @@ import torch
 
 from raie.engine.data.interactions import between
 from raie.engine.data.windows import cut_windows
+from raie.engine.edit import impact as impact_module
 from raie.engine.edit.impact import compared, impact, knowing_rows_of
 from raie.engine.evaluation.metrics import METRICS, Difference, mean_metrics, ranks
 from raie.engine.model import ModelView
 from raie.engine.router import Router
 from raie.engine.training.train_adapter import SHARED
+from tests.raie_engine.travelling import TravellingExecutor
 from tests.raie_engine.world import Edited, World, small_settings
 
 
@@ -113,3 +115,15 @@ def test_a_report_has_the_change_of_every_metric_and_the_keys_of_the_first_versi
         for metric, change in stored["changes"].items():
             assert change["mean"] == pytest.approx(part.after[metric] - part.before[metric], abs=1e-12)
             assert change["low"] <= change["mean"] <= change["high"]
+
+
+def test_windows_scored_by_several_tasks_make_the_report_of_this_process(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = world.first
+    edit = first.view, first.prepared, first.finished, first.trained
+    here = impact(world.view, *edit)
+    monkeypatch.setattr(impact_module, "SCORED", 32)
+    executor = TravellingExecutor()
+    assert impact(world.view, *edit, executor).to_mapping() == here.to_mapping()
+    assert executor.ran.count(impact_module._ranked) > 2

@@ -21,13 +21,17 @@ import pytest
 
 from raie.batch import users_of_log
 from raie.batch.block import BLOCK_USERS
+from raie.batch.run import recommend_batch
+from raie.batch.users_of_log import UsersOfLog
 from raie.engine.errors import InputError
+from raie.engine.executor import LOCAL
 from raie.errors import RaieError, UsageError
 from raie.snapshots.recommend import Recommendation
 from raie.snapshots.snapshot_view import SnapshotView
 from raie.workspace_file import find
 from tests.cli.conftest import Raie
 from tests.cli.trained import CONFIG, LOG, MODEL
+from tests.raie_engine.travelling import TravellingExecutor
 
 OUT = "out.parquet"
 PATIENCE_S = 120.0
@@ -325,6 +329,25 @@ def test_two_batches_for_one_output_never_meet_and_unfinished_ones_are_deleted(
     assert sorted(ready.glob(".out.parquet.raie-*")) == [first, second]
     assert head.recommend_batch(OUT, 3, histories=file).resumed == 5
     assert not list(ready.glob(".out.parquet.raie-*"))
+
+
+def test_blocks_that_are_answered_elsewhere_and_out_of_order_make_the_file_of_this_process(
+    head: SnapshotView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(users_of_log, "BLOCK_USERS", 50)
+    executor = TravellingExecutor()
+    for output, runner in (("here.csv", LOCAL), ("there.csv", executor)):
+        recommend_batch(
+            head._view,
+            head.snapshot,
+            UsersOfLog(Path(LOG), {}),
+            Path(output),
+            5,
+            executor=runner,
+            exclude_seen=None,
+        )
+    assert Path("there.csv").read_bytes() == Path("here.csv").read_bytes()
+    assert len(executor.ran) == -(-CONFIG.users // 50)
 
 
 def test_an_input_that_changes_meanwhile_is_refused_and_nothing_is_written(
