@@ -64,8 +64,8 @@ _HEAD = """\
 # Database
 
 SQLite and PostgreSQL have the same {count} tables, made by the same migrations. This page is written from SQLAlchemy's
-metadata by `python docs/database_picture.py`. Times are epoch seconds, UTC. Digests are 64 hexadecimal characters. JSON is
-canonical JSON in text. Triggers keep everybody from changing rows of the append-only tables, and
+metadata by `python docs/database_picture.py`. Times are epoch seconds, UTC. Digests are 64 hexadecimal characters. JSON
+is canonical JSON in text. Triggers keep everybody from changing rows of the append-only tables, and
 [`raie verify`](trust.md#what-verify-notices) notices who went around them.
 
 Append-only: {append_only}.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -10,9 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from docs import database_picture
 from raie.registry.db.tables import metadata
 from tests.docs.markdown import PAGES, ROOT
+
+_SPEC = importlib.util.spec_from_file_location("database_picture", ROOT / "docs" / "database_picture.py")
+assert _SPEC is not None
+assert _SPEC.loader is not None
+database_picture = importlib.util.module_from_spec(_SPEC)
+# Dataclasses look their module up by its name.
+sys.modules["database_picture"] = database_picture
+_SPEC.loader.exec_module(database_picture)
 
 
 @pytest.fixture(scope="module")
