@@ -18,7 +18,7 @@ from raie.engine.config import EngineConfig, to_mapping
 from raie.registry import errors as registry_errors
 from raie.workspace import FILE_NAME
 from tests.docs.command_lines import TREE
-from tests.docs.markdown import PAGES, ROOT, anchors, blocks, prose, relative
+from tests.docs.markdown import PAGES, ROOT, blocks, heading_links, prose, relative
 from tests.docs.reader import Reader
 
 README = ROOT / "README.md"
@@ -141,7 +141,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
             continue
         name, _, fragment = target.partition("#")
         file = (page.parent / name).resolve() if name else page
-        if not file.is_file() or (fragment and fragment not in anchors(file)):
+        if not file.is_file() or (fragment and fragment not in heading_links(file)):
             broken.append(target)
     assert broken == []
 

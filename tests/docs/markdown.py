@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["INLINE", "PAGES", "ROOT", "Block", "anchors", "blocks", "every_block", "prose", "relative"]
+__all__ = ["INLINE", "PAGES", "ROOT", "Block", "blocks", "every_block", "heading_links", "prose", "relative"]
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")})
@@ -34,7 +34,7 @@ class Block:
 
 def every_block(page: Path) -> list[Block]:
     """The fenced blocks of a page, in order."""
-    return [Block(page, *found) for found in _BLOCK.findall(page.read_text(encoding="utf-8"))]
+    return [Block(page, *parts) for parts in _BLOCK.findall(page.read_text(encoding="utf-8"))]
 
 
 def blocks(page: Path, *languages: str) -> list[Block]:
@@ -52,7 +52,7 @@ def relative(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def anchors(page: Path) -> set[str]:
+def heading_links(page: Path) -> set[str]:
     """What the headings of a page can be linked by."""
     titles = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}

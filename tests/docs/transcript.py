@@ -44,11 +44,11 @@ def differences(shown: tuple[str, ...], printed: str) -> list[str]:
             continue
         start = line.removesuffix(LEFT_OUT).rstrip() if line.endswith(LEFT_OUT) else None
         fits = [text == line if start is None else text.startswith(start) for text in rest]
-        place = fits.index(True) if True in fits else None
-        if place is None or (place and not skipped):
+        index = fits.index(True) if True in fits else None
+        if index is None or (index and not skipped):
             wrong.append(line)
             continue
-        rest, skipped = rest[place + 1 :], False
+        rest, skipped = rest[index + 1 :], False
     if rest and not skipped:
         wrong.append(f"not shown: {rest[0]}")
     return wrong
