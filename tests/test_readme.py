@@ -36,7 +36,8 @@ PRINTED = [
         for name in ("method", "compare", "registry", "operating", "trust", "backbones")
     ),
 ]
-DRAWINGS = sorted((ROOT / "docs").rglob("*.svg"))
+# docs/assets holds what the site itself is made of.
+DRAWINGS = sorted((ROOT / "docs" / "images").rglob("*.svg"))
 PICTURES = [*DRAWINGS, *sorted((ROOT / "docs").rglob("*.png"))]
 GROUPS = {path for path, command in TREE.items() if isinstance(command, click.Group)}
 
