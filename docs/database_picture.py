@@ -143,7 +143,7 @@ def _boxes(group: Group) -> tuple[dict[str, tuple[int, int]], int, int]:
             boxes[name] = (1 + number * (_WIDTH + _GAP), top)
             top += _tall(metadata.tables[name]) + 28
         lowest = max(lowest, top - 28)
-    return boxes, len(group.columns) * (_WIDTH + _GAP) - _GAP + 2, lowest + 1
+    return boxes, len(group.columns) * (_WIDTH + _GAP) - _GAP // 2, lowest + 1
 
 
 def _tall(table: Table) -> int:
