@@ -143,11 +143,15 @@ _REGISTRY = _group(
 _AUDIT = _group(
     "audit",
     "List who did what, and verify that nobody changed the record.",
-    ("raie audit log", "raie audit verify", "raie audit export audit.jsonl"),
+    ("raie audit log", "raie audit verify", "raie audit export audit.jsonl", "raie audit report"),
     {
         "log": ("keep.audit:log", "List the audit events of every model, newest first."),
         "verify": ("keep.audit:verify", "Recompute the audit chain and compare it with its checkpoints."),
         "export": ("keep.audit:export", "Write the audit events as JSON lines."),
+        "report": (
+            "keep.audit_report:report",
+            "Write what an alias served when, who let it through, and on which data.",
+        ),
     },
 )
 _MLFLOW = _group(
