@@ -213,6 +213,7 @@ _SECTIONS: Mapping[str, Section] = {
         "policy": _POLICY,
         "approve": ("trust.approve:approve", "Approve the promotion of a snapshot."),
         "sign": ("trust.sign:sign", "Sign a snapshot with your private key."),
+        "bom": ("trust.bom:bom", "Write the bill of materials of a snapshot."),
         "keys": _KEYS,
     },
     "Keep": {

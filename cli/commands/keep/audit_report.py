@@ -23,7 +23,7 @@ __all__ = ["report"]
 _PAGE = Path("audit.html")
 
 
-class _Instant(click.ParamType):
+class _Instant(click.ParamType[float]):
     """A date or a time in ISO 8601, UTC where it says no zone; in epoch seconds."""
 
     name = "time"
