@@ -138,7 +138,7 @@ def audit_report(
 
 def _snapshots(registry: Registry, model: str, made: Iterable[Decision]) -> dict[str, Snapshot]:
     ids = sorted({decision.move.target for decision in made if decision.move.target is not None})
-    return {found.id: found for found in lineage.find_all(registry, model, ids)}
+    return {snapshot.id: snapshot for snapshot in lineage.find_all(registry, model, ids)}
 
 
 def _periods(

@@ -37,11 +37,11 @@ def span_line(report: AuditReport) -> str:
 
 def chain_line(report: AuditReport) -> str:
     """What the verification of the audit chain came to."""
-    found = report.chain.report
+    verified = report.chain.report
     if report.chain.ok:
         kept = report.chain.in_store
-        return f"whole: {found.events:,} events, each hashed with the one before, {kept:,} kept heads hold"
-    return f"broken: {len(found.problems):,} problems in {found.events:,} events"
+        return f"whole: {verified.events:,} events, each hashed with the one before, {kept:,} kept heads hold"
+    return f"broken: {len(verified.problems):,} problems in {verified.events:,} events"
 
 
 def period_ends(period: Period) -> tuple[str, str]:
