@@ -73,7 +73,8 @@ def _of(text: str, *, whole: bool) -> Iterator[Line]:
 
 def problem(line: Line) -> str | None:
     """Why click would refuse a line before it runs: no such command, option, value of a choice, or argument."""
-    context = click.Context(raie, info_name="raie")
+    # Click keeps the help option of the first context that a command meets: it has to be the one that users get.
+    context = click.Context(raie, info_name="raie", **raie.context_settings)
     command: click.Command = raie
     words = list(line.words)
     try:
@@ -87,7 +88,7 @@ def problem(line: Line) -> str | None:
                 return None
             if below is None:
                 return f"{context.command_path} has no command {words[0]!r}"
-            context = click.Context(below, info_name=words[0], parent=context)
+            context = click.Context(below, info_name=words[0], parent=context, **below.context_settings)
             command, words = below, words[1:]
         return _refused(command, context, words, whole=line.whole)
     except click.BadOptionUsage as error:

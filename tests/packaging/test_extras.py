@@ -72,6 +72,8 @@ verify
 audit log
 audit verify
 audit export audit.jsonl
+audit report -o audit.html
+audit report --markdown
 backup saved --blobs
 restore saved --to restored --yes
 expire --keep-last 2 --dry-run
@@ -88,6 +90,7 @@ events status
 events send
 """
 NEEDS = {
+    "bom": "bom head -o bom.json\n",
     "engine": """\
 data synth other.csv
 data describe log.csv
