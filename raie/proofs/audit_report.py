@@ -184,9 +184,10 @@ def _marks(previous: Decision | None, decision: Decision) -> Iterator[Mark]:
         )
     if move.target is None:
         yield Mark("gap", "The alias was taken away: nothing was served by this name.")
-        return
     if decision.override is not None:
         yield Mark("override", decision.override.reason)
+    if move.target is None:
+        return
     yield from _check_marks(decision)
     for signature in decision.signatures:
         if not signature.valid:

@@ -83,9 +83,10 @@ def decisions(connection: Connection, model: str, alias: str) -> Iterator[Decisi
 
 def _override_of(move: AuditEvent, previous: AuditEvent | None) -> AuditEvent | None:
     """The override of a move is written before it, in the same transaction."""
-    if previous is None or previous.action != AuditAction.OVERRIDE:
+    if previous is None or previous.action != AuditAction.OVERRIDE or previous.target != move.target:
         return None
-    return previous if (previous.id, previous.target) == (move.id - 1, move.target) else None
+    # A rename moves the new name between the override and the end of the old name.
+    return previous if move.target is None or previous.id == move.id - 1 else None
 
 
 def _decision(connection: Connection, alias: str, move: AuditEvent, override: AuditEvent | None) -> Decision:

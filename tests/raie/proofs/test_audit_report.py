@@ -19,6 +19,7 @@ from raie.registry import Author, NotFound, Registry, trust
 from raie.registry.db import triggers
 from raie.registry.events.openlineage import DataRange
 from raie.workspace import Workspace
+from tests.chromium import running_chromium
 from tests.cli import history
 from tests.cli.conftest import Raie
 
@@ -175,3 +176,41 @@ def test_the_command_writes_one_page_and_a_broken_chain_ends_in_code_5(
     ran = raie("audit", "report", "--markdown")
     assert ran.code == 5
     assert "event 4 was changed after it was written" in ran.out
+
+
+def test_an_alias_that_is_gone_still_has_its_history(workspace: Workspace, registry: Registry) -> None:
+    trust.set_policy(
+        registry, MODEL, "production", {"override": True, "second_person": True}, author=Author("olga")
+    )
+    registry.rename_alias(MODEL, "production", "live", Author("ada", "one name"), override=True)
+    *served, gone = audit_report(workspace).periods
+    assert [period.snapshot.edit for period in served if period.snapshot] == [2, 4]
+    assert (gone.snapshot, gone.end, marks(gone)) == (None, None, ["gap", "override"])
+    (taken_over,) = audit_report(workspace, "live").periods
+    assert taken_over.start is not None
+    assert taken_over.snapshot == served[-1].snapshot
+    registry.delete_alias(MODEL, "live", Author("ada", "the trial is over"))
+    first, after = audit_report(workspace, "live").periods
+    assert (first.end, marks(after)) == (after.start, ["gap"])
+    assert "the trial is over" in audit_page(audit_report(workspace, "live"))
+
+
+def test_a_browser_shows_the_page_in_both_schemes_no_wider_than_its_window(
+    workspace: Workspace, registry: Registry, tmp_path: Path
+) -> None:
+    decided(registry)
+    registry.delete_alias(MODEL, "production", Author("ada", "over"), override=True)
+    file = tmp_path / "audit.html"
+    file.write_text(audit_page(audit_report(workspace)), encoding="utf-8")
+    grounds = set()
+    with running_chromium() as browser, browser.page(file, width=1280) as opened:
+        for scheme in ("light", "dark"):
+            opened.scheme(scheme)
+            grounds.add(opened.run("getComputedStyle(document.body).backgroundColor"))
+            assert opened.run("document.documentElement.scrollWidth") <= 1280
+            assert opened.run(
+                "document.querySelector('.wide').scrollWidth <= document.querySelector('.wide').clientWidth"
+            )
+        assert len(grounds) == 2
+        assert opened.run("performance.getEntriesByType('resource').length") == 0
+        assert opened.complaints == []
