@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from raie.registry.db.tables import metadata
+from tests.chromium import running_chromium
 from tests.docs.markdown import PAGES, ROOT
 
 _SPEC = importlib.util.spec_from_file_location("database_picture", ROOT / "docs" / "database_picture.py")
@@ -51,6 +52,22 @@ def test_every_page_and_no_mermaid_is_on_the_site(site: Path) -> None:
     named = {page.relative_to(ROOT / "docs").with_suffix(".html") for page in PAGES if "docs" in page.parts}
     assert [page for page in named if not (site / page).is_file()] == []
     assert 'class="mermaid"' not in (site / "database.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_a_button_turns_the_colours_and_a_browser_asks_no_server(site: Path) -> None:
+    scheme = "document.body.getAttribute('data-md-color-scheme')"
+    button = "[...document.querySelectorAll('label[for^=__palette]')].find((label) => !label.hidden).click()"
+    asked = "performance.getEntriesByType('resource').map((entry) => entry.name).filter((name) => /^https?:/.test(name))"
+    with running_chromium() as browser, browser.page(site / "index.html", dark=True) as opened:
+        assert opened.run(scheme) == "slate"
+        turned = []
+        for _ in range(3):
+            opened.run(button)
+            turned.append(opened.run(scheme))
+        assert turned == ["default", "slate", "slate"]
+        assert opened.run(asked) == []
+        assert opened.complaints == []
 
 
 def test_the_page_of_the_database_is_that_of_its_tables() -> None:
