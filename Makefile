@@ -14,7 +14,7 @@ help:  ## Print this help
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("raie needs Python 3.11 or newer, found " + sys.version.split()[0] + "; name one: make PYTHON=python3.11") if sys.version_info < (3, 11) else 0'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev,docs]'
 	@touch $@
 
 .PHONY: setup
@@ -93,9 +93,11 @@ format: $(STAMP)  ## Format the code
 	$(BIN)/ruff format
 
 .PHONY: docs
-docs: $(STAMP)  ## Write docs/cli.md from --help
+docs: $(STAMP)  ## Write docs/cli.md and docs/database.md, build the site into site/
 	$(BIN)/python -m raie.cli.reference
+	$(BIN)/python docs/database_picture.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 .PHONY: clean
 clean:  ## Remove .venv and caches
-	rm -rf .venv typed .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	rm -rf .venv typed site .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

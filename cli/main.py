@@ -145,11 +145,15 @@ _REGISTRY = _group(
 _AUDIT = _group(
     "audit",
     "List who did what, and verify that nobody changed the record.",
-    ("raie audit log", "raie audit verify", "raie audit export audit.jsonl"),
+    ("raie audit log", "raie audit verify", "raie audit export audit.jsonl", "raie audit report"),
     {
         "log": ("keep.audit:log", "List the audit events of every model, newest first."),
         "verify": ("keep.audit:verify", "Recompute the audit chain and compare it with its checkpoints."),
         "export": ("keep.audit:export", "Write the audit events as JSON lines."),
+        "report": (
+            "keep.audit_report:report",
+            "Write what an alias served when, who let it through, and on which data.",
+        ),
     },
 )
 _MLFLOW = _group(
@@ -228,6 +232,7 @@ _SECTIONS: Mapping[str, Section] = {
         "policy": _POLICY,
         "approve": ("trust.approve:approve", "Approve the promotion of a snapshot."),
         "sign": ("trust.sign:sign", "Sign a snapshot with your private key."),
+        "bom": ("trust.bom:bom", "Write the bill of materials of a snapshot."),
         "keys": _KEYS,
     },
     "Keep": {

@@ -14,6 +14,7 @@ from raie.errors import MissingExtra
 __all__ = ["EXTRAS", "explain", "require"]
 
 EXTRAS: Mapping[str, tuple[str, ...]] = {
+    "bom": ("cyclonedx", "packageurl"),
     "engine": ("numpy", "pandas", "pyarrow", "safetensors", "scipy", "torch"),
     "llm": ("huggingface_hub", "tokenizers", "transformers"),
     "mlflow": ("mlflow", "pandas", "requests"),

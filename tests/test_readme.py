@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
-import subprocess
-import sys
 import tomllib
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -19,18 +14,19 @@ import pytest
 
 from raie import workspace_file
 from raie.cli import errors, main
-from raie.cli.reference import commands
 from raie.engine.config import EngineConfig, to_mapping
-from raie.engine.data.synthetic import SyntheticConfig, drifting_log, write_csv
 from raie.registry import errors as registry_errors
 from raie.workspace import FILE_NAME
+from tests.docs.command_lines import TREE
+from tests.docs.markdown import PAGES, ROOT, blocks, heading_links, prose, relative
+from tests.docs.reader import Reader
 
-ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 COMMANDS, CONFIGURATION, GUARANTEES = (
     ROOT / "docs" / f"{name}.md" for name in ("commands", "configuration", "guarantees")
 )
 # In the order in which a reader meets them: the later pages go on in the README's workspace.
+# Servers run until they are stopped, and what is erased is gone for the pages after it, so those pages are not typed.
 PRINTED = [
     README,
     COMMANDS,
@@ -41,130 +37,12 @@ PRINTED = [
         for name in ("method", "compare", "registry", "operating", "trust", "backbones")
     ),
 ]
-# Servers run until they are stopped, and what is erased is gone for the pages after it, so these are not typed.
-SPELT = [*PRINTED, ROOT / "docs" / "serving.md", ROOT / "docs" / "erasing.md"]
-PAGES = sorted({*PRINTED, *ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")})
-DRAWINGS = sorted((ROOT / "docs").rglob("*.svg"))
+# docs/assets holds what the site itself is made of.
+DRAWINGS = sorted((ROOT / "docs" / "images").rglob("*.svg"))
 PICTURES = [*DRAWINGS, *sorted((ROOT / "docs").rglob("*.png"))]
-TREE = {context.command_path: command for command, context in commands()}
 GROUPS = {path for path, command in TREE.items() if isinstance(command, click.Group)}
 
-_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
-# Small enough for a minute, large enough for edits of different regions.
-LOG = SyntheticConfig(users=250)
-ENGINE = """
-[engine.backbone]
-dim = 32
-layers = 1
-heads = 1
-epochs = 6
-learning_rate = 0.005
-
-[engine.regions]
-regions = 5
-
-[engine.edit]
-shared_epochs = 1
-epochs = 1
-max_validation = 100
-"""
-
-
-@dataclass(frozen=True)
-class Block:
-    """A fenced block: the page it stands in, its language and its text."""
-
-    page: Path
-    language: str
-    text: str
-
-    @property
-    def lines(self) -> list[str]:
-        """The command lines of a console or shell block."""
-        lines = self.text.splitlines()
-        if self.language == "console":
-            return [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
-        return [line for line in lines if line and not line.startswith("#")]
-
-
-def blocks(page: Path, *languages: str) -> list[Block]:
-    seen = _BLOCK.findall(page.read_text(encoding="utf-8"))
-    return [Block(page, language, text) for language, text in seen if language in languages]
-
-
-def prose(page: Path) -> str:
-    return _BLOCK.sub("", page.read_text(encoding="utf-8"))
-
-
-def relative(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()
-
-
 # --- Commands
-
-
-class Reader:
-    """Types what the pages say, in a fresh folder, where servers of our own stand in for the reader's."""
-
-    def __init__(self, patch: pytest.MonkeyPatch, stand_ins: dict[str, str]) -> None:
-        self.patch = patch
-        self.stand_ins = stand_ins
-
-    def follow(self, block: Block) -> None:
-        """Run the lines of one block; what it exports ends with it."""
-        before = dict(os.environ)
-        for line in block.lines:
-            for said, meant in self.stand_ins.items():
-                line = line.replace(said, meant)
-            code = self.run(shlex.split(line))
-            assert code == 0, f"{relative(block.page)}: `{line}` ended in {code}"
-        for name in set(os.environ) - set(before):
-            self.patch.delenv(name)
-
-    def run(self, words: list[str]) -> int:
-        """Run one command line; its exit code."""
-        match words:
-            case ["export", assignment]:
-                name, _, value = assignment.partition("=")
-                if value != "...":
-                    self.patch.setenv(name, value)
-                return 0
-            case ["make", target, *_]:
-                assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), (
-                    f"no target {target}"
-                )
-                return 0
-            case ["mlflow", *rest]:
-                return _known_to_mlflow(rest)
-            case ["raie", *rest]:
-                return self.raie(rest)
-        raise AssertionError(f"this test does not know how to check {shlex.join(words)!r}")
-
-    def raie(self, words: list[str]) -> int:
-        """Run a raie command: in this process, with a small log, a small model and one worker."""
-        if "mlflow" in words:
-            # A process of its own: mlflow's import is heavy and warns.
-            command = [sys.executable, "-m", "raie.cli.main", *words]
-            return subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=120).returncode
-        code = main.run([*words, "--workers", "1"] if "apply" in words else words)
-        if "init" in words:
-            spot = Path(words[1] if words[0] == "--workspace" else ".") / FILE_NAME
-            spot.write_text(spot.read_text(encoding="utf-8") + ENGINE, encoding="utf-8")
-        if words[:2] == ["data", "synth"]:
-            write_csv(drifting_log(LOG), Path(words[2]))
-        return code
-
-
-def _known_to_mlflow(words: list[str]) -> int:
-    """Check a command of MLflow's own against its help; a server would run for ever."""
-    path = words[: next(spot for spot, term in enumerate(words) if term.startswith("--"))]
-    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
-    command = [sys.executable, "-m", "mlflow", *path, "--help"]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
-    unknown = [term for term in words if term.startswith("--") and term not in ran.stdout]
-    assert unknown == [], f"mlflow {' '.join(path)} does not know {unknown}"
-    return ran.returncode
 
 
 def test_whoever_types_what_the_pages_say_meets_no_error(
@@ -187,41 +65,6 @@ def test_whoever_types_what_the_pages_say_meets_no_error(
             reader.follow(block)
         for block in blocks(page, "python"):
             exec(compile(block.text, relative(page), "exec"), {})
-
-
-def command_lines(page: Path) -> Iterator[list[str]]:
-    """The words after `raie` wherever a page spells out a command."""
-    lines = [line for block in blocks(page, "console", "sh") for line in block.lines]
-    lines += _INLINE.findall(prose(page))
-    yield from (shlex.split(line)[1:] for line in lines if line.startswith("raie "))
-
-
-def known_options(path: str) -> set[str]:
-    """The options of a command and of the groups above it."""
-    seen = {"-h", "--help"}
-    while path:
-        seen |= {name for option in TREE[path].params for name in (*option.opts, *option.secondary_opts)}
-        path = path.rpartition(" ")[0]
-    return seen
-
-
-@pytest.mark.parametrize("page", SPELT, ids=relative)
-def test_every_command_and_option_that_a_page_names_exists(page: Path) -> None:
-    wrong = []
-    for words in command_lines(page):
-        path = "raie"
-        for term in words:
-            if path in GROUPS and f"{path} {term}" in TREE:
-                path = f"{path} {term}"
-        known = known_options(path)
-        options = [term for term in words if term.startswith("-") and not re.fullmatch(r"-[0-9.]+", term)]
-        wrong += [f"{path} {option}" for option in options if option not in known]
-        if path in GROUPS and path != "raie":
-            wrong.append(f"{' '.join(words)}: no such command")
-    every = {name for path in TREE for name in known_options(path)}
-    alone = (code.split()[0] for code in _INLINE.findall(prose(page)) if code.startswith("--"))
-    wrong += [option for option in alone if option not in every]
-    assert wrong == []
 
 
 def test_the_page_of_commands_names_each_once() -> None:
@@ -292,12 +135,6 @@ def test_the_readme_is_read_in_five_minutes() -> None:
     assert len(README.read_text(encoding="utf-8").splitlines()) < 200
 
 
-def anchors(page: Path) -> set[str]:
-    """What the headings of a page can be linked by."""
-    titles = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
-
-
 @pytest.mark.parametrize("page", PAGES, ids=relative)
 def test_every_link_leads_somewhere(page: Path) -> None:
     broken = []
@@ -306,7 +143,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
             continue
         name, _, fragment = target.partition("#")
         file = (page.parent / name).resolve() if name else page
-        if not file.is_file() or (fragment and fragment not in anchors(file)):
+        if not file.is_file() or (fragment and fragment not in heading_links(file)):
             broken.append(target)
     assert broken == []
 
@@ -320,9 +157,9 @@ def test_no_page_names_somebodys_machine_or_a_package_registry(page: Path) -> No
 
 
 def test_every_picture_is_shown_and_says_what_it_shows() -> None:
-    shown = {(page.parent / target).resolve() for page in PRINTED for _, target in _pictures(page)}
+    shown = {(page.parent / target).resolve() for page in PAGES for _, target in _pictures(page)}
     assert shown == set(PICTURES)
-    assert all(words for page in PRINTED for words, _ in _pictures(page))
+    assert all(words for page in PAGES for words, _ in _pictures(page))
 
 
 def _pictures(page: Path) -> list[tuple[str, str]]:

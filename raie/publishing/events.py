@@ -16,7 +16,7 @@ from raie.chain_head import publishes_chain_head
 from raie.configuration.event_consumers import EventConsumer
 from raie.engine.errors import DamagedArtifact
 from raie.errors import UsageError, WorkspaceError
-from raie.logs.learned import watermark_of
+from raie.logs.learned import learned_range
 from raie.registry import (
     Author,
     BlobCorrupt,
@@ -267,11 +267,7 @@ class _Ranges:
 
     def _read(self, event: OutboxEvent) -> DataRange | None:
         snapshot = event.payload["snapshot"]
-        mark = watermark_of(self.registry, Content.from_json(snapshot["content"]))
-        if mark is None:
-            return None
         parent = lineage.find(self.registry, event.model, snapshot["parent"]) if snapshot["parent"] else None
-        before = None if parent is None else watermark_of(self.registry, parent.content)
-        if before is None:
-            return DataRange(mark.rows, None, mark.timestamp)
-        return DataRange(max(0, mark.rows - before.rows), before.timestamp, mark.timestamp)
+        return learned_range(
+            self.registry, Content.from_json(snapshot["content"]), None if parent is None else parent.content
+        )

@@ -16,14 +16,14 @@ from sqlalchemy import Connection, insert, select
 from raie.registry import audit
 from raie.registry.author import Author
 from raie.registry.db.queries import lock_model, resolve_id
-from raie.registry.db.tables import approval_events, approvals
+from raie.registry.db.tables import approval_events, approvals, audit_events
 from raie.registry.errors import InvalidValue, NotFound
 from raie.registry.people import person_of
 from raie.registry.states import AuditAction
 
-__all__ = ["Approval", "approve", "approvers", "withdraw"]
+__all__ = ["Approval", "approve", "approvers", "given_before", "withdraw"]
 
-_FIRST, _LATER = approvals.c, approval_events.c
+_FIRST, _LATER, _logged = approvals.c, approval_events.c, audit_events.c
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,31 @@ def withdraw(connection: Connection, model: str, ref: str, alias: str, author: A
     )
 
 
-def approvers(connection: Connection, model: str, alias: str, snapshot: str) -> frozenset[str]:
-    """Who approved that an alias moves to a snapshot, and did not take it back."""
-    known = _newest(connection, model, alias, snapshot).values()
-    return frozenset(approval.actor for approval in known if not approval.withdrawn)
+def approvers(
+    connection: Connection, model: str, alias: str, snapshot: str, before: int | None = None
+) -> frozenset[str]:
+    """Who approved that an alias moves to a snapshot, and did not take it back.
+
+    before: count only what the audit records before this event; None for all.
+    """
+    if before is None:
+        known = _newest(connection, model, alias, snapshot)
+    else:
+        known = {person_of(a.actor): a for a in given_before(connection, model, alias, snapshot, before)}
+    return frozenset(approval.actor for approval in known.values() if not approval.withdrawn)
+
+
+def given_before(
+    connection: Connection, model: str, alias: str, snapshot: str, before: int
+) -> tuple[Approval, ...]:
+    """Every approval and withdrawal that the audit records before an event, oldest first."""
+    mine = (_logged.model == model, _logged.subject == f"alias:{alias}", _logged.target == snapshot)
+    kinds = (AuditAction.APPROVE, AuditAction.WITHDRAW)
+    query = select(audit_events).where(*mine, _logged.action.in_(kinds), _logged.id < before).order_by(_logged.id)
+    return tuple(
+        Approval(model, alias, snapshot, row.actor, row.reason, row.at, row.action == AuditAction.WITHDRAW)
+        for row in connection.execute(query)
+    )
 
 
 def _locked(connection: Connection, model: str, ref: str, author: Author, what: str) -> str:

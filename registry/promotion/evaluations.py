@@ -31,7 +31,7 @@ from raie.registry.promotion.policy import SHADOW, Evaluation, Facts, Policy
 from raie.registry.states import AuditAction, EditKind
 from raie.registry.values import Content, Snapshot, digest_of
 
-__all__ = ["Candidate", "Recorded", "evaluation_subject", "facts", "record"]
+__all__ = ["Candidate", "Moment", "Recorded", "evaluation_subject", "facts", "record"]
 
 _e, _logged = evaluations.c, audit_events.c
 _MEASURING = (
@@ -51,6 +51,14 @@ class Candidate:
     model: str
     content: Content
     author: str
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A point in the past: only what the audit records before this event is known; at: epoch seconds UTC."""
+
+    event: int
+    at: float
 
 
 @dataclass(frozen=True)
@@ -103,40 +111,55 @@ def record(
 
 
 def facts(
-    connection: Connection, policy: Policy, alias: str, candidate: Candidate, served: Snapshot | None
+    connection: Connection,
+    policy: Policy,
+    alias: str,
+    candidate: Candidate,
+    served: Snapshot | None,
+    moment: Moment | None = None,
 ) -> Facts:
-    """What is known of a candidate for an alias that serves this snapshot; only what the policy asks is looked up."""
+    """What is known of a candidate for an alias that serves this snapshot; only what the policy asks is looked up.
+
+    moment: what was known then; None for now.
+    """
     second, signed = policy.second_person, policy.require_signed
+    before = None if moment is None else moment.event
     replaced = None if served is None or served.content.digest == candidate.content.digest else served
     return Facts(
         snapshot=candidate.id,
         alias=alias,
         replaces=replaced is not None,
-        evaluation=None if replaced is None else _evaluation(connection, candidate, replaced),
+        evaluation=None if replaced is None else _evaluation(connection, candidate, replaced, moment),
         authors=_authors(connection, candidate, served) if second else frozenset(),
-        approvers=approvers(connection, candidate.model, alias, candidate.id) if second else frozenset(),
-        signers=keys.signers(connection, candidate.model, candidate.id) if signed else frozenset(),
-        shadow=_shadow(connection, candidate, replaced) if replaced and policy.asks_a_shadow else None,
+        approvers=approvers(connection, candidate.model, alias, candidate.id, before) if second else frozenset(),
+        signers=keys.signers(connection, candidate.model, candidate.id, before) if signed else frozenset(),
+        shadow=_shadow(connection, candidate, replaced, moment) if replaced and policy.asks_a_shadow else None,
     )
 
 
-def _shadow(connection: Connection, candidate: Candidate, served: Snapshot) -> Evaluation | None:
+def _shadow(
+    connection: Connection, candidate: Candidate, served: Snapshot, moment: Moment | None
+) -> Evaluation | None:
     """The newest evaluation that a server recorded of this content beside the served one."""
-    row = _recorded_row(connection, candidate, served, of_a_shadow=True)
-    if row is None:
+    logged = _newest_recorded(connection, candidate, served, moment, of_a_shadow=True)
+    if logged is None:
         return None
-    return _read(f"evaluation {row.id}", row.report, row.at, candidate.content, served.content)
+    row = logged[1]
+    return _read(f"evaluation {row.id}", row.report, row.at, candidate.content, served.content, moment)
 
 
-def _evaluation(connection: Connection, candidate: Candidate, served: Snapshot) -> Evaluation | None:
+def _evaluation(
+    connection: Connection, candidate: Candidate, served: Snapshot, moment: Moment | None
+) -> Evaluation | None:
     """The newest evaluation of this content against the served one."""
-    recorded, impact = _newest_recorded(connection, candidate, served), _impact(connection, candidate, served)
+    recorded = _newest_recorded(connection, candidate, served, moment, of_a_shadow=False)
+    impact = _impact(connection, candidate, served, moment)
     if recorded is not None and (impact is None or recorded[0] > impact[0]):
         row = recorded[1]
-        return _read(f"evaluation {row.id}", row.report, row.at, candidate.content, served.content)
+        return _read(f"evaluation {row.id}", row.report, row.at, candidate.content, served.content, moment)
     if impact is not None:
         row = impact[1]
-        return _read(f"edit {row.number}", row.report, row.closed_at, candidate.content, served.content)
+        return _read(f"edit {row.number}", row.report, row.closed_at, candidate.content, served.content, moment)
     return None
 
 
@@ -144,24 +167,31 @@ _Logged = tuple[int, Any]
 """The number of the audit event that records a row, and the row."""
 
 
-def _recorded_row(connection: Connection, candidate: Candidate, served: Snapshot, *, of_a_shadow: bool) -> Any:
+def _newest_recorded(
+    connection: Connection,
+    candidate: Candidate,
+    served: Snapshot,
+    moment: Moment | None,
+    *,
+    of_a_shadow: bool,
+) -> _Logged | None:
     """The newest row of one kind; a report of a shadow alone begins so, because its JSON is canonical."""
     mine = (_e.content == candidate.content.digest, _e.against_content == served.content.digest)
     kind = _e.report.startswith(f'{{"{SHADOW}":', autoescape=True)
     # Numbers are given under the model's lock, so the largest is the newest.
     query = select(_e.id, _e.report, _e.at).where(_e.model == candidate.model, *mine).order_by(_e.id.desc())
-    return connection.execute(query.where(kind if of_a_shadow else ~kind).limit(1)).first()
+    chosen = query.where(kind if of_a_shadow else ~kind)
+    for row in connection.execute(chosen.limit(1) if moment is None else chosen):
+        subject = evaluation_subject(row.id, row.report)
+        event = _event_of(connection, candidate.model, [subject], moment).get(subject)
+        if event is not None or moment is None:
+            return event or 0, row
+    return None
 
 
-def _newest_recorded(connection: Connection, candidate: Candidate, served: Snapshot) -> _Logged | None:
-    row = _recorded_row(connection, candidate, served, of_a_shadow=False)
-    if row is None:
-        return None
-    subject = evaluation_subject(row.id, row.report)
-    return _event_of(connection, candidate.model, [subject]).get(subject, 0), row
-
-
-def _impact(connection: Connection, candidate: Candidate, served: Snapshot) -> _Logged | None:
+def _impact(
+    connection: Connection, candidate: Candidate, served: Snapshot, moment: Moment | None
+) -> _Logged | None:
     """The newest edit that proposed exactly this content on a base of the served content, and was evaluated on it."""
     made, base, content = snapshots.alias("made"), snapshots.alias("base"), candidate.content.digest
     query = (
@@ -172,13 +202,16 @@ def _impact(connection: Connection, candidate: Candidate, served: Snapshot) -> _
         .where(edits.c.model == candidate.model, base.c.content_digest == served.content.digest)
     )
     rows = {f"edit:{row.number}": row for row in connection.execute(query)}
-    events = _event_of(connection, candidate.model, rows)
-    logged = [(events.get(subject, 0), row) for subject, row in rows.items()]
+    events = _event_of(connection, candidate.model, rows, moment)
+    known = {subject: row for subject, row in rows.items() if moment is None or subject in events}
+    logged = [(events.get(subject, 0), row) for subject, row in known.items()]
     return max(logged, key=lambda pair: pair[0], default=None)
 
 
-def _event_of(connection: Connection, model: str, subjects: Iterable[str]) -> dict[str, int]:
-    """Subject -> the number of the newest event of it: for an edit, of its end."""
+def _event_of(
+    connection: Connection, model: str, subjects: Iterable[str], moment: Moment | None
+) -> dict[str, int]:
+    """Subject -> the number of the newest event of it, before a moment: for an edit, of its end."""
     newest: dict[str, int] = {}
     for chunk in chunked(sorted(subjects)):
         mine = (
@@ -187,6 +220,7 @@ def _event_of(connection: Connection, model: str, subjects: Iterable[str]) -> di
             _logged.action.in_(_MEASURING),
         )
         query = select(_logged.subject, func.max(_logged.id)).where(*mine).group_by(_logged.subject)
+        query = query if moment is None else query.where(_logged.id < moment.event)
         newest |= {row[0]: row[1] for row in connection.execute(query)}
     return newest
 
@@ -196,13 +230,16 @@ def evaluation_subject(number: int, report: str) -> str:
     return f"evaluation:{number} {digest_of(report.encode())}"
 
 
-def _read(source: str, text: str, at: float, content: Content, served: Content) -> Evaluation:
+def _read(
+    source: str, text: str, at: float, content: Content, served: Content, moment: Moment | None
+) -> Evaluation:
     """An evaluation from its report, which another client may have written; raises InvalidValue where it is none."""
     try:
         report = read_report(parse_json(text))
     except InvalidValue as error:
         raise InvalidValue(f"{error} ({source})") from error
-    return Evaluation(source, time.time() - at, report, _disturbed(report, content, served))
+    now = time.time() if moment is None else moment.at
+    return Evaluation(source, now - at, report, _disturbed(report, content, served))
 
 
 def _disturbed(report: ImpactReport, content: Content, served: Content) -> tuple[str, ...] | None:

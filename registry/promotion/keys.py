@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Select, func, insert, select
 from raie.registry import audit
 from raie.registry.author import Author
 from raie.registry.db.queries import lock_model, require_model
-from raie.registry.db.tables import key_events, signatures
+from raie.registry.db.tables import audit_events, key_events, signatures
 from raie.registry.errors import InvalidValue, NotFound
 from raie.registry.states import AuditAction, KeyAction
 from raie.registry.values import check_digest, check_name
@@ -25,16 +25,18 @@ from raie.registry.values import check_digest, check_name
 __all__ = [
     "KeyEvent",
     "Signature",
+    "SignatureThen",
     "attach",
     "invalid_signatures",
     "keys",
     "revoke",
+    "signatures_before",
     "signatures_of",
     "signers",
     "trust",
 ]
 
-_k, _s = key_events.c, signatures.c
+_k, _s, _logged = key_events.c, signatures.c, audit_events.c
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,18 @@ class Signature:
     actor: str
     reason: str
     at: float
+
+
+@dataclass(frozen=True)
+class SignatureThen:
+    """A signature as it stood at some event: name: of its key, None where nobody trusted the key then.
+
+    valid: whether the key made it.
+    """
+
+    signature: Signature
+    name: str | None
+    valid: bool
 
 
 def keys(connection: Connection, model: str) -> list[KeyEvent]:
@@ -184,8 +198,42 @@ def signatures_of(connection: Connection, model: str, snapshot: str) -> list[Sig
     return [Signature(**row._mapping) for row in connection.execute(query)]
 
 
-def signers(connection: Connection, model: str, snapshot: str) -> frozenset[str]:
-    """The names of the trusted keys that signed a snapshot, each signature checked again."""
+def signatures_before(connection: Connection, model: str, snapshot: str, before: int) -> tuple[SignatureThen, ...]:
+    """The signatures of a snapshot that the audit records before an event, with the trust in their keys then."""
+    mine = (_logged.model == model, _logged.target == snapshot, _logged.action == AuditAction.SIGN)
+    logged = set(connection.execute(select(_logged.subject).where(*mine, _logged.id < before)).scalars())
+    made = [known for known in signatures_of(connection, model, snapshot) if f"key:{known.key}" in logged]
+    if not made:
+        return ()
+    from raie.registry.promotion.signing import is_valid
+
+    names = _trusted_before(connection, model, before)
+    return tuple(
+        SignatureThen(known, names.get(known.key), is_valid(known.key, model, snapshot, known.signature))
+        for known in made
+    )
+
+
+def _trusted_before(connection: Connection, model: str, before: int) -> dict[str, str]:
+    """Key -> its name, of the keys that were trusted when an event was recorded."""
+    mine = (_logged.model == model, _logged.action.in_((AuditAction.TRUST_KEY, AuditAction.REVOKE_KEY)))
+    trusted: dict[str, str] = {}
+    for row in connection.execute(select(audit_events).where(*mine, _logged.id < before).order_by(_logged.id)):
+        if row.action == AuditAction.TRUST_KEY:
+            trusted[row.target] = row.subject.removeprefix("key:")
+        else:
+            trusted.pop(row.target, None)
+    return trusted
+
+
+def signers(connection: Connection, model: str, snapshot: str, before: int | None = None) -> frozenset[str]:
+    """The names of the trusted keys that signed a snapshot, each signature checked again.
+
+    before: count only what the audit records before this event; None for all.
+    """
+    if before is not None:
+        then = signatures_before(connection, model, snapshot, before)
+        return frozenset(known.name for known in then if known.name is not None and known.valid)
     made = signatures_of(connection, model, snapshot)
     if not made:
         return frozenset()

@@ -17,14 +17,14 @@ from raie.registry import audit
 from raie.registry.author import Author
 from raie.registry.canonical import parse_json
 from raie.registry.db.queries import check_alias, lock_model, require_model, text_of
-from raie.registry.db.tables import policies
+from raie.registry.db.tables import audit_events, policies
 from raie.registry.promotion.policy import Policy
 from raie.registry.states import AuditAction
 from raie.registry.values import digest_of
 
-__all__ = ["PolicyVersion", "amend", "history", "in_force", "policy_subject"]
+__all__ = ["PolicyVersion", "amend", "history", "in_force", "in_force_before", "policy_subject"]
 
-_p = policies.c
+_p, _logged = policies.c, audit_events.c
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,15 @@ def in_force(connection: Connection, model: str, alias: str) -> PolicyVersion | 
     query = select(policies).where(_p.model == model, _p.alias == alias).order_by(_p.version.desc()).limit(1)
     row = connection.execute(query).first()
     return None if row is None else _version(row)
+
+
+def in_force_before(connection: Connection, model: str, alias: str, event: int) -> PolicyVersion | None:
+    """The version that was the newest when an event was recorded; None where the alias had no policy yet."""
+    versions = {policy_subject(alias, version.version): version for version in history(connection, model, alias)}
+    mine = (_logged.model == model, _logged.action == AuditAction.POLICY, _logged.subject.in_(versions))
+    newest = select(_logged.subject).where(*mine, _logged.id < event).order_by(_logged.id.desc()).limit(1)
+    subject = connection.execute(newest).scalar()
+    return None if subject is None else versions[subject]
 
 
 def history(connection: Connection, model: str, alias: str | None = None) -> list[PolicyVersion]:

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from raie.engine.data.synthetic import SyntheticConfig, drifting_log, write_csv
+from tests.docs.markdown import ROOT, blocks
+from tests.docs.reader import ENGINE
 from tests.packaging.conftest import Installed
-from tests.test_readme import ENGINE, README, blocks
 
 NAMES = ("cli", "registry", "migrations", "raie_engine")
 WALK = """
@@ -61,7 +62,7 @@ def test_every_command_of_the_tour_works_beside_them_from_a_wheel_and_from_the_s
 ) -> None:
     where = run(project, installed.python, "-c", "import raie; print(raie.__file__)")
     assert Path(where.strip()).resolve() != Path(__file__).parents[2] / "raie" / "__init__.py"
-    tour = [line for block in blocks(README, "console") for line in block.lines]
+    tour = [line for block in blocks(ROOT / "README.md", "console") for line in block.lines]
     assert len(tour) > 10
     for line in tour:
         words = shlex.split(line)
