@@ -107,6 +107,15 @@ _KEYS = _group(
         "revoke": ("trust.keys:revoke", "End the trust in a key."),
     },
 )
+_ATTEST = _group(
+    "attest",
+    "Write a signed attestation of a snapshot, or verify one.",
+    ("raie attest write production --key release.pem -o release.json", "raie attest verify release.json"),
+    {
+        "write": ("trust.attest:write", "Write a signed attestation of a snapshot."),
+        "verify": ("trust.attest:verify", "Check an attestation: its signature, and every blob that it names."),
+    },
+)
 _POLICY = _group(
     "policy",
     "Set the checks that a promotion to an alias must pass.",
@@ -232,6 +241,7 @@ _SECTIONS: Mapping[str, Section] = {
         "policy": _POLICY,
         "approve": ("trust.approve:approve", "Approve the promotion of a snapshot."),
         "sign": ("trust.sign:sign", "Sign a snapshot with your private key."),
+        "attest": _ATTEST,
         "bom": ("trust.bom:bom", "Write the bill of materials of a snapshot."),
         "keys": _KEYS,
     },

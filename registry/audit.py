@@ -36,6 +36,7 @@ __all__ = [
     "events",
     "line_of",
     "newest",
+    "of_snapshot",
     "parse_checkpoint",
     "verify_chain",
 ]
@@ -126,6 +127,13 @@ def newest(connection: Connection, limit: int) -> list[AuditEvent]:
     """The last so many events, newest first."""
     query = select(audit_events).order_by(_e.id.desc()).limit(limit)
     return [AuditEvent(**row._mapping) for row in connection.execute(query)]
+
+
+def of_snapshot(connection: Connection, model: str, snapshot: str) -> list[AuditEvent]:
+    """The events whose target is a snapshot, oldest first: who made, evaluated, approved, signed and promoted it."""
+    mine = (_e.model == model, _e.target == snapshot)
+    rows = connection.execute(select(audit_events).where(*mine).order_by(_e.id))
+    return [AuditEvent(**row._mapping) for row in rows]
 
 
 def line_of(event: AuditEvent) -> bytes:

@@ -14,7 +14,7 @@ from raie.registry.canonical import parse_json
 from raie.registry.promotion.impact_report import Change, ImpactReport, read_report
 from raie.registry.times import utc_text
 
-__all__ = ["data_ref", "model_card"]
+__all__ = ["data_ref", "model_card", "performance_metrics"]
 
 _METRIC = "Recall@10"
 _SLICES = {
@@ -56,9 +56,22 @@ def model_card(snapshot: Snapshot, edit: Edit, setup: Edit, data: Iterable[DataO
         parameters["architectureFamily"] = family
     report = _impact(edit)
     card: dict[str, Any] = {"modelParameters": parameters}
-    if metrics := [*_measured(edit), *([] if report is None else _changed(report))]:
+    if metrics := performance_metrics(edit):
         card["quantitativeAnalysis"] = {"performanceMetrics": metrics}
     return card | {"considerations": _considerations(used, report)}
+
+
+def performance_metrics(edit: Edit) -> list[dict[str, Any]]:
+    """What an edit measured.
+
+    Args:
+        edit: A setup has the metrics of its model, an edit those after it and their changes.
+
+    Returns:
+        An entry for each metric, in CycloneDX's layout; none where another client wrote the report.
+    """
+    report = _impact(edit)
+    return [*_measured(edit), *([] if report is None else _changed(report))]
 
 
 def _family(setup: Edit) -> str | None:

@@ -24,6 +24,7 @@ __all__ = [
     "encode",
     "generate",
     "is_encrypted",
+    "is_signed",
     "is_valid",
     "private_pem",
     "public_pem",
@@ -48,6 +49,10 @@ class Signer:
         """The signature of a snapshot, 64 bytes as 128 hexadecimal characters; the same one each time."""
         return self._private.sign(statement(model, snapshot)).hex()
 
+    def sign_body(self, kind: str, body: bytes) -> bytes:
+        """The signature of a body of another type, 64 bytes; the same one each time."""
+        return self._private.sign(encode(kind, body))
+
 
 def encode(kind: str, body: bytes) -> bytes:
     """The bytes that are signed for a body of this type."""
@@ -64,8 +69,19 @@ def statement(model: str, snapshot: str) -> bytes:
 def is_valid(key: str, model: str, snapshot: str, signature: str) -> bool:
     """Whether this key signed this snapshot; false for a key or a signature that is none."""
     try:
-        public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key))
-        public.verify(bytes.fromhex(signature), statement(model, snapshot))
+        return _made(key, statement(model, snapshot), bytes.fromhex(signature))
+    except ValueError:
+        return False
+
+
+def is_signed(key: str, kind: str, body: bytes, signature: bytes) -> bool:
+    """Whether this key signed this body as one of this type; false for a key or a signature that is none."""
+    return _made(key, encode(kind, body), signature)
+
+
+def _made(key: str, encoded: bytes, signature: bytes) -> bool:
+    try:
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(key)).verify(signature, encoded)
     except (InvalidSignature, ValueError):
         return False
     return True

@@ -38,7 +38,9 @@ from raie.engine.regions.region_map import RegionMap, region_state
 from raie.engine.regions.space import RoutingSpace
 from raie.engine.training.adapter import Adapter, fresh_adapter
 from raie.engine.training.transition_counts import TransitionCounts, count_transitions
+from raie.proofs.envelope import read_envelope, seal
 from raie.registry.errors import RegistryError
+from raie.registry.promotion.signing import generate
 from raie.registry.values import Content, Manifest, digest_of
 
 __all__ = ["PARSERS", "REFUSALS", "Parser", "refused"]
@@ -228,5 +230,6 @@ PARSERS: Mapping[str, Parser] = {
     "jsonl log": Parser(_log(".jsonl"), (_jsonl(),)),
     "parquet log": Parser(_log(".parquet"), (_parquet("none"), _parquet("snappy"))),
     "dat log": Parser(_log(".dat"), (b"1::10::5::978300760\n1::20::3::978302109\n",)),
+    "envelope": Parser(read_envelope, (seal("text/plain", b"signed", generate()),)),
     "point in time": Parser(_time, (b"0.5", b"2000-10-27T00:00:00Z", b"978300760")),
 }

@@ -65,6 +65,8 @@ keys generate release.pem --unencrypted
 keys trust release.pem.pub --name release
 keys list
 sign head --key release.pem
+attest write head --key release.pem -o attested.json
+attest verify attested.json
 keys revoke release --reason rotated
 snapshot export head moved.tar
 snapshot import moved.tar

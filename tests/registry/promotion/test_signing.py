@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 
 from raie.registry import InvalidValue
 from raie.registry.promotion.signing import (
+    STATEMENT_TYPE,
     Signer,
     encode,
     generate,
     is_encrypted,
+    is_signed,
     is_valid,
     private_pem,
     public_pem,
@@ -78,6 +80,20 @@ def test_a_signature_is_of_one_snapshot_of_one_model_by_one_key() -> None:
         ("zz", "recsys", SNAPSHOT, signature),
     ):
         assert not is_valid(key, model, snapshot, text)
+
+
+def test_a_signature_of_a_body_is_one_of_its_type_alone() -> None:
+    signer, body = generate(), b'{"model":"recsys"}'
+    made = signer.sign_body("application/vnd.in-toto+json", body)
+    assert is_signed(signer.key, "application/vnd.in-toto+json", body, made)
+    for key, kind, text, signature in (
+        (generate().key, "application/vnd.in-toto+json", body, made),
+        (signer.key, STATEMENT_TYPE, body, made),
+        (signer.key, "application/vnd.in-toto+json", body + b" ", made),
+        (signer.key, "application/vnd.in-toto+json", body, made[:-1]),
+        ("zz", "application/vnd.in-toto+json", body, made),
+    ):
+        assert not is_signed(key, kind, text, signature)
 
 
 def test_a_signature_of_the_bare_id_is_none_of_the_snapshot() -> None:
