@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_type_hints
 
 from raie.engine.errors import ConfigError
 
 __all__ = [
+    "ALL_PARTS",
     "MIXTURE_PARTS",
+    "REGION_PARTS",
     "AdapterConfig",
     "BackboneConfig",
     "EditConfig",
@@ -32,6 +34,9 @@ LENGTHS = (10, 20, 50)
 """What setup chooses windows.length from."""
 PAPER_LENGTH = 10
 MIXTURE_PARTS = ("model", "last", "short", "wide", "trend", "popularity")
+REGION_PARTS = ("region_popularity", "region_short")
+"""Parts that a region counts by itself; regions of the item space alone have them."""
+ALL_PARTS = (*MIXTURE_PARTS, *REGION_PARTS)
 BACKBONES = ("sasrec", "esasrec", "hstu", "bert4rec", "tisasrec", "causal_lm", "file")
 
 
@@ -153,16 +158,21 @@ class BackboneConfig:
 class RegionConfig:
     """How setup windows become regions.
 
-    regions: K; 0 lets the recorded criterion choose between 2 and max_regions.
-    min_share: smallest share of the windows a region may hold when another K avoids it.
+    space: where windows are compared: "states", by what the backbone makes of them, or "items", by which items users take
+        together.
+    regions: K; 0 lets the recorded criterion choose between 2 and max_regions; of "items" it takes one for every
+        rows_per_region rows of the setup, at least 2 and at most max_regions.
+    min_share: smallest share of the windows a region may hold when another K avoids it ("states").
     quantile: q, the share of a region's setup windows inside its radius R_k (the paper: 0.9).
     max_quantile: the share inside R_max; a window farther out belongs nowhere (radius and posterior gates).
     slack: R_max is slack times R_k where that is larger and stays on this side of the nearest other region.
-    remove_components: principal components taken out of the routing space.
+    remove_components: principal components taken out of the space of "states".
     """
 
+    space: str = "states"
     regions: int = 0
     max_regions: int = 8
+    rows_per_region: int = 2000
     min_share: float = 0.02
     quantile: float = 0.9
     max_quantile: float = 0.99
@@ -172,6 +182,8 @@ class RegionConfig:
     points_per_centre: int = 1600
 
     def __post_init__(self) -> None:
+        if self.space not in ("items", "states"):
+            raise ConfigError(f'regions.space must be "items" or "states", found {self.space!r}')
         if self.regions < 0 or (self.regions == 0 and self.max_regions < 2):
             raise ConfigError(
                 "regions.regions must be at least 0, and 0 needs regions.max_regions of at least 2; "
@@ -193,9 +205,9 @@ class RegionConfig:
                 "regions.slack must be at least 1 and regions.min_share in [0, 0.5), "
                 f"found {self.slack} and {self.min_share}"
             )
-        if min(self.restarts, self.points_per_centre) < 1 or self.remove_components < 0:
+        if min(self.restarts, self.points_per_centre, self.rows_per_region) < 1 or self.remove_components < 0:
             raise ConfigError(
-                "regions.restarts and regions.points_per_centre must be at least 1 and "
+                "regions.restarts, regions.points_per_centre and regions.rows_per_region must be at least 1 and "
                 "regions.remove_components at least 0"
             )
 
@@ -329,18 +341,19 @@ class EditConfig:
 class MixtureConfig:
     """What scores are made of, beside the model that an edit trains.
 
-    parts: names with commas between them, of "model", "last", "short", "wide", "trend" and "popularity"; "all" is every
-    one. Validation windows say how much each counts. "" leaves the model alone, with the transition counts of its
-    adapter, and leaves out the items of a context.
+    parts: names with commas between them, of "model", "last", "short", "wide", "trend", "popularity", "region_popularity"
+    and "region_short"; "all" is every one. The last two are counts of a region's own, for regions.space = "items".
+    Validation windows say how much each counts. "" leaves the model alone, with the transition counts of its adapter, and
+    leaves out the items of a context.
     """
 
     parts: str = "all"
 
     def __post_init__(self) -> None:
-        unknown = sorted(set(self.names) - set(MIXTURE_PARTS))
+        unknown = sorted(set(self.names) - set(ALL_PARTS))
         if unknown:
             raise ConfigError(
-                f"mixture.parts must name some of {', '.join(MIXTURE_PARTS)}, or be all or empty, found {unknown[0]!r}"
+                f"mixture.parts must name some of {', '.join(ALL_PARTS)}, or be all or empty, found {unknown[0]!r}"
             )
 
     @property
@@ -348,9 +361,9 @@ class MixtureConfig:
         """The parts, each once, in their order."""
         asked = {name.strip() for name in self.parts.split(",")} - {""}
         return (
-            MIXTURE_PARTS
+            ALL_PARTS
             if asked == {"all"}
-            else (*(n for n in MIXTURE_PARTS if n in asked), *sorted(asked - set(MIXTURE_PARTS)))
+            else (*(n for n in ALL_PARTS if n in asked), *sorted(asked - set(ALL_PARTS)))
         )
 
 
@@ -370,6 +383,22 @@ class EngineConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:
             raise ConfigError(f"seed must lie in [0, 2**32), found {self.seed}")
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts of a mixture; a region counts by itself where routing asks items alone."""
+        return self.allowed(self.mixture.names)
+
+    def allowed(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Those of some parts that there are in this space.
+
+        Args:
+            names: of ALL_PARTS.
+
+        Returns:
+            The names.
+        """
+        return tuple(name for name in names if self.regions.space == "items" or name not in REGION_PARTS)
 
 
 def from_mapping(values: Mapping[str, Any], kind: type[Any] = EngineConfig, path: str = "") -> Any:

@@ -32,11 +32,13 @@ from raie.engine.errors import DamagedArtifact
 from raie.engine.mixture.log_counts import LogCounts
 from raie.engine.mixture.log_parts import LogParts
 from raie.engine.mixture.mixture import Mixture
+from raie.engine.mixture.region_counts import RegionCounts
+from raie.engine.mixture.region_parts import RegionParts
 from raie.engine.mixture.weights import MixtureWeights
+from raie.engine.regions.any_space import Space, read_space
 from raie.engine.regions.buffer import AddBuffer
 from raie.engine.regions.region_map import RegionMap
-from raie.engine.regions.space import RoutingSpace
-from raie.engine.router import Router, encode_windows
+from raie.engine.router import Router, routing_vectors
 from raie.engine.shared_parts import SharedParts
 from raie.engine.training.adapter import Adapter
 
@@ -44,7 +46,7 @@ __all__ = ["ADAPTER_ROLES", "SHARED_PREFIX", "ContentDigests", "ModelView", "Set
 
 ADAPTER_ROLES = ("lora", "lora_config", "item_rows", "transitions")
 OPTIONAL_ROLES = frozenset({"transitions"})
-LOG_COUNTS, MIXTURE = "log_counts", "mixture"
+LOG_COUNTS, MIXTURE, REGION_COUNTS = "log_counts", "mixture", "region_counts"
 SETTINGS_VERSION = 2
 SHARED_PREFIX = "shared_"
 """Before the roles of the shared adapter that a region's own began from; the next shared one goes on from it."""
@@ -215,9 +217,9 @@ class ModelView:
         return self.parts.get(key, lambda: self._frozen.with_item_rows(torch.cat(self.item_chunks), titles))
 
     @cached_property
-    def space(self) -> RoutingSpace:
+    def space(self) -> Space:
         digest = self.content.space
-        return self.parts.get(("space", digest), lambda: RoutingSpace.from_bytes(self.get(digest)))
+        return self.parts.get(("space", digest), lambda: read_space(self.get(digest)))
 
     @cached_property
     def region_map(self) -> RegionMap:
@@ -233,7 +235,7 @@ class ModelView:
         Returns:
             float32 [n, d].
         """
-        return self.space.project(encode_windows(self.backbone, windows))
+        return routing_vectors(self.space, self.backbone, windows)
 
     def adapter_blobs(self, region: int) -> dict[str, bytes] | None:
         """The blobs of a region's adapter; None for a region that still answers with the frozen backbone.
@@ -311,16 +313,28 @@ class ModelView:
                 continue
             if LOG_COUNTS not in entry:
                 raise DamagedArtifact(f"expected counts beside the mixture of region {region}, found none")
-            weights, counts = entry[MIXTURE], entry[LOG_COUNTS]
-            key = ("mixture", weights, counts)
-            mixtures[region] = self.parts.get(key, partial(self._read_mixture, weights, counts))
+            digests = entry[MIXTURE], entry[LOG_COUNTS], entry.get(REGION_COUNTS)
+            mixtures[region] = self.parts.get(("mixture", *digests), partial(self._read_mixture, *digests))
         return mixtures
 
-    def _read_mixture(self, weights_digest: Any, counts_digest: Any) -> Mixture:
+    def _read_mixture(self, weights_digest: Any, counts_digest: Any, own_digest: Any) -> Mixture:
         weights, read = MixtureWeights.from_bytes(self.get(weights_digest)), self.get
         key = ("log parts", counts_digest, weights.items)
         log = self.parts.get(key, lambda: LogParts(LogCounts.from_bytes(read(counts_digest)), weights.items + 1))
-        return Mixture(weights, log)
+        own = None if own_digest is None else RegionCounts.from_bytes(read(own_digest))
+        return Mixture(weights, log if own is None else RegionParts(own, log))
+
+    def region_counts(self, region: int) -> RegionCounts | None:
+        """What a region has counted by itself; None where it has not.
+
+        Args:
+            region: its id, of this snapshot or a later one.
+
+        Returns:
+            The counts.
+        """
+        digest = self.content.regions.get(region, {}).get(REGION_COUNTS)
+        return None if digest is None else RegionCounts.from_bytes(self.get(digest))
 
     @cached_property
     def router(self) -> Router:

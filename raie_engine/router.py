@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -25,12 +25,12 @@ from raie.engine.errors import InputError
 from raie.engine.evaluation.metrics import highest, without_context
 from raie.engine.mixture.mixture import Mixture
 from raie.engine.mixture.repeats import earlier_items
+from raie.engine.regions.any_space import Space, vectors_in
 from raie.engine.regions.region_map import RegionMap, assign
-from raie.engine.regions.space import RoutingSpace
 from raie.engine.training.adapter import Adapter
 from raie.engine.training.region_items import ItemUpdates
 
-__all__ = ["Router", "TopItems", "encode_windows"]
+__all__ = ["Router", "TopItems", "encode_windows", "routing_vectors"]
 
 BLOCK_ROWS = 64
 TOP_ROWS = 16 * BLOCK_ROWS
@@ -68,6 +68,20 @@ def encode_windows(backbone: Backbone, windows: Windows, blocks: int = 4) -> np.
     return np.concatenate(parts) if parts else np.zeros((0, backbone.dim), np.float32)
 
 
+def routing_vectors(space: Space, backbone: Backbone, windows: Windows) -> np.ndarray:
+    """Where the contexts of windows lie in a routing space; reads no adapter.
+
+    Args:
+        space: of the snapshot.
+        backbone: the frozen backbone.
+        windows: n of them.
+
+    Returns:
+        float32 [n, d], of norm 1.
+    """
+    return vectors_in(space, windows, partial(encode_windows, backbone))
+
+
 def _slices(n: int, size: int) -> Iterator[slice]:
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
@@ -102,12 +116,12 @@ class Router:
 
     Raises: WrongBackbone when the space or an adapter belongs to another backbone; InputError for adapters of
     different ranks.
-    Source: equation 9. Departs from the paper: routing reads the frozen backbone in the centred space.
+    Source: equation 9. Departs from the paper: routing compares the items of histories, or states in the centred space.
     """
 
     backbone: Backbone
     item_chunks: tuple[Tensor, ...]
-    space: RoutingSpace
+    space: Space
     region_map: RegionMap
     adapters: Mapping[int, Adapter]
     mixtures: Mapping[int, Mixture] = field(default_factory=dict)
@@ -134,7 +148,7 @@ class Router:
         Returns:
             float32 [n, d], of norm 1.
         """
-        return self.space.project(encode_windows(self.backbone, windows))
+        return routing_vectors(self.space, self.backbone, windows)
 
     def assign(self, windows: Windows) -> np.ndarray:
         """Region ids int32 [n] of the contexts of windows.

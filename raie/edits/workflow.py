@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,9 +20,11 @@ from raie.command_blobs import CommandBlobs
 from raie.edits.heartbeat import kept_alive
 from raie.edits.plan_summary import PlanSummary, summarize
 from raie.edits.remote_training import train_remotely
+from raie.engine.arrays import Floats
 from raie.engine.bytes.stored_names import from_stored, to_stored
 from raie.engine.content import ContentParts, RegionFacts
 from raie.engine.data.interactions import Interactions, end_time, read_log
+from raie.engine.data.windows import Windows
 from raie.engine.edit.drift_report import DriftReport, drift_report
 from raie.engine.edit.gain import ANYWAY, Accept, gains, why_not
 from raie.engine.edit.impact import ImpactReport, impact
@@ -34,6 +36,7 @@ from raie.engine.encoding import encode_on
 from raie.engine.errors import EngineError, GainedNothing
 from raie.engine.executor import LOCAL, Executor
 from raie.engine.model import ModelView, Settings
+from raie.engine.regions.any_space import vectors_in
 from raie.engine.training.epoch_estimate import EpochEstimate, estimated
 from raie.engine.training.train_adapter import SHARED, TrainedRegion, TrainTask, train_regions
 from raie.engine.training.workers import foreseen
@@ -250,9 +253,7 @@ def plan_edit(
     vectors = drift = None
     if only_drifted or executor.remote:
         windows = new_windows(view, interactions, end)
-        vectors = view.space.project(
-            encode_on(executor, view.backbone, view.backbone_bytes, windows, view.backbone_file)
-        )
+        vectors = vectors_in(view.space, windows, partial(_encoded, view, executor))
     if only_drifted:
         drift = drift_report(view, windows, vectors)
     prepared = prepare_edit(
@@ -272,6 +273,10 @@ def plan_edit(
     if gone:
         facts |= {"erased_users": len(gone)}
     return PlannedEdit(base, blobs, log, until, view, interactions, prepared, drift, known, facts)
+
+
+def _encoded(view: ModelView, executor: Executor, windows: Windows) -> Floats:
+    return encode_on(executor, view.backbone, view.backbone_bytes, windows, view.backbone_file)
 
 
 def apply_edit(

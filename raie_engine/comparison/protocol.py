@@ -161,7 +161,8 @@ def task_data_of_edits(protocol: ComparisonProtocol, base: ModelView) -> Iterato
     none, added = past.take(slice(0, 0)), torch.zeros(0, base.backbone.dim)
     seen = _countable(everything, protocol.ends[0], past)
     rows = _rows(everything, learned), _rows(everything, seen)
-    yield TaskData(base, 0, everything, protocol.ends[0], none, none, past, rows[0], added, rows[1])
+    last = TaskData(base, 0, everything, protocol.ends[0], none, none, past, rows[0], added, rows[1])
+    yield last
     for number, (start, stop) in enumerate(pairwise(protocol.ends[:-1]), start=1):
         until = between(everything, None, stop)
         cut = edit_windows(until, config.windows, config.edit, mark, config.seed)
@@ -173,7 +174,10 @@ def task_data_of_edits(protocol: ComparisonProtocol, base: ModelView) -> Iterato
         learned |= (everything.timestamp > mark.trained) & (everything.timestamp <= cut.train_until)
         seen |= (everything.timestamp > start) & (everything.timestamp <= stop)
         rows = _rows(everything, learned), _rows(everything, seen)
-        yield TaskData(base, number, everything, stop, cut.train, cut.validation, past, rows[0], added, rows[1])
+        last = TaskData(
+            base, number, everything, stop, cut.train, cut.validation, past, rows[0], added, rows[1], last
+        )
+        yield last
         past, mark = concatenate([past, cut.train]), next_watermark(everything, stop, cut, config.windows)
 
 

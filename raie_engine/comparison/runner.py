@@ -22,7 +22,7 @@ from raie.engine.edit.named_blobs import Blobs, view_of, with_parts
 from raie.engine.edit.setup import set_up
 from raie.engine.evaluation.metrics import ranks_and_lists
 from raie.engine.executor import LOCAL, Executor, Shared
-from raie.engine.model import Settings
+from raie.engine.model import ModelView, Settings
 from raie.engine.strategies import LearnedState, Strategy, TaskData
 from raie.engine.training.epoch_estimate import EpochEstimate, estimated
 from raie.engine.training.train_adapter import one_thread
@@ -231,7 +231,15 @@ def _chains(
         pending = tuple(edit for edit in range(protocol.edits + 1) if not files.finished(edit))
         if pending:
             base = view_of(read_blobs(_base(work, seed, method)), backbone_file)
-            yield _Chain(protocol, method, seed, files, tuple(replace(step, base=base) for step in steps), pending)
+            yield _Chain(protocol, method, seed, files, _based(steps, base), pending)
+
+
+def _based(steps: Sequence[TaskData], base: ModelView) -> tuple[TaskData, ...]:
+    """The task data of another setup of the same log."""
+    based: list[TaskData] = []
+    for step in steps:
+        based.append(replace(step, base=base, previous=based[-1] if based else None))
+    return tuple(based)
 
 
 def _finished_steps(chains: Sequence[_Chain], workers: int) -> Generator[tuple[str, int]]:

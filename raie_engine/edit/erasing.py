@@ -25,7 +25,8 @@ from raie.engine.data.watermark import Watermark
 from raie.engine.data.windows import Windows, concatenate, cut_windows
 from raie.engine.edit.mixing import new_counts
 from raie.engine.edit.pipeline import PreparedEdit
-from raie.engine.edit.planner import make_plan
+from raie.engine.edit.planner import apply_plan, make_plan
+from raie.engine.edit.region_rows import route_rows
 from raie.engine.edit.setup import setup_mixtures
 from raie.engine.errors import InputError
 from raie.engine.model import LOG_COUNTS, ModelView
@@ -271,6 +272,7 @@ def prepared_without(
         windows=windows,
         vectors=vectors,
         catalogue_chunk=None if chunk is None else chunk_without(chunk, users),
+        answered=windows_without(prepared.answered, rows),
     )
     if interactions is None:
         return changed
@@ -279,13 +281,14 @@ def prepared_without(
     items = len(view.backbone.item_table()) - 1 + len(prepared.item_rows)
     neighbours = cut_windows(past, config.windows, after=mark.timestamp)
     before = view.log_counts
+    route = route_rows(view.space, apply_plan(view.region_map, plan), config, items)
     return replace(
         changed,
         item_rows=cold_item_rows(view.backbone, neighbours, items, old.seed),
         watermark=replace(prepared.watermark, rows=len(past)),
         counts=None
         if prepared.counts is None or before is None
-        else new_counts(past, mark.timestamp, prepared.train_until, items, before.half_life, past),
+        else new_counts(past, mark.timestamp, prepared.train_until, items, before.half_life, past, route),
     )
 
 

@@ -18,19 +18,24 @@ from torch import Tensor
 
 from raie.engine.bytes.arrays import pack, unpack
 from raie.engine.bytes.stored_names import from_stored, to_stored
+from raie.engine.config import WindowConfig
 from raie.engine.content import ContentParts, RegionFacts
 from raie.engine.data.catalogue import Catalogue
 from raie.engine.data.interactions import Interactions, between, late_rows
 from raie.engine.data.readers.timestamps import iso
 from raie.engine.data.sampling import EditWindows, edit_windows, keep_sample, next_watermark
 from raie.engine.data.watermark import Watermark
-from raie.engine.data.windows import Windows, concatenate, cut_windows
+from raie.engine.data.windows import Windows, concatenate, cut_windows, uncut_evaluation_windows
 from raie.engine.edit.mixing import NewCounts, RegionMixtures, mix_regions, new_counts
 from raie.engine.edit.plan import PENDING, EditPlan
 from raie.engine.edit.planner import apply_plan, make_plan, next_buffer, without
+from raie.engine.edit.region_rows import route_rows
 from raie.engine.errors import DamagedArtifact, NothingToEdit
 from raie.engine.mixture.fit import Validated
 from raie.engine.mixture.log_counts import LogCounts
+from raie.engine.mixture.log_parts import LogParts
+from raie.engine.mixture.region_counts import pack_regions, unpack_regions
+from raie.engine.mixture.region_parts import RegionParts
 from raie.engine.model import ADAPTER_ROLES, LOG_COUNTS, SHARED_PREFIX, ModelView, pack_item_rows
 from raie.engine.regions.gate import Action, gate_from
 from raie.engine.regions.region_map import RegionMap, region_state
@@ -39,8 +44,10 @@ from raie.engine.training.train_adapter import SHARED, TrainedRegion, adapter_sc
 from raie.engine.training.train_backbone import cold_item_rows
 
 __all__ = [
+    "MOST_ANSWERED",
     "FinishedEdit",
     "PreparedEdit",
+    "answered_sample",
     "appended_rows",
     "appended_titles",
     "finish_edit",
@@ -50,7 +57,10 @@ __all__ = [
 ]
 
 
+MOST_ANSWERED = 2000
+"""New windows that the weights of a mixture are fitted on beside the validation windows."""
 _COUNTS = ("trained", "newest")
+_REGION_COUNTS = ("trained_regions", "newest_regions")
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +68,8 @@ class PreparedEdit:
     """Everything decided before training; with the parent snapshot it fixes the result.
 
     windows: n; vectors float32 [n, d] of them. item_rows: [new items, d]. catalogue_chunk: ids that are new. late: rows
-    older than the watermark that came too late to be read. counts: what the new rows add to the counts; None where
+    older than the watermark that came too late to be read. answered: a sample of the new interactions as the snapshot had
+    to answer them, by which what joins scores is fitted. counts: what the new rows add to the counts; None where
     nothing is mixed. train_until: adapters train on windows up to this time (epoch seconds) and are validated on later
     ones.
     """
@@ -71,6 +82,7 @@ class PreparedEdit:
     watermark: Watermark
     late: int
     train_until: int
+    answered: Windows
     counts: NewCounts | None = None
 
     def to_bytes(self) -> bytes:
@@ -78,9 +90,10 @@ class PreparedEdit:
         header = {"kind": "prepared_edit", "watermark": self.watermark.to_mapping(), "late": self.late}
         header |= to_stored("prepared edit", {"train_until": self.train_until})
         inner = {"plan": self.plan.to_bytes(), "windows": self.windows.to_bytes()}
-        inner["catalogue"] = self.catalogue_chunk or b""
+        inner |= {"catalogue": self.catalogue_chunk or b"", "answered": self.answered.to_bytes()}
         if self.counts is not None:
-            inner |= {name: counts.to_bytes() for name, counts in vars(self.counts).items()}
+            inner |= {name: getattr(self.counts, name).to_bytes() for name in _COUNTS}
+            inner |= {name: pack_regions(getattr(self.counts, name)) for name in _REGION_COUNTS}
         arrays = {name: np.frombuffer(data, np.uint8) for name, data in inner.items()}
         return pack(header, {**arrays, "vectors": self.vectors, "item_rows": self.item_rows.numpy()})
 
@@ -97,11 +110,13 @@ class PreparedEdit:
         Raises:
             DamagedArtifact: for bytes that hold no such value.
         """
-        kinds = dict.fromkeys(("plan", "windows", "catalogue"), np.uint8)
-        kinds |= dict.fromkeys(_COUNTS, np.uint8)
+        kinds = dict.fromkeys(("plan", "windows", "catalogue", "answered"), np.uint8)
+        kinds |= dict.fromkeys((*_COUNTS, *_REGION_COUNTS), np.uint8)
         dtypes = {**kinds, "vectors": np.float32, "item_rows": np.float32}
         axes = {"plan": "p", "windows": "w", "catalogue": "c", "vectors": "nd", "item_rows": "ie"}
-        header, arrays = unpack(data, "prepared_edit", dtypes, axes, optional=_COUNTS)
+        header, arrays = unpack(
+            data, "prepared_edit", dtypes, axes, optional=("answered", *_COUNTS, *_REGION_COUNTS)
+        )
         try:
             header = from_stored("prepared edit", header)
             mark, late = Watermark(**header["watermark"]), int(header["late"])
@@ -119,10 +134,18 @@ class PreparedEdit:
             watermark=mark,
             late=late,
             train_until=train_until,
-            counts=NewCounts(*(LogCounts.from_bytes(arrays[name].tobytes()) for name in _COUNTS))
-            if set(_COUNTS) <= arrays.keys()
-            else None,
+            answered=Windows.from_bytes(arrays["answered"].tobytes())
+            if "answered" in arrays
+            else Windows.from_bytes(arrays["windows"].tobytes()).take(slice(0, 0)),
+            counts=_stored_counts({name: array.tobytes() for name, array in arrays.items()}),
         )
+
+
+def _stored_counts(inner: Mapping[str, bytes]) -> NewCounts | None:
+    if not set(_COUNTS) <= inner.keys():
+        return None
+    trained, newest = (LogCounts.from_bytes(inner[name]) for name in _COUNTS)
+    return NewCounts(trained, newest, *(unpack_regions(inner[n]) if n in inner else {} for n in _REGION_COUNTS))
 
 
 def prepare_edit(
@@ -189,16 +212,50 @@ def prepare_edit(
         next_watermark(interactions, until, cut, config.windows),
         late_rows(interactions, mark),
         cut.train_until,
-        _new_counts(view, rows, cut.train_until, len(catalogue.items)),
+        _asked(view, rows, seed),
+        _new_counts(view, rows, cut.train_until, len(catalogue.items), apply_plan(view.region_map, plan)),
     )
 
 
-def _new_counts(view: ModelView, rows: Interactions, train_until: int, items: int) -> NewCounts | None:
+def _asked(view: ModelView, rows: Interactions, seed: int) -> Windows:
+    """A sample of the new interactions, each with what its user had before."""
+    config = view.settings.engine
+    most = MOST_ANSWERED if config.mixture.names else 0
+    last = len(view.backbone.item_table()) - 1
+    return answered_sample(rows, config.windows, view.watermark.timestamp, last, most, seed)
+
+
+def answered_sample(
+    rows: Interactions, config: WindowConfig, after: int, last_item: int, most: int, seed: int
+) -> Windows:
+    """A sample of the interactions that a model had to answer, each with what its user had before that the model knows.
+
+    Args:
+        rows: the log, in time order.
+        config: length, context and times of windows.
+        after: epoch seconds; later interactions.
+        last_item: the last item row that the model knows.
+        most: the largest size of the sample.
+        seed: of the sample.
+
+    Returns:
+        The windows; as a target an unknown item is PAD.
+    """
+    known = last_item if config.context == "history" else None
+    every = uncut_evaluation_windows(rows, config, after=after, last_item=known)
+    asked = keep_sample(every, most, [seed, len(every)]).cut().without_items_above(last_item)
+    return asked.take(asked.length > 0).compacted()
+
+
+def _new_counts(
+    view: ModelView, rows: Interactions, train_until: int, items: int, after: RegionMap
+) -> NewCounts | None:
     """What the rows of an edit add to the counts; None where nothing is mixed."""
     before = view.log_counts
     if not view.settings.engine.mixture.names or before is None:
         return None
-    return new_counts(rows, view.watermark.timestamp, train_until, items, before.half_life, rows)
+    route = route_rows(view.space, after, view.settings.engine, items)
+    return new_counts(rows, view.watermark.timestamp, train_until, items, before.half_life, rows, route)
 
 
 def new_windows(view: ModelView, interactions: Interactions, until: int | None) -> Windows:
@@ -347,8 +404,23 @@ def _mixed(
         mine = prepared.windows.take(plan.rows(region)[0])
         blobs = trained[region].blobs
         score = adapter_scores(backbone, Adapter.from_blobs(blobs) if blobs else None)
-        validated[region] = Validated(mine.take(mine.timestamp > prepared.train_until), score)
-    return mix_regions(validated, view.log_counts, prepared.counts, view.settings.engine, plan.seed)
+        validated[region] = (mine.take(mine.timestamp > prepared.train_until), score)
+    own = {region: view.region_counts(region) for region in plan.touched}
+    answered = _answered(view, prepared.answered)
+    return mix_regions(validated, view.log_counts, prepared.counts, view.settings.engine, plan.seed, own, answered)
+
+
+def _answered(view: ModelView, windows: Windows) -> dict[int, Validated]:
+    """New windows as the snapshot had to answer them: by its regions, adapters and counts."""
+    if view.log_counts is None:
+        return {}
+    log, owner = LogParts(view.log_counts, view.log_counts.items + 1), view.router.assign(windows)
+    answered = {}
+    for region in np.unique(owner).tolist():
+        counts, mine = view.region_counts(region), windows.take(owner == region)
+        score = adapter_scores(view.backbone, view.adapters.get(region))
+        answered[region] = Validated(mine, score, log if counts is None else RegionParts(counts, log))
+    return answered
 
 
 def pending_after(view: ModelView, prepared: PreparedEdit) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from raie.engine.arrays import Floats
 from raie.engine.backbones import Backbone, load_backbone
 from raie.engine.config import EngineConfig
 from raie.engine.content import ContentParts, RegionFacts
@@ -24,18 +25,21 @@ from raie.engine.data.watermark import Watermark
 from raie.engine.data.window_length import LengthChoice, choose_length
 from raie.engine.data.windows import Windows
 from raie.engine.edit.mixing import RegionMixtures, mix_regions, new_counts
+from raie.engine.edit.region_rows import route_rows
 from raie.engine.encoding import encode_on
 from raie.engine.errors import NothingToEdit, WrongBackbone
 from raie.engine.evaluation.metrics import leaving_out_context, mean_metrics, ranks
 from raie.engine.executor import LOCAL, Executor, Report
-from raie.engine.mixture.fit import Validated
+from raie.engine.mixture.log_counts import LogCounts, count_rows
 from raie.engine.model import LOG_COUNTS, Settings
+from raie.engine.regions.any_space import Space
 from raie.engine.regions.buffer import AddBuffer
 from raie.engine.regions.gate import gate_from
+from raie.engine.regions.item_space import fit_item_space
 from raie.engine.regions.kmeans import KChoice, different_directions
 from raie.engine.regions.region_map import RegionMap, assign, choose_regions, fit_regions, region_state
-from raie.engine.regions.space import RoutingSpace, fit_space
-from raie.engine.router import Router, encode_windows
+from raie.engine.regions.space import fit_space
+from raie.engine.router import Router, routing_vectors
 from raie.engine.training.loop import Progress
 from raie.engine.training.train_adapter import adapter_scores
 from raie.engine.training.train_backbone import configured_backbone_file, configured_class, train_backbone
@@ -103,19 +107,21 @@ def set_up(
     _require_enough(split, past, config)
     model, scores = _frozen(past, split, config, backbone, checkpoint, progress, executor)
     model_config, weights = model.to_bytes()
-    encodings = encode_on(
-        executor, model, (model_config, weights), split.train, configured_backbone_file(config.backbone)
-    )
-    space = fit_space(encodings, config.regions.remove_components, model.digest)
-    vectors = space.project(encodings)
-    choice = None if config.regions.regions else choose_regions(vectors, config.regions, config.seed)
-    k = choice.k if choice else different_directions(vectors, config.regions.regions)
+    train_until = int(split.train.timestamp.max())
+    trained = count_rows(between(past, None, train_until), None, model.known_items)
+
+    def encode(windows: Windows) -> Floats:
+        file = configured_backbone_file(config.backbone)
+        return encode_on(executor, model, (model_config, weights), windows, file)
+
+    space, vectors = _space(config, model.digest, split.train, trained, encode)
+    choice = _chosen(vectors, config)
+    k = choice.k if choice else different_directions(vectors, _wanted(config, len(past)))
     region_map, owner = fit_regions(vectors, config.regions, config.seed, space.digest, k)
     gate_from(config.gate).decide(region_map, vectors[:0])  # refuses what every edit of these regions would refuse
-    buffer = AddBuffer.empty(config.windows.length, model.dim, space.digest, times=config.windows.times)
-    train_until = int(split.train.timestamp.max())
+    buffer = AddBuffer.empty(config.windows.length, space.dimensions, space.digest, times=config.windows.times)
     mixed = (
-        setup_mixtures(past, train_until, split.validation, model, space, region_map, config)
+        setup_mixtures(past, train_until, split.validation, model, space, region_map, config, trained)
         if config.mixture.names
         else None
     )
@@ -140,7 +146,7 @@ def set_up(
             "epochs": len(scores) - 1,
             "validation": list(scores),
         },
-        "regions": _choice(choice, region_map),
+        "regions": _choice(choice, region_map, config),
         "holdout": mean_metrics(ranks(_scores(model, space, region_map, mixed), split.holdout)),
         "mixture": None if mixed is None else mixed.fitted.to_mapping(),
         "known": {"reference": None if known is None else known.to_mapping()},
@@ -153,9 +159,10 @@ def setup_mixtures(
     train_until: int,
     validation: Windows,
     model: Backbone,
-    space: RoutingSpace,
+    space: Space,
     region_map: RegionMap,
     config: EngineConfig,
+    trained: LogCounts | None = None,
 ) -> RegionMixtures:
     """The mixture of every region; the rows of the holdout's users after the cut are never counted.
 
@@ -167,20 +174,22 @@ def setup_mixtures(
         space: the routing space.
         region_map: of the setup.
         config: the options.
+        trained: the counts of the rows that train, where they are known already.
 
     Returns:
         The mixtures.
     """
     counted = past.of((past.timestamp <= train_until) | (past.user % 2 == 0))
-    counts = new_counts(past, None, train_until, model.known_items, None, counted)
-    region = assign(region_map, space.project(encode_windows(model, validation)))
+    route = route_rows(space, region_map, config, model.known_items)
+    counts = new_counts(past, None, train_until, model.known_items, None, counted, route, trained)
+    region = assign(region_map, routing_vectors(space, model, validation))
     score = adapter_scores(model, None)
-    validated = {number: Validated(validation.take(region == number), score) for number in region_map.ids.tolist()}
+    validated = {number: (validation.take(region == number), score) for number in region_map.ids.tolist()}
     return mix_regions(validated, None, counts, config, config.seed)
 
 
 def _scores(
-    model: Backbone, space: RoutingSpace, region_map: RegionMap, mixed: RegionMixtures | None
+    model: Backbone, space: Space, region_map: RegionMap, mixed: RegionMixtures | None
 ) -> Callable[[Windows], Tensor]:
     """The scores of the first snapshot; with a mixture, by the rows before the held-out windows."""
     return Router(model, (), space, region_map, {}, mixed.measured if mixed else {}).scores
@@ -318,11 +327,41 @@ def _entries(
     }
 
 
-def _choice(choice: KChoice | None, region_map: RegionMap) -> dict[str, Any]:
+def _space(
+    config: EngineConfig, backbone: str, train: Windows, counts: LogCounts, encode: Callable[[Windows], Floats]
+) -> tuple[Space, Floats]:
+    """The routing space, and where the windows that train lie in it. backbone: its digest."""
+    if config.regions.space == "items":
+        by_items = fit_item_space(counts, backbone)
+        return by_items, by_items.vectors(train)
+    encodings = encode(train)
+    space = fit_space(encodings, config.regions.remove_components, backbone)
+    return space, space.project(encodings)
+
+
+def _wanted(config: EngineConfig, rows: int) -> int:
+    """K by the option, or by how many rows the setup has."""
+    regions = config.regions
+    return regions.regions or max(2, min(regions.max_regions, rows // regions.rows_per_region))
+
+
+def _chosen(vectors: Floats, config: EngineConfig) -> KChoice | None:
+    """What the criterion says of K; None where something else does."""
+    if config.regions.regions or config.regions.space == "items":
+        return None
+    return choose_regions(vectors, config.regions, config.seed)
+
+
+def _choice(choice: KChoice | None, region_map: RegionMap, config: EngineConfig) -> dict[str, Any]:
     measured = [] if choice is None else [asdict(measurement) for measurement in choice.measured]
+    by_rows = f"one for every {config.regions.rows_per_region:,} rows, at most {config.regions.max_regions}"
     return {
         "k": len(region_map.ids),
-        "chosen_by": "option" if choice is None else _CRITERION if choice.measured else "too few windows for more",
+        "chosen_by": (by_rows if not config.regions.regions else "option")
+        if choice is None
+        else _CRITERION
+        if choice.measured
+        else "too few windows for more",
         "measured": measured,
         "weights": region_map.weights.tolist(),
     }

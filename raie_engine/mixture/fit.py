@@ -19,11 +19,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from raie.engine.data.windows import Windows
-from raie.engine.evaluation.metrics import mean_metrics, target_ranks
+from raie.engine.evaluation.metrics import mean_metrics, paired_difference, target_ranks
 from raie.engine.mixture.log_parts import LogParts
 from raie.engine.mixture.mixture import lifts, rows_at_a_time
+from raie.engine.mixture.region_parts import RegionParts
 from raie.engine.mixture.repeats import AGES, earlier_items
 from raie.engine.mixture.weights import MixtureWeights, PartWeight
 from raie.engine.training.train_adapter import one_thread
@@ -32,7 +34,7 @@ __all__ = ["Fitted", "Validated", "fit_mixture"]
 
 ALL = "all"
 
-MOST_WINDOWS = 2000
+MOST_WINDOWS = 4000
 """Windows that weights are fitted on, a sample of them where there are more."""
 HIGH = 48
 """Items of each part that are candidates, the highest of it."""
@@ -86,8 +88,23 @@ class _Candidates:
         Returns:
             The candidates.
         """
-        others = (torch.cat([getattr(part, name) for part in parts]) for name in ("age", "times", "none"))
-        return _Candidates(torch.cat([part.lifts for part in parts], dim=1), *others)
+        c = max(part.none.shape[1] for part in parts)
+        wide = [part.widened(c) for part in parts]
+        others = (torch.cat([getattr(part, name) for part in wide]) for name in ("age", "times", "none"))
+        return _Candidates(torch.cat([part.lifts for part in wide], dim=1), *others)
+
+    def widened(self, c: int) -> _Candidates:
+        """The same candidates, and places for more.
+
+        Args:
+            c: at least as many as there are.
+
+        Returns:
+            The candidates.
+        """
+        more = (0, c - self.none.shape[1])
+        lifts, age, times = (functional.pad(array, more) for array in (self.lifts, self.age, self.times))
+        return _Candidates(lifts, age, times, functional.pad(self.none, more, value=True))
 
     def narrowed(self) -> _Candidates:
         """The same candidates, no wider than the window with the most candidates.
@@ -102,24 +119,28 @@ class _Candidates:
 
 @dataclass(frozen=True, eq=False)
 class Validated:
-    """The windows of one region, and the model that serves them: from windows to logits [n, w]."""
+    """Windows of one region, the model that serves them, from windows to logits [n, w], and what the rows before them
+    say: of the log and, where regions count by themselves, of the region.
+    """
 
     windows: Windows
     score: Callable[[Windows], Tensor]
+    parts: LogParts | RegionParts
 
-    def batches(self, log: LogParts, names: Sequence[str]) -> Iterator[tuple[Windows, dict[str, Tensor]]]:
+    def batches(self, names: Sequence[str]) -> Iterator[tuple[Windows, dict[str, Tensor]]]:
         """Some windows at a time, and the lifts of the parts for them."""
-        rows = rows_at_a_time(log.v)
+        rows = rows_at_a_time(self.parts.v)
         for start in range(0, len(self.windows), rows):
             part = self.windows.take(slice(start, start + rows))
-            yield part, lifts(self.score(part), log, part, names)
+            yield part, lifts(self.score(part), self.parts, part, names)
 
 
-def _candidates_of(validated: Validated, log: LogParts, names: Sequence[str]) -> _Candidates:
+def _candidates_of(validated: Sequence[Validated], names: Sequence[str]) -> _Candidates:
     """What the windows of one region say about the weights."""
     parts = [
-        _candidates([by_part[name] for name in names], part, log.v)
-        for part, by_part in validated.batches(log, names)
+        _candidates([by_part[name] for name in names], part, some.parts.v)
+        for some in validated
+        for part, by_part in some.batches(names)
     ]
     return _Candidates.together(parts)
 
@@ -228,7 +249,7 @@ class Fitted:
 
     weights: for all windows. regions: those of each region. windows: how many. quality: NDCG@10 of the weights for all.
     worth: what NDCG@10 falls by without each part. alone: NDCG@10 of each part with what a user had before. chosen:
-    "all", or the better of what is less than all: "wide alone", "without trend".
+    "all", or what is less than all and better beyond chance: "wide alone", "without trend".
     """
 
     weights: MixtureWeights
@@ -256,24 +277,28 @@ class Fitted:
 
 
 def fit_mixture(
-    validated: Mapping[int, Validated], log: LogParts, *, names: Sequence[str], seed: int = 0
+    validated: Mapping[int, Sequence[Validated]], items: int, *, names: Sequence[str], seed: int = 0
 ) -> Fitted:
     """Fit the weights of a mixture on windows that nothing was trained on.
 
     Args:
-        validated: by region, its windows and its model; those whose target no part knows say nothing and are left out.
-        log: counts of rows before the windows.
+        validated: by region, windows of it with the model and the counts before them; those whose target no part knows
+            say nothing and are left out.
+        items: the last item row that can be recommended.
         names: the parts that may take part.
         seed: of the sample.
 
     Returns:
         The weights of every region. Without windows, what the model alone says.
     """
-    sample = _sample(validated, log, seed)
-    items, total = log.v - 1, sum(len(region.windows) for region in sample.values())
+    sample = _sample(validated, seed)
+    asked = [some for region in sample.values() for some in region]
+    total = sum(len(some.windows) for some in asked)
     with one_thread():  # sums on several threads differ in the last bits
         candidates = {
-            region: _candidates_of(part, log, names) for region, part in sample.items() if len(part.windows)
+            region: _candidates_of(some, names)
+            for region, some in sample.items()
+            if any(len(part.windows) for part in some)
         }
         if not sum(map(len, candidates.values())):
             weights = _plain(names, items)
@@ -282,8 +307,9 @@ def fit_mixture(
         everywhere = _fit_all(together)
         weights = everywhere.weights(names, items)
         variants = {ALL: weights, **_variants(together, weights, names)}
-        measured = _qualities(sample, log, names, variants)
-        best = max(variants, key=lambda name: (measured[name], name == ALL))
+        ranked = _ranks(asked, names, variants)
+        measured = {name: mean_metrics(rank)["NDCG@10"] for name, rank in ranked.items()}
+        best = _best(ranked, measured, np.concatenate([some.windows.user for some in asked]), seed)
         regions = {
             region: _fit_region(everywhere, candidates[region].narrowed()).weights(names, items)
             if best == ALL and region in candidates
@@ -301,20 +327,24 @@ def fit_mixture(
     )
 
 
-def _sample(validated: Mapping[int, Validated], log: LogParts, seed: int) -> dict[int, Validated]:
+def _sample(validated: Mapping[int, Sequence[Validated]], seed: int) -> dict[int, list[Validated]]:
     """The windows whose target is known, of each region the same share where they are too many."""
-    counted = np.zeros(log.v, bool)  # an item that no row held yet says nothing of the parts
-    counted[: log.counts.items + 1] = log.counts.popularity > 0
-    known = {
-        region: np.flatnonzero((part.windows.target < log.v) & counted[np.minimum(part.windows.target, log.v - 1)])
-        for region, part in validated.items()
-    }
-    share = min(1.0, MOST_WINDOWS / max(sum(map(len, known.values())), 1))
+    known = {region: [_known_rows(some) for some in parts] for region, parts in validated.items()}
+    share = min(1.0, MOST_WINDOWS / max(sum(len(rows) for parts in known.values() for rows in parts), 1))
     generator, sample = np.random.default_rng(seed), {}
-    for region, rows in sorted(known.items()):
-        kept = generator.permutation(rows)[: math.ceil(share * len(rows))]
-        sample[region] = replace(validated[region], windows=validated[region].windows.take(np.sort(kept)))
+    for region, parts in sorted(known.items()):
+        kept = [np.sort(generator.permutation(rows)[: math.ceil(share * len(rows))]) for rows in parts]
+        pairs = zip(validated[region], kept, strict=True)
+        sample[region] = [replace(some, windows=some.windows.take(rows)) for some, rows in pairs]
     return sample
+
+
+def _known_rows(some: Validated) -> np.ndarray:
+    """Numbers of the windows whose target some row held; another says nothing of the parts."""
+    counts, v, target = some.parts.counted, some.parts.v, some.windows.target
+    counted = np.zeros(v, bool)
+    counted[: counts.items + 1] = counts.popularity > 0
+    return np.flatnonzero((target < v) & counted[np.minimum(target, v - 1)])
 
 
 def _variants(candidates: _Candidates, weights: MixtureWeights, names: Sequence[str]) -> dict[str, MixtureWeights]:
@@ -338,18 +368,26 @@ def _without(weights: MixtureWeights, name: str) -> MixtureWeights:
     return replace(weights, parts={kept: part for kept, part in weights.parts.items() if kept != name})
 
 
-def _qualities(
-    validated: Mapping[int, Validated], log: LogParts, names: Sequence[str], variants: Mapping[str, MixtureWeights]
-) -> dict[str, float]:
-    """NDCG@10 of each variant on the windows; the parts are computed once for all of them."""
+def _best(ranked: Mapping[str, np.ndarray], measured: Mapping[str, float], users: np.ndarray, seed: int) -> str:
+    """All parts, unless less than all is better beyond chance; on few windows the best of many is best by chance."""
+    best = max(ranked, key=lambda name: (measured[name], name == ALL))
+    gain = paired_difference(ranked[ALL], ranked[best], users, metric="NDCG@10", seed=seed)
+    return best if gain.low > 0 else ALL
+
+
+def _ranks(
+    asked: Sequence[Validated], names: Sequence[str], variants: Mapping[str, MixtureWeights]
+) -> dict[str, np.ndarray]:
+    """Ranks [n] of the targets under each variant; the parts are computed once for all of them."""
     ranks: dict[str, list[np.ndarray]] = {name: [] for name in variants}
-    for region in validated.values():
-        for part, by_part in region.batches(log, names):
+    for some in asked:
+        known = {name: replace(weights, items=some.parts.v - 1) for name, weights in variants.items()}
+        for part, by_part in some.batches(names):
             earlier, target = earlier_items(part), torch.from_numpy(part.target).long()
-            together = variants[ALL].said(by_part)
-            for name, weights in variants.items():
-                shared = all(weights.parts[part] == variants[ALL].parts[part] for part in weights.parts)
+            together = known[ALL].said(by_part)
+            for name, weights in known.items():
+                shared = all(weights.parts[part] == known[ALL].parts[part] for part in weights.parts)
                 joined = weights.joined(together if shared else weights.said(by_part), earlier, len(part))
                 joined[:, 0] = float("-inf")
                 ranks[name].append(target_ranks(joined, target).numpy())
-    return {name: mean_metrics(np.concatenate(parts))["NDCG@10"] for name, parts in ranks.items()}
+    return {name: np.concatenate(parts) for name, parts in ranks.items()}

@@ -54,6 +54,11 @@ class LogParts:
         return by_pairs | {name: lift for name, lift in self._alike.items() if name in names}
 
     @property
+    def counted(self) -> LogCounts:
+        """The counts of the log."""
+        return self.counts
+
+    @property
     def trend(self) -> Tensor:
         """The lift of what is popular lately: float32 [1, v]."""
         return self._alike["trend"]

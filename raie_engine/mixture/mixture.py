@@ -13,6 +13,7 @@ from torch import Tensor
 
 from raie.engine.data.windows import Windows
 from raie.engine.mixture.log_parts import LogParts
+from raie.engine.mixture.region_parts import RegionParts
 from raie.engine.mixture.repeats import earlier_items
 from raie.engine.mixture.weights import MODEL, MixtureWeights
 
@@ -42,7 +43,7 @@ class Mixture:
     """The weights of a region and the counts that they read."""
 
     weights: MixtureWeights
-    log: LogParts
+    log: LogParts | RegionParts
 
     def joined(self, scores: Tensor, windows: Windows, *, indifferent: bool = False) -> Tensor:
         """The mixture's scores in place of a model's.
@@ -81,12 +82,14 @@ def rows_at_a_time(v: int) -> int:
     return max(1, min(MOST_ROWS, AT_A_TIME // v))
 
 
-def lifts(scores: Tensor, log: LogParts, windows: Windows, names: Collection[str]) -> dict[str, Tensor]:
+def lifts(
+    scores: Tensor, log: LogParts | RegionParts, windows: Windows, names: Collection[str]
+) -> dict[str, Tensor]:
     """The lifts of some parts, the model's among them.
 
     Args:
         scores: [n, w], a model's logits, w at least the item rows of the log's parts.
-        log: the counts.
+        log: the counts, a region's among them where it has some.
         windows: n of them.
         names: the parts wanted.
 

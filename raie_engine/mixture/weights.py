@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from raie.engine.bytes.json import parse_json
-from raie.engine.config import MIXTURE_PARTS
+from raie.engine.config import ALL_PARTS
 from raie.engine.errors import DamagedArtifact
 from raie.engine.mixture.repeats import AGES, EarlierItems
 
@@ -37,7 +37,7 @@ class PartWeight:
 
 @dataclass(frozen=True)
 class MixtureWeights:
-    """parts: by name, of MIXTURE_PARTS. repeats: by age, what an item gains or loses that the user had that long ago.
+    """parts: by name, of ALL_PARTS. repeats: by age, what an item gains or loses that the user had that long ago.
     again: what it gains with the logarithm of how often. items: the last item row that can be recommended.
     """
 
@@ -139,7 +139,7 @@ class MixtureWeights:
             raise DamagedArtifact(
                 f"expected the weights of a mixture, found {data[:80]!r}; restore the blob"
             ) from error
-        known = kind == _KIND and not values and set(parts) <= set(MIXTURE_PARTS) and len(repeats) == AGES
+        known = kind == _KIND and not values and set(parts) <= set(ALL_PARTS) and len(repeats) == AGES
         if not known or weights.items < 1 or any(p.scale <= 0 for p in weights.parts.values()):
             raise DamagedArtifact(f"expected the weights of a mixture, found {data[:80]!r}; restore the blob")
         return weights

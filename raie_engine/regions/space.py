@@ -79,6 +79,11 @@ class RoutingSpace:
         header = {"kind": "routing_space", "backbone": self.backbone_digest}
         return pack(header, {"mean": self.mean, "components": self.components})
 
+    @property
+    def dimensions(self) -> int:
+        """d."""
+        return len(self.mean)
+
     @classmethod
     def from_bytes(cls, data: bytes) -> RoutingSpace:
         """The space that `to_bytes` wrote.

@@ -6,29 +6,33 @@ Every strategy has the rule for repeats. With the counts beside it, a strategy h
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from raie.engine.config import MIXTURE_PARTS
-from raie.engine.data.windows import Windows
+from raie.engine.config import ALL_PARTS, REGION_PARTS
+from raie.engine.data.interactions import Interactions
+from raie.engine.data.windows import Windows, evaluation_windows
+from raie.engine.edit.pipeline import MOST_ANSWERED, answered_sample
 from raie.engine.evaluation.metrics import leaving_out_context
 from raie.engine.mixture.fit import Validated, fit_mixture
 from raie.engine.mixture.log_counts import LogCounts, count_rows
 from raie.engine.mixture.log_parts import LogParts
 from raie.engine.mixture.mixture import Mixture
+from raie.engine.mixture.region_counts import NEAR, RegionCounts, RegionRows, count_regions, region_counts_summed
+from raie.engine.mixture.region_parts import RegionParts
 from raie.engine.mixture.weights import MODEL, MixtureWeights
-from raie.engine.model import LOG_COUNTS, MIXTURE
+from raie.engine.model import LOG_COUNTS, MIXTURE, REGION_COUNTS
 from raie.engine.strategies.task_data import LearnedState, Score, State, Strategy, TaskData
 
 __all__ = ["with_counts", "with_repeats"]
 
 Learn = Callable[[State, TaskData], LearnedState]
 
-SPREAD, MIXTURE_OF = "spread", f"{MIXTURE}/"
+SPREAD, MIXTURE_OF, COUNTS_OF = "spread", f"{MIXTURE}/", f"{REGION_COUNTS}/"
 SOME = 256
 ALL_WINDOWS = 0
 """The region of every window, for a strategy without regions."""
@@ -47,7 +51,7 @@ def with_repeats(strategy: Strategy) -> Strategy:
 
 
 def with_counts(strategy: Strategy) -> Strategy:
-    """The strategy, whose scores are joined with all parts of a mixture.
+    """The strategy, whose scores are joined with all parts of a mixture that RAIE's are joined with.
 
     Args:
         strategy: any whose scores are not joined yet.
@@ -56,7 +60,7 @@ def with_counts(strategy: Strategy) -> Strategy:
         The strategy, named with "+ counts".
     """
     differs = "; ".join(filter(None, [strategy.differs, "counts of the log"]))
-    return replace(_mixed(strategy, MIXTURE_PARTS), name=f"{strategy.name} + counts", differs=differs)
+    return replace(_mixed(strategy, ALL_PARTS), name=f"{strategy.name} + counts", differs=differs)
 
 
 def _mixed(strategy: Strategy, names: Sequence[str]) -> Strategy:
@@ -76,33 +80,99 @@ def _learned(
     strategy: Strategy, names: Sequence[str], learn: Learn, state: State, task_data: TaskData
 ) -> LearnedState:
     """What the strategy learns, and the mixtures fitted on windows that it has not learned."""
-    own = _own(state)
+    own, names = _own(state), task_data.config.allowed(names)
     learned = learn(own, task_data)
     if MIXTURE_OF + str(ALL_WINDOWS) in state and learned.state == own:
         return learned._replace(state=state)  # it has not moved, so what joins it does not either
     score, windows = strategy.score(learned.state, task_data), task_data.validating
     spread = _spread(score, windows) if strategy.counting else 1.0
     owner = _owner(strategy, learned.state, task_data, windows)
-    validated = {
-        region: Validated(windows.take(owner == region), _scaled(score, spread))
-        for region in _regions(strategy, task_data)
-    }
     with_pairs = set(names) - {MODEL} != set()
     trained, everything = (
         count_rows(rows, None, task_data.items, with_pairs=with_pairs)
         for rows in (task_data.rows, task_data.all_rows)
     )
-    fitted = fit_mixture(validated, LogParts(trained, trained.items + 1), names=names, seed=task_data.seed)
+    before, mine = (
+        _region_counts(strategy, names, learned.state, task_data, rows, trained.half_life)
+        for rows in (task_data.rows, task_data.all_rows)
+    )
+    log = LogParts(trained, trained.items + 1)
+    asked = {
+        region: [Validated(windows.take(owner == region), _scaled(score, spread), _parts(before.get(region), log))]
+        for region in _regions(strategy, task_data)
+    }
+    for region, earlier in _answered(strategy, state, task_data):
+        asked[region].append(earlier)
+    fitted = fit_mixture(asked, log.v - 1, names=names, seed=task_data.seed)
     if strategy.counting:
         learned = learn(own, replace(task_data, rows=task_data.all_rows))
     mixtures = {MIXTURE_OF + str(region): weights.to_bytes() for region, weights in fitted.regions.items()}
     joined = {**mixtures, LOG_COUNTS: everything.to_bytes(), SPREAD: repr(spread).encode()}
+    joined |= {COUNTS_OF + str(region): counts.to_bytes() for region, counts in mine.items()}
     return learned._replace(state={**learned.state, **joined})
 
 
+def _parts(counts: RegionCounts | None, log: LogParts) -> LogParts | RegionParts:
+    return log if counts is None else RegionParts(counts, log)
+
+
+def _answered(strategy: Strategy, state: State, task_data: TaskData) -> Iterator[tuple[int, Validated]]:
+    """New windows as the state before had to answer them, by region, as an edit of RAIE has them."""
+    previous = task_data.previous
+    if previous is None or SPREAD not in state:
+        return
+    own, config = _own(state), task_data.config
+    windows = answered_sample(
+        task_data.all_rows, config.windows, previous.until, previous.items, MOST_ANSWERED, task_data.seed
+    )
+    owner = _owner(strategy, own, previous, windows)
+    score = _scaled(strategy.score(own, previous), float(state[SPREAD]))
+    counts, mine = LogCounts.from_bytes(state[LOG_COUNTS]), _stored_counts(state)
+    log = LogParts(counts, counts.items + 1)
+    for region in np.unique(owner).tolist():
+        yield region, Validated(windows.take(owner == region), score, _parts(mine.get(region), log))
+
+
+def _stored_counts(state: State) -> dict[int, RegionCounts]:
+    return {
+        int(name.removeprefix(COUNTS_OF)): RegionCounts.from_bytes(data)
+        for name, data in state.items()
+        if name.startswith(COUNTS_OF)
+    }
+
+
+def _region_counts(
+    strategy: Strategy,
+    names: Sequence[str],
+    state: State,
+    task_data: TaskData,
+    rows: Interactions,
+    half_life: float,
+) -> dict[int, RegionCounts]:
+    """The counts of every region's rows, as RAIE's regions have them; {} where no region counts by itself."""
+    if not set(names) & set(REGION_PARTS):
+        return {}
+    windows = evaluation_windows(rows, task_data.config.windows)
+    windows = windows.take(windows.target <= task_data.items)
+    last = windows.length[:, None] - 1 - np.arange(NEAR.context)
+    before = np.take_along_axis(windows.items, np.maximum(last, 0), axis=1)
+    age = len(rows) - np.searchsorted(rows.timestamp, windows.timestamp, side="right")
+    routed = RegionRows(
+        _owner(strategy, state, task_data, windows).astype(np.int32),
+        windows.target,
+        np.where((last >= 0) & (before <= task_data.items), before, 0),
+        age,
+    )
+    counts = count_regions(routed, half_life)
+    return {
+        region: region_counts_summed(None, counts.get(region), len(rows), half_life)
+        for region in _regions(strategy, task_data)
+    }
+
+
 def _joined(strategy: Strategy, state: State, task_data: TaskData) -> Score:
-    own = _own(state)
-    score = strategy.score(own, task_data)
+    mine = _own(state)
+    score = strategy.score(mine, task_data)
     if SPREAD not in state:
         return leaving_out_context(score)
     weights = {
@@ -112,11 +182,12 @@ def _joined(strategy: Strategy, state: State, task_data: TaskData) -> Score:
     }
     counts = LogCounts.from_bytes(state[LOG_COUNTS])
     log = LogParts(counts, counts.items + 1)
-    mixtures = {region: Mixture(mine, log) for region, mine in weights.items()}
+    own = _stored_counts(state)
+    mixtures = {region: Mixture(part, _parts(own.get(region), log)) for region, part in weights.items()}
     scaled = _scaled(score, float(state[SPREAD]))
 
     def joined(windows: Windows) -> Tensor:
-        scores, owner = scaled(windows), _owner(strategy, own, task_data, windows)
+        scores, owner = scaled(windows), _owner(strategy, mine, task_data, windows)
         for region in np.unique(owner).tolist():
             rows = np.flatnonzero(owner == region)
             where = torch.from_numpy(rows)
@@ -131,7 +202,7 @@ def _own(state: State) -> State:
     return {
         name: data
         for name, data in state.items()
-        if name not in (LOG_COUNTS, SPREAD) and not name.startswith(MIXTURE_OF)
+        if name not in (LOG_COUNTS, SPREAD) and not name.startswith((MIXTURE_OF, COUNTS_OF))
     }
 
 

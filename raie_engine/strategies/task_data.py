@@ -42,7 +42,8 @@ class TaskData:
     base: the setup, the same for all. number: of the edit, from 1. interactions: what an edit cuts its windows from, up
     to `until` (epoch seconds). new: windows to train on. validation: later ones, by which an epoch is chosen. past: new
     windows of earlier edits and of the setup. rows: the interactions that new and past windows are made of; all_rows:
-    with those that validate. item_rows: [new items, d], of all items that have come since the setup.
+    with those that validate. item_rows: [new items, d], of all items that have come since the setup. previous: the task
+    data of what the edit goes on from; None where there is none.
     """
 
     base: ModelView
@@ -55,6 +56,7 @@ class TaskData:
     rows: Interactions
     item_rows: Tensor
     all_rows: Interactions
+    previous: TaskData | None = None
 
     @property
     def config(self) -> EngineConfig:

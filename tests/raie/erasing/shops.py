@@ -71,5 +71,5 @@ def make(folder: Path, log: Path, slices: Sequence[str], without_users: Sequence
     setup, *later = slices
     workspace.setup(log, until=setup, engine=ENGINE, without_users=without_users)
     for until in later:
-        workspace.edit(log, until=until, reason="daily")
+        workspace.edit(log, until=until, reason="daily", accept="anyway")
     return workspace

@@ -13,7 +13,7 @@ import torch
 
 from raie.engine.config import MIXTURE_PARTS, MixtureConfig
 from raie.engine.data.interactions import between
-from raie.engine.edit.pipeline import PreparedEdit, finish_edit, prepare_edit
+from raie.engine.edit.pipeline import MOST_ANSWERED, PreparedEdit, finish_edit, prepare_edit
 from raie.engine.edit.setup import set_up
 from raie.engine.errors import DamagedArtifact
 from raie.engine.evaluation.metrics import mean_metrics, ranks, without_context
@@ -296,3 +296,29 @@ def test_transition_counts_are_kept_only_where_nothing_is_mixed(world: World, ol
     assert SHARED in old.trained
     assert trained
     assert all("transitions" in result.blobs for result in trained)
+
+
+# --- What the snapshot before had to answer.
+
+
+def test_a_prepared_edit_holds_the_new_interactions_as_the_snapshot_had_to_answer_them(world: World) -> None:
+    for view, edit in ((world.view, world.first), (world.first.view, world.second)):
+        answered, mark = edit.prepared.answered, view.watermark.timestamp
+        known = len(view.backbone.item_table()) - 1
+        assert 0 < len(answered) <= MOST_ANSWERED
+        assert int(answered.timestamp.min()) > mark
+        assert int(answered.timestamp.max()) <= edit.prepared.watermark.timestamp
+        assert max(int(answered.items.max()), int(answered.target.max())) <= known
+        assert (answered.length > 0).all()
+
+
+def test_the_weights_of_an_edit_depend_on_them(world: World) -> None:
+    view, edit = world.view, world.first
+    fewer = replace(edit.prepared, answered=edit.prepared.answered.take(slice(0, 0)))
+    trained = [*edit.trained.values()]
+    without = finish_edit(view, fewer, trained)
+    assert without.mixed is not None
+    assert edit.finished.mixed is not None
+    assert without.mixed.fitted.windows < edit.finished.mixed.fitted.windows
+    assert without.mixed.fitted.weights != edit.finished.mixed.fitted.weights
+    assert without.parts.replaced[LOG_COUNTS] == edit.finished.parts.replaced[LOG_COUNTS]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from raie.engine.data.interactions import Interactions, between
 from raie.engine.data.windows import Windows, evaluation_windows, last_windows
 from raie.engine.errors import DamagedArtifact
 from raie.engine.evaluation.metrics import mean_metrics, ranks
-from raie.engine.mixture.fit import Fitted, Validated, fit_mixture
+from raie.engine.mixture.fit import ALL, Fitted, Validated, _best, fit_mixture
 from raie.engine.mixture.log_counts import count_rows
 from raie.engine.mixture.log_parts import LogParts
 from raie.engine.mixture.mixture import Mixture
@@ -55,8 +57,8 @@ def _fitted(log: Interactions, names: tuple[str, ...] = MIXTURE_PARTS) -> tuple[
     parts = LogParts(count_rows(between(log, None, cut), None, ITEMS), ITEMS + 1)
     asked = evaluation_windows(between(log, None, int(np.quantile(log.timestamp, 0.85))), CONFIG, after=cut)
     half = asked.user % 2
-    validated = {region: Validated(asked.take(half == region), _blind) for region in (0, 1)}
-    return fit_mixture(validated, parts, names=names), parts
+    validated = {region: [Validated(asked.take(half == region), _blind, parts)] for region in (0, 1)}
+    return fit_mixture(validated, ITEMS, names=names), parts
 
 
 def _newest(log: Interactions) -> Windows:
@@ -84,12 +86,42 @@ def test_a_log_of_repeats_teaches_that_what_a_user_had_comes_again() -> None:
     assert min(fitted.weights.repeats[:3]) > 1
 
 
-def test_what_is_fitted_is_at_least_as_good_as_each_part_alone_on_the_windows_of_the_fit() -> None:
+def test_what_is_fitted_is_no_worse_than_each_part_alone_beyond_chance() -> None:
     for log in (_log(repeat=0.5, follow=0.3), _log(repeat=0.0, follow=0.9), _log(repeat=0.1, follow=0.1)):
         fitted, _ = _fitted(log)
-        assert fitted.quality >= max(fitted.alone.values())
+        error = 2 * math.sqrt(0.25 / fitted.windows)
+        assert fitted.quality >= max(fitted.alone.values()) - error
         assert set(fitted.alone) == set(MIXTURE_PARTS)
         assert set(fitted.regions) == {0, 1}
+
+
+def test_a_part_is_left_out_only_where_that_gains_beyond_chance() -> None:
+    users, ranks_of_all = np.arange(200), np.full(200, 11)
+    once, often = ranks_of_all.copy(), ranks_of_all.copy()
+    once[0], often[:20] = 1, 1
+    for better, chosen in ((once, ALL), (often, "without last")):
+        ranked = {ALL: ranks_of_all, "without last": better, "last alone": ranks_of_all}
+        measured = {name: mean_metrics(rank)["NDCG@10"] for name, rank in ranked.items()}
+        assert measured["without last"] > measured[ALL]
+        assert _best(ranked, measured, users, seed=0) == chosen
+
+
+def test_windows_before_and_after_new_items_are_fitted_together() -> None:
+    log = _log(repeat=0.1, follow=0.8)
+    cut, end = (int(np.quantile(log.timestamp, share)) for share in (0.7, 0.85))
+    asked = evaluation_windows(between(log, None, end), CONFIG, after=cut)
+    few = asked.without_items_above(ITEMS // 2)
+    few = few.take(few.length > 0)
+    parts = [LogParts(count_rows(between(log, None, cut), None, last), last + 1) for last in (ITEMS, ITEMS // 2)]
+    both = [
+        Validated(windows, lambda some, v=part.v: _blind(some)[:, :v], part)
+        for windows, part in zip((asked, few), parts, strict=True)
+    ]
+    fitted = fit_mixture({0: both}, ITEMS, names=MIXTURE_PARTS)
+    alone = fit_mixture({0: both[:1]}, ITEMS, names=MIXTURE_PARTS)
+    assert fitted.windows > alone.windows
+    assert fitted.weights.items == ITEMS
+    assert fitted.weights != alone.weights
 
 
 def test_a_useful_part_is_worth_more_than_one_that_says_nothing() -> None:
@@ -108,8 +140,8 @@ def test_windows_that_no_part_reaches_teach_nothing() -> None:
     def score(some: Windows) -> Tensor:
         return -torch.arange(ITEMS + 1.0).expand(len(some), -1)
 
-    fitted = fit_mixture({0: Validated(windows, score)}, parts, names=(MODEL,))
-    nothing = fit_mixture({0: Validated(windows.take(slice(0, 0)), score)}, parts, names=(MODEL,))
+    fitted = fit_mixture({0: [Validated(windows, score, parts)]}, ITEMS, names=(MODEL,))
+    nothing = fit_mixture({0: [Validated(windows.take(slice(0, 0)), score, parts)]}, ITEMS, names=(MODEL,))
     assert len(windows) > 5
     assert fitted.weights == fitted.regions[0] == nothing.weights
     assert fitted.weights.parts[MODEL].power == 1

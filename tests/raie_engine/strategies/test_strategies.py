@@ -76,7 +76,7 @@ def _states(
 ) -> tuple[State, State, State]:
     """Before anything, after one edit and after two."""
     strategy = named(key)
-    begun = strategy.begin({}, first).state
+    begun = strategy.begin({}, first.previous or first).state
     once = strategy.learn(begun, first).state
     return begun, once, strategy.learn(once, second).state
 
@@ -442,7 +442,7 @@ def test_every_strategy_samples_negatives_of_a_large_catalogue(key: str, taught:
     settings = replace(fewer.base.settings, engine=replace(fewer.config, backbone=backbone)).to_bytes()
     sampled = replace(fewer, base=view_of({**named_blobs(fewer.base), "shared/settings/0": settings}))
     assert (fewer.negatives, sampled.negatives) == (0, 3)
-    begun = named(key).begin({}, fewer).state
+    begun = named(key).begin({}, fewer.previous or fewer).state
     full, estimated = (named(key).learn(begun, data).state for data in (fewer, sampled))
     same = (state.keys() for state in (full, estimated))
     if key == "raie":  # which new regions are accepted depends on what they learned
