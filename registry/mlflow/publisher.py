@@ -15,12 +15,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from raie.registry.db.shown_url import shown
 from raie.registry.errors import MlflowUnreachable, NotFound, RegistryError
+from raie.registry.events.openlineage import DataRange
 from raie.registry.mlflow import payload as record
 from raie.registry.mlflow.alias_moves import publish_alias, publish_deletion, remove_alias, set_alias
 from raie.registry.mlflow.alias_table import (
@@ -47,6 +48,7 @@ from raie.registry.mlflow.lineage_page import lineage_page
 from raie.registry.mlflow.model_files import model_files
 from raie.registry.mlflow.payload import Payload, millis
 from raie.registry.mlflow.upserts import ModelUpserts, dataset, folder_of, log, region_parts
+from raie.registry.mlflow.version_page import PageLinks, version_description
 from raie.registry.outbox import Progress, clean_errors, drain, outbox_status, requeue
 from raie.registry.outbox_records import (
     ALIAS_DELETED,
@@ -68,6 +70,14 @@ from raie.registry.registry import Registry
 
 __all__ = ["MlflowPublisher", "status", "sync"]
 
+DataRangeOf: TypeAlias = Callable[[OutboxEvent], DataRange | None]
+
+
+def _unknown_range(event: OutboxEvent) -> DataRange | None:
+    """Where nobody reads logs."""
+    return None
+
+
 _LASTING_ATTEMPTS = 5
 """An event that failed so often without an outage will fail again."""
 
@@ -80,6 +90,7 @@ def sync(
     again: bool = False,
     progress: OnProgress = ignore_progress,
     history_page: Callable[[str], str] | None = None,
+    data_range: DataRangeOf = _unknown_range,
 ) -> SyncReport:
     """Publishes the pending events to MLflow, and puts back the aliases that it shows elsewhere than the registry.
 
@@ -93,12 +104,13 @@ def sync(
         progress: called as events are published.
         history_page: the page of a model's whole history, by its name; each model of which something was published gets
             a new one. None for no such page.
+        data_range: the rows of its log that an edit took; None where that is not known.
 
     Returns: what was done.
     Raises: InvalidValue for a URI that is none, DatabaseUnreachable where the registry's database is, and NotOwner for
         a copy of a registry: the other one publishes the same.
     """
-    publisher = MlflowPublisher(tracking_uri, registry.engine, model_code)
+    publisher = MlflowPublisher(tracking_uri, registry.engine, model_code, data_range)
     registry.require_writable(store_needed=False)
     clean_errors(registry.engine, publisher.hide)
     if again:
@@ -143,13 +155,16 @@ class MlflowPublisher:
     """Publishes events to one tracking URI; connects when the first event comes.
 
     tracking_uri: MLflow's.  engine: of the registry's database, which says where an alias points now.
-    model_code: the Python of a published model.
+    model_code: the Python of a published model.  data_range: the rows of its log that an edit took.
     """
 
-    def __init__(self, tracking_uri: str, engine: Engine, model_code: str) -> None:
+    def __init__(
+        self, tracking_uri: str, engine: Engine, model_code: str, data_range: DataRangeOf = _unknown_range
+    ) -> None:
         self._uri = checked_uri(tracking_uri)
         self._engine = engine
         self._model_code = model_code
+        self._data_range = data_range
         self._client: MlflowClient | None = None
         self._published = set[str]()
         self.hide = secrets_hidden(self._uri)
@@ -179,7 +194,7 @@ class MlflowPublisher:
     def _publish(self, client: MlflowClient, event: OutboxEvent, progress: Progress) -> None:
         upserts = ModelUpserts(client, self._uri, event.model, progress)
         if event.kind == SNAPSHOT_COMMITTED:
-            _publish_edit(upserts, event.payload, self._model_code)
+            _publish_edit(upserts, event.payload, self._model_code, self._data_range(event))
         elif event.kind == ALIAS_MOVED:
             publish_alias(upserts, self._engine, event.payload)
         elif event.kind == ALIAS_DELETED:
@@ -255,7 +270,7 @@ def _reason(error: Exception) -> str:
     return next((words for sign, words in known.items() if sign in text), f"a broken connection ({kind})")
 
 
-def _publish_edit(upserts: ModelUpserts, payload: Payload, model_code: str) -> None:
+def _publish_edit(upserts: ModelUpserts, payload: Payload, model_code: str, data: DataRange | None = None) -> None:
     step, snapshot, edit = upserts.progress.step, payload["snapshot"], payload["edit"]
     key = record.event_key(payload)
     experiment = step("experiment", upserts.experiment)
@@ -264,7 +279,7 @@ def _publish_edit(upserts: ModelUpserts, payload: Payload, model_code: str) -> N
     parent = step("parent", lambda: None if parent_id is None else upserts.version_of(parent_id))
     name, tags = f"edit {edit['number']}: {edit['kind']}", record.edit_tags(upserts.model, payload)
     run = step("edit", lambda: upserts.run(experiment, f"{key}:edit", name, tags, edit["created_at"]))
-    work = _Work(upserts, payload, key, experiment, run, parent, model_code)
+    work = _Work(upserts, payload, key, experiment, run, parent, model_code, data)
     regions = dict(work.untouched())
     for position, change in enumerate(payload["changes"]):
         published = _publish_region(work, position, change)
@@ -290,7 +305,7 @@ def _publish_region(work: _Work, position: int, change: Payload) -> dict[str, An
 class _Work:
     """One edit on its way into MLflow; parent: the parent snapshot's version there, None where there is none.
 
-    model_code: the Python of a published model.
+    model_code: the Python of a published model.  data: the rows of its log that the edit took.
     """
 
     upserts: ModelUpserts
@@ -300,6 +315,7 @@ class _Work:
     edit_run: str
     parent: Mapping[str, Any] | None
     model_code: str
+    data: DataRange | None
 
     def untouched(self) -> Mapping[str, Any]:
         """The parent's region versions that the snapshot still has."""
@@ -310,9 +326,17 @@ class _Work:
         lost = {r: entry for r, entry in after.items() if r not in before and r not in changed}
         keys = {r: record.adapter_key(self.upserts.model, int(r), entry) for r, entry in lost.items()}
         adapters = {r: self.upserts.adapter_of(self.experiment, key) for r, key in keys.items()}
-        return {r: before[r] for r in after if r in before} | {
+        return {r: self._inherited(before[r]) for r in after if r in before} | {
             r: adapter for r, adapter in adapters.items() if adapter
         }
+
+    def _inherited(self, region: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The parent's region with the edit and the version that brought it there, where the parent's own edit did."""
+        assert self.parent is not None
+        # Earlier releases recorded neither: of what they published nobody knows since when it was there.
+        if "edit" not in region or "since" in region or "edit" not in self.parent:
+            return region
+        return {**region, "since": self.parent["edit"], "in": self.parent["version"]}
 
     def region_run(self, position: int, change: Payload) -> str:
         """The id of the child run of one region."""
@@ -328,11 +352,12 @@ class _Work:
             return None
         region, version = change["region"], change["version"]
         tags = {"mlflow.model.isExternal": "true", "raie.region": str(region), "raie.version": str(version)}
+        tags["raie.edit"] = str(self.payload["edit"]["number"])
         tags |= {f"raie.digest.{role}": digest for role, digest in entry.items()}
         key = record.adapter_key(self.upserts.model, region, entry)
         name = record.adapter_name(self.upserts.model, region, version)
         model = self.upserts.logged_model(self.experiment, key, name, run, tags, "region adapter")
-        return {"version": version, "model_id": model}
+        return self.upserts.made(model) | {"version": version}
 
     def region_record(self, run: str, adapter: Mapping[str, Any] | None, change: Payload) -> None:
         """Metrics, edges and end of one region's run."""
@@ -378,15 +403,17 @@ class _Work:
 
     def version(self, model: str, regions: Mapping[str, Any]) -> str:
         """The snapshot's version of the registered model."""
-        known = self.upserts.version_of(self.payload["snapshot"]["id"])
+        client, name = self.upserts.client, self.upserts.name
+        description, parts = self._description(regions), region_parts(regions)
+        described = {record.DESCRIBED: record.text_key(description)}
+        known = self.upserts.model_version(self.payload["snapshot"]["id"])
         if known is not None:
-            return str(known["version"])
-        source = self.upserts.client.get_logged_model(model).artifact_location
+            self.upserts.describe_anew(known, description, parts | described)
+            return str(known.version)
+        source = client.get_logged_model(model).artifact_location
         tags = record.version_tags(self.payload, self._content_digest())
-        tags |= {"raie.logged_model": model} | region_parts(regions)
-        created = self.upserts.client.create_model_version(
-            self.upserts.name, source, self.edit_run, tags, None, self._description(), 0, model
-        )
+        tags |= {"raie.logged_model": model} | parts | described
+        created = client.create_model_version(name, source, self.edit_run, tags, None, description, 0, model)
         return str(created.version)
 
     def end(self, model: str, version: str) -> None:
@@ -395,10 +422,11 @@ class _Work:
         self.upserts.client.set_logged_model_tags(model, {"mlflow.modelVersions": versions})
         self.upserts.client.set_terminated(self.edit_run, "FINISHED", self._at())
 
-    def _description(self) -> str:
+    def _description(self, regions: Mapping[str, Any]) -> str:
         parent = self.upserts.link_to_version(self.parent["version"]) if self.parent else None
         edit = self.upserts.link_to_run(self.experiment, self.edit_run)
-        return record.version_description(self.payload, edit, parent)
+        links = PageLinks(self.upserts.name, self.experiment, edit, parent)
+        return version_description(self.payload, links, regions, self.data)
 
     def _edges(self, run: str, before: str | None, after: str | None) -> None:
         from mlflow.entities import LoggedModelInput, LoggedModelOutput

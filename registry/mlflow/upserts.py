@@ -23,6 +23,7 @@ from raie.registry.outbox import Progress
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric
+    from mlflow.entities.model_registry import ModelVersion
 
 __all__ = ["ModelUpserts", "dataset", "folder_of", "log", "region_parts", "regions_of"]
 
@@ -94,24 +95,54 @@ class ModelUpserts:
 
     def version_of(self, snapshot: str) -> dict[str, Any] | None:
         """The model version of a snapshot with its regions and logged model, None where MLflow has none."""
-        where = f"name = '{self.name}' and tags.`raie.snapshot` = '{snapshot}'"
-        known = self.client.search_model_versions(where, max_results=1)
-        if not known:
+        known = self.model_version(snapshot)
+        if known is None:
             return None
-        tags = known[0].tags
+        tags = known.tags
         return {
-            "version": str(known[0].version),
-            "run": known[0].run_id,
+            "version": str(known.version),
+            "edit": int(tags["raie.edit"]),
+            "run": known.run_id,
             "model_id": tags["raie.logged_model"],
             "regions": regions_of(tags),
         }
+
+    def model_version(self, snapshot: str) -> ModelVersion | None:
+        """The model version of a snapshot, None where MLflow has none."""
+        where = f"name = '{self.name}' and tags.`raie.snapshot` = '{snapshot}'"
+        return next(iter(self.client.search_model_versions(where, max_results=1)), None)
+
+    def describe_anew(self, known: ModelVersion, description: str, tags: Mapping[str, str]) -> None:
+        """Gives a version that is there these tags, and the description unless somebody wrote another.
+
+        tags: also those of its regions; of an earlier release's there may have been more.
+        """
+        ours = known.tags.get(record.DESCRIBED)
+        is_ours = ours == record.text_key(known.description or "") or record.is_earlier_description(
+            known.description
+        )
+        if is_ours and known.description != description:
+            self.client.update_model_version(self.name, known.version, description)
+        for key in sorted(tags.keys() | {key for key in known.tags if key.startswith("raie.regions.")}):
+            if key not in tags:
+                self.client.delete_model_version_tag(self.name, known.version, key)
+            elif known.tags.get(key) != tags[key]:
+                self.client.set_model_version_tag(self.name, known.version, key, tags[key])
+
+    def made(self, model_id: str) -> dict[str, Any]:
+        """A region version's external model, with the run and the edit that made it."""
+        model = self.client.get_logged_model(model_id)
+        run, edit = model.source_run_id, model.tags.get("raie.edit")
+        # An earlier release let only the run say so.
+        edit = edit or self.client.get_run(run).data.tags["raie.edit"]
+        return {"model_id": model_id, "run": run, "edit": int(edit)}
 
     def adapter_of(self, experiment: str, key: str) -> dict[str, Any] | None:
         """A region version's external model by its key, None where MLflow has none."""
         known = self.client.search_logged_models([experiment], f"tags.`{TRANSACTION}` = '{key}'", max_results=1)
         if not known:
             return None
-        return {"version": int(known[0].tags["raie.version"]), "model_id": str(known[0].model_id)}
+        return self.made(str(known[0].model_id)) | {"version": int(known[0].tags["raie.version"])}
 
     def link_to_version(self, version: str) -> str:
         """A link to a version's page."""

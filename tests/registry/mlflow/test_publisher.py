@@ -28,6 +28,7 @@ from raie.registry.mlflow import client as connection
 from raie.registry.mlflow import payload as record
 from raie.registry.mlflow.checkpoints import published_in_mlflow
 from raie.registry.mlflow.publisher import MlflowPublisher, status
+from raie.registry.mlflow.upserts import regions_of
 from raie.registry.outbox import Progress, drain, requeue
 from raie.registry.outbox_records import OutboxEvent, SyncReport
 from tests.conftest import free_port
@@ -112,8 +113,21 @@ def test_mlflow_shows_every_edit_snapshot_and_alias_of_the_registry(
         second.content.digest,
         first.content.digest,
     ]
-    assert "](#/models/story/versions/1?workflowType=machine_learning)" in versions[1][3]
-    assert "/runs/2/edit 2: edit?workflowType=machine_learning)" in versions[1][3]
+    page = versions[1][3]
+    end = "?workflowType=machine_learning"
+    assert f"](#/models/story/versions/1{end})" in page
+    assert f"/runs/2/edit 2: edit{end})" in page
+    rows = {line.split(" | ")[0]: line for line in page.splitlines() if line.startswith("| ")}
+    assert list(rows)[-3:] == ["| 0", "| 2", "| 1"]
+    assert f"/models/story-region-0-v2{end}) | [edit 2]" in rows["| 0"]
+    assert f"/runs/1/region 1: setup{end}) | [edit 1][] |" in rows["| 1"]
+    assert page.endswith(f"[edit 1]: #/models/story/versions/1{end}")
+    undone = [line for line in versions[2][3].splitlines() if line.startswith(("| 0 ", "| 1 "))]
+    # The version that the first edit made is back since the rollback; the other was there all the time.
+    assert [(line.count("[edit 1](#"), line.split(" | ")[-1]) for line in undone] == [
+        (1, "this edit |"),
+        (1, "[edit 1][] |"),
+    ]
     assert shown["aliases"] == {
         alias.name: 1 + snapshots.index(alias.snapshot) for alias in registry.aliases("story")
     }
@@ -211,6 +225,32 @@ def test_syncing_twice_adds_nothing_even_when_all_is_published_again(
     assert sync(story[0], tracking) == SyncReport(published=0, remaining=0)
     assert sync(story[0], tracking, again=True) == SyncReport(published=6, remaining=0)
     assert shape(mlflow, "story") == before
+
+
+def test_publishing_again_writes_the_page_of_an_earlier_release_anew_and_leaves_a_persons_own(
+    small: Registry, tracking: str, mlflow: Any
+) -> None:
+    edit(small, "anew", "setup", {0: 1, 1: 1}, change(0, "setup"), change(1, "setup"))
+    edit(small, "anew", "edit", {0: 2, 1: 1}, change(0, "update"))
+    sync(small, tracking)
+    second = mlflow.get_model_version("anew", "2")
+    older = {r: {"model_id": e["model_id"], "version": e["version"]} for r, e in regions_of(second.tags).items()}
+    for version in ("1", "2"):
+        mlflow.delete_model_version_tag("anew", version, record.DESCRIBED)
+        mlflow.set_model_version_tag("anew", version, "raie.regions", json.dumps(older))
+        mlflow.update_model_version("anew", version, "**Snapshot** `0123` of 2 regions")
+    edit(small, "anew", "edit", {0: 3, 1: 1}, change(0, "update"))
+    sync(small, tracking)
+    page = mlflow.get_model_version("anew", "3").description
+    assert page.splitlines()[-1].endswith(") | – | – |"), "nothing is made up of what nobody recorded"
+
+    mlflow.update_model_version("anew", "1", "our own words")
+    sync(small, tracking, again=True)
+    assert mlflow.get_model_version("anew", "1").description == "our own words"
+    assert mlflow.get_model_version("anew", "2").description == second.description
+    assert dict(mlflow.get_model_version("anew", "2").tags) == dict(second.tags)
+    page = mlflow.get_model_version("anew", "3").description
+    assert page.endswith("[edit 1]: #/models/anew/versions/1?workflowType=machine_learning")
 
 
 def test_a_first_sync_that_is_killed_leaves_neither_half_a_file_nor_anything_beside_it(
