@@ -12,13 +12,11 @@ from raie.callbacks import Progress, ignore_progress
 from raie.chain_head import publishes_chain_head
 from raie.extras import require
 from raie.pages.model_history import model_history_page
-from raie.publishing.data_ranges import DataRanges
+from raie.publishing.edit_facts import EditFactsReader
 from raie.publishing.served_code import MODEL_CODE
-from raie.registry import Registry, StoreUnreachable
 from raie.registry.db.shown_url import shown
-from raie.registry.events.openlineage import DataRange
 from raie.registry.mlflow import publisher
-from raie.registry.outbox_records import OutboxEvent, OutboxStatus, SyncReport
+from raie.registry.outbox_records import OutboxStatus, SyncReport
 
 if TYPE_CHECKING:
     from raie.workspace import Workspace
@@ -88,25 +86,9 @@ def sync(workspace: Workspace, *, again: bool = False, progress: Progress = igno
         again=again,
         progress=progress,
         history_page=lambda model: model_history_page(registry, model, uri),
-        data_range=_ReachableRanges(registry),
+        facts=EditFactsReader(registry),
     )
     return Sync(shown(workspace.tracking_uri), report)
-
-
-class _ReachableRanges:
-    """The rows that each edit took; none are known once the store did not answer, which keeps no sync from its events."""
-
-    def __init__(self, registry: Registry) -> None:
-        self._ranges = DataRanges(registry)
-        self._is_reachable = True
-
-    def __call__(self, event: OutboxEvent) -> DataRange | None:
-        if self._is_reachable:
-            try:
-                return self._ranges(event)
-            except StoreUnreachable:
-                self._is_reachable = False
-        return None
 
 
 def status(workspace: Workspace) -> TrackingStatus:

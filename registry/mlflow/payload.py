@@ -29,6 +29,7 @@ from raie.registry.times import utc_text
 
 __all__ = [
     "DESCRIBED",
+    "MOVED_METRICS",
     "REASON_FILE",
     "TRANSACTION",
     "adapter_key",
@@ -50,6 +51,7 @@ __all__ = [
     "registered_model_description",
     "run_name",
     "short_reason",
+    "shown_params",
     "snapshot_name",
     "text_key",
     "version_tags",
@@ -62,6 +64,9 @@ TRANSACTION = "raie.transaction"
 
 DESCRIBED = "raie.description_sha256"
 """The tag of a version that names the description it was given: another one is somebody's own, and stays."""
+
+MOVED_METRICS = ("centre_shift_radians", "windows")
+"""Of a region whose version came back: what the edit itself did to it."""
 
 REASON_FILE = "reason.txt"
 """The artifact of an edit's run that holds a reason which MLflow's fields cannot."""
@@ -200,6 +205,11 @@ def edit_params(payload: Payload) -> dict[str, str]:
     return params | {"seed": _text(edit["seed"])}
 
 
+def shown_params(params: Mapping[str, Any]) -> dict[str, str]:
+    """Params of a run: what an edit trained with."""
+    return {name: _text(value) for name, value in _leaves(params)}
+
+
 def edit_metrics(payload: Payload) -> dict[str, float]:
     """Metrics of the edit's run: every number of its report, and totals over its regions."""
     changes = payload["changes"]
@@ -268,7 +278,8 @@ def _leaves(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 
 def _part(key: str) -> str:
-    part = re.sub(r"[^\w.\- ]", "_", key)
+    # A blank is legal too, but a filter would need the name in quotes.
+    part = re.sub(r"[^\w.\-]", "_", key)
     return "_" if part in ("", ".", "..") else part
 
 

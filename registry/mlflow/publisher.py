@@ -15,13 +15,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from raie.registry.db.shown_url import shown
 from raie.registry.errors import MlflowUnreachable, NotFound, RegistryError
-from raie.registry.events.openlineage import DataRange
 from raie.registry.mlflow import payload as record
 from raie.registry.mlflow.alias_moves import publish_alias, publish_deletion, remove_alias, set_alias
 from raie.registry.mlflow.alias_table import (
@@ -43,10 +42,12 @@ from raie.registry.mlflow.client import (
     quiet_mlflow,
     secrets_hidden,
 )
+from raie.registry.mlflow.edit_facts import EditFacts, FactsOf, blob_sizes, no_facts
 from raie.registry.mlflow.history_artifact import publish_history
 from raie.registry.mlflow.lineage_page import lineage_page
 from raie.registry.mlflow.model_files import model_files
 from raie.registry.mlflow.payload import Payload, millis
+from raie.registry.mlflow.region_page import region_version_tags
 from raie.registry.mlflow.upserts import ModelUpserts, dataset, folder_of, log, region_parts
 from raie.registry.mlflow.version_page import PageLinks, version_description
 from raie.registry.outbox import Progress, clean_errors, drain, outbox_status, requeue
@@ -70,14 +71,6 @@ from raie.registry.registry import Registry
 
 __all__ = ["MlflowPublisher", "status", "sync"]
 
-DataRangeOf: TypeAlias = Callable[[OutboxEvent], DataRange | None]
-
-
-def _unknown_range(event: OutboxEvent) -> DataRange | None:
-    """Where nobody reads logs."""
-    return None
-
-
 _LASTING_ATTEMPTS = 5
 """An event that failed so often without an outage will fail again."""
 
@@ -90,7 +83,7 @@ def sync(
     again: bool = False,
     progress: OnProgress = ignore_progress,
     history_page: Callable[[str], str] | None = None,
-    data_range: DataRangeOf = _unknown_range,
+    facts: FactsOf = no_facts,
 ) -> SyncReport:
     """Publishes the pending events to MLflow, and puts back the aliases that it shows elsewhere than the registry.
 
@@ -104,13 +97,13 @@ def sync(
         progress: called as events are published.
         history_page: the page of a model's whole history, by its name; each model of which something was published gets
             a new one. None for no such page.
-        data_range: the rows of its log that an edit took; None where that is not known.
+        facts: what is known of an edit beside its event.
 
     Returns: what was done.
     Raises: InvalidValue for a URI that is none, DatabaseUnreachable where the registry's database is, and NotOwner for
         a copy of a registry: the other one publishes the same.
     """
-    publisher = MlflowPublisher(tracking_uri, registry.engine, model_code, data_range)
+    publisher = MlflowPublisher(tracking_uri, registry.engine, model_code, facts)
     registry.require_writable(store_needed=False)
     clean_errors(registry.engine, publisher.hide)
     if again:
@@ -155,16 +148,14 @@ class MlflowPublisher:
     """Publishes events to one tracking URI; connects when the first event comes.
 
     tracking_uri: MLflow's.  engine: of the registry's database, which says where an alias points now.
-    model_code: the Python of a published model.  data_range: the rows of its log that an edit took.
+    model_code: the Python of a published model.  facts: what is known of an edit beside its event.
     """
 
-    def __init__(
-        self, tracking_uri: str, engine: Engine, model_code: str, data_range: DataRangeOf = _unknown_range
-    ) -> None:
+    def __init__(self, tracking_uri: str, engine: Engine, model_code: str, facts: FactsOf = no_facts) -> None:
         self._uri = checked_uri(tracking_uri)
         self._engine = engine
         self._model_code = model_code
-        self._data_range = data_range
+        self._facts = facts
         self._client: MlflowClient | None = None
         self._published = set[str]()
         self.hide = secrets_hidden(self._uri)
@@ -194,13 +185,19 @@ class MlflowPublisher:
     def _publish(self, client: MlflowClient, event: OutboxEvent, progress: Progress) -> None:
         upserts = ModelUpserts(client, self._uri, event.model, progress)
         if event.kind == SNAPSHOT_COMMITTED:
-            _publish_edit(upserts, event.payload, self._model_code, self._data_range(event))
+            _publish_edit(upserts, event.payload, self._model_code, self._facts(event), self._sizes(event.payload))
         elif event.kind == ALIAS_MOVED:
             publish_alias(upserts, self._engine, event.payload)
         elif event.kind == ALIAS_DELETED:
             publish_deletion(upserts, self._engine, event.payload)
         else:
             raise NotFound(f"Expected an event of a known kind, found {event.kind!r}; upgrade raie")
+
+    def _sizes(self, payload: Payload) -> Mapping[str, int]:
+        """Of the blobs of the regions that an edit changed, in bytes."""
+        regions = payload["snapshot"]["content"]["regions"]
+        changed = (regions.get(str(change["region"]), {}) for change in payload["changes"])
+        return blob_sizes(self._engine, (digest for entry in changed for digest in entry.values()))
 
     def publish_histories(self, history_page: Callable[[str], str]) -> None:
         """Puts the page of the whole history into MLflow for each model of which this publisher has published something.
@@ -270,7 +267,9 @@ def _reason(error: Exception) -> str:
     return next((words for sign, words in known.items() if sign in text), f"a broken connection ({kind})")
 
 
-def _publish_edit(upserts: ModelUpserts, payload: Payload, model_code: str, data: DataRange | None = None) -> None:
+def _publish_edit(
+    upserts: ModelUpserts, payload: Payload, model_code: str, facts: EditFacts, sizes: Mapping[str, int]
+) -> None:
     step, snapshot, edit = upserts.progress.step, payload["snapshot"], payload["edit"]
     key = record.event_key(payload)
     experiment = step("experiment", upserts.experiment)
@@ -279,7 +278,7 @@ def _publish_edit(upserts: ModelUpserts, payload: Payload, model_code: str, data
     parent = step("parent", lambda: None if parent_id is None else upserts.version_of(parent_id))
     name, tags = f"edit {edit['number']}: {edit['kind']}", record.edit_tags(upserts.model, payload)
     run = step("edit", lambda: upserts.run(experiment, f"{key}:edit", name, tags, edit["created_at"]))
-    work = _Work(upserts, payload, key, experiment, run, parent, model_code, data)
+    work = _Work(upserts, payload, key, experiment, run, parent, model_code, facts, sizes)
     regions = dict(work.untouched())
     for position, change in enumerate(payload["changes"]):
         published = _publish_region(work, position, change)
@@ -305,7 +304,8 @@ def _publish_region(work: _Work, position: int, change: Payload) -> dict[str, An
 class _Work:
     """One edit on its way into MLflow; parent: the parent snapshot's version there, None where there is none.
 
-    model_code: the Python of a published model.  data: the rows of its log that the edit took.
+    model_code: the Python of a published model.  facts: what is known beside the event.
+    sizes: of the blobs of the regions that it changed, in bytes.
     """
 
     upserts: ModelUpserts
@@ -315,7 +315,8 @@ class _Work:
     edit_run: str
     parent: Mapping[str, Any] | None
     model_code: str
-    data: DataRange | None
+    facts: EditFacts
+    sizes: Mapping[str, int]
 
     def untouched(self) -> Mapping[str, Any]:
         """The parent's region versions that the snapshot still has."""
@@ -351,9 +352,16 @@ class _Work:
         if entry is None or change.get("version") is None:
             return None
         region, version = change["region"], change["version"]
-        tags = {"mlflow.model.isExternal": "true", "raie.region": str(region), "raie.version": str(version)}
-        tags["raie.edit"] = str(self.payload["edit"]["number"])
-        tags |= {f"raie.digest.{role}": digest for role, digest in entry.items()}
+        before = self._before(change)
+        sizes = [self.sizes.get(digest) for digest in entry.values()]
+        tags = region_version_tags(
+            self.payload,
+            change,
+            entry,
+            size=None if None in sizes else sum(filter(None, sizes)),
+            before=None if before is None else (before["version"], self._links().adapter(before["model_id"])),
+            edit_link=self._links().run(self.edit_run),
+        )
         key = record.adapter_key(self.upserts.model, region, entry)
         name = record.adapter_name(self.upserts.model, region, version)
         model = self.upserts.logged_model(self.experiment, key, name, run, tags, "region adapter")
@@ -361,13 +369,19 @@ class _Work:
 
     def region_record(self, run: str, adapter: Mapping[str, Any] | None, change: Payload) -> None:
         """Metrics, edges and end of one region's run."""
-        before = self.parent["regions"].get(str(change["region"])) if self.parent else None
-        after = adapter["model_id"] if adapter else None
-        log(self.upserts.client, run, {}, record.region_metrics(change), self._at(), after)
+        before, after = self._before(change), adapter["model_id"] if adapter else None
+        # A version that comes back was measured by the edit that made it: its metrics stand there.
+        is_new = adapter is not None and adapter.get("edit") in (None, self.payload["edit"]["number"])
+        params, metrics = record.shown_params(self.facts.params), record.region_metrics(change)
+        if is_new:
+            log(self.upserts.client, run, params, metrics, self._at(), after)
+        else:
+            moved = {name: metrics[name] for name in record.MOVED_METRICS}
+            log(self.upserts.client, run, {}, moved, self._at(), None)
         self._edges(run, before["model_id"] if before else None, after)
         if after is not None:
             self.upserts.client.finalize_logged_model(after, "READY")
-        self.upserts.client.set_terminated(run, "FINISHED", self._at())
+        self.upserts.client.set_terminated(run, "FINISHED", self._ended())
 
     def snapshot_model(self) -> str:
         """The id of the snapshot's logged model: code that loads it from the registry, and its digests."""
@@ -390,9 +404,11 @@ class _Work:
     def edit_record(self, model: str) -> None:
         """Params, metrics, data, edges and artifacts of the edit's run."""
         client, payload = self.upserts.client, self.payload
-        log(client, self.edit_run, record.edit_params(payload), record.edit_metrics(payload), self._at(), None)
-        if payload["edit"].get("data_digest"):
-            client.log_inputs(self.edit_run, [dataset(payload)])
+        params = record.shown_params(self.facts.params) | record.edit_params(payload)
+        log(client, self.edit_run, params, record.edit_metrics(payload), self._at(), None)
+        # An earlier release gave all edits of one log one data set, which has the first edit's rows.
+        if payload["edit"].get("data_digest") and not client.get_run(self.edit_run).inputs.dataset_inputs:
+            client.log_inputs(self.edit_run, [dataset(payload, self.facts.data)])
         self._edges(self.edit_run, self.parent["model_id"] if self.parent else None, model)
         files = {
             "lineage.html": lineage_page(self.upserts.model, payload),
@@ -420,13 +436,20 @@ class _Work:
         """Ends the edit's run and names the version on the snapshot's model, as MLflow's server would."""
         versions = json.dumps([{"name": self.upserts.name, "version": int(version)}])
         self.upserts.client.set_logged_model_tags(model, {"mlflow.modelVersions": versions})
-        self.upserts.client.set_terminated(self.edit_run, "FINISHED", self._at())
+        self.upserts.client.set_terminated(self.edit_run, "FINISHED", self._ended())
 
     def _description(self, regions: Mapping[str, Any]) -> str:
+        return version_description(self.payload, self._links(), regions, self.facts.data)
+
+    def _links(self) -> PageLinks:
         parent = self.upserts.link_to_version(self.parent["version"]) if self.parent else None
         edit = self.upserts.link_to_run(self.experiment, self.edit_run)
-        links = PageLinks(self.upserts.name, self.experiment, edit, parent)
-        return version_description(self.payload, links, regions, self.data)
+        return PageLinks(self.upserts.name, self.experiment, edit, parent)
+
+    def _before(self, change: Payload) -> Mapping[str, Any] | None:
+        """The region's version in the parent, as the parent's tags have it."""
+        regions: Mapping[str, Any] = self.parent["regions"] if self.parent else {}
+        return regions.get(str(change["region"]))
 
     def _edges(self, run: str, before: str | None, after: str | None) -> None:
         from mlflow.entities import LoggedModelInput, LoggedModelOutput
@@ -446,3 +469,7 @@ class _Work:
         """When the edit was committed, in milliseconds: a fixed time makes a metric that is sent twice one."""
         edit = self.payload["edit"]
         return millis(edit.get("closed_at") or edit["created_at"])
+
+    def _ended(self) -> int:
+        """When the edit's runs end, in milliseconds: a rollback begins within the transaction that commits it."""
+        return max(self._at(), millis(self.payload["edit"]["created_at"]))

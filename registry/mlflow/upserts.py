@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from raie.registry.errors import NotFound
+from raie.registry.events.openlineage import DataRange
 from raie.registry.mlflow import payload as record
 from raie.registry.mlflow import text as mlflow_text
 from raie.registry.mlflow.client import artifact_location, page_address
@@ -205,14 +206,20 @@ def regions_of(tags: Mapping[str, str]) -> dict[str, Any]:
     return regions
 
 
-def dataset(payload: Payload) -> Any:
-    """The interaction log as MLflow's dataset: its digest, nothing copied. MLflow keeps 36 characters of it."""
+def dataset(payload: Payload, data: DataRange | None) -> Any:
+    """What an edit took of the interaction log as MLflow's dataset: digest, rows and times, nothing copied.
+
+    Each edit has its own, as two edits take different rows of one log. MLflow keeps 36 characters of the digest.
+    """
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    digest = payload["edit"]["data_digest"]
-    profile = json.dumps({"windows": sum(change["windows"] for change in payload["changes"])})
-    data = Dataset("interactions", digest[:36], "sha256", json.dumps({"sha256": digest}), profile=profile)
-    return DatasetInput(data, [InputTag("mlflow.data.context", "training")])
+    digest, number = payload["edit"]["data_digest"], payload["edit"]["number"]
+    profile: dict[str, Any] = {"windows": sum(change["windows"] for change in payload["changes"])}
+    if data is not None:
+        profile |= {"rows": data.rows, "after": data.after, "until": data.until}
+    source = json.dumps({"sha256": digest})
+    shown = Dataset(f"interactions-edit-{number}", digest[:36], "sha256", source, profile=json.dumps(profile))
+    return DatasetInput(shown, [InputTag("mlflow.data.context", "training")])
 
 
 def folder_of(files: Mapping[str, str]) -> tempfile.TemporaryDirectory[str]:
