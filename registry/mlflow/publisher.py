@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -25,7 +26,6 @@ from raie.registry.mlflow import payload as record
 from raie.registry.mlflow.alias_moves import publish_alias, publish_deletion, remove_alias, set_alias
 from raie.registry.mlflow.alias_table import (
     AliasGap,
-    alias_gaps,
     gap_of,
     moved_by_hand,
     pending_aliases,
@@ -112,7 +112,9 @@ def sync(
     if report.stopped is not None:
         return report
     try:
-        report = replace(report, aliases=publisher.close_gaps(others_at_work=report.leased_until is not None))
+        others_at_work = report.leased_until is not None
+        compared, gaps = publisher.close_gaps(others_at_work=others_at_work, progress=progress)
+        report = replace(report, aliases=gaps, compared=compared)
         if history_page is not None:
             publisher.publish_histories(history_page)
     except MlflowUnreachable as error:
@@ -224,22 +226,37 @@ class MlflowPublisher:
                         f"{' '.join(str(error).split())}; all events are published, the next change writes the page"
                     ) from error
 
-    def close_gaps(self, *, others_at_work: bool) -> tuple[AliasGap, ...]:
+    def close_gaps(
+        self, *, others_at_work: bool, progress: OnProgress = ignore_progress
+    ) -> tuple[int, tuple[AliasGap, ...]]:
         """Sets every alias that MLflow shows elsewhere than the registry.
 
         Args:
             others_at_work: whether another relay publishes now; what still waits for an event is left to it.
 
-        Returns: the aliases that were set or taken away, and those that could not be although MLflow got their last
-            moves.
-        Raises: MlflowUnreachable where MLflow stops answering meanwhile.
+            progress: called as aliases are compared, and as they are set.
+
+        Returns: how many aliases were compared, and those that were set or taken away, or could not be although MLflow
+            got their last moves.
+        Raises: MlflowUnreachable where MLflow does not say where its aliases are, or stops answering meanwhile.
         """
-        gaps = alias_gaps(self._engine, self._uri) or ()
+        shown_there = shown_aliases(self._engine, self._uri, partial(progress, "comparing aliases"))
+        if shown_there is None:
+            raise MlflowUnreachable(
+                f"Expected MLflow at {self.target} to say where its aliases are, found no answer; all events are "
+                "published, the next sync compares the aliases"
+            )
+        gaps = [gap_of(alias) for alias in shown_there if alias.differs]
         pending = pending_aliases(self._engine) if gaps else set()
         wanted = [gap for gap in gaps if not others_at_work or (gap.model, gap.alias) not in pending]
-        closed = [self._closed(gap) for gap in wanted]
+        closed = []
+        for number, gap in enumerate(wanted):
+            progress(f"setting aliases, {gap.alias}", number, len(wanted))
+            closed.append(self._closed(gap))
         # Of the others the events say why they wait.
-        return tuple(gap for gap in closed if gap.is_closed or (gap.model, gap.alias) not in pending)
+        return len(shown_there), tuple(
+            gap for gap in closed if gap.is_closed or (gap.model, gap.alias) not in pending
+        )
 
     def _closed(self, gap: AliasGap) -> AliasGap:
         with quiet_mlflow():

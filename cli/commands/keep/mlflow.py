@@ -32,8 +32,9 @@ def sync(workspace: Workspace, again: bool, output: Output) -> None:
 
     A model of which something was published gets a new page of its whole history, as `raie lineage --html` writes it.
 
-    Running it twice adds nothing. An alias that somebody moved in MLflow is moved back to the registry's snapshot. If
-    MLflow does not answer (exit code 6), the events stay pending. An event that MLflow refuses is named (exit code 1).
+    Running it twice adds nothing. Each sync compares all aliases, also where nothing is published: one that somebody
+    moved in MLflow is moved back to the registry's snapshot. If MLflow does not answer (exit code 6), the events stay
+    pending. An event that MLflow refuses is named (exit code 1).
     Events that do not depend on it are published.
 
     \b
@@ -55,6 +56,10 @@ def sync(workspace: Workspace, again: bool, output: Output) -> None:
 def _sync_lines(report: SyncReport) -> list[str]:
     lines = [f"published {report.published}, {report.remaining} pending"]
     lines += [_failure_line(failure) for failure in report.failed]
+    if report.stopped is not None and report.stopped not in {failure.error for failure in report.failed}:
+        lines.append(one_line(report.stopped))
+    if report.compared and not report.aliases:
+        lines.append(f"{report.compared} alias{'es' * (report.compared != 1)} compared: as in the registry")
     return lines + [_gap_line(gap) for gap in report.aliases]
 
 

@@ -27,6 +27,7 @@ from raie.registry.errors import MlflowUnreachable
 from raie.registry.events.openlineage import DataRange
 from raie.registry.mlflow import client as connection
 from raie.registry.mlflow import payload as record
+from raie.registry.mlflow import publisher
 from raie.registry.mlflow.checkpoints import published_in_mlflow
 from raie.registry.mlflow.edit_facts import EditFacts
 from raie.registry.mlflow.publisher import MlflowPublisher, status
@@ -395,6 +396,27 @@ def test_an_alias_moved_or_deleted_in_mlflow_is_named_by_status_and_put_back_by_
     assert "raie mlflow sync --again" in str(lost.error)
     assert sync(small, tracking, again=True).aliases == ()
     assert mlflow.get_registered_model("drift").aliases == {"production": 3, "of-mlflow-alone": 1}
+
+
+def test_a_sync_reports_each_step_and_each_alias_and_compares_the_aliases_though_nothing_is_pending(
+    small: Registry, tracking: str
+) -> None:
+    first = edit(small, "steps", "setup", {0: 1}, change(0, "setup"))
+    for alias in ("candidate", "production"):
+        small.promote("steps", first.id, alias, Author("ada"))
+    reported: list[tuple[str, int, int]] = []
+    publisher.sync(small, tracking, CODE, progress=lambda *progress: reported.append(progress))
+    assert ("publishing, edit 1, region 0", 0, 3) in reported
+    assert ("publishing, alias production, alias", 2, 3) in reported
+    assert reported[-2:] == [("comparing aliases", 0, 2), ("comparing aliases", 1, 2)]
+
+    reported.clear()
+    report = publisher.sync(small, tracking, CODE, progress=lambda *progress: reported.append(progress))
+    assert (report.published, report.compared) == (0, 2)
+    assert reported == [("comparing aliases", 0, 2), ("comparing aliases", 1, 2)]
+    away = sync(small, f"http://127.0.0.1:{free_port()}")
+    assert (away.published, away.remaining, away.compared) == (0, 0, None)
+    assert "to say where its aliases are, found no answer" in str(away.stopped)
 
 
 def test_what_mlflow_refuses_for_good_holds_back_only_what_needs_it(
