@@ -381,7 +381,8 @@ class _Work:
         )
         key = record.adapter_key(self.upserts.model, region, entry)
         name = record.adapter_name(self.upserts.model, region, version)
-        model = self.upserts.logged_model(self.experiment, key, name, run, tags, "region adapter")
+        params = record.shown_params(self.facts.params)
+        model = self.upserts.logged_model(self.experiment, key, name, run, tags, "region adapter", params)
         return self.upserts.made(model) | {"version": version}
 
     def region_record(self, run: str, adapter: Mapping[str, Any] | None, change: Payload) -> None:

@@ -83,14 +83,21 @@ class ModelUpserts:
         return str(created.info.run_id)
 
     def logged_model(
-        self, experiment: str, key: str, name: str, run: str, tags: Mapping[str, str], kind: str
+        self,
+        experiment: str,
+        key: str,
+        name: str,
+        run: str,
+        tags: Mapping[str, str],
+        kind: str,
+        params: Mapping[str, str] | None = None,
     ) -> str:
         """The id of the logged model with this transaction tag, created where it is missing."""
         known = self.client.search_logged_models([experiment], f"tags.`{TRANSACTION}` = '{key}'", max_results=1)
         if known:
             return str(known[0].model_id)
         created = self.client.create_logged_model(
-            experiment, name, run, tags={TRANSACTION: key, **tags}, model_type=kind
+            experiment, name, run, tags={TRANSACTION: key, **tags}, params=dict(params or {}), model_type=kind
         )
         return str(created.model_id)
 

@@ -124,17 +124,17 @@ def _first_line(payload: Payload) -> str:
         for windows, metric, before, after in measured(payload["report"])[:1]
         if before is not None
     ]
-    kind = "" if edit["kind"] == EditKind.EDIT else f" ({_word(edit['kind'])})"
+    kind = "" if edit["kind"] == EditKind.EDIT else f" ({_plain(edit['kind'])})"
     return (
         f"Edit {edit['number']}{kind}: {done or 'changed no region'}; {_count(regions)} in all.{''.join(gained)}"
     )
 
 
 def _done(action: str) -> str:
-    return _DONE.get(action) or _word(action)
+    return _DONE.get(action) or _plain(action)
 
 
-def _word(text: str) -> str:
+def _plain(text: str) -> str:
     """A word of a list that shows markdown as it is written: without what would need to be escaped."""
     return re.sub(r"[^\w \-]|_", "", text)[:40]
 

@@ -52,8 +52,8 @@ def test_the_opener_ends_with_a_server_that_never_answers(opened: Path) -> None:
 
 
 def _runs(argument: str) -> bool:
-    found = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-    return argument in found
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    return argument in listed
 
 
 def test_a_machine_without_a_desktop_opens_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -248,9 +248,10 @@ def test_what_an_edit_trained_with_is_a_param_of_its_runs(small: Registry, track
     facts = EditFacts(DataRange(12, None, 99), {"rank": 8, "learning_rate": 0.0003})
     drain(small.engine, MlflowPublisher(tracking, small.engine, CODE, lambda event: facts))
     experiment = mlflow.get_experiment_by_name("params").experiment_id
-    found = mlflow.search_runs([experiment], "params.rank = '8' and params.learning_rate = '0.0003'")
-    assert sorted(run.info.run_name for run in found) == ["edit 1: setup", "region 0: setup"]
-    (data,) = next(run for run in found if run.info.run_name == "edit 1: setup").inputs.dataset_inputs
+    runs = mlflow.search_runs([experiment], "params.rank = '8' and params.learning_rate = '0.0003'")
+    assert sorted(run.info.run_name for run in runs) == ["edit 1: setup", "region 0: setup"]
+    assert mlflow.search_logged_models([experiment], "params.rank = '8'")[0].name == "params-region-0-v1"
+    (data,) = next(run for run in runs if run.info.run_name == "edit 1: setup").inputs.dataset_inputs
     assert json.loads(data.dataset.profile) == {"windows": 120, "rows": 12, "after": None, "until": 99}
 
 

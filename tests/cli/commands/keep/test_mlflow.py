@@ -113,8 +113,8 @@ def test_ui_serves_the_workspaces_own_records(
     ran = raie("mlflow", "ui", "--port", port, "--no-open")
     assert f"http://127.0.0.1:{port}/#/models/recsys?workflowType=machine_learning" in ran.out
     assert f"sqlite:///{workspace.folder}/.raie/mlflow.db" in started
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        ran = raie("mlflow", "ui", "--port", str(other.getsockname()[1]))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ran = raie("mlflow", "ui", "--port", str(taken.getsockname()[1]))
     assert (ran.code, len(ran.err.splitlines())) == (2, 1)
     assert "another process serves" in ran.err
     (workspace.folder / "raie.toml").write_text(AWAY, encoding="utf-8")
