@@ -383,7 +383,7 @@ class _Work:
         name = record.adapter_name(self.upserts.model, region, version)
         params = record.shown_params(self.facts.params)
         model = self.upserts.logged_model(self.experiment, key, name, run, tags, "region adapter", params)
-        return self.upserts.made(model) | {"version": version}
+        return self.upserts.region_version(model)
 
     def region_record(self, run: str, adapter: Mapping[str, Any] | None, change: Payload) -> None:
         """Metrics, edges and end of one region's run."""
@@ -406,7 +406,8 @@ class _Work:
         snapshot = self.payload["snapshot"]["id"]
         name = record.snapshot_name(self.upserts.model, snapshot)
         tags = {"raie.snapshot": snapshot}
-        return self.upserts.logged_model(self.experiment, snapshot, name, self.edit_run, tags, "snapshot")
+        model = self.upserts.logged_model(self.experiment, snapshot, name, self.edit_run, tags, "snapshot")
+        return str(model.model_id)
 
     def snapshot_files(self, model: str) -> None:
         """Uploads the snapshot's model: code and digests, no weights."""

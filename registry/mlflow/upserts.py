@@ -23,7 +23,7 @@ from raie.registry.outbox import Progress
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric
+    from mlflow.entities import LoggedModel, Metric
     from mlflow.entities.model_registry import ModelVersion
 
 __all__ = ["ModelUpserts", "dataset", "folder_of", "log", "region_parts", "regions_of"]
@@ -91,15 +91,14 @@ class ModelUpserts:
         tags: Mapping[str, str],
         kind: str,
         params: Mapping[str, str] | None = None,
-    ) -> str:
-        """The id of the logged model with this transaction tag, created where it is missing."""
+    ) -> LoggedModel:
+        """The logged model with this transaction tag, created where it is missing."""
         known = self.client.search_logged_models([experiment], f"tags.`{TRANSACTION}` = '{key}'", max_results=1)
         if known:
-            return str(known[0].model_id)
-        created = self.client.create_logged_model(
+            return known[0]
+        return self.client.create_logged_model(
             experiment, name, run, tags={TRANSACTION: key, **tags}, params=dict(params or {}), model_type=kind
         )
-        return str(created.model_id)
 
     def version_of(self, snapshot: str) -> dict[str, Any] | None:
         """The model version of a snapshot with its regions and logged model, None where MLflow has none."""
@@ -137,20 +136,20 @@ class ModelUpserts:
             elif known.tags.get(key) != tags[key]:
                 self.client.set_model_version_tag(self.name, known.version, key, tags[key])
 
-    def made(self, model_id: str) -> dict[str, Any]:
-        """A region version's external model, with the run and the edit that made it."""
-        model = self.client.get_logged_model(model_id)
+    def region_version(self, model: LoggedModel) -> dict[str, Any]:
+        """A region's version as a version of the model names it, with the run and the edit that made it."""
         run, edit = model.source_run_id, model.tags.get("raie.edit")
         # An earlier release let only the run say so.
         edit = edit or self.client.get_run(run).data.tags["raie.edit"]
-        return {"model_id": model_id, "run": run, "edit": int(edit)}
+        number = int(model.tags["raie.version"])
+        return {"version": number, "model_id": str(model.model_id), "run": run, "edit": int(edit)}
 
     def adapter_of(self, experiment: str, key: str) -> dict[str, Any] | None:
         """A region version's external model by its key, None where MLflow has none."""
         known = self.client.search_logged_models([experiment], f"tags.`{TRANSACTION}` = '{key}'", max_results=1)
         if not known:
             return None
-        return self.made(str(known[0].model_id)) | {"version": int(known[0].tags["raie.version"])}
+        return self.region_version(known[0])
 
     def link_to_version(self, version: str) -> str:
         """A link to a version's page."""
