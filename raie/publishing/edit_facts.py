@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from raie.engine.errors import ConfigError, DamagedArtifact
-from raie.engine.model import ModelView
-from raie.publishing.data_ranges import DataRanges
 from raie.registry import BlobCorrupt, BlobMissing, Content, Registry, StoreUnreachable
 from raie.registry.mlflow.edit_facts import EditFacts
 from raie.registry.outbox_records import OutboxEvent
@@ -18,21 +16,25 @@ class EditFactsReader:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._ranges = DataRanges(registry)
         self._is_reachable = True
 
     def __call__(self, event: OutboxEvent) -> EditFacts:
         """The facts of an edit; none of one that read no log, and so trained nothing."""
         if not self._is_reachable or not event.payload.get("edit", {}).get("data_digest"):
             return EditFacts()
+        # Whoever asks for the status, or has nothing to publish, waits for no numpy.
+        from raie.publishing.data_ranges import DataRanges
+
         try:
-            return EditFacts(self._ranges(event), self._params(event))
+            return EditFacts(DataRanges(self._registry)(event), self._params(event))
         except StoreUnreachable:
             self._is_reachable = False
             return EditFacts()
 
     def _params(self, event: OutboxEvent) -> dict[str, str | int | float]:
         """What the snapshot's settings say of training; none where they are gone, or are no engine's."""
+        from raie.engine.model import ModelView
+
         content = Content.from_json(event.payload["snapshot"]["content"])
         if not content.shared.get("settings"):
             return {}
