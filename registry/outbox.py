@@ -16,6 +16,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, func, insert, or_, select, update
@@ -66,13 +67,20 @@ class _LeaseTaken(Exception):
 class Progress:
     """The finished steps of one event; `step` runs what is not finished and saves its result before going on."""
 
-    def __init__(self, finished: Mapping[str, Any], save: Callable[[Mapping[str, Any]], None]) -> None:
+    def __init__(
+        self,
+        finished: Mapping[str, Any],
+        save: Callable[[Mapping[str, Any]], None],
+        on_step: Callable[[str], None] = lambda name: None,
+    ) -> None:
         self._finished = dict(finished)
         self._save = save
+        self._on_step = on_step
 
     def step(self, name: str, act: Callable[[], _T]) -> _T:
         """The step's result: what an earlier attempt saved, or what `act` gives now; it must have a JSON form."""
         if name not in self._finished:
+            self._on_step(name)
             result = act()
             failpoint("outbox.step_done")
             self._save(self._finished | {name: result})
@@ -133,8 +141,8 @@ def drain(
     pending = outbox_status(engine).pending
     while (claimed := relay.claim(held, refused)) is not None:
         event, finished = claimed
-        on_progress("publishing", published + len(failures), pending)
-        failure = _publish(relay, publisher, event, finished)
+        on_step = partial(_report_step, on_progress, event, published + len(failures), pending)
+        failure = _publish(relay, publisher, event, finished, on_step)
         if failure is None:
             published += 1
             continue
@@ -150,18 +158,27 @@ def drain(
     return _report(engine, published, failures, None)
 
 
+def _report_step(on_progress: OnProgress, event: OutboxEvent, done: int, pending: int, step: str) -> None:
+    """One event of hundreds of regions is hundreds of steps: the bar's text moves with each."""
+    on_progress(f"publishing, {event.subject}, {step}", done, max(pending, done + 1))
+
+
 def _report(engine: Engine, published: int, failures: list[Failure], stopped: str | None) -> SyncReport:
     left = outbox_status(engine)
     return SyncReport(published, left.pending, tuple(failures), stopped, left.leased_until)
 
 
 def _publish(
-    relay: _Relay, publisher: Publisher, event: OutboxEvent, finished: Mapping[str, Any]
+    relay: _Relay,
+    publisher: Publisher,
+    event: OutboxEvent,
+    finished: Mapping[str, Any],
+    on_step: Callable[[str], None],
 ) -> Exception | None:
     """None where the event is published, else the error that stopped it."""
     try:
         failpoint("outbox.claimed")
-        publisher.publish(event, Progress(finished, lambda steps: relay.save(event, steps)))
+        publisher.publish(event, Progress(finished, lambda steps: relay.save(event, steps), on_step))
         failpoint("outbox.published")
         relay.finish(event)
         failpoint("outbox.finished")

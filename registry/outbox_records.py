@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class SyncReport:
 
     stopped: why the drain ended before it had tried everything, in one line; None where it had.  leased_until: until
     when another relay, or one that was killed, holds some of what remains; None where none does.  aliases: those that
-    MLflow showed elsewhere than the registry.
+    MLflow showed elsewhere than the registry.  compared: how many were compared; None where the drain ended before.
     """
 
     published: int
@@ -96,6 +96,7 @@ class SyncReport:
     stopped: str | None = None
     leased_until: float | None = None
     aliases: tuple[AliasGap, ...] = ()
+    compared: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

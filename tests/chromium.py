@@ -153,6 +153,20 @@ class Page:
         self.call("Page.navigate", url=file.resolve().as_uri())
         self.until("location.protocol === 'file:' && document.readyState === 'complete'")
 
+    def visit(self, url: str) -> None:
+        """Goes to an address of this machine; what its scripts then make of the page is waited for with `until`."""
+        self.call("Page.navigate", url=url)
+        self.until("location.protocol === 'http:' && document.readyState === 'complete'")
+
+    def click_on(self, element: str) -> None:
+        """Clicks on the middle of the element that a JavaScript expression gives, once it is there and in the window."""
+        self.until(f"{element} != null")
+        self.run(f"{element}.scrollIntoView({{block: 'center'}})")
+        box = self.run(
+            f"(({{x, y, width, height}}) => [x + width / 2, y + height / 2])({element}.getBoundingClientRect())"
+        )
+        self.click(*box)
+
     def run(self, script: str) -> Any:
         """The value of a JavaScript expression; a promise is awaited."""
         result = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)

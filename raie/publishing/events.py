@@ -14,27 +14,16 @@ from typing import TYPE_CHECKING
 from raie.actor import actor
 from raie.chain_head import publishes_chain_head
 from raie.configuration.event_consumers import EventConsumer
-from raie.engine.errors import DamagedArtifact
 from raie.errors import UsageError, WorkspaceError
-from raie.logs.learned import learned_range
-from raie.registry import (
-    Author,
-    BlobCorrupt,
-    BlobMissing,
-    Content,
-    Registry,
-    SnapshotExpired,
-    StoreUnreachable,
-    lineage,
-)
+from raie.publishing.data_ranges import DataRanges
+from raie.registry import Author, Registry
 from raie.registry.db.engine import reading
-from raie.registry.deadline import Deadline
 from raie.registry.errors import EventRefused
 from raie.registry.events import positions
 from raie.registry.events.delivery import Consumer, Delivery, Receiver, deliver
 from raie.registry.events.event_types import EventType
 from raie.registry.events.http_post import is_confidential, origin
-from raie.registry.events.openlineage import DataRange, Source
+from raie.registry.events.openlineage import Source
 from raie.registry.events.positions import Lag
 from raie.registry.events.receivers import OpenLineageEndpoint, OpenLineageFile, Webhook
 from raie.registry.outbox_records import OutboxEvent
@@ -44,9 +33,6 @@ if TYPE_CHECKING:
     from raie.workspace import Workspace
 
 __all__ = ["ConsumerStatus", "retry", "send", "skip", "status"]
-
-_STORE_S = 10.0
-"""Longer than a store that answers needs for one small blob."""
 
 
 @dataclass(frozen=True)
@@ -226,7 +212,7 @@ def _receiver(consumer: EventConsumer, registry: Registry, source: Source) -> Re
     if consumer.format == "webhook":
         return Webhook(str(consumer.url), _secret(consumer, consumer.secret_variable), source.registry)
     named = Source(source.registry, source.version, consumer.namespace)
-    ranges = _Ranges(registry)
+    ranges = DataRanges(registry)
     if consumer.file is not None:
         return OpenLineageFile(consumer.file, named, ranges)
     token = _secret(consumer, consumer.token_variable) if consumer.token_variable else None
@@ -245,29 +231,3 @@ def _secret(consumer: EventConsumer, variable: str) -> str:
             f"{'one that is not printable ASCII' if value else 'none'}: set it"
         )
     return value
-
-
-@dataclass(frozen=True)
-class _Ranges:
-    """The rows of the log that an edit took: what its snapshot's watermark says that its parent's does not."""
-
-    registry: Registry
-
-    def __call__(self, event: OutboxEvent) -> DataRange | None:
-        """Raises StoreUnreachable; None where the edit read no log, or the blobs are gone."""
-        edit = event.payload.get("edit")
-        if not edit or not edit.get("data_digest"):
-            return None
-        try:
-            return Deadline(_STORE_S).run(lambda: self._read(event))
-        except TimeoutError as error:
-            raise StoreUnreachable(f"Expected the store to answer, found {error}; the events wait") from error
-        except (BlobMissing, BlobCorrupt, SnapshotExpired, DamagedArtifact):
-            return None
-
-    def _read(self, event: OutboxEvent) -> DataRange | None:
-        snapshot = event.payload["snapshot"]
-        parent = lineage.find(self.registry, event.model, snapshot["parent"]) if snapshot["parent"] else None
-        return learned_range(
-            self.registry, Content.from_json(snapshot["content"]), None if parent is None else parent.content
-        )

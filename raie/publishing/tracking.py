@@ -5,13 +5,16 @@ MLflow is imported by the calls that talk to it, and only where there is somethi
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from raie.callbacks import Progress, ignore_progress
 from raie.chain_head import publishes_chain_head
+from raie.errors import UsageError
 from raie.extras import require
 from raie.pages.model_history import model_history_page
+from raie.publishing.edit_facts import EditFactsReader
 from raie.publishing.served_code import MODEL_CODE
 from raie.registry.db.shown_url import shown
 from raie.registry.mlflow import publisher
@@ -85,6 +88,7 @@ def sync(workspace: Workspace, *, again: bool = False, progress: Progress = igno
         again=again,
         progress=progress,
         history_page=lambda model: model_history_page(registry, model, uri),
+        facts=EditFactsReader(registry),
     )
     return Sync(shown(workspace.tracking_uri), report)
 
@@ -113,16 +117,21 @@ def pages_server(workspace: Workspace, port: int) -> PagesServer:
         port: On this machine only.
 
     Returns:
-        What starts the server.
+        What starts the server, and the address of the model's page; of the list of models where MLflow has no such model.
 
     Raises:
         InvalidValue: The records are a server's, whose pages are there already.
         MlflowUnreachable: The file cannot be made.
+        UsageError: Another process serves at this port.
     """
-    from raie.registry.mlflow.client import make_file, ui_command
+    from raie.registry.mlflow.client import make_file, model_page, ui_command
 
     require("mlflow")
     arguments, environment = ui_command(workspace.tracking_uri, port)
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            raise UsageError(f"expected a free port, found that another process serves at {port}: add --port N")
     # The server would make the file in place, and leave half of one where it is interrupted.
     make_file(workspace.tracking_uri)
-    return PagesServer(f"http://127.0.0.1:{port}/?workflowType=machine_learning", arguments, environment)
+    page = model_page(workspace.tracking_uri, workspace.model)
+    return PagesServer(f"http://127.0.0.1:{port}/{page}", arguments, environment)

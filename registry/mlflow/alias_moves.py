@@ -26,7 +26,8 @@ def publish_alias(upserts: ModelUpserts, engine: Engine, payload: Payload) -> No
     if pointed_to(engine, upserts.model, alias) == target:
         step("alias", lambda: set_alias(upserts, engine, alias))
     version = upserts.version_of(target)
-    if version is not None and is_last_move(engine, upserts.model, alias, target, payload["at"]):
+    is_last = is_last_move(engine, upserts.model, alias, target, payload["at"])
+    if version is not None and is_last and pointed_to(engine, upserts.model, alias) == target:
         step("why", lambda: _note_move(upserts, payload, version["version"], version["run"]))
 
 
@@ -79,4 +80,10 @@ def _note_move(upserts: ModelUpserts, payload: Payload, version: str, run: str) 
     if note != whole:
         with folder_of({file: whole}) as folder:
             upserts.client.log_artifacts(run, folder)
-    upserts.client.set_model_version_tag(upserts.name, version, record.alias_tag(alias), note)
+    tag = record.alias_tag(alias)
+    upserts.client.set_model_version_tag(upserts.name, version, tag, note)
+    # The note belongs to where the alias is now.
+    noted = upserts.client.search_model_versions(f"name = '{upserts.name}' and tags.`{tag}` LIKE '%'")
+    for stale in noted:
+        if str(stale.version) != version:
+            upserts.client.delete_model_version_tag(upserts.name, stale.version, tag)

@@ -29,7 +29,6 @@ from raie.registry.outbox_records import ALIAS_DELETED, ALIAS_MOVED
 __all__ = [
     "AliasGap",
     "ShownAlias",
-    "alias_gaps",
     "gap_of",
     "is_last_move",
     "moved_by_hand",
@@ -92,12 +91,15 @@ class ShownAlias:
         return self.found_snapshot != self.snapshot
 
 
-def shown_aliases(engine: Engine, uri: str) -> tuple[ShownAlias, ...] | None:
+def shown_aliases(
+    engine: Engine, uri: str, on_alias: Callable[[int, int], None] = lambda done, total: None
+) -> tuple[ShownAlias, ...] | None:
     """Every alias of the registry, and where MLflow shows it; of those that were deleted the ones that it still shows.
 
     Args:
         engine: of the registry's database.
         uri: a checked tracking URI.
+        on_alias: called before each alias is asked for, with how many were and how many there are.
 
     Returns: the aliases, in the order of their names; None where MLflow does not say.
     """
@@ -109,26 +111,16 @@ def shown_aliases(engine: Engine, uri: str) -> tuple[ShownAlias, ...] | None:
     if not named:
         return ()
     shows = _shows(uri)
+    there: dict[tuple[str, str], tuple[str | None, str | None]] = {}
     try:
-        there = {name: shows(legal_model_name(name[0]), legal_alias(name[1])) for name in sorted(named)}
+        for name in sorted(named):
+            on_alias(len(there), len(named))
+            there[name] = shows(legal_model_name(name[0]), legal_alias(name[1]))
     except (OSError, ValueError, sqlite3.Error):
         return None
     pending = pending_aliases(engine)
     shown_there = (ShownAlias(*name, named[name], *position, name in pending) for name, position in there.items())
     return tuple(alias for alias in shown_there if alias.snapshot is not None or alias.differs)
-
-
-def alias_gaps(engine: Engine, uri: str) -> tuple[AliasGap, ...] | None:
-    """Every alias that MLflow shows elsewhere than the registry.
-
-    Args:
-        engine: of the registry's database.
-        uri: a checked tracking URI.
-
-    Returns: the aliases, in the order of their names; None where MLflow does not say.
-    """
-    shown_there = shown_aliases(engine, uri)
-    return None if shown_there is None else tuple(gap_of(alias) for alias in shown_there if alias.differs)
 
 
 def gap_of(alias: ShownAlias) -> AliasGap:

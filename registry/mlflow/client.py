@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import os
 import re
+import sqlite3
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
@@ -23,6 +24,7 @@ from sqlalchemy.exc import ArgumentError, OperationalError
 from raie.registry.db.shown_url import shown, userinfo_of
 from raie.registry.errors import InvalidValue, MlflowUnreachable
 from raie.registry.hiding import hiding
+from raie.registry.mlflow.payload import legal_model_name, link
 from raie.registry.mlflow.sqlite_file import artifact_root, is_made, make_whole, tracking_url
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ __all__ = [
     "is_refusal",
     "is_unreachable",
     "make_file",
+    "model_page",
     "no_answer",
     "open_client",
     "page_address",
@@ -237,6 +240,20 @@ def artifact_location(tracking_uri: str, experiment: str) -> str | None:
 def page_address(tracking_uri: str) -> str:
     """What links to MLflow's pages begin with; empty for a SQLite file, whose pages only link to each other."""
     return "" if tracking_uri.startswith("sqlite") else f"{shown(tracking_uri)}/"
+
+
+def model_page(tracking_uri: str, model: str) -> str:
+    """The page of a registered model within MLflow's pages; the list of models where a SQLite file has no such model."""
+    name, file = legal_model_name(model), sqlite_file(tracking_uri)
+    if file is not None:
+        with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as connection:
+            try:
+                known = connection.execute("SELECT 1 FROM registered_models WHERE name = ?", (name,)).fetchone()
+            except sqlite3.OperationalError:
+                known = None
+        if known is None:
+            return link("", "/models")
+    return link("", f"/models/{quote(name)}")
 
 
 def answers(tracking_uri: str) -> bool:

@@ -32,7 +32,9 @@ def publish_history(upserts: ModelUpserts, page: str) -> None:
     run = upserts.run(experiment, key, "history", tags, time.time())
     with folder_of({HISTORY_FILE: page}) as folder:
         upserts.client.log_artifacts(run, folder)
-    upserts.client.set_terminated(run, "FINISHED", millis(time.time()))
+    # It took what the first page took: a later one would let it last for months.
+    if upserts.client.get_run(run).info.status != "FINISHED":
+        upserts.client.set_terminated(run, "FINISHED", millis(time.time()))
     _link(upserts, upserts.link_to_artifact(experiment, run, HISTORY_FILE))
 
 

@@ -28,6 +28,8 @@ from raie.registry.mlflow.text import (
 from raie.registry.times import utc_text
 
 __all__ = [
+    "DESCRIBED",
+    "MOVED_METRICS",
     "REASON_FILE",
     "TRANSACTION",
     "adapter_key",
@@ -39,6 +41,7 @@ __all__ = [
     "edit_tags",
     "event_key",
     "full_texts",
+    "is_earlier_description",
     "legal_alias",
     "legal_model_name",
     "link",
@@ -47,8 +50,10 @@ __all__ = [
     "region_tags",
     "registered_model_description",
     "run_name",
+    "short_reason",
+    "shown_params",
     "snapshot_name",
-    "version_description",
+    "text_key",
     "version_tags",
 ]
 
@@ -57,14 +62,19 @@ Payload = Mapping[str, Any]
 TRANSACTION = "raie.transaction"
 """The tag sent inside every create and searched for before it: it makes each create happen once."""
 
+DESCRIBED = "raie.description_sha256"
+"""The tag of a version that names the description it was given: another one is somebody's own, and stays."""
+
+MOVED_METRICS = ("centre_shift_radians", "windows")
+"""Of a region whose version came back: what the edit itself did to it."""
+
 REASON_FILE = "reason.txt"
 """The artifact of an edit's run that holds a reason which MLflow's fields cannot."""
 
 _WHOLE_REASON = f" (cut; the whole text is in {REASON_FILE} of the edit's run)"
-_REASON_LENGTH = 3000
-"""Of a description, escaped; the rest is for links, and for the regions that changed."""
+_REASON_LENGTH = 1000
+"""Of a description, escaped; the rest is for links and for the regions."""
 
-_REGIONS_NAMED = 30
 _ALIAS_LENGTH = 255
 # MLflow keeps `latest` and `v7` to itself.
 _RESERVED_ALIAS = re.compile(r"latest|[vV]\d+", re.IGNORECASE)
@@ -78,6 +88,16 @@ def event_key(payload: Payload) -> str:
 def adapter_key(model: str, region: int, entry: Mapping[str, str]) -> str:
     """Names one region version by its bytes; a rollback finds the version it goes back to by it."""
     return hashlib.sha256(canonical_json([model, region, dict(entry)])).hexdigest()[:32]
+
+
+def text_key(text: str) -> str:
+    """Names a text by the beginning of its sha256."""
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def is_earlier_description(text: str | None) -> bool:
+    """Whether a version's description is one of those that earlier releases wrote, without DESCRIBED."""
+    return text is None or text.startswith("**Snapshot** `")
 
 
 def legal_model_name(name: str) -> str:
@@ -145,7 +165,7 @@ def edit_tags(model: str, payload: Payload) -> dict[str, str]:
 def full_texts(payload: Payload) -> dict[str, str]:
     """File name -> text, for what MLflow's fields show only in part; an edit's run keeps them as artifacts."""
     reason = payload["edit"].get("reason") or ""
-    is_cut = max(len(reason), len(markdown(reason))) > TAG_LENGTH or _why(reason) != _one_line(reason)
+    is_cut = max(len(reason), len(markdown(reason))) > TAG_LENGTH or short_reason(reason) != _one_line(reason)
     return {REASON_FILE: reason} if is_cut else {}
 
 
@@ -183,6 +203,11 @@ def edit_params(payload: Payload) -> dict[str, str]:
     edit = payload["edit"]
     params = {name: _text(value) for name, value in _leaves(edit.get("parameters") or {})}
     return params | {"seed": _text(edit["seed"])}
+
+
+def shown_params(params: Mapping[str, Any]) -> dict[str, str]:
+    """Params of a run: what an edit trained with."""
+    return {name: _text(value) for name, value in _leaves(params)}
 
 
 def edit_metrics(payload: Payload) -> dict[str, float]:
@@ -233,36 +258,13 @@ def version_tags(payload: Payload, content_digest: str) -> dict[str, str]:
     return {key: str(value) for key, value in tags.items() if value is not None}
 
 
-def version_description(payload: Payload, edit_link: str, parent_link: str | None) -> str:
-    """The version page's markdown: what the snapshot is, with links to its parent and to the edit that made it."""
-    snapshot, edit = payload["snapshot"], payload["edit"]
-    parent = snapshot["parent"]
-    before = "none: this is the first" if parent is None else f"`{parent[:12]}`"
-    if parent is not None and parent_link is not None:
-        before = f"[{before}]({parent_link})"
-    lines = [
-        f"**Snapshot** `{snapshot['id'][:12]}` of {len(snapshot['content']['regions'])} regions",
-        f"**Parent** {before}",
-        f"**Edit** [{edit['number']}, {markdown(edit['kind'])}]({edit_link}) by {markdown(edit['actor'])}",
-        *([f"**Why** {_why(edit['reason'])}"] if edit.get("reason") else []),
-        f"**Changed** {_changed(payload['changes'])}",
-    ]
-    return cut("\n\n".join(lines), DESCRIPTION_LENGTH, " (cut; event.json of the edit's run has the whole)")
-
-
-def _why(reason: str) -> str:
+def short_reason(reason: str) -> str:
+    """An edit's reason as the markdown of one line, cut so that a description has room for more than it."""
     return cut_markdown(" ".join(reason.split()), _REASON_LENGTH, _WHOLE_REASON)
 
 
 def _one_line(reason: str) -> str:
     return markdown(" ".join(reason.split()))
-
-
-def _changed(changes: list[Payload]) -> str:
-    parts = [f"region {c['region']} ({markdown(c['action'])})" for c in changes[:_REGIONS_NAMED]]
-    if len(changes) > _REGIONS_NAMED:
-        parts.append(f"and {len(changes) - _REGIONS_NAMED:,} more (lineage.html of the edit's run shows all)")
-    return ", ".join(parts) if parts else "no region"
 
 
 def _leaves(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -276,7 +278,8 @@ def _leaves(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 
 def _part(key: str) -> str:
-    part = re.sub(r"[^\w.\- ]", "_", key)
+    # A blank is legal too, but a filter would need the name in quotes.
+    part = re.sub(r"[^\w.\-]", "_", key)
     return "_" if part in ("", ".", "..") else part
 
 

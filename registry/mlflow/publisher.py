@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -25,7 +26,6 @@ from raie.registry.mlflow import payload as record
 from raie.registry.mlflow.alias_moves import publish_alias, publish_deletion, remove_alias, set_alias
 from raie.registry.mlflow.alias_table import (
     AliasGap,
-    alias_gaps,
     gap_of,
     moved_by_hand,
     pending_aliases,
@@ -42,11 +42,14 @@ from raie.registry.mlflow.client import (
     quiet_mlflow,
     secrets_hidden,
 )
+from raie.registry.mlflow.edit_facts import EditFacts, FactsOf, blob_sizes, no_facts
 from raie.registry.mlflow.history_artifact import publish_history
 from raie.registry.mlflow.lineage_page import lineage_page
 from raie.registry.mlflow.model_files import model_files
 from raie.registry.mlflow.payload import Payload, millis
+from raie.registry.mlflow.region_page import region_version_tags
 from raie.registry.mlflow.upserts import ModelUpserts, dataset, folder_of, log, region_parts
+from raie.registry.mlflow.version_page import PageLinks, version_description
 from raie.registry.outbox import Progress, clean_errors, drain, outbox_status, requeue
 from raie.registry.outbox_records import (
     ALIAS_DELETED,
@@ -80,6 +83,7 @@ def sync(
     again: bool = False,
     progress: OnProgress = ignore_progress,
     history_page: Callable[[str], str] | None = None,
+    facts: FactsOf = no_facts,
 ) -> SyncReport:
     """Publishes the pending events to MLflow, and puts back the aliases that it shows elsewhere than the registry.
 
@@ -93,12 +97,13 @@ def sync(
         progress: called as events are published.
         history_page: the page of a model's whole history, by its name; each model of which something was published gets
             a new one. None for no such page.
+        facts: what is known of an edit beside its event.
 
     Returns: what was done.
     Raises: InvalidValue for a URI that is none, DatabaseUnreachable where the registry's database is, and NotOwner for
         a copy of a registry: the other one publishes the same.
     """
-    publisher = MlflowPublisher(tracking_uri, registry.engine, model_code)
+    publisher = MlflowPublisher(tracking_uri, registry.engine, model_code, facts)
     registry.require_writable(store_needed=False)
     clean_errors(registry.engine, publisher.hide)
     if again:
@@ -107,7 +112,9 @@ def sync(
     if report.stopped is not None:
         return report
     try:
-        report = replace(report, aliases=publisher.close_gaps(others_at_work=report.leased_until is not None))
+        others_at_work = report.leased_until is not None
+        compared, gaps = publisher.close_gaps(others_at_work=others_at_work, progress=progress)
+        report = replace(report, aliases=gaps, compared=compared)
         if history_page is not None:
             publisher.publish_histories(history_page)
     except MlflowUnreachable as error:
@@ -143,13 +150,14 @@ class MlflowPublisher:
     """Publishes events to one tracking URI; connects when the first event comes.
 
     tracking_uri: MLflow's.  engine: of the registry's database, which says where an alias points now.
-    model_code: the Python of a published model.
+    model_code: the Python of a published model.  facts: what is known of an edit beside its event.
     """
 
-    def __init__(self, tracking_uri: str, engine: Engine, model_code: str) -> None:
+    def __init__(self, tracking_uri: str, engine: Engine, model_code: str, facts: FactsOf = no_facts) -> None:
         self._uri = checked_uri(tracking_uri)
         self._engine = engine
         self._model_code = model_code
+        self._facts = facts
         self._client: MlflowClient | None = None
         self._published = set[str]()
         self.hide = secrets_hidden(self._uri)
@@ -179,13 +187,19 @@ class MlflowPublisher:
     def _publish(self, client: MlflowClient, event: OutboxEvent, progress: Progress) -> None:
         upserts = ModelUpserts(client, self._uri, event.model, progress)
         if event.kind == SNAPSHOT_COMMITTED:
-            _publish_edit(upserts, event.payload, self._model_code)
+            _publish_edit(upserts, event.payload, self._model_code, self._facts(event), self._sizes(event.payload))
         elif event.kind == ALIAS_MOVED:
             publish_alias(upserts, self._engine, event.payload)
         elif event.kind == ALIAS_DELETED:
             publish_deletion(upserts, self._engine, event.payload)
         else:
             raise NotFound(f"Expected an event of a known kind, found {event.kind!r}; upgrade raie")
+
+    def _sizes(self, payload: Payload) -> Mapping[str, int]:
+        """Of the blobs of the regions that an edit changed, in bytes."""
+        regions = payload["snapshot"]["content"]["regions"]
+        changed = (regions.get(str(change["region"]), {}) for change in payload["changes"])
+        return blob_sizes(self._engine, (digest for entry in changed for digest in entry.values()))
 
     def publish_histories(self, history_page: Callable[[str], str]) -> None:
         """Puts the page of the whole history into MLflow for each model of which this publisher has published something.
@@ -212,22 +226,37 @@ class MlflowPublisher:
                         f"{' '.join(str(error).split())}; all events are published, the next change writes the page"
                     ) from error
 
-    def close_gaps(self, *, others_at_work: bool) -> tuple[AliasGap, ...]:
+    def close_gaps(
+        self, *, others_at_work: bool, progress: OnProgress = ignore_progress
+    ) -> tuple[int, tuple[AliasGap, ...]]:
         """Sets every alias that MLflow shows elsewhere than the registry.
 
         Args:
             others_at_work: whether another relay publishes now; what still waits for an event is left to it.
 
-        Returns: the aliases that were set or taken away, and those that could not be although MLflow got their last
-            moves.
-        Raises: MlflowUnreachable where MLflow stops answering meanwhile.
+            progress: called as aliases are compared, and as they are set.
+
+        Returns: how many aliases were compared, and those that were set or taken away, or could not be although MLflow
+            got their last moves.
+        Raises: MlflowUnreachable where MLflow does not say where its aliases are, or stops answering meanwhile.
         """
-        gaps = alias_gaps(self._engine, self._uri) or ()
+        shown_there = shown_aliases(self._engine, self._uri, partial(progress, "comparing aliases"))
+        if shown_there is None:
+            raise MlflowUnreachable(
+                f"Expected MLflow at {self.target} to say where its aliases are, found no answer; all events are "
+                "published, the next sync compares the aliases"
+            )
+        gaps = [gap_of(alias) for alias in shown_there if alias.differs]
         pending = pending_aliases(self._engine) if gaps else set()
         wanted = [gap for gap in gaps if not others_at_work or (gap.model, gap.alias) not in pending]
-        closed = [self._closed(gap) for gap in wanted]
+        closed = []
+        for number, gap in enumerate(wanted):
+            progress(f"setting aliases, {gap.alias}", number, len(wanted))
+            closed.append(self._closed(gap))
         # Of the others the events say why they wait.
-        return tuple(gap for gap in closed if gap.is_closed or (gap.model, gap.alias) not in pending)
+        return len(shown_there), tuple(
+            gap for gap in closed if gap.is_closed or (gap.model, gap.alias) not in pending
+        )
 
     def _closed(self, gap: AliasGap) -> AliasGap:
         with quiet_mlflow():
@@ -255,7 +284,9 @@ def _reason(error: Exception) -> str:
     return next((words for sign, words in known.items() if sign in text), f"a broken connection ({kind})")
 
 
-def _publish_edit(upserts: ModelUpserts, payload: Payload, model_code: str) -> None:
+def _publish_edit(
+    upserts: ModelUpserts, payload: Payload, model_code: str, facts: EditFacts, sizes: Mapping[str, int]
+) -> None:
     step, snapshot, edit = upserts.progress.step, payload["snapshot"], payload["edit"]
     key = record.event_key(payload)
     experiment = step("experiment", upserts.experiment)
@@ -264,7 +295,7 @@ def _publish_edit(upserts: ModelUpserts, payload: Payload, model_code: str) -> N
     parent = step("parent", lambda: None if parent_id is None else upserts.version_of(parent_id))
     name, tags = f"edit {edit['number']}: {edit['kind']}", record.edit_tags(upserts.model, payload)
     run = step("edit", lambda: upserts.run(experiment, f"{key}:edit", name, tags, edit["created_at"]))
-    work = _Work(upserts, payload, key, experiment, run, parent, model_code)
+    work = _Work(upserts, payload, key, experiment, run, parent, model_code, facts, sizes)
     regions = dict(work.untouched())
     for position, change in enumerate(payload["changes"]):
         published = _publish_region(work, position, change)
@@ -290,7 +321,8 @@ def _publish_region(work: _Work, position: int, change: Payload) -> dict[str, An
 class _Work:
     """One edit on its way into MLflow; parent: the parent snapshot's version there, None where there is none.
 
-    model_code: the Python of a published model.
+    model_code: the Python of a published model.  facts: what is known beside the event.
+    sizes: of the blobs of the regions that it changed, in bytes.
     """
 
     upserts: ModelUpserts
@@ -300,6 +332,8 @@ class _Work:
     edit_run: str
     parent: Mapping[str, Any] | None
     model_code: str
+    facts: EditFacts
+    sizes: Mapping[str, int]
 
     def untouched(self) -> Mapping[str, Any]:
         """The parent's region versions that the snapshot still has."""
@@ -310,9 +344,17 @@ class _Work:
         lost = {r: entry for r, entry in after.items() if r not in before and r not in changed}
         keys = {r: record.adapter_key(self.upserts.model, int(r), entry) for r, entry in lost.items()}
         adapters = {r: self.upserts.adapter_of(self.experiment, key) for r, key in keys.items()}
-        return {r: before[r] for r in after if r in before} | {
+        return {r: self._inherited(before[r]) for r in after if r in before} | {
             r: adapter for r, adapter in adapters.items() if adapter
         }
+
+    def _inherited(self, region: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The parent's region with the edit and the version that brought it there, where the parent's own edit did."""
+        assert self.parent is not None
+        # Earlier releases recorded neither: of what they published nobody knows since when it was there.
+        if "edit" not in region or "since" in region or "edit" not in self.parent:
+            return region
+        return {**region, "since": self.parent["edit"], "in": self.parent["version"]}
 
     def region_run(self, position: int, change: Payload) -> str:
         """The id of the child run of one region."""
@@ -327,29 +369,45 @@ class _Work:
         if entry is None or change.get("version") is None:
             return None
         region, version = change["region"], change["version"]
-        tags = {"mlflow.model.isExternal": "true", "raie.region": str(region), "raie.version": str(version)}
-        tags |= {f"raie.digest.{role}": digest for role, digest in entry.items()}
+        before = self._before(change)
+        sizes = [self.sizes.get(digest) for digest in entry.values()]
+        tags = region_version_tags(
+            self.payload,
+            change,
+            entry,
+            size=None if None in sizes else sum(filter(None, sizes)),
+            before=None if before is None else (before["version"], self._links().adapter(before["model_id"])),
+            edit_link=self._links().run(self.edit_run),
+        )
         key = record.adapter_key(self.upserts.model, region, entry)
         name = record.adapter_name(self.upserts.model, region, version)
-        model = self.upserts.logged_model(self.experiment, key, name, run, tags, "region adapter")
-        return {"version": version, "model_id": model}
+        params = record.shown_params(self.facts.params)
+        model = self.upserts.logged_model(self.experiment, key, name, run, tags, "region adapter", params)
+        return self.upserts.region_version(model)
 
     def region_record(self, run: str, adapter: Mapping[str, Any] | None, change: Payload) -> None:
         """Metrics, edges and end of one region's run."""
-        before = self.parent["regions"].get(str(change["region"])) if self.parent else None
-        after = adapter["model_id"] if adapter else None
-        log(self.upserts.client, run, {}, record.region_metrics(change), self._at(), after)
+        before, after = self._before(change), adapter["model_id"] if adapter else None
+        # A version that comes back was measured by the edit that made it: its metrics stand there.
+        is_new = adapter is not None and adapter.get("edit") in (None, self.payload["edit"]["number"])
+        params, metrics = record.shown_params(self.facts.params), record.region_metrics(change)
+        if is_new:
+            log(self.upserts.client, run, params, metrics, self._at(), after)
+        else:
+            moved = {name: metrics[name] for name in record.MOVED_METRICS}
+            log(self.upserts.client, run, {}, moved, self._at(), None)
         self._edges(run, before["model_id"] if before else None, after)
         if after is not None:
             self.upserts.client.finalize_logged_model(after, "READY")
-        self.upserts.client.set_terminated(run, "FINISHED", self._at())
+        self.upserts.client.set_terminated(run, "FINISHED", self._ended())
 
     def snapshot_model(self) -> str:
         """The id of the snapshot's logged model: code that loads it from the registry, and its digests."""
         snapshot = self.payload["snapshot"]["id"]
         name = record.snapshot_name(self.upserts.model, snapshot)
         tags = {"raie.snapshot": snapshot}
-        return self.upserts.logged_model(self.experiment, snapshot, name, self.edit_run, tags, "snapshot")
+        model = self.upserts.logged_model(self.experiment, snapshot, name, self.edit_run, tags, "snapshot")
+        return str(model.model_id)
 
     def snapshot_files(self, model: str) -> None:
         """Uploads the snapshot's model: code and digests, no weights."""
@@ -365,9 +423,11 @@ class _Work:
     def edit_record(self, model: str) -> None:
         """Params, metrics, data, edges and artifacts of the edit's run."""
         client, payload = self.upserts.client, self.payload
-        log(client, self.edit_run, record.edit_params(payload), record.edit_metrics(payload), self._at(), None)
-        if payload["edit"].get("data_digest"):
-            client.log_inputs(self.edit_run, [dataset(payload)])
+        params = record.shown_params(self.facts.params) | record.edit_params(payload)
+        log(client, self.edit_run, params, record.edit_metrics(payload), self._at(), None)
+        # An earlier release gave all edits of one log one data set, which has the first edit's rows.
+        if payload["edit"].get("data_digest") and not client.get_run(self.edit_run).inputs.dataset_inputs:
+            client.log_inputs(self.edit_run, [dataset(payload, self.facts.data)])
         self._edges(self.edit_run, self.parent["model_id"] if self.parent else None, model)
         files = {
             "lineage.html": lineage_page(self.upserts.model, payload),
@@ -378,27 +438,37 @@ class _Work:
 
     def version(self, model: str, regions: Mapping[str, Any]) -> str:
         """The snapshot's version of the registered model."""
-        known = self.upserts.version_of(self.payload["snapshot"]["id"])
+        client, name = self.upserts.client, self.upserts.name
+        description, parts = self._description(regions), region_parts(regions)
+        described = {record.DESCRIBED: record.text_key(description)}
+        known = self.upserts.model_version(self.payload["snapshot"]["id"])
         if known is not None:
-            return str(known["version"])
-        source = self.upserts.client.get_logged_model(model).artifact_location
+            self.upserts.describe_anew(known, description, parts | described)
+            return str(known.version)
+        source = client.get_logged_model(model).artifact_location
         tags = record.version_tags(self.payload, self._content_digest())
-        tags |= {"raie.logged_model": model} | region_parts(regions)
-        created = self.upserts.client.create_model_version(
-            self.upserts.name, source, self.edit_run, tags, None, self._description(), 0, model
-        )
+        tags |= {"raie.logged_model": model} | parts | described
+        created = client.create_model_version(name, source, self.edit_run, tags, None, description, 0, model)
         return str(created.version)
 
     def end(self, model: str, version: str) -> None:
         """Ends the edit's run and names the version on the snapshot's model, as MLflow's server would."""
         versions = json.dumps([{"name": self.upserts.name, "version": int(version)}])
         self.upserts.client.set_logged_model_tags(model, {"mlflow.modelVersions": versions})
-        self.upserts.client.set_terminated(self.edit_run, "FINISHED", self._at())
+        self.upserts.client.set_terminated(self.edit_run, "FINISHED", self._ended())
 
-    def _description(self) -> str:
+    def _description(self, regions: Mapping[str, Any]) -> str:
+        return version_description(self.payload, self._links(), regions, self.facts.data)
+
+    def _links(self) -> PageLinks:
         parent = self.upserts.link_to_version(self.parent["version"]) if self.parent else None
         edit = self.upserts.link_to_run(self.experiment, self.edit_run)
-        return record.version_description(self.payload, edit, parent)
+        return PageLinks(self.upserts.name, self.experiment, edit, parent)
+
+    def _before(self, change: Payload) -> Mapping[str, Any] | None:
+        """The region's version in the parent, as the parent's tags have it."""
+        regions: Mapping[str, Any] = self.parent["regions"] if self.parent else {}
+        return regions.get(str(change["region"]))
 
     def _edges(self, run: str, before: str | None, after: str | None) -> None:
         from mlflow.entities import LoggedModelInput, LoggedModelOutput
@@ -418,3 +488,7 @@ class _Work:
         """When the edit was committed, in milliseconds: a fixed time makes a metric that is sent twice one."""
         edit = self.payload["edit"]
         return millis(edit.get("closed_at") or edit["created_at"])
+
+    def _ended(self) -> int:
+        """When the edit's runs end, in milliseconds: a rollback begins within the transaction that commits it."""
+        return max(self._at(), millis(self.payload["edit"]["created_at"]))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from raie.registry.errors import NotFound
+from raie.registry.events.openlineage import DataRange
 from raie.registry.mlflow import payload as record
 from raie.registry.mlflow import text as mlflow_text
 from raie.registry.mlflow.client import artifact_location, page_address
@@ -22,7 +23,8 @@ from raie.registry.outbox import Progress
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric
+    from mlflow.entities import LoggedModel, Metric
+    from mlflow.entities.model_registry import ModelVersion
 
 __all__ = ["ModelUpserts", "dataset", "folder_of", "log", "region_parts", "regions_of"]
 
@@ -81,37 +83,73 @@ class ModelUpserts:
         return str(created.info.run_id)
 
     def logged_model(
-        self, experiment: str, key: str, name: str, run: str, tags: Mapping[str, str], kind: str
-    ) -> str:
-        """The id of the logged model with this transaction tag, created where it is missing."""
+        self,
+        experiment: str,
+        key: str,
+        name: str,
+        run: str,
+        tags: Mapping[str, str],
+        kind: str,
+        params: Mapping[str, str] | None = None,
+    ) -> LoggedModel:
+        """The logged model with this transaction tag, created where it is missing."""
         known = self.client.search_logged_models([experiment], f"tags.`{TRANSACTION}` = '{key}'", max_results=1)
         if known:
-            return str(known[0].model_id)
-        created = self.client.create_logged_model(
-            experiment, name, run, tags={TRANSACTION: key, **tags}, model_type=kind
+            return known[0]
+        return self.client.create_logged_model(
+            experiment, name, run, tags={TRANSACTION: key, **tags}, params=dict(params or {}), model_type=kind
         )
-        return str(created.model_id)
 
     def version_of(self, snapshot: str) -> dict[str, Any] | None:
         """The model version of a snapshot with its regions and logged model, None where MLflow has none."""
-        where = f"name = '{self.name}' and tags.`raie.snapshot` = '{snapshot}'"
-        known = self.client.search_model_versions(where, max_results=1)
-        if not known:
+        known = self.model_version(snapshot)
+        if known is None:
             return None
-        tags = known[0].tags
+        tags = known.tags
         return {
-            "version": str(known[0].version),
-            "run": known[0].run_id,
+            "version": str(known.version),
+            "edit": int(tags["raie.edit"]),
+            "run": known.run_id,
             "model_id": tags["raie.logged_model"],
             "regions": regions_of(tags),
         }
+
+    def model_version(self, snapshot: str) -> ModelVersion | None:
+        """The model version of a snapshot, None where MLflow has none."""
+        where = f"name = '{self.name}' and tags.`raie.snapshot` = '{snapshot}'"
+        return next(iter(self.client.search_model_versions(where, max_results=1)), None)
+
+    def describe_anew(self, known: ModelVersion, description: str, tags: Mapping[str, str]) -> None:
+        """Gives a version that is there these tags, and the description unless somebody wrote another.
+
+        tags: also those of its regions; of an earlier release's there may have been more.
+        """
+        ours = known.tags.get(record.DESCRIBED)
+        is_ours = ours == record.text_key(known.description or "") or record.is_earlier_description(
+            known.description
+        )
+        if is_ours and known.description != description:
+            self.client.update_model_version(self.name, known.version, description)
+        for key in sorted(tags.keys() | {key for key in known.tags if key.startswith("raie.regions.")}):
+            if key not in tags:
+                self.client.delete_model_version_tag(self.name, known.version, key)
+            elif known.tags.get(key) != tags[key]:
+                self.client.set_model_version_tag(self.name, known.version, key, tags[key])
+
+    def region_version(self, model: LoggedModel) -> dict[str, Any]:
+        """A region's version as a version of the model names it, with the run and the edit that made it."""
+        run, edit = model.source_run_id, model.tags.get("raie.edit")
+        # An earlier release let only the run say so.
+        edit = edit or self.client.get_run(run).data.tags["raie.edit"]
+        number = int(model.tags["raie.version"])
+        return {"version": number, "model_id": str(model.model_id), "run": run, "edit": int(edit)}
 
     def adapter_of(self, experiment: str, key: str) -> dict[str, Any] | None:
         """A region version's external model by its key, None where MLflow has none."""
         known = self.client.search_logged_models([experiment], f"tags.`{TRANSACTION}` = '{key}'", max_results=1)
         if not known:
             return None
-        return {"version": int(known[0].tags["raie.version"]), "model_id": str(known[0].model_id)}
+        return self.region_version(known[0])
 
     def link_to_version(self, version: str) -> str:
         """A link to a version's page."""
@@ -174,14 +212,20 @@ def regions_of(tags: Mapping[str, str]) -> dict[str, Any]:
     return regions
 
 
-def dataset(payload: Payload) -> Any:
-    """The interaction log as MLflow's dataset: its digest, nothing copied. MLflow keeps 36 characters of it."""
+def dataset(payload: Payload, data: DataRange | None) -> Any:
+    """What an edit took of the interaction log as MLflow's dataset: digest, rows and times, nothing copied.
+
+    Each edit has its own, as two edits take different rows of one log. MLflow keeps 36 characters of the digest.
+    """
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    digest = payload["edit"]["data_digest"]
-    profile = json.dumps({"windows": sum(change["windows"] for change in payload["changes"])})
-    data = Dataset("interactions", digest[:36], "sha256", json.dumps({"sha256": digest}), profile=profile)
-    return DatasetInput(data, [InputTag("mlflow.data.context", "training")])
+    digest, number = payload["edit"]["data_digest"], payload["edit"]["number"]
+    profile: dict[str, Any] = {"windows": sum(change["windows"] for change in payload["changes"])}
+    if data is not None:
+        profile |= {"rows": data.rows, "after": data.after, "until": data.until}
+    source = json.dumps({"sha256": digest})
+    shown = Dataset(f"interactions-edit-{number}", digest[:36], "sha256", source, profile=json.dumps(profile))
+    return DatasetInput(shown, [InputTag("mlflow.data.context", "training")])
 
 
 def folder_of(files: Mapping[str, str]) -> tempfile.TemporaryDirectory[str]:

@@ -10,6 +10,7 @@ import click
 
 from raie.cli.errors import REFUSED, UNREACHABLE
 from raie.cli.ui.output import Output, faint, json_option, one_line, say, short, times, when
+from raie.cli.ui.page_opener import has_browser, open_once_served
 from raie.cli.ui.progress import patient_bars
 from raie.cli.ui.workspace_option import in_workspace
 from raie.workspace import Workspace
@@ -32,9 +33,9 @@ def sync(workspace: Workspace, again: bool, output: Output) -> None:
 
     A model of which something was published gets a new page of its whole history, as `raie lineage --html` writes it.
 
-    Running it twice adds nothing. An alias that somebody moved in MLflow is moved back to the registry's snapshot. If
-    MLflow does not answer (exit code 6), the events stay pending. An event that MLflow refuses is named (exit code 1).
-    Events that do not depend on it are published.
+    Running it twice adds nothing. Each sync compares all aliases, also where nothing is published: one that somebody
+    moved in MLflow is moved back to the registry's snapshot. If MLflow does not answer (exit code 6), the events stay
+    pending. An event that MLflow refuses is named (exit code 1). Events that do not depend on it are published.
 
     \b
     Examples:
@@ -55,6 +56,10 @@ def sync(workspace: Workspace, again: bool, output: Output) -> None:
 def _sync_lines(report: SyncReport) -> list[str]:
     lines = [f"published {report.published}, {report.remaining} pending"]
     lines += [_failure_line(failure) for failure in report.failed]
+    if report.stopped is not None and report.stopped not in {failure.error for failure in report.failed}:
+        lines.append(one_line(report.stopped))
+    if report.compared and not report.aliases:
+        lines.append(f"{report.compared} alias{'es' * (report.compared != 1)} compared: as in the registry")
     return lines + [_gap_line(gap) for gap in report.aliases]
 
 
@@ -161,20 +166,26 @@ def _status_lines(outbox: OutboxStatus, uri: str) -> list[str]:
     show_default=True,
     help="Port, on this machine only.",
 )
+@click.option(
+    "--open/--no-open", "opens", default=True, show_default=True, help="Open the model's page in the browser."
+)
 @in_workspace
-def ui(workspace: Workspace, port: int) -> None:
+def ui(workspace: Workspace, port: int, opens: bool) -> None:
     """Serve MLflow's pages over this workspace's records, until interrupted.
 
-    Shows what the last `raie mlflow sync` published.
+    Shows what the last `raie mlflow sync` published. The model's page opens in the browser once the server answers. On
+    a machine without a desktop, the address is printed alone.
 
     \b
     Examples:
       raie mlflow ui
-      raie mlflow ui --port 5001
+      raie mlflow ui --port 5001 --no-open
     """
     from raie.publishing import tracking
 
     server = tracking.pages_server(workspace, port)
     say(f"serving at {server.url} (Ctrl+C stops it)")
+    if opens and has_browser():
+        open_once_served(server.url)
     # The server takes this process's place, so that a signal reaches it and nothing is left behind.
     os.execve(server.arguments[0], server.arguments, server.environment)

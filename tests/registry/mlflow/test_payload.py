@@ -118,17 +118,6 @@ def test_the_end_of_the_audit_chain_is_anchored_where_the_event_tells_it() -> No
     assert "raie.audit_head" not in record.version_tags(payload(), "c" * 64)
 
 
-def test_a_description_links_to_the_parent_and_the_edit_and_shows_text_as_text() -> None:
-    event = payload()
-    event["edit"]["reason"] = "[click](http://evil) <script>"
-    text = record.version_description(event, "#/run", "#/version")
-    assert "**Parent** [`111111111111`](#/version)" in text
-    assert "**Edit** [2, edit](#/run) by ada" in text
-    assert "**Changed** region 3 (update), region 4 (add)" in text
-    assert r"\[click\]\(http\://evil\) &lt;script&gt;" in text
-    assert "**Parent** `111111111111`" in record.version_description(event, "#/run", None)
-
-
 def test_the_page_shows_what_changed_and_what_stayed() -> None:
     page = lineage_page("recsys", payload())
     assert "recsys · edit 2" in page

@@ -24,12 +24,17 @@ from raie.registry import Author, Content, InvalidValue, Registry, Snapshot, aud
 from raie.registry.db.engine import reading, write
 from raie.registry.db.tables import outbox_events
 from raie.registry.errors import MlflowUnreachable
+from raie.registry.events.openlineage import DataRange
 from raie.registry.mlflow import client as connection
 from raie.registry.mlflow import payload as record
+from raie.registry.mlflow import publisher
 from raie.registry.mlflow.checkpoints import published_in_mlflow
+from raie.registry.mlflow.edit_facts import EditFacts
 from raie.registry.mlflow.publisher import MlflowPublisher, status
+from raie.registry.mlflow.upserts import regions_of
 from raie.registry.outbox import Progress, drain, requeue
 from raie.registry.outbox_records import OutboxEvent, SyncReport
+from raie.registry.values import entry_digest
 from tests.conftest import free_port
 from tests.registry.mlflow.mlflow_files import half_made, kill_while_it_makes
 from tests.registry.mlflow.mlflow_history import CODE, change, edit, history, shape, sync
@@ -112,8 +117,21 @@ def test_mlflow_shows_every_edit_snapshot_and_alias_of_the_registry(
         second.content.digest,
         first.content.digest,
     ]
-    assert "](#/models/story/versions/1?workflowType=machine_learning)" in versions[1][3]
-    assert "/runs/2/edit 2: edit?workflowType=machine_learning)" in versions[1][3]
+    page = versions[1][3]
+    end = "?workflowType=machine_learning"
+    assert f"](#/models/story/versions/1{end})" in page
+    assert f"/runs/2/edit 2: edit{end})" in page
+    rows = {line.split(" | ")[0]: line for line in page.splitlines() if line.startswith("| ")}
+    assert list(rows)[-3:] == ["| 0", "| 2", "| 1"]
+    assert f"/models/story-region-0-v2{end}) | [edit 2]" in rows["| 0"]
+    assert f"/runs/1/region 1: setup{end}) | [edit 1][] |" in rows["| 1"]
+    assert page.endswith(f"[edit 1]: #/models/story/versions/1{end}")
+    undone = [line for line in versions[2][3].splitlines() if line.startswith(("| 0 ", "| 1 "))]
+    # The version that the first edit made is back since the rollback; the other was there all the time.
+    assert [(line.count("[edit 1](#"), line.split(" | ")[-1]) for line in undone] == [
+        (1, "this edit |"),
+        (1, "[edit 1][] |"),
+    ]
     assert shown["aliases"] == {
         alias.name: 1 + snapshots.index(alias.snapshot) for alias in registry.aliases("story")
     }
@@ -172,7 +190,7 @@ def test_an_edits_run_holds_its_data_parameters_report_and_lineage_page(
     _, _, times, tags, (params, metrics), _, _, data, files = runs["1/edit 1: setup"]
     assert dict(params) == {"epochs": "10", "gate/policy": "radius", "seed": "7"}
     assert dict(metrics) == {"test/recall_10": 0.15, "regions": 2.0, "regions_changed": 2.0, "windows": 240.0}
-    assert data == [("interactions", "d" * 36)]
+    assert data == [("interactions-edit-1", "d" * 36)]
     assert files == ["event.json", "lineage.html"]
     assert dict(tags)["mlflow.user"] == "ada"
     closed = story[0].edit("story", 1).closed_at
@@ -181,6 +199,60 @@ def test_an_edits_run_holds_its_data_parameters_report_and_lineage_page(
     region = dict(runs["1/region 0: setup"][4][1])
     assert region["radius_radians"] == 0.6
     assert region["recall_10"] == 0.14
+
+
+def test_a_regions_version_has_digest_size_parent_version_data_and_what_it_gained(
+    small: Registry, tracking: str, mlflow: Any
+) -> None:
+    gained = {"before Recall@10": 0.25, "after Recall@10": 0.5, "before NDCG@10": 0.1}
+    edit(small, "region", "setup", {0: 1}, change(0, "setup"))
+    second = edit(small, "region", "edit", {0: 2}, replace(change(0, "update"), metrics=gained))
+    sync(small, tracking)
+    experiment = mlflow.get_experiment_by_name("region").experiment_id
+    models = {m.name: m for m in mlflow.search_logged_models([experiment])}
+    tags, first = (models[f"region-region-0-v{version}"].tags for version in (2, 1))
+    entry = second.content.regions[0]
+    wanted = {
+        "raie.digest": entry_digest(entry),
+        "raie.size_bytes": str(len("state 0 2" + "lora 0 2")),
+        "raie.parent_version": "1",
+        "raie.data_digest": "d" * 64,
+        "raie.windows": "120",
+        "raie.edit": "2",
+    }
+    assert wanted.items() <= tags.items()
+    assert tags["raie.digest.lora"] == entry["lora"]
+    assert "raie.parent_version" not in first
+    page = tags["mlflow.note.content"].splitlines()
+    assert page[2].startswith(f"**Version before** [v1](#/experiments/{experiment}/models/")
+    assert page[-1] == "**Recall@10** on its new windows 0.2500 → 0.5000"
+    assert {m.key for m in models["region-region-0-v2"].metrics} >= {"before_Recall_10", "windows"}
+
+
+def test_a_rollbacks_runs_take_no_less_than_no_time_and_repeat_no_metric_of_the_training_that_it_undid(
+    story: tuple[Registry, list[Snapshot]], mlflow: Any
+) -> None:
+    shown = shape(mlflow, "story")
+    runs = {run[0]: run for run in shown["runs"]}
+    assert all(end >= start for start, end in (run[2] for run in runs.values()))
+    assert dict(runs["2/region 0: update"][4][1])["recall_10"] == 0.14
+    for name in ("3/region 0: revert", "3/region 2: retire"):
+        assert set(dict(runs[name][4][1])) == {"centre_shift_radians", "windows"}
+    models = {name: metrics for name, _, _, metrics in shown["models"]}
+    assert models["story-region-0-v1"] == len(runs["1/region 0: setup"][4][1])
+    assert (runs["3/edit 3: rollback"][7], runs["2/edit 2: edit"][7][0][0]) == ([], "interactions-edit-2")
+
+
+def test_what_an_edit_trained_with_is_a_param_of_its_runs(small: Registry, tracking: str, mlflow: Any) -> None:
+    edit(small, "params", "setup", {0: 1}, change(0, "setup"))
+    facts = EditFacts(DataRange(12, None, 99), {"rank": 8, "learning_rate": 0.0003})
+    drain(small.engine, MlflowPublisher(tracking, small.engine, CODE, lambda event: facts))
+    experiment = mlflow.get_experiment_by_name("params").experiment_id
+    runs = mlflow.search_runs([experiment], "params.rank = '8' and params.learning_rate = '0.0003'")
+    assert sorted(run.info.run_name for run in runs) == ["edit 1: setup", "region 0: setup"]
+    assert mlflow.search_logged_models([experiment], "params.rank = '8'")[0].name == "params-region-0-v1"
+    (data,) = next(run for run in runs if run.info.run_name == "edit 1: setup").inputs.dataset_inputs
+    assert json.loads(data.dataset.profile) == {"windows": 120, "rows": 12, "after": None, "until": 99}
 
 
 def test_nothing_but_descriptions_is_copied_into_mlflow(
@@ -211,6 +283,32 @@ def test_syncing_twice_adds_nothing_even_when_all_is_published_again(
     assert sync(story[0], tracking) == SyncReport(published=0, remaining=0)
     assert sync(story[0], tracking, again=True) == SyncReport(published=6, remaining=0)
     assert shape(mlflow, "story") == before
+
+
+def test_publishing_again_writes_the_page_of_an_earlier_release_anew_and_leaves_a_persons_own(
+    small: Registry, tracking: str, mlflow: Any
+) -> None:
+    edit(small, "anew", "setup", {0: 1, 1: 1}, change(0, "setup"), change(1, "setup"))
+    edit(small, "anew", "edit", {0: 2, 1: 1}, change(0, "update"))
+    sync(small, tracking)
+    second = mlflow.get_model_version("anew", "2")
+    older = {r: {"model_id": e["model_id"], "version": e["version"]} for r, e in regions_of(second.tags).items()}
+    for version in ("1", "2"):
+        mlflow.delete_model_version_tag("anew", version, record.DESCRIBED)
+        mlflow.set_model_version_tag("anew", version, "raie.regions", json.dumps(older))
+        mlflow.update_model_version("anew", version, "**Snapshot** `0123` of 2 regions")
+    edit(small, "anew", "edit", {0: 3, 1: 1}, change(0, "update"))
+    sync(small, tracking)
+    page = mlflow.get_model_version("anew", "3").description
+    assert page.splitlines()[-1].endswith(") | – | – |"), "nothing is made up of what nobody recorded"
+
+    mlflow.update_model_version("anew", "1", "our own words")
+    sync(small, tracking, again=True)
+    assert mlflow.get_model_version("anew", "1").description == "our own words"
+    assert mlflow.get_model_version("anew", "2").description == second.description
+    assert dict(mlflow.get_model_version("anew", "2").tags) == dict(second.tags)
+    page = mlflow.get_model_version("anew", "3").description
+    assert page.endswith("[edit 1]: #/models/anew/versions/1?workflowType=machine_learning")
 
 
 def test_a_first_sync_that_is_killed_leaves_neither_half_a_file_nor_anything_beside_it(
@@ -262,7 +360,7 @@ def test_no_reader_meets_an_older_alias_after_a_newer_however_late_or_often_it_i
     assert drain(small.engine, watch).remaining == 0
     assert set(watch.seen) == {None, 2}
     assert watch.seen == sorted(watch.seen, key=lambda version: version or 0)
-    notes = {v.version: v.tags["raie.alias.production"] for v in mlflow.search_model_versions("name = 'late'")}
+    notes = {v.version: v.tags.get("raie.alias.production") for v in mlflow.search_model_versions("name = 'late'")}
 
     watch.seen.clear()
     assert requeue(small.engine) == 6
@@ -270,8 +368,9 @@ def test_no_reader_meets_an_older_alias_after_a_newer_however_late_or_often_it_i
     assert set(watch.seen) == {2}
     assert len(watch.seen) > 10
     versions = mlflow.search_model_versions("name = 'late'")
-    assert {v.version: v.tags["raie.alias.production"] for v in versions} == notes
-    assert {str(number): note.rpartition(": ")[2] for number, note in notes.items()} == {"1": "back", "2": "again"}
+    assert {v.version: v.tags.get("raie.alias.production") for v in versions} == notes
+    said = {str(number): note and note.rpartition(": ")[2] for number, note in notes.items()}
+    assert said == {"1": None, "2": "again"}, "only the version that the alias points to says why"
 
 
 def test_an_alias_moved_or_deleted_in_mlflow_is_named_by_status_and_put_back_by_sync(
@@ -298,6 +397,27 @@ def test_an_alias_moved_or_deleted_in_mlflow_is_named_by_status_and_put_back_by_
     assert "raie mlflow sync --again" in str(lost.error)
     assert sync(small, tracking, again=True).aliases == ()
     assert mlflow.get_registered_model("drift").aliases == {"production": 3, "of-mlflow-alone": 1}
+
+
+def test_a_sync_reports_each_step_and_each_alias_and_compares_the_aliases_though_nothing_is_pending(
+    small: Registry, tracking: str
+) -> None:
+    first = edit(small, "steps", "setup", {0: 1}, change(0, "setup"))
+    for alias in ("candidate", "production"):
+        small.promote("steps", first.id, alias, Author("ada"))
+    reported: list[tuple[str, int, int]] = []
+    publisher.sync(small, tracking, CODE, progress=lambda *progress: reported.append(progress))
+    assert ("publishing, edit 1, region 0", 0, 3) in reported
+    assert ("publishing, alias production, alias", 2, 3) in reported
+    assert reported[-2:] == [("comparing aliases", 0, 2), ("comparing aliases", 1, 2)]
+
+    reported.clear()
+    report = publisher.sync(small, tracking, CODE, progress=lambda *progress: reported.append(progress))
+    assert (report.published, report.compared) == (0, 2)
+    assert reported == [("comparing aliases", 0, 2), ("comparing aliases", 1, 2)]
+    away = sync(small, f"http://127.0.0.1:{free_port()}")
+    assert (away.published, away.remaining, away.compared) == (0, 0, None)
+    assert "to say where its aliases are, found no answer" in str(away.stopped)
 
 
 def test_what_mlflow_refuses_for_good_holds_back_only_what_needs_it(

@@ -13,6 +13,7 @@ from markdown_it import MarkdownIt
 from raie.registry.mlflow import payload as record
 from raie.registry.mlflow.text import DESCRIPTION_LENGTH, TAG_LENGTH, cut, cut_markdown, markdown
 from raie.registry.mlflow.upserts import region_parts, regions_of
+from raie.registry.mlflow.version_page import PageLinks, version_description
 from tests.registry.mlflow.test_payload import change, payload
 
 lines = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), max_size=60)
@@ -63,10 +64,10 @@ def test_a_long_reason_fits_every_field_and_is_whole_in_an_artifact(reason: str)
     event = payload(changes=[change(region, "update", 2) for region in range(400)])
     event["edit"]["reason"] = reason
     link = "https://mlflow.example.org/#/models/recsys/versions/12?workflowType=machine_learning"
-    text = record.version_description(event, link, link)
+    text = version_description(event, PageLinks("recsys", "1", link, link), {}, None)
     assert len(text) <= DESCRIPTION_LENGTH
     assert "reason.txt of the edit's run" in text
-    assert "and 370 more" in text
+    assert "and 392 more;" in text.splitlines()[0]
     tags = record.edit_tags("recsys", event)
     assert max(map(len, tags.values())) <= TAG_LENGTH
     assert tags["raie.reason"].endswith("… (cut; the whole text is in reason.txt of the edit's run)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from raie.registry.db.engine import write
 from raie.registry.db.tables import outbox_events
 from raie.workspace import Workspace
 from tests.cli.conftest import Raie
+from tests.conftest import free_port
 
 ROOT = Path(__file__).resolve().parents[4]
 AWAY = '[mlflow]\ntracking_uri = "http://ada:s3cret@127.0.0.1:1"\n'
@@ -102,8 +104,18 @@ def test_ui_serves_the_workspaces_own_records(
         mlflow.execute("INSERT INTO experiments VALUES (0)")
     started: list[str] = []
     monkeypatch.setattr(os, "execve", lambda path, arguments, environment: started.extend(arguments))
-    ran = raie("mlflow", "ui", "--port", "5001")
-    assert "http://127.0.0.1:5001" in ran.out
+    port = str(free_port())
+    ran = raie("mlflow", "ui", "--port", port, "--no-open")
+    assert f"http://127.0.0.1:{port}/#/models?workflowType=machine_learning" in ran.out
+    with closing(sqlite3.connect(workspace.folder / ".raie" / "mlflow.db")) as mlflow, mlflow:
+        mlflow.execute("CREATE TABLE registered_models (name TEXT)")
+        mlflow.execute("INSERT INTO registered_models VALUES ('recsys')")
+    ran = raie("mlflow", "ui", "--port", port, "--no-open")
+    assert f"http://127.0.0.1:{port}/#/models/recsys?workflowType=machine_learning" in ran.out
     assert f"sqlite:///{workspace.folder}/.raie/mlflow.db" in started
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ran = raie("mlflow", "ui", "--port", str(taken.getsockname()[1]))
+    assert (ran.code, len(ran.err.splitlines())) == (2, 1)
+    assert "another process serves" in ran.err
     (workspace.folder / "raie.toml").write_text(AWAY, encoding="utf-8")
     assert raie("mlflow", "ui").code == 2, "a server's pages are there already"
