@@ -262,8 +262,8 @@ def test_a_full_disk_is_one_line_at_every_step_and_the_edit_resumes(
         or subprocess.run([*own, "sh", "-c", mount], capture_output=True).returncode
     ):
         pytest.skip("this machine lets nobody mount a small disk; a limit on files stands for it above")
-    # Too little for the database, for a checkpoint, and for the commit.
-    free = ["0", "240", "480"]
+    # Too little for the database, for a blob, for a checkpoint, and for the commit.
+    free = ["0", "240", "600", "1040"]
     run = [sys.executable, "-c", FULL_DISK, str(trained_folder), str(disk), *free]
     ran = subprocess.run(
         [*own, "sh", "-c", f'{mount} && exec "$@"', "sh", *run],

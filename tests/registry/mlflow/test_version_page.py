@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from raie.registry.events.openlineage import DataRange
@@ -70,18 +70,24 @@ def test_the_first_line_is_plain_text_that_says_what_the_edit_did() -> None:
     )
 
 
+def unescaped(text: str) -> str:
+    """What of a markdown text is no character that a backslash escapes."""
+    return re.sub(r"\\.", "", text)
+
+
 @given(st.text(max_size=60))
+@example("\\")
 def test_no_text_of_a_user_makes_a_link_a_row_or_a_heading(text: str) -> None:
     event = payload(changes=[change(3, text, 2)])
     event["edit"] |= {"reason": text, "actor": text, "kind": text}
     forged = "[x](http://evil) | <b> [edit 1]: #/evil"
-    plain = version_description(payload(), LINKS, in_mlflow(5), None)
+    plain = unescaped(version_description(payload(), LINKS, in_mlflow(5), None))
     for given_text in (event, payload() | {"edit": event["edit"] | dict.fromkeys(("reason", "actor"), forged)}):
-        shown = version_description(given_text, LINKS, in_mlflow(5), None)
-        assert len(re.findall(r"(?<!\\)\]\(", shown)) == len(re.findall(r"(?<!\\)\]\(", plain))
+        shown = unescaped(version_description(given_text, LINKS, in_mlflow(5), None))
+        assert shown.count("](") == plain.count("](")
         assert len(re.findall(r"(?m)^\[", shown)) == 1
         assert "<" not in shown
-        assert len(re.findall(r"(?<!\\)\|", shown)) == len(re.findall(r"(?<!\\)\|", plain))
+        assert shown.count("|") == plain.count("|")
 
 
 @pytest.mark.parametrize(("regions", "rows", "runs"), [(9, 9, 9), (30, 30, 0), (512, 31, 0)])
