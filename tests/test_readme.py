@@ -45,8 +45,11 @@ GROUPS = {path for path, command in TREE.items() if isinstance(command, click.Gr
 # --- Commands
 
 
+@pytest.mark.parametrize(
+    "pages", [pytest.param([README], id="README"), pytest.param(PRINTED, id="all", marks=pytest.mark.slow)]
+)
 def test_whoever_types_what_the_pages_say_meets_no_error(
-    postgres_url: str, s3_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pages: list[Path], postgres_url: str, s3_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("DATABASE_URL", "STORE", "MODEL", "WORKSPACE", "DEBUG"):
@@ -60,7 +63,7 @@ def test_whoever_types_what_the_pages_say_meets_no_error(
     histories = pa.table({"user_id": ["ada"], "items": [["t0-core-00", "t0-core-01"]]})
     pq.write_table(histories, "histories.parquet")
     reader = Reader(monkeypatch, stand_ins)
-    for page in PRINTED:
+    for page in pages:
         for block in blocks(page, "console", "sh"):
             reader.follow(block)
         for block in blocks(page, "python"):

@@ -21,6 +21,7 @@ from tests.cli.trained import LOG, SETUP
 pytestmark = pytest.mark.usefixtures("cluster")
 
 
+@pytest.mark.slow  # a cluster takes longer to start than the whole of an edit
 def test_an_edit_on_ray_makes_the_snapshot_of_an_edit_here(ready: Path, whole: str, raie: Raie) -> None:
     ran = raie(*APPLY)
     assert ran.code == 0, ran.err
