@@ -297,12 +297,18 @@ def s3_server(s3_folder: Path) -> Iterator[dict[str, str]]:
         yield environment
 
 
+_GIVEN_PORTS: set[int] = set()
+
+
 def free_port() -> int:
-    """A TCP port of this machine on which nothing listens just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of this machine on which nothing listens just now, and that this process did not give before."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        if port not in _GIVEN_PORTS:
+            _GIVEN_PORTS.add(port)
+            return port
 
 
 def _wait_for(endpoint: str, process: subprocess.Popen[bytes], log: Path) -> None:
