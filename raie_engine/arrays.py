@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Floats", "Ints", "first_appearance", "stable_order"]
+__all__ = ["Floats", "Ints", "earlier_rows", "first_appearance", "stable_order"]
 
 Floats: TypeAlias = NDArray[np.float32]
 Ints: TypeAlias = NDArray[np.int32]
@@ -42,6 +42,22 @@ def stable_order(values: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
     packed.sort()
     packed &= (1 << row_bits) - 1
     return packed
+
+
+def earlier_rows(user: NDArray[np.integer[Any]], most: int) -> NDArray[np.uint8]:
+    """How many rows of its user come before each row.
+
+    Args:
+        user: [n], the rows of one user one after the other.
+        most: what is counted up to, below 256.
+
+    Returns:
+        uint8 [n].
+    """
+    earlier = np.zeros(len(user), np.uint8)
+    for step in range(1, most + 1):
+        earlier[step:] += user[step:] == user[:-step]
+    return earlier
 
 
 def first_appearance(codes: NDArray[np.integer[Any]], size: int) -> NDArray[np.int64]:

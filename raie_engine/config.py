@@ -389,6 +389,11 @@ class EngineConfig:
         """The parts of a mixture; a region counts by itself where routing asks items alone."""
         return self.allowed(self.mixture.names)
 
+    @property
+    def counts_by_region(self) -> bool:
+        """Whether each region counts its own rows."""
+        return bool(set(REGION_PARTS) & set(self.parts))
+
     def allowed(self, names: Sequence[str]) -> tuple[str, ...]:
         """Those of some parts that there are in this space.
 

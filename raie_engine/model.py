@@ -33,7 +33,7 @@ from raie.engine.mixture.log_counts import LogCounts
 from raie.engine.mixture.log_parts import LogParts
 from raie.engine.mixture.mixture import Mixture
 from raie.engine.mixture.region_counts import RegionCounts
-from raie.engine.mixture.region_parts import RegionParts
+from raie.engine.mixture.region_parts import parts_of
 from raie.engine.mixture.weights import MixtureWeights
 from raie.engine.regions.any_space import Space, read_space
 from raie.engine.regions.buffer import AddBuffer
@@ -322,7 +322,7 @@ class ModelView:
         key = ("log parts", counts_digest, weights.items)
         log = self.parts.get(key, lambda: LogParts(LogCounts.from_bytes(read(counts_digest)), weights.items + 1))
         own = None if own_digest is None else RegionCounts.from_bytes(read(own_digest))
-        return Mixture(weights, log if own is None else RegionParts(own, log))
+        return Mixture(weights, parts_of(own, log))
 
     def region_counts(self, region: int) -> RegionCounts | None:
         """What a region has counted by itself; None where it has not.

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from raie.engine.config import REGION_PARTS, EngineConfig
+from raie.engine.config import EngineConfig
 from raie.engine.data.interactions import Interactions, between
 from raie.engine.data.windows import Windows
 from raie.engine.edit.region_rows import RouteRows
@@ -23,7 +23,7 @@ from raie.engine.mixture.log_counts import LogCounts, count_rows, summed
 from raie.engine.mixture.log_parts import LogParts
 from raie.engine.mixture.mixture import Mixture
 from raie.engine.mixture.region_counts import RegionCounts, count_regions, region_counts_summed
-from raie.engine.mixture.region_parts import RegionParts
+from raie.engine.mixture.region_parts import parts_of
 from raie.engine.model import LOG_COUNTS, MIXTURE, REGION_COUNTS
 
 __all__ = ["NewCounts", "RegionMixtures", "mix_regions", "new_counts"]
@@ -122,8 +122,8 @@ def mix_regions(
     trained = summed([*earlier, new.trained])
     everything = summed([trained, new.newest])
     log, counts = LogParts(trained, trained.items + 1), everything.to_bytes()
-    mine = _region_counts(validated, own or {}, new.trained_regions, trained) if _by_region(config) else {}
-    parts = {region: RegionParts(mine[region], log) if region in mine else log for region in validated}
+    mine = _region_counts(validated, own or {}, new.trained_regions, trained) if config.counts_by_region else {}
+    parts = {region: parts_of(mine.get(region), log) for region in validated}
     asked = {region: [Validated(windows, score, parts[region])] for region, (windows, score) in validated.items()}
     for region, before_edit in (answered or {}).items():
         asked.setdefault(region, []).append(before_edit)
@@ -140,10 +140,6 @@ def mix_regions(
         fitted,
         {region: Mixture(weights, parts[region]) for region, weights in fitted.regions.items() if region in parts},
     )
-
-
-def _by_region(config: EngineConfig) -> bool:
-    return bool(set(REGION_PARTS) & set(config.parts))
 
 
 def _region_counts(

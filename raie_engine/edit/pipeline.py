@@ -35,7 +35,7 @@ from raie.engine.mixture.fit import Validated
 from raie.engine.mixture.log_counts import LogCounts
 from raie.engine.mixture.log_parts import LogParts
 from raie.engine.mixture.region_counts import pack_regions, unpack_regions
-from raie.engine.mixture.region_parts import RegionParts
+from raie.engine.mixture.region_parts import parts_of
 from raie.engine.model import ADAPTER_ROLES, LOG_COUNTS, SHARED_PREFIX, ModelView, pack_item_rows
 from raie.engine.regions.gate import Action, gate_from
 from raie.engine.regions.region_map import RegionMap, region_state
@@ -417,9 +417,9 @@ def _answered(view: ModelView, windows: Windows) -> dict[int, Validated]:
     log, owner = LogParts(view.log_counts, view.log_counts.items + 1), view.router.assign(windows)
     answered = {}
     for region in np.unique(owner).tolist():
-        counts, mine = view.region_counts(region), windows.take(owner == region)
         score = adapter_scores(view.backbone, view.adapters.get(region))
-        answered[region] = Validated(mine, score, log if counts is None else RegionParts(counts, log))
+        parts = parts_of(view.region_counts(region), log)
+        answered[region] = Validated(windows.take(owner == region), score, parts)
     return answered
 
 

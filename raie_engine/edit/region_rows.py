@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from raie.engine.arrays import stable_order
-from raie.engine.config import REGION_PARTS, EngineConfig
+from raie.engine.arrays import earlier_rows, stable_order
+from raie.engine.config import EngineConfig
 from raie.engine.data.interactions import Interactions
 from raie.engine.mixture.region_counts import NEAR, RegionRows
 from raie.engine.regions.any_space import Space
@@ -37,14 +37,14 @@ def route_rows(space: Space, region_map: RegionMap, config: EngineConfig, items:
     Returns:
         A function of a log in time order; None where regions do not count by themselves.
     """
-    if not isinstance(space, ItemSpace) or not set(REGION_PARTS) & set(config.parts):
+    if not isinstance(space, ItemSpace) or not config.counts_by_region:
         return None
     reach = min(REACH, config.windows.length)
 
     def route(interactions: Interactions, after: int | None) -> RegionRows:
         order = stable_order(interactions.user)
         user, item = interactions.user[order], interactions.item[order]
-        earlier = _earlier(user, max(reach, NEAR.context))
+        earlier = earlier_rows(user, max(reach, NEAR.context))
         new = earlier > 0 if after is None else (earlier > 0) & (interactions.timestamp[order] > after)
         rows = np.flatnonzero(new & (item <= items))
         region, before = np.zeros(len(rows), np.int32), np.zeros((len(rows), NEAR.context), np.int32)
@@ -59,16 +59,8 @@ def route_rows(space: Space, region_map: RegionMap, config: EngineConfig, items:
     return route
 
 
-def _earlier(user: NDArray[np.integer], most: int) -> NDArray[np.int8]:
-    """How many rows of its user come before each row, up to `most`: int8 [rows]; rows are ordered by user."""
-    earlier = np.zeros(len(user), np.int8)
-    for step in range(1, most + 1):
-        earlier[step:] += user[step:] == user[:-step]
-    return earlier
-
-
 def _backwards(
-    item: NDArray[np.int32], earlier: NDArray[np.int8], rows: NDArray[np.intp], reach: int
+    item: NDArray[np.int32], earlier: NDArray[np.uint8], rows: NDArray[np.intp], reach: int
 ) -> Iterator[NDArray[np.int32]]:
     """The items before each of these rows, the newest first, [n] each; 0 where there are no more."""
     for back in range(reach):

@@ -108,7 +108,8 @@ def set_up(
     model, scores = _frozen(past, split, config, backbone, checkpoint, progress, executor)
     model_config, weights = model.to_bytes()
     train_until = int(split.train.timestamp.max())
-    trained = count_rows(between(past, None, train_until), None, model.known_items)
+    counted = config.mixture.names or config.regions.space == "items"
+    trained = count_rows(between(past, None, train_until), None, model.known_items) if counted else None
 
     def encode(windows: Windows) -> Floats:
         file = configured_backbone_file(config.backbone)
@@ -328,10 +329,14 @@ def _entries(
 
 
 def _space(
-    config: EngineConfig, backbone: str, train: Windows, counts: LogCounts, encode: Callable[[Windows], Floats]
+    config: EngineConfig,
+    backbone: str,
+    train: Windows,
+    counts: LogCounts | None,
+    encode: Callable[[Windows], Floats],
 ) -> tuple[Space, Floats]:
     """The routing space, and where the windows that train lie in it. backbone: its digest."""
-    if config.regions.space == "items":
+    if config.regions.space == "items" and counts is not None:
         by_items = fit_item_space(counts, backbone)
         return by_items, by_items.vectors(train)
     encodings = encode(train)

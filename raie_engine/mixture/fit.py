@@ -341,7 +341,7 @@ def _sample(validated: Mapping[int, Sequence[Validated]], seed: int) -> dict[int
 
 def _known_rows(some: Validated) -> np.ndarray:
     """Numbers of the windows whose target some row held; another says nothing of the parts."""
-    counts, v, target = some.parts.counted, some.parts.v, some.windows.target
+    counts, v, target = some.parts.counts, some.parts.v, some.windows.target
     counted = np.zeros(v, bool)
     counted[: counts.items + 1] = counts.popularity > 0
     return np.flatnonzero((target < v) & counted[np.minimum(target, v - 1)])

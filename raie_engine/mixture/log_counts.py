@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from raie.engine.arrays import stable_order
+from raie.engine.arrays import earlier_rows, stable_order
 from raie.engine.bytes.arrays import pack, unpack
 from raie.engine.data.interactions import Interactions, between
 from raie.engine.errors import DamagedArtifact
@@ -199,9 +199,7 @@ def _rows_by_user(interactions: Interactions, after: int | None, v: int) -> _Row
     order = stable_order(interactions.user)
     user, item = interactions.user[order], interactions.item[order]
     new = np.ones(len(item), bool) if after is None else interactions.timestamp[order] > after
-    back = np.zeros(len(item), np.uint8)
-    for step in range(1, PAIR_KINDS[-1].reach + 1):
-        back[step:] += user[step:] == user[:-step]
+    back = earlier_rows(user, PAIR_KINDS[-1].reach)
     counted = item < v
     return _Rows(item, back, new & counted, counted)
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from raie.engine.data.windows import Windows
 from raie.engine.mixture.log_counts import PAIR_KINDS, LogCounts, PairKind
 
-__all__ = ["LogParts"]
+__all__ = ["LogParts", "sums_after"]
 
 PRIOR = 5.0
 """An item that fewer pairs than this begin with says little."""
@@ -54,11 +54,6 @@ class LogParts:
         return by_pairs | {name: lift for name, lift in self._alike.items() if name in names}
 
     @property
-    def counted(self) -> LogCounts:
-        """The counts of the log."""
-        return self.counts
-
-    @property
     def trend(self) -> Tensor:
         """The lift of what is popular lately: float32 [1, v]."""
         return self._alike["trend"]
@@ -78,18 +73,43 @@ class LogParts:
         return np.asarray(self.v * pairs / (sums + PRIOR))
 
     def _following(self, kind: PairKind, number: int, items: NDArray[np.int32]) -> Tensor:
-        n, v, start = len(items), self.v, self.counts.start
-        back = (items != 0).sum(axis=1, keepdims=True) - 1 - np.arange(items.shape[1])  # places before the end
-        row, slot = np.nonzero((items > 0) & (items <= self.counts.items) & (back < kind.context))
-        first, says = items[row, slot], kind.forget ** back[row, slot]
-        size = start[first + 1] - start[first]
-        entry = np.arange(size.sum()) + np.repeat(start[first] - np.cumsum(size) + size, size)
-        target = np.repeat(row * v, size) + self.counts.following[entry]
-        weights = np.repeat(says, size) * self._shares[entry, number]
-        sums = np.bincount(target, weights, minlength=n * v) / sum(kind.forget**k for k in range(kind.context))
-        return torch.from_numpy(sums.astype(np.float32)).view(n, v)
+        counts = self.counts
+        sums = sums_after(items, kind, counts.start, counts.following, self._shares[:, number], self.v)
+        sums /= sum(kind.forget**k for k in range(kind.context))
+        return torch.from_numpy(sums.astype(np.float32))
 
     def _popular(self, counts: NDArray[np.float64]) -> Tensor:
         lift = np.zeros(self.v, np.float32)
         lift[: len(counts)] = self.v * counts / max(float(counts.sum()), 1.0)
         return torch.from_numpy(lift).unsqueeze(0)
+
+
+def sums_after(
+    items: NDArray[np.int32],
+    kind: PairKind,
+    start: NDArray[np.int64],
+    following: NDArray[np.int32],
+    weights: NDArray[np.float64],
+    v: int,
+) -> NDArray[np.float64]:
+    """What the last items of histories say of every item: sum over back of forget^back w[x_back, i].
+
+    Args:
+        items: [n, L], the contexts.
+        kind: how many items speak, and what each step back leaves of what they say.
+        start: [u + 1]; the items after x < u are following[start[x]:start[x + 1]].
+        following: [p], below v.
+        weights: [p], of each pair.
+        v: item rows.
+
+    Returns:
+        float64 [n, v].
+    """
+    n, back = len(items), (items != 0).sum(axis=1, keepdims=True) - 1 - np.arange(items.shape[1])
+    row, slot = np.nonzero((items > 0) & (items < len(start) - 1) & (back < kind.context))
+    first, says = items[row, slot], kind.forget ** back[row, slot]
+    size = start[first + 1] - start[first]
+    entry = np.arange(size.sum()) + np.repeat(start[first] - np.cumsum(size) + size, size)
+    target = np.repeat(row * v, size) + following[entry]
+    sums = np.bincount(target, np.repeat(says, size) * weights[entry], minlength=n * v)
+    return sums.astype(np.float64, copy=False).reshape(n, v)  # of no weights at all they are whole numbers

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from raie.engine.arrays import stable_order
 from raie.engine.bytes.arrays import pack, unpack
 from raie.engine.errors import DamagedArtifact
 from raie.engine.mixture.log_counts import PAIR_KINDS
@@ -171,7 +172,7 @@ def count_regions(rows: RegionRows, half_life: float) -> dict[int, RegionCounts]
     Returns:
         By region; they stand for themselves, as if the log had no other rows (`region_counts_summed`).
     """
-    order = np.argsort(rows.region, kind="stable")
+    order = stable_order(rows.region)
     regions, start = np.unique(rows.region[order], return_index=True)
     parts = np.split(order, start[1:]) if len(regions) else []
     return {

@@ -22,10 +22,10 @@ from torch import Tensor
 from raie.engine.config import REGION_PARTS
 from raie.engine.data.windows import Windows
 from raie.engine.mixture.log_counts import LogCounts
-from raie.engine.mixture.log_parts import LogParts
+from raie.engine.mixture.log_parts import LogParts, sums_after
 from raie.engine.mixture.region_counts import NEAR, RegionCounts
 
-__all__ = ["RegionParts"]
+__all__ = ["RegionParts", "parts_of"]
 
 TREND_ROWS, NEAR_ROWS = 1000.0, 30.0
 """m_1 and m_2: how many rows of the region weigh as much as the log (docs/research.md)."""
@@ -36,7 +36,7 @@ POPULARITY, SHORT = REGION_PARTS
 class RegionParts:
     """The parts of a region's counts beside those of the log's."""
 
-    counts: RegionCounts
+    own: RegionCounts
     log: LogParts
 
     @property
@@ -45,7 +45,7 @@ class RegionParts:
         return self.log.v
 
     @property
-    def counted(self) -> LogCounts:
+    def counts(self) -> LogCounts:
         """The counts of the log."""
         return self.log.counts
 
@@ -74,29 +74,35 @@ class RegionParts:
     @cached_property
     def _popularity(self) -> Tensor:
         counts = np.zeros(self.v)
-        known = self.counts.item < self.v
-        counts[self.counts.item[known]] = self.counts.popularity[known]
+        known = self.own.item < self.v
+        counts[self.own.item[known]] = self.own.popularity[known]
         q = self.trend[0].numpy().astype(np.float64) / self.v
         lift = self.v * (counts + TREND_ROWS * q) / (counts.sum() + TREND_ROWS)
         return torch.from_numpy(lift.astype(np.float32)).unsqueeze(0)
 
     @cached_property
-    def _start(self) -> NDArray[np.int64]:
-        """The pairs of first item x are those from start[x] to start[x + 1]: int64 [v + 1]."""
-        return np.searchsorted(self.counts.first, np.arange(self.v + 1)).astype(np.int64)
+    def _pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64]]:
+        """Where the pairs of each first item start, int64 [v + 1], what follows, and how often, of items below v."""
+        known = self.own.following < self.v
+        start = np.searchsorted(self.own.first[known], np.arange(self.v + 1)).astype(np.int64)
+        return start, self.own.following[known], self.own.pairs[known]
 
     def _short(self, items: NDArray[np.int32], log: Tensor) -> Tensor:
         """log: [n, v], what the log's counts say."""
-        n, v, start = len(items), self.v, self._start
-        back = (items != 0).sum(axis=1, keepdims=True) - 1 - np.arange(items.shape[1])
-        row, slot = np.nonzero((items > 0) & (items < v) & (back >= 0) & (back < NEAR.context))
-        first, says = items[row, slot], NEAR.forget ** back[row, slot]
-        size = start[first + 1] - start[first]
-        entry = np.arange(size.sum()) + np.repeat(start[first] - np.cumsum(size) + size, size)
-        following, weight = self.counts.following[entry], np.repeat(says, size) * self.counts.pairs[entry]
-        target = np.repeat(row * v, size) + following
-        inside = following < v
-        sums = np.bincount(target[inside], weight[inside], minlength=n * v).reshape(n, v)
+        sums = sums_after(items, NEAR, *self._pairs, self.v)
         share = log.double().numpy() * NEAR_ROWS
-        lift = (v * sums + share) / (sums.sum(axis=1, keepdims=True) + NEAR_ROWS)
+        lift = (self.v * sums + share) / (sums.sum(axis=1, keepdims=True) + NEAR_ROWS)
         return torch.from_numpy(lift.astype(np.float32))
+
+
+def parts_of(own: RegionCounts | None, log: LogParts) -> LogParts | RegionParts:
+    """The parts of a log and, where a region counts by itself, of the region.
+
+    Args:
+        own: the region's counts; None where it has none.
+        log: the parts of the log.
+
+    Returns:
+        The parts.
+    """
+    return log if own is None else RegionParts(own, log)

@@ -23,7 +23,7 @@ from raie.engine.mixture.log_counts import LogCounts, count_rows
 from raie.engine.mixture.log_parts import LogParts
 from raie.engine.mixture.mixture import Mixture
 from raie.engine.mixture.region_counts import NEAR, RegionCounts, RegionRows, count_regions, region_counts_summed
-from raie.engine.mixture.region_parts import RegionParts
+from raie.engine.mixture.region_parts import parts_of
 from raie.engine.mixture.weights import MODEL, MixtureWeights
 from raie.engine.model import LOG_COUNTS, MIXTURE, REGION_COUNTS
 from raie.engine.strategies.task_data import LearnedState, Score, State, Strategy, TaskData
@@ -98,7 +98,9 @@ def _learned(
     )
     log = LogParts(trained, trained.items + 1)
     asked = {
-        region: [Validated(windows.take(owner == region), _scaled(score, spread), _parts(before.get(region), log))]
+        region: [
+            Validated(windows.take(owner == region), _scaled(score, spread), parts_of(before.get(region), log))
+        ]
         for region in _regions(strategy, task_data)
     }
     for region, earlier in _answered(strategy, state, task_data):
@@ -110,10 +112,6 @@ def _learned(
     joined = {**mixtures, LOG_COUNTS: everything.to_bytes(), SPREAD: repr(spread).encode()}
     joined |= {COUNTS_OF + str(region): counts.to_bytes() for region, counts in mine.items()}
     return learned._replace(state={**learned.state, **joined})
-
-
-def _parts(counts: RegionCounts | None, log: LogParts) -> LogParts | RegionParts:
-    return log if counts is None else RegionParts(counts, log)
 
 
 def _answered(strategy: Strategy, state: State, task_data: TaskData) -> Iterator[tuple[int, Validated]]:
@@ -130,7 +128,7 @@ def _answered(strategy: Strategy, state: State, task_data: TaskData) -> Iterator
     counts, mine = LogCounts.from_bytes(state[LOG_COUNTS]), _stored_counts(state)
     log = LogParts(counts, counts.items + 1)
     for region in np.unique(owner).tolist():
-        yield region, Validated(windows.take(owner == region), score, _parts(mine.get(region), log))
+        yield region, Validated(windows.take(owner == region), score, parts_of(mine.get(region), log))
 
 
 def _stored_counts(state: State) -> dict[int, RegionCounts]:
@@ -171,8 +169,8 @@ def _region_counts(
 
 
 def _joined(strategy: Strategy, state: State, task_data: TaskData) -> Score:
-    mine = _own(state)
-    score = strategy.score(mine, task_data)
+    own = _own(state)
+    score = strategy.score(own, task_data)
     if SPREAD not in state:
         return leaving_out_context(score)
     weights = {
@@ -182,12 +180,12 @@ def _joined(strategy: Strategy, state: State, task_data: TaskData) -> Score:
     }
     counts = LogCounts.from_bytes(state[LOG_COUNTS])
     log = LogParts(counts, counts.items + 1)
-    own = _stored_counts(state)
-    mixtures = {region: Mixture(part, _parts(own.get(region), log)) for region, part in weights.items()}
+    mine = _stored_counts(state)
+    mixtures = {region: Mixture(part, parts_of(mine.get(region), log)) for region, part in weights.items()}
     scaled = _scaled(score, float(state[SPREAD]))
 
     def joined(windows: Windows) -> Tensor:
-        scores, owner = scaled(windows), _owner(strategy, mine, task_data, windows)
+        scores, owner = scaled(windows), _owner(strategy, own, task_data, windows)
         for region in np.unique(owner).tolist():
             rows = np.flatnonzero(owner == region)
             where = torch.from_numpy(rows)

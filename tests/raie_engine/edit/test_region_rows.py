@@ -82,11 +82,7 @@ def test_a_setup_counts_what_trains_and_the_newest_rows_but_those_that_measure_r
     past = between(world.interactions, None, world.ends[0])
     cut = max(int(view.replay(region).timestamp.max()) for region in view.content.regions)
     counted = past.of((past.timestamp <= cut) | (past.user % 2 == 0))
-    first = ~np.r_[False, np.isin(counted.user[1:], [])]
-    seen: set[int] = set()
-    for row, user in enumerate(counted.user.tolist()):
-        first[row] = user not in seen
-        seen.add(user)
+    first = np.isin(np.arange(len(counted)), np.unique(counted.user, return_index=True)[1])
     pairs = sum(float((view.region_counts(region).pairs).sum()) for region in view.content.regions)  # type: ignore[union-attr]
     items = sum(len(view.region_counts(region).item) for region in view.content.regions)  # type: ignore[union-attr]
     assert items >= len(np.unique(counted.item[~first]))
